@@ -1,0 +1,6 @@
+export * from "./bytes.ts";
+export * from "./clock.ts";
+export * from "./errors.ts";
+export * from "./fingerprint.ts";
+export * from "./object-ref.ts";
+export * from "./result.ts";

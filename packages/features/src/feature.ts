@@ -1,0 +1,70 @@
+import type { ObjectRef, Origin } from "@bpfleet/base";
+import type {
+  FeatureInstance, HookMember, HookPoint, MapEntries, MapSpec, NodeFacts, PlanProblem, ProgramSpec, RuleRef,
+} from "@bpfleet/kernel";
+
+/** A wish for one feature, free of the kind it came from. Each feature exports its own shape of it. */
+export interface Intent {
+  readonly feature: string;
+  /** The object as a whole. */
+  readonly origin: Origin;
+}
+
+/** What a feature makes of all its intents on this node. */
+export interface FeaturePlan {
+  readonly maps: readonly MapSpec[];
+  readonly programs: readonly ProgramSpec[];
+  readonly attachments: readonly Attachment[];
+  readonly instances: readonly FeatureInstance[];
+  readonly problems: readonly PlanProblem[];
+}
+
+export interface Attachment {
+  readonly point: HookPoint;
+  readonly member: HookMember;
+}
+
+export interface Counter {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+/** Counters of one instance, read back. Names are snake_case: they become Prometheus labels. */
+export interface InstanceCounters {
+  readonly owner: ObjectRef;
+  /** Reason name → counter; the reasons whose verdict is pass are in `passReasons` of the feature. */
+  readonly reasons: Readonly<Record<string, Counter>>;
+  readonly rules: readonly { readonly rule: RuleRef; readonly counter: Counter }[];
+  /** Further numbers: entries in use, tracked flows, … */
+  readonly gauges: Readonly<Record<string, number | bigint>>;
+}
+
+/** What a program decided about one packet, in words. */
+export interface Decision {
+  readonly owner: ObjectRef;
+  readonly verdict: "pass" | "drop";
+  /** snake_case reason name, as in the counters. */
+  readonly reason: string;
+  readonly rule?: RuleRef | undefined;
+  /** One sentence: `dropped: source 10.10.10.7 is in 10.10.10.0/24`. */
+  readonly text: string;
+}
+
+/** Contents of maps by role (FeatureInstance.maps), as the kernel has them. */
+export type MapReadings = ReadonlyMap<string, MapEntries>;
+
+export interface Feature<I extends Intent = Intent> {
+  readonly name: string;
+  plan(intents: readonly I[], facts: NodeFacts): FeaturePlan;
+  /** Reasons that let a packet pass; all others drop it. */
+  readonly passReasons: readonly string[];
+  /** Roles of the maps that `counters` wants to see. */
+  readonly counterRoles: readonly string[];
+  counters(instance: FeatureInstance, readings: MapReadings): InstanceCounters;
+  /** Roles of the maps that `explain` wants to see beside the scratch bytes. */
+  readonly explainRoles: readonly string[];
+  /** Globals of the dry-run twin of a program and the name of its scratch map. */
+  readonly twin: { readonly globals: ProgramSpec["globals"]; readonly scratch: string };
+  /** Decodes the scratch map of a twin, or an event's verdict part. */
+  explain(instance: FeatureInstance, scratch: Uint8Array, readings: MapReadings): Decision;
+}

@@ -1,0 +1,5 @@
+export * from "./feature.ts";
+export * from "./devices/intent.ts";
+export * from "./filter/intent.ts";
+export * from "./maps/intent.ts";
+export * from "./sockets/intent.ts";

@@ -1,0 +1,42 @@
+/** What a node is, as far as plans depend on it. */
+export interface NodeFacts {
+  readonly nodeName: string;
+  readonly cpus: number;
+  /** Objects that can be loaded, by name (`filter`), with the SHA-256 of their bytes. */
+  readonly objects: Readonly<Record<string, { readonly digest: string }>>;
+  readonly interfaces: readonly InterfaceFacts[];
+  readonly kernel: KernelFacts;
+  /** Seed of in-kernel hash tables; the same for the life of the node's state. */
+  readonly hashSeed: number;
+  /** cgroup v2 paths that exist among those that objects name, with their cgroup ids (decimal). */
+  readonly cgroups: Readonly<Record<string, string>>;
+  /** Directories on which a bpffs is mounted: where pins may lie. */
+  readonly bpffs: readonly string[];
+}
+
+export interface InterfaceFacts {
+  readonly name: string;
+  readonly ifindex: number;
+  readonly isUp: boolean;
+  readonly mtu: number;
+  /** `veth`, `bridge`, … or `""` for a device. */
+  readonly linkKind: string;
+  /** Lower-case, colons. */
+  readonly mac: string;
+  readonly addresses: readonly string[];
+  readonly hasDefaultRoute: boolean;
+}
+
+/** A feature of the running kernel: there, or not there and why (measured, not guessed from versions). */
+export type Offer = { readonly has: true } | { readonly has: false; readonly why: string };
+
+export interface KernelFacts {
+  readonly release: string;
+  readonly btf: Offer;
+  readonly tcx: Offer;
+  readonly cgroup2: Offer;
+  readonly ringbuf: Offer;
+  /** Self-tests of the two modes of the program chain. */
+  readonly chainInline: Offer;
+  readonly chainStub: Offer;
+}

@@ -1,0 +1,3 @@
+export * from "./facts.ts";
+export * from "./port.ts";
+export * from "./specs.ts";

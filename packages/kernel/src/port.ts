@@ -1,0 +1,172 @@
+import type { ErrorCode } from "@bpfleet/base";
+import type { HookPoint, HookSpec, MapDefinition, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
+
+/**
+ * The kernel as the node uses it. Two implementations: the real one (packages/native) and the fake
+ * (fake-kernel.ts); both pass kernel-port.contract.ts. Every method is idempotent for equal arguments,
+ * keeps its state in pins only, and throws KernelError.
+ */
+export interface KernelPort {
+  /** Everything of ours, read back from the pins and from the kernel. */
+  observe(): Promise<ObservedKernel>;
+  /** Everything on the machine, ours and foreign. */
+  inventory(): Promise<Inventory>;
+
+  /** Creates, fills and freezes as `contents` says, and pins last: a map that is pinned is complete. */
+  createMap(spec: MapSpec): Promise<void>;
+  /** All entries; per-CPU values one after the other, each padded to 8 bytes. `undefined` if it is not pinned. */
+  readMap(identity: MapIdentity): Promise<MapEntries | undefined>;
+  /** Puts, then deletes. Refuses with code `full` before anything is changed when the entries do not fit. */
+  writeMap(identity: MapIdentity, puts: MapEntries, deletes: MapEntries): Promise<void>;
+  removeMap(identity: MapIdentity): Promise<void>;
+  /** Calls `onRecords` with the records of a ring buffer as they come; `close` ends it. */
+  readRing(identity: MapIdentity, onRecords: (records: Iterable<Uint8Array>) => void): Promise<AsyncDisposable>;
+
+  /** Loads and pins; `maps` gives the identity of every map that the spec names. */
+  loadProgram(spec: ProgramSpec, identity: ProgramIdentity, maps: ReadonlyMap<string, MapIdentity>): Promise<void>;
+  removeProgram(identity: ProgramIdentity): Promise<void>;
+  /** Loads the twin (not pinned), runs it over the packet, and returns what it left in the private map `scratch`. */
+  testRun(request: TestRun): Promise<TestRunResult>;
+
+  /** Attaches or replaces in one step; no packet passes between the old and the new state. */
+  setHook(request: HookRequest): Promise<HookResult>;
+  clearHook(key: string): Promise<void>;
+
+  /** Removes every pin of ours, with what hangs on them. */
+  removeEverything(): Promise<void>;
+}
+
+/** `key` is stable; `generation` is the fingerprint of everything that makes this one different. */
+export interface Identity {
+  readonly key: string;
+  readonly generation: string;
+}
+export type MapIdentity = Identity;
+export type ProgramIdentity = Identity;
+
+export interface ObservedMap extends MapIdentity {
+  readonly mapId: number;
+  readonly definition: MapDefinition;
+}
+
+export interface ObservedProgram extends ProgramIdentity {
+  readonly programId: number;
+  readonly type: string;
+}
+
+export interface ObservedHook {
+  readonly key: string;
+  readonly point: HookPoint;
+  /** Of the members, their order and how they run; what diff compares. */
+  readonly generation: string;
+  /** False when the interface or cgroup under the link is gone or is another one by the same name. */
+  readonly isAttached: boolean;
+  readonly linkId: number;
+  readonly programId: number;
+  readonly result: HookResult;
+}
+
+export interface ObservedKernel {
+  readonly maps: readonly ObservedMap[];
+  readonly programs: readonly ObservedProgram[];
+  readonly hooks: readonly ObservedHook[];
+}
+
+/** How a chain of several programs runs: copied into one program, or each called through a stub. */
+export type MemberMode = "inline" | "stub";
+
+export interface HookRequest {
+  readonly spec: HookSpec;
+  readonly generation: string;
+  readonly members: readonly ChainMember[];
+  /** XDP only. `native` falls back to `skb` never by itself: the caller decides. */
+  readonly mode: "native" | "skb";
+  /** Use cls_bpf even where TCX exists. */
+  readonly legacyTc: boolean;
+}
+
+export interface ChainMember {
+  readonly spec: ProgramSpec;
+  readonly identity: ProgramIdentity;
+  readonly maps: ReadonlyMap<string, MapIdentity>;
+  readonly mode: MemberMode;
+  readonly proceedOn: readonly number[];
+}
+
+export interface HookResult {
+  /** `native`/`skb` for XDP; `tcx`/`cls_bpf` for tc; `cgroup`. */
+  readonly mode: string;
+  /** `direct` when one program is attached by itself. */
+  readonly chain: "direct" | "chain";
+  readonly memberModes: readonly MemberMode[];
+}
+
+export interface TestRun {
+  readonly spec: ProgramSpec;
+  readonly maps: ReadonlyMap<string, MapIdentity>;
+  /** Ethernet frame (network-layer packet for cgroup_skb is cut by the implementation). */
+  readonly packet: Uint8Array;
+  readonly ifindex?: number | undefined;
+  readonly scratch: string;
+  readonly repeat?: number | undefined;
+}
+
+export interface TestRunResult {
+  readonly verdict: number;
+  readonly packet: Uint8Array;
+  readonly scratch: Uint8Array;
+  readonly nsPerRun: number;
+}
+
+export interface Inventory {
+  readonly programs: readonly InventoryProgram[];
+  readonly maps: readonly InventoryMap[];
+  readonly links: readonly InventoryLink[];
+}
+
+export interface InventoryProgram {
+  readonly id: number;
+  readonly type: string;
+  readonly name: string;
+  readonly tag: string;
+  readonly loadedAt: string;
+  readonly uid: number;
+  readonly mapIds: readonly number[];
+  readonly runCount: bigint;
+  readonly runTimeNs: bigint;
+  readonly verifiedInsns: number;
+  readonly jitedBytes: number;
+  /** The plan key when it is ours; `undefined` is foreign. */
+  readonly ours?: string | undefined;
+}
+
+export interface InventoryMap {
+  readonly id: number;
+  readonly type: string;
+  readonly name: string;
+  readonly definition: Omit<MapDefinition, "type">;
+  readonly ours?: string | undefined;
+}
+
+export interface InventoryLink {
+  readonly id: number;
+  readonly type: string;
+  readonly programId: number;
+  readonly target: string;
+  readonly ours?: string | undefined;
+}
+
+/** What became of one item of the plan. */
+export interface ItemResult {
+  readonly item: "map" | "program" | "hook";
+  readonly key: string;
+  readonly state: "in-force" | "failed" | "withheld";
+  readonly error?: ItemError | undefined;
+  readonly hook?: HookResult | undefined;
+}
+
+export interface ItemError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly detail?: string | undefined;
+}

@@ -1,0 +1,157 @@
+import type { ObjectRef, Origin } from "@bpfleet/base";
+
+/** Map types by their kernel names, without `BPF_MAP_TYPE_`, in lower case. */
+export type MapType =
+  | "hash" | "array" | "lru_hash" | "lpm_trie" | "percpu_hash" | "percpu_array" | "lru_percpu_hash"
+  | "stack" | "queue" | "ringbuf" | "perf_event_array" | "prog_array" | "array_of_maps" | "hash_of_maps"
+  | "devmap" | "cgroup_array" | "sockhash" | "sockmap";
+
+export interface MapDefinition {
+  readonly type: MapType;
+  readonly keySize: number;
+  /** Of one CPU's value, for per-CPU maps. */
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  /** `BPF_F_*` flags of map creation. */
+  readonly flags: number;
+}
+
+/** Packed entries: `count` keys and `count` values, each of the map's size, one after the other. */
+export interface MapEntries {
+  readonly count: number;
+  readonly keys: Uint8Array;
+  readonly values: Uint8Array;
+}
+
+/**
+ * Who writes a map.
+ * - `live`: programs do; we create it and leave its contents alone.
+ * - `sealed`: filled before it is pinned, then frozen. Other contents are another map, so programs that
+ *   read it change together with it. `digest` is the fingerprint of the entries.
+ * - `kept`: our entries are kept in place; entries of others stay unless `prune` is set.
+ */
+export type MapContents =
+  | { readonly kind: "live" }
+  | { readonly kind: "sealed"; readonly digest: string; readonly entries: MapEntries }
+  | { readonly kind: "kept"; readonly entries: MapEntries; readonly prune: boolean };
+
+export interface MapSpec {
+  /** Stable name in the plan and, encoded, in the pin path: `filter/default/xdp-packet-filter/buckets`. */
+  readonly key: string;
+  /** The kernel's name, at most 15 characters. */
+  readonly name: string;
+  readonly definition: MapDefinition;
+  readonly contents: MapContents;
+  /** A second pin that the user asked for; must lie on a bpffs. */
+  readonly pinPath?: string | undefined;
+  readonly owner?: ObjectRef | undefined;
+  /**
+   * For a pair of rule counters (bpf/include/counters.h): the key of the sealed-generation-independent
+   * family, so that counts are carried from an earlier generation by rule id.
+   */
+  readonly carries?: "rule-hits" | "rule-base" | undefined;
+}
+
+export type ProgramType =
+  | "xdp" | "sched_cls" | "cgroup_skb" | "cgroup_sock" | "cgroup_sock_addr" | "cgroup_device" | "sock_ops"
+  | "raw_tracepoint" | "tracepoint" | "kprobe" | "tracing";
+
+export type GlobalValue = number | bigint | boolean | Uint8Array;
+
+export interface ProgramSpec {
+  /** `filter/default/xdp-packet-filter/xdp`. */
+  readonly key: string;
+  /** The kernel's name, at most 15 characters. */
+  readonly name: string;
+  readonly type: ProgramType;
+  /** The ELF object: the name that NodeFacts.objects lists, and its digest. */
+  readonly object: { readonly name: string; readonly digest: string };
+  /** Function name inside the object. */
+  readonly entry: string;
+  /** `const volatile` variables, set before load. */
+  readonly globals: Readonly<Record<string, GlobalValue>>;
+  /** Map name in the object → `MapSpec.key`. Maps not named here are created privately at load. */
+  readonly maps: Readonly<Record<string, string>>;
+  readonly owner?: ObjectRef | undefined;
+}
+
+export type CgroupAttach = "ingress" | "egress" | "device" | "sock_ops" | "sock_create" | "connect4" | "connect6";
+
+/** Where a program runs. Interfaces are named, not numbered: a re-created interface is the same wish. */
+export type HookPoint =
+  | { readonly hook: "xdp"; readonly interface: string }
+  | { readonly hook: "tc"; readonly interface: string; readonly direction: "ingress" | "egress" }
+  | { readonly hook: "cgroup"; readonly path: string; readonly attach: CgroupAttach; readonly member: string };
+
+export interface HookMember {
+  /** `ProgramSpec.key`. */
+  readonly program: string;
+  /** Lower runs first; ties by `program`. */
+  readonly priority: number;
+  /** Verdicts (XDP_* or TC_ACT_* codes) after which the next member runs. */
+  readonly proceedOn: readonly number[];
+}
+
+export interface HookSpec {
+  /** `renderHookKey(point)`. */
+  readonly key: string;
+  readonly point: HookPoint;
+  /** In running order, at least one. */
+  readonly members: readonly HookMember[];
+}
+
+/** One thing a rule list decides by: its number in the program, and where it was asked for. */
+export interface RuleRef {
+  /** Index in the counters and in events; 0 is "no rule". */
+  readonly index: number;
+  /** Stable across edits, so that counts are carried: 64 bits as decimal text. */
+  readonly id: string;
+  /** As people read it: `10.10.10.0/24`. */
+  readonly text: string;
+  readonly origin: Origin;
+}
+
+/** What one object became in one feature; everything needed to read it back and to explain it. */
+export interface FeatureInstance {
+  readonly feature: string;
+  readonly owner: ObjectRef;
+  readonly key: string;
+  readonly programs: readonly string[];
+  /** Role → `MapSpec.key`. */
+  readonly maps: Readonly<Record<string, string>>;
+  readonly rules: readonly RuleRef[];
+  /** Feature-specific, plain JSON. */
+  readonly data: unknown;
+}
+
+/** Why a wish is not (yet) in the plan. */
+export interface PlanProblem {
+  readonly origin: Origin;
+  /** Condition reason, CamelCase. */
+  readonly reason: string;
+  readonly message: string;
+  /** `refused`: will not be served as asked. `waiting`: served when the world changes (an interface appears). `note`: served; the user should know. */
+  readonly severity: "refused" | "waiting" | "note";
+}
+
+/** Everything one node's kernel should hold for us. A value: equal declarations and facts, equal plan. */
+export interface NodePlan {
+  readonly maps: readonly MapSpec[];
+  readonly programs: readonly ProgramSpec[];
+  readonly hooks: readonly HookSpec[];
+  readonly instances: readonly FeatureInstance[];
+  readonly problems: readonly PlanProblem[];
+}
+
+export const emptyPlan: NodePlan = { maps: [], programs: [], hooks: [], instances: [], problems: [] };
+
+export function renderHookKey(point: HookPoint): string {
+  switch (point.hook) {
+    case "xdp":
+      return `xdp/${point.interface}`;
+    case "tc":
+      return `tc-${point.direction}/${point.interface}`;
+    case "cgroup":
+      return `cgroup-${point.attach}/${point.path}/${point.member}`;
+  }
+}

@@ -1,0 +1,103 @@
+import type { Clock, Issue, ObjectRef, Result } from "@bpfleet/base";
+import type { InstanceCounters, Intent } from "@bpfleet/features";
+import type { InterfaceFacts, ItemResult, NodePlan, PlanProblem } from "@bpfleet/kernel";
+
+export interface ObjectMeta {
+  readonly name: string;
+  readonly namespace?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+  readonly uid?: string | undefined;
+  readonly generation?: number | undefined;
+  readonly resourceVersion?: string | undefined;
+  readonly creationTimestamp?: string | undefined;
+  readonly deletionTimestamp?: string | undefined;
+}
+
+/** Any object as the API server would hand it out. */
+export interface KubeObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: ObjectMeta;
+  readonly spec?: unknown;
+  readonly status?: unknown;
+}
+
+/** A parsed object of one kind with the place of each of its fields in the text, where there is a text. */
+export interface Parsed<T extends KubeObject = KubeObject> {
+  readonly object: T;
+  readonly ref: ObjectRef;
+  /** Position of a JSON pointer in the source text. */
+  readonly positionOf: (path: string) => Issue["position"];
+}
+
+/** The other objects that lowering may look at. */
+export interface ResourceView {
+  find(ref: ObjectRef): Parsed | undefined;
+  list(group: string, kind: string, namespace?: string): readonly Parsed[];
+}
+
+export interface Lowered {
+  readonly intents: readonly Intent[];
+  readonly problems: readonly PlanProblem[];
+}
+
+/** https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties */
+export interface Condition {
+  readonly type: string;
+  readonly status: "True" | "False" | "Unknown";
+  readonly reason: string;
+  readonly message: string;
+  readonly lastTransitionTime: string;
+  readonly observedGeneration?: number | undefined;
+}
+
+/** All that is known of what one object became on this node. */
+export interface Outcome {
+  readonly problems: readonly PlanProblem[];
+  /** Results of the plan items that the object owns. */
+  readonly items: readonly ItemResult[];
+  readonly plan: NodePlan;
+  readonly counters: readonly InstanceCounters[];
+  readonly interfaces: readonly InterfaceFacts[];
+  readonly isPaused: boolean;
+  /** Number of entries in the object's map, when it is one. */
+  readonly entryCount?: number | undefined;
+  readonly previousStatus: unknown;
+  readonly clock: Clock;
+}
+
+/** One column of `kubectl get`, of `ebpfctl get` and of the dashboard. */
+export interface Column {
+  readonly name: string;
+  /** JSONPath as in additionalPrinterColumns. */
+  readonly jsonPath: string;
+  readonly type: "string" | "integer" | "date" | "boolean";
+  /** 0 shows always; 1 with `-o wide`. */
+  readonly priority: 0 | 1;
+  readonly description: string;
+}
+
+export interface AccessRule {
+  readonly verbs: readonly string[];
+}
+
+/** One API kind: what people may write, what it means, and what they are told. */
+export interface Kind<T extends KubeObject = KubeObject> {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly shortNames: readonly string[];
+  readonly scope: "Namespaced" | "Cluster";
+  readonly columns: readonly Column[];
+  /** One sentence for the reference page and the CRD. */
+  readonly description: string;
+  /** Parses, prunes unknown fields (each a warning), defaults and validates; all issues at once. */
+  parse(value: unknown, positionOf?: Parsed["positionOf"]): Result<Parsed<T>>;
+  lower(parsed: Parsed<T>, view: ResourceView): Lowered;
+  status(parsed: Parsed<T>, outcome: Outcome): unknown;
+  /** The CustomResourceDefinition; undefined for kinds that Kubernetes itself defines. */
+  crd(): unknown;
+}
