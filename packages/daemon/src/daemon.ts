@@ -1,0 +1,153 @@
+import type { ObjectRef } from "@bpfleet/base";
+import type { Decision, Feature, InstanceCounters } from "@bpfleet/features";
+import type { Inventory, ItemResult, KernelPort, NodeFacts, NodePlan } from "@bpfleet/kernel";
+
+/**
+ * The part of bpfleet that talks to the kernel. It holds one plan and keeps it true; whoever makes
+ * the plan (the agent, in the same process) hands it in and reads back what became of it.
+ */
+export interface Daemon extends AsyncDisposable {
+  /** The node as it is now; a new object whenever anything in it changed. */
+  facts(): NodeFacts;
+  /** Called after every change of `facts()`; returns the end of the subscription. */
+  onFacts(callback: (facts: NodeFacts) => void): () => void;
+  /** cgroup v2 paths to look for; those that exist appear in `facts().cgroups`. Replaces the earlier list. */
+  watchCgroups(paths: readonly string[]): void;
+  /**
+   * Makes this the plan to keep true. `complete` says that every declaration was read: only then is
+   * anything removed that the plan does not name, and the plan kept for the next start.
+   */
+  setPlan(plan: NodePlan, options: { readonly complete: boolean }): void;
+  /** What became of the plan. */
+  results(): DaemonResults;
+  /** Called after every change of `results()`. */
+  onChange(callback: (results: DaemonResults) => void): () => void;
+  /** Resolves as soon as the present plan was tried once as a whole; what failed is in the results. */
+  settled(): Promise<DaemonResults>;
+  /** Counters of every instance of the plan, read now. */
+  counters(): Promise<readonly InstanceCounters[]>;
+  /** Detaches everything and leaves it so, over restarts too, until `resume`. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Runs the packet through the twins of a hook's programs; nothing in the kernel changes. */
+  explain(request: ExplainRequest): Promise<Explanation>;
+  /** Sampled verdicts as they happen. The sampling stops with the last subscriber. */
+  trace(options: TraceOptions, onEvents: (events: readonly TraceEvent[]) => void): Promise<AsyncDisposable>;
+  /** Everything on the machine, ours and foreign. */
+  inventory(): Promise<Inventory>;
+  version(): DaemonVersion;
+  /** Ends the loop and the API. What is in the kernel stays in force. */
+  stop(): Promise<void>;
+}
+
+export interface DaemonOptions {
+  readonly nodeName: string;
+  /** Version of the product, for `version()` and the build metric. */
+  readonly version: string;
+  /** Directory on which a bpffs is mounted; our pins lie in `<bpffs>/bpfleet`. */
+  readonly bpffs: string;
+  /** Directory for what must survive a reboot; made with mode 0700 when it is not there. */
+  readonly state: string;
+  /** Unix socket of the API; made with mode 0600. */
+  readonly socket: string;
+  /** The list of BPF objects, `objects.json`; the objects lie beside it. */
+  readonly objects: string;
+  readonly features: readonly Feature[];
+  /** Where Prometheus reads; `undefined` serves no metrics. */
+  readonly metrics?: MetricsAddress | undefined;
+  /** Whole seconds between two looks at the kernel when nothing happens; 10 when not given. */
+  readonly driftSeconds?: number | undefined;
+  readonly log?: LogOptions | undefined;
+  /** The kernel; the real one through the native addon when not given. */
+  readonly kernel?: KernelPort | undefined;
+}
+
+export type MetricsAddress = { readonly port: number; readonly host?: string | undefined } | { readonly unix: string };
+
+export interface LogOptions {
+  readonly level: "trace" | "debug" | "info" | "warn" | "error" | "silent";
+  /** File descriptor; 2 when not given. */
+  readonly fd?: number | undefined;
+}
+
+export interface DaemonResults {
+  /** Counts the plans since the start; 0 is the plan found on disk, or none. */
+  readonly revision: number;
+  /** Whether the plan was said to be complete (or was read from disk). */
+  readonly isComplete: boolean;
+  /** Nothing is pending but retries of what failed. */
+  readonly isSettled: boolean;
+  readonly isPaused: boolean;
+  /** One per map, program and hook of the plan, in its order. */
+  readonly items: readonly ItemResult[];
+  /** What others changed and the loop put right, newest last, at most 100. */
+  readonly healed: readonly Healed[];
+  /** Of the last change that reached the kernel: milliseconds from `setPlan` to in force. */
+  readonly applyMs: number | undefined;
+  /** The kernel could not be observed at all, in words. */
+  readonly trouble: string | undefined;
+}
+
+export interface Healed {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly item: "map" | "program" | "hook";
+  readonly key: string;
+  /** `the link was removed`. */
+  readonly what: string;
+}
+
+export interface ExplainRequest {
+  /** `HookSpec.key`: `xdp/eth0`. */
+  readonly hook: string;
+  /** Ethernet frame. */
+  readonly packet: Uint8Array;
+}
+
+export interface Explanation {
+  readonly hook: string;
+  readonly steps: readonly ExplainStep[];
+  /** Code and name of the verdict that the hook gives: 1 `XDP_DROP`. */
+  readonly verdict: number;
+  readonly verdictName: string;
+  readonly passes: boolean;
+}
+
+export interface ExplainStep {
+  readonly program: string;
+  readonly owner?: ObjectRef | undefined;
+  readonly verdict: number;
+  readonly verdictName: string;
+  /** In words, when the feature of the program can tell. */
+  readonly decision?: Decision | undefined;
+  /** The next member runs after this verdict. */
+  readonly proceeds: boolean;
+}
+
+export interface TraceOptions {
+  /** One packet in `every` is reported; 1 reports each. */
+  readonly every: number;
+  /** Only drops, or everything. */
+  readonly only: "drop" | "all";
+  /** Only events of programs that this object owns. */
+  readonly owner?: ObjectRef | undefined;
+}
+
+export interface TraceEvent {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly program: string;
+  readonly ifindex: number;
+  readonly interface: string;
+  readonly decision: Decision;
+  readonly lengthBytes: number;
+  /** The packet's first bytes. */
+  readonly head: Uint8Array;
+}
+
+export interface DaemonVersion {
+  readonly version: string;
+  readonly kernel: string;
+  readonly node: string;
+  readonly libbpf: string;
+}
