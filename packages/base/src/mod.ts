@@ -4,3 +4,4 @@ export * from "./errors.ts";
 export * from "./fingerprint.ts";
 export * from "./object-ref.ts";
 export * from "./result.ts";
+export * from "./text-table.ts";
