@@ -1,1 +1,12 @@
-export {};
+export * from "./address.ts";
+export * from "./address-text.ts";
+export * from "./attributes.ts";
+export * from "./dump.ts";
+export * from "./item.ts";
+export * from "./link.ts";
+export * from "./message.ts";
+export * from "./neighbour.ts";
+export * from "./netlink-error.ts";
+export * from "./request.ts";
+export * from "./route.ts";
+export * from "./traffic-control.ts";
