@@ -1,1 +1,3 @@
-export {};
+export * from "./generated/daemon_pb.ts";
+export * from "./generated/declaration_pb.ts";
+export * from "./generated/kernel_pb.ts";
