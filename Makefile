@@ -1,0 +1,50 @@
+# bpfleet. `make demo` and `make test` are all a fresh machine needs: both run `make setup` first.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-kernel test-cluster bench check format generate manifests install uninstall clean
+require-kubectl = @command -v kubectl >/dev/null || \
+	{ echo 'find kubectl: not installed; get it from https://kubernetes.io/docs/tasks/tools/' >&2; exit 1; }
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+help: ## List the targets
+	@echo "usage: make TARGET [PARAMETER=VALUE]"
+	@echo
+	@awk -F': .*## |: ## ' '/^[a-z-]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is needed (as root; else say how) and build the native part and the BPF objects
+	@tools/setup.sh
+
+demo: setup ## Show the product at work in a network of its own, as root; ARGS=--keep leaves it up
+	@demo/run.sh $(ARGS)
+
+test: setup ## Run all tests, as root; KIND=unit|kernel|cluster for one suite, FILES=part-of-a-path for some
+	@node tools/test.ts $(KIND) $(FILES) $(ARGS)
+
+test-unit: ; @$(MAKE) --no-print-directory test KIND=unit
+test-kernel: ; @$(MAKE) --no-print-directory test KIND=kernel
+test-cluster: ; @$(MAKE) --no-print-directory test KIND=cluster
+
+bench: setup ## Measure against the peers, as root; writes bench/results
+	@node bench/main.ts $(ARGS)
+
+check: setup ## Types, format, lint, layers, generated files: everything CI checks beside the tests
+	@npm run --silent check
+
+format: setup ## Format all sources in place
+	@oxfmt
+
+generate: setup ## Write all generated files: CRDs, reference pages, codecs of maps and messages
+	@node tools/generate.ts
+
+manifests: generate ## The same; CRDs are written to manifests/base/ebpf
+
+install: ## Apply manifests/base/ebpf to the cluster of kubectl's current context
+	$(require-kubectl)
+	kubectl apply --server-side -k manifests/base/ebpf
+
+uninstall: ## Delete from that cluster what install applied
+	$(require-kubectl)
+	kubectl delete --ignore-not-found -k manifests/base/ebpf
+
+clean: ## Remove everything that was built; what was installed stays
+	rm -rf build
