@@ -18,7 +18,15 @@ export interface KernelPort {
   readMap(identity: MapIdentity): Promise<MapEntries | undefined>;
   /** Puts, then deletes. Refuses with code `full` before anything is changed when the entries do not fit. */
   writeMap(identity: MapIdentity, puts: MapEntries, deletes: MapEntries): Promise<void>;
+  /** Removes its pins, the user's too. */
   removeMap(identity: MapIdentity): Promise<void>;
+  /**
+   * The second pin, at a path of the user's choice on a bpffs; takes it over in one step from another
+   * generation of ours, and refuses with code `exists` when anything else is there.
+   */
+  pinMap(identity: MapIdentity, pinPath: string): Promise<void>;
+  /** Removes that pin if it is still ours. */
+  unpinMap(identity: MapIdentity, pinPath: string): Promise<void>;
   /** Calls `onRecords` with the records of a ring buffer as they come; `close` ends it. */
   readRing(identity: MapIdentity, onRecords: (records: Iterable<Uint8Array>) => void): Promise<AsyncDisposable>;
 
@@ -47,18 +55,27 @@ export type ProgramIdentity = Identity;
 export interface ObservedMap extends MapIdentity {
   readonly mapId: number;
   readonly definition: MapDefinition;
+  /** User's pin paths that lead to this map now. */
+  readonly pinPaths: readonly string[];
+  /** Read by `observePlan` for maps whose contents are kept; `observe` leaves it out. */
+  readonly entries?: MapEntries | undefined;
 }
 
 export interface ObservedProgram extends ProgramIdentity {
   readonly programId: number;
   readonly type: string;
+  /** Of every map it uses, ours or not. */
+  readonly mapIds: readonly number[];
 }
 
 export interface ObservedHook {
   readonly key: string;
-  readonly point: HookPoint;
-  /** Of the members, their order and how they run; what diff compares. */
+  /** `undefined` where the key was too long for a pin's name. */
+  readonly point: HookPoint | undefined;
+  /** Of the members, their order and how they run; `""` when it cannot be told. */
   readonly generation: string;
+  /** Ids of the members' programs, in running order; empty when it cannot be told. */
+  readonly members: readonly number[];
   /** False when the interface or cgroup under the link is gone or is another one by the same name. */
   readonly isAttached: boolean;
   readonly linkId: number;
@@ -99,6 +116,8 @@ export interface HookResult {
   /** `direct` when one program is attached by itself. */
   readonly chain: "direct" | "chain";
   readonly memberModes: readonly MemberMode[];
+  /** Why it is not the mode that was asked for: what the kernel said. */
+  readonly reason?: string | undefined;
 }
 
 export interface TestRun {

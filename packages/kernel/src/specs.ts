@@ -46,8 +46,12 @@ export interface MapSpec {
   readonly pinPath?: string | undefined;
   readonly owner?: ObjectRef | undefined;
   /**
-   * For a pair of rule counters (bpf/include/counters.h): the key of the sealed-generation-independent
-   * family, so that counts are carried from an earlier generation by rule id.
+   * One half of a pair of rule counters (bpf/include/counters.h). The keys of a pair differ only in
+   * their last segment (`…/hits`, `…/base`); `contents` of both is `sealed` with one digest of the rule
+   * ids, so that another rule list is another pair (they are never frozen). `rule-hits` has no
+   * entries: programs count there. `rule-base` has one entry {u64 rule id, u64 packets, u64 bytes} per
+   * rule index, counts 0; an edit carries the counts of the earlier pair there by rule id. Entry 0
+   * ("no rule") has rule id 0 until the carrying is complete, then 1.
    */
   readonly carries?: "rule-hits" | "rule-base" | undefined;
 }
@@ -75,7 +79,8 @@ export interface ProgramSpec {
   readonly owner?: ObjectRef | undefined;
 }
 
-export type CgroupAttach = "ingress" | "egress" | "device" | "sock_ops" | "sock_create" | "connect4" | "connect6";
+export const cgroupAttaches = ["ingress", "egress", "device", "sock_ops", "sock_create", "connect4", "connect6"] as const;
+export type CgroupAttach = (typeof cgroupAttaches)[number];
 
 /** Where a program runs. Interfaces are named, not numbered: a re-created interface is the same wish. */
 export type HookPoint =
@@ -152,6 +157,21 @@ export function renderHookKey(point: HookPoint): string {
     case "tc":
       return `tc-${point.direction}/${point.interface}`;
     case "cgroup":
-      return `cgroup-${point.attach}/${point.path}/${point.member}`;
+      return `cgroup-${point.attach}/${point.path}#${point.member}`;
   }
+}
+
+/** The inverse of renderHookKey; `undefined` for anything else. The member's key holds no `#`. */
+export function parseHookKey(key: string): HookPoint | undefined {
+  const slash = key.indexOf("/");
+  const kind = key.slice(0, slash);
+  const rest = key.slice(slash + 1);
+  if (slash < 0 || rest === "") return undefined;
+  if (kind === "xdp") return { hook: "xdp", interface: rest };
+  if (kind === "tc-ingress") return { hook: "tc", interface: rest, direction: "ingress" };
+  if (kind === "tc-egress") return { hook: "tc", interface: rest, direction: "egress" };
+  const attach = cgroupAttaches.find((name) => kind === `cgroup-${name}`);
+  const hash = rest.lastIndexOf("#");
+  if (attach === undefined || hash < 0) return undefined;
+  return { hook: "cgroup", path: rest.slice(0, hash), attach, member: rest.slice(hash + 1) };
 }

@@ -1,0 +1,173 @@
+import { KernelError, type ErrorCode } from "@bpfleet/base";
+import { renderAction, type Action } from "./action.ts";
+import { carryCounters } from "./carry.ts";
+import { identityKey, planGenerations, renderIdentity } from "./identity.ts";
+import type { HookResult, ItemError, ItemResult, KernelPort, ObservedKernel } from "./port.ts";
+import type { NodePlan } from "./specs.ts";
+
+export interface ApplyOptions {
+  /** What the actions lead to; every item of it gets a result. */
+  readonly plan: NodePlan;
+  /** What the actions were made from. */
+  readonly observed: ObservedKernel;
+  /** Use cls_bpf even where TCX exists. */
+  readonly legacyTc?: boolean | undefined;
+  /** Carries out this many actions and stops, as a killed process would. */
+  readonly stopAfter?: number | undefined;
+  /** Called after each action, done or not. */
+  readonly onAction?: ((outcome: ActionOutcome) => void) | undefined;
+}
+
+export interface ActionOutcome {
+  readonly action: Action;
+  readonly state: "done" | "failed" | "withheld";
+  readonly error?: ItemError | undefined;
+  readonly hook?: HookResult | undefined;
+}
+
+export interface Applied {
+  /** One per map, program and hook of the plan, in its order. */
+  readonly results: readonly ItemResult[];
+  readonly outcomes: readonly ActionOutcome[];
+  /** Generations that the kernel refused to inline: for the journal. */
+  readonly refusedInline: readonly string[];
+  /** Every action was carried out, and none failed. */
+  readonly isComplete: boolean;
+}
+
+/** Errors after which trying to inline the same members again gives the same. */
+const lastingRefusals: readonly ErrorCode[] = ["verifier", "too-big", "not-supported", "invalid"];
+
+/**
+ * Carries actions out, one after the other. What fails stops only what needs it; nothing is thrown.
+ */
+export async function applyActions(actions: readonly Action[], port: KernelPort, options: ApplyOptions): Promise<Applied> {
+  const outcomes = new Map<string, ActionOutcome>();
+  const refusedInline: string[] = [];
+  for (const action of actions.slice(0, options.stopAfter ?? actions.length)) {
+    const outcome = await carryOut(action, outcomes, port, options.legacyTc ?? false);
+    outcomes.set(action.id, outcome);
+    if (action.do === "inline-hook" && outcome.error && lastingRefusals.includes(outcome.error.code)) {
+      refusedInline.push(action.generation);
+    }
+    options.onAction?.(outcome);
+  }
+  return {
+    results: resultsOf(options, outcomes, actions),
+    outcomes: [...outcomes.values()],
+    refusedInline,
+    isComplete: outcomes.size === actions.length && [...outcomes.values()].every((outcome) => outcome.state === "done"),
+  };
+}
+
+async function carryOut(
+  action: Action,
+  outcomes: ReadonlyMap<string, ActionOutcome>,
+  port: KernelPort,
+  legacyTc: boolean,
+): Promise<ActionOutcome> {
+  const cause = action.needs.map((need) => outcomes.get(need)).find((outcome) => outcome !== undefined && outcome.state !== "done");
+  if (cause !== undefined) {
+    const code = cause.error?.code ?? "internal";
+    return { action, state: "withheld", error: { code, message: `${renderAction(action)}: waits for: ${cause.error?.message}` } };
+  }
+  try {
+    return { action, state: "done", hook: await perform(action, port, legacyTc) };
+  } catch (error) {
+    return { action, state: "failed", error: toItemError(error, action) };
+  }
+}
+
+async function perform(action: Action, port: KernelPort, legacyTc: boolean): Promise<HookResult | undefined> {
+  switch (action.do) {
+    case "create-map":
+      await port.createMap(action.spec);
+      return undefined;
+    case "write-map":
+      await port.writeMap(action.identity, action.puts, action.deletes);
+      return undefined;
+    case "load-program":
+      if (action.replaces) await port.removeProgram(action.identity);
+      await port.loadProgram(action.spec, action.identity, action.maps);
+      return undefined;
+    case "set-hook":
+    case "inline-hook":
+      return setHook(action, port, legacyTc);
+    case "pin-map":
+      await port.pinMap(action.identity, action.pinPath);
+      return undefined;
+    case "carry-counters":
+      await carryCounters(port, action.from, action.to);
+      return undefined;
+    case "clear-hook":
+      await port.clearHook(action.key);
+      return undefined;
+    case "unpin-map":
+      await port.unpinMap(action.identity, action.pinPath);
+      return undefined;
+    case "remove-program":
+      await port.removeProgram(action.identity);
+      return undefined;
+    case "remove-map":
+      await port.removeMap(action.identity);
+      return undefined;
+  }
+}
+
+/** XDP in the driver where it can, else in the generic path, with what the driver said. */
+async function setHook(
+  action: Extract<Action, { do: "set-hook" | "inline-hook" }>,
+  port: KernelPort,
+  legacyTc: boolean,
+): Promise<HookResult> {
+  const { spec, generation, members } = action;
+  try {
+    return await port.setHook({ spec, generation, members, mode: "native", legacyTc });
+  } catch (error) {
+    if (spec.point.hook !== "xdp" || !(error instanceof KernelError) || error.code !== "not-supported") throw error;
+    const result = await port.setHook({ spec, generation, members, mode: "skb", legacyTc });
+    return { ...result, reason: error.message };
+  }
+}
+
+function toItemError(error: unknown, action: Action): ItemError {
+  if (error instanceof KernelError) return { code: error.code, message: error.message, detail: error.detail };
+  const text = error instanceof Error ? error.message : String(error);
+  return { code: "internal", message: `${renderAction(action)}: ${text}`, detail: error instanceof Error ? error.stack : undefined };
+}
+
+function resultsOf(options: ApplyOptions, outcomes: ReadonlyMap<string, ActionOutcome>, actions: readonly Action[]): ItemResult[] {
+  const { plan, observed } = options;
+  const generations = planGenerations(plan);
+  const known = new Set(actions.map((action) => action.id));
+  const result = (item: ItemResult["item"], key: string, ids: readonly string[], hook?: HookResult): ItemResult => {
+    const own = ids.map((id) => outcomes.get(id)).filter((outcome) => outcome !== undefined);
+    const bad = own.find((outcome) => outcome.state === "failed") ?? own.find((outcome) => outcome.state === "withheld");
+    if (bad !== undefined && bad.state !== "done") return { item, key, state: bad.state, error: bad.error, hook };
+    if (ids.some((id) => known.has(id) && !outcomes.has(id))) {
+      return { item, key, state: "withheld", error: { code: "stale", message: "stopped before it was its turn" }, hook };
+    }
+    return { item, key, state: "in-force", hook };
+  };
+  const maps = plan.maps.map(({ key, pinPath }) => {
+    const identity = generations.maps.get(key);
+    const name = identity ? renderIdentity(identity) : "";
+    const ids = [`create-map ${name}`, `write-map ${name}`, `pin-map ${name} ${pinPath ?? ""}`, `carry-counters ${name}`];
+    return result("map", key, ids);
+  });
+  const programs = plan.programs.map(({ key }) => {
+    const identity = generations.programs.get(key);
+    return identity === undefined ? lacking("program", key) : result("program", key, [`load-program ${renderIdentity(identity)}`]);
+  });
+  const hooks = plan.hooks.map(({ key }) => {
+    if (!generations.hooks.has(key)) return lacking("hook", key);
+    const before = observed.hooks.find((hook) => hook.key === identityKey(key))?.result;
+    const hook = outcomes.get(`inline-hook ${key}`)?.hook ?? outcomes.get(`set-hook ${key}`)?.hook ?? before;
+    return result("hook", key, [`set-hook ${key}`], hook);
+  });
+  return [...maps, ...programs, ...hooks];
+}
+
+function lacking(item: "program" | "hook", key: string): ItemResult {
+  return { item, key, state: "withheld", error: { code: "not-found", message: `${item} ${key}: a map or program that it names is not in the plan` } };
+}

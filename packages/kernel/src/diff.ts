@@ -1,0 +1,289 @@
+import { actionId, type Action, type CounterPair, type Deed } from "./action.ts";
+import { diffEntries, isKeyed } from "./entries.ts";
+import { identityKey, planGenerations, renderIdentity, resolveMaps, type HookGenerations } from "./identity.ts";
+import { ownedKeys, type Journal } from "./journal.ts";
+import type { ChainMember, KernelPort, MemberMode, ObservedHook, ObservedKernel, ObservedMap, ObservedProgram } from "./port.ts";
+import type { HookSpec, MapSpec, NodePlan } from "./specs.ts";
+
+/** Which modes of the chain this kernel runs rightly (NodeFacts.kernel.chainInline, chainStub). */
+export interface DiffOptions {
+  readonly inline: boolean;
+  readonly stub: boolean;
+}
+
+/**
+ * What makes the kernel hold the plan, in the order in which it is to be done: nothing old goes before
+ * what replaces it is in force. The order of equal steps is the plan's. Carried out in part, the diff
+ * of what is then observed leads to the same end; carried out in full, the next diff is empty.
+ */
+export function diffPlan(
+  plan: NodePlan,
+  observed: ObservedKernel,
+  journal: Journal,
+  options: DiffOptions = { inline: true, stub: true },
+): readonly Action[] {
+  return new Diff(plan, observed, journal, options).actions();
+}
+
+/** observe(), with the contents of the maps whose entries the plan keeps. */
+export async function observePlan(port: KernelPort, plan: NodePlan): Promise<ObservedKernel> {
+  const observed = await port.observe();
+  const { maps: identities } = planGenerations(plan);
+  const kept = new Set<string>();
+  for (const spec of plan.maps) {
+    const identity = identities.get(spec.key);
+    if (spec.contents.kind === "kept" && isKeyed(spec.definition.type) && identity !== undefined) kept.add(renderIdentity(identity));
+  }
+  const maps: ObservedMap[] = [];
+  for (const map of observed.maps) {
+    maps.push(kept.has(renderIdentity(map)) ? { ...map, entries: await port.readMap(map) } : map);
+  }
+  return { ...observed, maps };
+}
+
+class Diff {
+  readonly #plan: NodePlan;
+  readonly #observed: ObservedKernel;
+  readonly #journal: Journal;
+  readonly #options: DiffOptions;
+  readonly #generations: ReturnType<typeof planGenerations>;
+  readonly #maps: ReadonlyMap<string, ObservedMap>;
+  readonly #programs: ReadonlyMap<string, ObservedProgram>;
+  readonly #hooks: ReadonlyMap<string, ObservedHook>;
+  readonly #actions = new Map<string, Action>();
+
+  constructor(plan: NodePlan, observed: ObservedKernel, journal: Journal, options: DiffOptions) {
+    this.#plan = plan;
+    this.#observed = observed;
+    this.#journal = journal;
+    this.#options = options;
+    this.#generations = planGenerations(plan);
+    this.#maps = new Map(observed.maps.map((map) => [renderIdentity(map), map]));
+    this.#programs = new Map(observed.programs.map((program) => [renderIdentity(program), program]));
+    this.#hooks = new Map(observed.hooks.map((hook) => [hook.key, hook]));
+  }
+
+  actions(): readonly Action[] {
+    for (const spec of this.#plan.maps) this.#createMap(spec);
+    for (const spec of this.#plan.maps) this.#writeMap(spec);
+    this.#loadPrograms();
+    for (const hook of this.#plan.hooks) this.#setHook(hook);
+    for (const spec of this.#plan.maps) this.#pinMap(spec);
+    for (const spec of this.#plan.maps) this.#carryCounters(spec);
+    this.#clearHooks();
+    this.#unpinMaps();
+    this.#removePrograms();
+    this.#removeMaps();
+    for (const hook of this.#plan.hooks) this.#inlineHook(hook);
+    return [...this.#actions.values()];
+  }
+
+  /** `needs` may name actions that turned out not to be needed. */
+  #add(deed: Deed, needs: Iterable<string> = []): void {
+    const id = actionId(deed);
+    this.#actions.set(id, { id, needs: [...new Set(needs)].filter((need) => this.#actions.has(need)), ...deed });
+  }
+
+  #observedMap(key: string): ObservedMap | undefined {
+    const identity = this.#generations.maps.get(key);
+    return identity && this.#maps.get(renderIdentity(identity));
+  }
+
+  #createMap(spec: MapSpec): void {
+    const identity = this.#generations.maps.get(spec.key);
+    if (identity !== undefined && !this.#maps.has(renderIdentity(identity))) this.#add({ do: "create-map", spec, identity });
+  }
+
+  #writeMap(spec: MapSpec): void {
+    const there = this.#observedMap(spec.key);
+    if (there === undefined || spec.contents.kind !== "kept" || !isKeyed(spec.definition.type)) return;
+    const { entries, prune } = spec.contents;
+    const changes = diffEntries(spec.definition, entries, there.entries, ownedKeys(this.#journal, spec), prune);
+    if (changes.puts.count + changes.deletes.count === 0) return;
+    const { key, generation } = there;
+    this.#add({ do: "write-map", spec, identity: { key, generation }, ...changes });
+  }
+
+  #loadPrograms(): void {
+    for (const spec of this.#plan.programs) {
+      const identity = this.#generations.programs.get(spec.key);
+      const maps = resolveMaps(spec, this.#generations.maps);
+      if (identity === undefined || maps === undefined) continue;
+      const there = this.#programs.get(renderIdentity(identity));
+      const isOverPlannedMaps = [...maps.values()].every((map) => {
+        const id = this.#maps.get(renderIdentity(map))?.mapId;
+        return id !== undefined && there?.mapIds.includes(id);
+      });
+      if (isOverPlannedMaps && there !== undefined) continue;
+      const needs = [...maps.values()].map((map) => `create-map ${renderIdentity(map)}`);
+      this.#add({ do: "load-program", spec, identity, maps, replaces: there !== undefined }, needs);
+    }
+  }
+
+  #setHook(spec: HookSpec): void {
+    const wanted = this.#generations.hooks.get(spec.key);
+    if (wanted === undefined || this.#isInForce(wanted)) return;
+    const there = this.#hooks.get(wanted.key);
+    const mode = this.#options.stub || !this.#options.inline ? "stub" : "inline";
+    this.#add(
+      {
+        do: "set-hook",
+        spec,
+        generation: wanted.generation[mode],
+        members: membersIn(wanted, mode),
+        why: there === undefined ? "new" : there.isAttached ? "changed" : "detached",
+      },
+      wanted.members.map((member) => `load-program ${renderIdentity(member.identity)}`),
+    );
+  }
+
+  #isInForce(wanted: HookGenerations): boolean {
+    const there = this.#hooks.get(wanted.key);
+    if (there === undefined || !there.isAttached) return false;
+    if (there.generation !== wanted.generation.stub && there.generation !== wanted.generation.inline) return false;
+    return (
+      there.members.length === wanted.members.length &&
+      wanted.members.every(({ identity }, index) => {
+        const name = renderIdentity(identity);
+        return !this.#actions.has(`load-program ${name}`) && this.#programs.get(name)?.programId === there.members[index];
+      })
+    );
+  }
+
+  #pinMap(spec: MapSpec): void {
+    const identity = this.#generations.maps.get(spec.key);
+    if (identity === undefined || spec.pinPath === undefined) return;
+    if (this.#observedMap(spec.key)?.pinPaths.includes(spec.pinPath)) return;
+    this.#add({ do: "pin-map", spec, identity, pinPath: spec.pinPath }, [
+      `create-map ${renderIdentity(identity)}`,
+      ...this.#usersOfMap(spec.key),
+    ]);
+  }
+
+  /** Actions that put programs over this map in force. */
+  #usersOfMap(mapKey: string): string[] {
+    const programs = this.#plan.programs.filter((program) => Object.values(program.maps).includes(mapKey));
+    return programs.flatMap((program) => this.#usersOfProgram(program.key));
+  }
+
+  /** Actions that put this program in force. */
+  #usersOfProgram(programKey: string): string[] {
+    const identity = this.#generations.programs.get(programKey);
+    const hooks = this.#plan.hooks.filter((hook) => hook.members.some((member) => member.program === programKey));
+    return [...(identity ? [`load-program ${renderIdentity(identity)}`] : []), ...hooks.map((hook) => `set-hook ${hook.key}`)];
+  }
+
+  #carryCounters(base: MapSpec): void {
+    if (base.carries !== "rule-base") return;
+    const hits = this.#plan.maps.find((spec) => spec.carries === "rule-hits" && familyOf(spec.key) === familyOf(base.key));
+    const baseIdentity = this.#generations.maps.get(base.key);
+    const hitsIdentity = hits && this.#generations.maps.get(hits.key);
+    if (hits === undefined || baseIdentity === undefined || hitsIdentity === undefined) return;
+    const from: CounterPair[] = [];
+    for (const old of this.#observed.maps) {
+      if (old.key !== baseIdentity.key || old.generation === baseIdentity.generation) continue;
+      const oldHits = this.#maps.get(renderIdentity({ key: hitsIdentity.key, generation: old.generation }));
+      if (oldHits === undefined) continue;
+      from.push({ hits: bare(oldHits), base: bare(old), baseId: old.mapId });
+    }
+    if (from.length === 0) return;
+    const to = { hits: hitsIdentity, base: baseIdentity, baseId: this.#observedMap(base.key)?.mapId };
+    this.#add({ do: "carry-counters", from, to }, [
+      `create-map ${renderIdentity(baseIdentity)}`,
+      `create-map ${renderIdentity(hitsIdentity)}`,
+      ...this.#usersOfMap(hits.key),
+    ]);
+  }
+
+  #clearHooks(): void {
+    const wanted = new Set(this.#plan.hooks.map((hook) => identityKey(hook.key)));
+    for (const hook of this.#observed.hooks) {
+      if (!wanted.has(hook.key)) this.#add({ do: "clear-hook", key: hook.key, observed: hook });
+    }
+  }
+
+  #unpinMaps(): void {
+    const planned = new Map(this.#plan.maps.flatMap((spec) => (spec.pinPath === undefined ? [] : [[spec.pinPath, spec.key]])));
+    const identities = new Set([...this.#generations.maps.values()].map(renderIdentity));
+    for (const map of this.#observed.maps) {
+      if (!identities.has(renderIdentity(map))) continue;
+      for (const pinPath of map.pinPaths) {
+        if (!planned.has(pinPath)) this.#add({ do: "unpin-map", identity: bare(map), pinPath });
+      }
+    }
+  }
+
+  #removePrograms(): void {
+    const identities = new Set([...this.#generations.programs.values()].map(renderIdentity));
+    const specs = new Map(this.#plan.programs.map((spec) => [identityKey(spec.key), spec]));
+    for (const program of this.#observed.programs) {
+      if (identities.has(renderIdentity(program))) continue;
+      const successor = specs.get(program.key);
+      const hooks = this.#observed.hooks.filter(
+        (hook) => hook.members.length === 0 || hook.members.includes(program.programId),
+      );
+      this.#add({ do: "remove-program", identity: bare(program) }, [
+        ...(successor ? this.#usersOfProgram(successor.key) : []),
+        ...hooks.flatMap((hook) => [this.#setHookId(hook.key), `clear-hook ${hook.key}`]),
+      ]);
+    }
+  }
+
+  /** Observed keys may be shortened, those in ids of set-hook are the plan's. */
+  #setHookId(observedKey: string): string {
+    const spec = this.#plan.hooks.find((hook) => identityKey(hook.key) === observedKey);
+    return `set-hook ${spec?.key ?? observedKey}`;
+  }
+
+  #removeMaps(): void {
+    const identities = new Set([...this.#generations.maps.values()].map(renderIdentity));
+    const specs = new Map(this.#plan.maps.map((spec) => [identityKey(spec.key), spec]));
+    for (const map of this.#observed.maps) {
+      if (identities.has(renderIdentity(map))) continue;
+      const successor = specs.get(map.key);
+      const users = this.#observed.programs.filter((program) => program.mapIds.includes(map.mapId)).map(renderIdentity);
+      this.#add({ do: "remove-map", identity: bare(map) }, [
+        ...users.flatMap((name) => [`remove-program ${name}`, `load-program ${name}`]),
+        ...(successor ? this.#successorInForce(successor) : []),
+      ]);
+    }
+  }
+
+  #successorInForce(spec: MapSpec): string[] {
+    const identity = this.#generations.maps.get(spec.key);
+    if (identity === undefined) return [];
+    const name = renderIdentity(identity);
+    const base = this.#plan.maps.find((other) => other.carries === "rule-base" && familyOf(other.key) === familyOf(spec.key));
+    const baseIdentity = spec.carries && base && this.#generations.maps.get(base.key);
+    return [
+      `create-map ${name}`,
+      `pin-map ${name} ${spec.pinPath ?? ""}`,
+      ...(baseIdentity ? [`carry-counters ${renderIdentity(baseIdentity)}`] : []),
+      ...this.#usersOfMap(spec.key),
+    ];
+  }
+
+  #inlineHook(spec: HookSpec): void {
+    const wanted = this.#generations.hooks.get(spec.key);
+    if (wanted === undefined || !wanted.isChain || !this.#options.inline || !this.#options.stub) return;
+    if (this.#journal.refusedInline.includes(wanted.generation.inline)) return;
+    const isSet = this.#actions.has(`set-hook ${spec.key}`);
+    if (!isSet && this.#hooks.get(wanted.key)?.generation === wanted.generation.inline) return;
+    this.#add(
+      { do: "inline-hook", spec, generation: wanted.generation.inline, members: membersIn(wanted, "inline") },
+      [`set-hook ${spec.key}`],
+    );
+  }
+}
+
+function membersIn(wanted: HookGenerations, mode: MemberMode): readonly ChainMember[] {
+  return wanted.members.map((member) => ({ ...member, mode }));
+}
+
+function familyOf(key: string): string {
+  return key.slice(0, key.lastIndexOf("/"));
+}
+
+function bare({ key, generation }: { readonly key: string; readonly generation: string }): { key: string; generation: string } {
+  return { key, generation };
+}

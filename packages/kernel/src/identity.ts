@@ -1,0 +1,148 @@
+import { canonicalJson, fingerprint } from "@bpfleet/base";
+import type { ChainMember, Identity, MapIdentity, MemberMode, ProgramIdentity } from "./port.ts";
+import type { HookSpec, MapSpec, NodePlan, ProgramSpec } from "./specs.ts";
+import { encodedKeyLimit, encodePinName } from "./pin-name.ts";
+
+/** Identities of everything in a plan, by the keys of the specs. */
+export interface PlanGenerations {
+  readonly maps: ReadonlyMap<string, MapIdentity>;
+  /** Programs that name a map which the plan lacks have none. */
+  readonly programs: ReadonlyMap<string, ProgramIdentity>;
+  /** Hooks with a member that has no identity are left out. */
+  readonly hooks: ReadonlyMap<string, HookGenerations>;
+}
+
+export interface HookGenerations {
+  /** As the pin's name has it. */
+  readonly key: string;
+  readonly isChain: boolean;
+  /** Generation by the mode of the members; the same one for both when a program is attached by itself. */
+  readonly generation: Readonly<Record<MemberMode, string>>;
+  /** In running order. */
+  readonly members: readonly Omit<ChainMember, "mode">[];
+}
+
+export function planGenerations(plan: NodePlan): PlanGenerations {
+  const maps = new Map(plan.maps.map((spec) => [spec.key, mapIdentity(spec)]));
+  const specs = new Map(plan.programs.map((spec) => [spec.key, spec]));
+  const programs = new Map<string, ProgramIdentity>();
+  for (const spec of plan.programs) {
+    const identity = programIdentity(spec, maps);
+    if (identity !== undefined) programs.set(spec.key, identity);
+  }
+  const hooks = new Map<string, HookGenerations>();
+  for (const hook of plan.hooks) {
+    const members = hookMembers(hook, specs, programs, maps);
+    if (members === undefined) continue;
+    const generation = (mode: MemberMode) => hookGeneration(members.map((member) => ({ ...member, mode })));
+    hooks.set(hook.key, {
+      key: identityKey(hook.key),
+      isChain: members.length > 1,
+      generation: { inline: generation("inline"), stub: generation("stub") },
+      members,
+    });
+  }
+  return { maps, programs, hooks };
+}
+
+/**
+ * What tells one map from another: its definition, who writes it, and what it is sealed with. The two
+ * halves of a pair of rule counters have one generation, so that they are known as a pair.
+ */
+export function mapIdentity(spec: MapSpec): MapIdentity {
+  const { contents, definition } = spec;
+  const digest = contents.kind === "sealed" ? contents.digest : undefined;
+  const essence = spec.carries
+    ? { carries: "rule counters", digest, maxEntries: definition.maxEntries }
+    : { definition, kind: contents.kind, digest };
+  return { key: identityKey(spec.key), generation: fingerprint(canonicalJson(essence)) };
+}
+
+/** `undefined` when it names a map that `maps` lacks. */
+export function programIdentity(spec: ProgramSpec, maps: ReadonlyMap<string, MapIdentity>): ProgramIdentity | undefined {
+  const used = resolveMaps(spec, maps);
+  if (used === undefined) return undefined;
+  const { type, object, entry, globals } = spec;
+  const mapNames = Object.fromEntries([...used].map(([name, map]) => [name, renderIdentity(map)]));
+  return {
+    key: identityKey(spec.key),
+    generation: fingerprint(canonicalJson({ type, object, entry, globals, maps: mapNames })),
+  };
+}
+
+/** Map name in the object → identity; `undefined` when one is missing. */
+export function resolveMaps(
+  spec: ProgramSpec,
+  maps: ReadonlyMap<string, MapIdentity>,
+): ReadonlyMap<string, MapIdentity> | undefined {
+  const used = new Map<string, MapIdentity>();
+  for (const [name, key] of Object.entries(spec.maps)) {
+    const identity = maps.get(key);
+    if (identity === undefined) return undefined;
+    used.set(name, identity);
+  }
+  return used;
+}
+
+type MemberIdentity = Pick<ChainMember, "identity" | "proceedOn" | "mode">;
+
+/** One program alone is attached by itself, so only its identity counts. */
+export function hookGeneration(members: readonly MemberIdentity[]): string {
+  const [first] = members;
+  if (members.length === 1 && first !== undefined) return directGeneration(first.identity);
+  return fingerprint(
+    canonicalJson(
+      members.map(({ identity, proceedOn, mode }) => ({
+        program: renderIdentity(identity),
+        proceedOn: [...new Set(proceedOn)].toSorted((a, b) => a - b),
+        mode,
+      })),
+    ),
+  );
+}
+
+export function directGeneration(program: ProgramIdentity): string {
+  return fingerprint(`direct ${renderIdentity(program)}`);
+}
+
+/** `filter/default/x/xdp@1f…`; generations hold no `@`. */
+export function renderIdentity({ key, generation }: Identity): string {
+  return `${key}@${generation}`;
+}
+
+export function sameIdentity(a: Identity, b: Identity): boolean {
+  return a.key === b.key && a.generation === b.generation;
+}
+
+/**
+ * The key as a pin's name can carry it: itself, or, when its encoding would be too long, its
+ * beginning, `~` and its fingerprint.
+ */
+export function identityKey(key: string): string {
+  if (encodePinName(key).length <= encodedKeyLimit) return key;
+  let head = "";
+  let length = 0;
+  for (const character of key) {
+    length += encodePinName(character).length;
+    if (length > encodedKeyLimit - 20) break;
+    head += character;
+  }
+  return `${head}~${fingerprint(key)}`;
+}
+
+function hookMembers(
+  hook: HookSpec,
+  specs: ReadonlyMap<string, ProgramSpec>,
+  programs: ReadonlyMap<string, ProgramIdentity>,
+  maps: ReadonlyMap<string, MapIdentity>,
+): Omit<ChainMember, "mode">[] | undefined {
+  const members: Omit<ChainMember, "mode">[] = [];
+  for (const member of hook.members) {
+    const spec = specs.get(member.program);
+    const identity = programs.get(member.program);
+    const used = spec && resolveMaps(spec, maps);
+    if (spec === undefined || identity === undefined || used === undefined) return undefined;
+    members.push({ spec, identity, maps: used, proceedOn: member.proceedOn });
+  }
+  return members;
+}
