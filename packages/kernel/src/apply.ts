@@ -12,6 +12,8 @@ export interface ApplyOptions {
   readonly observed: ObservedKernel;
   /** Use cls_bpf even where TCX exists. */
   readonly legacyTc?: boolean | undefined;
+  /** Why an action is not to be tried now: what it failed with before. It then counts as failed again. */
+  readonly hold?: ((action: Action) => ItemError | undefined) | undefined;
   /** Carries out this many actions and stops, as a killed process would. */
   readonly stopAfter?: number | undefined;
   /** Called after each action, done or not. */
@@ -45,7 +47,7 @@ export async function applyActions(actions: readonly Action[], port: KernelPort,
   const outcomes = new Map<string, ActionOutcome>();
   const refusedInline: string[] = [];
   for (const action of actions.slice(0, options.stopAfter ?? actions.length)) {
-    const outcome = await carryOut(action, outcomes, port, options.legacyTc ?? false);
+    const outcome = await carryOut(action, outcomes, port, options);
     outcomes.set(action.id, outcome);
     if (action.do === "inline-hook" && outcome.error && lastingRefusals.includes(outcome.error.code)) {
       refusedInline.push(action.generation);
@@ -64,15 +66,17 @@ async function carryOut(
   action: Action,
   outcomes: ReadonlyMap<string, ActionOutcome>,
   port: KernelPort,
-  legacyTc: boolean,
+  options: ApplyOptions,
 ): Promise<ActionOutcome> {
   const cause = action.needs.map((need) => outcomes.get(need)).find((outcome) => outcome !== undefined && outcome.state !== "done");
   if (cause !== undefined) {
     const code = cause.error?.code ?? "internal";
     return { action, state: "withheld", error: { code, message: `${renderAction(action)}: waits for: ${cause.error?.message}` } };
   }
+  const held = options.hold?.(action);
+  if (held !== undefined) return { action, state: "failed", error: held };
   try {
-    return { action, state: "done", hook: await perform(action, port, legacyTc) };
+    return { action, state: "done", hook: await perform(action, port, options.legacyTc ?? false) };
   } catch (error) {
     return { action, state: "failed", error: toItemError(error, action) };
   }
@@ -131,9 +135,9 @@ async function setHook(
 }
 
 function toItemError(error: unknown, action: Action): ItemError {
-  if (error instanceof KernelError) return { code: error.code, message: error.message, detail: error.detail };
+  if (error instanceof KernelError) return { code: error.code, message: error.message, detail: error.detail, retry: error.retry };
   const text = error instanceof Error ? error.message : String(error);
-  return { code: "internal", message: `${renderAction(action)}: ${text}`, detail: error instanceof Error ? error.stack : undefined };
+  return { code: "internal", message: `${renderAction(action)}: ${text}`, detail: error instanceof Error ? error.stack : undefined, retry: "backoff" };
 }
 
 function resultsOf(options: ApplyOptions, outcomes: ReadonlyMap<string, ActionOutcome>, actions: readonly Action[]): ItemResult[] {

@@ -1,4 +1,4 @@
-import type { ErrorCode } from "@bpfleet/base";
+import type { ErrorCode, Retry } from "@bpfleet/base";
 import type { HookPoint, HookSpec, MapDefinition, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
 
 /**
@@ -39,6 +39,8 @@ export interface KernelPort {
   /** Attaches or replaces in one step; no packet passes between the old and the new state. */
   setHook(request: HookRequest): Promise<HookResult>;
   clearHook(key: string): Promise<void>;
+  /** Verdict counters of a chain (chain/counters.ts reads them); `undefined` when no chain is there. */
+  readHook(key: string): Promise<HookReading | undefined>;
 
   /** Removes every pin of ours, with what hangs on them. */
   removeEverything(): Promise<void>;
@@ -120,6 +122,12 @@ export interface HookResult {
   readonly reason?: string | undefined;
 }
 
+export interface HookReading {
+  readonly generation: string;
+  /** One row per member, each with all CPUs: what `readChainCounters` takes. */
+  readonly values: Uint8Array;
+}
+
 export interface TestRun {
   readonly spec: ProgramSpec;
   readonly maps: ReadonlyMap<string, MapIdentity>;
@@ -188,4 +196,6 @@ export interface ItemError {
   readonly code: ErrorCode;
   readonly message: string;
   readonly detail?: string | undefined;
+  /** When trying again can help; not given where the item only waits for another one. */
+  readonly retry?: Retry | undefined;
 }

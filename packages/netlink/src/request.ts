@@ -6,16 +6,19 @@ export const routeTypesBase = { link: 16, address: 20, route: 24, neighbour: 28,
 
 export type RouteTable = keyof typeof routeTypesBase;
 
-/** Bits for the address of a socket that wants events: `RTMGRP_*`. */
+/** Numbers of the groups whose events a socket can join: `RTNLGRP_*`. */
 export const eventGroups = {
-  link: 0x1,
-  neighbour: 0x4,
-  trafficControl: 0x8,
-  ipv4Address: 0x10,
-  ipv4Route: 0x40,
-  ipv6Address: 0x100,
-  ipv6Route: 0x400,
+  link: 1,
+  neighbour: 3,
+  trafficControl: 4,
+  ipv4Address: 5,
+  ipv4Route: 7,
+  ipv6Address: 9,
+  ipv6Route: 11,
 } as const;
+
+/** `RT_TABLE_MAIN`: where ordinary routes stand. */
+export const mainTable = 254;
 
 export interface DumpOptions {
   readonly sequence: number;
@@ -23,10 +26,14 @@ export interface DumpOptions {
   readonly ifindex?: number | undefined;
   /** Filters: under this parent. */
   readonly parent?: number | undefined;
+  /** Routes: of this routing table. The socket must have NETLINK_GET_STRICT_CHK, else all come. */
+  readonly routeTable?: number | undefined;
 }
 
 const headBytes: Record<RouteTable, number> = { link: 16, address: 8, route: 12, neighbour: 12, qdisc: 20, filter: 20 };
 const extMask = 29;
+const linkName = 3;
+const routeTableAttribute = 15;
 /** RTEXT_FILTER_SKIP_STATS. */
 const skipStats = 1 << 3;
 
@@ -38,7 +45,9 @@ export function encodeDumpRequest(table: RouteTable, options: DumpOptions): Uint
     view.setInt32(4, options.ifindex ?? 0, true);
     view.setUint32(12, options.parent ?? 0, true);
   }
-  const attributes = table === "link" ? encodeAttribute(extMask, encodeU32(skipStats)) : new Uint8Array();
+  const attributes = table === "link" ? encodeAttribute(extMask, encodeU32(skipStats))
+    : table === "route" && options.routeTable !== undefined ? encodeAttribute(routeTableAttribute, encodeU32(options.routeTable))
+    : new Uint8Array();
   return encodeMessage({
     type: routeTypesBase[table] + 2,
     flags: messageFlags.request | messageFlags.dump,
@@ -52,7 +61,7 @@ export function encodeDumpRequest(table: RouteTable, options: DumpOptions): Uint
 export function encodeLinkRequest(which: { readonly ifindex: number } | { readonly name: string }, sequence: number): Uint8Array {
   const head = new Uint8Array(headBytes.link);
   if ("ifindex" in which) new DataView(head.buffer).setInt32(4, which.ifindex, true);
-  const name = "name" in which ? encodeAttribute(3, encodeText(which.name)) : new Uint8Array();
+  const name = "name" in which ? encodeAttribute(linkName, encodeText(which.name)) : new Uint8Array();
   return encodeMessage({
     type: routeTypesBase.link + 2,
     flags: messageFlags.request,

@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { emptyJournal, emptyPlan, type NodePlan } from "@bpfleet/kernel";
+import { NodeState } from "./node-state.ts";
+import { parsePlan, renderPlan } from "./plan-text.ts";
+
+const plan: NodePlan = {
+  ...emptyPlan,
+  maps: [{
+    key: "filter/default/a/exact", name: "exact", definition: { type: "hash", keySize: 2, valueSize: 1, maxEntries: 2, flags: 0 },
+    contents: { kind: "sealed", digest: "d1", entries: { count: 2, keys: Buffer.from([1, 2, 3, 4]), values: Uint8Array.of(9, 8) } },
+  }],
+  programs: [{ key: "p", name: "p", type: "xdp", object: { name: "filter", digest: "00" }, entry: "xdp", globals: { big: 2n ** 63n, flag: true, bytes: Uint8Array.of(1) }, maps: {} }],
+};
+
+function directory(t: { after(end: () => void): void }): string {
+  const path = mkdtempSync(join(tmpdir(), "bpfleet-state-"));
+  t.after(() => rmSync(path, { recursive: true }));
+  return path;
+}
+
+test("parsePlan gives back what renderPlan wrote, bytes and 64-bit numbers too", () => {
+  const back = parsePlan(renderPlan(plan));
+  assert.deepEqual(back.programs, plan.programs);
+  assert.deepEqual(back.maps[0]?.contents, { kind: "sealed", digest: "d1", entries: { count: 2, keys: Uint8Array.of(1, 2, 3, 4), values: Uint8Array.of(9, 8) } });
+});
+
+test("NodeState remembers plan, journal, pause and hash seed over a restart, readable by the owner alone", async (t) => {
+  const path = directory(t);
+  const first = new NodeState(path);
+  const fresh = await first.load();
+  assert.deepEqual({ ...fresh, hashSeed: 0 }, { plan: undefined, journal: emptyJournal, isPaused: false, hashSeed: 0, unusable: [] });
+  await (await first.savePlan(plan)).durable;
+  await first.saveJournal({ ...emptyJournal, owned: { "m@1": "0102" } });
+  await first.savePaused(true);
+
+  const second = await new NodeState(path).load();
+  assert.equal(second.plan?.maps[0]?.key, "filter/default/a/exact");
+  assert.deepEqual(second.journal.owned, { "m@1": "0102" });
+  assert.equal(second.isPaused, true);
+  assert.equal(second.hashSeed, fresh.hashSeed);
+  assert.equal(statSync(join(path, "plan")).mode & 0o777, 0o600);
+  assert.equal(statSync(path).mode & 0o777, 0o700);
+
+  await first.savePaused(false);
+  assert.equal((await new NodeState(path).load()).isPaused, false);
+});
+
+test("NodeState leaves a damaged, cut or foreign plan aside and says why", async (t) => {
+  const path = directory(t);
+  await (await new NodeState(path).savePlan(plan)).durable;
+  const whole = readFileSync(join(path, "plan"), "utf8");
+  const spoilt = ["", "garbage", whole.slice(0, -1), whole.replace("exact", "exalt"), whole.replace("bpfleet-plan 1", "bpfleet-plan 0"), `${whole} `];
+  for (const text of spoilt) {
+    writeFileSync(join(path, "plan"), text);
+    const loaded = await new NodeState(path).load();
+    assert.equal(loaded.plan, undefined);
+    assert.match(loaded.unusable[0] ?? "", /^read .*\/plan: /);
+  }
+  assert.equal(spoilt.length, new Set(spoilt).size);
+});
+
+test("NodeState takes a damaged mark of the pause for a pause", async (t) => {
+  const path = directory(t);
+  writeFileSync(join(path, "paused"), "\0\0");
+  assert.equal((await new NodeState(path).load()).isPaused, true);
+});

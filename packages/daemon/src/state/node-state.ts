@@ -1,0 +1,72 @@
+import { randomBytes } from "node:crypto";
+import { chmodSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { emptyJournal, type Journal, type NodePlan } from "@bpfleet/kernel";
+import { parsePlan, planVersion, renderPlan } from "./plan-text.ts";
+import { StateFile } from "./state-file.ts";
+
+/** What the daemon knows from before its start. */
+export interface Remembered {
+  readonly plan: NodePlan | undefined;
+  readonly journal: Journal;
+  readonly isPaused: boolean;
+  readonly hashSeed: number;
+  /** Files that were there and could not be used, one sentence each. */
+  readonly unusable: readonly string[];
+}
+
+/** The daemon's memory: what must survive the process, and for the plan and the pause also a reboot. */
+export class NodeState {
+  readonly #plan: StateFile;
+  readonly #journal: StateFile;
+  readonly #pause: StateFile;
+  readonly #seed: StateFile;
+
+  constructor(directory: string) {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    chmodSync(directory, 0o700);
+    this.#plan = new StateFile(join(directory, "plan"), "plan", planVersion);
+    this.#journal = new StateFile(join(directory, "journal"), "journal", 1);
+    this.#pause = new StateFile(join(directory, "paused"), "paused", 1);
+    this.#seed = new StateFile(join(directory, "hash-seed"), "hash-seed", 1);
+  }
+
+  async load(): Promise<Remembered> {
+    const unusable: string[] = [];
+    const read = <T>(file: StateFile, parse: (text: string) => T): T | undefined => {
+      const loaded = file.load();
+      if (loaded.is === "unusable") unusable.push(loaded.why);
+      return loaded.is === "there" ? parse(loaded.text) : undefined;
+    };
+    return {
+      plan: read(this.#plan, parsePlan),
+      journal: read(this.#journal, (text) => JSON.parse(text) as Journal) ?? emptyJournal,
+      // A damaged mark still says that somebody pulled the emergency switch.
+      isPaused: this.#pause.load().is !== "absent",
+      hashSeed: read(this.#seed, Number) ?? (await this.#newSeed()),
+      unusable,
+    };
+  }
+
+  savePlan(plan: NodePlan): Promise<{ readonly durable: Promise<void> }> {
+    return this.#plan.save(renderPlan(plan));
+  }
+
+  /** It speaks of the running kernel only, so it need not survive a reboot. */
+  async saveJournal(journal: Journal): Promise<void> {
+    await this.#journal.save(JSON.stringify(journal));
+  }
+
+  async savePaused(isPaused: boolean): Promise<void> {
+    if (!isPaused) return this.#pause.remove();
+    const { durable } = await this.#pause.save("paused");
+    await durable;
+  }
+
+  async #newSeed(): Promise<number> {
+    const seed = randomBytes(4).readUInt32LE();
+    const { durable } = await this.#seed.save(`${seed}`);
+    await durable;
+    return seed;
+  }
+}
