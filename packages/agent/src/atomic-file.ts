@@ -1,0 +1,41 @@
+import { open, mkdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+let serial = 0;
+
+/** Names of files that are still being written; readers of a directory pass them by. */
+export function isUnfinished(name: string): boolean {
+  return name.startsWith(".") && name.endsWith(".tmp");
+}
+
+/**
+ * Replaces a file in one step: after a crash there is the old text or the new text, never a part. Makes
+ * missing directories. The new text is visible before the promise resolves, and durable when it does.
+ */
+export async function writeFileAtomically(path: string, text: string, mode = 0o644): Promise<void> {
+  const directory = dirname(path);
+  await mkdir(directory, { recursive: true });
+  const unfinished = join(directory, `.${basename(path).slice(0, 200)}.${process.pid}.${serial++}.tmp`);
+  try {
+    {
+      await using file = await open(unfinished, "wx", mode);
+      await file.writeFile(text);
+      await file.sync();
+    }
+    await rename(unfinished, path);
+  } catch (error) {
+    await rm(unfinished, { force: true });
+    throw error;
+  }
+  await syncDirectory(directory);
+}
+
+/** Makes a rename or removal in the directory survive a power cut; file systems that cannot are left alone. */
+export async function syncDirectory(directory: string): Promise<void> {
+  try {
+    await using handle = await open(directory, "r");
+    await handle.sync();
+  } catch {
+    // The change is done; only its durability over a power cut is not promised on such a file system.
+  }
+}
