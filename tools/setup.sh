@@ -131,7 +131,7 @@ install_packages() {
 		apt-get -o DPkg::Lock::Timeout=300 update
 		apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
 	else
-		$(install_command "$@")
+		eval "$(install_command "$@")"
 	fi
 }
 
@@ -166,6 +166,10 @@ setup_npm() {
 	stamp=$(cksum package-lock.json .npmrc)
 	[ "$stamp" = "$(cat node_modules/.stamp 2>/dev/null)" ] && return
 	step "npm packages" npm run_npm ci
+	# npm 9 leaves out the link to a command that is called node.
+	for node in node_modules/node-linux-*/bin/node; do
+		[ -x "$node" ] && ln -sf "../../$node" node_modules/.bin/node
+	done
 	echo "$stamp" >node_modules/.stamp
 }
 
@@ -187,7 +191,7 @@ has_changed() {
 
 setup_native() {
 	has_changed native tools/build-native.ts packages/native || return 0
-	PATH=$(dirname "$(cat $stamps/cargo)"):$PATH step "native addon" native node tools/build-native.ts
+	PATH=$PWD/node_modules/.bin:$(dirname "$(cat $stamps/cargo)"):$PATH step "native addon" native node tools/build-native.ts
 	touch $stamps/native
 }
 

@@ -1,0 +1,119 @@
+/**
+ * Runs the tests: `node tools/test.ts [unit|kernel|cluster]... [PART-OF-A-PATH]... [--types=skip] [--leaks=warn]`.
+ *
+ * Types first, so that nothing stale passes; then the suites in order. A suite fails as a whole when
+ * something stays behind on the machine, or when a test is skipped that test/node/expected-refusals.json
+ * does not list. For work in a tree or on a machine that others change meanwhile: `--types=skip` starts
+ * the tests at once, `--leaks=warn` lets what stays behind pass.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus, release } from "node:os";
+import { delimiter, join } from "node:path";
+import { findLeaks, killLeftProcesses, markerVariable, takeCensus } from "./testing/census.ts";
+import { findStaleRefusals, judgeSkips } from "./testing/refusals.ts";
+import type { RefusalList } from "./testing/refusals.ts";
+import { budgetMinutes, countResults, renderClosingLine, renderFile, renderTable, summarize } from "./testing/report.ts";
+import type { SuiteReport } from "./testing/report.ts";
+import { runFile } from "./testing/run-file.ts";
+import type { FileResult } from "./testing/run-file.ts";
+import { findTestFiles, suites } from "./testing/suites.ts";
+import type { Suite } from "./testing/suites.ts";
+
+const root = join(import.meta.dirname, "..");
+
+const knownFlags = ["--types=skip", "--leaks=warn"];
+
+interface Options {
+  readonly suites: readonly Suite[];
+  readonly parts: readonly string[];
+  readonly checksTypes: boolean;
+  readonly leaksFail: boolean;
+  readonly isStrict: boolean;
+  readonly refusals: RefusalList;
+}
+
+function readOptions(args: readonly string[], environment: NodeJS.ProcessEnv): Options {
+  const words = args.filter((arg) => !arg.startsWith("--"));
+  const chosen = suites.filter((suite) => words.includes(suite.name));
+  const unknown = args.find((arg) => arg.startsWith("--") && !knownFlags.includes(arg));
+  if (unknown !== undefined) throw new RangeError(`run tests: unknown option ${unknown}; there are ${knownFlags.join(" and ")}`);
+  return {
+    suites: chosen.length > 0 ? chosen : suites,
+    parts: words.filter((word) => !suites.some((suite) => suite.name === word)),
+    checksTypes: !args.includes("--types=skip"),
+    leaksFail: !args.includes("--leaks=warn"),
+    isStrict: environment["CI"] === "true",
+    refusals: JSON.parse(readFileSync(join(root, "test/node/expected-refusals.json"), "utf8")) as RefusalList,
+  };
+}
+
+function checkTypes(): boolean {
+  return spawnSync("tsc", ["-b"], { cwd: root, stdio: "inherit" }).status === 0;
+}
+
+async function runSuite(suite: Suite, files: readonly string[], options: Options): Promise<SuiteReport> {
+  if (suite.needsRoot && process.getuid?.() !== 0) {
+    const problem = `${suite.name} tests need root; run: sudo make test-${suite.name}`;
+    return { suite: suite.name, ms: 0, files: [], problems: [problem] };
+  }
+  const begin = performance.now();
+  const results: FileResult[] = [];
+  const problems: string[] = [];
+  const marker = `${process.pid}-${suite.name}`;
+  process.env[markerVariable] = marker;
+  const waiting = [...files];
+  const work = async (): Promise<void> => {
+    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+      const before = suite.concurrency === 1 ? takeCensus(marker) : undefined;
+      const result = await runFile(root, file, suite.fileTimeoutMs);
+      results.push(result);
+      console.log(renderFile(result));
+      if (before === undefined) continue;
+      const leaks = await findLeaks(before, marker);
+      for (const leak of leaks) console.log(`    ! left behind: ${leak}`);
+      if (options.leaksFail) problems.push(...leaks.map((leak) => `${file} left behind: ${leak}`));
+      killLeftProcesses(marker);
+    }
+  };
+  await Promise.all(Array.from({ length: suite.concurrency }, work));
+  killLeftProcesses(marker);
+  problems.push(...judge(results, files, options));
+  return { suite: suite.name, ms: performance.now() - begin, files: results, problems };
+}
+
+function judge(results: readonly FileResult[], files: readonly string[], options: Options): string[] {
+  const tests = results.flatMap((result) => result.tests);
+  const { problems, unmeasured } = judgeSkips(tests, options.refusals, release(), options.isStrict);
+  for (const skip of unmeasured) console.log(`- ${skip}`);
+  return [...problems, ...findStaleRefusals(tests, options.refusals, files)];
+}
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2), process.env);
+  process.chdir(root);
+  process.env["PATH"] = [join(root, "node_modules/.bin"), process.env["PATH"], "/usr/sbin", "/sbin"].join(delimiter);
+  if (options.checksTypes && !checkTypes()) {
+    console.log(`types do not check\n${renderClosingLine({ passed: 0, failed: 1, skipped: 0 })}`);
+    process.exitCode = 1;
+    return;
+  }
+  const reports: SuiteReport[] = [];
+  for (const suite of options.suites) {
+    const files = findTestFiles(root, suite.name, options.parts);
+    if (files.length > 0) reports.push(await runSuite(suite, files, options));
+  }
+  const counts = countResults(reports);
+  mkdirSync("build", { recursive: true });
+  const machine = { kernel: release(), cpus: cpus().length, node: process.version };
+  writeFileSync("build/test-times.json", `${JSON.stringify({ ...machine, ...(summarize(reports) as object) }, null, 2)}\n`);
+  console.log(`\n${renderTable(reports)}`);
+  for (const problem of reports.flatMap((report) => report.problems)) console.log(`✗ ${problem}`);
+  const minutes = reports.reduce((sum, report) => sum + report.ms, 0) / 60_000;
+  if (minutes > budgetMinutes) console.log(`✗ the tests took longer than their budget of ${budgetMinutes} minutes`);
+  if (counts.passed === 0) console.log("✗ no test ran and passed");
+  console.log(renderClosingLine(counts));
+  if (counts.failed > 0 || counts.passed === 0) process.exitCode = 1;
+}
+
+await main();

@@ -1,0 +1,111 @@
+import { spawnSync } from "node:child_process";
+import { globSync, readdirSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** What tests could leave behind on the machine: a key for each thing → how to call it in a message. */
+export type Census = ReadonlyMap<string, string>;
+
+/** Processes that the tests start carry this variable, whoever their parent is by now. */
+export const markerVariable = "BPFLEET_TEST_RUN";
+
+export function takeCensus(marker: string): Census {
+  const census = new Map<string, string>();
+  const add = (what: string, names: readonly string[]): void => {
+    for (const name of names) census.set(`${what} ${name}`, `${what} ${name}`);
+  };
+  add("network namespace", list("/run/netns"));
+  add("interface", list("/sys/class/net"));
+  add("bpffs", mountsOf("bpf"));
+  for (const mount of mountsOf("cgroup2")) add("cgroup", globSync(`${mount}/**/cgroup.procs`));
+  add("folder", list(tmpdir()).filter((name) => name.startsWith("bpfleet")));
+  for (const [kind, object] of [["prog", "program"], ["map", "map"], ["link", "link"]] as const) {
+    for (const { id, type, name } of listBpf(kind)) census.set(`${object} ${id}`, `${object} ${id} (${type} ${name ?? ""})`);
+  }
+  for (const pid of markedProcesses(marker)) {
+    census.set(`process ${pid}`, `process ${pid} (${readText(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim()})`);
+  }
+  return census;
+}
+
+/**
+ * What is there now, was not there before, and does not belong to a process outside the tests. The
+ * kernel frees some things late, so this looks again until its patience ends.
+ */
+export async function findLeaks(before: Census, marker: string, patienceMs = 5_000): Promise<string[]> {
+  const deadline = performance.now() + patienceMs;
+  for (;;) {
+    const added = [...takeCensus(marker)].filter(([key]) => !before.has(key));
+    const leaks = added.length === 0 ? [] : added.filter(([key]) => !belongsToOthers(key, marker));
+    if (leaks.length === 0 || performance.now() > deadline) return leaks.map(([, name]) => name);
+    await sleep(200);
+  }
+}
+
+/** Ends what a test has left running, so that the next file starts clean. */
+export function killLeftProcesses(marker: string): void {
+  for (const pid of markedProcesses(marker)) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended by itself.
+    }
+  }
+}
+
+function belongsToOthers(key: string, marker: string): boolean {
+  const [, object, id] = /^(program|map|link) (\d+)$/.exec(key) ?? [];
+  if (object === undefined) {
+    const pids = key.match(/\d{2,7}/g) ?? [];
+    return !key.startsWith("process") && pids.some((pid) => isOfOthers(Number(pid), marker));
+  }
+  const line = new RegExp(`^${object === "program" ? "prog" : object}_id:\\s+${id}$`, "m");
+  return globSync("/proc/[0-9]*/fdinfo/*").some((path) => {
+    return line.test(readText(path)) && isOfOthers(Number(path.split("/")[2]), marker);
+  });
+}
+
+function isOfOthers(pid: number, marker: string): boolean {
+  const environment = readText(`/proc/${pid}/environ`);
+  return pid !== process.pid && environment !== "" && !environment.includes(`${markerVariable}=${marker}\0`);
+}
+
+function markedProcesses(marker: string): number[] {
+  return list("/proc")
+    .filter((name) => /^\d+$/.test(name) && readText(`/proc/${name}/environ`).includes(`${markerVariable}=${marker}\0`))
+    .map(Number);
+}
+
+function mountsOf(type: string): string[] {
+  const lines = readText("/proc/self/mountinfo").split("\n");
+  return lines.filter((line) => line.includes(` - ${type} `)).map((line) => line.split(" ")[4] ?? "");
+}
+
+interface BpfObject {
+  readonly id: number;
+  readonly type: string;
+  readonly name?: string;
+}
+
+function listBpf(kind: string): readonly BpfObject[] {
+  const { status, stdout } = spawnSync("bpftool", ["-j", kind, "list"], { encoding: "utf8", maxBuffer: 64 << 20 });
+  const value: unknown = status === 0 && stdout !== "" ? JSON.parse(stdout) : [];
+  return Array.isArray(value) ? (value as readonly BpfObject[]) : [];
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+/** Empty when it is gone, or not for us to read. */
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}

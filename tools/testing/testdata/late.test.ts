@@ -1,0 +1,7 @@
+import { test } from "node:test";
+
+test("ends before its timer fails", () => {
+  setTimeout(() => {
+    throw new Error("too late");
+  }, 5);
+});
