@@ -1,0 +1,67 @@
+import type { Action, ActionOutcome, ItemError } from "@bpfleet/kernel";
+
+export interface BackoffOptions {
+  /** Wait after the first failure; doubles with each further one. */
+  readonly firstMs: number;
+  readonly longestMs: number;
+}
+
+interface Failure {
+  readonly error: ItemError;
+  readonly count: number;
+  /** On the monotonic clock; Infinity: not before something changes. */
+  readonly dueMs: number;
+  readonly action: Action;
+}
+
+/** When each failed action is to be tried again. */
+export class Backoff {
+  readonly #options: BackoffOptions;
+  #failures = new Map<string, Failure>();
+
+  constructor(options: BackoffOptions) {
+    this.#options = options;
+  }
+
+  /** What the action failed with, as long as it is too early to try it again. */
+  hold(action: Action, nowMs: number): ItemError | undefined {
+    const failure = this.#failures.get(action.id);
+    return failure !== undefined && failure.dueMs > nowMs ? failure.error : undefined;
+  }
+
+  /** Takes over the outcomes of one attempt; actions that are no longer wanted are forgotten. */
+  learn(outcomes: readonly ActionOutcome[], nowMs: number): void {
+    const failures = new Map<string, Failure>();
+    for (const { action, state, error } of outcomes) {
+      if (state !== "failed" || error === undefined) continue;
+      const before = this.#failures.get(action.id);
+      if (before !== undefined && before.dueMs > nowMs) {
+        failures.set(action.id, before);
+        continue;
+      }
+      const count = (before?.count ?? 0) + 1;
+      failures.set(action.id, { action, error, count, dueMs: nowMs + this.#waitMs(error, count) });
+    }
+    this.#failures = failures;
+  }
+
+  /** The world changed for these: they are tried at once. */
+  release(isAffected: (action: Action) => boolean): void {
+    for (const [id, failure] of this.#failures) {
+      if (isAffected(failure.action)) this.#failures.set(id, { ...failure, count: 0, dueMs: 0 });
+    }
+  }
+
+  /** When the next one is due; Infinity when none is. */
+  nextDueMs(): number {
+    return Math.min(Infinity, ...[...this.#failures.values()].map((failure) => failure.dueMs));
+  }
+
+  #waitMs(error: ItemError, count: number): number {
+    const { firstMs, longestMs } = this.#options;
+    if (error.retry === "never") return Infinity;
+    // What we are not told of (a foreign program leaves the hook) is looked at now and then all the same.
+    if (error.retry === "when-changed") return longestMs;
+    return Math.min(longestMs, firstMs * 2 ** (count - 1));
+  }
+}

@@ -1,0 +1,323 @@
+import { isDeepStrictEqual } from "node:util";
+import { KernelError, type Clock } from "@bpfleet/base";
+import {
+  applyActions, diffPlan, emptyPlan, isRemoval, journalAfter, journalBefore, observePlan, renderAction,
+  type Action, type ActionOutcome, type DiffOptions, type ItemResult, type Journal, type KernelPort, type NodePlan, type ObservedKernel,
+} from "@bpfleet/kernel";
+import type { Logger } from "pino";
+import type { DaemonResults, Healed } from "../daemon.ts";
+import type { NodeState, Remembered } from "../state/node-state.ts";
+import { Backoff, type BackoffOptions } from "./backoff.ts";
+import { healedBy, itemName } from "./healing.ts";
+import { Signal } from "./signal.ts";
+
+export interface LoopOptions {
+  readonly kernel: KernelPort;
+  readonly state: Pick<NodeState, "savePlan" | "saveJournal" | "savePaused">;
+  readonly remembered: Remembered;
+  /** What this kernel offers, asked at each pass. */
+  readonly modes: () => DiffOptions & { readonly legacyTc: boolean };
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Between two looks at the kernel when nothing happens. */
+  readonly driftMs: number;
+  readonly backoff?: BackoffOptions | undefined;
+  /** A changed plan is in force, so many milliseconds after it came. */
+  readonly onInForce?: ((ms: number) => void) | undefined;
+}
+
+/** The plan to keep true. */
+interface Wanted {
+  readonly plan: NodePlan;
+  /** Nothing else is to be there. */
+  readonly isComplete: boolean;
+  readonly revision: number;
+  readonly sinceMs: number;
+}
+
+const healedKept = 100;
+
+/**
+ * Keeps the kernel at the plan. Level-triggered: whatever woke it, it observes, compares and acts on the
+ * difference, one pass at a time; wishes that come meanwhile are one further pass. It alone changes the
+ * kernel, logs, and decides when to try again.
+ */
+export class WorkLoop {
+  readonly #options: LoopOptions;
+  readonly #signal = new Signal();
+  readonly #backoffOptions: BackoffOptions;
+  readonly #backoff: Backoff;
+  readonly #listeners = new Set<(results: DaemonResults) => void>();
+  #waiters: (() => void)[] = [];
+  #wanted: Wanted | undefined;
+  #isPaused: boolean;
+  #journal: Journal;
+  #results: DaemonResults;
+  #healed: readonly Healed[] = [];
+  /** Items in force after the last pass, as long as the wish is the same: what changes on these, others did. */
+  #inForce: ReadonlySet<string> = new Set();
+  /** The wish that `#inForce` speaks of. */
+  #triedFor = "";
+  #sayings = new Map<string, string>();
+  #observeFailures = 0;
+  #isStopped = false;
+  #ended: Promise<void> | undefined;
+
+  constructor(options: LoopOptions) {
+    const { remembered, clock } = options;
+    this.#options = options;
+    this.#backoffOptions = options.backoff ?? { firstMs: 100, longestMs: 30_000 };
+    this.#backoff = new Backoff(this.#backoffOptions);
+    this.#isPaused = remembered.isPaused;
+    this.#journal = remembered.journal;
+    if (remembered.plan !== undefined) {
+      this.#wanted = { plan: remembered.plan, isComplete: false, revision: 0, sinceMs: clock.monotonicMs() };
+    }
+    this.#results = {
+      revision: 0, isComplete: false, isSettled: false, isPaused: this.#isPaused, items: [], healed: [], applyMs: undefined, trouble: undefined,
+    };
+  }
+
+  start(): void {
+    const { log, remembered } = this.#options;
+    for (const why of remembered.unusable) log.warn({ why }, "state set aside");
+    if (remembered.plan !== undefined) log.info({ ...sizes(remembered.plan) }, "last plan found");
+    if (this.#isPaused) log.warn("paused since before the start");
+    this.#signal.raise();
+    this.#ended = this.#run();
+  }
+
+  /** The plan that is to be in force, whether it is or not. */
+  plan(): NodePlan {
+    return this.#wanted?.plan ?? emptyPlan;
+  }
+
+  results(): DaemonResults {
+    return this.#results;
+  }
+
+  onChange(listener: (results: DaemonResults) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  setPlan(plan: NodePlan, isComplete: boolean): void {
+    if (this.#isStopped) throw new TypeError("set a plan: the daemon has stopped");
+    const revision = (this.#wanted?.revision ?? 0) + 1;
+    this.#wanted = { plan, isComplete, revision, sinceMs: this.#options.clock.monotonicMs() };
+    this.#unsettle();
+    this.#signal.raise();
+  }
+
+  /** These interfaces or cgroups came, went or changed. */
+  placesChanged(names: ReadonlySet<string>): void {
+    this.#backoff.release((action) => "spec" in action && "point" in action.spec && names.has(placeOf(action.spec.point)));
+    if (this.plan().hooks.some((hook) => names.has(placeOf(hook.point)))) this.#signal.raise();
+  }
+
+  /** Resolves when the present wish was tried as a whole. */
+  async settled(): Promise<DaemonResults> {
+    while (!this.#results.isSettled && !this.#isStopped) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    return this.#results;
+  }
+
+  /** Detaches everything. Throws what stands in the way; the wish stays and is tried again. */
+  async pause(): Promise<void> {
+    await this.#setPaused(true);
+  }
+
+  async resume(): Promise<void> {
+    await this.#setPaused(false);
+  }
+
+  /** Ends after the action at hand. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#signal.raise();
+    await this.#ended;
+    this.#wakeWaiters();
+  }
+
+  async #setPaused(isPaused: boolean): Promise<void> {
+    await this.#options.state.savePaused(isPaused);
+    if (this.#isPaused !== isPaused) this.#options.log.warn(isPaused ? "paused: everything is detached" : "resumed");
+    this.#isPaused = isPaused;
+    this.#backoff.release(() => true);
+    this.#unsettle();
+    this.#signal.raise();
+    const { trouble } = await this.settled();
+    if (trouble !== undefined) throw new KernelError(trouble, { code: "internal", call: isPaused ? "pause" : "resume", retry: "backoff" });
+  }
+
+  async #run(): Promise<void> {
+    while (true) {
+      const now = this.#options.clock.monotonicMs();
+      const blindMs = this.#observeFailures === 0 ? Infinity : this.#backoffOptions.firstMs * 2 ** (this.#observeFailures - 1);
+      await this.#signal.wait(Math.min(this.#options.driftMs, this.#backoff.nextDueMs() - now, blindMs));
+      if (this.#isStopped) return;
+      await this.#pass();
+    }
+  }
+
+  async #pass(): Promise<void> {
+    const wanted = this.#wanted;
+    const isPaused = this.#isPaused;
+    const plan = wanted?.plan ?? emptyPlan;
+    const target = isPaused ? { ...plan, hooks: [] } : plan;
+    try {
+      const observed = await observePlan(this.#options.kernel, target);
+      if (wanted?.isComplete === true) await this.#rememberPlan(plan);
+      const actions = this.#allowed(diffPlan(target, observed, this.#journal, this.#options.modes()), wanted?.isComplete ?? false, isPaused);
+      const outcomes = await this.#apply(actions.filter((action) => action.do !== "inline-hook"), target, observed);
+      this.#publish(wanted, isPaused, plan, outcomes.results, outcomes.outcomes);
+      this.#observeFailures = 0;
+      for (const action of actions) if (action.do === "inline-hook") await this.#inline(action, target, observed);
+    } catch (error) {
+      this.#lament(wanted, isPaused, error);
+    }
+  }
+
+  /** Without a complete plan nobody knows what may go; the emergency switch detaches all the same. */
+  #allowed(actions: readonly Action[], isComplete: boolean, isPaused: boolean): readonly Action[] {
+    if (isComplete) return actions;
+    return actions.filter((action) => !isRemoval(action) || (isPaused && action.do === "clear-hook"));
+  }
+
+  /** Before anything changes, so that a restart does not turn back to an older plan. */
+  async #rememberPlan(plan: NodePlan): Promise<void> {
+    try {
+      const { durable } = await this.#options.state.savePlan(plan);
+      durable.catch((error: unknown) => this.#say("save plan", error));
+      this.#sayings.delete("save plan");
+    } catch (error) {
+      this.#say("save plan", error);
+    }
+  }
+
+  async #apply(actions: readonly Action[], plan: NodePlan, observed: ObservedKernel): ReturnType<typeof applyActions> {
+    if (actions.length > 0) await this.#keepJournal(journalBefore(this.#journal, plan));
+    const now = this.#options.clock.monotonicMs();
+    const applied = await applyActions(actions, this.#options.kernel, {
+      plan,
+      observed,
+      legacyTc: this.#options.modes().legacyTc,
+      hold: (action) => (this.#isStopped ? { code: "stale", message: "the daemon is stopping" } : this.#backoff.hold(action, now)),
+      onAction: (outcome) => this.#report(outcome),
+    });
+    this.#backoff.learn(applied.outcomes, now);
+    if (actions.length > 0) await this.#keepJournal(journalAfter(this.#journal, plan, applied.results));
+    return applied;
+  }
+
+  /** Verifying a long chain in one piece takes seconds: nothing waits for it, and a new wish comes first. */
+  async #inline(action: Extract<Action, { do: "inline-hook" }>, plan: NodePlan, observed: ObservedKernel): Promise<void> {
+    const isThisHook = (item: ItemResult) => item.item === "hook" && item.key === action.spec.key;
+    if (this.#signal.isRaised || !this.#results.items.some((item) => isThisHook(item) && item.state === "in-force")) return;
+    const { outcomes, refusedInline } = await applyActions([{ ...action, needs: [] }], this.#options.kernel, {
+      plan, observed, legacyTc: this.#options.modes().legacyTc, onAction: (outcome) => this.#report(outcome),
+    });
+    if (refusedInline.length > 0) {
+      await this.#keepJournal({ ...this.#journal, refusedInline: [...new Set([...this.#journal.refusedInline, ...refusedInline])] });
+    }
+    const hook = outcomes[0]?.hook;
+    if (hook !== undefined) this.#change({ items: this.#results.items.map((item) => (isThisHook(item) ? { ...item, hook } : item)) });
+  }
+
+  async #keepJournal(journal: Journal): Promise<void> {
+    this.#journal = journal;
+    await this.#options.state.saveJournal(journal);
+  }
+
+  #publish(wanted: Wanted | undefined, isPaused: boolean, plan: NodePlan, results: readonly ItemResult[], outcomes: readonly ActionOutcome[]): void {
+    const { clock, log, onInForce } = this.#options;
+    const wish = `${wanted?.revision} ${wanted?.isComplete} ${isPaused}`;
+    const isFirst = this.#triedFor !== wish;
+    if (!isFirst) {
+      const healed = outcomes.map((outcome) => healedBy(outcome, this.#inForce, clock.now())).filter((each) => each !== undefined);
+      for (const { item, key, what } of healed) log.warn({ item, key, what }, "healed");
+      this.#healed = [...this.#healed, ...healed].slice(-healedKept);
+    }
+    const items = isPaused ? [...results, ...pausedHooks(plan)] : results;
+    this.#inForce = new Set(items.filter((item) => item.state === "in-force").map(itemName));
+    this.#triedFor = wish;
+    const reached = outcomes.some((outcome) => outcome.state === "done");
+    const applyMs = isFirst && reached && wanted !== undefined ? clock.monotonicMs() - wanted.sinceMs : undefined;
+    if (applyMs !== undefined) onInForce?.(applyMs);
+    const stuck = outcomes.find((outcome) => outcome.state === "failed" && isRemoval(outcome.action));
+    this.#sayings.delete("observe");
+    this.#change({
+      revision: wanted?.revision ?? 0,
+      isComplete: wanted?.isComplete ?? false,
+      isPaused,
+      isSettled: wanted === this.#wanted && isPaused === this.#isPaused,
+      items,
+      healed: this.#healed,
+      applyMs: applyMs ?? this.#results.applyMs,
+      trouble: stuck?.error?.message,
+    });
+  }
+
+  /** Not even looking at the kernel worked. */
+  #lament(wanted: Wanted | undefined, isPaused: boolean, error: unknown): void {
+    this.#observeFailures++;
+    const message = error instanceof Error ? error.message : `${error}`;
+    this.#say("observe", error);
+    this.#change({
+      revision: wanted?.revision ?? 0,
+      isPaused,
+      isSettled: wanted === this.#wanted && isPaused === this.#isPaused,
+      items: this.#results.items.map((item) => ({ ...item, state: "failed" as const, error: { code: "internal" as const, message } })),
+      trouble: message,
+    });
+  }
+
+  #unsettle(): void {
+    this.#results = { ...this.#results, isSettled: false };
+  }
+
+  #change(change: Partial<DaemonResults>): void {
+    const before = this.#results;
+    this.#results = { ...before, ...change };
+    if (this.#results.isSettled) this.#wakeWaiters();
+    if (isDeepStrictEqual(before, this.#results)) return;
+    for (const listener of this.#listeners) listener(this.#results);
+  }
+
+  #wakeWaiters(): void {
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+
+  /** One line per action; a failure again only when it fails in another way. */
+  #report({ action, state, error }: ActionOutcome): void {
+    const { log } = this.#options;
+    if (state === "done") {
+      this.#sayings.delete(action.id);
+      log.info({ what: renderAction(action) }, "done");
+    } else if (state === "failed" && !this.#isStopped && this.#sayings.get(action.id) !== error?.message) {
+      this.#sayings.set(action.id, error?.message ?? "");
+      const level = action.do === "inline-hook" ? "info" : "warn";
+      log[level]({ what: renderAction(action), code: error?.code, why: error?.message, retry: error?.retry }, "not done");
+    }
+  }
+
+  #say(what: string, error: unknown): void {
+    const why = error instanceof Error ? error.message : `${error}`;
+    if (this.#sayings.get(what) === why) return;
+    this.#sayings.set(what, why);
+    this.#options.log.error({ what, why }, "not done");
+  }
+}
+
+function pausedHooks(plan: NodePlan): ItemResult[] {
+  return plan.hooks.map(({ key }) => ({
+    item: "hook", key, state: "withheld", error: { code: "stale", message: `attach ${key}: paused; \`ebpfctl resume\` attaches it again` },
+  }));
+}
+
+function placeOf(point: NodePlan["hooks"][number]["point"]): string {
+  return point.hook === "cgroup" ? point.path : point.interface;
+}
+
+function sizes(plan: NodePlan): Record<string, number> {
+  return { maps: plan.maps.length, programs: plan.programs.length, hooks: plan.hooks.length };
+}
