@@ -25,7 +25,9 @@ async function loadGenerators(): Promise<Map<string, Generator>> {
   const generators = new Map<string, Generator>();
   for (const file of globSync("tools/generate-*.ts", { cwd: root }).toSorted()) {
     const module = (await import(pathToFileURL(join(root, file)).href)) as Record<string, unknown>;
-    const found = Object.entries(module).filter(([name, value]) => /^generate[A-Z]/.test(name) && typeof value === "function");
+    const found = Object.entries(module).filter(
+      ([name, value]) => /^generate[A-Z]/.test(name) && typeof value === "function",
+    );
     if (found.length === 0) throw new TypeError(`load ${file}: it exports no function named generate…`);
     for (const [name, value] of found) generators.set(name, value as Generator);
   }

@@ -13,7 +13,14 @@ import { delimiter, join } from "node:path";
 import { findLeaks, killLeftProcesses, markerVariable, takeCensus } from "./testing/census.ts";
 import { findStaleRefusals, judgeSkips } from "./testing/refusals.ts";
 import type { RefusalList } from "./testing/refusals.ts";
-import { budgetMinutes, countResults, renderClosingLine, renderFile, renderTable, summarize } from "./testing/report.ts";
+import {
+  budgetMinutes,
+  countResults,
+  renderClosingLine,
+  renderFile,
+  renderTable,
+  summarize,
+} from "./testing/report.ts";
 import type { SuiteReport } from "./testing/report.ts";
 import { runFile } from "./testing/run-file.ts";
 import type { FileResult } from "./testing/run-file.ts";
@@ -37,7 +44,8 @@ function readOptions(args: readonly string[], environment: NodeJS.ProcessEnv): O
   const words = args.filter((arg) => !arg.startsWith("--"));
   const chosen = suites.filter((suite) => words.includes(suite.name));
   const unknown = args.find((arg) => arg.startsWith("--") && !knownFlags.includes(arg));
-  if (unknown !== undefined) throw new RangeError(`run tests: unknown option ${unknown}; there are ${knownFlags.join(" and ")}`);
+  if (unknown !== undefined)
+    throw new RangeError(`run tests: unknown option ${unknown}; there are ${knownFlags.join(" and ")}`);
   return {
     suites: chosen.length > 0 ? chosen : suites,
     parts: words.filter((word) => !suites.some((suite) => suite.name === word)),
@@ -106,7 +114,10 @@ async function main(): Promise<void> {
   const counts = countResults(reports);
   mkdirSync("build", { recursive: true });
   const machine = { kernel: release(), cpus: cpus().length, node: process.version };
-  writeFileSync("build/test-times.json", `${JSON.stringify({ ...machine, ...(summarize(reports) as object) }, null, 2)}\n`);
+  writeFileSync(
+    "build/test-times.json",
+    `${JSON.stringify({ ...machine, ...(summarize(reports) as object) }, null, 2)}\n`,
+  );
   console.log(`\n${renderTable(reports)}`);
   for (const problem of reports.flatMap((report) => report.problems)) console.log(`✗ ${problem}`);
   const minutes = reports.reduce((sum, report) => sum + report.ms, 0) / 60_000;

@@ -18,9 +18,17 @@ export function takeCensus(marker: string): Census {
   add("interface", list("/sys/class/net"));
   add("bpffs", mountsOf("bpf"));
   for (const mount of mountsOf("cgroup2")) add("cgroup", globSync(`${mount}/**/cgroup.procs`));
-  add("folder", list(tmpdir()).filter((name) => name.startsWith("bpfleet")));
-  for (const [kind, object] of [["prog", "program"], ["map", "map"], ["link", "link"]] as const) {
-    for (const { id, type, name } of listBpf(kind)) census.set(`${object} ${id}`, `${object} ${id} (${type} ${name ?? ""})`);
+  add(
+    "folder",
+    list(tmpdir()).filter((name) => name.startsWith("bpfleet")),
+  );
+  for (const [kind, object] of [
+    ["prog", "program"],
+    ["map", "map"],
+    ["link", "link"],
+  ] as const) {
+    for (const { id, type, name } of listBpf(kind))
+      census.set(`${object} ${id}`, `${object} ${id} (${type} ${name ?? ""})`);
   }
   for (const pid of markedProcesses(marker)) {
     census.set(`process ${pid}`, `process ${pid} (${readText(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim()})`);

@@ -3,8 +3,15 @@ import { test } from "node:test";
 import { findStaleRefusals, judgeSkips } from "./refusals.ts";
 import type { TestResult } from "./run-file.ts";
 
-const list = { kernels: [{ release: "^6\\.18\\.", refusals: [{ test: "a.test.ts > attaches fentry", reason: "ENOTSUPP" }] }] };
-const result = (name: string, outcome: TestResult["outcome"], text = ""): TestResult => ({ name, outcome, ms: 1, text });
+const list = {
+  kernels: [{ release: "^6\\.18\\.", refusals: [{ test: "a.test.ts > attaches fentry", reason: "ENOTSUPP" }] }],
+};
+const result = (name: string, outcome: TestResult["outcome"], text = ""): TestResult => ({
+  name,
+  outcome,
+  ms: 1,
+  text,
+});
 
 test("judgeSkips accepts a skip that is listed with its reason", () => {
   const judged = judgeSkips([result("a.test.ts > attaches fentry", "skipped", "ENOTSUPP")], list, "6.18.4", true);

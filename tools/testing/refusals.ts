@@ -43,7 +43,9 @@ export function judgeSkips(
   for (const { name, outcome, text } of results) {
     const expected = refusals.get(name);
     if (outcome === "skipped" && expected === undefined) {
-      (isMeasured ? problems : unmeasured).push(`${name}: skipped (${text}), which is not listed for kernel ${release}`);
+      (isMeasured ? problems : unmeasured).push(
+        `${name}: skipped (${text}), which is not listed for kernel ${release}`,
+      );
     } else if (outcome === "skipped" && expected !== text) {
       problems.push(`${name}: skipped (${text}), but listed with another reason (${expected})`);
     } else if (outcome === "passed" && expected !== undefined) {
@@ -54,7 +56,11 @@ export function judgeSkips(
 }
 
 /** Refusals for tests of the given files that no result has: renamed or deleted tests. */
-export function findStaleRefusals(results: readonly TestResult[], list: RefusalList, files: readonly string[]): string[] {
+export function findStaleRefusals(
+  results: readonly TestResult[],
+  list: RefusalList,
+  files: readonly string[],
+): string[] {
   const names = new Set(results.map((each) => each.name));
   return list.kernels
     .flatMap((each) => each.refusals)

@@ -48,7 +48,9 @@ export function renderTable(reports: readonly SuiteReport[]): string {
     return [report.suite, report.files.length, passed, failed, skipped, renderMinutes(report.ms)].map(String);
   });
   const total = reports.reduce((sum, report) => sum + report.ms, 0);
-  const lines = [head, ...rows].map((row) => row.map((cell, at) => (at === 0 ? cell.padEnd(9) : cell.padStart(9))).join(""));
+  const lines = [head, ...rows].map((row) =>
+    row.map((cell, at) => (at === 0 ? cell.padEnd(9) : cell.padStart(9))).join(""),
+  );
   return [...lines, `${renderMinutes(total)} of ${budgetMinutes} minutes used`].join("\n");
 }
 

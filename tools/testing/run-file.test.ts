@@ -9,11 +9,15 @@ const root = join(import.meta.dirname, "testdata");
 /** In a process of its own: node:test runs no files from within a test. */
 function runFixture(file: string, timeoutMs = 20_000): FileResult {
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const text = execFileSync(process.execPath, [join(root, "run-fixture.ts"), file, String(timeoutMs)], { env, encoding: "utf8" });
+  const text = execFileSync(process.execPath, [join(root, "run-fixture.ts"), file, String(timeoutMs)], {
+    env,
+    encoding: "utf8",
+  });
   return JSON.parse(text) as FileResult;
 }
 
-const outcomes = ({ tests }: FileResult): string[] => tests.map(({ name, outcome, text }) => `${outcome} ${name} ${text}`.trim());
+const outcomes = ({ tests }: FileResult): string[] =>
+  tests.map(({ name, outcome, text }) => `${outcome} ${name} ${text}`.trim());
 
 test("runFile tells each test once, with its groups and the reason of a skip", () => {
   const [passed, skipped, todo, failed, ...rest] = outcomes(runFixture("outcomes.test.ts"));

@@ -32,7 +32,8 @@ export async function runFile(root: string, file: string, timeoutMs: number): Pr
   const path = `${root}/${file}`;
   for await (const event of run({ files: [path], cwd: root, signal: deadline })) {
     if (event.type === "test:stdout" || event.type === "test:stderr") output += event.data.message;
-    if (event.type === "test:diagnostic" && event.data.message.startsWith("Error:")) output += `${event.data.message}\n`;
+    if (event.type === "test:diagnostic" && event.data.message.startsWith("Error:"))
+      output += `${event.data.message}\n`;
     if (event.type === "test:start") titles.splice(event.data.nesting, titles.length, event.data.name);
     if (event.type !== "test:pass" && event.type !== "test:fail") continue;
     const { nesting, skip, todo, details } = event.data;
@@ -41,11 +42,17 @@ export async function runFile(root: string, file: string, timeoutMs: number): Pr
     const name = isFile ? "" : [...titles.slice(0, nesting), event.data.name].join(" > ");
     if (event.type === "test:fail") {
       if (details.type === "suite" && isOnlyOfSubtests(details.error)) continue;
-      add(name, "failed", details.duration_ms, isFile ? "the process failed, see its output" : renderCause(details.error));
+      add(
+        name,
+        "failed",
+        details.duration_ms,
+        isFile ? "the process failed, see its output" : renderCause(details.error),
+      );
     } else if (isFile) {
       add("", "failed", details.duration_ms, "the file has no test");
     } else if (details.type === "test") {
-      const reason = skip !== undefined && skip !== false ? skip : todo !== undefined && todo !== false ? todo : undefined;
+      const reason =
+        skip !== undefined && skip !== false ? skip : todo !== undefined && todo !== false ? todo : undefined;
       if (reason === undefined) add(name, "passed", details.duration_ms, "");
       else add(name, "skipped", details.duration_ms, typeof reason === "string" ? reason : "no reason given");
     }

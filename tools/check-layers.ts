@@ -1,0 +1,41 @@
+/**
+ * Holds the layers of tools/layers/layers.json: `node tools/check-layers.ts`. Prints each offending edge
+ * as file:line; also file names that say nothing, and clocks and chance in pure packages.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { checkFile, checkName } from "./layers/check-file.ts";
+import type { Layers, PackageJson } from "./layers/check-file.ts";
+
+const root = join(import.meta.dirname, "..");
+const readJson = (path: string): unknown => JSON.parse(readFileSync(join(root, path), "utf8"));
+
+const layers = readJson("tools/layers/layers.json") as Layers;
+const packages = new Map(
+  Object.entries(layers).map(([name, { folder }]) => [name, readJson(`${folder}/package.json`) as PackageJson]),
+);
+const files = globSync("{packages,apps,tools,test,bench,demo,bpf}/**/*.{ts,c,h,rs,sh}", {
+  cwd: root,
+  exclude: (path) => /(^|\/)(node_modules|target)$/.test(path),
+}).toSorted();
+
+const problems: string[] = [];
+for (const folder of globSync("{packages,apps}/*", { cwd: root })) {
+  if (!Object.values(layers).some((layer) => layer.folder === folder)) problems.push(`${folder}: not in layers.json`);
+}
+for (const [name, { dependencies = {} }] of packages) {
+  const layer = layers[name];
+  const allowed = [...(layer?.imports ?? []), ...(layer?.importsTypes ?? []), ...Object.keys(layer?.importsFrom ?? {})];
+  for (const dependency of Object.keys(dependencies)) {
+    const target = /^@bpfleet\/(.+)$/.exec(dependency)?.[1];
+    if (target !== undefined && !allowed.includes(target))
+      problems.push(`${layer?.folder}/package.json: ${name} → ${target} is no edge of layers.json`);
+  }
+}
+for (const path of files) {
+  problems.push(...checkName(path));
+  if (path.endsWith(".ts"))
+    problems.push(...checkFile({ path, text: readFileSync(join(root, path), "utf8") }, layers, packages));
+}
+for (const problem of problems) console.error(problem);
+if (problems.length > 0) process.exitCode = 1;
