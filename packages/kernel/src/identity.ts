@@ -1,6 +1,7 @@
 import { canonicalJson, fingerprint } from "@bpfleet/base";
 import type { ChainMember, Identity, MapIdentity, MemberMode, ProgramIdentity } from "./port.ts";
-import type { HookSpec, MapSpec, NodePlan, ProgramSpec } from "./specs.ts";
+import type { HookPoint, HookSpec, MapSpec, NodePlan, ProgramSpec } from "./specs.ts";
+import { needsMain } from "./chain/hook.ts";
 import { encodedKeyLimit, encodePinName } from "./pin-name.ts";
 
 /** Identities of everything in a plan, by the keys of the specs. */
@@ -34,10 +35,10 @@ export function planGenerations(plan: NodePlan): PlanGenerations {
   for (const hook of plan.hooks) {
     const members = hookMembers(hook, specs, programs, maps);
     if (members === undefined) continue;
-    const generation = (mode: MemberMode) => hookGeneration(members.map((member) => ({ ...member, mode })));
+    const generation = (mode: MemberMode) => hookGeneration(hook.point, members.map((member) => ({ ...member, mode })));
     hooks.set(hook.key, {
       key: identityKey(hook.key),
-      isChain: members.length > 1,
+      isChain: isChain(hook.point, members),
       generation: { inline: generation("inline"), stub: generation("stub") },
       members,
     });
@@ -86,10 +87,15 @@ export function resolveMaps(
 
 type MemberIdentity = Pick<ChainMember, "identity" | "proceedOn" | "mode">;
 
-/** One program alone is attached by itself, so only its identity counts. */
-export function hookGeneration(members: readonly MemberIdentity[]): string {
+/** Whether a generated main program runs the members; otherwise the only one is attached by itself. */
+export function isChain(point: HookPoint, members: readonly Pick<ChainMember, "proceedOn">[]): boolean {
+  return point.hook !== "cgroup" && needsMain(point.hook, members);
+}
+
+/** Of a program attached by itself only its identity counts. */
+export function hookGeneration(point: HookPoint, members: readonly MemberIdentity[]): string {
   const [first] = members;
-  if (members.length === 1 && first !== undefined) return directGeneration(first.identity);
+  if (first !== undefined && !isChain(point, members)) return directGeneration(first.identity);
   return fingerprint(
     canonicalJson(
       members.map(({ identity, proceedOn, mode }) => ({

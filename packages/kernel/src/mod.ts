@@ -4,6 +4,8 @@ export * from "./assemble.ts";
 export * from "./diff.ts";
 export * from "./entries.ts";
 export * from "./facts.ts";
+export * from "./fake-kernel.ts";
+export * from "./fake-world.ts";
 export * from "./identity.ts";
 export * from "./journal.ts";
 export * from "./pin-name.ts";
