@@ -53,6 +53,9 @@ export function add32Imm(dst: Register, imm: number): Insn {
 export function shiftLeftImm(dst: Register, imm: number): Insn {
   return { code: 0x67, dst, src: 0, off: 0, imm };
 }
+export function shiftRightSignedImm(dst: Register, imm: number): Insn {
+  return { code: 0xc7, dst, src: 0, off: 0, imm };
+}
 export function load64(dst: Register, base: Register, off: number): Insn {
   return { code: 0x79, dst, src: base, off, imm: 0 };
 }
