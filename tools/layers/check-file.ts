@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { blankComments, lineAt, readImports } from "./read-imports.ts";
+import { blankText, lineAt, readImports } from "./read-imports.ts";
 import type { Import } from "./read-imports.ts";
 
 /** layers.json: which part of the product may import which. The name is that of `@bpfleet/<name>`. */
@@ -53,7 +53,7 @@ export function checkFile(file: SourceFile, layers: Layers, packages: ReadonlyMa
     return problem === undefined ? [] : [`${file.path}:${each.line}: ${problem}`];
   });
   if (layer?.isPure !== true || isTest) return problems;
-  const code = blankComments(file.text);
+  const code = blankText(file.text);
   for (const match of code.matchAll(impurities)) {
     problems.push(
       `${file.path}:${lineAt(code, match.index)}: ${match[0]} in pure package ${name}; take time and chance as arguments`,

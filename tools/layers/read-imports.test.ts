@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { blankComments, readImports } from "./read-imports.ts";
+import { blankText, readImports } from "./read-imports.ts";
 
 test("readImports finds static, type, side-effect, re-exported and dynamic imports with their lines", () => {
   const source = [
@@ -27,9 +27,13 @@ test("readImports sees no import in a comment, a template or a declaration", () 
   assert.deepEqual(readImports(source), []);
 });
 
-test("blankComments keeps offsets and leaves a string that looks like a comment", () => {
-  const source = 'const url = "http://x"; // gone';
-  const code = blankComments(source);
+test("readImports sees no import in a string", () => {
+  assert.deepEqual(readImports(`check('import "a"');`), []);
+});
+
+test("blankText keeps offsets and does not take a string for a comment", () => {
+  const source = 'const url = "http://x" + y; // gone';
+  const code = blankText(source);
   assert.equal(code.length, source.length);
-  assert.equal(code.trimEnd(), 'const url = "http://x";');
+  assert.equal(code.trimEnd(), "const url =            + y;");
 });

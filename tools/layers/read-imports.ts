@@ -11,7 +11,7 @@ const statement =
 
 /** All imports of a TypeScript source, in order: static, re-exported, for side effects, dynamic. */
 export function readImports(source: string): Import[] {
-  const code = blankComments(source);
+  const code = blankText(source);
   return Array.from(code.matchAll(statement), (match) => ({
     specifier: match[3] ?? match[4] ?? "",
     line: lineAt(code, match.index),
@@ -24,8 +24,11 @@ export function lineAt(source: string, offset: number): number {
   return source.slice(0, offset).split("\n").length;
 }
 
-/** The source with comments and the text of template literals as blanks; offsets and lines stay. */
-export function blankComments(source: string): string {
+/** The source with comments and all strings but module names as blanks; offsets and lines stay. */
+export function blankText(source: string): string {
   const opaque = /\/\/.*|\/\*[^]*?\*\/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\[^]|[^`\\])*`/g;
-  return source.replaceAll(opaque, (text) => (/^["']/.test(text) ? text : text.replaceAll(/[^\n]/g, " ")));
+  return source.replaceAll(opaque, (text, offset: number) => {
+    const isModuleName = /^["']/.test(text) && /\b(from|import)\s*\(?\s*$/.test(source.slice(0, offset));
+    return isModuleName ? text : text.replaceAll(/[^\n]/g, " ");
+  });
 }
