@@ -49,20 +49,25 @@ export interface Condition {
   readonly reason: string;
   readonly message: string;
   readonly lastTransitionTime: string;
-  readonly observedGeneration?: number | undefined;
+  readonly observedGeneration?: number;
 }
 
 /** All that is known of what one object became on this node. */
 export interface Outcome {
+  readonly nodeName: string;
   readonly problems: readonly PlanProblem[];
   /** Results of the plan items that the object owns. */
   readonly items: readonly ItemResult[];
   readonly plan: NodePlan;
   readonly counters: readonly InstanceCounters[];
+  /** Of all features: the reasons in `counters` that let a packet pass. */
+  readonly passReasons: readonly string[];
   readonly interfaces: readonly InterfaceFacts[];
   readonly isPaused: boolean;
   /** Number of entries in the object's map, when it is one. */
   readonly entryCount?: number | undefined;
+  /** Bytes of kernel memory that the map takes, where the kernel tells. */
+  readonly memoryBytes?: number | undefined;
   readonly previousStatus: unknown;
   readonly clock: Clock;
 }
@@ -76,10 +81,6 @@ export interface Column {
   /** 0 shows always; 1 with `-o wide`. */
   readonly priority: 0 | 1;
   readonly description: string;
-}
-
-export interface AccessRule {
-  readonly verbs: readonly string[];
 }
 
 /** One API kind: what people may write, what it means, and what they are told. */

@@ -1,1 +1,15 @@
+export type * from "./access.ts";
+export { apiVersionOf } from "./define-kind.ts";
+export type { DefinedKind, KindSource } from "./define-kind.ts";
 export * from "./kind.ts";
+export * from "./kinds.ts";
+export { cgroupAnnotation, netnsAnnotation } from "./core/pod/schema.ts";
+export { mapKey } from "./networking.fos1.io/ebpfmap/map-key.ts";
+export type { EBPFMap, EBPFMapStatus } from "./networking.fos1.io/ebpfmap/schema.ts";
+export type { EBPFProgram, EBPFProgramStatus } from "./networking.fos1.io/ebpfprogram/schema.ts";
+export { parsePrefix, renderAddress, renderPrefix, type PrefixReading } from "./address/prefix.ts";
+export { refusedStatus, renderTime } from "./status/conditions.ts";
+export { didYouMean, findNearest } from "./schema/suggest.ts";
+export { parseManifest, type Manifest, type ManifestObject } from "./yaml/parse-manifest.ts";
+export { renderPath } from "./yaml/places.ts";
+export { renderYaml } from "./yaml/render-yaml.ts";

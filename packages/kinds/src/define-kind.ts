@@ -1,0 +1,89 @@
+import type { Position, Result } from "@bpfleet/base";
+import { ok, refused } from "@bpfleet/base";
+import type { TSchema } from "typebox";
+import type { KindAccess } from "./access.ts";
+import type { Column, Kind, KubeObject, Lowered, ObjectMeta, Outcome, Parsed, ResourceView } from "./kind.ts";
+import { admitMetadata } from "./metadata.ts";
+import { admit, describe, IssueList } from "./schema/admit.ts";
+import { renderCrd } from "./schema/crd.ts";
+import { isRecord } from "./yaml/read-yaml.ts";
+
+/** What the folder of a kind says; `defineKind` makes the kind of it. */
+export interface KindSource<T extends KubeObject> {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly shortNames: readonly string[];
+  readonly scope: Kind["scope"];
+  readonly description: string;
+  readonly columns: readonly Column[];
+  readonly access: readonly KindAccess[];
+  /** Conditions with what they say, for the reference page. */
+  readonly conditions: Readonly<Record<string, string>>;
+  readonly specSchema: TSchema;
+  readonly statusSchema: TSchema;
+  /** False for kinds that Kubernetes itself defines: no CRD, and their `spec` is not ours to judge. */
+  readonly isOurs: boolean;
+  /** What neither a field's schema nor a rule can say, and warnings. A field may be of the wrong type where `found` is not sound. */
+  check?(object: T, found: IssueList): void;
+  lower(parsed: Parsed<T>, view: ResourceView): Lowered;
+  status(parsed: Parsed<T>, outcome: Outcome): unknown;
+}
+
+/** A kind with its source beside it: what the generators of CRDs and reference pages read. */
+export interface DefinedKind<T extends KubeObject = KubeObject> extends Kind<T> {
+  readonly source: KindSource<T>;
+}
+
+export function defineKind<T extends KubeObject>(source: KindSource<T>): DefinedKind<T> {
+  const { group, version, kind, plural, singular, shortNames, scope, columns, description } = source;
+  return {
+    group, version, kind, plural, singular, shortNames, scope, columns, description, source,
+    parse: (value, positionOf = noPosition) => parseObject(source, value, positionOf),
+    lower: (parsed, view) => source.lower(parsed, view),
+    status: (parsed, outcome) => source.status(parsed, outcome),
+    crd: () => (source.isOurs ? renderCrd(source) : undefined),
+  };
+}
+
+export function apiVersionOf(kind: { readonly group: string; readonly version: string }): string {
+  return kind.group === "" ? kind.version : `${kind.group}/${kind.version}`;
+}
+
+function noPosition(): undefined {
+  return undefined;
+}
+
+function parseObject<T extends KubeObject>(source: KindSource<T>, value: unknown, positionOf: (path: string) => Position | undefined): Result<Parsed<T>> {
+  const found = new IssueList(positionOf);
+  if (!isRecord(value)) {
+    found.error("", "type", `must be an object of kind ${source.kind}, is ${describe(value)}`);
+    return refused(found.issues);
+  }
+  const { apiVersion, kind, metadata, spec, status, ...rest } = value;
+  if (apiVersion !== apiVersionOf(source)) found.error("/apiVersion", "enum", `must be ${apiVersionOf(source)}, is ${describe(apiVersion)}`);
+  if (kind !== source.kind) found.error("/kind", "enum", `must be ${source.kind}, is ${describe(kind)}`);
+  const meta = admitMetadata(metadata, source.scope, found);
+  for (const name of Object.keys(rest)) found.warning(`/${name}`, "unknown-field", "unknown field, left out");
+  const admitted = admitSpec(source, spec, found);
+  const object = { apiVersion: apiVersionOf(source), kind: source.kind, metadata: meta, ...admitted, ...(status === undefined ? {} : { status }) } as unknown as T;
+  if (!source.isOurs || isRecord(admitted.spec)) source.check?.(object, found);
+  if (found.hasErrors) return refused(found.issues);
+  return ok({ object, ref: refOf(source, meta), positionOf }, found.issues);
+}
+
+function admitSpec(source: { readonly isOurs: boolean; readonly specSchema: TSchema }, spec: unknown, found: IssueList): { spec?: unknown } {
+  if (!source.isOurs) return spec === undefined ? {} : { spec };
+  if (spec === undefined || spec === null) {
+    found.error("/spec", "required", "is required");
+    return {};
+  }
+  return { spec: admit(source.specSchema, spec, "/spec", found) };
+}
+
+function refOf(source: { readonly group: string; readonly kind: string; readonly scope: Kind["scope"] }, metadata: ObjectMeta): Parsed["ref"] {
+  const namespace = source.scope === "Cluster" ? "" : (metadata.namespace ?? "default");
+  return { group: source.group, kind: source.kind, namespace, name: metadata.name };
+}

@@ -1,0 +1,24 @@
+import { pod } from "./core/pod/pod.ts";
+import { apiVersionOf } from "./define-kind.ts";
+import type { DefinedKind } from "./define-kind.ts";
+import { ebpfMap } from "./networking.fos1.io/ebpfmap/ebpfmap.ts";
+import { ebpfProgram } from "./networking.fos1.io/ebpfprogram/ebpfprogram.ts";
+
+/** Every kind that people may declare, in the order in which they are applied. */
+export const kinds = [pod, ebpfMap, ebpfProgram] as unknown as readonly DefinedKind[];
+
+/** The kind of an object, by what stands in the object. */
+export function findKind(apiVersion: string, kind: string): DefinedKind | undefined {
+  return kinds.find((candidate) => candidate.kind === kind && apiVersionOf(candidate) === apiVersion);
+}
+
+/** The kind that a person means by one of its names: `ebpfprogram`, `ebpfprograms`, `ebpf`, `ebpfprograms.networking.fos1.io`. */
+export function findKindByName(name: string): DefinedKind | undefined {
+  const [first = "", ...rest] = name.toLowerCase().split(".");
+  const tail = rest.join(".");
+  return kinds.find((candidate) => {
+    const names = [candidate.plural, candidate.singular, candidate.kind.toLowerCase(), ...candidate.shortNames];
+    const groups = [candidate.group, `${candidate.version}.${candidate.group}`];
+    return names.includes(first) && (tail === "" || groups.includes(tail));
+  });
+}

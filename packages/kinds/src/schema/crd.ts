@@ -1,0 +1,59 @@
+import type { Column, Kind } from "../kind.ts";
+import { toStructural } from "./structural.ts";
+
+interface CrdSource {
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly singular: string;
+  readonly shortNames: readonly string[];
+  readonly scope: Kind["scope"];
+  readonly description: string;
+  readonly columns: readonly Column[];
+  readonly specSchema: object;
+  readonly statusSchema: object;
+}
+
+/** The CustomResourceDefinition. The status is always in it: without its schema a status apply answers 500. */
+export function renderCrd(source: CrdSource): Record<string, unknown> {
+  const { group, version, kind, plural, singular, shortNames, scope, description } = source;
+  return {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: `${plural}.${group}`, labels: { "app.kubernetes.io/part-of": "bpfleet" } },
+    spec: {
+      group,
+      scope,
+      names: { kind, listKind: `${kind}List`, plural, singular, ...(shortNames.length > 0 ? { shortNames } : {}), categories: ["bpfleet"] },
+      versions: [
+        {
+          name: version,
+          served: true,
+          storage: true,
+          subresources: { status: {} },
+          additionalPrinterColumns: source.columns.map(renderColumn),
+          schema: {
+            openAPIV3Schema: {
+              type: "object",
+              description,
+              required: ["spec"],
+              properties: {
+                apiVersion: { type: "string" },
+                kind: { type: "string" },
+                metadata: { type: "object" },
+                spec: toStructural(source.specSchema),
+                status: toStructural(source.statusSchema),
+              },
+            },
+          },
+        },
+      ],
+    },
+  };
+}
+
+function renderColumn(column: Column): Record<string, unknown> {
+  const { name, jsonPath, type, priority, description } = column;
+  return { name, type, jsonPath, description, ...(priority === 0 ? {} : { priority }) };
+}
