@@ -264,6 +264,7 @@ interface Native {
   programById(id: number): NativeHandle;
   programByPin(path: string): NativeHandle;
   programInfo(program: NativeHandle): NativeProgramInfo;
+  bindMap(program: NativeHandle, map: NativeHandle): void;
   programXlated(program: NativeHandle): Buffer;
   loadProgram(spec: object): Promise<NativeLoaded>;
   testRun(program: NativeHandle, run: TestRunInput): Promise<TestRunResult>;
@@ -1110,6 +1111,11 @@ export class BpfProgram extends QuickOwner {
   /** Asked anew each time: run time and count move while statistics are enabled. */
   get info(): ProgramInfo {
     return programInfoOf(call(() => native().programInfo(this[handleOf])));
+  }
+
+  /** The program holds the map from now on, and `info` lists it, whether its instructions use it or not. */
+  bindMap(map: BpfMap): void {
+    call(() => native().bindMap(this[handleOf], map[handleOf]));
   }
 
   /** The instructions as the kernel rewrote them. */

@@ -116,6 +116,16 @@ pub fn program_info(program: &Handle) -> napi::Result<ProgramInfo> {
     Ok(info(&*program.get("inspect", "program")?, "program")?)
 }
 
+/// The program holds the map from now on, whether its instructions use it or not (BPF_PROG_BIND_MAP, Linux 5.10).
+#[napi]
+pub fn bind_map(program: &Handle, map: &Handle) -> napi::Result<()> {
+    let program = program.get("bind", "program")?;
+    let map = map.get("bind", "map")?;
+    // SAFETY: both descriptors are open; no options.
+    let ret = unsafe { sys::bpf_prog_bind_map(program.as_raw_fd(), map.as_raw_fd(), std::ptr::null()) };
+    Ok(check(ret, "bind", "map to program").map(|_| ())?)
+}
+
 /// The instructions as the kernel rewrote them (BPF_PROG_GET_INFO_BY_FD); empty without the privilege to see them.
 #[napi]
 pub fn program_xlated(program: &Handle) -> napi::Result<Buffer> {
@@ -305,6 +315,10 @@ fn load(plan: &LoadPlan) -> Res<Loaded> {
         let log = text_of(&log);
         return match own(ret, "load", &plan.object) {
             Ok(fd) => Ok(Loaded { fd: Some(fd).into(), log }),
+            Err(failure) if failure.errno == libc::ENOSPC && log_level > 0 => {
+                let text = format!("its log does not fit into {log_size} bytes");
+                Err(Failure { hint: "no-space", text, ..failure })
+            }
             Err(failure) => Err(Failure { log, warnings: said.warnings, ..failure }),
         };
     }
