@@ -1,6 +1,6 @@
 import { KernelError } from "@bpfleet/base";
 import type { MemberMode } from "@bpfleet/kernel";
-import { asm, chainCounters, generateChain, planChain, readChainCounters, scanCode } from "@bpfleet/kernel/chain";
+import { asm, chainCounters, generateChain, planChain, readChainCounters, scanCode, stackOf } from "@bpfleet/kernel/chain";
 import type { ChainBody, ChainHook, ChainOffers, MemberCounts, MemberFacts, PlacedMember } from "@bpfleet/kernel/chain";
 import { BpfError, BpfMap, BpfProgram, Btf, tellingLine } from "./binding.ts";
 import type { Instructions } from "./binding.ts";
@@ -94,8 +94,7 @@ async function loadChain(request: ChainRequest, facts: readonly MemberFacts[], p
   }
   const bodies = members.map(({ instructions, proceedOn }, index): ChainBody => {
     if (placed[index]?.mode === "stub" || instructions === undefined) return { mode: "stub", slot: index, proceedOn };
-    const { code, stack = 0 } = facts[index] ?? {};
-    return { mode: "inline", insns: asm.decodeInsns(instructions.insns), stack: Math.max(code?.directStack ?? 0, stack), proceedOn };
+    return { mode: "inline", insns: asm.decodeInsns(instructions.insns), stack: stackOf(facts[index] as MemberFacts), proceedOn };
   });
   const code = generateChain({ hook, name, members: bodies, countersFd: counters?.fd, progArrayFd: progArray?.fd });
   using btf = Btf.load(code.btf);

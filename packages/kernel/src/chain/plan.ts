@@ -9,7 +9,7 @@ export interface MemberFacts {
   readonly name: string;
   /** `undefined` when only the loaded program is at hand. */
   readonly code?: CodeFacts | undefined;
-  /** What the verifier reported for the program alone; 0 when nobody asked. */
+  /** What the verifier reported for the program alone, in bytes; 0 when nobody asked. */
   readonly stack: number;
   readonly verifiedInsns: number;
   /** Kernel ids of its maps. */
@@ -54,11 +54,12 @@ export function chooseMode(member: MemberFacts): PlacedMember {
   return why === undefined ? { mode: "inline" } : { mode: "stub", why };
 }
 
-function obstacle({ code, license, stack }: MemberFacts): string | undefined {
+function obstacle(member: MemberFacts): string | undefined {
+  const { code, license } = member;
   if (code === undefined) return "is known only as a loaded program";
   if (code.obstacle !== undefined) return code.obstacle;
   if (!gplCompatible.has(license)) return `is licensed "${license}", which main, being GPL, must not contain`;
-  const used = stackOf(code, stack);
+  const used = stackOf(member);
   if (used > MAX_STACK - mainSlots(true)) return `uses ${used} bytes of stack; main needs ${mainSlots(true)} of the ${MAX_STACK}`;
   return undefined;
 }
@@ -67,8 +68,8 @@ function obstacle({ code, license, stack }: MemberFacts): string | undefined {
  * Bytes of stack that a member touches. The verifier's figure leaves out spills around calls that it
  * removed from the program alone, and keeps in main; those are direct stores.
  */
-export function stackOf(code: CodeFacts, reported: number): number {
-  return Math.max(code.directStack, reported);
+export function stackOf({ code, stack }: MemberFacts): number {
+  return Math.max(code?.directStack ?? 0, stack);
 }
 
 /**
@@ -114,8 +115,8 @@ function nextMove(members: readonly { readonly facts: MemberFacts }[], placed: r
 
   if (hasStubs) {
     const room = MAX_STACK_WITH_STUBS - mainSlots(true);
-    const deep = inlined.find(({ facts }) => stackOn(facts) > room);
-    if (deep !== undefined) return { index: deep.index, why: `uses ${stackOn(deep.facts)} bytes of stack; beside stubs ${room} are free` };
+    const deep = inlined.find(({ facts }) => stackOf(facts) > room);
+    if (deep !== undefined) return { index: deep.index, why: `uses ${stackOf(deep.facts)} bytes of stack; beside stubs ${room} are free` };
   }
   const room = MAX_MAPS - 1 - (hasStubs ? 1 : 0);
   const users = new Map<number, number>();
@@ -129,10 +130,6 @@ function nextMove(members: readonly { readonly facts: MemberFacts }[], placed: r
     return heaviest(inlined, ({ facts }) => facts.verifiedInsns, `brings the instructions to verify at once to ${verified} of ${MAX_VERIFIED}`);
   }
   return undefined;
-}
-
-function stackOn({ code, stack }: MemberFacts): number {
-  return code === undefined ? stack : stackOf(code, stack);
 }
 
 /** The one of the greatest weight, the later one among equals. */
