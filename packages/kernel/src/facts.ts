@@ -23,6 +23,7 @@ export interface InterfaceFacts {
   readonly linkKind: string;
   /** Lower-case, colons. */
   readonly mac: string;
+  /** With the length of the prefix: `10.0.0.1/24`. */
   readonly addresses: readonly string[];
   readonly hasDefaultRoute: boolean;
 }

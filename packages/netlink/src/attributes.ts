@@ -16,9 +16,14 @@ export function listAttributes(bytes: Uint8Array): { readonly type: number; read
   // Fewer bytes than a header are padding.
   while (bytes.length - at >= attributeHeaderBytes) {
     const length = view.getUint16(at, true);
-    if (length < attributeHeaderBytes) throw new NetlinkError("malformed", `read attributes: one of ${length} bytes is shorter than its header`);
-    if (length > bytes.length - at) throw new NetlinkError("truncated", `read attributes: one of ${length} bytes, ${bytes.length - at} left`);
-    list.push({ type: view.getUint16(at + 2, true) & typeMask, value: bytes.subarray(at + attributeHeaderBytes, at + length) });
+    if (length < attributeHeaderBytes)
+      throw new NetlinkError("malformed", `read attributes: one of ${length} bytes is shorter than its header`);
+    if (length > bytes.length - at)
+      throw new NetlinkError("truncated", `read attributes: one of ${length} bytes, ${bytes.length - at} left`);
+    list.push({
+      type: view.getUint16(at + 2, true) & typeMask,
+      value: bytes.subarray(at + attributeHeaderBytes, at + length),
+    });
     at += (length + 3) & ~3;
   }
   return list;
@@ -71,11 +76,13 @@ export function textOf(value: Uint8Array): string {
 
 /** The fixed head of a message, before its attributes. */
 export function headOf(payload: Uint8Array, sizeBytes: number, name: string): DataView {
-  if (payload.length < sizeBytes) throw new NetlinkError("truncated", `read ${name}: ${payload.length} bytes, its head has ${sizeBytes}`);
+  if (payload.length < sizeBytes)
+    throw new NetlinkError("truncated", `read ${name}: ${payload.length} bytes, its head has ${sizeBytes}`);
   return new DataView(payload.buffer, payload.byteOffset, sizeBytes);
 }
 
 function sized(value: Uint8Array, sizeBytes: number, name: string): DataView {
-  if (value.length < sizeBytes) throw new NetlinkError("malformed", `read ${name}: ${value.length} bytes, it has ${sizeBytes}`);
+  if (value.length < sizeBytes)
+    throw new NetlinkError("malformed", `read ${name}: ${value.length} bytes, it has ${sizeBytes}`);
   return new DataView(value.buffer, value.byteOffset, value.byteLength);
 }

@@ -30,8 +30,10 @@ export function decodeEvent(message: NetlinkMessage): RouteEvent | undefined {
 
 function decodeItem(table: keyof typeof routeTypesBase, message: NetlinkMessage): RouteItem | undefined {
   switch (table) {
-    case "link":
-      return { table, link: decodeLink(message) };
+    case "link": {
+      const link = decodeLink(message);
+      return link && { table, link };
+    }
     case "address": {
       const address = decodeAddress(message);
       return address && { table, address };

@@ -41,13 +41,30 @@ const ifinfomsgBytes = 16;
 const ifUp = 0x1;
 const operStates = ["unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"];
 const attribute = {
-  address: 1, name: 3, mtu: 4, link: 5, qdisc: 6, master: 10, operState: 16, linkInfo: 18, txQueues: 31, rxQueues: 32,
-  linkNetnsId: 37, xdp: 43, propList: 52, altName: 53,
+  address: 1,
+  name: 3,
+  mtu: 4,
+  link: 5,
+  qdisc: 6,
+  master: 10,
+  operState: 16,
+  linkInfo: 18,
+  txQueues: 31,
+  rxQueues: 32,
+  linkNetnsId: 37,
+  xdp: 43,
+  propList: 52,
+  altName: 53,
 } as const;
 const linkInfoKind = 1;
 
-export function decodeLink({ payload }: NetlinkMessage): Link {
+/**
+ * `undefined` for messages of one address family: an interface that leaves a bridge is reported as gone,
+ * for AF_BRIDGE alone.
+ */
+export function decodeLink({ payload }: NetlinkMessage): Link | undefined {
   const head = headOf(payload, ifinfomsgBytes, "ifinfomsg");
+  if (head.getUint8(0) !== 0) return undefined;
   const attributes = readAttributes(payload.subarray(ifinfomsgBytes));
   const number = (type: number, name: string) => optionalU32(attributes, type, name);
   const text = (type: number) => textOf(attributes.get(type) ?? new Uint8Array());
@@ -85,7 +102,9 @@ function operStateOf(value: Uint8Array | undefined): string {
 
 function altNamesOf(value: Uint8Array | undefined): string[] {
   if (value === undefined) return [];
-  return listAttributes(value).filter(({ type }) => type === attribute.altName).map((name) => textOf(name.value));
+  return listAttributes(value)
+    .filter(({ type }) => type === attribute.altName)
+    .map((name) => textOf(name.value));
 }
 
 const xdpAttribute = { attached: 2, programId: 4, nativeProgramId: 5, skbProgramId: 6, offloadProgramId: 7 } as const;
@@ -95,7 +114,12 @@ function xdpOf(value: Uint8Array | undefined): LinkXdp | undefined {
   const attached = value === undefined ? undefined : readAttributes(value);
   const mode = xdpModes[u8Of(attached?.get(xdpAttribute.attached) ?? Uint8Array.of(0), "IFLA_XDP_ATTACHED")];
   if (attached === undefined || mode === undefined) return undefined;
-  const ids = [xdpAttribute.programId, xdpAttribute.nativeProgramId, xdpAttribute.skbProgramId, xdpAttribute.offloadProgramId]
+  const ids = [
+    xdpAttribute.programId,
+    xdpAttribute.nativeProgramId,
+    xdpAttribute.skbProgramId,
+    xdpAttribute.offloadProgramId,
+  ]
     .map((type) => optionalU32(attached, type, "IFLA_XDP_PROG_ID"))
     .filter((id) => id !== undefined);
   return { mode, programIds: [...new Set(ids)] };

@@ -36,10 +36,16 @@ export function parseMessages(datagram: Uint8Array): NetlinkMessage[] {
   let at = 0;
   while (at < datagram.length) {
     const rest = datagram.length - at;
-    if (rest < headerBytes) throw new NetlinkError("truncated", `split netlink datagram: ${rest} bytes left, a header has ${headerBytes}`);
+    if (rest < headerBytes)
+      throw new NetlinkError("truncated", `split netlink datagram: ${rest} bytes left, a header has ${headerBytes}`);
     const length = view.getUint32(at, true);
-    if (length < headerBytes) throw new NetlinkError("malformed", `split netlink datagram: a message of ${length} bytes is shorter than its header`);
-    if (length > rest) throw new NetlinkError("truncated", `split netlink datagram: a message of ${length} bytes, ${rest} left`);
+    if (length < headerBytes)
+      throw new NetlinkError(
+        "malformed",
+        `split netlink datagram: a message of ${length} bytes is shorter than its header`,
+      );
+    if (length > rest)
+      throw new NetlinkError("truncated", `split netlink datagram: a message of ${length} bytes, ${rest} left`);
     messages.push({
       type: view.getUint16(at + 4, true),
       flags: view.getUint16(at + 6, true),
@@ -94,7 +100,9 @@ export function readMessage(message: NetlinkMessage): Reading {
       return { kind: "overrun" };
     case controlTypes.error: {
       const errno = errnoOf(message, "NLMSG_ERROR");
-      return errno === 0 ? { kind: "ack" } : { kind: "refusal", refusal: { errno, ...reasonOf(message, reasonOffset(message)) } };
+      return errno === 0
+        ? { kind: "ack" }
+        : { kind: "refusal", refusal: { errno, ...reasonOf(message, reasonOffset(message)) } };
     }
     case controlTypes.done: {
       // Old kernels end a dump without a code.
@@ -123,7 +131,8 @@ function reasonOffset({ payload, flags }: NetlinkMessage): number {
 const reasonAttributes = { text: 1, offset: 2 } as const;
 
 function reasonOf(message: NetlinkMessage, at: number): Pick<Refusal, "text" | "offset"> {
-  if ((message.flags & messageFlags.ackAttributes) === 0 || at >= message.payload.length) return { text: "", offset: undefined };
+  if ((message.flags & messageFlags.ackAttributes) === 0 || at >= message.payload.length)
+    return { text: "", offset: undefined };
   const attributes = readAttributes(message.payload.subarray(at));
   const text = attributes.get(reasonAttributes.text);
   const offset = attributes.get(reasonAttributes.offset);

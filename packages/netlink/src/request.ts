@@ -45,9 +45,12 @@ export function encodeDumpRequest(table: RouteTable, options: DumpOptions): Uint
     view.setInt32(4, options.ifindex ?? 0, true);
     view.setUint32(12, options.parent ?? 0, true);
   }
-  const attributes = table === "link" ? encodeAttribute(extMask, encodeU32(skipStats))
-    : table === "route" && options.routeTable !== undefined ? encodeAttribute(routeTableAttribute, encodeU32(options.routeTable))
-    : new Uint8Array();
+  const attributes =
+    table === "link"
+      ? encodeAttribute(extMask, encodeU32(skipStats))
+      : table === "route" && options.routeTable !== undefined
+        ? encodeAttribute(routeTableAttribute, encodeU32(options.routeTable))
+        : new Uint8Array();
   return encodeMessage({
     type: routeTypesBase[table] + 2,
     flags: messageFlags.request | messageFlags.dump,
@@ -58,7 +61,10 @@ export function encodeDumpRequest(table: RouteTable, options: DumpOptions): Uint
 }
 
 /** Asks for one interface, by number or by name. */
-export function encodeLinkRequest(which: { readonly ifindex: number } | { readonly name: string }, sequence: number): Uint8Array {
+export function encodeLinkRequest(
+  which: { readonly ifindex: number } | { readonly name: string },
+  sequence: number,
+): Uint8Array {
   const head = new Uint8Array(headBytes.link);
   if ("ifindex" in which) new DataView(head.buffer).setInt32(4, which.ifindex, true);
   const name = "name" in which ? encodeAttribute(linkName, encodeText(which.name)) : new Uint8Array();

@@ -32,9 +32,29 @@ export interface NextHop {
 const rtmsgBytes = 12;
 const rtnexthopBytes = 8;
 const routeTypes = [
-  "unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit", "throw", "nat", "xresolve",
+  "unspec",
+  "unicast",
+  "local",
+  "broadcast",
+  "anycast",
+  "multicast",
+  "blackhole",
+  "unreachable",
+  "prohibit",
+  "throw",
+  "nat",
+  "xresolve",
 ];
-const attribute = { destination: 1, outputIfindex: 4, gateway: 5, priority: 6, preferredSource: 7, multipath: 9, table: 15, via: 18 } as const;
+const attribute = {
+  destination: 1,
+  outputIfindex: 4,
+  gateway: 5,
+  priority: 6,
+  preferredSource: 7,
+  multipath: 9,
+  table: 15,
+  via: 18,
+} as const;
 
 /** `undefined` for families other than IPv4 and IPv6. */
 export function decodeRoute({ payload }: NetlinkMessage): Route | undefined {
@@ -75,7 +95,7 @@ function hopsOf(attributes: Attributes): NextHop[] {
 function multipathOf(bytes: Uint8Array): NextHop[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const hops: NextHop[] = [];
-  for (let at = 0; bytes.length - at >= rtnexthopBytes; ) {
+  for (let at = 0; bytes.length - at >= rtnexthopBytes;) {
     const length = view.getUint16(at, true);
     if (length < rtnexthopBytes || length > bytes.length - at) {
       throw new NetlinkError("malformed", `read RTA_MULTIPATH: a hop of ${length} bytes, ${bytes.length - at} left`);

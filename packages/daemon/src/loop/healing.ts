@@ -18,13 +18,25 @@ export function healedBy(outcome: ActionOutcome, inForce: ReadonlySet<string>, a
 function describe(action: Action): Omit<Healed, "at"> | undefined {
   switch (action.do) {
     case "create-map":
-      return { item: "map", key: action.spec.key, what: "its pin was removed: it is made again, empty but for its declared contents" };
+      return {
+        item: "map",
+        key: action.spec.key,
+        what: "its pin was removed: it is made again, empty but for its declared contents",
+      };
     case "write-map":
-      return { item: "map", key: action.spec.key, what: `others changed its entries: ${action.puts.count} put back, ${action.deletes.count} deleted` };
+      return {
+        item: "map",
+        key: action.spec.key,
+        what: `others changed its entries: ${action.puts.count} put back, ${action.deletes.count} deleted`,
+      };
     case "pin-map":
       return { item: "map", key: action.spec.key, what: `its pin ${action.pinPath} was removed or led elsewhere` };
     case "load-program":
-      return { item: "program", key: action.spec.key, what: action.replaces ? "a map under it was made again" : "its pin was removed" };
+      return {
+        item: "program",
+        key: action.spec.key,
+        what: action.replaces ? "a map under it was made again" : "its pin was removed",
+      };
     case "set-hook":
       return { item: "hook", key: action.spec.key, what: hookReasons[action.why] };
     default:

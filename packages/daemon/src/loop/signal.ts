@@ -17,7 +17,8 @@ export class Signal {
     if (!this.#isRaised) {
       await new Promise<void>((resolve) => {
         // setTimeout takes 31 bits and reads anything longer as 1 ms.
-        const timer = timeoutMs === Infinity ? undefined : setTimeout(resolve, Math.min(Math.max(0, timeoutMs), 2 ** 31 - 1));
+        const timer =
+          timeoutMs === Infinity ? undefined : setTimeout(resolve, Math.min(Math.max(0, timeoutMs), 2 ** 31 - 1));
         this.#wake = () => {
           clearTimeout(timer);
           resolve();

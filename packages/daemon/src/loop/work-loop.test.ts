@@ -4,8 +4,21 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { KernelError } from "@bpfleet/base";
 import fc from "fast-check";
 import {
-  diffPlan, emptyJournal, emptyPlan, FakeKernel, fakeError, FakeWorld, identityKey, observePlan, renderHookKey,
-  type HookPoint, type HookSpec, type Journal, type MapSpec, type NodePlan, type ProgramSpec,
+  diffPlan,
+  emptyJournal,
+  emptyPlan,
+  FakeKernel,
+  fakeError,
+  FakeWorld,
+  identityKey,
+  observePlan,
+  renderHookKey,
+  type HookPoint,
+  type HookSpec,
+  type Journal,
+  type MapSpec,
+  type NodePlan,
+  type ProgramSpec,
 } from "@bpfleet/kernel";
 import { pino } from "pino";
 import type { DaemonResults } from "../daemon.ts";
@@ -20,9 +33,16 @@ class Memory {
   plan: NodePlan | undefined;
   journal: Journal = emptyJournal;
   isPaused = false;
-  async savePlan(plan: NodePlan) { this.plan = plan; return { durable: Promise.resolve() }; }
-  async saveJournal(journal: Journal) { this.journal = journal; }
-  async savePaused(isPaused: boolean) { this.isPaused = isPaused; }
+  async savePlan(plan: NodePlan) {
+    this.plan = plan;
+    return { durable: Promise.resolve() };
+  }
+  async saveJournal(journal: Journal) {
+    this.journal = journal;
+  }
+  async savePaused(isPaused: boolean) {
+    this.isPaused = isPaused;
+  }
   remembered(): Remembered {
     return { plan: this.plan, journal: this.journal, isPaused: this.isPaused, hashSeed: 1, unusable: [] };
   }
@@ -30,24 +50,49 @@ class Memory {
 
 function startLoop(t: TestContext, world: FakeWorld, memory = new Memory(), more: Partial<LoopOptions> = {}): WorkLoop {
   const loop = new WorkLoop({
-    kernel: new FakeKernel(world), state: memory, remembered: memory.remembered(), modes, clock, log: pino({ level: "silent" }), driftMs: 20,
-    backoff: { firstMs: 5, longestMs: 40 }, ...more,
+    kernel: new FakeKernel(world),
+    state: memory,
+    remembered: memory.remembered(),
+    modes,
+    clock,
+    log: pino({ level: "silent" }),
+    driftMs: 20,
+    backoff: { firstMs: 5, longestMs: 40 },
+    ...more,
   });
   loop.start();
   t.after(() => loop.stop());
   return loop;
 }
 
-const map = (key: string, contents: MapSpec["contents"] = { kind: "live" }): MapSpec =>
-  ({ key, name: "m", definition: { type: "hash", keySize: 1, valueSize: 1, maxEntries: 8, flags: 0 }, contents });
-const program = (key: string, maps: readonly string[], globals: ProgramSpec["globals"] = {}): ProgramSpec =>
-  ({ key, name: "p", type: "xdp", object: { name: "o", digest: "d" }, entry: "e", globals, maps: Object.fromEntries(maps.map((name) => [name, name])) });
+const map = (key: string, contents: MapSpec["contents"] = { kind: "live" }): MapSpec => ({
+  key,
+  name: "m",
+  definition: { type: "hash", keySize: 1, valueSize: 1, maxEntries: 8, flags: 0 },
+  contents,
+});
+const program = (key: string, maps: readonly string[], globals: ProgramSpec["globals"] = {}): ProgramSpec => ({
+  key,
+  name: "p",
+  type: "xdp",
+  object: { name: "o", digest: "d" },
+  entry: "e",
+  globals,
+  maps: Object.fromEntries(maps.map((name) => [name, name])),
+});
 function hook(point: HookPoint, ...programs: string[]): HookSpec {
-  return { key: renderHookKey(point), point, members: programs.map((name, priority) => ({ program: name, priority, proceedOn: [2] })) };
+  return {
+    key: renderHookKey(point),
+    point,
+    members: programs.map((name, priority) => ({ program: name, priority, proceedOn: [2] })),
+  };
 }
 const xdp = (name: string): HookPoint => ({ hook: "xdp", interface: name });
 const filterOn = (...names: string[]): NodePlan => ({
-  ...emptyPlan, maps: [map("m")], programs: [program("p", ["m"])], hooks: names.map((name) => hook(xdp(name), "p")),
+  ...emptyPlan,
+  maps: [map("m")],
+  programs: [program("p", ["m"])],
+  hooks: names.map((name) => hook(xdp(name), "p")),
 });
 
 async function until(loop: WorkLoop, holds: (results: DaemonResults) => boolean): Promise<DaemonResults> {
@@ -70,7 +115,10 @@ test("WorkLoop puts a plan in force and says how long it took", async (t) => {
   const loop = startLoop(t, world, undefined, { onInForce: (ms) => void times.push(ms) });
   loop.setPlan(filterOn("eth0"), true);
   const results = await loop.settled();
-  assert.deepEqual(results.items.map((item) => item.state), ["in-force", "in-force", "in-force"]);
+  assert.deepEqual(
+    results.items.map((item) => item.state),
+    ["in-force", "in-force", "in-force"],
+  );
   assert.equal(results.revision, 1);
   assert.deepEqual([...world.hooks.keys()], [identityKey("xdp/eth0")]);
   assert.equal(times.length, 1);
@@ -93,7 +141,10 @@ test("WorkLoop tries what failed again by itself, and leaves the rest in force",
   world.addInterface("good");
   world.addInterface("bad");
   let refusals = 3;
-  world.intercept = ({ method, key }) => (method === "setHook" && key === "xdp/bad" && refusals-- > 0 ? fakeError("busy", "attach xdp/bad: busy (EBUSY)", "x", "EBUSY") : undefined);
+  world.intercept = ({ method, key }) =>
+    method === "setHook" && key === "xdp/bad" && refusals-- > 0
+      ? fakeError("busy", "attach xdp/bad: busy (EBUSY)", "x", "EBUSY")
+      : undefined;
   const loop = startLoop(t, world);
   loop.setPlan(filterOn("good", "bad"), true);
   const first = await loop.settled();
@@ -136,7 +187,7 @@ test("WorkLoop waits between attempts, longer each time", async (t) => {
   await sleep(200);
   const gaps = attempts.slice(1).map((at, index) => at - (attempts[index] ?? 0));
   assert.ok(attempts.length >= 3 && attempts.length <= 6, `${attempts.length} attempts in 200 ms`);
-  gaps.forEach((gap, index) => assert.ok(gap >= 10 * 2 ** index - 2, `gaps ${gaps.map(Math.round)}`));
+  gaps.forEach((gap, index) => assert.ok(gap >= 10 * 2 ** index - 2, `gaps ${gaps.map(Math.round).join()}`));
   assert.equal(stateOf(loop.results(), "xdp/eth0"), "withheld");
 });
 
@@ -166,18 +217,25 @@ test("WorkLoop puts right what others change, and says so", async (t) => {
   const world = new FakeWorld();
   world.addInterface("eth0");
   const loop = startLoop(t, world);
-  const kept = map("kept", { kind: "kept", prune: false, entries: { count: 1, keys: Uint8Array.of(1), values: Uint8Array.of(7) } });
+  const kept = map("kept", {
+    kind: "kept",
+    prune: false,
+    entries: { count: 1, keys: Uint8Array.of(1), values: Uint8Array.of(7) },
+  });
   loop.setPlan({ ...filterOn("eth0"), maps: [map("m"), kept] }, true);
   await loop.settled();
 
   world.hooks.clear();
   await until(loop, (results) => results.healed.length === 1);
   assert.equal(world.hooks.size, 1);
-  const [keptMap] = [...world.maps.values()].filter(({ identity }) => identity.key === "kept");
+  const keptMap = [...world.maps.values()].find(({ identity }) => identity.key === "kept");
   keptMap?.entries.set("01", Uint8Array.of(9));
   await until(loop, (results) => results.healed.length === 2);
   assert.deepEqual(keptMap?.entries.get("01"), Uint8Array.of(7));
-  assert.deepEqual(loop.results().healed.map(({ item, key }) => `${item} ${key}`), ["hook xdp/eth0", "map kept"]);
+  assert.deepEqual(
+    loop.results().healed.map(({ item, key }) => `${item} ${key}`),
+    ["hook xdp/eth0", "map kept"],
+  );
 });
 
 test("WorkLoop adopts what a predecessor left and removes nothing before a complete plan", async (t) => {
@@ -276,42 +334,64 @@ test("WorkLoop goes on after the kernel could not be looked at", async (t) => {
 
 test("WorkLoop converges to the last plan whatever was asked, failed or changed by others before", async (t) => {
   const step = fc.oneof(
-    fc.record({ do: fc.constant("plan" as const), names: fc.uniqueArray(fc.constantFrom("a", "b", "c")), knob: fc.nat(2) }),
+    fc.record({
+      do: fc.constant("plan" as const),
+      names: fc.uniqueArray(fc.constantFrom("a", "b", "c")),
+      knob: fc.nat(2),
+    }),
     fc.record({ do: fc.constantFrom("fail" as const), every: fc.integer({ min: 2, max: 4 }) }),
-    fc.record({ do: fc.constantFrom("unlink" as const, "reboot" as const, "recreate" as const, "restart" as const, "pause" as const, "resume" as const, "sleep" as const) }),
+    fc.record({
+      do: fc.constantFrom(
+        "unlink" as const,
+        "reboot" as const,
+        "recreate" as const,
+        "restart" as const,
+        "pause" as const,
+        "resume" as const,
+        "sleep" as const,
+      ),
+    }),
   );
-  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
-    const world = new FakeWorld();
-    for (const name of ["a", "b", "c"]) world.addInterface(name);
-    const memory = new Memory();
-    const open = () => startLoop(t, world, memory, { driftMs: 1, backoff: { firstMs: 1, longestMs: 2 } });
-    let loop = open();
-    let plan = emptyPlan;
-    for (const each of steps) {
-      if (each.do === "plan") {
-        plan = { ...emptyPlan, maps: [map("m")], programs: [program("p", ["m"], { knob: each.knob }), program("q", ["m"])], hooks: each.names.map((name) => hook(xdp(name), "p", "q")) };
-        loop.setPlan(plan, true);
-      } else if (each.do === "fail") {
-        let calls = 0;
-        world.intercept = () => (++calls % each.every === 0 ? fakeError("internal", "no luck", "x") : undefined);
-      } else if (each.do === "unlink") world.hooks.clear();
-      else if (each.do === "reboot") world.reboot();
-      else if (each.do === "recreate") world.addInterface("a");
-      else if (each.do === "sleep") await sleep(2);
-      else if (each.do === "restart") {
-        await loop.stop();
-        loop = open();
-      } else {
-        world.intercept = () => undefined;
-        await loop[each.do]();
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+      const world = new FakeWorld();
+      for (const name of ["a", "b", "c"]) world.addInterface(name);
+      const memory = new Memory();
+      const open = () => startLoop(t, world, memory, { driftMs: 1, backoff: { firstMs: 1, longestMs: 2 } });
+      let loop = open();
+      let plan = emptyPlan;
+      for (const each of steps) {
+        if (each.do === "plan") {
+          plan = {
+            ...emptyPlan,
+            maps: [map("m")],
+            programs: [program("p", ["m"], { knob: each.knob }), program("q", ["m"])],
+            hooks: each.names.map((name) => hook(xdp(name), "p", "q")),
+          };
+          loop.setPlan(plan, true);
+        } else if (each.do === "fail") {
+          let calls = 0;
+          world.intercept = () => (++calls % each.every === 0 ? fakeError("internal", "no luck", "x") : undefined);
+        } else if (each.do === "unlink") world.hooks.clear();
+        else if (each.do === "reboot") world.reboot();
+        else if (each.do === "recreate") world.addInterface("a");
+        else if (each.do === "sleep") await sleep(2);
+        else if (each.do === "restart") {
+          await loop.stop();
+          loop = open();
+        } else {
+          world.intercept = () => undefined;
+          await loop[each.do]();
+        }
       }
-    }
-    world.intercept = () => undefined;
-    if (memory.isPaused) await loop.resume();
-    loop.setPlan(plan, true);
-    await until(loop, (results) => results.isSettled && results.items.every((item) => item.state === "in-force"));
-    await sleep(5);
-    await loop.stop();
-    assert.deepEqual(diffPlan(plan, await observePlan(new FakeKernel(world), plan), memory.journal), []);
-  }), { numRuns: 40 });
+      world.intercept = () => undefined;
+      if (memory.isPaused) await loop.resume();
+      loop.setPlan(plan, true);
+      await until(loop, (results) => results.isSettled && results.items.every((item) => item.state === "in-force"));
+      await sleep(5);
+      await loop.stop();
+      assert.deepEqual(diffPlan(plan, await observePlan(new FakeKernel(world), plan), memory.journal), []);
+    }),
+    { numRuns: 40 },
+  );
 });

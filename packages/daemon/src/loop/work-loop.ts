@@ -1,11 +1,26 @@
 import { isDeepStrictEqual } from "node:util";
 import { KernelError, type Clock } from "@bpfleet/base";
 import {
-  applyActions, diffPlan, emptyPlan, isRemoval, journalAfter, journalBefore, observePlan, renderAction,
-  type Action, type ActionOutcome, type DiffOptions, type ItemResult, type Journal, type KernelPort, type NodePlan, type ObservedKernel,
+  applyActions,
+  diffPlan,
+  emptyPlan,
+  isRemoval,
+  journalAfter,
+  journalBefore,
+  observePlan,
+  renderAction,
+  type Action,
+  type ActionOutcome,
+  type DiffOptions,
+  type ItemResult,
+  type Journal,
+  type KernelPort,
+  type NodePlan,
+  type ObservedKernel,
 } from "@bpfleet/kernel";
 import type { Logger } from "pino";
 import type { DaemonResults, Healed } from "../daemon.ts";
+import { errorText } from "../error-text.ts";
 import type { NodeState, Remembered } from "../state/node-state.ts";
 import { Backoff, type BackoffOptions } from "./backoff.ts";
 import { healedBy, itemName } from "./healing.ts";
@@ -74,7 +89,14 @@ export class WorkLoop {
       this.#wanted = { plan: remembered.plan, isComplete: false, revision: 0, sinceMs: clock.monotonicMs() };
     }
     this.#results = {
-      revision: 0, isComplete: false, isSettled: false, isPaused: this.#isPaused, items: [], healed: [], applyMs: undefined, trouble: undefined,
+      revision: 0,
+      isComplete: false,
+      isSettled: false,
+      isPaused: this.#isPaused,
+      items: [],
+      healed: [],
+      applyMs: undefined,
+      trouble: undefined,
     };
   }
 
@@ -111,13 +133,16 @@ export class WorkLoop {
 
   /** These interfaces or cgroups came, went or changed. */
   placesChanged(names: ReadonlySet<string>): void {
-    this.#backoff.release((action) => "spec" in action && "point" in action.spec && names.has(placeOf(action.spec.point)));
+    this.#backoff.release(
+      (action) => "spec" in action && "point" in action.spec && names.has(placeOf(action.spec.point)),
+    );
     if (this.plan().hooks.some((hook) => names.has(placeOf(hook.point)))) this.#signal.raise();
   }
 
   /** Resolves when the present wish was tried as a whole. */
   async settled(): Promise<DaemonResults> {
-    while (!this.#results.isSettled && !this.#isStopped) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    while (!this.#results.isSettled && !this.#isStopped)
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
     return this.#results;
   }
 
@@ -146,13 +171,15 @@ export class WorkLoop {
     this.#unsettle();
     this.#signal.raise();
     const { trouble } = await this.settled();
-    if (trouble !== undefined) throw new KernelError(trouble, { code: "internal", call: isPaused ? "pause" : "resume", retry: "backoff" });
+    if (trouble !== undefined)
+      throw new KernelError(trouble, { code: "internal", call: isPaused ? "pause" : "resume", retry: "backoff" });
   }
 
   async #run(): Promise<void> {
     while (true) {
       const now = this.#options.clock.monotonicMs();
-      const blindMs = this.#observeFailures === 0 ? Infinity : this.#backoffOptions.firstMs * 2 ** (this.#observeFailures - 1);
+      const blindMs =
+        this.#observeFailures === 0 ? Infinity : this.#backoffOptions.firstMs * 2 ** (this.#observeFailures - 1);
       await this.#signal.wait(Math.min(this.#options.driftMs, this.#backoff.nextDueMs() - now, blindMs));
       if (this.#isStopped) return;
       await this.#pass();
@@ -167,8 +194,16 @@ export class WorkLoop {
     try {
       const observed = await observePlan(this.#options.kernel, target);
       if (wanted?.isComplete === true) await this.#rememberPlan(plan);
-      const actions = this.#allowed(diffPlan(target, observed, this.#journal, this.#options.modes()), wanted?.isComplete ?? false, isPaused);
-      const outcomes = await this.#apply(actions.filter((action) => action.do !== "inline-hook"), target, observed);
+      const actions = this.#allowed(
+        diffPlan(target, observed, this.#journal, this.#options.modes()),
+        wanted?.isComplete ?? false,
+        isPaused,
+      );
+      const outcomes = await this.#apply(
+        actions.filter((action) => action.do !== "inline-hook"),
+        target,
+        observed,
+      );
       this.#publish(wanted, isPaused, plan, outcomes.results, outcomes.outcomes);
       this.#observeFailures = 0;
       for (const action of actions) if (action.do === "inline-hook") await this.#inline(action, target, observed);
@@ -201,7 +236,8 @@ export class WorkLoop {
       plan,
       observed,
       legacyTc: this.#options.modes().legacyTc,
-      hold: (action) => (this.#isStopped ? { code: "stale", message: "the daemon is stopping" } : this.#backoff.hold(action, now)),
+      hold: (action) =>
+        this.#isStopped ? { code: "stale", message: "the daemon is stopping" } : this.#backoff.hold(action, now),
       onAction: (outcome) => this.#report(outcome),
     });
     this.#backoff.learn(applied.outcomes, now);
@@ -210,17 +246,29 @@ export class WorkLoop {
   }
 
   /** Verifying a long chain in one piece takes seconds: nothing waits for it, and a new wish comes first. */
-  async #inline(action: Extract<Action, { do: "inline-hook" }>, plan: NodePlan, observed: ObservedKernel): Promise<void> {
+  async #inline(
+    action: Extract<Action, { do: "inline-hook" }>,
+    plan: NodePlan,
+    observed: ObservedKernel,
+  ): Promise<void> {
     const isThisHook = (item: ItemResult) => item.item === "hook" && item.key === action.spec.key;
-    if (this.#signal.isRaised || !this.#results.items.some((item) => isThisHook(item) && item.state === "in-force")) return;
+    if (this.#signal.isRaised || !this.#results.items.some((item) => isThisHook(item) && item.state === "in-force"))
+      return;
     const { outcomes, refusedInline } = await applyActions([{ ...action, needs: [] }], this.#options.kernel, {
-      plan, observed, legacyTc: this.#options.modes().legacyTc, onAction: (outcome) => this.#report(outcome),
+      plan,
+      observed,
+      legacyTc: this.#options.modes().legacyTc,
+      onAction: (outcome) => this.#report(outcome),
     });
     if (refusedInline.length > 0) {
-      await this.#keepJournal({ ...this.#journal, refusedInline: [...new Set([...this.#journal.refusedInline, ...refusedInline])] });
+      await this.#keepJournal({
+        ...this.#journal,
+        refusedInline: [...new Set([...this.#journal.refusedInline, ...refusedInline])],
+      });
     }
     const hook = outcomes[0]?.hook;
-    if (hook !== undefined) this.#change({ items: this.#results.items.map((item) => (isThisHook(item) ? { ...item, hook } : item)) });
+    if (hook !== undefined)
+      this.#change({ items: this.#results.items.map((item) => (isThisHook(item) ? { ...item, hook } : item)) });
   }
 
   async #keepJournal(journal: Journal): Promise<void> {
@@ -228,12 +276,20 @@ export class WorkLoop {
     await this.#options.state.saveJournal(journal);
   }
 
-  #publish(wanted: Wanted | undefined, isPaused: boolean, plan: NodePlan, results: readonly ItemResult[], outcomes: readonly ActionOutcome[]): void {
+  #publish(
+    wanted: Wanted | undefined,
+    isPaused: boolean,
+    plan: NodePlan,
+    results: readonly ItemResult[],
+    outcomes: readonly ActionOutcome[],
+  ): void {
     const { clock, log, onInForce } = this.#options;
     const wish = `${wanted?.revision} ${wanted?.isComplete} ${isPaused}`;
     const isFirst = this.#triedFor !== wish;
     if (!isFirst) {
-      const healed = outcomes.map((outcome) => healedBy(outcome, this.#inForce, clock.now())).filter((each) => each !== undefined);
+      const healed = outcomes
+        .map((outcome) => healedBy(outcome, this.#inForce, clock.now()))
+        .filter((each) => each !== undefined);
       for (const { item, key, what } of healed) log.warn({ item, key, what }, "healed");
       this.#healed = [...this.#healed, ...healed].slice(-healedKept);
     }
@@ -260,13 +316,17 @@ export class WorkLoop {
   /** Not even looking at the kernel worked. */
   #lament(wanted: Wanted | undefined, isPaused: boolean, error: unknown): void {
     this.#observeFailures++;
-    const message = error instanceof Error ? error.message : `${error}`;
+    const message = errorText(error);
     this.#say("observe", error);
     this.#change({
       revision: wanted?.revision ?? 0,
       isPaused,
       isSettled: wanted === this.#wanted && isPaused === this.#isPaused,
-      items: this.#results.items.map((item) => ({ ...item, state: "failed" as const, error: { code: "internal" as const, message } })),
+      items: this.#results.items.map((item) => ({
+        ...item,
+        state: "failed" as const,
+        error: { code: "internal" as const, message },
+      })),
       trouble: message,
     });
   }
@@ -296,12 +356,15 @@ export class WorkLoop {
     } else if (state === "failed" && !this.#isStopped && this.#sayings.get(action.id) !== error?.message) {
       this.#sayings.set(action.id, error?.message ?? "");
       const level = action.do === "inline-hook" ? "info" : "warn";
-      log[level]({ what: renderAction(action), code: error?.code, why: error?.message, retry: error?.retry }, "not done");
+      log[level](
+        { what: renderAction(action), code: error?.code, why: error?.message, retry: error?.retry },
+        "not done",
+      );
     }
   }
 
   #say(what: string, error: unknown): void {
-    const why = error instanceof Error ? error.message : `${error}`;
+    const why = errorText(error);
     if (this.#sayings.get(what) === why) return;
     this.#sayings.set(what, why);
     this.#options.log.error({ what, why }, "not done");
@@ -310,7 +373,10 @@ export class WorkLoop {
 
 function pausedHooks(plan: NodePlan): ItemResult[] {
   return plan.hooks.map(({ key }) => ({
-    item: "hook", key, state: "withheld", error: { code: "stale", message: `attach ${key}: paused; \`ebpfctl resume\` attaches it again` },
+    item: "hook",
+    key,
+    state: "withheld",
+    error: { code: "stale", message: `attach ${key}: paused; \`ebpfctl resume\` attaches it again` },
   }));
 }
 

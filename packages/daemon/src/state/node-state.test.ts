@@ -9,11 +9,29 @@ import { parsePlan, renderPlan } from "./plan-text.ts";
 
 const plan: NodePlan = {
   ...emptyPlan,
-  maps: [{
-    key: "filter/default/a/exact", name: "exact", definition: { type: "hash", keySize: 2, valueSize: 1, maxEntries: 2, flags: 0 },
-    contents: { kind: "sealed", digest: "d1", entries: { count: 2, keys: Buffer.from([1, 2, 3, 4]), values: Uint8Array.of(9, 8) } },
-  }],
-  programs: [{ key: "p", name: "p", type: "xdp", object: { name: "filter", digest: "00" }, entry: "xdp", globals: { big: 2n ** 63n, flag: true, bytes: Uint8Array.of(1) }, maps: {} }],
+  maps: [
+    {
+      key: "filter/default/a/exact",
+      name: "exact",
+      definition: { type: "hash", keySize: 2, valueSize: 1, maxEntries: 2, flags: 0 },
+      contents: {
+        kind: "sealed",
+        digest: "d1",
+        entries: { count: 2, keys: Buffer.from([1, 2, 3, 4]), values: Uint8Array.of(9, 8) },
+      },
+    },
+  ],
+  programs: [
+    {
+      key: "p",
+      name: "p",
+      type: "xdp",
+      object: { name: "filter", digest: "00" },
+      entry: "xdp",
+      globals: { big: 2n ** 63n, flag: true, bytes: Uint8Array.of(1) },
+      maps: {},
+    },
+  ],
 };
 
 function directory(t: { after(end: () => void): void }): string {
@@ -25,15 +43,24 @@ function directory(t: { after(end: () => void): void }): string {
 test("parsePlan gives back what renderPlan wrote, bytes and 64-bit numbers too", () => {
   const back = parsePlan(renderPlan(plan));
   assert.deepEqual(back.programs, plan.programs);
-  assert.deepEqual(back.maps[0]?.contents, { kind: "sealed", digest: "d1", entries: { count: 2, keys: Uint8Array.of(1, 2, 3, 4), values: Uint8Array.of(9, 8) } });
+  assert.deepEqual(back.maps[0]?.contents, {
+    kind: "sealed",
+    digest: "d1",
+    entries: { count: 2, keys: Uint8Array.of(1, 2, 3, 4), values: Uint8Array.of(9, 8) },
+  });
 });
 
 test("NodeState remembers plan, journal, pause and hash seed over a restart, readable by the owner alone", async (t) => {
   const path = directory(t);
   const first = new NodeState(path);
   const fresh = await first.load();
-  assert.deepEqual({ ...fresh, hashSeed: 0 }, { plan: undefined, journal: emptyJournal, isPaused: false, hashSeed: 0, unusable: [] });
-  await (await first.savePlan(plan)).durable;
+  assert.deepEqual(
+    { ...fresh, hashSeed: 0 },
+    { plan: undefined, journal: emptyJournal, isPaused: false, hashSeed: 0, unusable: [] },
+  );
+  await (
+    await first.savePlan(plan)
+  ).durable;
   await first.saveJournal({ ...emptyJournal, owned: { "m@1": "0102" } });
   await first.savePaused(true);
 
@@ -51,9 +78,18 @@ test("NodeState remembers plan, journal, pause and hash seed over a restart, rea
 
 test("NodeState leaves a damaged, cut or foreign plan aside and says why", async (t) => {
   const path = directory(t);
-  await (await new NodeState(path).savePlan(plan)).durable;
+  await (
+    await new NodeState(path).savePlan(plan)
+  ).durable;
   const whole = readFileSync(join(path, "plan"), "utf8");
-  const spoilt = ["", "garbage", whole.slice(0, -1), whole.replace("exact", "exalt"), whole.replace("bpfleet-plan 1", "bpfleet-plan 0"), `${whole} `];
+  const spoilt = [
+    "",
+    "garbage",
+    whole.slice(0, -1),
+    whole.replace("exact", "exalt"),
+    whole.replace("bpfleet-plan 1", "bpfleet-plan 0"),
+    `${whole} `,
+  ];
   for (const text of spoilt) {
     writeFileSync(join(path, "plan"), text);
     const loaded = await new NodeState(path).load();

@@ -8,7 +8,8 @@ export function renderPlan(plan: NodePlan): string {
   return JSON.stringify(plan, function (this: unknown, name: string, value: unknown) {
     // A Buffer would already be its own toJSON() here; the holder still has the bytes.
     const original = (this as Record<string, unknown>)[name];
-    if (original instanceof Uint8Array) return { $bytes: Buffer.from(original.buffer, original.byteOffset, original.byteLength).toString("base64") };
+    if (original instanceof Uint8Array)
+      return { $bytes: Buffer.from(original.buffer, original.byteOffset, original.byteLength).toString("base64") };
     if (typeof value === "bigint") return { $int: value.toString() };
     return value;
   });
@@ -18,7 +19,8 @@ export function renderPlan(plan: NodePlan): string {
 export function parsePlan(text: string): NodePlan {
   return JSON.parse(text, (_, value: unknown) => {
     if (typeof value !== "object" || value === null) return value;
-    if ("$bytes" in value && typeof value.$bytes === "string") return new Uint8Array(Buffer.from(value.$bytes, "base64"));
+    if ("$bytes" in value && typeof value.$bytes === "string")
+      return new Uint8Array(Buffer.from(value.$bytes, "base64"));
     if ("$int" in value && typeof value.$int === "string") return BigInt(value.$int);
     return value;
   }) as NodePlan;

@@ -36,8 +36,10 @@ export class StateFile {
     const header = whole.slice(0, Math.max(end, 0));
     const text = whole.slice(end + 1);
     if (!header.startsWith("bpfleet-")) return { is: "unusable", why: `read ${this.path}: this is no file of bpfleet` };
-    if (!header.startsWith(`${this.#label} `)) return { is: "unusable", why: `read ${this.path}: it says "${header.slice(0, 40)}", wanted "${this.#label}"` };
-    if (header !== this.#headerOf(text)) return { is: "unusable", why: `read ${this.path}: its checksum does not match, it is damaged or cut short` };
+    if (!header.startsWith(`${this.#label} `))
+      return { is: "unusable", why: `read ${this.path}: it says "${header.slice(0, 40)}", wanted "${this.#label}"` };
+    if (header !== this.#headerOf(text))
+      return { is: "unusable", why: `read ${this.path}: its checksum does not match, it is damaged or cut short` };
     this.#written = text;
     return { is: "there", text };
   }

@@ -1,0 +1,133 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { InterfaceFacts } from "@bpfleet/kernel";
+import { NetlinkSocket } from "@bpfleet/native";
+import { decodeEvent, eventGroups, mainTable, NetlinkError, parseMessages, type RouteEvent } from "@bpfleet/netlink";
+import { InterfaceTable } from "./interface-table.ts";
+import { dumpTable } from "./netlink-dump.ts";
+
+const groups = [
+  eventGroups.link,
+  eventGroups.ipv4Address,
+  eventGroups.ipv6Address,
+  eventGroups.ipv4Route,
+  eventGroups.ipv6Route,
+];
+const reopenMs = 1000;
+
+export interface InterfaceWatchOptions {
+  readonly onChange: (interfaces: readonly InterfaceFacts[]) => void;
+  /** Events were lost or the socket broke; it goes on by itself. */
+  readonly onTrouble: (error: unknown) => void;
+}
+
+/** The interfaces of this network namespace, told again whenever something about them changed. */
+export class InterfaceWatch implements AsyncDisposable {
+  readonly #options: InterfaceWatchOptions;
+  readonly #table = new InterfaceTable();
+  #socket: NetlinkSocket;
+  #isClosed = false;
+  #isTelling = false;
+  #reading: Promise<void> | undefined;
+
+  private constructor(options: InterfaceWatchOptions) {
+    this.#options = options;
+    this.#socket = open();
+  }
+
+  /** Resolves when the first list is complete; it is `list()`, not told to `onChange`. */
+  static async start(options: InterfaceWatchOptions): Promise<InterfaceWatch> {
+    const watch = new InterfaceWatch(options);
+    try {
+      // Events since the socket was opened wait in it and are applied on top of the list.
+      await watch.#relist();
+    } catch (error) {
+      await watch.#socket.close();
+      throw error;
+    }
+    watch.#reading = watch.#read();
+    return watch;
+  }
+
+  list(): InterfaceFacts[] {
+    return this.#table.list();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    await this.#socket.close();
+    await this.#reading;
+  }
+
+  async #read(): Promise<void> {
+    while (!this.#isClosed) {
+      try {
+        for await (const event of this.#socket) {
+          if (event.kind === "overrun") await this.#relist();
+          else await this.#accept(event.data);
+          this.#tell();
+        }
+      } catch (error) {
+        if (this.#isClosed) return;
+        this.#options.onTrouble(error);
+        await this.#reopen();
+      }
+    }
+  }
+
+  async #accept(datagram: Uint8Array): Promise<void> {
+    let events: RouteEvent[];
+    try {
+      events = parseMessages(datagram)
+        .map(decodeEvent)
+        .filter((event) => event !== undefined);
+    } catch (error) {
+      if (!(error instanceof NetlinkError)) throw error;
+      // What it said is lost: as good as an overrun.
+      this.#options.onTrouble(error);
+      return this.#relist();
+    }
+    const answers = events.map((event) => this.#table.apply(event));
+    if (answers.includes("routes")) this.#table.resetRoutes(await mainRoutes());
+  }
+
+  async #relist(): Promise<void> {
+    const [links, addresses, routes] = await Promise.all([dumpTable("link"), dumpTable("address"), mainRoutes()]);
+    this.#table.reset(
+      links.map(({ link }) => link),
+      addresses.map(({ address }) => address),
+      routes,
+    );
+  }
+
+  async #reopen(): Promise<void> {
+    await this.#socket.close().catch(() => undefined);
+    await sleep(reopenMs);
+    if (this.#isClosed) return;
+    try {
+      this.#socket = open();
+      await this.#relist();
+      this.#tell();
+    } catch (error) {
+      this.#options.onTrouble(error);
+    }
+  }
+
+  /** Datagrams come in bursts: one call for all that are there. */
+  #tell(): void {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    setImmediate(() => {
+      this.#isTelling = false;
+      if (!this.#isClosed) this.#options.onChange(this.#table.list());
+    });
+  }
+}
+
+function open(): NetlinkSocket {
+  return NetlinkSocket.open({ family: "route", groups, window: 256 });
+}
+
+async function mainRoutes() {
+  const rows = await dumpTable("route", { routeTable: mainTable });
+  return rows.map(({ route }) => route);
+}

@@ -1,0 +1,93 @@
+import { availableParallelism } from "node:os";
+import { isDeepStrictEqual } from "node:util";
+import type { KernelFacts, NodeFacts } from "@bpfleet/kernel";
+import { findCgroups } from "./cgroups.ts";
+import { changedNames } from "./interface-table.ts";
+import { InterfaceWatch } from "./interface-watch.ts";
+import { measureKernel } from "./kernel-offers.ts";
+import { readMounts } from "./mounts.ts";
+
+export interface NodeFactsOptions {
+  readonly nodeName: string;
+  readonly objects: NodeFacts["objects"];
+  readonly hashSeed: number;
+  /** Between two looks at what tells nobody of its changes: cgroups and mounts. */
+  readonly pollMs: number;
+  /** `places`: names of interfaces and paths of cgroups that came, went or are different. */
+  readonly onChange: (facts: NodeFacts, places: ReadonlySet<string>) => void;
+  readonly onTrouble: (error: unknown) => void;
+}
+
+/** Measures the node and goes on watching it. */
+export class NodeFactsWatch implements AsyncDisposable {
+  readonly #options: NodeFactsOptions;
+  #facts: NodeFacts;
+  #cgroupPaths: readonly string[] = [];
+  #interfaces: InterfaceWatch | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  private constructor(options: NodeFactsOptions, kernel: KernelFacts) {
+    const { nodeName, objects, hashSeed } = options;
+    this.#options = options;
+    this.#facts = {
+      nodeName,
+      objects,
+      hashSeed,
+      kernel,
+      cpus: availableParallelism(),
+      interfaces: [],
+      cgroups: {},
+      bpffs: bpffsMounts(),
+    };
+  }
+
+  static async start(options: NodeFactsOptions): Promise<NodeFactsWatch> {
+    const watch = new NodeFactsWatch(options, await measureKernel(readMounts()));
+    watch.#interfaces = await InterfaceWatch.start({
+      onChange: (interfaces) => watch.#change({ interfaces }),
+      onTrouble: options.onTrouble,
+    });
+    watch.#facts = { ...watch.#facts, interfaces: watch.#interfaces.list() };
+    watch.#timer = setInterval(() => watch.#poll(), options.pollMs);
+    return watch;
+  }
+
+  get(): NodeFacts {
+    return this.#facts;
+  }
+
+  watchCgroups(paths: readonly string[]): void {
+    this.#cgroupPaths = [...paths];
+    this.#poll();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#interfaces?.[Symbol.asyncDispose]();
+  }
+
+  #poll(): void {
+    try {
+      const mounts = readMounts();
+      this.#change({ bpffs: bpffsMounts(mounts), cgroups: findCgroups(this.#cgroupPaths, mounts) });
+    } catch (error) {
+      this.#options.onTrouble(error);
+    }
+  }
+
+  #change(change: Partial<Pick<NodeFacts, "interfaces" | "cgroups" | "bpffs">>): void {
+    const before = this.#facts;
+    const after = { ...before, ...change };
+    if (isDeepStrictEqual(before, after)) return;
+    this.#facts = after;
+    const places = changedNames(before.interfaces, after.interfaces);
+    for (const path of Object.keys({ ...before.cgroups, ...after.cgroups })) {
+      if (before.cgroups[path] !== after.cgroups[path]) places.add(path);
+    }
+    this.#options.onChange(after, places);
+  }
+}
+
+function bpffsMounts(mounts = readMounts()): string[] {
+  return mounts.filter((mount) => mount.type === "bpf").map((mount) => mount.target);
+}
