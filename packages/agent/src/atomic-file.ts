@@ -8,26 +8,33 @@ export function isUnfinished(name: string): boolean {
   return name.startsWith(".") && name.endsWith(".tmp");
 }
 
+export interface AtomicOptions {
+  /** 0644 when not given. */
+  readonly mode?: number | undefined;
+  /** False for what can be made again: then a power cut may bring the old text back, or an empty file. */
+  readonly isDurable?: boolean | undefined;
+}
+
 /**
- * Replaces a file in one step: after a crash there is the old text or the new text, never a part. Makes
- * missing directories. The new text is visible before the promise resolves, and durable when it does.
+ * Replaces a file in one step: readers see the old text or the new text, never a part, whatever is killed
+ * and when. Makes missing directories. Durable when the promise resolves.
  */
-export async function writeFileAtomically(path: string, text: string, mode = 0o644): Promise<void> {
+export async function writeFileAtomically(path: string, text: string, options: AtomicOptions = {}): Promise<void> {
   const directory = dirname(path);
   await mkdir(directory, { recursive: true });
   const unfinished = join(directory, `.${basename(path).slice(0, 200)}.${process.pid}.${serial++}.tmp`);
   try {
     {
-      await using file = await open(unfinished, "wx", mode);
+      await using file = await open(unfinished, "wx", options.mode ?? 0o644);
       await file.writeFile(text);
-      await file.sync();
+      if (options.isDurable !== false) await file.sync();
     }
     await rename(unfinished, path);
   } catch (error) {
     await rm(unfinished, { force: true });
     throw error;
   }
-  await syncDirectory(directory);
+  if (options.isDurable !== false) await syncDirectory(directory);
 }
 
 /** Makes a rename or removal in the directory survive a power cut; file systems that cannot are left alone. */

@@ -4,3 +4,8 @@ export * from "./store/directory-store.ts";
 export * from "./store/object-path.ts";
 export * from "./store/stored-object.ts";
 export * from "./store/watch-store.ts";
+export * from "./agent.ts";
+export * from "./report.ts";
+export * from "./api/client.ts";
+export * from "./api/server.ts";
+export * from "./records.ts";

@@ -1,0 +1,124 @@
+import { refKey, renderRef, sameRef, type Issue, type ObjectRef } from "@bpfleet/base";
+import type { Feature, FeaturePlan, Intent } from "@bpfleet/features";
+import { assemblePlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
+import { apiVersionOf, type Kind, type KubeObject, type Parsed, type ResourceView } from "@bpfleet/kinds";
+import type { StoredObject } from "./store/stored-object.ts";
+
+/** One object with its kind, as its kind reads it. */
+export interface AcceptedObject {
+  readonly stored: StoredObject;
+  readonly kind: Kind;
+  readonly parsed: Parsed;
+  /** Warnings. */
+  readonly issues: readonly Issue[];
+}
+
+/** An object that no kind takes: it is not planned for. */
+export interface RefusedObject {
+  readonly stored: StoredObject;
+  readonly kind: Kind | undefined;
+  readonly issues: readonly Issue[];
+}
+
+export function isAccepted(object: object): object is AcceptedObject {
+  return "parsed" in object;
+}
+
+export function acceptObject(stored: StoredObject, kinds: readonly Kind[]): AcceptedObject | RefusedObject {
+  const { ref, object } = stored;
+  const kind = kinds.find((candidate) => candidate.group === ref.group && candidate.kind === ref.kind);
+  const refuse = (issues: readonly Issue[]): RefusedObject => ({ stored, kind, issues });
+  if (kind === undefined || apiVersionOf(kind) !== object.apiVersion) {
+    const message = `no matches for kind "${ref.kind}" in version "${object.apiVersion}"; 'ebpfctl api-resources' lists what there is`;
+    return refuse([{ path: "/kind", code: "unknown-kind", message, severity: "error", position: stored.positionOf("/kind") }]);
+  }
+  const result = guarded(() => kind.parse(object, stored.positionOf));
+  if ("bug" in result) return refuse([bugIssue(stored, result.bug)]);
+  if (!result.value.ok) return refuse(result.value.issues);
+  const parsed = result.value.value;
+  if (!sameRef(parsed.ref, ref)) {
+    const message = `${renderRef(parsed.ref)} is stored as ${renderRef(ref)}; remove ${stored.path} and apply it again`;
+    return refuse([{ path: "/metadata", code: "place", message, severity: "error", position: stored.positionOf("/metadata") }]);
+  }
+  return { stored, kind, parsed, issues: result.value.issues };
+}
+
+export interface Compiled {
+  readonly plan: NodePlan;
+  /** Of lowering and planning, all objects. */
+  readonly problems: readonly PlanProblem[];
+}
+
+/** The plan of all objects. What one object makes go wrong inside is that object's problem alone. */
+export function compilePlan(objects: readonly AcceptedObject[], features: readonly Feature[], facts: NodeFacts): Compiled {
+  const view = viewOf(objects);
+  const intents: Intent[] = [];
+  const problems: PlanProblem[] = [];
+  for (const { kind, parsed } of objects) {
+    const lowered = guarded(() => kind.lower(parsed, view));
+    if ("bug" in lowered) {
+      problems.push(bugProblem(parsed.ref, `read ${renderRef(parsed.ref)}`, lowered.bug));
+      continue;
+    }
+    intents.push(...lowered.value.intents);
+    problems.push(...lowered.value.problems);
+  }
+  const served = new Set(features.map((feature) => feature.name));
+  for (const intent of intents) {
+    if (served.has(intent.feature)) continue;
+    problems.push({ origin: intent.origin, reason: "NotServed", severity: "refused", message: `nothing on this node serves ${intent.feature}` });
+  }
+  const parts = features.map((feature) => planFeature(feature, intents.filter((intent) => intent.feature === feature.name), facts, problems));
+  const plan = guarded(() => assemblePlan(parts));
+  if ("bug" in plan) throw plan.bug;
+  return { plan: plan.value, problems: [...problems, ...plan.value.problems] };
+}
+
+function planFeature(feature: Feature, intents: readonly Intent[], facts: NodeFacts, problems: PlanProblem[]): FeaturePlan {
+  const whole = guarded(() => feature.plan(intents, facts));
+  if ("value" in whole) return whole.value;
+  const sound = intents.filter((intent) => {
+    const alone = guarded(() => feature.plan([intent], facts));
+    if ("bug" in alone) problems.push(bugProblem(intent.origin.object, `plan ${feature.name} of ${renderRef(intent.origin.object)}`, alone.bug));
+    return "value" in alone;
+  });
+  const rest = guarded(() => feature.plan(sound, facts));
+  if ("value" in rest) return rest.value;
+  for (const intent of sound) problems.push(bugProblem(intent.origin.object, `plan ${feature.name}`, rest.bug));
+  return { maps: [], programs: [], attachments: [], instances: [], problems: [] };
+}
+
+function viewOf(objects: readonly AcceptedObject[]): ResourceView {
+  const byKey = new Map(objects.map(({ parsed }) => [refKey(parsed.ref), parsed]));
+  const byKind = Map.groupBy(
+    objects.map(({ parsed }) => parsed),
+    ({ ref }) => `${ref.group}/${ref.kind}`,
+  );
+  return {
+    find: (ref: ObjectRef): Parsed<KubeObject> | undefined => byKey.get(refKey(ref)),
+    list: (group, kind, namespace) =>
+      (byKind.get(`${group}/${kind}`) ?? []).filter(({ ref }) => namespace === undefined || ref.namespace === namespace),
+  };
+}
+
+function guarded<T>(work: () => T): { readonly value: T } | { readonly bug: unknown } {
+  try {
+    return { value: work() };
+  } catch (bug) {
+    return { bug };
+  }
+}
+
+function bugProblem(object: ObjectRef, deed: string, bug: unknown): PlanProblem {
+  return { origin: { object, path: "" }, reason: "InternalError", severity: "refused", message: bugText(deed, bug) };
+}
+
+function bugIssue(stored: StoredObject, bug: unknown): Issue {
+  const message = bugText(`read ${renderRef(stored.ref)}`, bug);
+  return { path: "", code: "internal", message, severity: "error", position: stored.positionOf("") };
+}
+
+function bugText(deed: string, bug: unknown): string {
+  return `${deed}: ${bug instanceof Error ? bug.message : String(bug)}; report it with the object`;
+}
+

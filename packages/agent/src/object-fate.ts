@@ -1,0 +1,77 @@
+import { refKey, type ObjectRef } from "@bpfleet/base";
+import type { InstanceCounters } from "@bpfleet/features";
+import type { ItemResult, NodePlan, PlanProblem } from "@bpfleet/kernel";
+import type { ObjectState } from "./report.ts";
+
+/** What one object became: the part of the node's results that is its own. */
+export interface ObjectFate {
+  readonly problems: readonly PlanProblem[];
+  readonly items: readonly ItemResult[];
+  readonly counters: readonly InstanceCounters[];
+}
+
+/** Everything of the node, by object; built once for all objects. */
+export class Fates {
+  readonly #problems: Map<string, PlanProblem[]>;
+  readonly #items = new Map<string, ItemResult[]>();
+  readonly #counters: Map<string, InstanceCounters[]>;
+
+  constructor(plan: NodePlan, problems: readonly PlanProblem[], items: readonly ItemResult[], counters: readonly InstanceCounters[]) {
+    this.#problems = Map.groupBy(problems, (problem) => refKey(problem.origin.object));
+    this.#counters = Map.groupBy(counters, (each) => refKey(each.owner));
+    const owners = ownersOf(plan);
+    for (const item of items) {
+      for (const owner of owners.get(`${item.item} ${item.key}`) ?? []) {
+        const own = this.#items.get(owner);
+        if (own === undefined) this.#items.set(owner, [item]);
+        else own.push(item);
+      }
+    }
+  }
+
+  of(ref: ObjectRef): ObjectFate {
+    const key = refKey(ref);
+    return { problems: this.#problems.get(key) ?? [], items: this.#items.get(key) ?? [], counters: this.#counters.get(key) ?? [] };
+  }
+}
+
+/** `map KEY`, `program KEY`, `hook KEY` → the objects it is there for: a hook serves the owners of all its members. */
+function ownersOf(plan: NodePlan): ReadonlyMap<string, ReadonlySet<string>> {
+  const owners = new Map<string, Set<string>>();
+  const add = (item: string, owner: ObjectRef | undefined) => {
+    if (owner === undefined) return;
+    const known = owners.get(item);
+    if (known === undefined) owners.set(item, new Set([refKey(owner)]));
+    else known.add(refKey(owner));
+  };
+  const programs = new Map(plan.programs.map((program) => [program.key, program.owner]));
+  for (const map of plan.maps) add(`map ${map.key}`, map.owner);
+  for (const program of plan.programs) add(`program ${program.key}`, program.owner);
+  for (const hook of plan.hooks) for (const member of hook.members) add(`hook ${hook.key}`, programs.get(member.program));
+  return owners;
+}
+
+/** `isCurrent`: the results are of the plan that holds this object as it is now. */
+export function stateOf(fate: ObjectFate, isCurrent: boolean, isPaused: boolean): ObjectState {
+  if (fate.problems.some((problem) => problem.severity === "refused")) return "failed";
+  if (!isCurrent) return "pending";
+  if (fate.items.some((item) => item.state === "failed")) return "failed";
+  if (fate.problems.some((problem) => problem.severity === "waiting")) return "waiting";
+  if (isPaused || fate.items.some((item) => item.state !== "in-force")) return "pending";
+  return "in-force";
+}
+
+/** Why it is not in force, then what the user should know. */
+export function messagesOf(fate: ObjectFate): readonly string[] {
+  const problems = fate.problems.toSorted((a, b) => weight(a) - weight(b)).map(renderProblem);
+  const failures = fate.items.flatMap((item) => (item.error === undefined ? [] : [item.error.message]));
+  return [...new Set([...failures, ...problems])];
+}
+
+function weight(problem: PlanProblem): number {
+  return { refused: 0, waiting: 1, note: 2 }[problem.severity];
+}
+
+function renderProblem({ origin: { position }, message }: PlanProblem): string {
+  return position === undefined ? message : `${position.file}:${position.line}: ${message}`;
+}

@@ -1,0 +1,81 @@
+import { readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { refKey, type ObjectRef } from "@bpfleet/base";
+import { writeFileAtomically } from "./atomic-file.ts";
+import type { ObjectEvent, ObjectState } from "./report.ts";
+import { objectPath } from "./store/object-path.ts";
+import type { StoredHeader } from "./store/stored-text.ts";
+
+/** What the agent keeps of one object between its runs, and for readers while it does not run. */
+export interface ObjectRecord extends Pick<StoredHeader, "uid" | "creationTimestamp" | "generation" | "resourceVersion" | "spec"> {
+  readonly ref: ObjectRef;
+  readonly state: ObjectState;
+  readonly messages: readonly string[];
+  readonly status: unknown;
+  readonly events: readonly ObjectEvent[];
+}
+
+/** `<state>/status/<group>/<Kind>/<namespace>/<name>.json`, one an object. */
+export class Records {
+  readonly #directory: string;
+  readonly #records = new Map<string, { readonly record: ObjectRecord; readonly text: string }>();
+
+  constructor(stateDirectory: string) {
+    this.#directory = join(stateDirectory, "status");
+  }
+
+  /** Reads what an earlier run left; files that are no records are passed by. */
+  async load(): Promise<void> {
+    for (const path of await listJson(this.#directory)) {
+      const record = parseRecord(await readFile(path, "utf8").catch(() => ""));
+      if (record !== undefined) this.#records.set(refKey(record.ref), { record, text: JSON.stringify(record) });
+    }
+  }
+
+  find(ref: ObjectRef): ObjectRecord | undefined {
+    return this.#records.get(refKey(ref))?.record;
+  }
+
+  all(): readonly ObjectRecord[] {
+    return [...this.#records.values()].map(({ record }) => record);
+  }
+
+  /** Writes the file when anything in the record is different. */
+  async save(record: ObjectRecord): Promise<void> {
+    const text = JSON.stringify(record);
+    if (this.#records.get(refKey(record.ref))?.text === text) return;
+    this.#records.set(refKey(record.ref), { record, text });
+    await writeFileAtomically(join(this.#directory, objectPath(record.ref, "json")), `${text}\n`, { isDurable: false });
+  }
+
+  /** Removes the records of objects that are not among these. */
+  async keepOnly(refs: Iterable<ObjectRef>): Promise<void> {
+    const kept = new Set([...refs].map(refKey));
+    for (const [key, { record }] of this.#records) {
+      if (kept.has(key)) continue;
+      this.#records.delete(key);
+      await rm(join(this.#directory, objectPath(record.ref, "json")), { force: true });
+    }
+  }
+}
+
+async function listJson(directory: string): Promise<readonly string[]> {
+  try {
+    const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+    return entries.filter((entry) => entry.isFile() && entry.name.endsWith(".json")).map((entry) => join(entry.parentPath, entry.name));
+  } catch {
+    return [];
+  }
+}
+
+function parseRecord(text: string): ObjectRecord | undefined {
+  try {
+    const value = JSON.parse(text) as Partial<ObjectRecord> | null;
+    const isWhole =
+      value !== null && typeof value === "object" && typeof value.uid === "string" && typeof value.generation === "number" &&
+      typeof value.ref === "object" && typeof value.ref.kind === "string" && Array.isArray(value.events) && Array.isArray(value.messages);
+    return isWhole ? (value as ObjectRecord) : undefined;
+  } catch {
+    return undefined;
+  }
+}
