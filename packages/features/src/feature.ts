@@ -61,10 +61,16 @@ export interface Feature<I extends Intent = Intent> {
   /** Roles of the maps that `counters` wants to see. */
   readonly counterRoles: readonly string[];
   counters(instance: FeatureInstance, readings: MapReadings): InstanceCounters;
-  /** Roles of the maps that `explain` wants to see beside the scratch bytes. */
-  readonly explainRoles: readonly string[];
-  /** Globals of the dry-run twin of a program and the name of its scratch map. */
+  /** Absent for features that judge no packets. */
+  readonly explanations?: Explanations | undefined;
+}
+
+/** How the verdict of a feature's programs over one packet is found without leaving a trace. */
+export interface Explanations {
+  /** Globals that make a program a dry-run twin, and the map in which the twin leaves its verdict. */
   readonly twin: { readonly globals: ProgramSpec["globals"]; readonly scratch: string };
-  /** Decodes the scratch map of a twin, or an event's verdict part. */
+  /** Roles of the maps that `explain` wants to see beside the scratch bytes. */
+  readonly roles: readonly string[];
+  /** Decodes what a twin left in its scratch map, or an event's verdict part. */
   explain(instance: FeatureInstance, scratch: Uint8Array, readings: MapReadings): Decision;
 }

@@ -1,0 +1,64 @@
+// Answers the benchmark questions, each as a ratio against its peer in the same run.
+// usage: node bench/run.ts [--quick] [NAME-PREFIX …]
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { machineFacts } from "./machine.ts";
+import { Unanswerable, type BenchQuestion, type BenchResult } from "./result.ts";
+import { renderMarkdown } from "./report.ts";
+
+const { values: flags, positionals: prefixes } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: "boolean", default: false } },
+});
+if (process.getuid?.() !== 0) {
+  process.stderr.write("bench: needs root for BPF and network namespaces; run: sudo make bench\n");
+  process.exit(1);
+}
+
+const here = import.meta.dirname;
+const questions: BenchQuestion[] = [];
+for (const file of readdirSync(join(here, "questions")).toSorted()) {
+  const module = (await import(join(here, "questions", file))) as { readonly question: BenchQuestion };
+  if (prefixes.length === 0 || prefixes.some((prefix) => module.question.name.startsWith(prefix))) questions.push(module.question);
+}
+
+const scratchDir = mkdtempSync(join(os.tmpdir(), "bpfleet-bench-"));
+const results: BenchResult[] = [];
+const unanswered: { name: string; why: string }[] = [];
+const started = performance.now();
+try {
+  for (const question of questions) {
+    process.stderr.write(`${question.name}: ${question.asks}\n`);
+    try {
+      const answers = await question.ask({
+        isQuick: flags.quick,
+        scratchDir,
+        progress: (line) => process.stderr.write(`  ${line}\n`),
+      });
+      results.push(...answers);
+    } catch (error) {
+      if (!(error instanceof Unanswerable)) throw error;
+      unanswered.push({ name: question.name, why: error.message });
+      process.stderr.write(`  not answered: ${error.message}\n`);
+    }
+  }
+} finally {
+  rmSync(scratchDir, { recursive: true, force: true });
+}
+
+const report = {
+  machine: machineFacts(),
+  seconds: Math.round((performance.now() - started) / 1000),
+  isQuick: flags.quick,
+  results,
+  unanswered,
+};
+const markdown = renderMarkdown(report);
+if (prefixes.length === 0 && !flags.quick) {
+  mkdirSync(join(here, "results"), { recursive: true });
+  writeFileSync(join(here, "results", "latest.json"), JSON.stringify(report, undefined, 2) + "\n");
+  writeFileSync(join(here, "results", "latest.md"), markdown);
+}
+process.stdout.write(markdown);

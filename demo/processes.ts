@@ -1,0 +1,50 @@
+import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import { join } from "node:path";
+import { inNamespace, server } from "./network.ts";
+
+const run = promisify(execFile);
+const here = import.meta.dirname;
+export const ebpfctlPath = join(here, "..", "bin", "ebpfctl");
+
+/** What `ebpfctl` printed. Rejects with its own words when it fails. */
+export async function ebpfctl(...argv: readonly string[]): Promise<string> {
+  const { stdout } = await run(ebpfctlPath, [...argv], { maxBuffer: 16 << 20 });
+  return stdout;
+}
+
+export async function ebpfctlJson<T>(...argv: readonly string[]): Promise<T> {
+  return JSON.parse(await ebpfctl(...argv, "-o", "json")) as T;
+}
+
+/** Packets that arrived at the server, by source address, renewed four times a second. */
+export class Receiver implements Disposable {
+  readonly #child: ChildProcess;
+  #counts: Record<string, number> = {};
+
+  constructor() {
+    const [command, argv] = inNamespace("server", [process.execPath, join(here, "receiver.ts"), String(server.port)]);
+    this.#child = spawn(command, argv, { stdio: ["ignore", "pipe", "inherit"] });
+    if (this.#child.stdout) {
+      createInterface(this.#child.stdout).on("line", (line) => {
+        this.#counts = JSON.parse(line) as Record<string, number>;
+      });
+    }
+  }
+
+  arrivedFrom(address: string): number {
+    return this.#counts[address] ?? 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill();
+  }
+}
+
+/** Sends from a client's address; resolves to how many packets left. */
+export async function send(from: string, packetsPerSecond: number, seconds: number): Promise<number> {
+  const argv = [process.execPath, join(here, "sender.ts"), from, server.address, String(server.port), String(packetsPerSecond), String(seconds)];
+  const { stdout } = await run(...inNamespace("clients", argv));
+  return (JSON.parse(stdout) as { readonly sent: number }).sent;
+}

@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { NodeFacts } from "@bpfleet/kernel";
+import type { SocketsIntent } from "./intent.ts";
+import { sockets } from "./sockets.ts";
+
+const owner = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "watch" };
+const origin = { object: owner, path: "" };
+const pod = (name: string): SocketsIntent["pods"][number] => ({ pod: name, namespace: "default", path: `/pods/${name}` });
+const intent: SocketsIntent = { feature: "sockets", origin, pods: [pod("web"), pod("late")], priority: 10 };
+
+function facts(cgroup2: NodeFacts["kernel"]["cgroup2"]): NodeFacts {
+  const offer = { has: true } as const;
+  return {
+    nodeName: "n",
+    cpus: 2,
+    objects: { sockets: { digest: "d" } },
+    interfaces: [],
+    kernel: { release: "6.18", btf: offer, tcx: offer, cgroup2, ringbuf: offer, chainInline: offer, chainStub: offer },
+    hashSeed: 1,
+    cgroups: { "/pods/web": "77" },
+    bpffs: [],
+  };
+}
+
+test("sockets.plan attaches to each pod whose cgroup exists and waits for the others", () => {
+  const plan = sockets.plan([intent], facts({ has: true }));
+  assert.deepEqual(
+    plan.attachments.map(({ point }) => point),
+    [{ hook: "cgroup", path: "/pods/web", attach: "sock_ops", member: "sockets/default/watch/default/web/program" }],
+  );
+  assert.deepEqual(plan.problems.map(({ reason, severity }) => [reason, severity]), [["CgroupNotFound", "waiting"]]);
+});
+
+test("sockets.plan refuses a node that has only cgroup v1", () => {
+  const plan = sockets.plan([intent], facts({ has: false, why: "no cgroup2 mount" }));
+  assert.deepEqual(plan.programs, []);
+  assert.equal(plan.problems[0]?.reason, "CgroupV2Missing");
+  assert.equal(plan.problems[0]?.severity, "refused");
+});
+
+test("sockets.counters sums over the CPUs and subtracts the closed from the open", () => {
+  const [instance] = sockets.plan([intent], facts({ has: true })).instances;
+  assert.ok(instance);
+  const keys = new Uint8Array(new Uint32Array([0, 1, 2, 3]).buffer);
+  const values = new Uint8Array(new BigUint64Array([5n, 2n, 3n, 0n, 4n, 0n, 0n, 9n]).buffer);
+  const { gauges } = sockets.counters(instance, new Map([["connections", { count: 4, keys, values }]]));
+  assert.deepEqual(gauges, {
+    connections_opened: 7n,
+    connections_accepted: 3n,
+    connections_closed: 4n,
+    connections_retransmitted: 9n,
+    connections_active: 6n,
+  });
+});
