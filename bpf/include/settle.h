@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The one exit of every program that judges packets: counts, may report a sample, and turns the
+ * verdict into the hook's own code. A dry run writes what was decided into `explained` and nothing else.
+ */
+#pragma once
+
+#include "counters.h"
+#include "network.h"
+
+#define EVENT_HEAD 96
+
+enum verdict { VERDICT_PASS, VERDICT_DROP };
+EXPORT_TYPE(enum, verdict);
+
+/* The address is the one the verdict was made by. */
+enum explained_flag { EXPLAINED_IPV4 = 1, EXPLAINED_IPV6 = 2 };
+EXPORT_TYPE(enum, explained_flag);
+
+struct explained {
+	__u32 verdict;
+	__u32 reason;
+	__u32 rule; /* 0: no rule */
+	__u32 flags;
+	__u8 address[16]; /* network order; IPv4 in the first four */
+};
+_Static_assert(sizeof(struct explained) == 32, "map ABI: regenerate the codecs");
+
+enum event_layer { EVENT_ETHERNET = 2, EVENT_NETWORK = 3 };
+EXPORT_TYPE(enum, event_layer);
+EXPORT_TYPE(enum, fault);
+
+/* One sampled verdict. */
+struct event {
+	__u64 time_ns; /* since boot, without suspend */
+	__u64 instance;
+	__u32 ifindex;
+	__u32 length;
+	__u32 head_length;
+	__u32 layer;
+	struct explained decision;
+	__u8 head[EVENT_HEAD];
+};
+_Static_assert(sizeof(struct event) == 160, "map ABI: regenerate the codecs");
+EXPORT_TYPE(struct, event);
+
+/* What is reported, for all programs of the node; all zero reports nothing. */
+struct trace_switch {
+	__u32 every; /* one packet in so many */
+	__u32 verdicts; /* bits 1 << verdict; 0 is all */
+	__u64 instance; /* 0 is all */
+};
+_Static_assert(sizeof(struct trace_switch) == 16, "map ABI: regenerate the codecs");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct trace_switch);
+	__uint(max_entries, 1);
+} trace SEC(".maps");
+
+/* Records: struct event. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} events SEC(".maps");
+
+/* What a dry run decided. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct explained);
+	__uint(max_entries, 1);
+} explained SEC(".maps");
+
+const volatile bool dry_run;
+/* Tells the instances of a feature apart in events. */
+const volatile __u64 instance_id;
+
+struct decision {
+	enum verdict verdict;
+	__u32 reason;
+	__u32 rule;
+	enum network network;
+	struct address address;
+};
+
+static __always_inline void describe(const struct decision *decision, struct explained *out)
+{
+	__be64 high = bpf_cpu_to_be64(decision->address.high), low = bpf_cpu_to_be64(decision->address.low);
+
+	out->verdict = decision->verdict;
+	out->reason = decision->reason;
+	out->rule = decision->rule;
+	out->flags = decision->network == NETWORK_IPV4 ? EXPLAINED_IPV4 :
+		     decision->network == NETWORK_IPV6 ? EXPLAINED_IPV6 :
+							 0;
+	__builtin_memcpy(out->address, &high, sizeof(high));
+	__builtin_memcpy(out->address + 8, &low, sizeof(low));
+}
+
+static __always_inline bool is_sampled(enum verdict verdict)
+{
+	__u32 zero = 0;
+	struct trace_switch *wanted = bpf_map_lookup_elem(&trace, &zero);
+
+	if (!wanted || wanted->every == 0)
+		return false;
+	if (wanted->verdicts != 0 && !(wanted->verdicts >> verdict & 1))
+		return false;
+	if (wanted->instance != 0 && wanted->instance != instance_id)
+		return false;
+	return wanted->every == 1 || bpf_get_prandom_u32() % wanted->every == 0;
+}
+
+/* Packet pointers may be stale by now (an skb was written to), so they are taken anew. */
+static __always_inline __u32 copy_head(const struct packet *packet, __u8 *head)
+{
+	if (packet->source == PACKET_XDP) {
+		struct xdp_md *xdp = packet->ctx;
+		const __u8 *data = (void *)(long)xdp->data, *data_end = (void *)(long)xdp->data_end;
+		__u32 copied = 0;
+
+#pragma clang loop unroll(disable)
+		for (; copied < EVENT_HEAD; copied++) {
+			if (data + copied + 1 > data_end)
+				break;
+			head[copied] = data[copied];
+		}
+		return copied;
+	}
+	__u32 size = packet->length;
+
+	if (size > EVENT_HEAD)
+		size = EVENT_HEAD;
+	if (size == 0 || bpf_skb_load_bytes(packet->ctx, 0, head, size))
+		return 0;
+	return size;
+}
+
+/* A full ring loses the sample: verdicts never wait for a reader. */
+static __always_inline void report(const struct packet *packet, const struct decision *decision)
+{
+	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+
+	if (!event)
+		return;
+	event->time_ns = bpf_ktime_get_ns();
+	event->instance = instance_id;
+	event->ifindex = packet->source == PACKET_XDP ? ((struct xdp_md *)packet->ctx)->ingress_ifindex :
+							((struct __sk_buff *)packet->ctx)->ifindex;
+	event->length = packet->length;
+	event->layer = packet->starts_at_network ? EVENT_NETWORK : EVENT_ETHERNET;
+	describe(decision, &event->decision);
+	event->head_length = copy_head(packet, event->head);
+	bpf_ringbuf_submit(event, 0);
+}
+
+static __always_inline int verdict_code(const struct packet *packet, enum verdict verdict)
+{
+	if (packet->source == PACKET_XDP)
+		return verdict == VERDICT_PASS ? XDP_PASS : XDP_DROP;
+	if (packet->source == PACKET_TC)
+		return verdict == VERDICT_PASS ? TCX_NEXT : TCX_DROP;
+	return verdict == VERDICT_PASS;
+}
+
+static __always_inline int settle(const struct packet *packet, struct decision *decision)
+{
+	__u32 zero = 0;
+
+	decision->verdict = blur(packet, decision->verdict, 1);
+	decision->reason = blur(packet, decision->reason, REASON_SLOTS - 1);
+
+	if (dry_run) {
+		struct explained *out = bpf_map_lookup_elem(&explained, &zero);
+
+		if (out)
+			describe(decision, out);
+		return verdict_code(packet, decision->verdict);
+	}
+	count_reason(decision->reason, packet->length);
+	if (decision->rule)
+		count_rule(decision->rule, packet->length);
+	if (is_sampled(decision->verdict))
+		report(packet, decision);
+	return verdict_code(packet, decision->verdict);
+}
