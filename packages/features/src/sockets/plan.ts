@@ -1,9 +1,8 @@
-import type { FeatureInstance, MapDefinition, MapSpec, NodeFacts, PlanProblem, ProgramSpec } from "@bpfleet/kernel";
+import type { FeatureInstance, MapSpec, NodeFacts, PlanProblem, ProgramSpec } from "@bpfleet/kernel";
 import type { Attachment, FeaturePlan } from "../feature.ts";
 import { placePods } from "../pod-cgroups.ts";
+import { socketsMaps } from "./generated/sockets.ts";
 import type { SocketsIntent } from "./intent.ts";
-
-const connectionsMap: MapDefinition = { type: "percpu_array", keySize: 4, valueSize: 8, maxEntries: 4, flags: 0 };
 
 export function planSockets(intents: readonly SocketsIntent[], facts: NodeFacts): FeaturePlan {
   const plan = {
@@ -24,7 +23,7 @@ export function planSockets(intents: readonly SocketsIntent[], facts: NodeFacts)
       plan.maps.push({
         key: connections,
         name: "connections",
-        definition: connectionsMap,
+        definition: socketsMaps.connections,
         contents: { kind: "live" },
         owner,
       });
