@@ -28,7 +28,7 @@ bench: setup ## Measure against the peers, as root; writes bench/results
 	@node bench/main.ts $(ARGS)
 
 check: setup ## Types, format, lint, layers, generated files: everything CI checks beside the tests
-	@npm run --silent check
+	@node --run check
 
 format: setup ## Format all sources in place
 	@oxfmt

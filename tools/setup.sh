@@ -10,7 +10,9 @@ stamps=build/stamps
 oldest_cargo=1.88
 oldest_node=24.15
 # Users other than root often have no sbin in their PATH, but bpftool and ip are there.
-PATH=$PWD/node_modules/.bin:$PATH:/usr/local/sbin:/usr/sbin:/sbin
+bin=$PWD/node_modules/.bin
+system_path=$(echo "$PATH:/usr/local/sbin:/usr/sbin:/sbin" | sed "s|$bin:||g")
+PATH=$bin:$system_path
 export PATH
 
 # What is looked for (a command, or a file by its path) and the package that brings it.
@@ -151,16 +153,16 @@ setup_system() {
 	has_cargo || fail "find cargo $oldest_cargo or newer: this distribution has none; install one with rustup"
 }
 
-# npm 7 is the first that reads our lockfile; an older one can fetch a newer npm, which runs on its Node.
-run_npm() {
-	version=$(npm --version)
-	if is_at_least "$version" 7.0; then
+# npm 7 is the first that reads our lockfile; an older one can fetch a newer npm. Each runs on the Node
+# of the system, which it was made for: that of Debian finds its own modules with no other.
+run_npm() (
+	PATH=$system_path
+	if is_at_least "$(npm --version)" 7.0; then
 		npm "$@"
 	else
-		npm install --no-save --prefix build/npm npm@8
-		node build/npm/node_modules/npm/bin/npm-cli.js "$@"
+		npm install --no-save --prefix build/npm npm@8 && node build/npm/node_modules/npm/bin/npm-cli.js "$@"
 	fi
-}
+)
 
 setup_npm() {
 	stamp=$(cksum package-lock.json .npmrc)
@@ -175,6 +177,7 @@ setup_npm() {
 
 # The lockfile brings Node for Linux on x86-64 and arm64, made for glibc; elsewhere the system's must do.
 check_node() {
+	hash -r # the shell may still remember another node
 	version=$(node --version 2>/dev/null) || version=v0.0
 	is_at_least "${version#v}" $oldest_node && return
 	fail "find Node $oldest_node or newer: npm brought none for $(uname -m) and the system's is ${version#v}; install one"
@@ -191,7 +194,7 @@ has_changed() {
 
 setup_native() {
 	has_changed native tools/build-native.ts packages/native || return 0
-	PATH=$PWD/node_modules/.bin:$(dirname "$(cat $stamps/cargo)"):$PATH step "native addon" native node tools/build-native.ts
+	step "native addon" native env PATH="$bin:$(dirname "$(cat $stamps/cargo)"):$PATH" node tools/build-native.ts
 	touch $stamps/native
 }
 
