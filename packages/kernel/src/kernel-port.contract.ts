@@ -122,7 +122,7 @@ export function kernelPortContract(name: string, make: () => Promise<ContractHar
     await port.createMap(spec);
     await port.writeMap(mapIdentity(spec), packEntries([["01000000", new Uint8Array(24).fill(1)]]), noEntries);
     const read = await port.readMap(mapIdentity(spec));
-    assert.deepEqual(read?.values.slice(24), new Uint8Array(24).fill(1));
+    assert.equal(hex(read?.values.slice(24)), "01".repeat(24));
   });
 
   contract("createMap keeps generations of one key apart", async (port) => {
@@ -162,7 +162,7 @@ export function kernelPortContract(name: string, make: () => Promise<ContractHar
     const array = mapSpec("test/array", counts);
     await port.createMap(array);
     await rejects(port.writeMap(mapIdentity(array), packEntries([["00000000", new Uint8Array(8).fill(1)], ["04000000", new Uint8Array(8)]]), noEntries), "full");
-    assert.deepEqual((await port.readMap(mapIdentity(array)))?.values, new Uint8Array(32));
+    assert.equal(hex((await port.readMap(mapIdentity(array)))?.values), "00".repeat(32));
   });
 
   contract("readMap, writeMap and removeMap know a map that is not there", async (port) => {
@@ -433,7 +433,7 @@ async function everyKindOfThing(port: KernelPort, kernel: ContractHarness): Prom
   const one = (await loaded(port, kernel, "count_xdp", {}, "one")).member;
   const two = (await loaded(port, kernel, "count_xdp", {}, "two")).member;
   const tc = (await loaded(port, kernel, "count_tc")).member;
-  const skb = (await loaded(port, kernel, "count_skb")).member;
+  const skb = (await loaded(port, kernel, "count_skb", { verdict: 1 })).member;
   await port.pinMap(mapIdentity(mapSpec("test/counts", counts)), `${kernel.userPins}/mine`);
   await port.setHook(request({ hook: "xdp", interface: kernel.interface }, [proceed(one, 2), proceed(two, 2, "inline")]));
   await port.setHook(request({ hook: "tc", interface: kernel.interface, direction: "egress" }, [tc], { legacyTc: true }));
@@ -541,6 +541,7 @@ function bytes(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text, "hex"));
 }
 
-function hex(data: Uint8Array): string {
+function hex(data: Uint8Array | undefined): string {
+  assert.ok(data !== undefined);
   return Buffer.from(data).toString("hex");
 }

@@ -1,3 +1,5 @@
 export * from "./binding.ts";
 export * from "./chain-self-test.ts";
 export * from "./chain.ts";
+export type { LoadObject } from "./kernel-programs.ts";
+export * from "./node-kernel.ts";

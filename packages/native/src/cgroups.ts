@@ -1,0 +1,61 @@
+import * as fs from "node:fs";
+import { join } from "node:path";
+import type { CgroupAttach } from "@bpfleet/kernel";
+import { cgroupId } from "./binding.ts";
+import { refusal } from "./kernel-error.ts";
+
+export const cgroupAttachTypes: Readonly<Record<CgroupAttach, string>> = {
+  ingress: "cgroup_inet_ingress",
+  egress: "cgroup_inet_egress",
+  device: "cgroup_device",
+  sock_ops: "cgroup_sock_ops",
+  sock_create: "cgroup_inet_sock_create",
+  connect4: "cgroup_inet4_connect",
+  connect6: "cgroup_inet6_connect",
+};
+
+/** Where cgroup v2 is mounted; machines with both versions mount it deeper than /sys/fs/cgroup. */
+export function cgroupRoot(): string | undefined {
+  const mounts = fs.readFileSync("/proc/self/mounts", "utf8").split("\n").map((line) => line.split(" "));
+  return mounts.find(([, , type]) => type === "cgroup2")?.[1];
+}
+
+/** The folder of a cgroup given below the mount of cgroup v2, or absolutely. */
+export function cgroupFolder(path: string): string {
+  const root = cgroupRoot();
+  if (root === undefined) {
+    throw refusal(`attach to cgroup ${path}`, "cgroup v2 is not mounted on this node; its programs need it", "not-supported", "STATFS");
+  }
+  const folder = path === root || path.startsWith(`${root}/`) ? path : join(root, path);
+  if (!fs.existsSync(folder)) throw refusal(`attach to cgroup ${path}`, "there is no such cgroup (ENOENT)", "not-found", "OPEN");
+  return folder;
+}
+
+/** `undefined` when it is not there. */
+export function findCgroupId(path: string): bigint | undefined {
+  try {
+    return cgroupId(cgroupFolder(path));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Paths below the root by cgroup id, of the whole tree. */
+export function cgroupPaths(): ReadonlyMap<bigint, string> {
+  const root = cgroupRoot();
+  const found = new Map<bigint, string>();
+  if (root === undefined) return found;
+  const visit = (path: string): void => {
+    const folder = join(root, path);
+    let names: fs.Dirent[];
+    try {
+      found.set(cgroupId(folder), path === "" ? "/" : path);
+      names = fs.readdirSync(folder, { withFileTypes: true });
+    } catch {
+      return; // It went away while we looked.
+    }
+    for (const name of names) if (name.isDirectory()) visit(`${path}/${name.name}`);
+  };
+  visit("");
+  return found;
+}

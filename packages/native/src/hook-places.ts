@@ -1,0 +1,153 @@
+import type { HookPoint, HookRequest } from "@bpfleet/kernel";
+import {
+  BpfLink, BpfProgram, detachClsBpf, queryClsBpf, queryHook, type AttachOptions, type ClsBpf, type LinkInfo, type Netns, type Target,
+} from "./binding.ts";
+import { cgroupAttachTypes, cgroupFolder, findCgroupId } from "./cgroups.ts";
+import { readInterfaces, type Interfaces } from "./interfaces.ts";
+import { hasCode, kernelError, refusal } from "./kernel-error.ts";
+import { pinAt, unpin } from "./pins.ts";
+
+/** Where in the kernel one hook is, now. */
+export interface Place {
+  readonly point: HookPoint;
+  readonly ifindex: number;
+  readonly target: Target;
+  readonly netns: string | Netns | undefined;
+}
+
+type InNetns = { readonly inNetns?: string | Netns };
+
+/** Throws interface-missing or not-found when the interface or cgroup is not there. */
+export async function findPlace(point: HookPoint, netns: string | Netns | undefined, mode: HookRequest["mode"]): Promise<Place> {
+  if (point.hook === "cgroup") {
+    const target = { cgroup: cgroupFolder(point.path), attachType: cgroupAttachTypes[point.attach] };
+    return { point, ifindex: 0, target, netns };
+  }
+  const ifindex = (await readInterfaces(netns)).byName.get(point.interface);
+  if (ifindex === undefined) throw missingInterface(point.interface);
+  const target: Target = point.hook === "xdp" ? { xdp: ifindex, mode } : { tcx: ifindex, dir: point.direction };
+  return { point, ifindex, target, netns };
+}
+
+/** Whether a link is at the interface or cgroup that the point names now. */
+export function isLinkAt(info: LinkInfo, point: HookPoint | undefined, interfaces: Interfaces): boolean {
+  if (info.type === "cgroup") {
+    const isThere = info.cgroupId !== undefined && info.cgroupId !== 0n;
+    return isThere && (point?.hook !== "cgroup" || findCgroupId(point.path) === info.cgroupId);
+  }
+  if (info.ifindex === undefined || info.ifindex === 0) return false;
+  return point === undefined || point.hook === "cgroup" || interfaces.byName.get(point.interface) === info.ifindex;
+}
+
+export function openLink(path: string): BpfLink | undefined {
+  try {
+    return BpfLink.openPinned(path);
+  } catch (error) {
+    if (hasCode(error, "not-found")) return undefined;
+    throw error;
+  }
+}
+
+/** Attaches by a link and pins it, or swaps the program of the link that is pinned there. */
+export async function setLink(place: Place, program: BpfProgram, pin: string, what: string): Promise<void> {
+  await using held = openLink(pin);
+  if (held !== undefined) {
+    const { info } = held;
+    const isHere = info.type === "cgroup" ? isLinkAt(info, place.point, noInterfaces) : info.ifindex === place.ifindex;
+    if (isHere) {
+      using old = BpfProgram.fromId(info.programId);
+      await held.update(program, old);
+      return;
+    }
+    await detach(held, pin);
+  }
+  await using link = await attach(place, program, what);
+  pinAt(link, pin);
+}
+
+/** Takes the program off and forgets the link. */
+export async function clearLink(pin: string): Promise<void> {
+  await using link = openLink(pin);
+  if (link !== undefined) await detach(link, pin);
+}
+
+/** Unpinning alone would take the program off some time later. */
+async function detach(link: BpfLink, pin: string): Promise<void> {
+  try {
+    await link.detach();
+  } catch (error) {
+    // Nothing to detach from: the interface or cgroup is gone.
+    if (!hasCode(error, "not-found", "invalid", "other", "not-supported")) throw error;
+  }
+  unpin(pin);
+}
+
+const noInterfaces: Interfaces = { byName: new Map(), byIndex: new Map() };
+
+async function attach(place: Place, program: BpfProgram, what: string): Promise<BpfLink> {
+  const { point, target } = place;
+  // Ours decides first on the way in and last on the way out, as on the wire.
+  const order: AttachOptions = point.hook === "tc" ? { order: point.direction === "ingress" ? { first: true } : { last: true } } : {};
+  try {
+    return await program.attach(target, { ...order, ...inNetns(place) });
+  } catch (error) {
+    if (hasCode(error, "busy", "exists")) throw kernelError(what, error, { code: "busy", said: await holders(place) });
+    if (point.hook === "cgroup" || hasCode(error, "not-permitted")) throw error;
+    if (hasCode(error, "not-found")) throw kernelError(what, error, { code: "interface-missing" });
+    if (point.hook !== "xdp" || !("mode" in target) || target.mode !== "native") throw error;
+    throw kernelError(what, error, { code: "not-supported" });
+  }
+}
+
+async function holders(place: Place): Promise<string> {
+  const { programs } = await queryHook(place.target, inNetns(place));
+  const names = programs.map((id) => {
+    try {
+      using program = BpfProgram.fromId(id);
+      return `program ${id} (${program.info.name})`;
+    } catch {
+      return `program ${id}`;
+    }
+  });
+  return names.length === 0 ? "it is taken" : `${names.join(", ")} holds it`;
+}
+
+/**
+ * Where tc has no links: one filter of ours per interface and direction, always the same one, found
+ * again by its handle.
+ */
+export function filterAt(place: Place): ClsBpf {
+  const direction = place.point.hook === "tc" ? place.point.direction : "ingress";
+  return { ifindex: place.ifindex, direction, handle: 0xb9f1ee7, priority: direction === "ingress" ? 10 : 65_000, ...inNetns(place) };
+}
+
+/** The id of the program in our filter; `undefined` without one. */
+export async function findFilter(at: ClsBpf): Promise<number | undefined> {
+  try {
+    return (await queryClsBpf(at))?.programId;
+  } catch (error) {
+    // The interface went, or has no clsact yet.
+    if (hasCode(error, "not-found", "invalid")) return undefined;
+    throw error;
+  }
+}
+
+export async function setFilter(at: ClsBpf, program: BpfProgram, isReplacing: boolean): Promise<void> {
+  await program.attachClsBpf({ ...at, replace: isReplacing });
+}
+
+export async function clearFilter(at: ClsBpf): Promise<void> {
+  try {
+    await detachClsBpf(at);
+  } catch (error) {
+    if (!hasCode(error, "not-found", "invalid")) throw error;
+  }
+}
+
+export function inNetns({ netns }: { readonly netns: string | Netns | undefined }): InNetns {
+  return netns === undefined ? {} : { inNetns: netns };
+}
+
+export function missingInterface(name: string): Error {
+  return refusal(`attach to ${name}`, "there is no such interface (ENODEV)", "interface-missing", "RTM_GETLINK");
+}

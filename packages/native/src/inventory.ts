@@ -1,0 +1,95 @@
+import type { Inventory, InventoryLink, MapType, ObservedKernel } from "@bpfleet/kernel";
+import { list, queryHook, type LinkInfo, type Netns } from "./binding.ts";
+import { cgroupPaths } from "./cgroups.ts";
+import type { ChainRecords } from "./chain-record.ts";
+import { inNetns } from "./hook-places.ts";
+import { readInterfaces, type Interfaces } from "./interfaces.ts";
+
+/** Everything on the machine; what is ours carries the key of what it is in the plan, or whose part it is. */
+export async function readInventory(
+  observed: ObservedKernel,
+  chains: ChainRecords,
+  hookKeys: readonly string[],
+  netns: string | Netns | undefined,
+): Promise<Inventory> {
+  const [programs, maps, links, interfaces] = await Promise.all([list("prog"), list("map"), list("link"), readInterfaces(netns)]);
+  const ourPrograms = new Map(observed.programs.map((program) => [program.programId, program.key]));
+  const ourMaps = new Map(observed.maps.map((map) => [map.mapId, map.key]));
+  for (const key of hookKeys) {
+    for (const chain of chains.list(key)) {
+      ourPrograms.set(chain.mainId, key);
+      for (const id of chains.mapIds(chain)) ourMaps.set(id, key);
+    }
+  }
+  // Constants and other maps that belong to one program alone.
+  for (const { id, mapIds } of programs) {
+    const owner = ourPrograms.get(id);
+    if (owner !== undefined) for (const mapId of mapIds) if (!ourMaps.has(mapId)) ourMaps.set(mapId, owner);
+  }
+  const ourLinks = new Map(observed.hooks.map((hook) => [hook.linkId, hook.key]));
+  const cgroups = links.some((link) => link.type === "cgroup") ? cgroupPaths() : new Map<bigint, string>();
+  return {
+    programs: programs.map((program) => ({
+      id: program.id,
+      type: program.type,
+      name: program.name,
+      tag: program.tag,
+      loadedAt: program.loadedAt.toISOString(),
+      uid: program.uid,
+      mapIds: program.mapIds,
+      runCount: program.runCount,
+      runTimeNs: program.runTimeNs,
+      verifiedInsns: program.verifiedInstructions,
+      jitedBytes: program.jitedSize,
+      ours: ourPrograms.get(program.id),
+    })),
+    maps: maps.map(({ id, type, name, keySize, valueSize, maxEntries, flags }) => ({
+      id,
+      type: type as MapType,
+      name,
+      definition: { keySize, valueSize, maxEntries, flags },
+      ours: ourMaps.get(id),
+    })),
+    links: [
+      ...links.map((link) => ({
+        id: link.id,
+        type: link.type,
+        programId: link.programId,
+        target: targetOf(link, interfaces, cgroups),
+        ours: ourLinks.get(link.id),
+      })),
+      ...observed.hooks.filter((hook) => hook.linkId === 0).map((hook) => filterLink(hook.key, hook.programId)),
+      ...(await withoutLink(links, interfaces, netns)),
+    ],
+  };
+}
+
+/** `xdp eth0`, `cgroup_inet_egress /pods/a`; interfaces of other namespaces by number. */
+function targetOf(link: LinkInfo, interfaces: Interfaces, cgroups: ReadonlyMap<bigint, string>): string {
+  const { type, attachType, ifindex, cgroupId, tracepoint, netnsInode, targetProgramId } = link;
+  const kind = attachType ?? type;
+  if (ifindex !== undefined) {
+    if (ifindex === 0) return `${kind} of an interface that is gone`;
+    return `${kind} ${interfaces.byIndex.get(ifindex) ?? `interface ${ifindex}`}`;
+  }
+  if (cgroupId !== undefined) return cgroupId === 0n ? `${kind} of a cgroup that is gone` : `${kind} ${cgroups.get(cgroupId) ?? `cgroup ${cgroupId}`}`;
+  if (tracepoint !== undefined) return `${type} ${tracepoint}`;
+  if (targetProgramId !== undefined && targetProgramId !== 0) return `${kind} program ${targetProgramId}`;
+  return netnsInode === undefined ? kind : `${kind} netns ${netnsInode}`;
+}
+
+function filterLink(key: string, programId: number): InventoryLink {
+  return { id: 0, type: "cls_bpf", programId, target: key.replace("/", " "), ours: key };
+}
+
+/** XDP programs that somebody attached by netlink. */
+async function withoutLink(links: readonly LinkInfo[], interfaces: Interfaces, netns: string | Netns | undefined): Promise<InventoryLink[]> {
+  const held = new Set(links.filter((link) => link.type === "xdp").map((link) => link.ifindex));
+  const found: InventoryLink[] = [];
+  for (const [name, ifindex] of interfaces.byName) {
+    if (held.has(ifindex)) continue;
+    const state = await queryHook({ xdp: ifindex }, inNetns({ netns })).catch(() => undefined);
+    for (const programId of state?.programs ?? []) found.push({ id: 0, type: "xdp", programId, target: `xdp ${name}` });
+  }
+  return found;
+}

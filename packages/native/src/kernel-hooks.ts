@@ -1,0 +1,257 @@
+import {
+  directGeneration, identityKey, isChain, parseHookKey, type ChainMember, type HookPoint, type HookReading, type HookRequest,
+  type HookResult, type MemberMode, type ObservedHook, type ObservedProgram,
+} from "@bpfleet/kernel";
+import type { ChainOffers } from "@bpfleet/kernel/chain";
+import { queryHook, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
+import { buildChain, createChainCounters, waitForGracePeriod, type Chain, type ChainPart } from "./chain.ts";
+import { ChainRecords } from "./chain-record.ts";
+import {
+  clearFilter, clearLink, filterAt, findFilter, findPlace, inNetns, isLinkAt, openLink, setFilter, setLink, type Place,
+} from "./hook-places.ts";
+import { readInterfaces, type Interfaces } from "./interfaces.ts";
+import { hasCode, refusal, saying } from "./kernel-error.ts";
+import { pinnedProgramId, type KernelPrograms } from "./kernel-programs.ts";
+import { isThere, removeTree, replacePin, unpin, type Pins } from "./pins.ts";
+
+const hasFragsFlag = 1 << 5;
+
+export interface KernelHooksOptions {
+  readonly netns: string | Netns | undefined;
+  readonly offers: ChainOffers | undefined;
+}
+
+type What = Pick<ObservedHook, "generation" | "members"> & Pick<HookResult, "chain" | "memberModes">;
+
+/** The hooks of the port: one link, or one filter, each. */
+export class KernelHooks {
+  readonly #pins: Pins;
+  readonly #programs: KernelPrograms;
+  readonly #options: KernelHooksOptions;
+  readonly chains: ChainRecords;
+
+  constructor(pins: Pins, programs: KernelPrograms, options: KernelHooksOptions) {
+    this.#pins = pins;
+    this.#programs = programs;
+    this.#options = options;
+    this.chains = new ChainRecords(pins);
+  }
+
+  async observe(programs: readonly ObservedProgram[]): Promise<ObservedHook[]> {
+    const links = this.#pins.keys("links");
+    const filters = this.#pins.keys("filters");
+    if (links.length + filters.length === 0) return [];
+    const interfaces = await readInterfaces(this.#options.netns);
+    const hooks: ObservedHook[] = [];
+    for (const { key, path } of links) {
+      const hook = await this.#observeLink(key, path, programs, interfaces);
+      if (hook === undefined) continue;
+      // Both: a change between link and filter was cut short. Setting the hook again sorts it out.
+      const isWhole = !filters.some((filter) => filter.key === key);
+      hooks.push({ ...hook, isAttached: hook.isAttached && isWhole });
+    }
+    for (const { key } of filters) {
+      if (!hooks.some((hook) => hook.key === key)) hooks.push(await this.#observeFilter(key, programs, interfaces));
+    }
+    return hooks;
+  }
+
+  async set(request: HookRequest): Promise<HookResult> {
+    const { spec, generation, members, mode } = request;
+    const what = `attach ${spec.key}`;
+    return saying(what, async () => {
+      using held = new DisposableStack();
+      const place = await findPlace(spec.point, this.#options.netns, mode);
+      const programs = members.map((member) => held.use(this.#programs.open(member.identity, what)));
+      const there = await this.#inForce(request, programs);
+      if (there !== undefined) return there;
+      const [first] = programs;
+      if (first === undefined) throw new TypeError(`${what}: a hook has at least one member`);
+      if (spec.point.hook === "cgroup" || !isChain(spec.point, members)) {
+        const attached = await this.#attach(place, first, request);
+        await this.#forgetChains(spec.key, undefined);
+        return { mode: attached, chain: "direct", memberModes: [] };
+      }
+      const counters = held.use(createChainCounters(spec.point.hook, members.length, `c${generation}`));
+      const chain = held.use(await this.#build(spec.point, generation, members, programs, counters));
+      this.chains.write(spec.key, generation, chain, programs, counters);
+      const attached = await this.#attach(place, chain.program, request);
+      await this.#forgetChains(spec.key, chain.program.info.id);
+      const reasons = chain.placed.flatMap(({ why }, index) => (why === undefined ? [] : [`${members[index]?.spec.key ?? ""} ${why}`]));
+      const modes = chain.placed.map((placed) => placed.mode);
+      return { mode: attached, chain: "chain", memberModes: modes, ...(reasons.length > 0 && { reason: reasons.join("; ") }) };
+    });
+  }
+
+  async clear(key: string): Promise<void> {
+    await saying(`detach ${key}`, async () => {
+      await clearLink(this.#pins.link(key));
+      await this.#clearFilter(key);
+      await this.#forgetChains(key, undefined);
+    });
+  }
+
+  async read(key: string): Promise<HookReading | undefined> {
+    return saying(`read counters of ${key}`, async () => {
+      const programId = await this.#programOf(key);
+      const chain = programId === undefined ? undefined : this.chains.find(key, programId);
+      if (chain === undefined) return undefined;
+      using counters = this.chains.openCounters(chain);
+      return { generation: chain.generation, values: (await counters.readBatch()).values };
+    });
+  }
+
+  /** Keys of everything that is pinned for a hook. */
+  keys(): string[] {
+    return [...new Set((["links", "filters", "chains"] as const).flatMap((folder) => this.#pins.keys(folder).map(({ key }) => key)))];
+  }
+
+  async #observeLink(key: string, path: string, programs: readonly ObservedProgram[], interfaces: Interfaces): Promise<ObservedHook | undefined> {
+    await using link = openLink(path);
+    if (link === undefined) return undefined;
+    const { info } = link;
+    const point = parseHookKey(key);
+    const isAttached = isLinkAt(info, point, interfaces);
+    const { generation, members, chain, memberModes } = this.#whatRuns(key, info.programId, programs);
+    const mode = info.type === "xdp" ? await this.#xdpMode(isAttached ? info.ifindex : undefined) : info.type === "cgroup" ? "cgroup" : "tcx";
+    const result = { mode, chain, memberModes };
+    return { key, point, generation, members, isAttached, linkId: info.id, programId: info.programId, result };
+  }
+
+  async #observeFilter(key: string, programs: readonly ObservedProgram[], interfaces: Interfaces): Promise<ObservedHook> {
+    const point = parseHookKey(key);
+    const programId = (await this.#filterProgram(point, interfaces)) ?? 0;
+    const runs = this.#whatRuns(key, programId, programs);
+    const { generation, members, chain, memberModes } = runs;
+    const isOurs = generation !== "" || programId === pinnedProgramId(this.#pins.filter(key));
+    const result = { mode: "cls_bpf", chain, memberModes };
+    return { key, point, generation, members, isAttached: programId !== 0 && isOurs, linkId: 0, programId, result };
+  }
+
+  /** Which members run when this program is on the hook. */
+  #whatRuns(key: string, programId: number, programs: readonly ObservedProgram[]): What {
+    const chain = this.chains.find(key, programId);
+    if (chain !== undefined) {
+      const members = this.chains.members(chain);
+      return {
+        generation: chain.generation,
+        members: members.map((member) => member.programId),
+        chain: "chain",
+        memberModes: members.map((member): MemberMode => member.mode),
+      };
+    }
+    const direct = programs.find((program) => program.programId === programId);
+    return { generation: direct ? directGeneration(direct) : "", members: [programId], chain: "direct", memberModes: [] };
+  }
+
+  /** The result when the request is in force already. */
+  async #inForce(request: HookRequest, programs: readonly BpfProgram[]): Promise<HookResult | undefined> {
+    const { spec, generation, legacyTc } = request;
+    const key = identityKey(spec.key);
+    const [there] = (await this.observe(this.#programs.observe())).filter((hook) => hook.key === key);
+    if (there === undefined || !there.isAttached || there.generation !== generation) return undefined;
+    if (there.members.length !== programs.length || !programs.every((program, index) => program.info.id === there.members[index])) return undefined;
+    return legacyTc && there.result.mode === "tcx" ? undefined : there.result;
+  }
+
+  async #build(point: HookPoint, generation: string, members: readonly ChainMember[], programs: readonly BpfProgram[], counters: BpfMap): Promise<Chain> {
+    await using held = new AsyncDisposableStack();
+    const parts: ChainPart[] = [];
+    for (const [index, member] of members.entries()) {
+      const program = programs[index];
+      if (program === undefined) throw new TypeError("every member has a program");
+      const { mode, proceedOn, spec, maps } = member;
+      const { object } = held.use(await this.#programs.openObject(spec, maps));
+      const flags = object.programs.find((each) => each.name === spec.entry)?.flags ?? 0;
+      // A stub is called as it was loaded; only one that takes fragments must perhaps be loaded without.
+      if (mode === "stub" && (flags & hasFragsFlag) === 0) {
+        parts.push({ program, mode, proceedOn });
+        continue;
+      }
+      await object.prepare();
+      parts.push({ program, mode, proceedOn, instructions: object.instructions(spec.entry) });
+    }
+    const hook = point.hook === "xdp" ? "xdp" : "tc";
+    // Awaited here: the instructions refer to maps that only the open objects hold.
+    return await buildChain({ hook, name: `b${generation}`, members: parts, counters, offers: this.#options.offers });
+  }
+
+  /** By link or filter; what the hook had of the other kind goes afterwards, so that it is never empty. */
+  async #attach(place: Place, program: BpfProgram, request: HookRequest): Promise<string> {
+    const { key } = request.spec;
+    const what = `attach ${key}`;
+    const link = this.#pins.link(key);
+    if (place.point.hook !== "tc") {
+      await setLink(place, program, link, what);
+      return place.point.hook === "cgroup" ? "cgroup" : this.#xdpMode(place.ifindex);
+    }
+    if (!request.legacyTc) {
+      try {
+        await setLink(place, program, link, what);
+        await this.#clearFilter(key);
+        return "tcx";
+      } catch (error) {
+        if (!hasCode(error, "invalid", "not-supported")) throw error;
+      }
+    }
+    await this.#attachFilter(place, program, key, what);
+    await clearLink(link);
+    return "cls_bpf";
+  }
+
+  async #attachFilter(place: Place, program: BpfProgram, key: string, what: string): Promise<void> {
+    const at = filterAt(place);
+    const holder = await findFilter(at);
+    const isOurs = holder === undefined || this.#isOurs(key, holder);
+    if (!isOurs) throw refusal(what, `program ${holder} holds our filter (handle ${at.handle.toString(16)}, priority ${at.priority})`, "busy", "RTM_NEWTFILTER");
+    // Pinned first: a filter that no pin tells of would stay for ever after a crash.
+    replacePin(program, this.#pins.filter(key));
+    await setFilter(at, program, holder !== undefined);
+  }
+
+  #isOurs(key: string, programId: number): boolean {
+    if (this.chains.find(key, programId) !== undefined || pinnedProgramId(this.#pins.filter(key)) === programId) return true;
+    return this.#programs.observe().some((program) => program.programId === programId);
+  }
+
+  async #clearFilter(key: string): Promise<void> {
+    const pin = this.#pins.filter(key);
+    if (!isThere(pin)) return;
+    const point = parseHookKey(key);
+    const interfaces = await readInterfaces(this.#options.netns);
+    const ifindex = point?.hook === "tc" ? interfaces.byName.get(point.interface) : undefined;
+    if (point?.hook === "tc" && ifindex !== undefined) {
+      const at = filterAt({ point, ifindex, target: { tcx: ifindex, dir: point.direction }, netns: this.#options.netns });
+      const holder = await findFilter(at);
+      if (holder !== undefined && this.#isOurs(key, holder)) await clearFilter(at);
+    }
+    unpin(pin);
+  }
+
+  async #filterProgram(point: HookPoint | undefined, interfaces: Interfaces): Promise<number | undefined> {
+    const ifindex = point?.hook === "tc" ? interfaces.byName.get(point.interface) : undefined;
+    if (point?.hook !== "tc" || ifindex === undefined) return undefined;
+    return findFilter(filterAt({ point, ifindex, target: { tcx: ifindex, dir: point.direction }, netns: this.#options.netns }));
+  }
+
+  async #programOf(key: string): Promise<number | undefined> {
+    await using link = openLink(this.#pins.link(key));
+    if (link !== undefined) return link.info.programId;
+    if (!isThere(this.#pins.filter(key))) return undefined;
+    return this.#filterProgram(parseHookKey(key), await readInterfaces(this.#options.netns));
+  }
+
+  /** Packets may still be in the chain that was replaced, and its prog array must stay filled for them. */
+  async #forgetChains(key: string, mainId: number | undefined): Promise<void> {
+    const folders = this.chains.others(key, mainId);
+    if (folders.length > 0) await waitForGracePeriod();
+    for (const folder of folders) removeTree(folder);
+    if (mainId === undefined) this.chains.removeFolder(key);
+  }
+
+  async #xdpMode(ifindex: number | undefined): Promise<string> {
+    if (ifindex === undefined) return "native";
+    const { mode } = await queryHook({ xdp: ifindex }, inNetns(this.#options));
+    return mode ?? "native";
+  }
+}

@@ -1,0 +1,167 @@
+import { createHash } from "node:crypto";
+import type { MapIdentity, ObservedProgram, ProgramIdentity, ProgramSpec, TestRun, TestRunResult } from "@bpfleet/kernel";
+import { BpfObject, BpfProgram, type BpfMap, type GlobalValue } from "./binding.ts";
+import { hasCode, refusal, saying } from "./kernel-error.ts";
+import type { KernelMaps } from "./kernel-maps.ts";
+import { isThere, pinAt, unpin, type Pins } from "./pins.ts";
+
+/** The bytes of an ELF object by the name that plans use; `undefined` when there is none. */
+export type LoadObject = (name: string) => Promise<Uint8Array | undefined>;
+
+export interface OpenedObject extends AsyncDisposable {
+  readonly object: BpfObject;
+  /** The maps of the plan that it uses. */
+  readonly shared: readonly BpfMap[];
+}
+
+/** The programs of the port, each a pin. */
+export class KernelPrograms {
+  readonly #pins: Pins;
+  readonly #maps: KernelMaps;
+  readonly #loadObject: LoadObject;
+
+  constructor(pins: Pins, maps: KernelMaps, loadObject: LoadObject) {
+    this.#pins = pins;
+    this.#maps = maps;
+    this.#loadObject = loadObject;
+  }
+
+  observe(): ObservedProgram[] {
+    return this.#pins.identities("programs").map(({ key, generation, path }) => {
+      using program = BpfProgram.openPinned(path);
+      const { id, type, mapIds } = program.info;
+      return { key, generation, programId: id, type, mapIds };
+    });
+  }
+
+  async load(spec: ProgramSpec, identity: ProgramIdentity, maps: ReadonlyMap<string, MapIdentity>): Promise<void> {
+    const path = this.#pins.program(identity);
+    if (isThere(path)) return;
+    await saying(`load program ${spec.key}`, async () => {
+      await using opened = await this.openObject(spec, maps);
+      await opened.object.load();
+      using program = opened.object.program(spec.entry);
+      // The kernel then lists exactly what the plan names, so that observe can compare.
+      for (const map of opened.shared) program.bindMap(map);
+      pinAt(program, path);
+    });
+  }
+
+  async remove(identity: ProgramIdentity): Promise<void> {
+    await saying(`remove program ${identity.key}`, () => unpin(this.#pins.program(identity)));
+  }
+
+  /** Close it. `what` says what it is wanted for. */
+  open(identity: ProgramIdentity, what: string): BpfProgram {
+    try {
+      return BpfProgram.openPinned(this.#pins.program(identity));
+    } catch (error) {
+      if (!hasCode(error, "not-found")) throw error;
+      throw refusal(what, `program ${identity.key} is not loaded (ENOENT)`, "not-found", "BPF_OBJ_GET");
+    }
+  }
+
+  async testRun(request: TestRun): Promise<TestRunResult> {
+    const { spec, maps, packet, scratch, ifindex, repeat } = request;
+    const what = `run program ${spec.key}`;
+    return saying(what, async () => {
+      await using opened = await this.openObject(spec, maps);
+      const { object } = opened;
+      if (!object.maps.some((map) => map.name === scratch)) throw refusal(what, `its object has no map ${scratch}`, "invalid", "BPF_OBJECT_OPEN");
+      await object.load();
+      using program = object.program(spec.entry);
+      using explained = object.map(scratch);
+      const input = { data: packet, ...(repeat !== undefined && { repeat }) };
+      const ctx = contextOf(spec.type, packet.length, ifindex);
+      // A device without a receive queue for XDP is refused; few programs look at it.
+      const run = ctx === undefined ? program.testRun(input) : program.testRun({ ...input, ctx }).catch(() => program.testRun(input));
+      const { retval, data, durationNs } = await run;
+      return {
+        verdict: retval | 0,
+        packet: spec.type === "cgroup_skb" ? withHead(packet, data) : data,
+        scratch: explained.getRaw(new Uint8Array(explained.info.keySize)) ?? new Uint8Array(0),
+        nsPerRun: durationNs,
+      };
+    });
+  }
+
+  /** The spec as an open object: its globals set, its maps those of the plan, only its program to be loaded. */
+  async openObject(spec: ProgramSpec, maps: ReadonlyMap<string, MapIdentity>): Promise<OpenedObject> {
+    const what = `load program ${spec.key}`;
+    using held = new DisposableStack();
+    const elf = await this.#bytes(spec, what);
+    const reuseMaps: Record<string, BpfMap> = {};
+    for (const name of Object.keys(spec.maps)) {
+      const identity = maps.get(name);
+      if (identity === undefined) throw new TypeError(`${what}: no identity for map ${name}`);
+      reuseMaps[name] = held.use(this.#maps.open(identity, what));
+    }
+    const object = await openElf(spec, elf, reuseMaps, what);
+    const shared = held.move();
+    const dispose = async (): Promise<void> => {
+      shared.dispose();
+      await object.close();
+    };
+    return { object, shared: Object.values(reuseMaps), [Symbol.asyncDispose]: dispose };
+  }
+
+  async #bytes(spec: ProgramSpec, what: string): Promise<Uint8Array> {
+    const { name, digest } = spec.object;
+    const elf = await this.#loadObject(name);
+    if (elf === undefined) throw refusal(what, `there is no object ${name}`, "not-found", "READ_OBJECT");
+    if (createHash("sha256").update(elf).digest("hex") !== digest) {
+      throw refusal(what, `object ${name} is not the one of the plan: its digest has changed`, "stale", "READ_OBJECT");
+    }
+    return elf;
+  }
+}
+
+async function openElf(spec: ProgramSpec, elf: Uint8Array, reuseMaps: Readonly<Record<string, BpfMap>>, what: string): Promise<BpfObject> {
+  const { name } = spec.object;
+  await using look = BpfObject.open(elf, { name });
+  const entry = look.programs.find((program) => program.name === spec.entry);
+  const missing = Object.keys(reuseMaps).find((map) => !look.maps.some((each) => each.name === map));
+  if (entry === undefined) throw refusal(what, `object ${name} has no program ${spec.entry}`, "not-found", "BPF_OBJECT_OPEN");
+  if (missing !== undefined) throw refusal(what, `object ${name} has no map ${missing}`, "not-found", "BPF_OBJECT_OPEN");
+  const programTypes = entry.type === spec.type ? {} : { [spec.entry]: { type: spec.type } };
+  const object = BpfObject.open(elf, { name, reuseMaps, autoload: [spec.entry], programTypes });
+  try {
+    object.setGlobals(spec.globals as Readonly<Record<string, GlobalValue>>);
+    return object;
+  } catch (error) {
+    await object.close();
+    throw error;
+  }
+}
+
+/** struct xdp_md and struct __sk_buff, as far as BPF_PROG_TEST_RUN takes them. */
+function contextOf(type: ProgramSpec["type"], length: number, ifindex: number | undefined): Uint8Array | undefined {
+  if (ifindex === undefined) return undefined;
+  if (type === "xdp") {
+    const ctx = new DataView(new ArrayBuffer(24));
+    ctx.setUint32(4, length, true);
+    ctx.setUint32(12, ifindex, true);
+    return new Uint8Array(ctx.buffer);
+  }
+  if (type !== "sched_cls" && type !== "cgroup_skb") return undefined;
+  const ctx = new DataView(new ArrayBuffer(192));
+  ctx.setUint32(40, ifindex, true);
+  return new Uint8Array(ctx.buffer);
+}
+
+/** cgroup programs see the packet from its network layer on, and the kernel gives back zeros for what came before. */
+function withHead(packet: Uint8Array, data: Uint8Array): Uint8Array {
+  const whole = Uint8Array.from(data);
+  whole.set(packet.subarray(0, Math.min(14, whole.length)));
+  return whole;
+}
+
+/** `undefined` when no program is pinned there. */
+export function pinnedProgramId(path: string): number | undefined {
+  try {
+    using program = BpfProgram.openPinned(path);
+    return program.info.id;
+  } catch {
+    return undefined;
+  }
+}

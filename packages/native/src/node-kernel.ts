@@ -1,0 +1,119 @@
+import type {
+  HookReading, HookRequest, HookResult, Inventory, KernelPort, MapEntries, MapIdentity, MapSpec, ObservedKernel, ProgramIdentity,
+  ProgramSpec, TestRun, TestRunResult,
+} from "@bpfleet/kernel";
+import type { ChainOffers } from "@bpfleet/kernel/chain";
+import type { Netns } from "./binding.ts";
+import { readInventory } from "./inventory.ts";
+import { saying } from "./kernel-error.ts";
+import { KernelHooks } from "./kernel-hooks.ts";
+import { KernelMaps } from "./kernel-maps.ts";
+import { KernelPrograms, type LoadObject } from "./kernel-programs.ts";
+import { Pins } from "./pins.ts";
+
+export interface NodeKernelOptions {
+  /** Directory on which a bpffs is mounted; our pins lie in `<bpffsDir>/bpfleet`. */
+  readonly bpffsDir: string;
+  /** The bytes of a BPF object by the name that plans use. */
+  readonly loadObject: LoadObject;
+  /** Mount a bpffs there, mode 0700, when none is; otherwise that is an error. */
+  readonly mount?: boolean | undefined;
+  /** The network namespace whose interfaces hooks name; a path or an open one. The process's own when left out. */
+  readonly netns?: string | Netns | undefined;
+  /** What `selfTestChain` found; both modes when left out. */
+  readonly chainOffers?: ChainOffers | undefined;
+}
+
+/** The running kernel. All state is in pins below `<bpffsDir>/bpfleet`; a new one over the same pins goes on. */
+export class NodeKernel implements KernelPort {
+  readonly #pins: Pins;
+  readonly #maps: KernelMaps;
+  readonly #programs: KernelPrograms;
+  readonly #hooks: KernelHooks;
+  readonly #netns: string | Netns | undefined;
+
+  private constructor(pins: Pins, options: NodeKernelOptions) {
+    this.#pins = pins;
+    this.#netns = options.netns;
+    this.#maps = new KernelMaps(pins);
+    this.#programs = new KernelPrograms(pins, this.#maps, options.loadObject);
+    this.#hooks = new KernelHooks(pins, this.#programs, { netns: options.netns, offers: options.chainOffers });
+  }
+
+  static async open(options: NodeKernelOptions): Promise<NodeKernel> {
+    const pins = new Pins(options.bpffsDir);
+    await pins.prepare(options.mount ?? false);
+    return new NodeKernel(pins, options);
+  }
+
+  async observe(): Promise<ObservedKernel> {
+    return saying("read the pins", async () => {
+      const programs = this.#programs.observe();
+      return { maps: this.#maps.observe(), programs, hooks: await this.#hooks.observe(programs) };
+    });
+  }
+
+  async inventory(): Promise<Inventory> {
+    return saying("list the kernel", async () => readInventory(await this.observe(), this.#hooks.chains, this.#hooks.keys(), this.#netns));
+  }
+
+  createMap(spec: MapSpec): Promise<void> {
+    return this.#maps.create(spec);
+  }
+
+  readMap(identity: MapIdentity): Promise<MapEntries | undefined> {
+    return this.#maps.read(identity);
+  }
+
+  writeMap(identity: MapIdentity, puts: MapEntries, deletes: MapEntries): Promise<void> {
+    return this.#maps.write(identity, puts, deletes);
+  }
+
+  removeMap(identity: MapIdentity): Promise<void> {
+    return this.#maps.remove(identity);
+  }
+
+  pinMap(identity: MapIdentity, pinPath: string): Promise<void> {
+    return this.#maps.pin(identity, pinPath);
+  }
+
+  unpinMap(identity: MapIdentity, pinPath: string): Promise<void> {
+    return this.#maps.unpin(identity, pinPath);
+  }
+
+  readRing(identity: MapIdentity, onRecords: (records: Iterable<Uint8Array>) => void): Promise<AsyncDisposable> {
+    return this.#maps.readRing(identity, onRecords);
+  }
+
+  loadProgram(spec: ProgramSpec, identity: ProgramIdentity, maps: ReadonlyMap<string, MapIdentity>): Promise<void> {
+    return this.#programs.load(spec, identity, maps);
+  }
+
+  removeProgram(identity: ProgramIdentity): Promise<void> {
+    return this.#programs.remove(identity);
+  }
+
+  testRun(request: TestRun): Promise<TestRunResult> {
+    return this.#programs.testRun(request);
+  }
+
+  setHook(request: HookRequest): Promise<HookResult> {
+    return this.#hooks.set(request);
+  }
+
+  clearHook(key: string): Promise<void> {
+    return this.#hooks.clear(key);
+  }
+
+  readHook(key: string): Promise<HookReading | undefined> {
+    return this.#hooks.read(key);
+  }
+
+  async removeEverything(): Promise<void> {
+    await saying("remove everything of ours", async () => {
+      for (const key of this.#hooks.keys()) await this.#hooks.clear(key);
+      this.#maps.removeUserPins();
+      this.#pins.removeAll();
+    });
+  }
+}
