@@ -35,9 +35,7 @@ class BuildError extends Error {}
 function sourceHash(): string {
   const rust = fs.globSync("src/**/*.rs", { cwd: crate }).toSorted();
   const hash = createHash("sha256");
-  hash.update(
-    `${process.arch} ${libcVersion()} ${isStatic ? "static" : "shared"} ${uapiHeaders.join()}\n`,
-  );
+  hash.update(`${process.arch} ${libcVersion()} ${isStatic ? "static" : "shared"} ${uapiHeaders.join()}\n`);
   for (const file of ["Cargo.toml", "Cargo.lock", "build.rs", ...rust]) {
     hash.update(`${file}\n`).update(fs.readFileSync(join(crate, file)));
   }
@@ -63,8 +61,7 @@ function findCargo(): string {
   for (const cargo of new Set([...onPath, join(homedir(), ".cargo/bin/cargo"), "/usr/bin/cargo"])) {
     if (!fs.existsSync(cargo)) continue;
     const [major = 0, minor = 0] = cargoVersion(cargo) ?? [];
-    if (major > oldestCargo[0] || (major === oldestCargo[0] && minor >= oldestCargo[1]))
-      return cargo;
+    if (major > oldestCargo[0] || (major === oldestCargo[0] && minor >= oldestCargo[1])) return cargo;
     seen.push(`${cargo} is ${major}.${minor}`);
   }
   throw new BuildError(
@@ -74,30 +71,19 @@ function findCargo(): string {
 }
 
 function requireSystem(): void {
-  const missing = ["gcc", "make", "pkg-config"].filter(
-    (tool) => spawnSync(tool, ["--version"]).error,
-  );
+  const missing = ["gcc", "make", "pkg-config"].filter((tool) => spawnSync(tool, ["--version"]).error);
   if (!isStatic && !missing.includes("pkg-config")) {
     if (spawnSync("pkg-config", ["--exists", "libelf"]).status !== 0) missing.push("libelf-dev");
     if (spawnSync("pkg-config", ["--exists", "zlib"]).status !== 0) missing.push("zlib1g-dev");
   }
   if (missing.length > 0) {
-    throw new BuildError(
-      `find what the addon is built with: not installed; apt-get install ${missing.join(" ")}`,
-    );
+    throw new BuildError(`find what the addon is built with: not installed; apt-get install ${missing.join(" ")}`);
   }
 }
 
 /** Copies libbpf's headers out of the crate that holds them, which cargo fetches if need be. */
 function exportHeaders(cargo: string, into: string): void {
-  const args = [
-    "metadata",
-    "--locked",
-    "--format-version",
-    "1",
-    "--manifest-path",
-    join(crate, "Cargo.toml"),
-  ];
+  const args = ["metadata", "--locked", "--format-version", "1", "--manifest-path", join(crate, "Cargo.toml")];
   const text = execFileSync(cargo, args, {
     encoding: "utf8",
     maxBuffer: 64 << 20,
@@ -112,8 +98,7 @@ function exportHeaders(cargo: string, into: string): void {
       place(join(libbpf, "src", file), join(into, "bpf", file));
     }
   }
-  for (const file of uapiHeaders)
-    place(join(libbpf, "include/uapi/linux", file), join(into, "linux", file));
+  for (const file of uapiHeaders) place(join(libbpf, "include/uapi/linux", file), join(into, "linux", file));
 }
 
 function build(cargo: string): string {
@@ -124,8 +109,7 @@ function build(cargo: string): string {
     stdio: "inherit",
     env: { ...process.env, CARGO_TARGET_DIR: targetDir },
   });
-  if (run.status !== 0)
-    throw new BuildError(`build ${crate}: cargo ended with ${run.status ?? run.signal}`);
+  if (run.status !== 0) throw new BuildError(`build ${crate}: cargo ended with ${run.status ?? run.signal}`);
   return join(targetDir, "release/libbpfleet_native.so");
 }
 
@@ -152,8 +136,7 @@ function dropOldBuilds(): void {
 
 function main(): void {
   const hash = sourceHash();
-  const isBuilt =
-    fs.existsSync(outputs.addon) && fs.existsSync(join(outputs.include, "bpf/bpf_helpers.h"));
+  const isBuilt = fs.existsSync(outputs.addon) && fs.existsSync(join(outputs.include, "bpf/bpf_helpers.h"));
   if (isBuilt && fs.existsSync(stampFile) && fs.readFileSync(stampFile, "utf8") === hash) return;
 
   const cached = {

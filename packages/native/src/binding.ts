@@ -57,9 +57,7 @@ export class BpfError extends Error {
 }
 
 const ENOTSUPP = 524;
-const errnoNames = new Map<number, string>(
-  Object.entries(constants.errno).map(([name, errno]) => [errno, name]),
-);
+const errnoNames = new Map<number, string>(Object.entries(constants.errno).map(([name, errno]) => [errno, name]));
 errnoNames.set(constants.errno.EAGAIN, "EAGAIN");
 errnoNames.set(constants.errno.EOPNOTSUPP, "EOPNOTSUPP");
 errnoNames.set(ENOTSUPP, "ENOTSUPP");
@@ -89,6 +87,8 @@ const codes: Readonly<Record<string, BpfErrorCode>> = {
   EOPNOTSUPP: "not-supported",
   ENOTSUPP: "not-supported",
   ENOSYS: "not-supported",
+  EPROTONOSUPPORT: "not-supported",
+  EAFNOSUPPORT: "not-supported",
   E2BIG: "too-big",
   EMSGSIZE: "too-big",
   LIBBPF_PROG2BIG: "too-big",
@@ -114,22 +114,11 @@ function decodeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (!error.message.startsWith(tag)) {
     // What napi says of an argument of the wrong type.
-    const isMisuse =
-      "code" in error &&
-      typeof error.code === "string" &&
-      /(Expected|InvalidArg)$/.test(error.code);
+    const isMisuse = "code" in error && typeof error.code === "string" && /(Expected|InvalidArg)$/.test(error.code);
     return isMisuse ? new TypeError(error.message, { cause: error }) : error;
   }
-  const [
-    ,
-    op = "",
-    object = "",
-    number = "0",
-    hint = "",
-    text = "",
-    warnings = "",
-    verifierLog = "",
-  ] = error.message.split(separator);
+  const [, op = "", object = "", number = "0", hint = "", text = "", warnings = "", verifierLog = ""] =
+    error.message.split(separator);
   const errno = Number(number);
   if (hint === "range") return new RangeError(`${op} ${object}: ${text}`);
   const errnoName = errnoNames.get(errno) ?? `errno ${errno}`;
@@ -268,26 +257,11 @@ interface Native {
   programXlated(program: NativeHandle): Buffer;
   loadProgram(spec: object): Promise<NativeLoaded>;
   testRun(program: NativeHandle, run: TestRunInput): Promise<TestRunResult>;
-  attach(
-    program: NativeHandle,
-    hook: NativeHook,
-    place: NativePlacement,
-    netns?: NativeHandle,
-  ): Promise<NativeHandle>;
-  attachDirect(
-    program: NativeHandle,
-    hook: NativeHook,
-    flags: number,
-    replace?: NativeHandle,
-  ): Promise<void>;
+  attach(program: NativeHandle, hook: NativeHook, place: NativePlacement, netns?: NativeHandle): Promise<NativeHandle>;
+  attachDirect(program: NativeHandle, hook: NativeHook, flags: number, replace?: NativeHandle): Promise<void>;
   detachDirect(program: NativeHandle, hook: NativeHook): Promise<void>;
   queryHook(hook: NativeHook, netns?: NativeHandle): Promise<HookState>;
-  attachClsBpf(
-    program: NativeHandle,
-    at: NativeClsBpf,
-    replace: boolean,
-    netns?: NativeHandle,
-  ): Promise<ClsBpfState>;
+  attachClsBpf(program: NativeHandle, at: NativeClsBpf, replace: boolean, netns?: NativeHandle): Promise<ClsBpfState>;
   detachClsBpf(at: NativeClsBpf, netns?: NativeHandle): Promise<boolean>;
   queryClsBpf(at: NativeClsBpf, netns?: NativeHandle): Promise<ClsBpfState | null>;
   linkById(id: number): NativeHandle;
@@ -582,8 +556,7 @@ function encodeGlobal(global: Global, value: GlobalValue): Uint8Array {
   if (!Array.isArray(value) && global.count !== 1) throw misfit("an array is set by an array");
   if (values.length > global.count) throw misfit(`${values.length} elements given`);
   const bytes = Buffer.alloc(values.length * global.elementSize);
-  for (const [index, each] of values.entries())
-    encodeScalar(bytes, index * global.elementSize, global, each);
+  for (const [index, each] of values.entries()) encodeScalar(bytes, index * global.elementSize, global, each);
   return bytes;
 }
 
@@ -594,9 +567,7 @@ function encodeScalar(bytes: Buffer, offset: number, global: Global, value: Scal
     return;
   }
   if (typeof value === "number" && !Number.isSafeInteger(value)) {
-    throw new RangeError(
-      `set global ${global.name}: ${value} is not an integer; beyond 2^53 use a bigint`,
-    );
+    throw new RangeError(`set global ${global.name}: ${value} is not an integer; beyond 2^53 use a bigint`);
   }
   const bits = global.elementSize * 8;
   const number = BigInt(value);
@@ -767,10 +738,7 @@ export class BpfMap extends QuickOwner {
    * Reads a ring buffer on a thread of its own, many records a call. When the event loop falls behind, the ring fills and
    * the programs' reservations fail: loss is theirs to count. The reader keeps the process alive until it is closed.
    */
-  ringbuf(
-    onBatch: (records: RingBatch) => void,
-    options: { maxRecords?: number; pollMs?: number } = {},
-  ): RingReader {
+  ringbuf(onBatch: (records: RingBatch) => void, options: { maxRecords?: number; pollMs?: number } = {}): RingReader {
     return new RingReader(this, onBatch, options.maxRecords ?? 4096, options.pollMs ?? 1000);
   }
 }
@@ -802,12 +770,7 @@ export class RingReader implements AsyncDisposable {
   readonly #ring: NativeRing;
   #isClosed = false;
 
-  constructor(
-    map: BpfMap,
-    onBatch: (records: RingBatch) => void,
-    maxRecords: number,
-    pollMs: number,
-  ) {
+  constructor(map: BpfMap, onBatch: (records: RingBatch) => void, maxRecords: number, pollMs: number) {
     const deliver = (bytes: Buffer, count: number): void => {
       if (!this.#isClosed) onBatch(new RingBatch(bytes, count));
     };
@@ -930,9 +893,7 @@ function placementOf(target: Target, options: AttachOptions): NativePlacement {
   return {
     flags: modeFlags | flags,
     ...(relativeId === undefined ? {} : { relativeId }),
-    ...(options.expectedRevision === undefined
-      ? {}
-      : { expectedRevision: options.expectedRevision }),
+    ...(options.expectedRevision === undefined ? {} : { expectedRevision: options.expectedRevision }),
   };
 }
 
@@ -960,10 +921,7 @@ export interface HookState {
 }
 
 /** Who is on a hook, in order of running. Not for tracepoints. */
-export function queryHook(
-  target: Target,
-  options: { inNetns?: string | Netns } = {},
-): Promise<HookState> {
+export function queryHook(target: Target, options: { inNetns?: string | Netns } = {}): Promise<HookState> {
   return withNetns(options.inNetns, (netns) => native().queryHook(hookOf(target), netns));
 }
 
@@ -997,9 +955,7 @@ export function detachClsBpf(at: ClsBpf): Promise<boolean> {
 }
 
 export async function queryClsBpf(at: ClsBpf): Promise<ClsBpfState | undefined> {
-  return (
-    (await withNetns(at.inNetns, (netns) => native().queryClsBpf(clsBpfOf(at), netns))) ?? undefined
-  );
+  return (await withNetns(at.inNetns, (netns) => native().queryClsBpf(clsBpfOf(at), netns))) ?? undefined;
 }
 
 // ── Programs ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1130,24 +1086,14 @@ export class BpfProgram extends QuickOwner {
   /** Attaches through a link, which holds until its last descriptor and pin are gone. */
   async attach(target: Target, options: AttachOptions = {}): Promise<BpfLink> {
     const place = placementOf(target, options);
-    const link = withNetns(options.inNetns, (netns) =>
-      native().attach(this[handleOf], hookOf(target), place, netns),
-    );
+    const link = withNetns(options.inNetns, (netns) => native().attach(this[handleOf], hookOf(target), place, netns));
     return BpfLink[fromHandle](await link);
   }
 
   /** Attaches to a cgroup without a link: it stays after us. Flags: BPF_F_ALLOW_OVERRIDE 1, BPF_F_ALLOW_MULTI 2. */
-  attachDirect(
-    target: Target,
-    options: { flags?: number; replace?: BpfProgram } = {},
-  ): Promise<void> {
+  attachDirect(target: Target, options: { flags?: number; replace?: BpfProgram } = {}): Promise<void> {
     return call(() =>
-      native().attachDirect(
-        this[handleOf],
-        hookOf(target),
-        options.flags ?? 0,
-        options.replace?.[handleOf],
-      ),
+      native().attachDirect(this[handleOf], hookOf(target), options.flags ?? 0, options.replace?.[handleOf]),
     );
   }
 
@@ -1208,9 +1154,7 @@ export class BpfLink extends Owner implements AsyncDisposable {
   /** Swaps the program at once for every packet; with `expectedOld` only in its place, else "stale". */
   async update(next: BpfProgram, expectedOld?: BpfProgram): Promise<void> {
     try {
-      await call(() =>
-        native().updateLink(this[handleOf], next[handleOf], expectedOld?.[handleOf]),
-      );
+      await call(() => native().updateLink(this[handleOf], next[handleOf], expectedOld?.[handleOf]));
     } catch (error) {
       throw (expectedOld && this.#staleError(error, expectedOld)) ?? error;
     }
@@ -1218,21 +1162,13 @@ export class BpfLink extends Owner implements AsyncDisposable {
 
   /** The kernel answers EPERM both for a stale expectation and for a missing privilege. */
   #staleError(error: unknown, expectedOld: BpfProgram): BpfError | undefined {
-    if (
-      !(error instanceof BpfError) ||
-      error.errnoName !== "EPERM" ||
-      this.isClosed ||
-      expectedOld.isClosed
-    )
+    if (!(error instanceof BpfError) || error.errnoName !== "EPERM" || this.isClosed || expectedOld.isClosed)
       return undefined;
     const { id, programId } = this.info;
     if (programId === expectedOld.info.id) return undefined;
     const { errno, errnoName, op, verifierLog, warnings } = error;
     const details: BpfErrorDetails = { code: "stale", errno, errnoName, op, verifierLog, warnings };
-    return new BpfError(
-      `update link ${id}: it runs program ${programId}, not ${expectedOld.info.id} (EPERM)`,
-      details,
-    );
+    return new BpfError(`update link ${id}: it runs program ${programId}, not ${expectedOld.info.id} (EPERM)`, details);
   }
 
   /** Takes the program off the hook, whoever else holds the link. */
@@ -1379,8 +1315,7 @@ export class NetlinkSocket implements AsyncDisposable, AsyncIterable<NetlinkEven
 
   /** The next event; undefined once closed. One caller at a time. */
   next(): Promise<NetlinkEvent | undefined> {
-    if (this.#waiting)
-      return Promise.reject(new TypeError("read netlink socket: somebody waits already"));
+    if (this.#waiting) return Promise.reject(new TypeError("read netlink socket: somebody waits already"));
     const event = this.#events.shift();
     if (event) {
       this.#socket.taken(1);

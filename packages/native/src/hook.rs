@@ -95,6 +95,7 @@ fn create_link(program: &OwnedFd, request: &Request) -> Res<OwnedFd> {
     // SAFETY: both descriptors are held for the call.
     let ret = unsafe { sys::bpf_link_create(program.as_raw_fd(), target.number(), target.attach_type, &opts) };
     own(ret, "attach", object)
+        .map_err(|failure| if target.is_gone() { Failure { errno: libc::ENODEV, ..failure } } else { failure })
 }
 
 /// What the kernel takes as the place of a hook: an ifindex, or the descriptor of a cgroup or a namespace.
@@ -112,6 +113,13 @@ impl Target {
             (None, Some(ifindex)) => Ok(Target { ifindex, file: None, attach_type }),
             (None, None) => Err(Failure::invalid(op, object, "neither an interface nor a path")),
         }
+    }
+
+    /// The kernel answers EINVAL for an XDP link on an interface that is not there.
+    fn is_gone(&self) -> bool {
+        let mut name = [0 as libc::c_char; libc::IF_NAMESIZE];
+        // SAFETY: the buffer has the size that the call wants.
+        self.file.is_none() && unsafe { libc::if_indextoname(self.ifindex as u32, name.as_mut_ptr()).is_null() }
     }
 
     fn number(&self) -> i32 {

@@ -2,6 +2,9 @@
 //!
 //! Nothing here is meant to be called by anything but `binding.ts`, which gives the errors and the types their shape.
 
+// A failure carries all that the kernel and libbpf said; it is made once, when nothing is fast any more.
+#![allow(clippy::result_large_err)]
+
 mod error;
 mod handle;
 mod hook;

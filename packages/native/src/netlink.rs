@@ -180,7 +180,7 @@ impl Netlink {
 
 impl Drop for Netlink {
     fn drop(&mut self) {
-        self.reader.stop.set();
+        self.reader.signal();
         self.window.leave(0);
     }
 }

@@ -222,7 +222,7 @@ impl Records {
     fn of(bytes: Option<&Uint8Array>, size: Option<u32>, default: usize, object: &str) -> Res<Records> {
         let bytes = bytes.map_or_else(Vec::new, |bytes| bytes.to_vec());
         let size = size.map_or(default, |size| size as usize);
-        if size == 0 || bytes.len() % size != 0 {
+        if size == 0 || !bytes.len().is_multiple_of(size) {
             return Err(Failure::range(
                 "load",
                 object,
@@ -249,7 +249,7 @@ pub const LINE_INFO: usize = 16;
 pub fn load_program(spec: ProgramSpec) -> napi::Result<AsyncTask<Job<Loaded>>> {
     let object = format!("program {}", spec.name);
     let insns = spec.insns.to_vec();
-    if insns.is_empty() || insns.len() % INSTRUCTION != 0 {
+    if insns.is_empty() || !insns.len().is_multiple_of(INSTRUCTION) {
         let text = format!("{} bytes of instructions are not a multiple of {INSTRUCTION}", insns.len());
         return Err(Failure::range("load", object, text).into());
     }

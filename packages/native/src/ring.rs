@@ -58,7 +58,7 @@ impl Stop {
 
 /// A thread that is told to end, and joined anywhere but on the event loop.
 pub struct Reader {
-    pub stop: Arc<Stop>,
+    stop: Mutex<Option<Arc<Stop>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -66,16 +66,25 @@ impl Reader {
     pub fn start(name: &str, stop: Arc<Stop>, run: impl FnOnce() + Send + 'static) -> Res<Reader> {
         let thread = std::thread::Builder::new().name(name.into()).spawn(run);
         let thread = thread.map_err(|error| Failure::new("start", "thread", error.raw_os_error().unwrap_or(libc::EAGAIN)))?;
-        Ok(Reader { stop, thread: Mutex::new(Some(thread)) })
+        Ok(Reader { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)) })
     }
 
+    pub fn signal(&self) {
+        if let Some(stop) = &*self.stop.lock().unwrap_or_else(PoisonError::into_inner) {
+            stop.set();
+        }
+    }
+
+    /// Gives up its own hold on the eventfd too, which must not wait for the garbage collector.
     pub fn end(&self) -> AsyncTask<Job<()>> {
-        self.stop.set();
+        self.signal();
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         job(move || {
             if let Some(thread) = thread {
                 let _ = thread.join();
             }
+            drop(stop);
             Ok(())
         })
     }
@@ -84,7 +93,7 @@ impl Reader {
 impl Drop for Reader {
     /// Runs when JavaScript lost the reader, or its worker ended.
     fn drop(&mut self) {
-        self.stop.set();
+        self.signal();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Failure, Res, check};
 use crate::handle::{Handle, Job, c_string, job, own};
 
 /// BPF_FS_MAGIC.
-const BPFFS: i64 = 0xcafe_4a11;
+const BPFFS: libc::c_long = 0xcafe_4a11;
 
 /// The word libbpf has for a number of the kernel's, or the number.
 pub fn word(text: *const c_char, number: u32) -> String {
@@ -230,7 +230,7 @@ pub fn is_bpffs(path: String) -> napi::Result<bool> {
         (libc::statfs(path.as_ptr(), &mut stat), stat)
     };
     check(ret, "inspect", object)?;
-    Ok(stat.f_type as i64 == BPFFS)
+    Ok(stat.f_type == BPFFS)
 }
 
 /// The 64-bit id that programs see as bpf_get_current_cgroup_id().
