@@ -86,10 +86,7 @@ const filter: Feature<FilterIntent> = {
   name: "filter",
   passReasons: ["passed"],
   counterRoles: [],
-  explainRoles: [],
-  twin: { globals: {}, scratch: "explained" },
   counters: () => assert.fail("the daemon counts"),
-  explain: () => assert.fail("the daemon explains"),
   plan(intents, facts) {
     const wanted = intents.map((intent) => {
       if (intent.blacklist?.entries.some((entry) => entry.text === "203.0.113.66")) throw new TypeError("poisoned");

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { relative } from "node:path";
-import { canonicalJson, errorCodes, type Clock, type ObjectRef } from "@bpfleet/base";
+import { canonicalJson, errorCodes, refKey, type Clock, type ObjectRef } from "@bpfleet/base";
 import type { Daemon } from "@bpfleet/daemon";
 import type { Feature, InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
@@ -13,7 +13,6 @@ import { Records, type ObjectRecord } from "./records.ts";
 import type { NodeReport, ObjectReport } from "./report.ts";
 import { DirectoryStore, isoSeconds } from "./store/directory-store.ts";
 import { objectPath } from "./store/object-path.ts";
-import { specFingerprint } from "./store/stored-text.ts";
 import { watchStore, type StoreHint } from "./store/watch-store.ts";
 
 export type AgentDaemon = Pick<Daemon, "facts" | "onFacts" | "watchCgroups" | "setPlan" | "results" | "onChange" | "settled" | "counters">;
@@ -207,7 +206,7 @@ class StoreAgent implements Agent {
       const previous = this.#records.find(accepted.parsed.ref);
       const status = this.#status(() => accepted.kind.status(accepted.parsed, this.#outcome(fate, previous)), fate);
       const state = stateOf(fate, results.isSettled && results.trouble === undefined, results.isPaused);
-      return this.#reportOf(accepted.parsed.ref, accepted.stored.object, status, spoilt.has(accepted) ? "failed" : state, fate, previous);
+      return this.#reportOf(accepted.parsed.ref, accepted.parsed.object, status, spoilt.has(accepted) ? "failed" : state, fate, previous);
     });
     const refused = this.#desired.refused().map(({ stored }) => {
       const fate = fates.of(stored.ref);
@@ -273,9 +272,11 @@ class StoreAgent implements Agent {
   }
 
   async #save(): Promise<void> {
-    for (const { ref, object, state, messages, status, events } of this.#reports().map((report) => ({ ...report, status: report.object.status }))) {
+    const specs = this.#desired.specs();
+    for (const { ref, object, state, messages, events } of this.#reports()) {
       const { uid = "", creationTimestamp = "", generation = 1, resourceVersion = "1" } = object.metadata;
-      await this.#records.save({ ref, uid, creationTimestamp, generation, resourceVersion, spec: specFingerprint(object), state, messages, status, events });
+      const spec = specs.get(refKey(ref)) ?? "";
+      await this.#records.save({ ref, uid, creationTimestamp, generation, resourceVersion, spec, state, messages, status: object.status, events });
     }
     await this.#records.keepOnly([...this.#desired.refs(), ...this.#heldRefs()]);
   }

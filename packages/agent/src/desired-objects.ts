@@ -69,6 +69,12 @@ export class DesiredObjects {
     return [...new Map(refs.map((ref) => [refKey(ref), ref])).values()];
   }
 
+  /** Fingerprints of what is served or refused, by `refKey`. */
+  specs(): ReadonlyMap<string, string> {
+    const stored = [...this.refused().map((object) => object.stored), ...this.sound().map((object) => object.stored)];
+    return new Map(stored.map(({ ref, spec }) => [refKey(ref), spec]));
+  }
+
   #read(content: StoredObject | BrokenFile, before: DesiredFile | undefined): DesiredFile {
     const now = "ref" in content ? acceptObject(content, this.#kinds) : content;
     return { content, now, good: isAccepted(now) ? now : before?.good };

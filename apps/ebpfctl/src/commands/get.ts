@@ -1,0 +1,103 @@
+import { renderObjects, outputForms, parseOutputFormat, renderDocument, type OutputFormat, type TableOptions } from "../output/print-objects.ts";
+import { parseConfig } from "../config.ts";
+import { SilentFailure } from "../failure.ts";
+import { parseLabelSelector } from "../resources/label-selector.ts";
+import { loadNode } from "../resources/load-node.ts";
+import { parseResourceArgs, type ResourceWish } from "../resources/resource-args.ts";
+import { selectObjects, type Scope, type Selection } from "../resources/select-objects.ts";
+import { watchObjects } from "../resources/watch-objects.ts";
+import type { World } from "../world.ts";
+import type { DefineCommand } from "./mod.ts";
+
+export const defineGet: DefineCommand = (program, world) => {
+  program
+    .command("get")
+    .summary("list objects")
+    .description("List objects and what became of them: `get ebpfprograms`, `get ebpf/filter -o yaml`, `get all -A`.")
+    .argument("[resource...]", "a kind by any of its names, then names; or kind/name")
+    .option("-n, --namespace <name>", "namespace of the objects", "default")
+    .option("-A, --all-namespaces", "objects of every namespace")
+    .option("-l, --selector <labels>", "only objects with these labels: a=b,c!=d,e in (f,g)")
+    .option("-o, --output <form>", outputForms)
+    .option("--no-headers", "leave the first line out")
+    .option("-w, --watch", "go on and print what changes")
+    .action(async (words, flags, command) => {
+      const config = parseConfig(command.optsWithGlobals(), world);
+      const wishes = parseResourceArgs(words);
+      const format = parseOutputFormat(flags.output);
+      const scope: Scope = {
+        namespace: flags.allNamespaces === true ? undefined : flags.namespace,
+        matches: flags.selector === undefined ? undefined : parseLabelSelector(flags.selector),
+      };
+      const print = new Printer(world, wishes, scope, format, flags.headers);
+      const selection = selectObjects(await loadNode(config, world), wishes, scope);
+      print.all(selection);
+      for (const failure of selection.failures) world.err.write(`${failure.message}\n`);
+      if (selection.failures.length > 0) throw new SilentFailure();
+      if (flags.watch === true) {
+        await watchObjects(config, world, (report) => print.changes(selectObjects(report, wishes, scope)));
+      }
+    });
+};
+
+class Printer {
+  readonly #world: World;
+  readonly #wishes: readonly ResourceWish[];
+  readonly #scope: Scope;
+  readonly #format: OutputFormat;
+  readonly #hasHeader: boolean;
+  #seen = new Map<string, string>();
+
+  constructor(world: World, wishes: readonly ResourceWish[], scope: Scope, format: OutputFormat, hasHeader: boolean) {
+    this.#world = world;
+    this.#wishes = wishes;
+    this.#scope = scope;
+    this.#format = format;
+    this.#hasHeader = hasHeader;
+  }
+
+  all(selection: Selection): void {
+    const { out, err } = this.#world;
+    const names = this.#wishes.flatMap((wish) => wish.names);
+    this.#remember(selection);
+    if (this.#format.form !== "table") {
+      const isSingle = this.#wishes.length === 1 && names.length === 1;
+      if (selection.failures.length === 0 || selection.kinds.some(({ objects }) => objects.length > 0)) {
+        out.write(renderDocument(selection.kinds, this.#format, isSingle));
+      }
+      return;
+    }
+    const shown = selection.kinds.filter(({ objects }) => objects.length > 0);
+    const isWide = this.#format.isWide;
+    out.write(shown.map((selected) => renderObjects(selected, { ...this.#table(isWide), hasHeader: this.#hasHeader })).join("\n"));
+    if (shown.length === 0 && selection.failures.length === 0) err.write(this.#nothing());
+  }
+
+  changes(selection: Selection): void {
+    const before = this.#seen;
+    this.#remember(selection);
+    const changed = selection.kinds.map(({ kind, objects }) => ({
+      kind,
+      objects: objects.filter(({ ref, object }) => before.get(`${kind.plural}/${ref.namespace}/${ref.name}`) !== JSON.stringify(object)),
+    }));
+    for (const selected of changed.filter(({ objects }) => objects.length > 0)) {
+      if (this.#format.form === "table") this.#world.out.write(renderObjects(selected, { ...this.#table(this.#format.isWide), hasHeader: false }));
+      else for (const object of selected.objects) this.#world.out.write(renderDocument([{ kind: selected.kind, objects: [object] }], this.#format, true));
+    }
+  }
+
+  #table(isWide: boolean): Omit<TableOptions, "hasHeader"> {
+    return { isWide, hasNamespace: this.#scope.namespace === undefined, hasKind: this.#wishes.length > 1, nowMs: this.#world.clock.now() };
+  }
+
+  #nothing(): string {
+    const isNamespaced = this.#scope.namespace !== undefined && this.#wishes.some(({ kind }) => kind.scope === "Namespaced");
+    return isNamespaced ? `No resources found in ${this.#scope.namespace} namespace.\n` : "No resources found\n";
+  }
+
+  #remember(selection: Selection): void {
+    this.#seen = new Map(
+      selection.kinds.flatMap(({ kind, objects }) => objects.map(({ ref, object }) => [`${kind.plural}/${ref.namespace}/${ref.name}`, JSON.stringify(object)])),
+    );
+  }
+}

@@ -1,0 +1,64 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { fetchReport, syncAgent, type NodeReport, type ObjectReport } from "@bpfleet/agent";
+import { KernelError, renderRef, sameRef, type ObjectRef } from "@bpfleet/base";
+import type { Config } from "../config.ts";
+import type { World } from "../world.ts";
+
+const lookMs = 100;
+/** Silence for longer than this is explained on standard error. */
+const patienceMs = 2000;
+
+export async function agentAnswers(config: Config): Promise<boolean> {
+  try {
+    await fetchReport(config.agentSocket, AbortSignal.timeout(patienceMs));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until every object is in force; tells what keeps the others from it, and whether all are. */
+export async function waitForObjects(refs: readonly ObjectRef[], timeoutMs: number, config: Config, world: World): Promise<boolean> {
+  const { clock, err } = world;
+  const started = clock.monotonicMs();
+  let toldAt = started;
+  let report = await syncAgent(config.agentSocket, AbortSignal.timeout(Math.max(1, timeoutMs))).catch(timedOut);
+  while (true) {
+    const late = unfinished(refs, report);
+    const failed = late.filter(({ state }) => state === "failed");
+    if (failed.length > 0 || (late.length === 0 && report !== undefined)) return tell(failed, err);
+    const now = clock.monotonicMs();
+    if (now - started >= timeoutMs) {
+      err.write(`error: timed out waiting for ${late.length === 0 ? "the agent" : `${late.length} of ${refs.length} objects`}\n`);
+      return tell(late, err) && false;
+    }
+    if (now - toldAt >= patienceMs) {
+      toldAt = now;
+      for (const { ref, state, messages } of late) err.write(`${renderRef(ref)}: ${state}${messages[0] === undefined ? "" : `: ${messages[0]}`}\n`);
+    }
+    await sleep(lookMs);
+    report = await fetchReport(config.agentSocket, AbortSignal.timeout(Math.max(lookMs, timeoutMs - (now - started)))).catch(timedOut);
+  }
+}
+
+function timedOut(error: unknown): undefined {
+  if (error instanceof KernelError) throw error;
+  if (error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError")) return undefined;
+  throw error;
+}
+
+type Fate = Pick<ObjectReport, "ref" | "state" | "messages">;
+
+function unfinished(refs: readonly ObjectRef[], report: NodeReport | undefined): readonly Fate[] {
+  if (report === undefined) return [];
+  return refs
+    .map((ref) => report.objects.find((object) => sameRef(object.ref, ref)) ?? { ref, state: "pending" as const, messages: ["not read yet"] })
+    .filter(({ state }) => state !== "in-force");
+}
+
+function tell(fates: readonly Fate[], err: World["err"]): boolean {
+  for (const { ref, state, messages } of fates) {
+    for (const message of messages.length === 0 ? [state] : messages) err.write(`error: ${renderRef(ref)}: ${message}\n`);
+  }
+  return fates.length === 0;
+}
