@@ -40,18 +40,24 @@ async function proveHook(hook: ChainHook): Promise<ChainOffers> {
   const last = stubFailed + 1;
   using open = new DisposableStack();
   try {
-    const trace = open.use(BpfMap.create({ type: "array", name: "chain_trace", keySize: 4, valueSize: 8, maxEntries: 1 }));
+    const trace = open.use(
+      BpfMap.create({ type: "array", name: "chain_trace", keySize: 4, valueSize: 8, maxEntries: 1 }),
+    );
     const bodies = [
       { body: verdictAt(hook, trace.fd, 1, FIRST_BYTE), proceedOn: [past] },
       { body: verdictAt(hook, trace.fd, 2, FIRST_BYTE + 1), proceedOn: [past, last] },
       { body: [...record(trace.fd, 3), asm.movImm(0, last), asm.exit], proceedOn: [past] },
     ];
-    const parts = await Promise.all(bodies.map(async ({ body, proceedOn }) => {
-      const insns = Buffer.from(asm.encodeInsns(body));
-      const type = hook === "xdp" ? { type: "xdp", expectedAttachType: "xdp" } : { type: "sched_cls" };
-      const program = open.use(await BpfProgram.loadRaw({ ...type, name: "chain_proof", license: "GPL", insns }));
-      return { program, instructions: { insns, license: "GPL", flags: 0 }, proceedOn };
-    }));
+    const parts = await Promise.all(
+      bodies.map(async ({ body, proceedOn }) => {
+        const insns = Buffer.from(asm.encodeInsns(body));
+        const attach = hook === "xdp" ? { expectedAttachType: "xdp" } : {};
+        const type = hook === "xdp" ? "xdp" : "sched_cls";
+        const spec = { type, name: "chain_proof", license: "GPL", insns, ...attach };
+        const program = open.use(await BpfProgram.loadRaw(spec));
+        return { program, instructions: { insns, license: "GPL", flags: 0, ...attach }, proceedOn };
+      }),
+    );
     const expectations: readonly Expectation[] = [
       { verdicts: [past, past], ran: 0x123, chain: last },
       { verdicts: [past, last], ran: 0x123, chain: last },
@@ -88,15 +94,24 @@ async function findFault({ hook, trace, parts, expectations }: Proof, mode: Memb
   for (const { verdicts, ran, chain: expected } of expectations) {
     trace.setRaw(new Uint8Array(4), new Uint8Array(8));
     const data = new Uint8Array(64);
-    data.set(verdicts.map((verdict) => verdict & 0xff), FIRST_BYTE);
+    data.set(
+      verdicts.map((verdict) => verdict & 0xff),
+      FIRST_BYTE,
+    );
     const { retval } = await chain.program.testRun({ data });
     const seen = Number(trace.getRaw(new Uint8Array(4))?.readBigUInt64LE() ?? 0n);
     if (seen !== ran) return `members ${ran.toString(16)} should have run, ${seen.toString(16)} did`;
     if ((retval | 0) !== expected) return `the verdict should have been ${expected}, it was ${retval | 0}`;
   }
   const counts = await observeChainCounters(counters, hook, members);
-  const expected = [[5n, 3n], [3n, 2n], [2n, 0n]];
-  const wrong = counts.findIndex(({ seen, proceeded }, index) => seen !== expected[index]?.[0] || proceeded !== expected[index]?.[1]);
+  const expected = [
+    [5n, 3n],
+    [3n, 2n],
+    [2n, 0n],
+  ];
+  const wrong = counts.findIndex(
+    ({ seen, proceeded }, index) => seen !== expected[index]?.[0] || proceeded !== expected[index]?.[1],
+  );
   return wrong < 0 ? undefined : `the counters of member ${wrong + 1} are not those of the packets sent`;
 }
 
@@ -110,15 +125,27 @@ const FIRST_BYTE = 14;
 function verdictAt(hook: ChainHook, traceFd: number, digit: number, offset: number): asm.Insn[] {
   const [data, end] = hook === "xdp" ? [0, 4] : [76, 80];
   return [
-    asm.load32(6, 1, data), asm.load32(7, 1, end), ...record(traceFd, digit),
-    asm.mov(2, 6), asm.addImm(2, offset + 1), asm.movImm(0, 0), asm.jumpIfAboveReg(2, 7, 3),
-    asm.load8(0, 6, offset), asm.shiftLeftImm(0, 56), asm.shiftRightSignedImm(0, 56), asm.exit,
+    asm.load32(6, 1, data),
+    asm.load32(7, 1, end),
+    ...record(traceFd, digit),
+    asm.mov(2, 6),
+    asm.addImm(2, offset + 1),
+    asm.movImm(0, 0),
+    asm.jumpIfAboveReg(2, 7, 3),
+    asm.load8(0, 6, offset),
+    asm.shiftLeftImm(0, 56),
+    asm.shiftRightSignedImm(0, 56),
+    asm.exit,
   ];
 }
 
 /** Appends a hexadecimal digit to the trace. */
 function record(traceFd: number, digit: number): asm.Insn[] {
   return [
-    ...asm.loadMapValue(2, traceFd, 0), asm.load64(3, 2, 0), asm.shiftLeftImm(3, 4), asm.addImm(3, digit), asm.store64(2, 0, 3),
+    ...asm.loadMapValue(2, traceFd, 0),
+    asm.load64(3, 2, 0),
+    asm.shiftLeftImm(3, 4),
+    asm.addImm(3, digit),
+    asm.store64(2, 0, 3),
   ];
 }

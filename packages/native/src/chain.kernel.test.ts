@@ -1,26 +1,25 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
-import { KernelError } from "@bpfleet/base";
 import type { MemberMode } from "@bpfleet/kernel";
-import { asm, chainHooks } from "@bpfleet/kernel/chain";
-import type { ChainHook, Insn } from "@bpfleet/kernel/chain";
-import { BpfMap, BpfObject, rawBtf } from "./binding.ts";
-import type { BpfProgram } from "./binding.ts";
+import { chainHooks } from "@bpfleet/kernel/chain";
+import type { ChainHook } from "@bpfleet/kernel/chain";
+import { BpfObject, rawBtf } from "./binding.ts";
 import { selfTestChain } from "./chain-self-test.ts";
 import { buildChain, createChainCounters, observeChainCounters, waitForGracePeriod } from "./chain.ts";
 import type { ChainPart } from "./chain.ts";
-import { count, frame, PartLoader, verdictFromFrame } from "./testing/chain-parts.ts";
+import { frame, PartLoader, verdictFromFrame, verdictOf } from "./testing/chain-parts.ts";
+import type { Loaded } from "./testing/chain-parts.ts";
 import { KernelSandbox, openDescriptors, u32 } from "./testing/kernel-sandbox.ts";
 
 const [DROP, PASS, TX] = [1, 2, 3];
 
-async function verdictOf(program: BpfProgram, data: Buffer): Promise<number> {
-  return (await program.testRun({ data })).retval | 0;
-}
-
 /** What the chain must answer to a frame that holds each member's verdict, and how many members see it. */
-function expected(hook: ChainHook, proceedOn: readonly (readonly number[])[], verdicts: readonly number[]): { verdict: number; saw: number } {
+function expected(
+  hook: ChainHook,
+  proceedOn: readonly (readonly number[])[],
+  verdicts: readonly number[],
+): { verdict: number; saw: number } {
   const { names, bias, past, clamp } = chainHooks[hook];
   for (const [index, codes] of proceedOn.entries()) {
     const code = verdicts[index] as number;
@@ -31,13 +30,15 @@ function expected(hook: ChainHook, proceedOn: readonly (readonly number[])[], ve
 
 describe("buildChain", () => {
   let loader: PartLoader;
-  const parts: Record<ChainHook, Awaited<ReturnType<PartLoader["load"]>>[]> = { xdp: [], tc: [] };
+  const parts: Record<ChainHook, Loaded[]> = { xdp: [], tc: [] };
   let descriptors: number;
   before(async () => {
     descriptors = openDescriptors();
     loader = new PartLoader();
     for (const hook of ["xdp", "tc"] as const) {
-      parts[hook] = await Promise.all(Array.from({ length: 32 }, (_, index) => loader.load(hook, verdictFromFrame(hook, index))));
+      parts[hook] = await Promise.all(
+        Array.from({ length: 32 }, (_, index) => loader.load(hook, verdictFromFrame(hook, index))),
+      );
     }
   });
   after(() => {
@@ -45,7 +46,10 @@ describe("buildChain", () => {
     assert.equal(openDescriptors(), descriptors);
   });
 
-  function members(hook: ChainHook, wishes: readonly { readonly mode: MemberMode; readonly proceedOn: readonly number[] }[]): ChainPart[] {
+  function members(
+    hook: ChainHook,
+    wishes: readonly { readonly mode: MemberMode; readonly proceedOn: readonly number[] }[],
+  ): ChainPart[] {
     return wishes.map((wish, index) => ({ ...(parts[hook][index] as ChainPart), ...wish }));
   }
 
@@ -55,12 +59,15 @@ describe("buildChain", () => {
         const { past } = chainHooks[hook];
         for (const length of [1, 2, 3, 5, 10, 20, 32]) {
           const wishes = Array.from({ length }, (_, index) => ({
-            mode: mode === "mixed" ? (["inline", "stub"] as const)[index % 2] as MemberMode : mode,
+            mode: mode === "mixed" ? ((["inline", "stub"] as const)[index % 2] as MemberMode) : mode,
             proceedOn: [past],
           }));
           using counters = createChainCounters(hook, length, "chain_test");
           using chain = await buildChain({ hook, name: "b0123456789abcd", members: members(hook, wishes), counters });
-          assert.deepEqual(chain.placed, wishes.map((wish) => ({ mode: wish.mode })));
+          assert.deepEqual(
+            chain.placed,
+            wishes.map((wish) => ({ mode: wish.mode })),
+          );
           assert.equal(chain.program.info.name, "b0123456789abcd");
           // The frame that member n stops, for each n; then one that nobody stops.
           for (let stop = 0; stop <= length; stop++) {
@@ -80,20 +87,41 @@ describe("buildChain", () => {
   it("means the same whatever the order, the modes and the codes to proceed on", async () => {
     const code = fc.oneof(fc.integer({ min: -1, max: 4 }), fc.constantFrom(8, 31, 77));
     const chains = fc.constantFrom<ChainHook>("xdp", "tc").chain((hook) =>
-      fc.array(fc.record({ mode: fc.constantFrom<MemberMode>("inline", "stub"), proceedOn: fc.array(code, { maxLength: 4 }) }), { minLength: 1, maxLength: 8 }).chain((wishes) =>
-        fc.record({ hook: fc.constant(hook), wishes: fc.constant(wishes), frames: fc.array(fc.array(code, { minLength: 8, maxLength: 8 }), { minLength: 1, maxLength: 10 }) })));
+      fc
+        .array(
+          fc.record({
+            mode: fc.constantFrom<MemberMode>("inline", "stub"),
+            proceedOn: fc.array(code, { maxLength: 4 }),
+          }),
+          { minLength: 1, maxLength: 8 },
+        )
+        .chain((wishes) =>
+          fc.record({
+            hook: fc.constant(hook),
+            wishes: fc.constant(wishes),
+            frames: fc.array(fc.array(code, { minLength: 8, maxLength: 8 }), { minLength: 1, maxLength: 10 }),
+          }),
+        ),
+    );
     await fc.assert(
       fc.asyncProperty(chains, async ({ hook, wishes, frames }) => {
         using counters = createChainCounters(hook, wishes.length, "chain_test");
         using chain = await buildChain({ hook, name: "b0123456789abcd", members: members(hook, wishes), counters });
         const saw = wishes.map(() => 0n);
         for (const verdicts of frames) {
-          const want = expected(hook, wishes.map(({ proceedOn }) => proceedOn), verdicts);
+          const want = expected(
+            hook,
+            wishes.map(({ proceedOn }) => proceedOn),
+            verdicts,
+          );
           assert.equal(await verdictOf(chain.program, frame(verdicts)), want.verdict);
           for (let index = 0; index < want.saw; index++) saw[index] = (saw[index] ?? 0n) + 1n;
         }
         const counts = await observeChainCounters(counters, hook, wishes);
-        assert.deepEqual(counts.map(({ seen }) => seen), saw);
+        assert.deepEqual(
+          counts.map(({ seen }) => seen),
+          saw,
+        );
       }),
       { numRuns: 60 },
     );
@@ -102,26 +130,20 @@ describe("buildChain", () => {
   it("lets everything through without members, and says what no member may say", async () => {
     using empty = await buildChain({ hook: "xdp", name: "empty", members: [] });
     assert.equal(await verdictOf(empty.program, frame([])), PASS);
-    using odd = await buildChain({ hook: "xdp", name: "odd", members: members("xdp", [{ mode: "inline", proceedOn: [PASS] }]) });
+    using odd = await buildChain({
+      hook: "xdp",
+      name: "odd",
+      members: members("xdp", [{ mode: "inline", proceedOn: [PASS] }]),
+    });
     assert.equal(await verdictOf(odd.program, frame([77])), 0);
   });
 
-  it("calls 33 stubs, and refuses the 34th by the name of the limit", async () => {
-    const wishes = Array.from({ length: 34 }, (_, index) => ({ ...(parts.xdp[index % 32] as ChainPart), mode: "stub" as const, proceedOn: [PASS] }));
-    using counters = createChainCounters("xdp", 33, "chain_test");
-    using chain = await buildChain({ hook: "xdp", name: "full", members: wishes.slice(0, 33), counters });
-    assert.equal(await verdictOf(chain.program, frame(Array.from({ length: 32 }, () => PASS))), PASS);
-    assert.equal((await observeChainCounters(counters, "xdp", wishes.slice(0, 33))).at(-1)?.seen, 1n);
-    await assert.rejects(buildChain({ hook: "xdp", name: "over", members: wishes }), (error) => {
-      assert.ok(error instanceof KernelError);
-      assert.equal(error.code, "too-big");
-      assert.match(error.message, /^build chain over: 34 of its 34 members are called through stubs; a packet gets 33 tail calls/);
-      return true;
-    });
-  });
-
   it("gives ABORTED through a stub whose prog array is gone, never a pass", async () => {
-    using chain = await buildChain({ hook: "xdp", name: "cut", members: members("xdp", [{ mode: "stub", proceedOn: [PASS] }]) });
+    using chain = await buildChain({
+      hook: "xdp",
+      name: "cut",
+      members: members("xdp", [{ mode: "stub", proceedOn: [PASS] }]),
+    });
     assert.equal(await verdictOf(chain.program, frame([PASS])), PASS);
     chain.progArray?.close();
     await waitForGracePeriod();
@@ -129,81 +151,17 @@ describe("buildChain", () => {
   });
 
   it("declares main and its stubs to the kernel by name", async () => {
-    using chain = await buildChain({ hook: "tc", name: "bfeedfeedfeed00", members: members("tc", [{ mode: "stub", proceedOn: [-1] }, { mode: "stub", proceedOn: [-1] }]) });
+    using chain = await buildChain({
+      hook: "tc",
+      name: "bfeedfeedfeed00",
+      members: members("tc", [
+        { mode: "stub", proceedOn: [-1] },
+        { mode: "stub", proceedOn: [-1] },
+      ]),
+    });
     const strings = rawBtf(chain.program.info.btfId).toString("latin1");
-    for (const name of ["__sk_buff", "bfeedfeedfeed00", "stub_0", "stub_1"]) assert.ok(strings.includes(`\0${name}\0`), name);
-  });
-
-  it("makes a stub of a program of another licence, and of one known by its descriptor alone", async () => {
-    const foreign = await loader.load("xdp", [asm.movImm(0, PASS), asm.exit], "Proprietary");
-    const { program } = parts.xdp[0] as ChainPart;
-    using chain = await buildChain({ hook: "xdp", name: "foreign", members: [
-      { ...foreign, mode: "inline", proceedOn: [PASS] }, { program, mode: "inline", proceedOn: [PASS] },
-    ] });
-    assert.deepEqual(chain.placed.map(({ mode }) => mode), ["stub", "stub"]);
-    assert.match(chain.placed[0]?.why ?? "", /^is licensed "Proprietary"/);
-    assert.equal(await verdictOf(chain.program, frame([DROP])), DROP);
-  });
-
-  it("keeps one program below 64 maps, and the rest behind stubs", async () => {
-    using maps = new DisposableStack();
-    const heavy = await Promise.all(Array.from({ length: 5 }, () => {
-      const own = Array.from({ length: 14 }, () => maps.use(BpfMap.create({ type: "percpu_array", name: "own", keySize: 4, valueSize: 8, maxEntries: 1 })));
-      return loader.load("xdp", [...own.flatMap((map) => count(map.fd, 0)), asm.movImm(0, PASS), asm.exit]);
-    }));
-    using counters = createChainCounters("xdp", 5, "chain_test");
-    using chain = await buildChain({ hook: "xdp", name: "many_maps", counters, members: heavy.map((part) => ({ ...part, mode: "inline", proceedOn: [PASS] })) });
-    assert.deepEqual(chain.placed.map(({ mode }) => mode), ["inline", "inline", "inline", "inline", "stub"]);
-    assert.match(chain.placed[4]?.why ?? "", /brings the maps of one program to 70 of 64/);
-    assert.equal(await verdictOf(chain.program, frame([])), PASS);
-    assert.deepEqual((await observeChainCounters(counters, "xdp", heavy.map(() => ({ proceedOn: [PASS] })))).map(({ seen }) => seen), [1n, 1n, 1n, 1n, 1n]);
-  });
-
-  describe("of members that use the stack", () => {
-    /** Fills the stack down to `depth` with numbers, so that whatever main keeps in reach is spoilt. */
-    const deep = (depth: number): Insn[] => {
-      const stores = Array.from({ length: depth / 8 }, (_, index) => asm.store64(10, -8 * (index + 1), 3));
-      return [asm.movImm(3, 0x5a5a), ...stores, ...verdictFromFrame("xdp", 0)];
-    };
-    const build = async (depths: readonly number[], last: MemberMode): Promise<{ modes: (string | undefined)[]; verdict: number }> => {
-      const loaded = await Promise.all(depths.map((depth) => loader.load("xdp", deep(depth))));
-      using counters = createChainCounters("xdp", depths.length + 1, "chain_test");
-      using chain = await buildChain({ hook: "xdp", name: "deep", counters, members: [
-        ...loaded.map((part) => ({ ...part, mode: "inline" as const, proceedOn: [PASS] })), { ...(parts.xdp[1] as ChainPart), mode: last, proceedOn: [PASS] },
-      ] });
-      return { modes: chain.placed.map(({ mode }) => mode), verdict: await verdictOf(chain.program, frame([PASS, TX])) };
-    };
-
-    it("copies what leaves 16 bytes of 512 to main", async () => {
-      assert.deepEqual(await build([496, 64, 8], "inline"), { modes: ["inline", "inline", "inline", "inline"], verdict: TX });
-      assert.deepEqual(await build([504, 64, 8], "inline"), { modes: ["stub", "inline", "inline", "inline"], verdict: TX });
-    });
-
-    it("copies beside stubs only what the kernel allows above a function that tail-calls", async () => {
-      assert.deepEqual(await build([208], "stub"), { modes: ["inline", "stub"], verdict: TX });
-      assert.deepEqual(await build([216], "stub"), { modes: ["stub", "stub"], verdict: TX });
-    });
-
-    it("keeps the context out of reach of spills that the verifier removes from a program alone", async () => {
-      // Around a call that spoils no register, spills like these count as no stack at all.
-      const spilling = [asm.movImm(1, 0x5a5a), asm.store64(10, -8, 1), asm.callHelper(8), asm.load64(1, 10, -8), asm.movImm(0, PASS), asm.exit];
-      const part = await loader.load("xdp", spilling);
-      using chain = await buildChain({ hook: "xdp", name: "spills", members: [{ ...part, mode: "inline", proceedOn: [PASS] }, { ...(parts.xdp[1] as ChainPart), mode: "inline", proceedOn: [PASS] }] });
-      assert.deepEqual(chain.placed, [{ mode: "inline" }, { mode: "inline" }]);
-      assert.equal(await verdictOf(chain.program, frame([0, TX])), TX);
-    });
-
-    it("falls back to stubs with the verifier's words where members pass alone but not together", async () => {
-      // Half of what may still be a pointer that the member before has left there.
-      const leaver = await loader.load("xdp", [asm.store64(10, -8, 10), asm.movImm(0, PASS), asm.exit]);
-      const reader = await loader.load("xdp", [asm.load32(1, 10, -8), asm.movImm(0, PASS), asm.exit]);
-      using chain = await buildChain({ hook: "xdp", name: "clash", members: [leaver, reader].map((part) => ({ ...part, mode: "inline", proceedOn: [PASS] })) });
-      for (const { mode, why } of chain.placed) {
-        assert.equal(mode, "stub");
-        assert.match(why ?? "", /^is refused by the verifier when copied into main: .*invalid size of register fill/);
-      }
-      assert.equal(await verdictOf(chain.program, frame([])), PASS);
-    });
+    for (const name of ["__sk_buff", "bfeedfeedfeed00", "stub_0", "stub_1"])
+      assert.ok(strings.includes(`\0${name}\0`), name);
   });
 });
 
@@ -222,24 +180,38 @@ describe("buildChain of programs by clang", () => {
   });
 
   const part = (name: string, stack: DisposableStack, mode: MemberMode = "inline"): ChainPart => ({
-    program: stack.use(object.program(name)), instructions: object.instructions(name), mode, proceedOn: [PASS],
+    program: stack.use(object.program(name)),
+    instructions: object.instructions(name),
+    mode,
+    proceedOn: [PASS],
   });
 
   it("copies maps, variables and helpers, and runs a program with a function of its own through a stub", async () => {
     using open = new DisposableStack();
-    using chain = await buildChain({ hook: "xdp", name: "clang", members: [part("looked_up", open), part("called", open), part("looked_up", open)] });
+    using chain = await buildChain({
+      hook: "xdp",
+      name: "clang",
+      members: [part("looked_up", open), part("called", open), part("looked_up", open)],
+    });
     assert.deepEqual(chain.placed, [{ mode: "inline" }, { mode: "stub", why: "has subprograms" }, { mode: "inline" }]);
     assert.equal(await verdictOf(chain.program, frame([1, 2, 3, 4])), DROP, "the variable set before the load");
     assert.equal(await verdictOf(chain.program, frame([7, 7, 0, 0])), PASS);
     assert.equal(await verdictOf(chain.program, frame([7, 8, 0, 0])), DROP, "the function of its own");
     const seen = open.use(object.map("seen"));
-    assert.deepEqual([u32(0x0403_0201), u32(0x0707), u32(0x0807)].map((key) => seen.getRaw(key)?.readBigUInt64LE()), [1n, 2n, 1n]);
+    assert.deepEqual(
+      [u32(0x0403_0201), u32(0x0707), u32(0x0807)].map((key) => seen.getRaw(key)?.readBigUInt64LE()),
+      [1n, 2n, 1n],
+    );
   });
 
   it("gives each member the packet as the one before left it", async () => {
     using open = new DisposableStack();
     for (const mode of ["inline", "stub"] as const) {
-      using chain = await buildChain({ hook: "xdp", name: "moves", members: [part("moved", open, mode), part("moved", open, mode), part("looked_up", open, mode)] });
+      using chain = await buildChain({
+        hook: "xdp",
+        name: "moves",
+        members: [part("moved", open, mode), part("moved", open, mode), part("looked_up", open, mode)],
+      });
       assert.equal(await verdictOf(chain.program, frame([0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4])), DROP);
       assert.equal(await verdictOf(chain.program, frame([1, 2, 3, 4])), PASS);
     }
@@ -247,10 +219,21 @@ describe("buildChain of programs by clang", () => {
 
   it("takes fragments only when every member does, and still runs those that do beside others", async () => {
     using open = new DisposableStack();
-    using mixed = await buildChain({ hook: "xdp", name: "mixed_frags", members: [part("fragmented", open), part("fragmented_inline", open), part("looked_up", open)] });
-    assert.deepEqual(mixed.placed.map(({ mode }) => mode), ["stub", "inline", "inline"]);
+    using mixed = await buildChain({
+      hook: "xdp",
+      name: "mixed_frags",
+      members: [part("fragmented", open), part("fragmented_inline", open), part("looked_up", open)],
+    });
+    assert.deepEqual(
+      mixed.placed.map(({ mode }) => mode),
+      ["stub", "inline", "inline"],
+    );
     assert.equal(await verdictOf(mixed.program, frame([0, 0, 9])), TX);
-    using all = await buildChain({ hook: "xdp", name: "all_frags", members: [part("fragmented", open), part("fragmented_inline", open)] });
+    using all = await buildChain({
+      hook: "xdp",
+      name: "all_frags",
+      members: [part("fragmented", open), part("fragmented_inline", open)],
+    });
     assert.equal(await verdictOf(all.program, frame([0, 0, 9])), TX);
     // Packets larger than a page have fragments: an interface for them takes only programs that know.
     const { near, far } = sandbox.pair();

@@ -1,9 +1,17 @@
 import { KernelError } from "@bpfleet/base";
 import type { MemberMode } from "@bpfleet/kernel";
-import { asm, chainCounters, generateChain, planChain, readChainCounters, scanCode, stackOf } from "@bpfleet/kernel/chain";
+import {
+  asm,
+  chainCounters,
+  generateChain,
+  planChain,
+  readChainCounters,
+  scanCode,
+  stackOf,
+} from "@bpfleet/kernel/chain";
 import type { ChainBody, ChainHook, ChainOffers, MemberCounts, MemberFacts, PlacedMember } from "@bpfleet/kernel/chain";
 import { BpfError, BpfMap, BpfProgram, Btf, tellingLine } from "./binding.ts";
-import type { Instructions } from "./binding.ts";
+import type { Instructions, ProgramSpec } from "./binding.ts";
 
 /** What `BpfObject.instructions()` gives, as far as a chain reads it. */
 export type ChainInstructions = Pick<Instructions, "insns" | "license" | "flags"> &
@@ -17,6 +25,8 @@ export interface ChainPart {
    * in it must stay open until the chain is built.
    */
   readonly instructions?: ChainInstructions | undefined;
+  /** Of a program without `instructions`, as it was loaded; `xdp` for XDP when left out. */
+  readonly expectedAttachType?: string | undefined;
   readonly mode: MemberMode;
   /** Verdict codes after which the next member runs. */
   readonly proceedOn: readonly number[];
@@ -63,7 +73,11 @@ export async function buildChain(request: ChainRequest): Promise<Chain> {
     const plan = planChain(members, request.offers ?? everything);
     if (!plan.ok) {
       const code = plan.limit === "tail-calls" ? "too-big" : "not-supported";
-      throw new KernelError(`build chain ${request.name}: ${plan.message}`, { code, call: "BPF_PROG_LOAD", retry: "when-changed" });
+      throw new KernelError(`build chain ${request.name}: ${plan.message}`, {
+        code,
+        call: "BPF_PROG_LOAD",
+        retry: "when-changed",
+      });
     }
     return loadChain(request, inlineFacts, plan.placed, plan.hasFrags);
   };
@@ -77,59 +91,122 @@ export async function buildChain(request: ChainRequest): Promise<Chain> {
     const chain = await build(wanted.map(() => "stub" as const)).catch(() => {
       throw error;
     });
-    const placed = chain.placed.map((each, index) => (wanted[index] === "inline" ? { ...each, why: each.why ?? why } : each));
+    const placed = chain.placed.map((each, index) =>
+      wanted[index] === "inline" ? { ...each, why: each.why ?? why } : each,
+    );
     return { ...chain, placed };
   }
 }
 
-async function loadChain(request: ChainRequest, facts: readonly MemberFacts[], placed: readonly PlacedMember[], hasFrags: boolean): Promise<Chain> {
+async function loadChain(
+  request: ChainRequest,
+  facts: readonly MemberFacts[],
+  placed: readonly PlacedMember[],
+  hasFrags: boolean,
+): Promise<Chain> {
   const { hook, name, members, counters } = request;
+  const kind: Kind = { hook, hasFrags, attachType: commonAttachType(hook, members) };
   using cleanup = new DisposableStack();
   let progArray: BpfMap | undefined;
   if (placed.some(({ mode }) => mode === "stub")) {
-    progArray = cleanup.use(BpfMap.create({ type: "prog_array", name: name.slice(0, 15), keySize: 4, valueSize: 4, maxEntries: members.length }));
+    progArray = cleanup.use(
+      BpfMap.create({ type: "prog_array", name, keySize: 4, valueSize: 4, maxEntries: members.length }),
+    );
     for (const [slot, member] of members.entries()) {
-      if (placed[slot]?.mode === "stub") await fillSlot(progArray, slot, member, hook, hasFrags);
+      if (placed[slot]?.mode === "stub") await fillSlot(request, progArray, slot, member, kind);
     }
   }
   const bodies = members.map(({ instructions, proceedOn }, index): ChainBody => {
     if (placed[index]?.mode === "stub" || instructions === undefined) return { mode: "stub", slot: index, proceedOn };
-    return { mode: "inline", insns: asm.decodeInsns(instructions.insns), stack: stackOf(facts[index] as MemberFacts), proceedOn };
+    return {
+      mode: "inline",
+      insns: asm.decodeInsns(instructions.insns),
+      stack: stackOf(facts[index] as MemberFacts),
+      proceedOn,
+    };
   });
   const code = generateChain({ hook, name, members: bodies, countersFd: counters?.fd, progArrayFd: progArray?.fd });
   using btf = Btf.load(code.btf);
-  const attachType = members.find(({ instructions }) => instructions !== undefined)?.instructions?.expectedAttachType ?? (hook === "xdp" ? "xdp" : undefined);
-  const program = cleanup.use(await BpfProgram.loadRaw({
-    type: programTypes[hook],
-    name,
-    license: "GPL",
-    insns: code.insns,
-    flags: hasFrags ? XDP_HAS_FRAGS : 0,
-    btf,
-    funcInfo: code.funcInfo,
-    ...(attachType === undefined ? {} : { expectedAttachType: attachType }),
-  }));
+  const { insns, funcInfo } = code;
+  const flags = hasFrags ? XDP_HAS_FRAGS : 0;
+  const program = cleanup.use(
+    await BpfProgram.loadRaw({ ...typeOf(kind), name, license: "GPL", insns, flags, btf, funcInfo }),
+  );
   const held = cleanup.move();
   return { program, progArray, placed, [Symbol.dispose]: () => held.dispose() };
 }
 
+/** What main and the programs behind its stubs have to share, or the kernel refuses the slot with EINVAL. */
+interface Kind {
+  readonly hook: ChainHook;
+  readonly hasFrags: boolean;
+  readonly attachType: string | undefined;
+}
+
+function typeOf({ hook, attachType }: Kind): Pick<ProgramSpec, "type" | "expectedAttachType"> {
+  return { type: programTypes[hook], ...(attachType === undefined ? {} : { expectedAttachType: attachType }) };
+}
+
+function attachTypeOf(hook: ChainHook, { instructions, expectedAttachType }: ChainPart): string | undefined {
+  return instructions === undefined
+    ? (expectedAttachType ?? (hook === "xdp" ? "xdp" : undefined))
+    : instructions.expectedAttachType;
+}
+
+/** That of a member that cannot be loaded anew, else of the first. */
+function commonAttachType(hook: ChainHook, members: readonly ChainPart[]): string | undefined {
+  const leading = members.find(({ instructions }) => instructions === undefined) ?? members[0];
+  return leading === undefined ? (hook === "xdp" ? "xdp" : undefined) : attachTypeOf(hook, leading);
+}
+
 /** Slots are written once, before main runs: rewriting one in place would let a packet meet two generations. */
-async function fillSlot(progArray: BpfMap, slot: number, { program, instructions }: ChainPart, hook: ChainHook, hasFrags: boolean): Promise<void> {
-  const key = new Uint8Array(new Uint32Array([slot]).buffer);
-  const put = (callee: BpfProgram): void => progArray.setRaw(key, new Uint8Array(new Int32Array([callee.fd]).buffer));
-  // A prog array takes only programs that agree with it on fragments; that flag is all a copy drops.
-  if (instructions === undefined || hasFrags || (instructions.flags & XDP_HAS_FRAGS) === 0) return put(program);
-  const { btfFd = -1, funcInfo, funcInfoRecSize, expectedAttachType } = instructions;
-  using copy = await BpfProgram.loadRaw({
-    type: programTypes[hook],
-    name: program.info.name,
-    license: instructions.license,
-    insns: instructions.insns,
+async function fillSlot(
+  request: ChainRequest,
+  progArray: BpfMap,
+  slot: number,
+  part: ChainPart,
+  kind: Kind,
+): Promise<void> {
+  const { program, instructions } = part;
+  const flags = instructions?.flags ?? 0;
+  const fits = attachTypeOf(kind.hook, part) === kind.attachType && (kind.hasFrags || (flags & XDP_HAS_FRAGS) === 0);
+  try {
+    using copy = fits || instructions === undefined ? undefined : await copyFor(kind, program.info.name, instructions);
+    const key = new Uint32Array([slot]);
+    const value = new Int32Array([(copy ?? program).fd]);
+    progArray.setRaw(new Uint8Array(key.buffer), new Uint8Array(value.buffer));
+  } catch (error) {
+    if (!(error instanceof BpfError) || error.code !== "invalid") throw error;
+    const text = `build chain ${request.name}: ${program.info.name} does not fit beside the other members (${error.errnoName})`;
+    const fields = {
+      code: "not-supported",
+      call: "BPF_MAP_UPDATE_ELEM",
+      errno: error.errnoName,
+      retry: "when-changed",
+      cause: error,
+    } as const;
+    throw new KernelError(
+      `${text}; all must be built for the same hook, with or without support for fragments`,
+      fields,
+    );
+  }
+}
+
+/** The same program, loaded so that it fits behind main's stubs. */
+function copyFor(kind: Kind, name: string, instructions: ChainInstructions): Promise<BpfProgram> {
+  const { license, insns, btfFd = -1, funcInfo, funcInfoRecSize } = instructions;
+  const debug =
+    btfFd < 0 || funcInfo === undefined
+      ? {}
+      : { btfFd, funcInfo, ...(funcInfoRecSize === undefined ? {} : { funcInfoRecSize }) };
+  return BpfProgram.loadRaw({
+    ...typeOf(kind),
+    name,
+    license,
+    insns,
     flags: instructions.flags & ~XDP_HAS_FRAGS,
-    ...(expectedAttachType === undefined ? {} : { expectedAttachType }),
-    ...(btfFd < 0 || funcInfo === undefined ? {} : { btfFd, funcInfo, ...(funcInfoRecSize === undefined ? {} : { funcInfoRecSize }) }),
+    ...debug,
   });
-  put(copy);
 }
 
 async function readFacts({ program, instructions, mode }: ChainPart): Promise<MemberFacts> {
@@ -167,7 +244,13 @@ async function measure(program: BpfProgram, instructions: ChainInstructions): Pr
   if (known !== undefined) return known;
   const { license, insns, flags, expectedAttachType } = instructions;
   using again = await BpfProgram.loadRaw({
-    type, name, license, insns, flags, logLevel: LOG_STATISTICS, ...(expectedAttachType === undefined ? {} : { expectedAttachType }),
+    type,
+    name,
+    license,
+    insns,
+    flags,
+    logLevel: LOG_STATISTICS,
+    ...(expectedAttachType === undefined ? {} : { expectedAttachType }),
   });
   const depth = /^stack depth (\d+)/m.exec(again.loadLog)?.[1];
   const verified = /^processed (\d+) insns/m.exec(again.loadLog)?.[1];
@@ -184,7 +267,11 @@ export function createChainCounters(hook: ChainHook, memberCount: number, name: 
 }
 
 /** What each member did so far. */
-export async function observeChainCounters(counters: BpfMap, hook: ChainHook, members: readonly { readonly proceedOn: readonly number[] }[]): Promise<MemberCounts[]> {
+export async function observeChainCounters(
+  counters: BpfMap,
+  hook: ChainHook,
+  members: readonly { readonly proceedOn: readonly number[] }[],
+): Promise<MemberCounts[]> {
   const { values } = await counters.readBatch();
   return readChainCounters(hook, members, values);
 }

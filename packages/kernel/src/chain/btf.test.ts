@@ -12,24 +12,42 @@ interface Type {
 }
 
 /** Words that follow a type of each kind that main's BTF has, by the format's documentation. */
-const trailing: Record<number, (vlen: number) => number> = { 1: () => 1, 2: () => 0, 4: (vlen) => vlen * 3, 12: () => 0, 13: (vlen) => vlen * 2 };
+const trailing: Record<number, (vlen: number) => number> = {
+  1: () => 1,
+  2: () => 0,
+  4: (vlen) => vlen * 3,
+  12: () => 0,
+  13: (vlen) => vlen * 2,
+};
 
 function decode(bytes: Uint8Array): { types: Type[]; strings: Uint8Array } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const word = (at: number): number => view.getUint32(at, true);
   assert.equal(view.getUint16(0, true), 0xeb9f);
   assert.equal(view.getUint8(2), 1);
-  const [header, typeOff, typeLen, strOff, strLen] = [4, 8, 12, 16, 20].map(word) as [number, number, number, number, number];
+  const [header, typeOff, typeLen, strOff, strLen] = [4, 8, 12, 16, 20].map(word) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   assert.equal(header, 24);
   assert.equal(header + strOff + strLen, bytes.length, "strings end the blob");
   const strings = bytes.subarray(header + strOff);
   const types: Type[] = [];
-  for (let at = header + typeOff; at < header + typeOff + typeLen; ) {
+  for (let at = header + typeOff; at < header + typeOff + typeLen;) {
     const info = word(at + 4);
     const kind = (info >>> 24) & 0x1f;
     const count = trailing[kind]?.(info & 0xffff);
     assert.ok(count !== undefined, `kind ${kind}`);
-    types.push({ name: text(strings, word(at)), kind, vlen: info & 0xffff, sizeOrType: word(at + 8), rest: Array.from({ length: count }, (_, index) => word(at + 12 + index * 4)) });
+    types.push({
+      name: text(strings, word(at)),
+      kind,
+      vlen: info & 0xffff,
+      sizeOrType: word(at + 8),
+      rest: Array.from({ length: count }, (_, index) => word(at + 12 + index * 4)),
+    });
     at += 12 + count * 4;
   }
   return { types, strings };
@@ -60,5 +78,13 @@ test("synthesiseBtf declares every function global, with a pointer to the hook's
 });
 
 test("encodeFuncInfo packs start and type of each function", () => {
-  assert.deepEqual(new Uint32Array(encodeFuncInfo([{ start: 0, typeId: 5 }, { start: 70, typeId: 6 }]).buffer), new Uint32Array([0, 5, 70, 6]));
+  assert.deepEqual(
+    new Uint32Array(
+      encodeFuncInfo([
+        { start: 0, typeId: 5 },
+        { start: 70, typeId: 6 },
+      ]).buffer,
+    ),
+    new Uint32Array([0, 5, 70, 6]),
+  );
 });

@@ -8,7 +8,13 @@ import type { ChainHook } from "./hook.ts";
  * Rows belong to places in the order, so every generation has its own map.
  */
 export function chainCounters(hook: ChainHook, memberCount: number): MapDefinition {
-  return { type: "percpu_array", keySize: 4, valueSize: counterRowBytes(hook), maxEntries: Math.max(1, memberCount), flags: 0 };
+  return {
+    type: "percpu_array",
+    keySize: 4,
+    valueSize: counterRowBytes(hook),
+    maxEntries: Math.max(1, memberCount),
+    flags: 0,
+  };
 }
 
 export interface MemberCounts {
@@ -28,7 +34,11 @@ export interface MemberCounts {
  * one instant, so under traffic a difference may be off by the packets between two reads; it is never
  * below zero.
  */
-export function readChainCounters(hook: ChainHook, members: readonly { readonly proceedOn: readonly number[] }[], values: Uint8Array): MemberCounts[] {
+export function readChainCounters(
+  hook: ChainHook,
+  members: readonly { readonly proceedOn: readonly number[] }[],
+  values: Uint8Array,
+): MemberCounts[] {
   const { names } = chainHooks[hook];
   const rows = sumCpus(hook, members.length, values);
   const counts: MemberCounts[] = [];
@@ -52,7 +62,12 @@ export function readChainCounters(hook: ChainHook, members: readonly { readonly 
       if (implied !== undefined && rest > 0n) add(implied, rest);
     }
     const seen = verdicts.values().reduce((sum, count) => sum + count, 0n);
-    counts.unshift({ seen, proceeded, exits: seen > proceeded ? seen - proceeded : 0n, verdicts: Object.fromEntries(verdicts) });
+    counts.unshift({
+      seen,
+      proceeded,
+      exits: seen > proceeded ? seen - proceeded : 0n,
+      verdicts: Object.fromEntries(verdicts),
+    });
     proceeded = seen;
   }
   return counts;
@@ -62,7 +77,8 @@ function sumCpus(hook: ChainHook, memberCount: number, values: Uint8Array): bigi
   const columns = columnCount(hook);
   const rowCount = Math.max(1, memberCount);
   const cpus = values.length / (rowCount * columns * 8);
-  if (!Number.isInteger(cpus) || cpus === 0) throw new RangeError(`counters of ${values.length} bytes: not ${rowCount} rows of ${columns} columns`);
+  if (!Number.isInteger(cpus) || cpus === 0)
+    throw new RangeError(`counters of ${values.length} bytes: not ${rowCount} rows of ${columns} columns`);
   const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
   return Array.from({ length: rowCount }, (_, row) =>
     Array.from({ length: columns }, (_, column) => {

@@ -17,7 +17,13 @@ const COUNTERS = 16384;
 const GARBAGE = 0xdead_beefn;
 
 /** Runs what the generator emits, over 64 kB of flat memory. A tail call leads to `programs`. */
-function run(insns: readonly Insn[], memory: DataView, rowBytes: number, programs: readonly (readonly Insn[] | undefined)[], depth = 0): number {
+function run(
+  insns: readonly Insn[],
+  memory: DataView,
+  rowBytes: number,
+  programs: readonly (readonly Insn[] | undefined)[],
+  depth = 0,
+): number {
   const registers = new BigUint64Array(11).fill(GARBAGE);
   const get = (register: number): bigint => registers[register] as bigint;
   registers[1] = BigInt(CONTEXT);
@@ -28,23 +34,58 @@ function run(insns: readonly Insn[], memory: DataView, rowBytes: number, program
     const { code, dst, src, off, imm } = insns[at++] as Insn;
     const signed = BigInt(imm);
     switch (code) {
-      case 0x18: registers[dst] = signed; at++; break;
-      case 0xbf: registers[dst] = get(src); break;
-      case 0xbc: registers[dst] = get(src) & 0xffff_ffffn; break;
-      case 0xb7: registers[dst] = signed; break;
-      case 0x0f: registers[dst] = get(dst) + get(src); break;
-      case 0x1f: registers[dst] = get(dst) - get(src); break;
-      case 0x07: registers[dst] = get(dst) + signed; break;
-      case 0x04: registers[dst] = (get(dst) + signed) & 0xffff_ffffn; break;
-      case 0x67: registers[dst] = get(dst) << signed; break;
-      case 0x79: registers[dst] = memory.getBigUint64(Number(get(src)) + off, true); break;
-      case 0x61: registers[dst] = BigInt(memory.getUint32(Number(get(src)) + off, true)); break;
-      case 0x7b: memory.setBigUint64(Number(get(dst)) + off, get(src), true); break;
-      case 0x62: memory.setInt32(Number(get(dst)) + off, imm, true); break;
-      case 0x05: at += off; break;
-      case 0x15: if (get(dst) === BigInt.asUintN(64, signed)) at += off; break;
-      case 0x16: if (BigInt.asUintN(32, get(dst)) === BigInt.asUintN(32, signed)) at += off; break;
-      case 0x25: if (get(dst) > BigInt.asUintN(64, signed)) at += off; break;
+      case 0x18:
+        registers[dst] = signed;
+        at++;
+        break;
+      case 0xbf:
+        registers[dst] = get(src);
+        break;
+      case 0xbc:
+        registers[dst] = get(src) & 0xffff_ffffn;
+        break;
+      case 0xb7:
+        registers[dst] = signed;
+        break;
+      case 0x0f:
+        registers[dst] = get(dst) + get(src);
+        break;
+      case 0x1f:
+        registers[dst] = get(dst) - get(src);
+        break;
+      case 0x07:
+        registers[dst] = get(dst) + signed;
+        break;
+      case 0x04:
+        registers[dst] = (get(dst) + signed) & 0xffff_ffffn;
+        break;
+      case 0x67:
+        registers[dst] = get(dst) << signed;
+        break;
+      case 0x79:
+        registers[dst] = memory.getBigUint64(Number(get(src)) + off, true);
+        break;
+      case 0x61:
+        registers[dst] = BigInt(memory.getUint32(Number(get(src)) + off, true));
+        break;
+      case 0x7b:
+        memory.setBigUint64(Number(get(dst)) + off, get(src), true);
+        break;
+      case 0x62:
+        memory.setInt32(Number(get(dst)) + off, imm, true);
+        break;
+      case 0x05:
+        at += off;
+        break;
+      case 0x15:
+        if (get(dst) === BigInt.asUintN(64, signed)) at += off;
+        break;
+      case 0x16:
+        if (BigInt.asUintN(32, get(dst)) === BigInt.asUintN(32, signed)) at += off;
+        break;
+      case 0x25:
+        if (get(dst) > BigInt.asUintN(64, signed)) at += off;
+        break;
       case 0x85:
         if (src === asm.PSEUDO_CALL) {
           calls.push({ at, saved: registers.slice(6, 11) });
@@ -76,7 +117,8 @@ function run(insns: readonly Insn[], memory: DataView, rowBytes: number, program
         at = frame.at;
         break;
       }
-      default: assert.fail(`unexpected instruction ${code.toString(16)}`);
+      default:
+        assert.fail(`unexpected instruction ${code.toString(16)}`);
     }
   }
 }
@@ -87,32 +129,68 @@ function member(index: number, stack: number): Insn[] {
   for (const register of [1, 2, 3, 4, 5, 6, 7, 8, 9] as const) spoil.push(asm.movImm(register, -1));
   for (let off = -8; off >= -stack; off -= 8) spoil.push(asm.store64(10, off, 9));
   // Two exits, a jump over one of them, and a wide load: what relocation by position could get wrong.
-  return [asm.load32(0, 1, index * 4), ...spoil, ...asm.loadMap(1, 99), asm.jumpIfEqual32(0, 1, 1), asm.exit, asm.movImm(0, 1), asm.exit];
+  return [
+    asm.load32(0, 1, index * 4),
+    ...spoil,
+    ...asm.loadMap(1, 99),
+    asm.jumpIfEqual32(0, 1, 1),
+    asm.exit,
+    asm.movImm(0, 1),
+    asm.exit,
+  ];
 }
 
 interface Case {
   readonly hook: ChainHook;
-  readonly members: readonly { readonly isStub: boolean; readonly stack: number; readonly proceedOn: readonly number[] }[];
+  readonly members: readonly {
+    readonly isStub: boolean;
+    readonly stack: number;
+    readonly proceedOn: readonly number[];
+  }[];
   readonly packets: readonly (readonly number[])[];
 }
 
 const verdict = (hook: ChainHook): fc.Arbitrary<number> =>
-  fc.oneof({ weight: 6, arbitrary: fc.integer({ min: -1, max: 5 }) }, { weight: 1, arbitrary: fc.constantFrom(8, 9, 31, 77, -2, 0x7fff_ffff) }).map((code) => (hook === "xdp" && code < 0 ? 2 : code));
+  fc
+    .oneof(
+      { weight: 6, arbitrary: fc.integer({ min: -1, max: 5 }) },
+      { weight: 1, arbitrary: fc.constantFrom(8, 9, 31, 77, -2, 0x7fff_ffff) },
+    )
+    .map((code) => (hook === "xdp" && code < 0 ? 2 : code));
 
 const cases: fc.Arbitrary<Case> = fc.constantFrom<ChainHook>("xdp", "tc").chain((hook) =>
-  fc.array(fc.record({
-    isStub: fc.boolean(), stack: fc.integer({ min: 0, max: 8 }).map((n) => n * 8),
-    proceedOn: fc.oneof({ weight: 3, arbitrary: fc.constant([chainHooks[hook].past]) }, { weight: 2, arbitrary: fc.array(verdict(hook), { maxLength: 4 }) }),
-  }), { maxLength: 6 }).chain((members) =>
-    fc.record({
-      hook: fc.constant(hook), members: fc.constant(members),
-      packets: fc.array(fc.array(fc.oneof(verdict(hook), fc.constant(chainHooks[hook].past)), { minLength: members.length, maxLength: members.length }), { minLength: 1, maxLength: 8 }),
-    }),
-  ),
+  fc
+    .array(
+      fc.record({
+        isStub: fc.boolean(),
+        stack: fc.integer({ min: 0, max: 8 }).map((n) => n * 8),
+        proceedOn: fc.oneof(
+          { weight: 3, arbitrary: fc.constant([chainHooks[hook].past]) },
+          { weight: 2, arbitrary: fc.array(verdict(hook), { maxLength: 4 }) },
+        ),
+      }),
+      { maxLength: 6 },
+    )
+    .chain((members) =>
+      fc.record({
+        hook: fc.constant(hook),
+        members: fc.constant(members),
+        packets: fc.array(
+          fc.array(fc.oneof(verdict(hook), fc.constant(chainHooks[hook].past)), {
+            minLength: members.length,
+            maxLength: members.length,
+          }),
+          { minLength: 1, maxLength: 8 },
+        ),
+      }),
+    ),
 );
 
 /** What a chain means, written down without knowing how it is made. */
-function model({ hook, members, packets }: Case): { verdicts: number[]; counts: { seen: bigint; proceeded: bigint; exits: bigint; verdicts: Map<string, bigint> }[] } {
+function model({ hook, members, packets }: Case): {
+  verdicts: number[];
+  counts: { seen: bigint; proceeded: bigint; exits: bigint; verdicts: Map<string, bigint> }[];
+} {
   const codes = chainHooks[hook];
   const counts = members.map(() => ({ seen: 0n, proceeded: 0n, exits: 0n, verdicts: new Map<string, bigint>() }));
   const verdicts = packets.map((packet) => {
@@ -139,8 +217,17 @@ test("generateChain runs every member as the chain's meaning says, and its count
       const { hook, members, packets } = input;
       const programs = members.map(({ stack }, index) => member(index, stack));
       const bodies = members.map(({ isStub, stack, proceedOn }, index): ChainBody =>
-        isStub ? { mode: "stub", slot: index, proceedOn } : { mode: "inline", insns: programs[index] as Insn[], stack, proceedOn });
-      const code = generateChain({ hook, name: "main", members: bodies, progArrayFd: PROG_ARRAY_FD, countersFd: hasCounters ? COUNTERS_FD : undefined });
+        isStub
+          ? { mode: "stub", slot: index, proceedOn }
+          : { mode: "inline", insns: programs[index] as Insn[], stack, proceedOn },
+      );
+      const code = generateChain({
+        hook,
+        name: "main",
+        members: bodies,
+        progArrayFd: PROG_ARRAY_FD,
+        countersFd: hasCounters ? COUNTERS_FD : undefined,
+      });
       const definition = chainCounters(hook, members.length);
       const memory = new DataView(new ArrayBuffer(65536));
       const verdicts = packets.map((packet) => {
@@ -154,7 +241,10 @@ test("generateChain runs every member as the chain's meaning says, and its count
       for (const [index, counts] of readChainCounters(hook, members, raw).entries()) {
         const want = expected.counts[index];
         assert.ok(want);
-        assert.deepEqual({ seen: counts.seen, proceeded: counts.proceeded, exits: counts.exits }, { seen: want.seen, proceeded: want.proceeded, exits: want.exits });
+        assert.deepEqual(
+          { seen: counts.seen, proceeded: counts.proceeded, exits: counts.exits },
+          { seen: want.seen, proceeded: want.proceeded, exits: want.exits },
+        );
         assert.deepEqual(new Map(Object.entries(counts.verdicts).filter(([, count]) => count > 0n)), want.verdicts);
       }
     }),
@@ -169,13 +259,29 @@ test("generateChain makes a program that lets everything through when there are 
 
 test("generateChain keeps a member's jump to its first instruction and turns its exits into jumps to what follows", () => {
   const insns = [asm.movImm(0, 2), asm.jumpIfEqual(1, 0, -2), asm.exit, asm.exit];
-  const code = generateChain({ hook: "xdp", name: "main", members: [{ mode: "inline", insns, stack: 0, proceedOn: [2] }] });
-  assert.deepEqual(asm.decodeInsns(code.insns).slice(0, 6), [asm.store64(10, -8, 1), asm.movImm(0, 2), asm.jumpIfEqual(1, 0, -2), asm.jump(1), asm.jump(0), asm.mov32(0, 0)]);
+  const code = generateChain({
+    hook: "xdp",
+    name: "main",
+    members: [{ mode: "inline", insns, stack: 0, proceedOn: [2] }],
+  });
+  assert.deepEqual(asm.decodeInsns(code.insns).slice(0, 6), [
+    asm.store64(10, -8, 1),
+    asm.movImm(0, 2),
+    asm.jumpIfEqual(1, 0, -2),
+    asm.jump(1),
+    asm.jump(0),
+    asm.mov32(0, 0),
+  ]);
 });
 
 test("generateChain keeps the context below the deepest member, on whole words", () => {
   const insns = [asm.movImm(0, 2), asm.exit];
-  const code = generateChain({ hook: "xdp", name: "main", countersFd: COUNTERS_FD, members: [13, 100].map((stack) => ({ mode: "inline", insns, stack, proceedOn: [2] })) });
+  const code = generateChain({
+    hook: "xdp",
+    name: "main",
+    countersFd: COUNTERS_FD,
+    members: [13, 100].map((stack) => ({ mode: "inline", insns, stack, proceedOn: [2] })),
+  });
   const decoded = asm.decodeInsns(code.insns);
   assert.deepEqual(decoded[0], asm.store64(10, -112, 1));
   assert.ok(decoded.every(({ code: each, dst, off }) => each !== 0x62 || dst !== 10 || off === -120));
@@ -184,24 +290,48 @@ test("generateChain keeps the context below the deepest member, on whole words",
 
 test("generateChain leaves out what stands behind a member that never proceeds", () => {
   const insns = [asm.movImm(0, 1), asm.exit];
-  const code = generateChain({ hook: "xdp", name: "main", progArrayFd: PROG_ARRAY_FD, members: [{ mode: "inline", insns, stack: 0, proceedOn: [] }, { mode: "stub", slot: 1, proceedOn: [2] }] });
+  const code = generateChain({
+    hook: "xdp",
+    name: "main",
+    progArrayFd: PROG_ARRAY_FD,
+    members: [
+      { mode: "inline", insns, stack: 0, proceedOn: [] },
+      { mode: "stub", slot: 1, proceedOn: [2] },
+    ],
+  });
   assert.ok(asm.decodeInsns(code.insns).every((insn) => !asm.isCall(insn)));
   assert.equal(code.funcInfo.length, 8);
 });
 
 test("generateChain reaches each stub by a relative call and lists its start", () => {
-  const code = generateChain({ hook: "tc", name: "main", progArrayFd: PROG_ARRAY_FD, members: [0, 1, 2].map((slot) => ({ mode: "stub", slot, proceedOn: [0, -1] })) });
+  const code = generateChain({
+    hook: "tc",
+    name: "main",
+    progArrayFd: PROG_ARRAY_FD,
+    members: [0, 1, 2].map((slot) => ({ mode: "stub", slot, proceedOn: [0, -1] })),
+  });
   const insns = asm.decodeInsns(code.insns);
-  const targets = insns.flatMap((insn, at) => (asm.isCall(insn) && insn.src === asm.PSEUDO_CALL ? [at + 1 + insn.imm] : []));
+  const targets = insns.flatMap((insn, at) =>
+    asm.isCall(insn) && insn.src === asm.PSEUDO_CALL ? [at + 1 + insn.imm] : [],
+  );
   const starts = new Uint32Array(code.funcInfo.buffer).filter((_, index) => index % 2 === 0);
   assert.deepEqual([0, ...targets], [...starts]);
   for (const [slot, start] of targets.entries()) {
-    assert.deepEqual(insns.slice(start, start + 6), [...asm.loadMap(2, PROG_ARRAY_FD), asm.movImm(3, slot), asm.callHelper(12), asm.movImm(0, 2), asm.exit]);
+    assert.deepEqual(insns.slice(start, start + 6), [
+      ...asm.loadMap(2, PROG_ARRAY_FD),
+      asm.movImm(3, slot),
+      asm.callHelper(12),
+      asm.movImm(0, 2),
+      asm.exit,
+    ]);
   }
 });
 
 test("generateChain refuses stubs without a prog array", () => {
-  assert.throws(() => generateChain({ hook: "xdp", name: "main", members: [{ mode: "stub", slot: 0, proceedOn: [] }] }), TypeError);
+  assert.throws(
+    () => generateChain({ hook: "xdp", name: "main", members: [{ mode: "stub", slot: 0, proceedOn: [] }] }),
+    TypeError,
+  );
 });
 
 test("needsMain is false only for one member whose verdicts main would not change", () => {

@@ -2,9 +2,30 @@ import { encodeFuncInfo, synthesiseBtf } from "./btf.ts";
 import { biasCode, chainHooks, columnCount, countedCodes, proceedCodes } from "./hook.ts";
 import type { ChainHook, HookCodes } from "./hook.ts";
 import {
-  add, add32Imm, addImm, callFunction, callHelper, encodeInsns, exit, HELPER_MAP_LOOKUP, HELPER_TAIL_CALL, isExit,
-  isWide, jump, jumpIfAbove, jumpIfEqual, jumpIfEqual32, load64, loadMap, mov, mov32, movImm, shiftLeftImm, store32Imm,
-  store64, sub,
+  add,
+  add32Imm,
+  addImm,
+  callFunction,
+  callHelper,
+  encodeInsns,
+  exit,
+  HELPER_MAP_LOOKUP,
+  HELPER_TAIL_CALL,
+  isExit,
+  isWide,
+  jump,
+  jumpIfAbove,
+  jumpIfEqual,
+  jumpIfEqual32,
+  load64,
+  loadMap,
+  mov,
+  mov32,
+  movImm,
+  shiftLeftImm,
+  store32Imm,
+  store64,
+  sub,
 } from "./insn.ts";
 import type { Insn } from "./insn.ts";
 
@@ -76,10 +97,15 @@ export function generateChain(source: ChainSource): ChainCode {
     stubs.push(...stub(frame, slot));
   }
 
-  const btf = synthesiseBtf(frame.codes.context, functions.map(({ name }) => name));
+  const btf = synthesiseBtf(
+    frame.codes.context,
+    functions.map(({ name }) => name),
+  );
   return {
     insns: encodeInsns([...main, ...stubs]),
-    funcInfo: encodeFuncInfo(functions.map(({ start }, index) => ({ start, typeId: btf.functionIds[index] as number }))),
+    funcInfo: encodeFuncInfo(
+      functions.map(({ start }, index) => ({ start, typeId: btf.functionIds[index] as number })),
+    ),
     btf: btf.bytes,
   };
 }
@@ -137,7 +163,10 @@ function afterMember(frame: Frame, row: number, proceedOn: readonly number[], is
 /** R6 = the column in which the verdict is counted, R7 = the verdict with which the chain is left, biased. */
 function clampVerdict({ hook, codes }: Frame, mayProceed: boolean): Insn[] {
   const unknown = codes.names.length;
-  const clamped = [...(mayProceed ? [movImm(6, unknown + 1), sub(6, 8)] : [movImm(6, unknown)]), movImm(7, biasCode(hook, codes.clamp))];
+  const clamped = [
+    ...(mayProceed ? [movImm(6, unknown + 1), sub(6, 8)] : [movImm(6, unknown)]),
+    movImm(7, biasCode(hook, codes.clamp)),
+  ];
   return [jumpIfAbove(0, unknown - 1, 3), mov(6, 0), mov(7, 0), jump(clamped.length), ...clamped];
 }
 
@@ -145,15 +174,26 @@ function clampVerdict({ hook, codes }: Frame, mayProceed: boolean): Insn[] {
 function increment(frame: Frame, row: number, countersFd: number): Insn[] {
   const add1 = [shiftLeftImm(6, 3), add(0, 6), load64(1, 0, 0), addImm(1, 1), store64(0, 0, 1)];
   return [
-    store32Imm(10, frame.keySlot, row), mov(2, 10), addImm(2, frame.keySlot), ...loadMap(1, countersFd),
-    callHelper(HELPER_MAP_LOOKUP), jumpIfEqual(0, 0, add1.length), ...add1,
+    store32Imm(10, frame.keySlot, row),
+    mov(2, 10),
+    addImm(2, frame.keySlot),
+    ...loadMap(1, countersFd),
+    callHelper(HELPER_MAP_LOOKUP),
+    jumpIfEqual(0, 0, add1.length),
+    ...add1,
   ];
 }
 
 /** A function of its own whose tail call returns to main; past a refused tail call it gives the safe verdict. */
 function stub(frame: Frame, slot: number): Insn[] {
   if (frame.progArrayFd === undefined) throw new TypeError("a chain with stubs needs a prog array");
-  return [...loadMap(2, frame.progArrayFd), movImm(3, slot), callHelper(HELPER_TAIL_CALL), movImm(0, frame.codes.stubFailed), exit];
+  return [
+    ...loadMap(2, frame.progArrayFd),
+    movImm(3, slot),
+    callHelper(HELPER_TAIL_CALL),
+    movImm(0, frame.codes.stubFailed),
+    exit,
+  ];
 }
 
 function roundUp8(bytes: number): number {

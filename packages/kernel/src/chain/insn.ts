@@ -50,6 +50,9 @@ export function sub(dst: Register, src: Register): Insn {
 export function add32Imm(dst: Register, imm: number): Insn {
   return { code: 0x04, dst, src: 0, off: 0, imm };
 }
+export function andImm(dst: Register, imm: number): Insn {
+  return { code: 0x57, dst, src: 0, off: 0, imm };
+}
 export function shiftLeftImm(dst: Register, imm: number): Insn {
   return { code: 0x67, dst, src: 0, off: 0, imm };
 }
@@ -100,7 +103,10 @@ export function callFunction(imm: number): Insn {
   return { code: CALL, dst: 0, src: PSEUDO_CALL, off: 0, imm };
 }
 export function loadMap(dst: Register, fd: number): readonly [Insn, Insn] {
-  return [{ code: LD_IMM64, dst, src: PSEUDO_MAP_FD, off: 0, imm: fd }, { code: 0, dst: 0, src: 0, off: 0, imm: 0 }];
+  return [
+    { code: LD_IMM64, dst, src: PSEUDO_MAP_FD, off: 0, imm: fd },
+    { code: 0, dst: 0, src: 0, off: 0, imm: 0 },
+  ];
 }
 /** The address of a value in an array map of one entry. */
 export function loadMapValue(dst: Register, fd: number, offset: number): readonly [Insn, Insn] {
@@ -125,7 +131,8 @@ export function encodeInsns(insns: readonly Insn[]): Uint8Array {
 }
 
 export function decodeInsns(bytes: Uint8Array): Insn[] {
-  if (bytes.length % INSN_BYTES !== 0) throw new RangeError(`instructions of ${bytes.length} bytes: not a multiple of ${INSN_BYTES}`);
+  if (bytes.length % INSN_BYTES !== 0)
+    throw new RangeError(`instructions of ${bytes.length} bytes: not a multiple of ${INSN_BYTES}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: bytes.length / INSN_BYTES }, (_, index) => {
     const at = index * INSN_BYTES;

@@ -12,7 +12,17 @@ const pass = [asm.movImm(0, 2), asm.exit];
 
 function facts(over: Partial<MemberFacts> & { readonly insns?: readonly Insn[] } = {}): MemberFacts {
   const { insns = pass, ...rest } = over;
-  return { name: "a", code: scanCode(insns), stack: 0, verifiedInsns: 10, mapIds: [], license: "GPL", hasFrags: false, isDeviceBound: false, ...rest };
+  return {
+    name: "a",
+    code: scanCode(insns),
+    stack: 0,
+    verifiedInsns: 10,
+    mapIds: [],
+    license: "GPL",
+    hasFrags: false,
+    isDeviceBound: false,
+    ...rest,
+  };
 }
 
 function inline(...members: MemberFacts[]): Parameters<typeof planChain>[0] {
@@ -38,7 +48,10 @@ for (const [what, insns, why] of [
 }
 
 test("chooseMode inlines plain programs, whatever of maps, values and kernel variables they name", () => {
-  for (const src of [0, 1, 2, 3]) assert.deepEqual(chooseMode(facts({ insns: [raw(0x18, src, 0x95), raw(0, 0, 0x95), ...pass] })), { mode: "inline" });
+  for (const src of [0, 1, 2, 3])
+    assert.deepEqual(chooseMode(facts({ insns: [raw(0x18, src, 0x95), raw(0, 0, 0x95), ...pass] })), {
+      mode: "inline",
+    });
 });
 
 test("chooseMode does not take the second half of a wide load for an instruction", () => {
@@ -67,22 +80,41 @@ test("chooseMode keeps a program of another licence out of main, and one of whic
 
 test("planChain turns the member with most maps of its own into a stub when main would name more than 64", () => {
   const maps = (from: number, count: number): number[] => Array.from({ length: count }, (_, index) => from + index);
-  const plan = planChain(inline(facts({ mapIds: maps(0, 20) }), facts({ mapIds: maps(100, 30) }), facts({ mapIds: [...maps(0, 20), ...maps(200, 20)] })), both);
+  const plan = planChain(
+    inline(
+      facts({ mapIds: maps(0, 20) }),
+      facts({ mapIds: maps(100, 30) }),
+      facts({ mapIds: [...maps(0, 20), ...maps(200, 20)] }),
+    ),
+    both,
+  );
   assert.ok(plan.ok);
-  assert.deepEqual(plan.placed.map(({ mode }) => mode), ["inline", "stub", "inline"]);
+  assert.deepEqual(
+    plan.placed.map(({ mode }) => mode),
+    ["inline", "stub", "inline"],
+  );
   assert.match(plan.placed[1]?.why ?? "", /maps of one program to 70 of 64/);
 });
 
 test("planChain counts a map that members share once", () => {
-  const plan = planChain(inline(...Array.from({ length: 10 }, () => facts({ mapIds: Array.from({ length: 63 }, (_, id) => id) }))), both);
+  const plan = planChain(
+    inline(...Array.from({ length: 10 }, () => facts({ mapIds: Array.from({ length: 63 }, (_, id) => id) }))),
+    both,
+  );
   assert.ok(plan.ok);
   assert.ok(plan.placed.every(({ mode }) => mode === "inline"));
 });
 
 test("planChain makes stubs of the heaviest until main can be verified", () => {
-  const plan = planChain(inline(facts({ verifiedInsns: 300_000 }), facts({ verifiedInsns: 600_000 }), facts({ verifiedInsns: 650_000 })), both);
+  const plan = planChain(
+    inline(facts({ verifiedInsns: 300_000 }), facts({ verifiedInsns: 600_000 }), facts({ verifiedInsns: 650_000 })),
+    both,
+  );
   assert.ok(plan.ok);
-  assert.deepEqual(plan.placed.map(({ mode }) => mode), ["inline", "inline", "stub"]);
+  assert.deepEqual(
+    plan.placed.map(({ mode }) => mode),
+    ["inline", "inline", "stub"],
+  );
   assert.match(plan.placed[2]?.why ?? "", /verify at once to 1550600 of 1000000/);
 });
 
@@ -92,12 +124,16 @@ test("planChain lets deep members be inlined only where no stub calls from the s
   assert.ok(alone.ok && alone.placed.every(({ mode }) => mode === "inline"));
   const mixed = planChain([...inline(deep), { facts: facts(), wants: "stub" }], both);
   assert.ok(mixed.ok);
-  assert.deepEqual(mixed.placed.map(({ mode }) => mode), ["stub", "stub"]);
+  assert.deepEqual(
+    mixed.placed.map(({ mode }) => mode),
+    ["stub", "stub"],
+  );
   assert.match(mixed.placed[0]?.why ?? "", /beside stubs 208 are free/);
 });
 
 test("planChain names the limit of tail calls when it refuses", () => {
-  const stubs = (count: number): Parameters<typeof planChain>[0] => Array.from({ length: count }, () => ({ facts: facts(), wants: "stub" as const }));
+  const stubs = (count: number): Parameters<typeof planChain>[0] =>
+    Array.from({ length: count }, () => ({ facts: facts(), wants: "stub" as const }));
   assert.ok(planChain(stubs(33), both).ok);
   const plan = planChain(stubs(34), both);
   assert.ok(!plan.ok);
@@ -113,7 +149,10 @@ test("planChain uses what the kernel's self-test found", () => {
   const noInline = planChain(inline(facts()), { inline: { has: false, why }, stub: { has: true } });
   assert.ok(noInline.ok);
   assert.deepEqual(noInline.placed, [{ mode: "stub", why: `cannot be copied on this kernel: ${why}` }]);
-  const noStub = planChain(inline(facts({ name: "b", license: "X" })), { inline: { has: true }, stub: { has: false, why } });
+  const noStub = planChain(inline(facts({ name: "b", license: "X" })), {
+    inline: { has: true },
+    stub: { has: false, why },
+  });
   assert.ok(!noStub.ok);
   assert.equal(noStub.limit, "no-stubs");
   assert.match(noStub.message, /^b is licensed "X".*the second member did not run/);
@@ -133,10 +172,14 @@ test("planChain knows fragments only when every member does, and refuses device-
 
 test("planChain never exceeds a limit that it knows, and gives a reason for every change", () => {
   const member = fc.record({
-    facts: fc.record({
-      stack: fc.integer({ min: 0, max: 512 }), verifiedInsns: fc.integer({ min: 1, max: 900_000 }),
-      mapIds: fc.array(fc.integer({ min: 1, max: 120 }), { maxLength: 40 }), license: fc.constantFrom("GPL", "MIT"),
-    }).map(facts),
+    facts: fc
+      .record({
+        stack: fc.integer({ min: 0, max: 512 }),
+        verifiedInsns: fc.integer({ min: 1, max: 900_000 }),
+        mapIds: fc.array(fc.integer({ min: 1, max: 120 }), { maxLength: 40 }),
+        license: fc.constantFrom("GPL", "MIT"),
+      })
+      .map(facts),
     wants: fc.constantFrom("inline" as const, "stub" as const),
   });
   fc.assert(
@@ -149,7 +192,8 @@ test("planChain never exceeds a limit that it knows, and gives a reason for ever
       assert.ok(new Set(inlined.flatMap(({ mapIds }) => mapIds)).size + 1 + (hasStubs ? 1 : 0) <= 64);
       assert.ok(inlined.reduce((sum, { verifiedInsns }) => sum + verifiedInsns, 0) <= 1_000_000);
       for (const { stack } of inlined) assert.ok(Math.ceil(stack / 8) * 8 + 16 <= (hasStubs ? 224 : 512));
-      for (const [index, { wants }] of members.entries()) assert.equal(plan.placed[index]?.why !== undefined, wants === "inline" && plan.placed[index]?.mode === "stub");
+      for (const [index, { wants }] of members.entries())
+        assert.equal(plan.placed[index]?.why !== undefined, wants === "inline" && plan.placed[index]?.mode === "stub");
     }),
   );
 });

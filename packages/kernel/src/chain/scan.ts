@@ -31,7 +31,8 @@ export function scanCode(insns: readonly Insn[]): CodeFacts {
     obstacle ??= obstacleOf(insn);
     if (isWide(insn)) at++;
   }
-  if (insns.length > MAX_INLINE_LENGTH) obstacle ??= `has ${insns.length} instructions, more than the ${MAX_INLINE_LENGTH} that a jump spans`;
+  if (insns.length > MAX_INLINE_LENGTH)
+    obstacle ??= `has ${insns.length} instructions, more than the ${MAX_INLINE_LENGTH} that a jump spans`;
   return { length: insns.length, directStack, tailCalls, obstacle };
 }
 

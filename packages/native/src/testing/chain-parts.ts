@@ -70,6 +70,11 @@ export function verdictFromFrame(hook: ChainHook, index: number): Insn[] {
   ]);
 }
 
+/** What the program answers to a frame, as a signed number. */
+export async function verdictOf(program: BpfProgram, data: Buffer): Promise<number> {
+  return (await program.testRun({ data })).retval | 0;
+}
+
 /** Loads members and closes them all at the end. */
 export class PartLoader implements Disposable {
   readonly #programs = new DisposableStack();
