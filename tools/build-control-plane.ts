@@ -14,7 +14,7 @@ const programs = [
   { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl", stamp: true },
 ] as const;
 
-const buildFlags = ["-trimpath", "-mod=readonly", "-p", "1"];
+const buildFlags = ["-trimpath", "-mod=readonly"];
 
 /** Where the binaries are, or would be: the folder's name changes with whatever they are made from. */
 export function controlPlaneFolder(): string {

@@ -1,4 +1,4 @@
-import type { Position, Result } from "@bpfleet/base";
+import type { Issue, Position, Result } from "@bpfleet/base";
 import { ok, refused } from "@bpfleet/base";
 import type { TSchema } from "typebox";
 import type { KindAccess } from "./access.ts";
@@ -70,8 +70,14 @@ function parseObject<T extends KubeObject>(source: KindSource<T>, value: unknown
   const admitted = admitSpec(source, spec, found);
   const object = { apiVersion: apiVersionOf(source), kind: source.kind, metadata: meta, ...admitted, ...(status === undefined ? {} : { status }) } as unknown as T;
   if (!source.isOurs || isRecord(admitted.spec)) source.check?.(object, found);
-  if (found.hasErrors) return refused(found.issues);
-  return ok({ object, ref: refOf(source, meta), positionOf }, found.issues);
+  const issues = found.issues.toSorted(byPosition);
+  if (found.hasErrors) return refused(issues);
+  return ok({ object, ref: refOf(source, meta), positionOf }, issues);
+}
+
+function byPosition(a: Issue, b: Issue): number {
+  if (a.position === undefined || b.position === undefined) return 0;
+  return a.position.line - b.position.line || a.position.column - b.position.column;
 }
 
 function admitSpec(source: { readonly isOurs: boolean; readonly specSchema: TSchema }, spec: unknown, found: IssueList): { spec?: unknown } {

@@ -127,7 +127,18 @@ function admitArray(schema: JsonSchema, value: unknown, path: string, found: Iss
     found.error(path, "max-items", `must have at most ${maxItems} items, has ${value.length}`);
     return value;
   }
-  return items === undefined ? value : value.map((item, index) => admitNode(items, item, joinPointer(path, index), found));
+  const admitted = items === undefined ? value : value.map((item, index) => admitNode(items, item, joinPointer(path, index), found));
+  if (schema["x-kubernetes-list-type"] === "set") checkUnique(admitted, path, found);
+  return admitted;
+}
+
+function checkUnique(values: readonly unknown[], path: string, found: IssueList): void {
+  const seen = new Map<unknown, number>();
+  for (const [index, value] of values.entries()) {
+    const earlier = seen.get(value);
+    if (earlier === undefined) seen.set(value, index);
+    else found.error(joinPointer(path, index), "duplicate", `${describe(value)} is already at position ${earlier}; keep one`);
+  }
 }
 
 function checkChoice(choices: readonly unknown[], value: unknown, path: string, found: IssueList): void {

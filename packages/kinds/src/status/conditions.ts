@@ -6,6 +6,9 @@ import { isRecord } from "../yaml/read-yaml.ts";
 /** One aspect as it is now; `stampStatus` adds since when. */
 export type Aspect = Pick<Condition, "type" | "status" | "reason" | "message">;
 
+/** Mistakes that a status names; the issues themselves have them all. */
+const maxMessages = 10;
+
 interface StampSource {
   readonly previousStatus: unknown;
   readonly clock: Clock;
@@ -34,7 +37,8 @@ export function stampStatus<F extends object>(fields: F, aspects: readonly Aspec
 /** The status of an object that could not be read at all: nothing of it is asked of the kernel. */
 export function refusedStatus(issues: readonly Issue[], source: StampSource): unknown {
   const errors = issues.filter((issue) => issue.severity === "error");
-  const message = errors.map((issue) => issue.message).join("; ");
+  const rest = errors.length - maxMessages;
+  const message = errors.slice(0, maxMessages).map((issue) => issue.message).join("; ") + (rest > 0 ? `; and ${rest} more` : "");
   const aspects: Aspect[] = [
     { type: "Ready", status: "False", reason: "Invalid", message },
     { type: "Accepted", status: "False", reason: "Invalid", message },

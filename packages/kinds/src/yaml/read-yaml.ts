@@ -166,7 +166,7 @@ class YamlReader {
 }
 
 function resolveScalar(node: ScalarNode): ScalarResult {
-  const text = String(node.value ?? "");
+  const text = typeof node.value === "string" ? node.value : (node.source ?? "");
   if (node.tag !== undefined) return resolveTagged(node.tag, text);
   return node.type === "PLAIN" || node.type === undefined ? resolvePlain(text) : { ok: true, value: text };
 }

@@ -3,7 +3,7 @@ import { resolvePlain } from "./scalars.ts";
 
 /** YAML as `kubectl get -o yaml` prints it: keys sorted, lists not indented, text quoted only where it must be. */
 export function renderYaml(value: unknown): string {
-  const document = new Document(value, { version: "1.1", sortMapEntries: byName, aliasDuplicateObjects: false });
+  const document = new Document(value, { sortMapEntries: byName, aliasDuplicateObjects: false });
   visit(document, {
     Scalar(_, node) {
       if (typeof node.value === "string" && isMistakable(node.value)) node.type = "QUOTE_DOUBLE";
@@ -14,7 +14,7 @@ export function renderYaml(value: unknown): string {
 
 function isMistakable(text: string): boolean {
   const read = resolvePlain(text);
-  return !read.ok || read.value !== text;
+  return text === "<<" || !read.ok || read.value !== text;
 }
 
 function byName(a: { key: unknown }, b: { key: unknown }): number {

@@ -1,6 +1,6 @@
 import { renderHex } from "@bpfleet/base";
 import type { MapDefinition, MapEntries } from "@bpfleet/kernel";
-import { maskBytes, parsePrefix } from "../../address/prefix.ts";
+import { maskBytes, parsePrefix, renderPrefix } from "../../address/prefix.ts";
 import { describe } from "../../schema/admit.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import type { EBPFMapSpec } from "./schema.ts";
@@ -19,7 +19,7 @@ export interface EncodedEntries {
 /** Encodes `initData`; what cannot be encoded is told to `found` and left out. */
 export function encodeEntries(spec: EBPFMapSpec, definition: MapDefinition, found: IssueList): EncodedEntries {
   const rows = new Map<string, { readonly key: Uint8Array; readonly value: Uint8Array; readonly index: number }>();
-  const initData = Array.isArray(spec.initData) ? spec.initData : [];
+  const initData = definition.keySize > 0 && Array.isArray(spec.initData) ? spec.initData : [];
   for (const [index, written] of initData.entries()) {
     const path = `/spec/initData/${index}`;
     if (!found.isSound(path)) continue;
@@ -57,14 +57,14 @@ function encodePlain(written: string | number, size: number): Bytes {
   const text = typeof written === "number" ? String(written) : written.trim();
   const hex = /^0[xX]([0-9a-fA-F]+)$/.exec(text)?.[1];
   if (hex !== undefined) {
-    if (hex.length !== size * 2) return { ok: false, because: `must be ${size} ${size === 1 ? "byte" : "bytes"}, 0x and ${size * 2} digits, is ${digitCount(hex)} (${describe(text)})` };
+    if (hex.length !== size * 2) return { ok: false, because: `must be ${byteCount(size)}, 0x and ${size * 2} digits; ${describe(text)} is ${digitCount(hex)}` };
     return { ok: true, bytes: isNumberSize(size) ? numberBytes(BigInt(text), size) : hexBytes(hex) };
   }
   if (!/^-?\d+$/.test(text)) return { ok: false, because: `must be 0x and ${size * 2} hexadecimal digits, or a decimal number, is ${describe(written)}` };
   if (!isNumberSize(size)) return { ok: false, because: `must be 0x and ${size * 2} hexadecimal digits: ${size} bytes are no number, is ${describe(written)}` };
   const value = BigInt(text);
   const bits = BigInt(size * 8);
-  if (value >= 1n << bits || value < -(1n << (bits - 1n))) return { ok: false, because: `must fit in ${size} ${size === 1 ? "byte" : "bytes"}, is ${describe(written)}` };
+  if (value >= 1n << bits || value < -(1n << (bits - 1n))) return { ok: false, because: `must fit in ${byteCount(size)}, is ${describe(written)}` };
   return { ok: true, bytes: numberBytes(BigInt.asUintN(size * 8, value), size) };
 }
 
@@ -77,7 +77,7 @@ function encodePrefixKey(written: string | number, keySize: number): Bytes {
   const [, hex = "", length = ""] = /^0[xX]([0-9a-fA-F]*)(?:\/(\d{1,4}))?$/.exec(text) ?? [];
   if (hex === "") return { ok: false, because: `must be 0x, ${dataSize * 2} hexadecimal digits and a prefix length like /24, is ${describe(text)}` };
   if (hex.length !== dataSize * 2) {
-    return { ok: false, because: `must have ${dataSize} bytes of data before the slash (keySize ${keySize} less 4 for the length), has ${digitCount(hex)} (${describe(text)})` };
+    return { ok: false, because: `must have ${byteCount(dataSize)} before the slash, keySize ${keySize} less 4 for the length; ${describe(text)} has ${digitCount(hex)}` };
   }
   const bits = length === "" ? dataSize * 8 : Number(length);
   if (bits > dataSize * 8) return { ok: false, because: `must have a prefix length of at most ${dataSize * 8}, has ${bits}` };
@@ -92,14 +92,14 @@ function encodeAddressKey(text: string, dataSize: number): Bytes {
     const wanted = prefix.bytes.length + 4;
     return { ok: false, because: `is an IPv${prefix.family} address of ${prefix.bytes.length} bytes, but keySize ${dataSize + 4} leaves ${dataSize}; set keySize to ${wanted}` };
   }
-  const warning = read.hadHostBits ? { warning: `has bits set past its length; read without them` } : {};
+  const warning = read.hadHostBits ? { warning: `${text} has bits set past its length; read as ${renderPrefix(prefix)}` } : {};
   return { ok: true, bytes: withLength(prefix.bytes, prefix.length), ...warning };
 }
 
 function prefixKey(data: Uint8Array, bits: number, text: string): Bytes {
   const masked = maskBytes(data, bits);
   const isMasked = masked.some((byte, at) => byte !== data[at]);
-  return { ok: true, bytes: withLength(masked, bits), ...(isMasked ? { warning: `${text} has bits set past its length; read without them` } : {}) };
+  return { ok: true, bytes: withLength(masked, bits), ...(isMasked ? { warning: `${text} has bits set past its length; read as 0x${renderHex(masked)}/${bits}` } : {}) };
 }
 
 /** struct bpf_lpm_trie_key: the length in host order, then the data. */
@@ -134,7 +134,11 @@ function hexBytes(hex: string): Uint8Array {
 }
 
 function digitCount(hex: string): string {
-  return hex.length % 2 === 0 ? `${hex.length / 2}` : `${hex.length} digits`;
+  return hex.length % 2 === 0 ? byteCount(hex.length / 2) : `${hex.length} ${hex.length === 1 ? "digit" : "digits"}`;
+}
+
+function byteCount(count: number): string {
+  return count === 1 ? "1 byte" : `${count} bytes`;
 }
 
 function pack(rows: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[], definition: MapDefinition): MapEntries {

@@ -3,8 +3,10 @@ import type { EBPFMapSpec, EBPFMapType } from "./schema.ts";
 
 /** A rule about maps of some types. */
 function ofTypes(types: readonly EBPFMapType[], cel: string, holds: (self: EBPFMapSpec) => boolean, fault: Pick<Rule, "field" | "code" | "message">): Rule {
+  const [only] = types;
+  const isOther = types.length === 1 ? `self.type != '${only}'` : `!(self.type in [${types.map((type) => `'${type}'`).join(", ")}])`;
   return {
-    cel: `!(self.type in [${types.map((type) => `'${type}'`).join(", ")}]) || ${cel}`,
+    cel: `${isOther} || ${cel}`,
     holds: (self: EBPFMapSpec) => !types.includes(self.type) || holds(self),
     reads: fault.field === "/initData" ? ["/type"] : ["/type", fault.field],
     ...fault,

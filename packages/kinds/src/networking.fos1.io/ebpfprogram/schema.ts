@@ -76,7 +76,7 @@ export const specSchema = Type.Object(
     description: Type.Optional(Type.String({ maxLength: 4096, description: "For people." })),
     type: Type.Enum(programTypes, { description: "Where in the kernel the program runs: xdp as early as a packet can be seen, tc-ingress after it, tc-egress before a packet leaves, cgroup and sockops on the pods of the object's namespace." }),
     interface: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 15, pattern: "^[^\\s/:]+$", patternMeaning: "the name of a network interface, without spaces, / and :", description: "The network interface, for types xdp, tc-ingress and tc-egress. It may appear later, and be created anew." }),
+      Type.String({ minLength: 1, maxLength: 15, pattern: "^[^\\x00-\\x20/:\\x7f]+$", patternMeaning: "the name of a network interface, without spaces, / and :", description: "The network interface, for types xdp, tc-ingress and tc-egress. It may appear later, and be created anew." }),
     ),
     priority: int32({ minimum: 0, default: 10, description: "Order among the programs of one interface; lower runs first." }),
     settings: Type.Optional(settingsSchema),

@@ -1,0 +1,51 @@
+import { refKey } from "@bpfleet/base";
+import type { Issue } from "@bpfleet/base";
+import { findKind } from "../kinds.ts";
+import type { KubeObject, Lowered, Parsed, ResourceView } from "../kind.ts";
+import { parseManifest } from "../yaml/parse-manifest.ts";
+
+export interface ReadAll {
+  readonly parsed: readonly Parsed[];
+  readonly issues: readonly Issue[];
+  readonly view: ResourceView;
+  /** Of all objects together. */
+  lower(): Lowered;
+}
+
+/** What an agent makes of a text, for tests. */
+export function readAll(text: string, file = "test.yaml"): ReadAll {
+  const manifest = parseManifest(text, file);
+  const results = manifest.objects.map((object) => kindOf(object).parse(object.value, object.positionOf));
+  const parsed = results.flatMap((result) => (result.ok ? [result.value] : []));
+  const view = viewOf(parsed);
+  return {
+    parsed,
+    issues: [...manifest.issues, ...results.flatMap((result) => result.issues)],
+    view,
+    lower: () => {
+      const lowered = parsed.map((each) => kindOf(each.object).lower(each, view));
+      return { intents: lowered.flatMap(({ intents }) => intents), problems: lowered.flatMap(({ problems }) => problems) };
+    },
+  };
+}
+
+/** `12: error spec.type: …`, one line an issue. */
+export function issueLines(text: string): string[] {
+  return readAll(text).issues.map(({ position, severity, message }) => `${position?.line}: ${severity} ${message}`);
+}
+
+function kindOf(object: Pick<KubeObject, "apiVersion" | "kind">): NonNullable<ReturnType<typeof findKind>> {
+  const kind = findKind(object.apiVersion, object.kind);
+  if (kind === undefined) throw new RangeError(`no kind ${object.apiVersion} ${object.kind}`);
+  return kind;
+}
+
+/** A view of these objects and no others; of equal references the last one counts. */
+function viewOf(objects: readonly Parsed[]): ResourceView {
+  const byRef = new Map(objects.map((parsed) => [refKey(parsed.ref), parsed]));
+  return {
+    find: (ref) => byRef.get(refKey(ref)),
+    list: (group, kind, namespace) =>
+      [...byRef.values()].filter(({ ref }) => ref.group === group && ref.kind === kind && (namespace === undefined || ref.namespace === namespace)),
+  };
+}
