@@ -44,7 +44,7 @@ function sourceHash(): string {
 
 /** An addon runs only on the libc it was built for, or a newer one. */
 function libcVersion(): string {
-  process.report.excludeNetwork = true;
+  (process.report as { excludeNetwork?: boolean }).excludeNetwork = true;
   const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
   return report.header?.glibcVersionRuntime ?? "unknown";
 }
@@ -71,7 +71,7 @@ function findCargo(): string {
 }
 
 function requireSystem(): void {
-  const missing = ["gcc", "make", "pkg-config"].filter((tool) => spawnSync(tool, ["--version"]).error);
+  const missing = ["gcc", "make", "pkg-config", "flock"].filter((tool) => spawnSync(tool, ["--version"]).error);
   if (!isStatic && !missing.includes("pkg-config")) {
     if (spawnSync("pkg-config", ["--exists", "libelf"]).status !== 0) missing.push("libelf-dev");
     if (spawnSync("pkg-config", ["--exists", "zlib"]).status !== 0) missing.push("zlib1g-dev");
@@ -101,16 +101,20 @@ function exportHeaders(cargo: string, into: string): void {
   for (const file of uapiHeaders) place(join(libbpf, "include/uapi/linux", file), join(into, "linux", file));
 }
 
-function build(cargo: string): string {
+/** Builds the addon to a file. Clones share the target directory: nobody may build between our build and our copy. */
+function build(cargo: string, to: string): void {
   requireSystem();
-  const args = ["build", "--release", "--locked", "--manifest-path", join(crate, "Cargo.toml")];
-  if (isStatic) args.push("--features", "static");
-  const run = spawnSync(cargo, args, {
+  fs.mkdirSync(targetDir, { recursive: true });
+  const built = join(targetDir, "release/libbpfleet_native.so");
+  const command = [cargo, "build", "--release", "--locked", "--manifest-path", join(crate, "Cargo.toml")];
+  if (isStatic) command.push("--features", "static");
+  const script = `"$@" && cp "$BUILT" "$TO.half" && mv "$TO.half" "$TO"`;
+  const env = { ...process.env, CARGO_TARGET_DIR: targetDir, BUILT: built, TO: to };
+  const run = spawnSync("flock", [join(targetDir, "bpfleet.lock"), "sh", "-c", script, "sh", ...command], {
     stdio: "inherit",
-    env: { ...process.env, CARGO_TARGET_DIR: targetDir },
+    env,
   });
-  if (run.status !== 0) throw new BuildError(`build ${crate}: cargo ended with ${run.status ?? run.signal}`);
-  return join(targetDir, "release/libbpfleet_native.so");
+  if (run.status !== 0) throw new BuildError(`build ${crate}: cargo ended with ${run.status ?? run.error?.message}`);
 }
 
 /** Puts a whole file in place: a process that has the old one loaded keeps it, and a reader never sees half of one. */
@@ -147,7 +151,7 @@ function main(): void {
     const cargo = findCargo();
     exportHeaders(cargo, cached.include);
     placeTree(cached.include, outputs.include);
-    place(build(cargo), cached.addon);
+    build(cargo, cached.addon);
     dropOldBuilds();
   }
   placeTree(cached.include, outputs.include);
