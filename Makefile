@@ -25,7 +25,7 @@ test-kernel: ; @$(MAKE) --no-print-directory test KIND=kernel
 test-cluster: ; @$(MAKE) --no-print-directory test KIND=cluster
 
 bench: setup ## Measure against the peers, as root; writes bench/results
-	@node bench/main.ts $(ARGS)
+	@node bench/run.ts $(ARGS)
 
 check: setup ## Types, format, lint, layers, generated files: everything CI checks beside the tests
 	@node --run check

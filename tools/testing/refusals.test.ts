@@ -4,6 +4,7 @@ import { findStaleRefusals, judgeSkips } from "./refusals.ts";
 import type { TestResult } from "./run-file.ts";
 
 const list = {
+  absences: ["^go is not installed"],
   kernels: [{ release: "^6\\.18\\.", refusals: [{ test: "a.test.ts > attaches fentry", reason: "ENOTSUPP" }] }],
 };
 const result = (name: string, outcome: TestResult["outcome"], text = ""): TestResult => ({
@@ -15,7 +16,7 @@ const result = (name: string, outcome: TestResult["outcome"], text = ""): TestRe
 
 test("judgeSkips accepts a skip that is listed with its reason", () => {
   const judged = judgeSkips([result("a.test.ts > attaches fentry", "skipped", "ENOTSUPP")], list, "6.18.4", true);
-  assert.deepEqual(judged, { problems: [], unmeasured: [] });
+  assert.deepEqual(judged, { problems: [], allowed: [] });
 });
 
 test("judgeSkips refuses a skip that is not listed", () => {
@@ -35,9 +36,15 @@ test("judgeSkips refuses a listed refusal that now runs", () => {
 
 test("judgeSkips tells skips on a kernel that is not listed, and refuses them when strict", () => {
   const skip = [result("a.test.ts > attaches fentry", "skipped", "ENOTSUPP")];
-  assert.equal(judgeSkips(skip, list, "6.1.0", false).unmeasured.length, 1);
+  assert.equal(judgeSkips(skip, list, "6.1.0", false).allowed.length, 1);
   assert.equal(judgeSkips(skip, list, "6.1.0", false).problems.length, 0);
   assert.equal(judgeSkips(skip, list, "6.1.0", true).problems.length, 1);
+});
+
+test("judgeSkips allows a skip for what the machine lacks, but not when strict", () => {
+  const skip = [result("b.cluster.test.ts > applies", "skipped", "go is not installed; install it")];
+  assert.deepEqual(judgeSkips(skip, list, "6.18.4", false).problems, []);
+  assert.equal(judgeSkips(skip, list, "6.18.4", true).problems.length, 1);
 });
 
 test("findStaleRefusals names a listed test that is gone, but only of files that ran", () => {
