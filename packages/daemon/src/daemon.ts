@@ -1,6 +1,7 @@
 import type { ObjectRef } from "@bpfleet/base";
 import type { Decision, Feature, InstanceCounters } from "@bpfleet/features";
-import type { Inventory, ItemResult, KernelPort, NodeFacts, NodePlan } from "@bpfleet/kernel";
+import type { HookCounters } from "./counters.ts";
+import type { Inventory, ItemResult, KernelPort, NodeFacts, NodePlan, ObservedKernel } from "@bpfleet/kernel";
 
 /**
  * The part of bpfleet that talks to the kernel. It holds one plan and keeps it true; whoever makes
@@ -26,6 +27,8 @@ export interface Daemon extends AsyncDisposable {
   settled(): Promise<DaemonResults>;
   /** Counters of every instance of the plan, read now. */
   counters(): Promise<readonly InstanceCounters[]>;
+  /** What the members of each shared hook did, read now. */
+  hookCounters(): Promise<readonly HookCounters[]>;
   /** Detaches everything and leaves it so, over restarts too, until `resume`. */
   pause(): Promise<void>;
   resume(): Promise<void>;
@@ -33,6 +36,8 @@ export interface Daemon extends AsyncDisposable {
   explain(request: ExplainRequest): Promise<Explanation>;
   /** Sampled verdicts as they happen. The sampling stops with the last subscriber. */
   trace(options: TraceOptions, onEvents: (events: readonly TraceEvent[]) => void): Promise<AsyncDisposable>;
+  /** What the kernel holds of ours now, with the entries of these maps (keys of a plan, for `diffPlan`). */
+  observe(withEntries: readonly string[]): Promise<ObservedKernel>;
   /** Everything on the machine, ours and foreign. */
   inventory(): Promise<Inventory>;
   version(): DaemonVersion;
@@ -58,6 +63,8 @@ export interface DaemonOptions {
   /** Whole seconds between two looks at the kernel when nothing happens; 10 when not given. */
   readonly driftSeconds?: number | undefined;
   readonly log?: LogOptions | undefined;
+  /** Mount a bpffs where none is; otherwise that is an error. */
+  readonly mountBpffs?: boolean | undefined;
   /** The kernel; the real one through the native addon when not given. */
   readonly kernel?: KernelPort | undefined;
 }
@@ -73,7 +80,7 @@ export interface LogOptions {
 export interface DaemonResults {
   /** Counts the plans since the start; 0 is the plan found on disk, or none. */
   readonly revision: number;
-  /** Whether the plan was said to be complete (or was read from disk). */
+  /** Whether the plan was said to be complete: only then is what it does not name removed. */
   readonly isComplete: boolean;
   /** Nothing is pending but retries of what failed. */
   readonly isSettled: boolean;
@@ -141,8 +148,9 @@ export interface TraceEvent {
   readonly interface: string;
   readonly decision: Decision;
   readonly lengthBytes: number;
-  /** The packet's first bytes. */
+  /** The packet's first bytes, at most 96, from this layer on. */
   readonly head: Uint8Array;
+  readonly layer: "ethernet" | "network";
 }
 
 export interface DaemonVersion {

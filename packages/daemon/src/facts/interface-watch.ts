@@ -61,17 +61,40 @@ export class InterfaceWatch implements AsyncDisposable {
   async #read(): Promise<void> {
     while (!this.#isClosed) {
       try {
-        for await (const event of this.#socket) {
-          if (event.kind === "overrun") await this.#relist();
-          else await this.#accept(event.data);
-          this.#tell();
-        }
+        await this.#readUntilOverrun();
+        if (!this.#isClosed) await this.#startAnew();
       } catch (error) {
         if (this.#isClosed) return;
         this.#options.onTrouble(error);
-        await this.#reopen();
+        await sleep(reopenMs);
       }
     }
+  }
+
+  async #readUntilOverrun(): Promise<void> {
+    for await (const event of this.#socket) {
+      if (event.kind === "overrun") return;
+      await this.#accept(event.data);
+      this.#tell();
+    }
+  }
+
+  /**
+   * After an overrun the kernel says nothing of what it drops until the socket was read empty, so a list
+   * made before that moment may be old for good. A new socket is empty.
+   */
+  async #startAnew(): Promise<void> {
+    await this.#socket.close();
+    if (this.#isClosed) return;
+    this.#socket = open();
+    try {
+      await this.#relist();
+    } catch (error) {
+      // Events on top of no list mean nothing; the next attempt opens another one.
+      await this.#socket.close();
+      throw error;
+    }
+    this.#tell();
   }
 
   async #accept(datagram: Uint8Array): Promise<void> {
@@ -97,19 +120,6 @@ export class InterfaceWatch implements AsyncDisposable {
       addresses.map(({ address }) => address),
       routes,
     );
-  }
-
-  async #reopen(): Promise<void> {
-    await this.#socket.close().catch(() => undefined);
-    await sleep(reopenMs);
-    if (this.#isClosed) return;
-    try {
-      this.#socket = open();
-      await this.#relist();
-      this.#tell();
-    } catch (error) {
-      this.#options.onTrouble(error);
-    }
   }
 
   /** Datagrams come in bursts: one call for all that are there. */

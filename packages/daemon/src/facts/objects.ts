@@ -1,67 +1,65 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { KernelError } from "@bpfleet/base";
 import type { NodeFacts } from "@bpfleet/kernel";
 import { errorText } from "../error-text.ts";
 
-/** One loadable object: its file beside the list. */
-export interface ObjectFile {
-  readonly path: string;
-  /** SHA-256 of its bytes, as they are now. */
-  readonly digest: string;
-}
+/** Objects that can be loaded, each a file `NAME.bpf.o` beside the list. */
+export class BpfObjects {
+  readonly #directory: string;
+  readonly facts: NodeFacts["objects"];
 
-/** Reads `objects.json`: object name → file name. */
-export function readObjects(list: string): Readonly<Record<string, ObjectFile>> {
-  const entries = parseList(list).map(([name, file]): [string, ObjectFile] => {
-    const path = join(dirname(list), file);
-    return [
-      name,
+  /** Reads `objects.json`: object name → SHA-256 of its bytes. */
+  constructor(list: string) {
+    this.#directory = dirname(list);
+    this.facts = parseList(list);
+  }
+
+  /** `undefined` when there is no object of that name. */
+  async load(name: string): Promise<Uint8Array | undefined> {
+    const listed = this.facts[name];
+    if (listed === undefined) return undefined;
+    const path = join(this.#directory, `${name}.bpf.o`);
+    const bytes = await readFile(path).catch((error: unknown) => {
+      throw failure(`read ${path}`, error);
+    });
+    // Plans are made from what the list says: another program under its name would be in force unseen.
+    if (createHash("sha256").update(bytes).digest("hex") === listed.digest) return bytes;
+    throw new KernelError(
+      `read ${path}: it is not the object that the list beside it names; restart the daemon after building`,
       {
-        path,
-        digest: createHash("sha256")
-          .update(read(path, `object ${name}`))
-          .digest("hex"),
+        code: "stale",
+        call: "READ",
+        retry: "when-changed",
       },
-    ];
-  });
-  return Object.fromEntries(entries);
+    );
+  }
 }
 
-export function objectFacts(objects: Readonly<Record<string, ObjectFile>>): NodeFacts["objects"] {
-  return Object.fromEntries(Object.entries(objects).map(([name, { digest }]) => [name, { digest }]));
-}
-
-function parseList(list: string): [string, string][] {
-  const text = read(list, "the list of BPF objects").toString("utf8");
+function parseList(list: string): NodeFacts["objects"] {
   try {
-    const value = JSON.parse(text) as unknown;
+    const value = JSON.parse(readFileSync(list, "utf8")) as unknown;
     if (typeof value !== "object" || value === null) throw new TypeError("it is no JSON object");
-    return Object.entries(value).map(([name, each]) => {
-      if (typeof each !== "object" || each === null || !("file" in each) || typeof each.file !== "string")
-        throw new TypeError(`entry ${name} names no file`);
-      return [name, each.file];
+    const entries = Object.entries(value).map(([name, each]: [string, unknown]): [string, { digest: string }] => {
+      const isEntry = typeof each === "object" && each !== null && "digest" in each && typeof each.digest === "string";
+      if (!isEntry || !/^[\w-]+$/.test(name)) throw new TypeError(`entry ${JSON.stringify(name)} has no digest`);
+      return [name, { digest: each.digest as string }];
     });
+    return Object.fromEntries(entries);
   } catch (error) {
-    throw new KernelError(`read ${list}: ${errorText(error)}; build it with \`make build\``, {
-      code: "invalid",
-      call: "READ",
-      retry: "when-changed",
-      cause: error,
-    });
+    throw failure(`read ${list}`, error);
   }
 }
 
-function read(path: string, what: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new KernelError(`read ${what}: ${errorText(error)}; build it with \`make build\``, {
-      code: "not-found",
-      call: "READ",
-      retry: "when-changed",
-      cause: error,
-    });
-  }
+function failure(what: string, cause: unknown): KernelError {
+  const isMissing = (cause as NodeJS.ErrnoException).code === "ENOENT";
+  const said = isMissing ? "it is not there (ENOENT)" : errorText(cause);
+  return new KernelError(`${what}: ${said}; build the BPF objects with \`make setup\``, {
+    code: isMissing ? "not-found" : "invalid",
+    call: "READ",
+    retry: "when-changed",
+    cause,
+  });
 }

@@ -1,3 +1,4 @@
+import type { ErrorCode } from "@bpfleet/base";
 import type { Action, ActionOutcome, ItemError } from "@bpfleet/kernel";
 
 export interface BackoffOptions {
@@ -5,6 +6,9 @@ export interface BackoffOptions {
   readonly firstMs: number;
   readonly longestMs: number;
 }
+
+/** Of the bytes that were given, which are part of the action: the same action fails the same way. */
+const lasting: ReadonlySet<ErrorCode> = new Set(["verifier", "no-btf", "not-elf"]);
 
 interface Failure {
   readonly error: ItemError;
@@ -59,7 +63,7 @@ export class Backoff {
 
   #waitMs(error: ItemError, count: number): number {
     const { firstMs, longestMs } = this.#options;
-    if (error.retry === "never") return Infinity;
+    if (error.retry === "never" || lasting.has(error.code)) return Infinity;
     // What we are not told of (a foreign program leaves the hook) is looked at now and then all the same.
     if (error.retry === "when-changed") return longestMs;
     return Math.min(longestMs, firstMs * 2 ** (count - 1));

@@ -180,7 +180,7 @@ test("WorkLoop waits between attempts, longer each time", async (t) => {
   world.intercept = ({ method }) => {
     if (method !== "loadProgram") return undefined;
     attempts.push(performance.now());
-    return fakeError("verifier", "load program p: refused", "x");
+    return fakeError("internal", "load program p: refused", "x");
   };
   const loop = startLoop(t, world, undefined, { backoff: { firstMs: 10, longestMs: 10_000 }, driftMs: 5 });
   loop.setPlan(filterOn("eth0"), true);

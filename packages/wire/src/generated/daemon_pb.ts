@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bpfleet/daemon/v1/daemon.proto.
  */
 export const file_bpfleet_daemon_v1_daemon: GenFile = /*@__PURE__*/
-  fileDesc("Ch5icGZsZWV0L2RhZW1vbi92MS9kYWVtb24ucHJvdG8SEWJwZmxlZXQuZGFlbW9uLnYxIigKD0dldFN0YXRlUmVxdWVzdBIVCg13aXRoX2NvdW50ZXJzGAEgASgIIpQBCgVTdGF0ZRInCgVmYWN0cxgBIAEoCzIYLmJwZmxlZXQuZGFlbW9uLnYxLkZhY3RzEisKB3Jlc3VsdHMYAiABKAsyGi5icGZsZWV0LmRhZW1vbi52MS5SZXN1bHRzEjUKCGNvdW50ZXJzGAMgAygLMiMuYnBmbGVldC5kYWVtb24udjEuSW5zdGFuY2VDb3VudGVycyL2AQoHUmVzdWx0cxIQCghyZXZpc2lvbhgBIAEoDRITCgtpc19jb21wbGV0ZRgCIAEoCBISCgppc19zZXR0bGVkGAMgASgIEhEKCWlzX3BhdXNlZBgEIAEoCBIsCgVpdGVtcxgFIAMoCzIdLmJwZmxlZXQuZGFlbW9uLnYxLkl0ZW1SZXN1bHQSKQoGaGVhbGVkGAYgAygLMhkuYnBmbGVldC5kYWVtb24udjEuSGVhbGVkEhUKCGFwcGx5X21zGAcgASgBSACIAQESFAoHdHJvdWJsZRgIIAEoCUgBiAEBQgsKCV9hcHBseV9tc0IKCghfdHJvdWJsZSKtAQoKSXRlbVJlc3VsdBIMCgRpdGVtGAEgASgJEgsKA2tleRgCIAEoCRINCgVzdGF0ZRgDIAEoCRIwCgVlcnJvchgEIAEoCzIcLmJwZmxlZXQuZGFlbW9uLnYxLkl0ZW1FcnJvckgAiAEBEjAKBGhvb2sYBSABKAsyHS5icGZsZWV0LmRhZW1vbi52MS5Ib29rUmVzdWx0SAGIAQFCCAoGX2Vycm9yQgcKBV9ob29rIkoKCUl0ZW1FcnJvchIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoGZGV0YWlsGAMgASgJSACIAQFCCQoHX2RldGFpbCI9CgZIZWFsZWQSCgoCYXQYASABKAESDAoEaXRlbRgCIAEoCRILCgNrZXkYAyABKAkSDAoEd2hhdBgEIAEoCSImCg5PYnNlcnZlUmVxdWVzdBIUCgx3aXRoX2VudHJpZXMYASADKAkiFQoTR2V0SW52ZW50b3J5UmVxdWVzdCIuCg5FeHBsYWluUmVxdWVzdBIMCgRob29rGAEgASgJEg4KBnBhY2tldBgCIAEoDCKBAQoLRXhwbGFuYXRpb24SDAoEaG9vaxgBIAEoCRItCgVzdGVwcxgCIAMoCzIeLmJwZmxlZXQuZGFlbW9uLnYxLkV4cGxhaW5TdGVwEg8KB3ZlcmRpY3QYAyABKAUSFAoMdmVyZGljdF9uYW1lGAQgASgJEg4KBnBhc3NlcxgFIAEoCCLUAQoLRXhwbGFpblN0ZXASDwoHcHJvZ3JhbRgBIAEoCRIwCgVvd25lchgCIAEoCzIcLmJwZmxlZXQuZGFlbW9uLnYxLk9iamVjdFJlZkgAiAEBEg8KB3ZlcmRpY3QYAyABKAUSFAoMdmVyZGljdF9uYW1lGAQgASgJEjIKCGRlY2lzaW9uGAUgASgLMhsuYnBmbGVldC5kYWVtb24udjEuRGVjaXNpb25IAYgBARIQCghwcm9jZWVkcxgGIAEoCEIICgZfb3duZXJCCwoJX2RlY2lzaW9uImcKDFRyYWNlUmVxdWVzdBINCgVldmVyeRgBIAEoDRIMCgRvbmx5GAIgASgJEjAKBW93bmVyGAMgASgLMhwuYnBmbGVldC5kYWVtb24udjEuT2JqZWN0UmVmSACIAQFCCAoGX293bmVyIjwKC1RyYWNlRXZlbnRzEi0KBmV2ZW50cxgBIAMoCzIdLmJwZmxlZXQuZGFlbW9uLnYxLlRyYWNlRXZlbnQioAEKClRyYWNlRXZlbnQSCgoCYXQYASABKAESDwoHcHJvZ3JhbRgCIAEoCRIPCgdpZmluZGV4GAMgASgNEhEKCWludGVyZmFjZRgEIAEoCRItCghkZWNpc2lvbhgFIAEoCzIbLmJwZmxlZXQuZGFlbW9uLnYxLkRlY2lzaW9uEhQKDGxlbmd0aF9ieXRlcxgGIAEoDRIMCgRoZWFkGAcgASgMIg4KDFBhdXNlUmVxdWVzdCIPCg1QYXVzZVJlc3BvbnNlIg8KDVJlc3VtZVJlcXVlc3QiEAoOUmVzdW1lUmVzcG9uc2UiEwoRR2V0VmVyc2lvblJlcXVlc3QiSAoHVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgJEg4KBmtlcm5lbBgCIAEoCRIMCgRub2RlGAMgASgJEg4KBmxpYmJwZhgEIAEoCTKFBQoNRGFlbW9uU2VydmljZRJICghHZXRTdGF0ZRIiLmJwZmxlZXQuZGFlbW9uLnYxLkdldFN0YXRlUmVxdWVzdBoYLmJwZmxlZXQuZGFlbW9uLnYxLlN0YXRlEk8KB09ic2VydmUSIS5icGZsZWV0LmRhZW1vbi52MS5PYnNlcnZlUmVxdWVzdBohLmJwZmxlZXQuZGFlbW9uLnYxLk9ic2VydmVkS2VybmVsElQKDEdldEludmVudG9yeRImLmJwZmxlZXQuZGFlbW9uLnYxLkdldEludmVudG9yeVJlcXVlc3QaHC5icGZsZWV0LmRhZW1vbi52MS5JbnZlbnRvcnkSTAoHRXhwbGFpbhIhLmJwZmxlZXQuZGFlbW9uLnYxLkV4cGxhaW5SZXF1ZXN0Gh4uYnBmbGVldC5kYWVtb24udjEuRXhwbGFuYXRpb24SSgoFVHJhY2USHy5icGZsZWV0LmRhZW1vbi52MS5UcmFjZVJlcXVlc3QaHi5icGZsZWV0LmRhZW1vbi52MS5UcmFjZUV2ZW50czABEkoKBVBhdXNlEh8uYnBmbGVldC5kYWVtb24udjEuUGF1c2VSZXF1ZXN0GiAuYnBmbGVldC5kYWVtb24udjEuUGF1c2VSZXNwb25zZRJNCgZSZXN1bWUSIC5icGZsZWV0LmRhZW1vbi52MS5SZXN1bWVSZXF1ZXN0GiEuYnBmbGVldC5kYWVtb24udjEuUmVzdW1lUmVzcG9uc2USTgoKR2V0VmVyc2lvbhIkLmJwZmxlZXQuZGFlbW9uLnYxLkdldFZlcnNpb25SZXF1ZXN0GhouYnBmbGVldC5kYWVtb24udjEuVmVyc2lvbmIGcHJvdG8z", [file_bpfleet_daemon_v1_declaration, file_bpfleet_daemon_v1_kernel]);
+  fileDesc("Ch5icGZsZWV0L2RhZW1vbi92MS9kYWVtb24ucHJvdG8SEWJwZmxlZXQuZGFlbW9uLnYxIigKD0dldFN0YXRlUmVxdWVzdBIVCg13aXRoX2NvdW50ZXJzGAEgASgIIsQBCgVTdGF0ZRInCgVmYWN0cxgBIAEoCzIYLmJwZmxlZXQuZGFlbW9uLnYxLkZhY3RzEisKB3Jlc3VsdHMYAiABKAsyGi5icGZsZWV0LmRhZW1vbi52MS5SZXN1bHRzEjUKCGNvdW50ZXJzGAMgAygLMiMuYnBmbGVldC5kYWVtb24udjEuSW5zdGFuY2VDb3VudGVycxIuCgVob29rcxgEIAMoCzIfLmJwZmxlZXQuZGFlbW9uLnYxLkhvb2tDb3VudGVycyJQCgxIb29rQ291bnRlcnMSDAoEaG9vaxgBIAEoCRIyCgdtZW1iZXJzGAIgAygLMiEuYnBmbGVldC5kYWVtb24udjEuTWVtYmVyQ291bnRlcnMixQEKDk1lbWJlckNvdW50ZXJzEg8KB3Byb2dyYW0YASABKAkSDAoEc2VlbhgCIAEoBBIRCglwcm9jZWVkZWQYAyABKAQSDQoFZXhpdHMYBCABKAQSQQoIdmVyZGljdHMYBSADKAsyLy5icGZsZWV0LmRhZW1vbi52MS5NZW1iZXJDb3VudGVycy5WZXJkaWN0c0VudHJ5Gi8KDVZlcmRpY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgEOgI4ASL2AQoHUmVzdWx0cxIQCghyZXZpc2lvbhgBIAEoDRITCgtpc19jb21wbGV0ZRgCIAEoCBISCgppc19zZXR0bGVkGAMgASgIEhEKCWlzX3BhdXNlZBgEIAEoCBIsCgVpdGVtcxgFIAMoCzIdLmJwZmxlZXQuZGFlbW9uLnYxLkl0ZW1SZXN1bHQSKQoGaGVhbGVkGAYgAygLMhkuYnBmbGVldC5kYWVtb24udjEuSGVhbGVkEhUKCGFwcGx5X21zGAcgASgBSACIAQESFAoHdHJvdWJsZRgIIAEoCUgBiAEBQgsKCV9hcHBseV9tc0IKCghfdHJvdWJsZSKtAQoKSXRlbVJlc3VsdBIMCgRpdGVtGAEgASgJEgsKA2tleRgCIAEoCRINCgVzdGF0ZRgDIAEoCRIwCgVlcnJvchgEIAEoCzIcLmJwZmxlZXQuZGFlbW9uLnYxLkl0ZW1FcnJvckgAiAEBEjAKBGhvb2sYBSABKAsyHS5icGZsZWV0LmRhZW1vbi52MS5Ib29rUmVzdWx0SAGIAQFCCAoGX2Vycm9yQgcKBV9ob29rImgKCUl0ZW1FcnJvchIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoGZGV0YWlsGAMgASgJSACIAQESEgoFcmV0cnkYBCABKAlIAYgBAUIJCgdfZGV0YWlsQggKBl9yZXRyeSI9CgZIZWFsZWQSCgoCYXQYASABKAESDAoEaXRlbRgCIAEoCRILCgNrZXkYAyABKAkSDAoEd2hhdBgEIAEoCSImCg5PYnNlcnZlUmVxdWVzdBIUCgx3aXRoX2VudHJpZXMYASADKAkiFQoTR2V0SW52ZW50b3J5UmVxdWVzdCIuCg5FeHBsYWluUmVxdWVzdBIMCgRob29rGAEgASgJEg4KBnBhY2tldBgCIAEoDCKBAQoLRXhwbGFuYXRpb24SDAoEaG9vaxgBIAEoCRItCgVzdGVwcxgCIAMoCzIeLmJwZmxlZXQuZGFlbW9uLnYxLkV4cGxhaW5TdGVwEg8KB3ZlcmRpY3QYAyABKAUSFAoMdmVyZGljdF9uYW1lGAQgASgJEg4KBnBhc3NlcxgFIAEoCCLUAQoLRXhwbGFpblN0ZXASDwoHcHJvZ3JhbRgBIAEoCRIwCgVvd25lchgCIAEoCzIcLmJwZmxlZXQuZGFlbW9uLnYxLk9iamVjdFJlZkgAiAEBEg8KB3ZlcmRpY3QYAyABKAUSFAoMdmVyZGljdF9uYW1lGAQgASgJEjIKCGRlY2lzaW9uGAUgASgLMhsuYnBmbGVldC5kYWVtb24udjEuRGVjaXNpb25IAYgBARIQCghwcm9jZWVkcxgGIAEoCEIICgZfb3duZXJCCwoJX2RlY2lzaW9uImcKDFRyYWNlUmVxdWVzdBINCgVldmVyeRgBIAEoDRIMCgRvbmx5GAIgASgJEjAKBW93bmVyGAMgASgLMhwuYnBmbGVldC5kYWVtb24udjEuT2JqZWN0UmVmSACIAQFCCAoGX293bmVyIjwKC1RyYWNlRXZlbnRzEi0KBmV2ZW50cxgBIAMoCzIdLmJwZmxlZXQuZGFlbW9uLnYxLlRyYWNlRXZlbnQirwEKClRyYWNlRXZlbnQSCgoCYXQYASABKAESDwoHcHJvZ3JhbRgCIAEoCRIPCgdpZmluZGV4GAMgASgNEhEKCWludGVyZmFjZRgEIAEoCRItCghkZWNpc2lvbhgFIAEoCzIbLmJwZmxlZXQuZGFlbW9uLnYxLkRlY2lzaW9uEhQKDGxlbmd0aF9ieXRlcxgGIAEoDRIMCgRoZWFkGAcgASgMEg0KBWxheWVyGAggASgJIg4KDFBhdXNlUmVxdWVzdCIPCg1QYXVzZVJlc3BvbnNlIg8KDVJlc3VtZVJlcXVlc3QiEAoOUmVzdW1lUmVzcG9uc2UiEwoRR2V0VmVyc2lvblJlcXVlc3QiSAoHVmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgJEg4KBmtlcm5lbBgCIAEoCRIMCgRub2RlGAMgASgJEg4KBmxpYmJwZhgEIAEoCSJyCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDAoEY2FsbBgCIAEoCRISCgVlcnJubxgDIAEoCUgAiAEBEg0KBXJldHJ5GAQgASgJEhMKBmRldGFpbBgFIAEoCUgBiAEBQggKBl9lcnJub0IJCgdfZGV0YWlsMoUFCg1EYWVtb25TZXJ2aWNlEkgKCEdldFN0YXRlEiIuYnBmbGVldC5kYWVtb24udjEuR2V0U3RhdGVSZXF1ZXN0GhguYnBmbGVldC5kYWVtb24udjEuU3RhdGUSTwoHT2JzZXJ2ZRIhLmJwZmxlZXQuZGFlbW9uLnYxLk9ic2VydmVSZXF1ZXN0GiEuYnBmbGVldC5kYWVtb24udjEuT2JzZXJ2ZWRLZXJuZWwSVAoMR2V0SW52ZW50b3J5EiYuYnBmbGVldC5kYWVtb24udjEuR2V0SW52ZW50b3J5UmVxdWVzdBocLmJwZmxlZXQuZGFlbW9uLnYxLkludmVudG9yeRJMCgdFeHBsYWluEiEuYnBmbGVldC5kYWVtb24udjEuRXhwbGFpblJlcXVlc3QaHi5icGZsZWV0LmRhZW1vbi52MS5FeHBsYW5hdGlvbhJKCgVUcmFjZRIfLmJwZmxlZXQuZGFlbW9uLnYxLlRyYWNlUmVxdWVzdBoeLmJwZmxlZXQuZGFlbW9uLnYxLlRyYWNlRXZlbnRzMAESSgoFUGF1c2USHy5icGZsZWV0LmRhZW1vbi52MS5QYXVzZVJlcXVlc3QaIC5icGZsZWV0LmRhZW1vbi52MS5QYXVzZVJlc3BvbnNlEk0KBlJlc3VtZRIgLmJwZmxlZXQuZGFlbW9uLnYxLlJlc3VtZVJlcXVlc3QaIS5icGZsZWV0LmRhZW1vbi52MS5SZXN1bWVSZXNwb25zZRJOCgpHZXRWZXJzaW9uEiQuYnBmbGVldC5kYWVtb24udjEuR2V0VmVyc2lvblJlcXVlc3QaGi5icGZsZWV0LmRhZW1vbi52MS5WZXJzaW9uYgZwcm90bzM", [file_bpfleet_daemon_v1_declaration, file_bpfleet_daemon_v1_kernel]);
 
 /**
  * @generated from message bpfleet.daemon.v1.GetStateRequest
@@ -56,6 +56,11 @@ export type State = Message<"bpfleet.daemon.v1.State"> & {
    * @generated from field: repeated bpfleet.daemon.v1.InstanceCounters counters = 3;
    */
   counters: InstanceCounters[];
+
+  /**
+   * @generated from field: repeated bpfleet.daemon.v1.HookCounters hooks = 4;
+   */
+  hooks: HookCounters[];
 };
 
 /**
@@ -64,6 +69,73 @@ export type State = Message<"bpfleet.daemon.v1.State"> & {
  */
 export const StateSchema: GenMessage<State> = /*@__PURE__*/
   messageDesc(file_bpfleet_daemon_v1_daemon, 1);
+
+/**
+ * What the programs did that share a hook.
+ *
+ * @generated from message bpfleet.daemon.v1.HookCounters
+ */
+export type HookCounters = Message<"bpfleet.daemon.v1.HookCounters"> & {
+  /**
+   * @generated from field: string hook = 1;
+   */
+  hook: string;
+
+  /**
+   * @generated from field: repeated bpfleet.daemon.v1.MemberCounters members = 2;
+   */
+  members: MemberCounters[];
+};
+
+/**
+ * Describes the message bpfleet.daemon.v1.HookCounters.
+ * Use `create(HookCountersSchema)` to create a new message.
+ */
+export const HookCountersSchema: GenMessage<HookCounters> = /*@__PURE__*/
+  messageDesc(file_bpfleet_daemon_v1_daemon, 2);
+
+/**
+ * @generated from message bpfleet.daemon.v1.MemberCounters
+ */
+export type MemberCounters = Message<"bpfleet.daemon.v1.MemberCounters"> & {
+  /**
+   * @generated from field: string program = 1;
+   */
+  program: string;
+
+  /**
+   * Packets that it saw.
+   *
+   * @generated from field: uint64 seen = 2;
+   */
+  seen: bigint;
+
+  /**
+   * Of these, after which the next program ran.
+   *
+   * @generated from field: uint64 proceeded = 3;
+   */
+  proceeded: bigint;
+
+  /**
+   * Of these, whose verdict was the hook's.
+   *
+   * @generated from field: uint64 exits = 4;
+   */
+  exits: bigint;
+
+  /**
+   * @generated from field: map<string, uint64> verdicts = 5;
+   */
+  verdicts: { [key: string]: bigint };
+};
+
+/**
+ * Describes the message bpfleet.daemon.v1.MemberCounters.
+ * Use `create(MemberCountersSchema)` to create a new message.
+ */
+export const MemberCountersSchema: GenMessage<MemberCounters> = /*@__PURE__*/
+  messageDesc(file_bpfleet_daemon_v1_daemon, 3);
 
 /**
  * @generated from message bpfleet.daemon.v1.Results
@@ -115,7 +187,7 @@ export type Results = Message<"bpfleet.daemon.v1.Results"> & {
  * Use `create(ResultsSchema)` to create a new message.
  */
 export const ResultsSchema: GenMessage<Results> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 2);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 4);
 
 /**
  * @generated from message bpfleet.daemon.v1.ItemResult
@@ -156,7 +228,7 @@ export type ItemResult = Message<"bpfleet.daemon.v1.ItemResult"> & {
  * Use `create(ItemResultSchema)` to create a new message.
  */
 export const ItemResultSchema: GenMessage<ItemResult> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 3);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 5);
 
 /**
  * @generated from message bpfleet.daemon.v1.ItemError
@@ -176,6 +248,13 @@ export type ItemError = Message<"bpfleet.daemon.v1.ItemError"> & {
    * @generated from field: optional string detail = 3;
    */
   detail?: string | undefined;
+
+  /**
+   * never, backoff or when-changed.
+   *
+   * @generated from field: optional string retry = 4;
+   */
+  retry?: string | undefined;
 };
 
 /**
@@ -183,7 +262,7 @@ export type ItemError = Message<"bpfleet.daemon.v1.ItemError"> & {
  * Use `create(ItemErrorSchema)` to create a new message.
  */
 export const ItemErrorSchema: GenMessage<ItemError> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 4);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 6);
 
 /**
  * @generated from message bpfleet.daemon.v1.Healed
@@ -217,7 +296,7 @@ export type Healed = Message<"bpfleet.daemon.v1.Healed"> & {
  * Use `create(HealedSchema)` to create a new message.
  */
 export const HealedSchema: GenMessage<Healed> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 5);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 7);
 
 /**
  * @generated from message bpfleet.daemon.v1.ObserveRequest
@@ -236,7 +315,7 @@ export type ObserveRequest = Message<"bpfleet.daemon.v1.ObserveRequest"> & {
  * Use `create(ObserveRequestSchema)` to create a new message.
  */
 export const ObserveRequestSchema: GenMessage<ObserveRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 6);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 8);
 
 /**
  * @generated from message bpfleet.daemon.v1.GetInventoryRequest
@@ -249,7 +328,7 @@ export type GetInventoryRequest = Message<"bpfleet.daemon.v1.GetInventoryRequest
  * Use `create(GetInventoryRequestSchema)` to create a new message.
  */
 export const GetInventoryRequestSchema: GenMessage<GetInventoryRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 7);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 9);
 
 /**
  * @generated from message bpfleet.daemon.v1.ExplainRequest
@@ -275,7 +354,7 @@ export type ExplainRequest = Message<"bpfleet.daemon.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 8);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 10);
 
 /**
  * @generated from message bpfleet.daemon.v1.Explanation
@@ -312,7 +391,7 @@ export type Explanation = Message<"bpfleet.daemon.v1.Explanation"> & {
  * Use `create(ExplanationSchema)` to create a new message.
  */
 export const ExplanationSchema: GenMessage<Explanation> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 9);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 11);
 
 /**
  * @generated from message bpfleet.daemon.v1.ExplainStep
@@ -354,7 +433,7 @@ export type ExplainStep = Message<"bpfleet.daemon.v1.ExplainStep"> & {
  * Use `create(ExplainStepSchema)` to create a new message.
  */
 export const ExplainStepSchema: GenMessage<ExplainStep> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 10);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 12);
 
 /**
  * @generated from message bpfleet.daemon.v1.TraceRequest
@@ -385,7 +464,7 @@ export type TraceRequest = Message<"bpfleet.daemon.v1.TraceRequest"> & {
  * Use `create(TraceRequestSchema)` to create a new message.
  */
 export const TraceRequestSchema: GenMessage<TraceRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 11);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 13);
 
 /**
  * @generated from message bpfleet.daemon.v1.TraceEvents
@@ -402,7 +481,7 @@ export type TraceEvents = Message<"bpfleet.daemon.v1.TraceEvents"> & {
  * Use `create(TraceEventsSchema)` to create a new message.
  */
 export const TraceEventsSchema: GenMessage<TraceEvents> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 12);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 14);
 
 /**
  * @generated from message bpfleet.daemon.v1.TraceEvent
@@ -441,9 +520,18 @@ export type TraceEvent = Message<"bpfleet.daemon.v1.TraceEvent"> & {
   lengthBytes: number;
 
   /**
+   * First bytes of the packet, from the layer on.
+   *
    * @generated from field: bytes head = 7;
    */
   head: Uint8Array;
+
+  /**
+   * ethernet or network.
+   *
+   * @generated from field: string layer = 8;
+   */
+  layer: string;
 };
 
 /**
@@ -451,7 +539,7 @@ export type TraceEvent = Message<"bpfleet.daemon.v1.TraceEvent"> & {
  * Use `create(TraceEventSchema)` to create a new message.
  */
 export const TraceEventSchema: GenMessage<TraceEvent> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 13);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 15);
 
 /**
  * @generated from message bpfleet.daemon.v1.PauseRequest
@@ -464,7 +552,7 @@ export type PauseRequest = Message<"bpfleet.daemon.v1.PauseRequest"> & {
  * Use `create(PauseRequestSchema)` to create a new message.
  */
 export const PauseRequestSchema: GenMessage<PauseRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 14);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 16);
 
 /**
  * @generated from message bpfleet.daemon.v1.PauseResponse
@@ -477,7 +565,7 @@ export type PauseResponse = Message<"bpfleet.daemon.v1.PauseResponse"> & {
  * Use `create(PauseResponseSchema)` to create a new message.
  */
 export const PauseResponseSchema: GenMessage<PauseResponse> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 15);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 17);
 
 /**
  * @generated from message bpfleet.daemon.v1.ResumeRequest
@@ -490,7 +578,7 @@ export type ResumeRequest = Message<"bpfleet.daemon.v1.ResumeRequest"> & {
  * Use `create(ResumeRequestSchema)` to create a new message.
  */
 export const ResumeRequestSchema: GenMessage<ResumeRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 16);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 18);
 
 /**
  * @generated from message bpfleet.daemon.v1.ResumeResponse
@@ -503,7 +591,7 @@ export type ResumeResponse = Message<"bpfleet.daemon.v1.ResumeResponse"> & {
  * Use `create(ResumeResponseSchema)` to create a new message.
  */
 export const ResumeResponseSchema: GenMessage<ResumeResponse> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 17);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 19);
 
 /**
  * @generated from message bpfleet.daemon.v1.GetVersionRequest
@@ -516,7 +604,7 @@ export type GetVersionRequest = Message<"bpfleet.daemon.v1.GetVersionRequest"> &
  * Use `create(GetVersionRequestSchema)` to create a new message.
  */
 export const GetVersionRequestSchema: GenMessage<GetVersionRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 18);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 20);
 
 /**
  * @generated from message bpfleet.daemon.v1.Version
@@ -548,7 +636,54 @@ export type Version = Message<"bpfleet.daemon.v1.Version"> & {
  * Use `create(VersionSchema)` to create a new message.
  */
 export const VersionSchema: GenMessage<Version> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 19);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 21);
+
+/**
+ * Why a call could not be answered; rides along with the status of the call.
+ *
+ * @generated from message bpfleet.daemon.v1.Failure
+ */
+export type Failure = Message<"bpfleet.daemon.v1.Failure"> & {
+  /**
+   * As in the reference of errors: not-found, verifier, ...
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * What was called: BPF_LINK_CREATE.
+   *
+   * @generated from field: string call = 2;
+   */
+  call: string;
+
+  /**
+   * @generated from field: optional string errno = 3;
+   */
+  errno?: string | undefined;
+
+  /**
+   * never, backoff or when-changed.
+   *
+   * @generated from field: string retry = 4;
+   */
+  retry: string;
+
+  /**
+   * Long form: the verifier's log.
+   *
+   * @generated from field: optional string detail = 5;
+   */
+  detail?: string | undefined;
+};
+
+/**
+ * Describes the message bpfleet.daemon.v1.Failure.
+ * Use `create(FailureSchema)` to create a new message.
+ */
+export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
+  messageDesc(file_bpfleet_daemon_v1_daemon, 22);
 
 /**
  * @generated from service bpfleet.daemon.v1.DaemonService

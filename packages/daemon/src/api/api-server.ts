@@ -1,0 +1,75 @@
+import { once } from "node:events";
+import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
+import { connect } from "node:net";
+import { dirname } from "node:path";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { KernelError } from "@bpfleet/base";
+import { errorText } from "../error-text.ts";
+import { routeDaemon, type ServedDaemon } from "./daemon-routes.ts";
+
+/** Requests are a packet at most; anything larger is not ours. */
+const readMaxBytes = 1 << 20;
+
+/** The daemon's API (gRPC, and Connect for curl) on a unix socket that only its owner may open. */
+export class ApiServer implements AsyncDisposable {
+  readonly #server: Http2Server;
+  readonly #socket: string;
+  readonly #sessions = new Set<ServerHttp2Session>();
+
+  private constructor(server: Http2Server, socket: string) {
+    this.#server = server;
+    this.#socket = socket;
+    server.on("session", (session) => {
+      this.#sessions.add(session);
+      session.on("close", () => this.#sessions.delete(session));
+      // A caller that is killed resets its connection; that ends its session and is nobody's error.
+      session.on("error", () => session.destroy());
+    });
+  }
+
+  static async listen(socket: string, daemon: ServedDaemon): Promise<ApiServer> {
+    const server = createServer(connectNodeAdapter({ routes: (router) => routeDaemon(router, daemon), readMaxBytes }));
+    const api = new ApiServer(server, socket);
+    try {
+      mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
+      if (await isAnswered(socket))
+        throw new KernelError("another process answers there", { code: "busy", call: "BIND", retry: "when-changed" });
+      rmSync(socket, { force: true });
+      // The socket is bound in the call: nobody can open it before its mode is right.
+      const umask = process.umask(0o177);
+      try {
+        server.listen(socket);
+      } finally {
+        process.umask(umask);
+      }
+      await once(server, "listening");
+      chmodSync(socket, 0o600);
+    } catch (cause) {
+      const code = cause instanceof KernelError ? cause.code : "internal";
+      throw new KernelError(
+        `serve the API at ${socket}: ${errorText(cause)}; stop the other one, or choose another socket`,
+        { code, call: "BIND", retry: "when-changed", cause },
+      );
+    }
+    return api;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const session of this.#sessions) session.destroy();
+    await closed;
+    rmSync(this.#socket, { force: true });
+  }
+}
+
+async function isAnswered(socket: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const connection = connect(socket, () => resolve(true));
+  connection.on("error", () => resolve(false));
+  try {
+    return await promise;
+  } finally {
+    connection.destroy();
+  }
+}

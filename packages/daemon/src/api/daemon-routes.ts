@@ -1,0 +1,116 @@
+import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import { KernelError, type ErrorCode } from "@bpfleet/base";
+import { DaemonService, FailureSchema } from "@bpfleet/wire";
+import type { Daemon, TraceEvent } from "../daemon.ts";
+import { decodeRef } from "./from-wire.ts";
+import {
+  encodeCounters,
+  encodeEvents,
+  encodeExplanation,
+  encodeFacts,
+  encodeHookCounters,
+  encodeInventory,
+  encodeObserved,
+  encodeResults,
+} from "./to-wire.ts";
+
+/** Batches of events that may wait for a slow reader; older ones are then left out. */
+const waitingBatches = 64;
+
+export type ServedDaemon = Omit<Daemon, "setPlan" | "watchCgroups" | "stop" | typeof Symbol.asyncDispose>;
+
+export function routeDaemon(router: ConnectRouter, daemon: ServedDaemon): void {
+  router.service(DaemonService, {
+    getState: ({ withCounters }) =>
+      answer(async () => ({
+        facts: encodeFacts(daemon.facts()),
+        results: encodeResults(daemon.results()),
+        counters: withCounters ? (await daemon.counters()).map(encodeCounters) : [],
+        hooks: withCounters ? (await daemon.hookCounters()).map(encodeHookCounters) : [],
+      })),
+    observe: ({ withEntries }) => answer(async () => encodeObserved(await daemon.observe(withEntries))),
+    getInventory: () => answer(async () => encodeInventory(await daemon.inventory())),
+    explain: ({ hook, packet }) => answer(async () => encodeExplanation(await daemon.explain({ hook, packet }))),
+    pause: () =>
+      answer(async () => {
+        await daemon.pause();
+        return {};
+      }),
+    resume: () =>
+      answer(async () => {
+        await daemon.resume();
+        return {};
+      }),
+    getVersion: () => answer(async () => ({ ...daemon.version() })),
+    async *trace({ every, only, owner }, context) {
+      const options = {
+        every: Math.max(1, every),
+        only: only === "drop" ? "drop" : "all",
+        owner: owner && decodeRef(owner),
+      } as const;
+      for await (const events of traceUntilHangUp(daemon, options, context)) yield encodeEvents(events);
+    },
+  });
+}
+
+async function* traceUntilHangUp(
+  daemon: ServedDaemon,
+  options: Parameters<Daemon["trace"]>[0],
+  { signal }: HandlerContext,
+): AsyncGenerator<readonly TraceEvent[]> {
+  const waiting: (readonly TraceEvent[])[] = [];
+  let wake = () => {};
+  await using _subscription = await answer(() =>
+    daemon.trace(options, (events) => {
+      waiting.push(events);
+      if (waiting.length > waitingBatches) waiting.shift();
+      wake();
+    }),
+  );
+  signal.addEventListener("abort", () => wake());
+  while (!signal.aborted) {
+    const events = waiting.shift();
+    if (events !== undefined) {
+      yield events;
+      continue;
+    }
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+      if (signal.aborted) resolve();
+    });
+  }
+}
+
+const statusCodes: Partial<Record<ErrorCode, Code>> = {
+  "no-permission": Code.PermissionDenied,
+  "not-found": Code.NotFound,
+  "interface-missing": Code.NotFound,
+  exists: Code.AlreadyExists,
+  invalid: Code.InvalidArgument,
+  "not-supported": Code.Unimplemented,
+  full: Code.ResourceExhausted,
+  "too-big": Code.ResourceExhausted,
+  busy: Code.FailedPrecondition,
+  stale: Code.Aborted,
+};
+
+/** Errors of the kernel keep their fields on the way. */
+async function answer<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    const { code, call, errno, retry, detail } = error;
+    const failure = {
+      desc: FailureSchema,
+      value: {
+        code,
+        call,
+        retry,
+        ...(errno === undefined ? {} : { errno }),
+        ...(detail === undefined ? {} : { detail }),
+      },
+    };
+    throw new ConnectError(error.message, statusCodes[code] ?? Code.Internal, undefined, [failure], error);
+  }
+}

@@ -1,0 +1,12 @@
+/** The daemon's API for other processes. Loads neither the native addon nor anything that needs privileges. */
+export type {
+  DaemonResults,
+  DaemonVersion,
+  ExplainRequest,
+  ExplainStep,
+  Explanation,
+  Healed,
+  TraceEvent,
+  TraceOptions,
+} from "./daemon.ts";
+export * from "./api/daemon-client.ts";

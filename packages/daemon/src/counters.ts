@@ -1,0 +1,73 @@
+import type { Feature, InstanceCounters, MapReadings } from "@bpfleet/features";
+import {
+  isKeyed,
+  mapIdentity,
+  renderHookKey,
+  type FeatureInstance,
+  type KernelPort,
+  type MapEntries,
+  type NodePlan,
+} from "@bpfleet/kernel";
+import { readChainCounters, type MemberCounts } from "@bpfleet/kernel/chain";
+
+/** What a chain's members did, by the key of their program. */
+export interface HookCounters {
+  readonly hook: string;
+  readonly members: readonly { readonly program: string; readonly counts: MemberCounts }[];
+}
+
+/** Finds features by name, reads the maps they ask for, and lets them say what the numbers mean. */
+export class CounterReader {
+  readonly #kernel: KernelPort;
+  readonly #features: ReadonlyMap<string, Feature>;
+
+  constructor(kernel: KernelPort, features: readonly Feature[]) {
+    this.#kernel = kernel;
+    this.#features = new Map(features.map((feature) => [feature.name, feature]));
+  }
+
+  /** Instances whose maps are not there (yet) are left out. */
+  async read(plan: NodePlan): Promise<InstanceCounters[]> {
+    const counters: InstanceCounters[] = [];
+    for (const instance of plan.instances) {
+      const feature = this.#features.get(instance.feature);
+      const readings = feature && (await this.readings(plan, instance, feature.counterRoles));
+      if (feature !== undefined && readings !== undefined) counters.push(feature.counters(instance, readings));
+    }
+    return counters;
+  }
+
+  /** Contents by role; roles that the instance has no map for are left out. `undefined`: a map of it is not in the kernel. */
+  async readings(
+    plan: NodePlan,
+    instance: FeatureInstance,
+    roles: readonly string[],
+  ): Promise<MapReadings | undefined> {
+    const readings = new Map<string, MapEntries>();
+    for (const role of roles) {
+      const spec = plan.maps.find((each) => each.key === instance.maps[role]);
+      if (spec === undefined || !isKeyed(spec.definition.type)) continue;
+      const entries = await this.#kernel.readMap(mapIdentity(spec));
+      if (entries === undefined) return undefined;
+      readings.set(role, entries);
+    }
+    return readings;
+  }
+
+  /** Only where several programs share a hook: there nobody else counts what each of them did. */
+  async readHooks(plan: NodePlan): Promise<HookCounters[]> {
+    const counters: HookCounters[] = [];
+    for (const { point, members } of plan.hooks) {
+      if (point.hook === "cgroup" || members.length < 2) continue;
+      const hook = renderHookKey(point);
+      const reading = await this.#kernel.readHook(hook);
+      if (reading === undefined) continue;
+      const counts = readChainCounters(point.hook, members, reading.values);
+      counters.push({
+        hook,
+        members: members.flatMap(({ program }, index) => (counts[index] ? [{ program, counts: counts[index] }] : [])),
+      });
+    }
+    return counters;
+  }
+}
