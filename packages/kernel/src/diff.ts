@@ -238,15 +238,23 @@ class Diff {
   #removeMaps(): void {
     const identities = new Set([...this.#generations.maps.values()].map(renderIdentity));
     const specs = new Map(this.#plan.maps.map((spec) => [identityKey(spec.key), spec]));
-    for (const map of this.#observed.maps) {
+    // Hits without their base would be counted again if the edit were taken back: they go first.
+    const isBase = (map: ObservedMap): boolean => specs.get(map.key)?.carries === "rule-base";
+    for (const map of this.#observed.maps.toSorted((a, b) => Number(isBase(a)) - Number(isBase(b)))) {
       if (identities.has(renderIdentity(map))) continue;
       const successor = specs.get(map.key);
       const users = this.#observed.programs.filter((program) => program.mapIds.includes(map.mapId)).map(renderIdentity);
       this.#add({ do: "remove-map", identity: bare(map) }, [
         ...users.flatMap((name) => [`remove-program ${name}`, `load-program ${name}`]),
         ...(successor ? this.#successorInForce(successor) : []),
+        ...(isBase(map) ? this.#removalOfHits(map) : []),
       ]);
     }
+  }
+
+  #removalOfHits(base: ObservedMap): string[] {
+    const pair = this.#observed.maps.filter((map) => map.generation === base.generation && familyOf(map.key) === familyOf(base.key));
+    return pair.filter((map) => map.key !== base.key).map((map) => `remove-map ${renderIdentity(map)}`);
   }
 
   #successorInForce(spec: MapSpec): string[] {

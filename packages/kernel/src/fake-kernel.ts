@@ -2,7 +2,7 @@ import { renderHex } from "@bpfleet/base";
 import { chainCounters } from "./chain/counters.ts";
 import { indexEntries, isArrayLike, isKeyed, isPerCpu, packEntries } from "./entries.ts";
 import { fakeError, FakeWorld, type FakeHook, type FakeMap, type FakeProgram } from "./fake-world.ts";
-import { identityKey, isChain, mapIdentity, renderIdentity } from "./identity.ts";
+import { directGeneration, identityKey, isChain, mapIdentity, renderIdentity } from "./identity.ts";
 import type {
   HookReading, HookRequest, HookResult, Inventory, KernelPort, MapIdentity, ObservedKernel, ProgramIdentity, TestRun,
   TestRunResult,
@@ -36,7 +36,7 @@ export class FakeKernel implements KernelPort {
       hooks: [...world.hooks.values()].map((hook) => ({
         key: hook.key,
         point: parseHookKey(hook.key),
-        generation: hook.generation,
+        generation: hook.result.chain === "chain" ? hook.generation : this.#generationOf(hook.programId),
         members: hook.members,
         isAttached: world.placeId(hook.point) === hook.placeId,
         linkId: hook.linkId,
@@ -224,6 +224,12 @@ export class FakeKernel implements KernelPort {
     const { world } = this;
     this.#unpin(() => true);
     for (const held of [world.hooks, world.programs, world.maps]) held.clear();
+  }
+
+  /** A program attached by itself is known by its pin alone. */
+  #generationOf(programId: number): string {
+    const program = [...this.world.programs.values()].find(({ id }) => id === programId);
+    return program === undefined ? "" : directGeneration(program.identity);
   }
 
   #before(method: string, key: string): void {

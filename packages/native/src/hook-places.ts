@@ -13,7 +13,10 @@ export interface Place {
   readonly ifindex: number;
   readonly target: Target;
   readonly netns: string | Netns | undefined;
+  readonly interfaces: Interfaces;
 }
+
+const noInterfaces: Interfaces = { byName: new Map(), byIndex: new Map() };
 
 type InNetns = { readonly inNetns?: string | Netns };
 
@@ -21,12 +24,13 @@ type InNetns = { readonly inNetns?: string | Netns };
 export async function findPlace(point: HookPoint, netns: string | Netns | undefined, mode: HookRequest["mode"]): Promise<Place> {
   if (point.hook === "cgroup") {
     const target = { cgroup: cgroupFolder(point.path), attachType: cgroupAttachTypes[point.attach] };
-    return { point, ifindex: 0, target, netns };
+    return { point, ifindex: 0, target, netns, interfaces: noInterfaces };
   }
-  const ifindex = (await readInterfaces(netns)).byName.get(point.interface);
+  const interfaces = await readInterfaces(netns);
+  const ifindex = interfaces.byName.get(point.interface);
   if (ifindex === undefined) throw missingInterface(point.interface);
   const target: Target = point.hook === "xdp" ? { xdp: ifindex, mode } : { tcx: ifindex, dir: point.direction };
-  return { point, ifindex, target, netns };
+  return { point, ifindex, target, netns, interfaces };
 }
 
 /** Whether a link is at the interface or cgroup that the point names now. */
@@ -82,8 +86,6 @@ async function detach(link: BpfLink, pin: string): Promise<void> {
   unpin(pin);
 }
 
-const noInterfaces: Interfaces = { byName: new Map(), byIndex: new Map() };
-
 async function attach(place: Place, program: BpfProgram, what: string): Promise<BpfLink> {
   const { point, target } = place;
   // Ours decides first on the way in and last on the way out, as on the wire.
@@ -116,9 +118,8 @@ async function holders(place: Place): Promise<string> {
  * Where tc has no links: one filter of ours per interface and direction, always the same one, found
  * again by its handle.
  */
-export function filterAt(place: Place): ClsBpf {
-  const direction = place.point.hook === "tc" ? place.point.direction : "ingress";
-  return { ifindex: place.ifindex, direction, handle: 0xb9f1ee7, priority: direction === "ingress" ? 10 : 65_000, ...inNetns(place) };
+export function filterAt(ifindex: number, direction: "ingress" | "egress", netns: string | Netns | undefined): ClsBpf {
+  return { ifindex, direction, handle: 0xb9f1ee7, priority: direction === "ingress" ? 10 : 65_000, ...inNetns({ netns }) };
 }
 
 /** The id of the program in our filter; `undefined` without one. */

@@ -3,7 +3,7 @@ import {
   type HookResult, type MemberMode, type ObservedHook, type ObservedProgram,
 } from "@bpfleet/kernel";
 import type { ChainOffers } from "@bpfleet/kernel/chain";
-import { queryHook, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
+import { queryHook, type ClsBpf, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
 import { buildChain, createChainCounters, waitForGracePeriod, type Chain, type ChainPart } from "./chain.ts";
 import { ChainRecords } from "./chain-record.ts";
 import {
@@ -38,20 +38,13 @@ export class KernelHooks {
   }
 
   async observe(programs: readonly ObservedProgram[]): Promise<ObservedHook[]> {
-    const links = this.#pins.keys("links");
-    const filters = this.#pins.keys("filters");
-    if (links.length + filters.length === 0) return [];
+    const keys = new Set([...this.#pins.keys("links"), ...this.#pins.keys("filters")].map(({ key }) => key));
+    if (keys.size === 0) return [];
     const interfaces = await readInterfaces(this.#options.netns);
     const hooks: ObservedHook[] = [];
-    for (const { key, path } of links) {
-      const hook = await this.#observeLink(key, path, programs, interfaces);
-      if (hook === undefined) continue;
-      // Both: a change between link and filter was cut short. Setting the hook again sorts it out.
-      const isWhole = !filters.some((filter) => filter.key === key);
-      hooks.push({ ...hook, isAttached: hook.isAttached && isWhole });
-    }
-    for (const { key } of filters) {
-      if (!hooks.some((hook) => hook.key === key)) hooks.push(await this.#observeFilter(key, programs, interfaces));
+    for (const key of keys) {
+      const hook = await this.#observeHook(key, programs, interfaces);
+      if (hook !== undefined) hooks.push(hook);
     }
     return hooks;
   }
@@ -63,7 +56,7 @@ export class KernelHooks {
       using held = new DisposableStack();
       const place = await findPlace(spec.point, this.#options.netns, mode);
       const programs = members.map((member) => held.use(this.#programs.open(member.identity, what)));
-      const there = await this.#inForce(request, programs);
+      const there = await this.#inForce(request, programs, place.interfaces);
       if (there !== undefined) return there;
       const [first] = programs;
       if (first === undefined) throw new TypeError(`${what}: a hook has at least one member`);
@@ -106,8 +99,16 @@ export class KernelHooks {
     return [...new Set((["links", "filters", "chains"] as const).flatMap((folder) => this.#pins.keys(folder).map(({ key }) => key)))];
   }
 
-  async #observeLink(key: string, path: string, programs: readonly ObservedProgram[], interfaces: Interfaces): Promise<ObservedHook | undefined> {
-    await using link = openLink(path);
+  async #observeHook(key: string, programs: readonly ObservedProgram[], interfaces: Interfaces): Promise<ObservedHook | undefined> {
+    const hasFilter = isThere(this.#pins.filter(key));
+    const hook = await this.#observeLink(key, programs, interfaces);
+    if (hook === undefined) return hasFilter ? this.#observeFilter(key, programs, interfaces) : undefined;
+    // Both: a change between link and filter was cut short. Setting the hook again sorts it out.
+    return hasFilter ? { ...hook, isAttached: false } : hook;
+  }
+
+  async #observeLink(key: string, programs: readonly ObservedProgram[], interfaces: Interfaces): Promise<ObservedHook | undefined> {
+    await using link = openLink(this.#pins.link(key));
     if (link === undefined) return undefined;
     const { info } = link;
     const point = parseHookKey(key);
@@ -145,12 +146,13 @@ export class KernelHooks {
   }
 
   /** The result when the request is in force already. */
-  async #inForce(request: HookRequest, programs: readonly BpfProgram[]): Promise<HookResult | undefined> {
-    const { spec, generation, legacyTc } = request;
-    const key = identityKey(spec.key);
-    const [there] = (await this.observe(this.#programs.observe())).filter((hook) => hook.key === key);
+  async #inForce(request: HookRequest, programs: readonly BpfProgram[], interfaces: Interfaces): Promise<HookResult | undefined> {
+    const { spec, generation, members, legacyTc } = request;
+    const ids = programs.map((program) => program.info.id);
+    const known = members.map(({ identity }, index) => ({ ...identity, programId: ids[index] ?? 0, type: "", mapIds: [] }));
+    const there = await this.#observeHook(identityKey(spec.key), known, interfaces);
     if (there === undefined || !there.isAttached || there.generation !== generation) return undefined;
-    if (there.members.length !== programs.length || !programs.every((program, index) => program.info.id === there.members[index])) return undefined;
+    if (there.members.length !== ids.length || !ids.every((id, index) => id === there.members[index])) return undefined;
     return legacyTc && there.result.mode === "tcx" ? undefined : there.result;
   }
 
@@ -162,10 +164,10 @@ export class KernelHooks {
       if (program === undefined) throw new TypeError("every member has a program");
       const { mode, proceedOn, spec, maps } = member;
       const { object } = held.use(await this.#programs.openObject(spec, maps));
-      const flags = object.programs.find((each) => each.name === spec.entry)?.flags ?? 0;
+      const { flags = 0, expectedAttachType } = object.programs.find((each) => each.name === spec.entry) ?? {};
       // A stub is called as it was loaded; only one that takes fragments must perhaps be loaded without.
       if (mode === "stub" && (flags & hasFragsFlag) === 0) {
-        parts.push({ program, mode, proceedOn });
+        parts.push({ program, mode, proceedOn, expectedAttachType });
         continue;
       }
       await object.prepare();
@@ -194,13 +196,13 @@ export class KernelHooks {
         if (!hasCode(error, "invalid", "not-supported")) throw error;
       }
     }
-    await this.#attachFilter(place, program, key, what);
+    const at = filterAt(place.ifindex, place.point.direction, this.#options.netns);
+    await this.#attachFilter(at, program, key, what);
     await clearLink(link);
     return "cls_bpf";
   }
 
-  async #attachFilter(place: Place, program: BpfProgram, key: string, what: string): Promise<void> {
-    const at = filterAt(place);
+  async #attachFilter(at: ClsBpf, program: BpfProgram, key: string, what: string): Promise<void> {
     const holder = await findFilter(at);
     const isOurs = holder === undefined || this.#isOurs(key, holder);
     if (!isOurs) throw refusal(what, `program ${holder} holds our filter (handle ${at.handle.toString(16)}, priority ${at.priority})`, "busy", "RTM_NEWTFILTER");
@@ -217,21 +219,21 @@ export class KernelHooks {
   async #clearFilter(key: string): Promise<void> {
     const pin = this.#pins.filter(key);
     if (!isThere(pin)) return;
-    const point = parseHookKey(key);
-    const interfaces = await readInterfaces(this.#options.netns);
-    const ifindex = point?.hook === "tc" ? interfaces.byName.get(point.interface) : undefined;
-    if (point?.hook === "tc" && ifindex !== undefined) {
-      const at = filterAt({ point, ifindex, target: { tcx: ifindex, dir: point.direction }, netns: this.#options.netns });
-      const holder = await findFilter(at);
-      if (holder !== undefined && this.#isOurs(key, holder)) await clearFilter(at);
-    }
+    const at = this.#filterPlace(parseHookKey(key), await readInterfaces(this.#options.netns));
+    const holder = at && (await findFilter(at));
+    if (at !== undefined && holder !== undefined && this.#isOurs(key, holder)) await clearFilter(at);
     unpin(pin);
   }
 
   async #filterProgram(point: HookPoint | undefined, interfaces: Interfaces): Promise<number | undefined> {
+    const at = this.#filterPlace(point, interfaces);
+    return at && findFilter(at);
+  }
+
+  /** `undefined` when the interface is gone. */
+  #filterPlace(point: HookPoint | undefined, interfaces: Interfaces): ClsBpf | undefined {
     const ifindex = point?.hook === "tc" ? interfaces.byName.get(point.interface) : undefined;
-    if (point?.hook !== "tc" || ifindex === undefined) return undefined;
-    return findFilter(filterAt({ point, ifindex, target: { tcx: ifindex, dir: point.direction }, netns: this.#options.netns }));
+    return point?.hook === "tc" && ifindex !== undefined ? filterAt(ifindex, point.direction, this.#options.netns) : undefined;
   }
 
   async #programOf(key: string): Promise<number | undefined> {

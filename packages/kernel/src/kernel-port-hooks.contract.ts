@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { hookGeneration } from "./identity.ts";
+import { loaded, proceed, programIds, rejects, request, type Contract, type ContractHarness } from "./kernel-port-setup.contract.ts";
+import type { ChainMember } from "./port.ts";
+import { renderHookKey, type HookPoint } from "./specs.ts";
+
+export function hookContract(contract: Contract): void {
+  const points: readonly { readonly point: (kernel: ContractHarness) => HookPoint; readonly entry: string; readonly pass: number }[] = [
+    { point: (kernel) => ({ hook: "xdp", interface: kernel.interface }), entry: "count_xdp", pass: 2 },
+    { point: (kernel) => ({ hook: "tc", interface: kernel.interface, direction: "ingress" }), entry: "count_tc", pass: -1 },
+    { point: (kernel) => ({ hook: "tc", interface: kernel.interface, direction: "egress" }), entry: "count_tc", pass: -1 },
+  ];
+  for (const legacyTc of [false, true]) {
+    for (const { point: pointIn, entry, pass } of points) {
+      if (legacyTc && entry === "count_xdp") continue;
+      const where = `${entry} ${pointIn === points[2]?.point ? "egress" : "ingress"}${legacyTc ? " by cls_bpf" : ""}`;
+
+      contract(`setHook attaches, replaces, makes a chain, goes back and clears: ${where}`, async (port, kernel) => {
+        const point = pointIn(kernel);
+        const one = (await loaded(port, kernel, entry, { verdict: pass }, "one")).member;
+        const two = (await loaded(port, kernel, entry, { verdict: pass }, "two")).member;
+        const key = renderHookKey(point);
+        const set = async (members: readonly ChainMember[]) => {
+          const result = await port.setHook(request(point, members, { legacyTc }));
+          const [hook, ...others] = (await (await kernel.open()).observe()).hooks;
+          assert.equal(others.length, 0);
+          assert.ok(hook !== undefined);
+          assert.equal(hook.key, key);
+          assert.deepEqual(hook.point, point);
+          assert.ok(hook.isAttached);
+          assert.equal(hook.generation, hookGeneration(point, members));
+          assert.deepEqual(hook.members, await programIds(port, members));
+          assert.deepEqual({ ...hook.result, reason: undefined }, { ...result, reason: undefined });
+          return hook;
+        };
+        const direct = await set([one]);
+        assert.equal(direct.result.chain, "direct");
+        assert.equal(await port.readHook(key), undefined);
+        assert.equal((await set([one])).programId, direct.programId);
+        const replaced = await set([two]);
+        assert.equal(replaced.linkId, direct.linkId, "one link all along");
+        const chain = await set([proceed(one, pass), proceed(two, pass)]);
+        assert.equal(chain.result.chain, "chain");
+        assert.deepEqual(chain.result.memberModes, ["stub", "stub"]);
+        assert.equal(chain.linkId, direct.linkId);
+        assert.equal((await port.readHook(key))?.generation, chain.generation);
+        assert.equal((await set([proceed(one, pass), proceed(two, pass)])).programId, chain.programId);
+        const reordered = await set([proceed(two, pass), proceed(one, pass)]);
+        assert.notEqual(reordered.generation, chain.generation);
+        const inline = await set([proceed(two, pass, "inline"), proceed(one, pass, "inline")]);
+        assert.deepEqual(inline.result.memberModes, ["inline", "inline"]);
+        assert.equal((await set([one])).result.chain, "direct");
+        await port.clearHook(key);
+        await port.clearHook(key);
+        assert.deepEqual((await port.observe()).hooks, []);
+        const again = await set([one, two].map((member) => proceed(member, pass)));
+        assert.equal(again.result.chain, "chain");
+      });
+    }
+  }
+
+  contract("setHook says tcx or cls_bpf, native or skb", async (port, kernel) => {
+    const xdp = (await loaded(port, kernel, "count_xdp")).member;
+    const tc = (await loaded(port, kernel, "count_tc")).member;
+    assert.equal((await port.setHook(request({ hook: "xdp", interface: kernel.interface }, [xdp]))).mode, "native");
+    const ingress: HookPoint = { hook: "tc", interface: kernel.interface, direction: "ingress" };
+    const egress: HookPoint = { hook: "tc", interface: kernel.interface, direction: "egress" };
+    assert.equal((await port.setHook(request(ingress, [tc]))).mode, "tcx");
+    assert.equal((await port.setHook(request(egress, [tc], { legacyTc: true }))).mode, "cls_bpf");
+    const generic: HookPoint = { hook: "xdp", interface: kernel.genericInterface };
+    await rejects(port.setHook(request(generic, [xdp])), "not-supported");
+    assert.equal((await port.setHook(request(generic, [xdp], { mode: "skb" }))).mode, "skb");
+    assert.equal((await port.setHook(request(generic, [xdp]))).mode, "skb", "what is in force stays");
+  });
+
+  contract("setHook attaches to a cgroup, for each program its own link", async (port, kernel) => {
+    const one = (await loaded(port, kernel, "count_skb", { verdict: 1 }, "one")).member;
+    const two = (await loaded(port, kernel, "count_skb", { verdict: 1 }, "two")).member;
+    const points = [one, two].map(
+      (member): HookPoint => ({ hook: "cgroup", path: kernel.cgroup, attach: "egress", member: member.spec.key }),
+    );
+    for (const [index, member] of [one, two].entries()) {
+      const result = await port.setHook(request(points[index] as HookPoint, [member]));
+      assert.deepEqual(result, { mode: "cgroup", chain: "direct", memberModes: [] });
+    }
+    const { hooks } = await (await kernel.open()).observe();
+    assert.deepEqual(hooks.map((hook) => hook.key).toSorted(), points.map(renderHookKey).toSorted());
+    assert.ok(hooks.every((hook) => hook.isAttached));
+    await rejects(port.setHook(request({ hook: "cgroup", path: `${kernel.cgroup}/gone`, attach: "egress", member: "x" }, [one])), "not-found");
+  });
+
+  contract("setHook names the foreign program that holds the hook, and leaves it", async (port, kernel) => {
+    const foreign = await kernel.occupy();
+    const { member } = await loaded(port, kernel, "count_xdp");
+    const error = await rejects(port.setHook(request({ hook: "xdp", interface: kernel.interface }, [member])), "busy");
+    assert.match(error.message, new RegExp(`${foreign.id}\\b`));
+    assert.match(error.message, new RegExp(foreign.name));
+    assert.deepEqual((await port.observe()).hooks, []);
+    const { programs } = await port.inventory();
+    assert.equal(programs.find((program) => program.id === foreign.id)?.ours, undefined);
+    await port.removeEverything();
+    assert.ok((await port.inventory()).programs.some((program) => program.id === foreign.id));
+  });
+
+  contract("setHook says when an interface or a program is not there", async (port, kernel) => {
+    const { member } = await loaded(port, kernel, "count_xdp");
+    const error = await rejects(port.setHook(request({ hook: "xdp", interface: "nosuch0" }, [member])), "interface-missing");
+    assert.equal(error.retry, "when-changed");
+    const gone = { ...member, identity: { ...member.identity, generation: "gone" } };
+    await rejects(port.setHook(request({ hook: "xdp", interface: kernel.interface }, [gone])), "not-found");
+    assert.deepEqual((await port.observe()).hooks, []);
+  });
+
+  for (const hook of ["xdp", "tc"] as const) {
+    contract(`setHook attaches again to an interface that came back: ${hook}`, async (port, kernel) => {
+      const { member } = await loaded(port, kernel, `count_${hook}`);
+      const point: HookPoint =
+        hook === "xdp" ? { hook, interface: kernel.interface } : { hook, interface: kernel.interface, direction: "ingress" };
+      await port.setHook(request(point, [member]));
+      await kernel.removeInterface();
+      assert.deepEqual((await port.observe()).hooks.map((each) => each.isAttached), [false]);
+      await rejects(port.setHook(request(point, [member])), "interface-missing");
+      await kernel.addInterface();
+      assert.deepEqual((await port.observe()).hooks.map((each) => each.isAttached), [false]);
+      await port.setHook(request(point, [member]));
+      assert.deepEqual((await port.observe()).hooks.map((each) => each.isAttached), [true]);
+      await kernel.removeInterface();
+      await port.clearHook(renderHookKey(point));
+      assert.deepEqual((await port.observe()).hooks, []);
+    });
+  }
+
+  contract("observe tells a program that was loaded again from the one that is attached", async (port, kernel) => {
+    const { member } = await loaded(port, kernel, "count_xdp");
+    const point: HookPoint = { hook: "xdp", interface: kernel.interface };
+    await port.setHook(request(point, [member]));
+    const [before] = (await port.observe()).hooks;
+    await port.removeProgram(member.identity);
+    await port.loadProgram(member.spec, member.identity, member.maps);
+    const after = await port.observe();
+    assert.deepEqual(after.hooks[0]?.members, before?.members);
+    assert.equal(after.hooks[0]?.generation, "");
+    assert.notEqual(after.programs[0]?.programId, before?.members[0]);
+    await port.setHook(request(point, [member]));
+    assert.deepEqual((await port.observe()).hooks[0]?.members, [after.programs[0]?.programId]);
+  });
+}
