@@ -1,6 +1,6 @@
 /**
  * Holds the layers of tools/layers/layers.json: `node tools/check-layers.ts`. Prints each offending edge
- * as file:line; also file names that say nothing, and clocks and chance in pure packages.
+ * as file:line; also file names that say nothing, clocks and chance in pure packages, and C without a licence.
  */
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -33,9 +33,12 @@ for (const [name, { dependencies = {} }] of packages) {
   }
 }
 for (const path of files) {
+  const text = readFileSync(join(root, path), "utf8");
   problems.push(...checkName(path));
-  if (path.endsWith(".ts"))
-    problems.push(...checkFile({ path, text: readFileSync(join(root, path), "utf8") }, layers, packages));
+  if (/\.[ch]$/.test(path) && !text.startsWith("// SPDX-License") && !text.startsWith("/* SPDX-License")) {
+    problems.push(`${path}:1: the first line must be the SPDX line of docs/adr/0006-licences.md`);
+  }
+  if (path.endsWith(".ts")) problems.push(...checkFile({ path, text }, layers, packages));
 }
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exitCode = 1;

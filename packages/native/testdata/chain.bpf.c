@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // Members for tests of the chain: what clang makes of ordinary programs.
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

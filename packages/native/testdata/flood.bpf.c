@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // Floods a ring buffer from BPF_PROG_TEST_RUN with repeat.
 #include <linux/bpf.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // An XDP program with a knob, three maps and a ring buffer, and what else an object may hold.
 #include <linux/bpf.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // Programs that write down in which order they run, for tc and for the other hooks.
 #include <linux/bpf.h>
 

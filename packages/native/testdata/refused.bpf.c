@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The verifier must refuse the first program: it reads a packet without asking for its end.
 #include <linux/bpf.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // Reads the current task through CO-RE, with a hand-kept type in place of a whole vmlinux.h.
 #include <linux/bpf.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // Sends the same frame from an interface as fast as it can until it is told to end (SIGTERM), then
 // prints how many the kernel took. Usage: send-frames IFINDEX ETHERTYPE BYTES
 #define _GNU_SOURCE
