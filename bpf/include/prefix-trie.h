@@ -37,7 +37,6 @@ struct trie {
 	void *words; /* map of chunks */
 	__u64 root_path;
 	__u32 root_skip;
-	__u32 root_fallback;
 	__u32 direct_bits;
 	__u32 last_node; /* last word of a chunk at which a node may start */
 };
@@ -73,7 +72,7 @@ static __always_inline __u32 trie_find(const struct trie *trie, struct address a
 	void *words;
 
 	if (differs(address.high, trie->root_path, trie->root_skip))
-		return trie->root_fallback;
+		return 0;
 	shift_address(&address, trie->root_skip, is_long);
 	index = address.high >> (64 - trie->direct_bits);
 	chunk = index / (TRIE_CHUNK_WORDS * 2);

@@ -33,7 +33,6 @@ struct {
 const volatile bool has_list4, has_list6;
 const volatile __u64 list4_path, list6_path;
 const volatile __u32 list4_skip, list6_skip;
-const volatile __u32 list4_fallback, list6_fallback;
 const volatile __u32 list4_bits, list6_bits;
 const volatile __u32 list4_last_node, list6_last_node;
 
@@ -82,11 +81,11 @@ const volatile bool starts_at_network;
 static __always_inline __u32 find_in_list(enum network network, struct address address)
 {
 	if (network == NETWORK_IPV4) {
-		struct trie trie = { &list4, list4_path, list4_skip, list4_fallback, list4_bits, list4_last_node };
+		struct trie trie = { &list4, list4_path, list4_skip, list4_bits, list4_last_node };
 
 		return has_list4 ? trie_find(&trie, address, false) : 0;
 	}
-	struct trie trie = { &list6, list6_path, list6_skip, list6_fallback, list6_bits, list6_last_node };
+	struct trie trie = { &list6, list6_path, list6_skip, list6_bits, list6_last_node };
 
 	return has_list6 ? trie_find(&trie, address, true) : 0;
 }

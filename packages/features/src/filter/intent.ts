@@ -23,7 +23,11 @@ export interface FilterIntent extends Intent {
 
 export type FilterPlace =
   | { readonly hook: "xdp" | "tc-ingress" | "tc-egress"; readonly interface: string }
-  | { readonly hook: "cgroup"; readonly pods: readonly PodCgroup[]; readonly directions: readonly ("ingress" | "egress")[] };
+  | {
+      readonly hook: "cgroup";
+      readonly pods: readonly PodCgroup[];
+      readonly directions: readonly ("ingress" | "egress")[];
+    };
 
 export interface PodCgroup {
   readonly pod: string;

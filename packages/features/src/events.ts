@@ -1,0 +1,66 @@
+import { fingerprint } from "@bpfleet/base";
+import {
+  decodeEvent as decodeStruct,
+  encodeTraceSwitch,
+  eventLayer,
+  eventSize,
+  explainedSize,
+  traceSwitchSize,
+  verdict,
+} from "./generated/shared.ts";
+
+/** One sampled verdict, as a program reported it. */
+export interface VerdictEvent {
+  /** Nanoseconds since boot, without suspend (CLOCK_MONOTONIC). */
+  readonly timeNs: bigint;
+  /** `instanceId` of the feature instance that judged. */
+  readonly instanceId: bigint;
+  readonly ifindex: number;
+  readonly lengthBytes: number;
+  /** What `head` starts with. */
+  readonly layer: "ethernet" | "network";
+  /** The packet's first bytes, at most 96. */
+  readonly head: Uint8Array;
+  readonly verdict: "pass" | "drop";
+  /** For the `explain` of the instance's feature. */
+  readonly scratch: Uint8Array;
+}
+
+const decisionAt = 32;
+
+/** A record of the map `node/events`; `undefined` for anything else. */
+export function decodeEvent(record: Uint8Array): VerdictEvent | undefined {
+  if (record.byteLength < eventSize) return undefined;
+  const event = decodeStruct(new DataView(record.buffer, record.byteOffset, record.byteLength));
+  return {
+    timeNs: event.timeNs,
+    instanceId: event.instance,
+    ifindex: event.ifindex,
+    lengthBytes: event.length,
+    layer: event.layer === eventLayer.network ? "network" : "ethernet",
+    head: event.head.subarray(0, event.headLength),
+    verdict: event.decision.verdict === verdict.pass ? "pass" : "drop",
+    scratch: record.slice(decisionAt, decisionAt + explainedSize),
+  };
+}
+
+export interface Sampling {
+  /** One packet in so many; 0 reports nothing. */
+  readonly every: number;
+  readonly only: "drop" | "all";
+  /** 0 is all instances. */
+  readonly instanceId?: bigint | undefined;
+}
+
+/** The value of the one entry of the map `node/trace`. */
+export function encodeSampling({ every, only, instanceId = 0n }: Sampling): Uint8Array {
+  const value = new Uint8Array(traceSwitchSize);
+  const verdicts = only === "drop" ? 1 << verdict.drop : 0;
+  encodeTraceSwitch({ every, verdicts, instance: instanceId }, new DataView(value.buffer));
+  return value;
+}
+
+/** What the programs of an instance call themselves in events. */
+export function instanceIdOf(instanceKey: string): bigint {
+  return BigInt(`0x${fingerprint(instanceKey)}`);
+}

@@ -1,0 +1,37 @@
+import type { FeatureInstance, MapEntries } from "@bpfleet/kernel";
+import { readReasons, readRules } from "../counters.ts";
+import type { InstanceCounters, MapReadings } from "../feature.ts";
+import { bucketSize } from "./generated/filter.ts";
+import type { FilterData } from "./plan.ts";
+import { reasonNames } from "./reasons.ts";
+
+/** Shown even while they count nothing. */
+const always = ["allowed", "blacklist", "blacklist_map", "rate_limited"];
+
+export const counterRoles = ["reasons", "hits", "base", "buckets", "flows"] as const;
+
+export function countFilter(instance: FeatureInstance, readings: MapReadings): InstanceCounters {
+  const { listed } = instance.data as FilterData;
+  const buckets = readings.get("buckets");
+  const flows = readings.get("flows");
+  return {
+    owner: instance.owner,
+    reasons: readReasons(readings.get("reasons"), reasonNames, always),
+    rules: readRules(instance.rules, readings.get("hits"), readings.get("base")),
+    gauges: {
+      blacklist_entries: listed.ipv4 + listed.ipv6,
+      ...(buckets && { ratelimit_entries: countSources(buckets) }),
+      ...(flows && { flow_count: flows.count }),
+    },
+  };
+}
+
+/** Buckets that a source has, full ones included until another source takes them. */
+function countSources(buckets: MapEntries): number {
+  const view = new DataView(buckets.values.buffer, buckets.values.byteOffset, buckets.values.byteLength);
+  let count = 0;
+  for (let at = 0; at < view.byteLength; at += bucketSize) {
+    if (view.getUint32(at, true) !== 0 || view.getUint32(at + 4, true) !== 0) count++;
+  }
+  return count;
+}

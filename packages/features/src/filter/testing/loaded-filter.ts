@@ -1,0 +1,125 @@
+/** One program of a planned filter in the kernel, for tests: its maps made, itself loaded, nothing attached. */
+import { readFileSync } from "node:fs";
+import { BpfMap, BpfObject, type BpfProgram } from "@bpfleet/native";
+import type { MapEntries, MapSpec, NodeFacts, ProgramSpec } from "@bpfleet/kernel";
+import type { FeaturePlan } from "../../feature.ts";
+import { decodeExplained, explainedSize, type Explained } from "../../generated/shared.ts";
+
+const object = new URL("../../../../../build/bpf/filter.bpf.o", import.meta.url);
+
+export const facts: NodeFacts = {
+  nodeName: "test",
+  cpus: 2,
+  objects: { filter: { digest: "built" } },
+  interfaces: [
+    {
+      name: "v0",
+      ifindex: 2,
+      isUp: true,
+      mtu: 1500,
+      linkKind: "veth",
+      mac: "02:00:00:00:00:01",
+      addresses: [],
+      hasDefaultRoute: false,
+    },
+  ],
+  kernel: {
+    release: "6.18",
+    btf: { has: true },
+    tcx: { has: true },
+    cgroup2: { has: true },
+    ringbuf: { has: true },
+    chainInline: { has: true },
+    chainStub: { has: true },
+  },
+  hashSeed: 42,
+  cgroups: {},
+  bpffs: [],
+};
+
+/** Maps of a plan in the kernel, by key. */
+export class TestMaps implements Disposable {
+  readonly #maps = new Map<string, BpfMap>();
+
+  async get(spec: MapSpec): Promise<BpfMap> {
+    const known = this.#maps.get(spec.key);
+    if (known) return known;
+    const map = BpfMap.create({ ...spec.definition, name: spec.name });
+    this.#maps.set(spec.key, map);
+    const entries = spec.contents.kind === "live" ? undefined : spec.contents.entries;
+    if (entries && entries.count > 0) await map.updateBatch(entries.keys, entries.values, entries.count);
+    return map;
+  }
+
+  find(key: string): BpfMap {
+    const map = this.#maps.get(key);
+    if (!map) throw new Error(`find map ${key}: it is not in the plan`);
+    return map;
+  }
+
+  async read(key: string): Promise<MapEntries> {
+    const { count, keys, values } = await this.find(key).readBatch();
+    return { count, keys, values };
+  }
+
+  [Symbol.dispose](): void {
+    for (const map of this.#maps.values()) map.close();
+    this.#maps.clear();
+  }
+}
+
+export interface Run {
+  readonly verdict: number;
+  readonly packet: Buffer;
+  readonly ctx: Buffer;
+  readonly durationNs: number;
+}
+
+export class LoadedFilter implements AsyncDisposable {
+  readonly #object: BpfObject;
+  readonly program: BpfProgram;
+  readonly #explained: BpfMap;
+  readonly #scratch = Buffer.alloc(explainedSize);
+  readonly verifiedInstructions: number;
+
+  private constructor(opened: BpfObject, entry: string) {
+    this.#object = opened;
+    this.program = opened.program(entry);
+    this.#explained = opened.map("explained");
+    this.verifiedInstructions = this.program.info.verifiedInstructions;
+  }
+
+  static async load(
+    spec: ProgramSpec,
+    plan: FeaturePlan,
+    maps: TestMaps,
+    globals: ProgramSpec["globals"] = {},
+  ): Promise<LoadedFilter> {
+    const reuseMaps: Record<string, BpfMap> = {};
+    for (const [name, key] of Object.entries(spec.maps)) {
+      const map = plan.maps.find((each) => each.key === key);
+      reuseMaps[name] = map ? await maps.get(map) : maps.find(key);
+    }
+    const opened = BpfObject.open(readFileSync(object), { name: "filter", reuseMaps, autoload: [spec.entry] });
+    opened.setGlobals({ ...spec.globals, ...globals });
+    await opened.load();
+    return new LoadedFilter(opened, spec.entry);
+  }
+
+  async run(packet: Uint8Array, ctx?: Uint8Array): Promise<Run> {
+    const { retval, data, ctx: out, durationNs } = await this.program.testRun({ data: packet, ...(ctx && { ctx }) });
+    return { verdict: retval | 0, packet: data, ctx: out, durationNs };
+  }
+
+  /** What a dry run left. */
+  explained(): Explained {
+    this.#explained.getInto(Buffer.alloc(4), this.#scratch);
+    return decodeExplained(new DataView(this.#scratch.buffer, this.#scratch.byteOffset, this.#scratch.length));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.program.close();
+    this.#explained.close();
+    await this.#object.close();
+  }
+}
