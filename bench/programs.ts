@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { BpfObject, type BpfProgram, type ChainPart } from "@bpfleet/native";
+import { BpfObject, type BpfMap, type BpfProgram, type ChainPart, type GlobalValue } from "@bpfleet/native";
 import type { MemberMode } from "@bpfleet/kernel";
 import type { BenchContext } from "./result.ts";
 import type { Contender } from "./interleave.ts";
@@ -32,8 +32,13 @@ export interface Loaded extends AsyncDisposable {
 }
 
 /** Loads one program of an object, ready to run alone or in a chain. */
-export async function loadProgram(elf: Uint8Array, name: string): Promise<Loaded> {
-  const object = BpfObject.open(elf, { autoload: [name] });
+export async function loadProgram(
+  elf: Uint8Array,
+  name: string,
+  options: { readonly reuseMaps?: Record<string, BpfMap>; readonly globals?: Readonly<Record<string, GlobalValue>> } = {},
+): Promise<Loaded> {
+  const object = BpfObject.open(elf, { name: "bench", autoload: [name], reuseMaps: options.reuseMaps ?? {} });
+  object.setGlobals(options.globals ?? {});
   await object.prepare();
   const instructions = object.instructions(name);
   await object.load();

@@ -1,0 +1,68 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { filter, type BlacklistEntry, type FilterIntent } from "@bpfleet/features";
+import { assemblePlan, type NodeFacts, type NodePlan } from "@bpfleet/kernel";
+import { BpfMap } from "@bpfleet/native";
+import { loadProgram, type Loaded } from "./programs.ts";
+import { renderAddress, type BenchPrefix } from "./prefixes.ts";
+
+const object = join(import.meta.dirname, "..", "build", "bpf", "filter.bpf.o");
+const owner = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "bench" };
+const origin = { object: owner, path: "" };
+const has = { has: true } as const;
+
+const facts: NodeFacts = {
+  nodeName: "bench",
+  cpus: 2,
+  objects: { filter: { digest: "bench" } },
+  interfaces: [{ name: "eth0", ifindex: 2, isUp: true, mtu: 1500, linkKind: "veth", mac: "02:00:00:00:00:01", addresses: [], hasDefaultRoute: false }],
+  kernel: { release: "", btf: has, tcx: has, cgroup2: has, ringbuf: has, chainInline: has, chainStub: has },
+  hashSeed: 42,
+  cgroups: {},
+  bpffs: [],
+};
+
+export interface FilterWish {
+  readonly prefixes: readonly BenchPrefix[];
+  readonly packetsPerSecond?: number | undefined;
+  readonly isStateful?: boolean | undefined;
+}
+
+export function filterPlan(wish: FilterWish): NodePlan {
+  const entries = wish.prefixes.map(({ address, length }): BlacklistEntry => ({
+    prefix: { family: 4, length, bytes: Uint8Array.from([24, 16, 8, 0], (shift) => (address >>> shift) & 0xff) },
+    text: `${renderAddress(address)}/${length}`,
+    origin,
+  }));
+  const intent: FilterIntent = {
+    feature: "filter",
+    origin,
+    at: { hook: "xdp", interface: "eth0" },
+    priority: 10,
+    ...(entries.length > 0 && { blacklist: { entries, origin } }),
+    ...(wish.packetsPerSecond !== undefined && { rateLimit: { packetsPerSecond: wish.packetsPerSecond, origin } }),
+    isStateful: wish.isStateful ?? false,
+    maps: [],
+  };
+  return assemblePlan([filter.plan([intent], facts)]);
+}
+
+/** The product's own XDP program for the wish, loaded as a node loads it. */
+export async function loadFilter(wish: FilterWish): Promise<Loaded> {
+  const plan = filterPlan(wish);
+  const spec = plan.programs.find(({ entry }) => entry === "filter_xdp");
+  if (!spec) throw new TypeError("the plan has no XDP program");
+  await using maps = new AsyncDisposableStack();
+  const reuseMaps: Record<string, BpfMap> = {};
+  for (const [name, key] of Object.entries(spec.maps)) {
+    const planned = plan.maps.find((map) => map.key === key);
+    if (!planned) throw new TypeError(`the plan has no map ${key}`);
+    const map = maps.use(BpfMap.create({ ...planned.definition, name: planned.name }));
+    if (planned.contents.kind === "sealed" && planned.contents.entries.count > 0) {
+      const { keys, values, count } = planned.contents.entries;
+      await map.updateBatch(keys, values, count);
+    }
+    reuseMaps[name] = map;
+  }
+  return loadProgram(readFileSync(object), "filter_xdp", { reuseMaps, globals: spec.globals });
+}
