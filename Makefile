@@ -24,7 +24,8 @@ test-unit: ; @$(MAKE) --no-print-directory test KIND=unit
 test-kernel: ; @$(MAKE) --no-print-directory test KIND=kernel
 test-cluster: ; @$(MAKE) --no-print-directory test KIND=cluster
 
-bench: setup ## Measure against the peers, as root; writes bench/results
+bench: ## Measure against the peers, as root; writes bench/results
+	@tools/setup.sh bench
 	@node bench/run.ts $(ARGS)
 
 check: setup ## Types, format, lint, layers, generated files: everything CI checks beside the tests

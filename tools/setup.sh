@@ -1,10 +1,12 @@
 #!/bin/sh
 # Installs what bpfleet is built and run with, and builds it: system packages, Node and the npm
 # packages of the lockfile, the native addon, the BPF objects. Each step is skipped when it is up to
-# date, so that a second run takes well under a second. Used by make setup, demo, test and bench.
+# date, so that a second run takes well under a second. Used by make setup, demo, test and bench; with
+# the word "bench" it installs the programs that we are measured against as well.
 set -eu
 cd "$(dirname "$0")/.."
 
+purpose=${1:-}
 logs=build/logs
 stamps=build/stamps
 oldest_cargo=1.88
@@ -32,8 +34,17 @@ needs() {
 		bpftool                  bpftool         bpftool                 bpf               bpftool
 		ping                     iputils-ping    iputils                 iputils           iputils
 		sysctl                   procps          procps-ng               procps-ng         procps
+		openssl                  openssl         openssl                 openssl           openssl
 		unshare                  util-linux      util-linux              util-linux        util-linux
 		/etc/ssl/certs           ca-certificates ca-certificates         ca-certificates   ca-certificates
+	END
+	[ "$purpose" = bench ] || return 0
+	cat <<-'END'
+		xdp-filter               xdp-tools       xdp-tools               xdp-tools         xdp-tools
+		nft                      nftables        nftables                nftables          nftables
+		iptables                 iptables        iptables-nft            iptables          iptables
+		ipset                    ipset           ipset                   ipset             ipset
+		ethtool                  ethtool         ethtool                 ethtool           ethtool
 	END
 }
 
