@@ -101,8 +101,10 @@ impl From<Failure> for napi::Error {
 #[derive(Default)]
 pub struct Printed {
     pub warnings: String,
-    /// Verifier logs by program.
+    /// Verifier logs by program, of those that were accepted.
     pub logs: Vec<(String, String)>,
+    /// The program that was refused, and its log.
+    pub refused: Option<(String, String)>,
 }
 
 thread_local! {
@@ -135,6 +137,7 @@ unsafe extern "C" fn print(level: sys::libbpf_print_level, format: *const c_char
             line
         };
         match split_log(&line) {
+            Some(log) if level == sys::LIBBPF_WARN => printed.refused = Some(log),
             Some(log) => printed.logs.push(log),
             None => printed.warnings.push_str(line.strip_prefix("libbpf: ").unwrap_or(&line)),
         }

@@ -192,11 +192,11 @@ impl Inner {
     }
 
     /// The first error with libbpf's words and the log of the program that was refused.
-    fn failure(&mut self, op: &'static str, errno: i32, said: Printed) -> Failure {
-        let refused = said.logs.last().cloned();
-        self.logs.extend(said.logs);
-        let object = refused.as_ref().map_or_else(|| self.label(), |(name, _)| format!("program {name}"));
-        let log = refused.map_or_else(String::new, |(_, log)| log);
+    fn failure(&self, op: &'static str, errno: i32, said: Printed) -> Failure {
+        let (object, log) = match said.refused {
+            Some((name, log)) => (format!("program {name}"), log),
+            None => (self.label(), String::new()),
+        };
         Failure { warnings: said.warnings, log, ..Failure::new(op, object, errno) }
     }
 }

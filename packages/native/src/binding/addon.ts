@@ -83,6 +83,7 @@ export interface Native {
   loadBtf(bytes: Uint8Array): NativeHandle;
   enableStats(): NativeHandle;
   pin(handle: NativeHandle, path: string): void;
+  lockPath(path: string): NativeHandle;
   mountBpffs(path: string): Promise<void>;
   unmount(path: string): Promise<void>;
   isBpffs(path: string): boolean;

@@ -36,6 +36,16 @@ it("decodeError tells what the kernel said, in one line", () => {
   assert.equal(gone.code, "not-found");
 });
 
+it("decodeError prefers libbpf's reason to an errno that may mean anything", () => {
+  const warnings = "extern 'CONFIG_NO_SUCH' (strong): not resolved\nfailed to load object 'x'\n";
+  const vague = decodeError(coded("load", "object x", "3", "", "No such process", warnings, ""));
+  assert.ok(vague instanceof BpfError);
+  assert.equal(vague.message, "load object x: extern 'CONFIG_NO_SUCH' (strong): not resolved (ESRCH)");
+  const plain = decodeError(coded("load", "object x", "1", "", "Operation not permitted", "map 'm': failed", ""));
+  assert.ok(plain instanceof BpfError);
+  assert.equal(plain.message, "load object x: operation not permitted (EPERM)");
+});
+
 it("decodeError gives misuse and strange errors their own classes", () => {
   const range = decodeError(coded("read", "map m", "22", "range", "the key has 3 bytes, not 4", "", ""));
   assert.ok(range instanceof RangeError);

@@ -116,9 +116,7 @@ export function decodeError(error: unknown): unknown {
   const errnoName = errnoNames.get(errno) ?? `errno ${errno}`;
   const why = tellingLine(verifierLog);
   const code = (hint as BpfErrorCode) || (verifierLog ? "verifier" : (codes[errnoName] ?? "other"));
-  const said = why
-    ? `the verifier refused it: ${why}`
-    : text.replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase());
+  const said = why ? `the verifier refused it: ${why}` : (libbpfReason(code, hint, warnings) ?? lowerFirst(text));
   return new BpfError(`${op} ${object}: ${said} (${errnoName})`, {
     code,
     errno,
@@ -127,6 +125,16 @@ export function decodeError(error: unknown): unknown {
     verifierLog,
     warnings,
   });
+}
+
+/** libbpf's first words tell more than an errno that stands for many things; for a plain one the errno says it all. */
+function libbpfReason(code: BpfErrorCode, hint: string, warnings: string): string | undefined {
+  const isVague = hint === "" && ["invalid", "not-found", "not-supported", "other"].includes(code);
+  return isVague || code === "not-elf" ? warnings.split("\n", 1)[0] || undefined : undefined;
+}
+
+function lowerFirst(text: string): string {
+  return text.replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase());
 }
 
 /** Every call into the addon goes through here, so that its errors leave as ours, with the caller's stack. */

@@ -41,6 +41,16 @@ export class RunStatistics extends QuickOwner {
   }
 }
 
+/**
+ * An exclusive lock on a file or folder that is there; it ends with the process, however that ends. A BpfError of code
+ * "busy" when another process holds it.
+ */
+export class PathLock extends QuickOwner {
+  static take(path: string): PathLock {
+    return new PathLock(call(() => native().lockPath(path)));
+  }
+}
+
 /** Mounts a bpffs, mode 0700, on an existing directory. */
 export function mountBpffs(path: string): Promise<void> {
   return call(() => native().mountBpffs(path));
