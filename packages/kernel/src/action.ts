@@ -39,7 +39,12 @@ export type Deed =
   | { readonly do: "remove-program"; readonly identity: ProgramIdentity }
   | { readonly do: "remove-map"; readonly identity: MapIdentity }
   /** Same members, copied into one program instead of called: faster, and in force already if it fails. */
-  | { readonly do: "inline-hook"; readonly spec: HookSpec; readonly generation: string; readonly members: readonly ChainMember[] };
+  | {
+      readonly do: "inline-hook";
+      readonly spec: HookSpec;
+      readonly generation: string;
+      readonly members: readonly ChainMember[];
+    };
 
 /** Maps of rule counters that belong together. */
 export interface CounterPair {

@@ -11,17 +11,41 @@ import { emptyJournal, journalAfter, journalBefore, ownedKeys } from "./journal.
 import type { MapSpec, NodePlan, ProgramSpec } from "./specs.ts";
 
 const map = (key: string): MapSpec => ({
-  key, name: "m", definition: { type: "hash", keySize: 4, valueSize: 4, maxEntries: 2, flags: 0 }, contents: { kind: "live" },
+  key,
+  name: "m",
+  definition: { type: "hash", keySize: 4, valueSize: 4, maxEntries: 2, flags: 0 },
+  contents: { kind: "live" },
 });
 const program = (key: string, mapKey: string): ProgramSpec => ({
-  key, name: "p", type: "xdp", object: { name: "o", digest: "1" }, entry: "main", globals: {}, maps: { m: mapKey },
+  key,
+  name: "p",
+  type: "xdp",
+  object: { name: "o", digest: "1" },
+  entry: "main",
+  globals: {},
+  maps: { m: mapKey },
 });
-const attach = (at: string, key: string) => ({ point: { hook: "xdp", interface: at } as const, member: { program: key, priority: 0, proceedOn: [2] } });
+const attach = (at: string, key: string) => ({
+  point: { hook: "xdp", interface: at } as const,
+  member: { program: key, priority: 0, proceedOn: [2] },
+});
 
 /** Two objects that have nothing to do with each other. */
 const twoPlan = assemblePlan([
-  { maps: [map("a/map")], programs: [program("a/xdp", "a/map")], attachments: [attach("eth0", "a/xdp")], instances: [], problems: [] },
-  { maps: [map("b/map")], programs: [program("b/xdp", "b/map")], attachments: [attach("eth1", "b/xdp")], instances: [], problems: [] },
+  {
+    maps: [map("a/map")],
+    programs: [program("a/xdp", "a/map")],
+    attachments: [attach("eth0", "a/xdp")],
+    instances: [],
+    problems: [],
+  },
+  {
+    maps: [map("b/map")],
+    programs: [program("b/xdp", "b/map")],
+    attachments: [attach("eth1", "b/xdp")],
+    instances: [],
+    problems: [],
+  },
 ]);
 
 function worldWith(...interfaces: string[]): FakeWorld {
@@ -43,11 +67,17 @@ function states(applied: Applied): Record<string, string> {
 test("applyActions withholds only what depends on a failure, and says what it waits for", async () => {
   const world = worldWith("eth0", "eth1");
   world.intercept = ({ method, key }) =>
-    method === "createMap" && key === "a/map" ? new KernelError("create map a/map: no memory (ENOMEM)", { code: "too-big", call: "x", retry: "backoff" }) : undefined;
+    method === "createMap" && key === "a/map"
+      ? new KernelError("create map a/map: no memory (ENOMEM)", { code: "too-big", call: "x", retry: "backoff" })
+      : undefined;
   const applied = await apply(world, twoPlan);
   assert.deepEqual(states(applied), {
-    "map a/map": "failed", "map b/map": "in-force", "program a/xdp": "withheld", "program b/xdp": "in-force",
-    "hook xdp/eth0": "withheld", "hook xdp/eth1": "in-force",
+    "map a/map": "failed",
+    "map b/map": "in-force",
+    "program a/xdp": "withheld",
+    "program b/xdp": "in-force",
+    "hook xdp/eth0": "withheld",
+    "hook xdp/eth1": "in-force",
   });
   assert.equal(applied.isComplete, false);
   const hook = applied.results.find((item) => item.key === "xdp/eth0");
@@ -57,7 +87,10 @@ test("applyActions withholds only what depends on a failure, and says what it wa
 
 test("applyActions says that an interface is missing, and all else is in force", async () => {
   const applied = await apply(worldWith("eth1"), twoPlan);
-  assert.deepEqual(Object.entries(states(applied)).filter(([, state]) => state !== "in-force"), [["hook xdp/eth0", "failed"]]);
+  assert.deepEqual(
+    Object.entries(states(applied)).filter(([, state]) => state !== "in-force"),
+    [["hook xdp/eth0", "failed"]],
+  );
   assert.equal(applied.results.find((item) => item.key === "xdp/eth0")?.error?.code, "interface-missing");
 });
 
@@ -92,28 +125,52 @@ test("applyActions turns an error that is no KernelError into an internal one", 
 
 test("applyActions reports generations that cannot be inlined, and the hook stays in force with stubs", async () => {
   const world = worldWith("eth0");
-  const both = assemblePlan([{
-    maps: [map("a/map")], programs: [program("a/xdp", "a/map"), program("b/xdp", "a/map")],
-    attachments: [attach("eth0", "a/xdp"), attach("eth0", "b/xdp")], instances: [], problems: [],
-  }]);
+  const both = assemblePlan([
+    {
+      maps: [map("a/map")],
+      programs: [program("a/xdp", "a/map"), program("b/xdp", "a/map")],
+      attachments: [attach("eth0", "a/xdp"), attach("eth0", "b/xdp")],
+      instances: [],
+      problems: [],
+    },
+  ]);
   let sets = 0;
   world.intercept = ({ method }) =>
-    method === "setHook" && ++sets === 2 ? new KernelError("too many instructions", { code: "too-big", call: "x", retry: "never" }) : undefined;
+    method === "setHook" && ++sets === 2
+      ? new KernelError("too many instructions", { code: "too-big", call: "x", retry: "never" })
+      : undefined;
   const applied = await apply(world, both);
   assert.equal(applied.refusedInline.length, 1);
   const hook = applied.results.find((item) => item.item === "hook");
   assert.equal(hook?.state, "in-force");
   assert.deepEqual(hook?.hook?.memberModes, ["stub", "stub"]);
   const port = new FakeKernel(world);
-  assert.deepEqual(diffPlan(both, await observePlan(port, both), { ...emptyJournal, refusedInline: applied.refusedInline }), []);
+  assert.deepEqual(
+    diffPlan(both, await observePlan(port, both), { ...emptyJournal, refusedInline: applied.refusedInline }),
+    [],
+  );
 });
 
 test("journalBefore and journalAfter remember whose entries may be ours until the map is as planned", () => {
   const kept = (keys: readonly string[]): NodePlan =>
-    assemblePlan([{
-      maps: [{ ...map("k"), contents: { kind: "kept", prune: false, entries: packEntries(keys.map((key) => [key, Uint8Array.of(1, 1, 1, 1)] as const)) } }],
-      programs: [], attachments: [], instances: [], problems: [],
-    }]);
+    assemblePlan([
+      {
+        maps: [
+          {
+            ...map("k"),
+            contents: {
+              kind: "kept",
+              prune: false,
+              entries: packEntries(keys.map((key) => [key, Uint8Array.of(1, 1, 1, 1)] as const)),
+            },
+          },
+        ],
+        programs: [],
+        attachments: [],
+        instances: [],
+        problems: [],
+      },
+    ]);
   const one = kept(["00000001", "00000002"]);
   const two = kept(["00000002", "00000003"]);
   const spec = two.maps[0] as MapSpec;
@@ -123,5 +180,8 @@ test("journalBefore and journalAfter remember whose entries may be ours until th
   assert.deepEqual([...ownedKeys(before, spec)], ["00000001", "00000002", "00000003"]);
   const failed = journalAfter(before, two, [{ item: "map", key: "k", state: "failed" }]);
   assert.deepEqual([...ownedKeys(failed, spec)], ["00000001", "00000002", "00000003"]);
-  assert.deepEqual([...ownedKeys(journalAfter(before, two, [{ item: "map", key: "k", state: "in-force" }]), spec)], ["00000002", "00000003"]);
+  assert.deepEqual(
+    [...ownedKeys(journalAfter(before, two, [{ item: "map", key: "k", state: "in-force" }]), spec)],
+    ["00000002", "00000003"],
+  );
 });

@@ -43,7 +43,11 @@ const lastingRefusals: readonly ErrorCode[] = ["verifier", "too-big", "not-suppo
 /**
  * Carries actions out, one after the other. What fails stops only what needs it; nothing is thrown.
  */
-export async function applyActions(actions: readonly Action[], port: KernelPort, options: ApplyOptions): Promise<Applied> {
+export async function applyActions(
+  actions: readonly Action[],
+  port: KernelPort,
+  options: ApplyOptions,
+): Promise<Applied> {
   const outcomes = new Map<string, ActionOutcome>();
   const refusedInline: string[] = [];
   for (const action of actions.slice(0, options.stopAfter ?? actions.length)) {
@@ -68,10 +72,16 @@ async function carryOut(
   port: KernelPort,
   options: ApplyOptions,
 ): Promise<ActionOutcome> {
-  const cause = action.needs.map((need) => outcomes.get(need)).find((outcome) => outcome !== undefined && outcome.state !== "done");
+  const cause = action.needs
+    .map((need) => outcomes.get(need))
+    .find((outcome) => outcome !== undefined && outcome.state !== "done");
   if (cause !== undefined) {
     const code = cause.error?.code ?? "internal";
-    return { action, state: "withheld", error: { code, message: `${renderAction(action)}: waits for: ${cause.error?.message}` } };
+    return {
+      action,
+      state: "withheld",
+      error: { code, message: `${renderAction(action)}: waits for: ${cause.error?.message}` },
+    };
   }
   const held = options.hold?.(action);
   if (held !== undefined) return { action, state: "failed", error: held };
@@ -135,33 +145,57 @@ async function setHook(
 }
 
 function toItemError(error: unknown, action: Action): ItemError {
-  if (error instanceof KernelError) return { code: error.code, message: error.message, detail: error.detail, retry: error.retry };
+  if (error instanceof KernelError)
+    return { code: error.code, message: error.message, detail: error.detail, retry: error.retry };
   const text = error instanceof Error ? error.message : String(error);
-  return { code: "internal", message: `${renderAction(action)}: ${text}`, detail: error instanceof Error ? error.stack : undefined, retry: "backoff" };
+  return {
+    code: "internal",
+    message: `${renderAction(action)}: ${text}`,
+    detail: error instanceof Error ? error.stack : undefined,
+    retry: "backoff",
+  };
 }
 
-function resultsOf(options: ApplyOptions, outcomes: ReadonlyMap<string, ActionOutcome>, actions: readonly Action[]): ItemResult[] {
+function resultsOf(
+  options: ApplyOptions,
+  outcomes: ReadonlyMap<string, ActionOutcome>,
+  actions: readonly Action[],
+): ItemResult[] {
   const { plan, observed } = options;
   const generations = planGenerations(plan);
   const known = new Set(actions.map((action) => action.id));
   const result = (item: ItemResult["item"], key: string, ids: readonly string[], hook?: HookResult): ItemResult => {
     const own = ids.map((id) => outcomes.get(id)).filter((outcome) => outcome !== undefined);
-    const bad = own.find((outcome) => outcome.state === "failed") ?? own.find((outcome) => outcome.state === "withheld");
+    const bad =
+      own.find((outcome) => outcome.state === "failed") ?? own.find((outcome) => outcome.state === "withheld");
     if (bad !== undefined && bad.state !== "done") return { item, key, state: bad.state, error: bad.error, hook };
     if (ids.some((id) => known.has(id) && !outcomes.has(id))) {
-      return { item, key, state: "withheld", error: { code: "stale", message: "stopped before it was its turn" }, hook };
+      return {
+        item,
+        key,
+        state: "withheld",
+        error: { code: "stale", message: "stopped before it was its turn" },
+        hook,
+      };
     }
     return { item, key, state: "in-force", hook };
   };
   const maps = plan.maps.map(({ key, pinPath }) => {
     const identity = generations.maps.get(key);
     const name = identity ? renderIdentity(identity) : "";
-    const ids = [`create-map ${name}`, `write-map ${name}`, `pin-map ${name} ${pinPath ?? ""}`, `carry-counters ${name}`];
+    const ids = [
+      `create-map ${name}`,
+      `write-map ${name}`,
+      `pin-map ${name} ${pinPath ?? ""}`,
+      `carry-counters ${name}`,
+    ];
     return result("map", key, ids);
   });
   const programs = plan.programs.map(({ key }) => {
     const identity = generations.programs.get(key);
-    return identity === undefined ? lacking("program", key) : result("program", key, [`load-program ${renderIdentity(identity)}`]);
+    return identity === undefined
+      ? lacking("program", key)
+      : result("program", key, [`load-program ${renderIdentity(identity)}`]);
   });
   const hooks = plan.hooks.map(({ key }) => {
     if (!generations.hooks.has(key)) return lacking("hook", key);
@@ -173,5 +207,10 @@ function resultsOf(options: ApplyOptions, outcomes: ReadonlyMap<string, ActionOu
 }
 
 function lacking(item: "program" | "hook", key: string): ItemResult {
-  return { item, key, state: "withheld", error: { code: "not-found", message: `${item} ${key}: a map or program that it names is not in the plan` } };
+  return {
+    item,
+    key,
+    state: "withheld",
+    error: { code: "not-found", message: `${item} ${key}: a map or program that it names is not in the plan` },
+  };
 }

@@ -1,6 +1,15 @@
 import { canonicalJson, type ObjectRef, type Origin } from "@bpfleet/base";
 import { renderHookKey } from "./specs.ts";
-import type { FeatureInstance, HookMember, HookPoint, HookSpec, MapSpec, NodePlan, PlanProblem, ProgramSpec } from "./specs.ts";
+import type {
+  FeatureInstance,
+  HookMember,
+  HookPoint,
+  HookSpec,
+  MapSpec,
+  NodePlan,
+  PlanProblem,
+  ProgramSpec,
+} from "./specs.ts";
 
 /** What one feature contributes to a plan (features export it as FeaturePlan). */
 export interface PlanPart {
@@ -99,7 +108,11 @@ function hookSpec(key: string, point: HookPoint, members: readonly HookMember[])
 }
 
 /** False when something else has the key. */
-function mergeSpec<T extends { readonly key: string }>(specs: Map<string, T>, spec: T, isSame: (a: T, b: T) => boolean): boolean {
+function mergeSpec<T extends { readonly key: string }>(
+  specs: Map<string, T>,
+  spec: T,
+  isSame: (a: T, b: T) => boolean,
+): boolean {
   const earlier = specs.get(spec.key);
   if (earlier !== undefined) return isSame(earlier, spec);
   specs.set(spec.key, spec);
@@ -115,7 +128,12 @@ function sameProgram(a: ProgramSpec, b: ProgramSpec): boolean {
   return a === b || canonicalJson({ ...a, owner: undefined }) === canonicalJson({ ...b, owner: undefined });
 }
 
-function duplicate(what: "map" | "program", key: string, owner: ObjectRef | undefined, holder: ObjectRef | undefined): PlanProblem {
+function duplicate(
+  what: "map" | "program",
+  key: string,
+  owner: ObjectRef | undefined,
+  holder: ObjectRef | undefined,
+): PlanProblem {
   const by = holder ? ` for ${holder.kind} ${holder.namespace}/${holder.name}` : "";
   return {
     origin: originOf(owner, key),

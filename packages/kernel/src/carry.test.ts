@@ -16,17 +16,31 @@ function planOf(rules: readonly number[]): NodePlan {
   const maxEntries = rules.length + 1;
   const digest = rules.join();
   const hits: MapSpec = {
-    key: "f/hits", name: "hits", carries: "rule-hits", definition: { type: "percpu_array", keySize: 4, valueSize: 16, maxEntries, flags: 0 },
+    key: "f/hits",
+    name: "hits",
+    carries: "rule-hits",
+    definition: { type: "percpu_array", keySize: 4, valueSize: 16, maxEntries, flags: 0 },
     contents: { kind: "sealed", digest, entries: packEntries([]) },
   };
   const base: MapSpec = {
-    key: "f/base", name: "base", carries: "rule-base", definition: { type: "array", keySize: 4, valueSize: 24, maxEntries, flags: 0 },
+    key: "f/base",
+    name: "base",
+    carries: "rule-base",
+    definition: { type: "array", keySize: 4, valueSize: 24, maxEntries, flags: 0 },
     contents: { kind: "sealed", digest, entries: packEntries(rules.map((id, at) => [index(at + 1), words(id, 0, 0)])) },
   };
   const program: ProgramSpec = {
-    key: "f/xdp", name: "xdp", type: "xdp", object: { name: "o", digest: "1" }, entry: "main", globals: {}, maps: { hits: "f/hits" },
+    key: "f/xdp",
+    name: "xdp",
+    type: "xdp",
+    object: { name: "o", digest: "1" },
+    entry: "main",
+    globals: {},
+    maps: { hits: "f/hits" },
   };
-  const attachments = [{ point: { hook: "xdp", interface: "eth0" } as const, member: { program: "f/xdp", priority: 0, proceedOn: [2] } }];
+  const attachments = [
+    { point: { hook: "xdp", interface: "eth0" } as const, member: { program: "f/xdp", priority: 0, proceedOn: [2] } },
+  ];
   return assemblePlan([{ maps: [hits, base], programs: [program], attachments, instances: [], problems: [] }]);
 }
 
@@ -52,20 +66,24 @@ function count(world: FakeWorld, ruleIndex: number, cpu: number): void {
 
 /** Rule id → packets, as a reader of the plan's pair sees them; 0 is "no rule". */
 function totals(world: FakeWorld, rules: readonly number[]): Map<number, number> {
-  const [hits, base] = ["f/hits", "f/base"].map((key) => {
-    const spec = planOf(rules).maps.find((map) => map.key === key) as MapSpec;
-    return world.maps.get(renderIdentity(mapIdentity(spec)))?.entries;
-  });
+  const [hits, base] = [entriesOf(world, rules, "f/hits"), entriesOf(world, rules, "f/base")];
   const found = new Map<number, number>();
   for (const [at, id] of [0, ...rules].entries()) {
-    const hit = new BigUint64Array((hits?.get(index(at)) as Uint8Array).slice().buffer);
-    const carried = new BigUint64Array((base?.get(index(at)) as Uint8Array).slice().buffer);
+    const hit = new BigUint64Array((hits.get(index(at)) as Uint8Array).slice().buffer);
+    const carried = new BigUint64Array((base.get(index(at)) as Uint8Array).slice().buffer);
     const packets = (hit[0] ?? 0n) + (hit[2] ?? 0n) + (carried[1] ?? 0n);
     const bytes = (hit[1] ?? 0n) + (hit[3] ?? 0n) + (carried[2] ?? 0n);
     assert.equal(bytes, packets * 100n);
     found.set(id, Number(packets));
   }
   return found;
+}
+
+function entriesOf(world: FakeWorld, rules: readonly number[], key: string): ReadonlyMap<string, Uint8Array> {
+  const spec = planOf(rules).maps.find((map) => map.key === key) as MapSpec;
+  const map = world.maps.get(renderIdentity(mapIdentity(spec)));
+  assert.ok(map !== undefined);
+  return map.entries;
 }
 
 async function realise(world: FakeWorld, rules: readonly number[], stopAfter?: number): Promise<number> {
@@ -81,7 +99,10 @@ const ruleList = fc.uniqueArray(fc.integer({ min: 10, max: 15 }), { maxLength: 4
 const traffic = fc.array(fc.record({ rule: fc.nat({ max: 4 }), cpu: fc.nat({ max: 1 }) }), { maxLength: 5 });
 
 test("carryCounters keeps the counts of every rule that stays, through edits stopped anywhere", async () => {
-  const edits = fc.array(fc.record({ rules: ruleList, traffic, stops: fc.array(fc.nat({ max: 8 }), { maxLength: 3 }) }), { maxLength: 4 });
+  const edits = fc.array(
+    fc.record({ rules: ruleList, traffic, stops: fc.array(fc.nat({ max: 8 }), { maxLength: 3 }) }),
+    { maxLength: 4 },
+  );
   await fc.assert(
     fc.asyncProperty(edits, async (history) => {
       const world = new FakeWorld();

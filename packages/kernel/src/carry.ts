@@ -79,7 +79,12 @@ async function readPair(port: KernelPort, pair: CounterPair): Promise<PairReadin
     baseCounts.push({ ruleId, packets: words[1] ?? 0n, bytes: words[2] ?? 0n });
     hitCounts.push({ ruleId, ...sumHits(hits.get(index) ?? []) });
   }
-  return { baseId: pair.baseId ?? Number.MAX_SAFE_INTEGER, isComplete: marker === complete, hits: hitCounts, base: baseCounts };
+  return {
+    baseId: pair.baseId ?? Number.MAX_SAFE_INTEGER,
+    isComplete: marker === complete,
+    hits: hitCounts,
+    base: baseCounts,
+  };
 }
 
 /** Over all CPUs: packets and bytes alternate. */
@@ -97,7 +102,11 @@ function sumHits(words: readonly bigint[]): { packets: bigint; bytes: bigint } {
 async function readEntries(port: KernelPort, identity: MapIdentity): Promise<Map<number, bigint[]>> {
   const entries = await port.readMap(identity);
   if (entries === undefined) {
-    throw new KernelError(`read map ${identity.key}: it is gone`, { code: "stale", call: "BPF_OBJ_GET", retry: "backoff" });
+    throw new KernelError(`read map ${identity.key}: it is gone`, {
+      code: "stale",
+      call: "BPF_OBJ_GET",
+      retry: "backoff",
+    });
   }
   const found = new Map<number, bigint[]>();
   const keys = new DataView(entries.keys.buffer, entries.keys.byteOffset, entries.keys.byteLength);

@@ -10,10 +10,23 @@ import { FakeKernel } from "./fake-kernel.ts";
 import { FakeWorld } from "./fake-world.ts";
 import { mapIdentity, planGenerations, renderIdentity } from "./identity.ts";
 import { emptyJournal, journalAfter, journalBefore, type Journal } from "./journal.ts";
-import { emptyPlan, renderHookKey, type HookPoint, type MapContents, type MapSpec, type NodePlan, type ProgramSpec } from "./specs.ts";
+import {
+  emptyPlan,
+  renderHookKey,
+  type HookPoint,
+  type MapContents,
+  type MapSpec,
+  type NodePlan,
+  type ProgramSpec,
+} from "./specs.ts";
 
 interface Shape {
-  readonly maps: readonly { readonly kind: "live" | "sealed" | "kept"; readonly seed: number; readonly prune: boolean; readonly isPinned: boolean }[];
+  readonly maps: readonly {
+    readonly kind: "live" | "sealed" | "kept";
+    readonly seed: number;
+    readonly prune: boolean;
+    readonly isPinned: boolean;
+  }[];
   readonly programs: readonly { readonly maps: readonly number[]; readonly version: number }[];
   readonly hooks: readonly (readonly number[])[];
 }
@@ -29,21 +42,34 @@ const shape: fc.Arbitrary<Shape> = fc.record({
     }),
     { maxLength: 4 },
   ),
-  programs: fc.array(fc.record({ maps: fc.array(fc.nat({ max: 3 }), { maxLength: 3 }), version: fc.nat({ max: 2 }) }), { maxLength: 4 }),
+  programs: fc.array(fc.record({ maps: fc.array(fc.nat({ max: 3 }), { maxLength: 3 }), version: fc.nat({ max: 2 }) }), {
+    maxLength: 4,
+  }),
   hooks: fc.array(fc.uniqueArray(fc.nat({ max: 3 }), { maxLength: 3 }), { maxLength: 3 }),
 });
 
 function planOf({ maps, programs, hooks }: Shape): NodePlan {
   const specs = maps.map((map, index): MapSpec => {
     const entries = packEntries(
-      Array.from({ length: map.seed }, (_, at) => [`0${at}00000${map.seed}`, Uint8Array.of(at, 0, 0, map.seed)] as const),
+      Array.from(
+        { length: map.seed },
+        (_, at) => [`0${at}00000${map.seed}`, Uint8Array.of(at, 0, 0, map.seed)] as const,
+      ),
     );
     const contents: MapContents =
-      map.kind === "live" ? { kind: "live" }
-      : map.kind === "sealed" ? { kind: "sealed", digest: `d${map.seed}`, entries }
-      : { kind: "kept", entries, prune: map.prune };
+      map.kind === "live"
+        ? { kind: "live" }
+        : map.kind === "sealed"
+          ? { kind: "sealed", digest: `d${map.seed}`, entries }
+          : { kind: "kept", entries, prune: map.prune };
     const pinPath = map.isPinned ? `/run/bpfd/fs/user/map${index}` : undefined;
-    return { key: `map/${index}`, name: "m", definition: { type: "hash", keySize: 4, valueSize: 4, maxEntries: 8, flags: 0 }, contents, pinPath };
+    return {
+      key: `map/${index}`,
+      name: "m",
+      definition: { type: "hash", keySize: 4, valueSize: 4, maxEntries: 8, flags: 0 },
+      contents,
+      pinPath,
+    };
   });
   const programSpecs = programs.map((program, index): ProgramSpec => ({
     key: `program/${index}`,
@@ -71,7 +97,10 @@ type Meddling =
   | { readonly meddle: "recreate"; readonly interface: string };
 
 const meddling: fc.Arbitrary<Meddling> = fc.oneof(
-  fc.record({ meddle: fc.constantFrom("unpin-map", "unpin-program", "unpin-link", "write", "unpin-user"), at: fc.nat({ max: 5 }) }),
+  fc.record({
+    meddle: fc.constantFrom("unpin-map", "unpin-program", "unpin-link", "write", "unpin-user"),
+    at: fc.nat({ max: 5 }),
+  }),
   fc.record({ meddle: fc.constant("recreate" as const), interface: fc.constantFrom(...interfaces) }),
 );
 
@@ -96,15 +125,26 @@ function meddleIn(world: FakeWorld, { meddle, ...what }: Meddling): void {
 }
 
 /** The daemon's loop, once: the journal is written before and after. */
-async function realise(world: FakeWorld, plan: NodePlan, journal: Journal, stopAfter?: number): Promise<{ journal: Journal; actions: number }> {
+async function realise(
+  world: FakeWorld,
+  plan: NodePlan,
+  journal: Journal,
+  stopAfter?: number,
+): Promise<{ journal: Journal; actions: number }> {
   const port = new FakeKernel(world);
   const observed = await observePlan(port, plan);
   const before = journalBefore(journal, plan);
   const actions = diffPlan(plan, observed, journal);
   const applied = await applyActions(actions, port, { plan, observed, stopAfter });
   if (stopAfter !== undefined && stopAfter < actions.length) return { journal: before, actions: actions.length };
-  assert.deepEqual(applied.results.filter((item) => item.state !== "in-force"), []);
-  return { journal: journalAfter({ ...before, refusedInline: applied.refusedInline }, plan, applied.results), actions: actions.length };
+  assert.deepEqual(
+    applied.results.filter((item) => item.state !== "in-force"),
+    [],
+  );
+  return {
+    journal: journalAfter({ ...before, refusedInline: applied.refusedInline }, plan, applied.results),
+    actions: actions.length,
+  };
 }
 
 function freshWorld(): FakeWorld {
@@ -122,13 +162,22 @@ async function meaning(world: FakeWorld): Promise<unknown> {
   const mapIds = new Map(maps.map((map) => [map.mapId, renderIdentity(map)]));
   return {
     maps: maps.map((map) => `${renderIdentity(map)} ${map.pinPaths.join()}`).toSorted(),
-    programs: programs.map((program) => `${renderIdentity(program)} ${program.mapIds.map((id) => mapIds.get(id)).join()}`).toSorted(),
-    hooks: hooks.map((hook) => `${hook.key} ${hook.generation} ${hook.isAttached} ${hook.members.map((id) => ids.get(id)).join()}`).toSorted(),
+    programs: programs
+      .map((program) => `${renderIdentity(program)} ${program.mapIds.map((id) => mapIds.get(id)).join()}`)
+      .toSorted(),
+    hooks: hooks
+      .map(
+        (hook) => `${hook.key} ${hook.generation} ${hook.isAttached} ${hook.members.map((id) => ids.get(id)).join()}`,
+      )
+      .toSorted(),
   };
 }
 
 test("diffPlan leads to the plan from anywhere, stopped after any number of actions and meddled with, and is empty then", async () => {
-  const steps = fc.array(fc.record({ shape, stopAfter: fc.nat({ max: 12 }), meddlings: fc.array(meddling, { maxLength: 2 }) }), { maxLength: 4 });
+  const steps = fc.array(
+    fc.record({ shape, stopAfter: fc.nat({ max: 12 }), meddlings: fc.array(meddling, { maxLength: 2 }) }),
+    { maxLength: 4 },
+  );
   await fc.assert(
     fc.asyncProperty(steps, shape, async (history, last) => {
       const world = freshWorld();
@@ -160,7 +209,10 @@ function assertContents(world: FakeWorld, spec: MapSpec): void {
   for (const [key, value] of wanted) assert.deepEqual(held.get(key), value);
   const others = [...held.keys()].filter((key) => !wanted.has(key));
   const allowed = spec.contents.kind === "kept" && !spec.contents.prune ? ["aaaaaaaa"] : [];
-  assert.deepEqual(others.filter((key) => !allowed.includes(key)), []);
+  assert.deepEqual(
+    others.filter((key) => !allowed.includes(key)),
+    [],
+  );
 }
 
 test("diffPlan never takes a hook's program away before another is in force", async () => {
@@ -178,48 +230,70 @@ test("diffPlan never takes a hook's program away before another is in force", as
 
 test("diffPlan with a failing step removes nothing that the step was to replace", async () => {
   await fc.assert(
-    fc.asyncProperty(shape, shape, fc.constantFrom("createMap", "loadProgram", "setHook"), fc.nat({ max: 3 }), async (first, second, method, nth) => {
-      const world = freshWorld();
-      const { journal } = await realise(world, planOf(first), emptyJournal);
-      const before = new Map(world.hooks);
-      const programsBefore = new Map(world.programs);
-      const plan = planOf(second);
-      const port = new FakeKernel(world);
-      const observed = await observePlan(port, plan);
-      const actions = diffPlan(plan, observed, journal);
-      let calls = 0;
-      world.intercept = (call) => (call.method === method && calls++ === nth ? new Error("no luck") : undefined);
-      const { results } = await applyActions(actions, port, { plan, observed });
-      for (const item of results) {
-        if (item.item !== "hook" || item.state === "in-force") continue;
-        const old = before.get(item.key);
-        assert.deepEqual(world.hooks.get(item.key), old);
-        for (const [name, program] of programsBefore) {
-          if (old?.members.includes(program.id)) assert.ok(world.programs.has(name), "its programs stay on record");
+    fc.asyncProperty(
+      shape,
+      shape,
+      fc.constantFrom("createMap", "loadProgram", "setHook"),
+      fc.nat({ max: 3 }),
+      async (first, second, method, nth) => {
+        const world = freshWorld();
+        const { journal } = await realise(world, planOf(first), emptyJournal);
+        const before = new Map(world.hooks);
+        const programsBefore = new Map(world.programs);
+        const plan = planOf(second);
+        const port = new FakeKernel(world);
+        const observed = await observePlan(port, plan);
+        const actions = diffPlan(plan, observed, journal);
+        let calls = 0;
+        world.intercept = (call) => (call.method === method && calls++ === nth ? new Error("no luck") : undefined);
+        const { results } = await applyActions(actions, port, { plan, observed });
+        for (const item of results) {
+          if (item.item !== "hook" || item.state === "in-force") continue;
+          const old = before.get(item.key);
+          assert.deepEqual(world.hooks.get(item.key), old);
+          for (const [name, program] of programsBefore) {
+            if (old?.members.includes(program.id)) assert.ok(world.programs.has(name), "its programs stay on record");
+          }
         }
-      }
-      world.intercept = () => undefined;
-      const after = await realise(world, plan, journal);
-      assert.equal((await realise(world, plan, after.journal)).actions, 0);
-    }),
+        world.intercept = () => undefined;
+        const after = await realise(world, plan, journal);
+        assert.equal((await realise(world, plan, after.journal)).actions, 0);
+      },
+    ),
     { numRuns: 200 },
   );
 });
 
 const mapA: MapSpec = {
-  key: "maps/a", name: "a", definition: { type: "hash", keySize: 4, valueSize: 4, maxEntries: 4, flags: 0 },
+  key: "maps/a",
+  name: "a",
+  definition: { type: "hash", keySize: 4, valueSize: 4, maxEntries: 4, flags: 0 },
   contents: { kind: "sealed", digest: "1", entries: packEntries([]) },
 };
 const programA: ProgramSpec = {
-  key: "p/a", name: "a", type: "xdp", object: { name: "o", digest: "1" }, entry: "main", globals: {}, maps: { a: "maps/a" },
+  key: "p/a",
+  name: "a",
+  type: "xdp",
+  object: { name: "o", digest: "1" },
+  entry: "main",
+  globals: {},
+  maps: { a: "maps/a" },
 };
 
 function onePlan(map: MapSpec, programs: readonly ProgramSpec[] = [programA]): NodePlan {
   const point: HookPoint = { hook: "xdp", interface: "eth0" };
-  return assemblePlan([{
-    maps: [map], programs, instances: [], problems: [],
-    attachments: programs.map((program, priority) => ({ point, member: { program: program.key, priority, proceedOn: [2] } })),
-  }]);
+  return assemblePlan([
+    {
+      maps: [map],
+      programs,
+      instances: [],
+      problems: [],
+      attachments: programs.map((program, priority) => ({
+        point,
+        member: { program: program.key, priority, proceedOn: [2] },
+      })),
+    },
+  ]);
 }
 
 test("diffPlan orders an edit: create, load, replace, remove program, remove map", async () => {
@@ -228,7 +302,11 @@ test("diffPlan orders an edit: create, load, replace, remove program, remove map
   const edited = onePlan({ ...mapA, contents: { kind: "sealed", digest: "2", entries: packEntries([]) } });
   const actions = diffPlan(edited, await observePlan(new FakeKernel(world), edited), journal);
   assert.deepEqual(actions.map(renderAction), [
-    "create map maps/a", "load program p/a", "replace xdp/eth0: p/a", "remove program p/a", "remove map maps/a",
+    "create map maps/a",
+    "load program p/a",
+    "replace xdp/eth0: p/a",
+    "remove program p/a",
+    "remove map maps/a",
   ]);
   assert.deepEqual(actions.map(isRemoval), [false, false, false, true, true]);
 });
@@ -241,9 +319,16 @@ test("diffPlan attaches by stubs first and inlines last, and not again after a r
   const actions = diffPlan(plan, observed, emptyJournal);
   assert.deepEqual(actions.map(renderAction).slice(-2), ["attach xdp/eth0: p/a, p/b", "inline xdp/eth0: p/a, p/b"]);
   const inline = planGenerations(plan).hooks.get("xdp/eth0")?.generation.inline ?? "";
-  assert.deepEqual(diffPlan(plan, observed, { ...emptyJournal, refusedInline: [inline] }).map(renderAction).slice(-1), ["attach xdp/eth0: p/a, p/b"]);
+  assert.deepEqual(
+    diffPlan(plan, observed, { ...emptyJournal, refusedInline: [inline] })
+      .map(renderAction)
+      .slice(-1),
+    ["attach xdp/eth0: p/a, p/b"],
+  );
   const oneMode = (mode: "inline" | "stub") =>
-    diffPlan(plan, observed, emptyJournal, { inline: mode === "inline", stub: mode === "stub" }).filter((action) => action.do.endsWith("hook"));
+    diffPlan(plan, observed, emptyJournal, { inline: mode === "inline", stub: mode === "stub" }).filter((action) =>
+      action.do.endsWith("hook"),
+    );
   for (const mode of ["inline", "stub"] as const) {
     const [only, ...others] = oneMode(mode);
     assert.equal(others.length, 0);
@@ -270,5 +355,8 @@ test("diffPlan of the empty plan removes everything of ours", async () => {
 
 test("renderHookKey names every hook of a plan once", () => {
   const plan = onePlan(mapA);
-  assert.deepEqual(plan.hooks.map((hook) => hook.key), [renderHookKey({ hook: "xdp", interface: "eth0" })]);
+  assert.deepEqual(
+    plan.hooks.map((hook) => hook.key),
+    [renderHookKey({ hook: "xdp", interface: "eth0" })],
+  );
 });

@@ -2,7 +2,15 @@ import { actionId, type Action, type CounterPair, type Deed } from "./action.ts"
 import { diffEntries, isKeyed } from "./entries.ts";
 import { identityKey, planGenerations, renderIdentity, resolveMaps, type HookGenerations } from "./identity.ts";
 import { ownedKeys, type Journal } from "./journal.ts";
-import type { ChainMember, KernelPort, MemberMode, ObservedHook, ObservedKernel, ObservedMap, ObservedProgram } from "./port.ts";
+import type {
+  ChainMember,
+  KernelPort,
+  MemberMode,
+  ObservedHook,
+  ObservedKernel,
+  ObservedMap,
+  ObservedProgram,
+} from "./port.ts";
 import type { HookSpec, MapSpec, NodePlan } from "./specs.ts";
 
 /** Which modes of the chain this kernel runs rightly (NodeFacts.kernel.chainInline, chainStub). */
@@ -32,7 +40,8 @@ export async function observePlan(port: KernelPort, plan: NodePlan): Promise<Obs
   const kept = new Set<string>();
   for (const spec of plan.maps) {
     const identity = identities.get(spec.key);
-    if (spec.contents.kind === "kept" && isKeyed(spec.definition.type) && identity !== undefined) kept.add(renderIdentity(identity));
+    if (spec.contents.kind === "kept" && isKeyed(spec.definition.type) && identity !== undefined)
+      kept.add(renderIdentity(identity));
   }
   const maps: ObservedMap[] = [];
   for (const map of observed.maps) {
@@ -91,7 +100,8 @@ class Diff {
 
   #createMap(spec: MapSpec): void {
     const identity = this.#generations.maps.get(spec.key);
-    if (identity !== undefined && !this.#maps.has(renderIdentity(identity))) this.#add({ do: "create-map", spec, identity });
+    if (identity !== undefined && !this.#maps.has(renderIdentity(identity)))
+      this.#add({ do: "create-map", spec, identity });
   }
 
   #writeMap(spec: MapSpec): void {
@@ -145,7 +155,9 @@ class Diff {
       there.members.length === wanted.members.length &&
       wanted.members.every(({ identity }, index) => {
         const name = renderIdentity(identity);
-        return !this.#actions.has(`load-program ${name}`) && this.#programs.get(name)?.programId === there.members[index];
+        return (
+          !this.#actions.has(`load-program ${name}`) && this.#programs.get(name)?.programId === there.members[index]
+        );
       })
     );
   }
@@ -170,12 +182,17 @@ class Diff {
   #usersOfProgram(programKey: string): string[] {
     const identity = this.#generations.programs.get(programKey);
     const hooks = this.#plan.hooks.filter((hook) => hook.members.some((member) => member.program === programKey));
-    return [...(identity ? [`load-program ${renderIdentity(identity)}`] : []), ...hooks.map((hook) => `set-hook ${hook.key}`)];
+    return [
+      ...(identity ? [`load-program ${renderIdentity(identity)}`] : []),
+      ...hooks.map((hook) => `set-hook ${hook.key}`),
+    ];
   }
 
   #carryCounters(base: MapSpec): void {
     if (base.carries !== "rule-base") return;
-    const hits = this.#plan.maps.find((spec) => spec.carries === "rule-hits" && familyOf(spec.key) === familyOf(base.key));
+    const hits = this.#plan.maps.find(
+      (spec) => spec.carries === "rule-hits" && familyOf(spec.key) === familyOf(base.key),
+    );
     const baseIdentity = this.#generations.maps.get(base.key);
     const hitsIdentity = hits && this.#generations.maps.get(hits.key);
     if (hits === undefined || baseIdentity === undefined || hitsIdentity === undefined) return;
@@ -203,7 +220,9 @@ class Diff {
   }
 
   #unpinMaps(): void {
-    const planned = new Map(this.#plan.maps.flatMap((spec) => (spec.pinPath === undefined ? [] : [[spec.pinPath, spec.key]])));
+    const planned = new Map(
+      this.#plan.maps.flatMap((spec) => (spec.pinPath === undefined ? [] : [[spec.pinPath, spec.key]])),
+    );
     const identities = new Set([...this.#generations.maps.values()].map(renderIdentity));
     for (const map of this.#observed.maps) {
       if (!identities.has(renderIdentity(map))) continue;
@@ -253,7 +272,9 @@ class Diff {
   }
 
   #removalOfHits(base: ObservedMap): string[] {
-    const pair = this.#observed.maps.filter((map) => map.generation === base.generation && familyOf(map.key) === familyOf(base.key));
+    const pair = this.#observed.maps.filter(
+      (map) => map.generation === base.generation && familyOf(map.key) === familyOf(base.key),
+    );
     return pair.filter((map) => map.key !== base.key).map((map) => `remove-map ${renderIdentity(map)}`);
   }
 
@@ -261,7 +282,9 @@ class Diff {
     const identity = this.#generations.maps.get(spec.key);
     if (identity === undefined) return [];
     const name = renderIdentity(identity);
-    const base = this.#plan.maps.find((other) => other.carries === "rule-base" && familyOf(other.key) === familyOf(spec.key));
+    const base = this.#plan.maps.find(
+      (other) => other.carries === "rule-base" && familyOf(other.key) === familyOf(spec.key),
+    );
     const baseIdentity = spec.carries && base && this.#generations.maps.get(base.key);
     return [
       `create-map ${name}`,
@@ -277,10 +300,9 @@ class Diff {
     if (this.#journal.refusedInline.includes(wanted.generation.inline)) return;
     const isSet = this.#actions.has(`set-hook ${spec.key}`);
     if (!isSet && this.#hooks.get(wanted.key)?.generation === wanted.generation.inline) return;
-    this.#add(
-      { do: "inline-hook", spec, generation: wanted.generation.inline, members: membersIn(wanted, "inline") },
-      [`set-hook ${spec.key}`],
-    );
+    this.#add({ do: "inline-hook", spec, generation: wanted.generation.inline, members: membersIn(wanted, "inline") }, [
+      `set-hook ${spec.key}`,
+    ]);
   }
 }
 
@@ -292,6 +314,9 @@ function familyOf(key: string): string {
   return key.slice(0, key.lastIndexOf("/"));
 }
 
-function bare({ key, generation }: { readonly key: string; readonly generation: string }): { key: string; generation: string } {
+function bare({ key, generation }: { readonly key: string; readonly generation: string }): {
+  key: string;
+  generation: string;
+} {
   return { key, generation };
 }

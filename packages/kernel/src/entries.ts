@@ -42,7 +42,8 @@ export function packEntries(pairs: Iterable<readonly [string, Uint8Array]>): Map
   const keys = new Uint8Array(keySize * all.length);
   const values = new Uint8Array(valueSize * all.length);
   for (const [index, [key, value]] of all.entries()) {
-    for (let at = 0; at < keySize; at++) keys[index * keySize + at] = Number.parseInt(key.slice(at * 2, at * 2 + 2), 16);
+    for (let at = 0; at < keySize; at++)
+      keys[index * keySize + at] = Number.parseInt(key.slice(at * 2, at * 2 + 2), 16);
     values.set(value, index * valueSize);
   }
   return { count: all.length, keys, values };

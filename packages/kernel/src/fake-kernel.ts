@@ -1,14 +1,22 @@
-import { renderHex } from "@bpfleet/base";
 import { chainCounters } from "./chain/counters.ts";
-import { indexEntries, isArrayLike, isKeyed, isPerCpu, packEntries } from "./entries.ts";
+import { isKeyed, packEntries } from "./entries.ts";
+import { fakeCpus, writeFakeMap, zeroEntries } from "./fake-map.ts";
 import { fakeError, FakeWorld, type FakeHook, type FakeMap, type FakeProgram } from "./fake-world.ts";
 import { directGeneration, identityKey, isChain, mapIdentity, renderIdentity } from "./identity.ts";
 import type {
-  HookReading, HookRequest, HookResult, Inventory, KernelPort, MapIdentity, ObservedKernel, ProgramIdentity, TestRun,
+  HookReading,
+  HookRequest,
+  HookResult,
+  Inventory,
+  KernelPort,
+  MapIdentity,
+  ObservedKernel,
+  ProgramIdentity,
+  TestRun,
   TestRunResult,
 } from "./port.ts";
 import { parseHookKey, renderHookKey } from "./specs.ts";
-import type { HookPoint, MapDefinition, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
+import type { HookPoint, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
 
 /** The kernel port in memory. It passes the contract that the real kernel passes; state is all in its world. */
 export class FakeKernel implements KernelPort {
@@ -25,7 +33,9 @@ export class FakeKernel implements KernelPort {
         ...identity,
         mapId: id,
         definition,
-        pinPaths: [...world.userPins.keys()].filter((path) => world.userPins.get(path) === id && world.pathPins.get(path) === id),
+        pinPaths: [...world.userPins.keys()].filter(
+          (path) => world.userPins.get(path) === id && world.pathPins.get(path) === id,
+        ),
       })),
       programs: [...world.programs.values()].map(({ identity, id, spec, mapIds }) => ({
         ...identity,
@@ -49,22 +59,42 @@ export class FakeKernel implements KernelPort {
   async inventory(): Promise<Inventory> {
     const { world } = this;
     const program = (id: number, type: string, name: string, mapIds: readonly number[], ours?: string) => ({
-      id, type, name, mapIds, ours, tag: "0".repeat(16), loadedAt: "1970-01-01T00:00:00.000Z", uid: 0, runCount: 0n, runTimeNs: 0n,
-      verifiedInsns: 0, jitedBytes: 0,
+      id,
+      type,
+      name,
+      mapIds,
+      ours,
+      tag: "0".repeat(16),
+      loadedAt: "1970-01-01T00:00:00.000Z",
+      uid: 0,
+      runCount: 0n,
+      runTimeNs: 0n,
+      verifiedInsns: 0,
+      jitedBytes: 0,
     });
     return {
       programs: [
-        ...[...world.programs.values()].map(({ id, spec, identity, mapIds }) => program(id, spec.type, spec.name, mapIds, identity.key)),
+        ...[...world.programs.values()].map(({ id, spec, identity, mapIds }) =>
+          program(id, spec.type, spec.name, mapIds, identity.key),
+        ),
         ...[...world.hooks.values()]
           .filter((hook) => hook.result.chain === "chain")
           .map((hook) => program(hook.programId, "xdp", `b${hook.generation}`, [], hook.key)),
         ...[...world.foreign].map(([, { id, name }]) => program(id, "xdp", name, [])),
       ],
       maps: [...world.maps.values()].map(({ id, identity, definition: { type, ...definition } }) => ({
-        id, type, name: identity.key.slice(-15), definition, ours: identity.key,
+        id,
+        type,
+        name: identity.key.slice(-15),
+        definition,
+        ours: identity.key,
       })),
       links: [...world.hooks.values()].map((hook) => ({
-        id: hook.linkId, type: hook.point.hook, programId: hook.programId, target: hook.key, ours: hook.key,
+        id: hook.linkId,
+        type: hook.point.hook,
+        programId: hook.programId,
+        target: hook.key,
+        ours: hook.key,
       })),
     };
   }
@@ -76,15 +106,16 @@ export class FakeKernel implements KernelPort {
     this.#before("createMap", spec.key);
     const { definition, contents } = spec;
     if (isKeyed(definition.type) && definition.keySize * definition.valueSize * definition.maxEntries === 0) {
-      throw fakeError("invalid", `create map ${spec.key}: the kernel takes no such definition (EINVAL)`, "BPF_MAP_CREATE", "EINVAL");
-    }
-    const entries = new Map<string, Uint8Array>();
-    if (isArrayLike(definition.type)) {
-      for (let index = 0; index < definition.maxEntries; index++) entries.set(indexKey(index), this.#spread(definition, new Uint8Array(definition.valueSize)));
+      throw fakeError(
+        "invalid",
+        `create map ${spec.key}: the kernel takes no such definition (EINVAL)`,
+        "BPF_MAP_CREATE",
+        "EINVAL",
+      );
     }
     const isFrozen = contents.kind === "sealed" && spec.carries === undefined;
-    const map: FakeMap = { id: this.world.nextId(), identity, definition, isFrozen, entries };
-    if (contents.kind !== "live" && isKeyed(definition.type)) this.#write(map, contents.entries, packEntries([]));
+    const map: FakeMap = { id: this.world.nextId(), identity, definition, isFrozen, entries: zeroEntries(definition) };
+    if (contents.kind !== "live" && isKeyed(definition.type)) writeFakeMap(map, contents.entries, packEntries([]));
     this.world.maps.set(pin, map);
   }
 
@@ -92,16 +123,26 @@ export class FakeKernel implements KernelPort {
     const map = this.world.maps.get(renderIdentity(identity));
     if (map === undefined) return undefined;
     if (!isKeyed(map.definition.type)) {
-      throw fakeError("not-supported", `read map ${identity.key}: entries of a ${map.definition.type} cannot be listed`, "BPF_MAP_LOOKUP_BATCH");
+      throw fakeError(
+        "not-supported",
+        `read map ${identity.key}: entries of a ${map.definition.type} cannot be listed`,
+        "BPF_MAP_LOOKUP_BATCH",
+      );
     }
     return packEntries(map.entries);
   }
 
   async writeMap(identity: MapIdentity, puts: MapEntries, deletes: MapEntries): Promise<void> {
     const map = this.#map(identity, "write");
-    if (map.isFrozen) throw fakeError("invalid", `write map ${identity.key}: its contents are sealed (EPERM)`, "BPF_MAP_UPDATE_ELEM", "EPERM");
+    if (map.isFrozen)
+      throw fakeError(
+        "invalid",
+        `write map ${identity.key}: its contents are sealed (EPERM)`,
+        "BPF_MAP_UPDATE_ELEM",
+        "EPERM",
+      );
     this.#before("writeMap", identity.key);
-    this.#write(map, puts, deletes);
+    writeFakeMap(map, puts, deletes);
   }
 
   async removeMap(identity: MapIdentity): Promise<void> {
@@ -116,11 +157,20 @@ export class FakeKernel implements KernelPort {
     const map = this.#map(identity, "pin");
     const { world } = this;
     if (!world.bpffs.some((directory) => pinPath.startsWith(`${directory}/`))) {
-      throw fakeError("invalid", `pin map ${identity.key} at ${pinPath}: a pin must lie below a bpffs mount`, "BPF_OBJ_PIN");
+      throw fakeError(
+        "invalid",
+        `pin map ${identity.key} at ${pinPath}: a pin must lie below a bpffs mount`,
+        "BPF_OBJ_PIN",
+      );
     }
     const holder = world.pathPins.get(pinPath);
     if (holder !== undefined && holder !== world.userPins.get(pinPath)) {
-      throw fakeError("exists", `pin map ${identity.key} at ${pinPath}: something else is pinned there (EEXIST)`, "BPF_OBJ_PIN", "EEXIST");
+      throw fakeError(
+        "exists",
+        `pin map ${identity.key} at ${pinPath}: something else is pinned there (EEXIST)`,
+        "BPF_OBJ_PIN",
+        "EEXIST",
+      );
     }
     this.#before("pinMap", identity.key);
     world.userPins.set(pinPath, map.id);
@@ -145,7 +195,11 @@ export class FakeKernel implements KernelPort {
     return { [Symbol.asyncDispose]: async () => void readers.delete(onRecords) };
   }
 
-  async loadProgram(spec: ProgramSpec, identity: ProgramIdentity, maps: ReadonlyMap<string, MapIdentity>): Promise<void> {
+  async loadProgram(
+    spec: ProgramSpec,
+    identity: ProgramIdentity,
+    maps: ReadonlyMap<string, MapIdentity>,
+  ): Promise<void> {
     if (this.world.programs.has(renderIdentity(identity))) return;
     const program = this.#verified(spec, identity, maps);
     this.#before("loadProgram", spec.key);
@@ -172,20 +226,42 @@ export class FakeKernel implements KernelPort {
     if (placeId === undefined) throw missingPlace(spec.point);
     const programs = members.map((member) => {
       const program = world.programs.get(renderIdentity(member.identity));
-      if (program === undefined) throw fakeError("not-found", `attach ${spec.key}: program ${member.spec.key} is not loaded`, "BPF_OBJ_GET", "ENOENT");
+      if (program === undefined)
+        throw fakeError(
+          "not-found",
+          `attach ${spec.key}: program ${member.spec.key} is not loaded`,
+          "BPF_OBJ_GET",
+          "ENOENT",
+        );
       return program;
     });
     const foreign = world.foreign.get(renderHookKey(spec.point));
     if (foreign !== undefined && spec.point.hook === "xdp") {
-      throw fakeError("busy", `attach ${spec.key}: program ${foreign.id} (${foreign.name}) holds it (EBUSY)`, "BPF_LINK_CREATE", "EBUSY");
+      throw fakeError(
+        "busy",
+        `attach ${spec.key}: program ${foreign.id} (${foreign.name}) holds it (EBUSY)`,
+        "BPF_LINK_CREATE",
+        "EBUSY",
+      );
     }
     const there = world.hooks.get(key);
     const held = there?.placeId === placeId ? there : undefined;
-    if (spec.point.hook === "xdp" && mode === "native" && held === undefined && world.genericOnly.has(spec.point.interface)) {
-      throw fakeError("not-supported", `attach ${spec.key}: the driver takes no XDP program (EOPNOTSUPP)`, "BPF_LINK_CREATE", "EOPNOTSUPP");
+    if (
+      spec.point.hook === "xdp" &&
+      mode === "native" &&
+      held === undefined &&
+      world.genericOnly.has(spec.point.interface)
+    ) {
+      throw fakeError(
+        "not-supported",
+        `attach ${spec.key}: the driver takes no XDP program (EOPNOTSUPP)`,
+        "BPF_LINK_CREATE",
+        "EOPNOTSUPP",
+      );
     }
     const memberIds = programs.map((program) => program.id);
-    if (held?.generation === generation && memberIds.every((id, index) => id === held.members[index])) return held.result;
+    if (held?.generation === generation && memberIds.every((id, index) => id === held.members[index]))
+      return held.result;
     this.#before("setHook", spec.key);
     const chain = isChain(spec.point, members);
     const hook: FakeHook = {
@@ -216,7 +292,7 @@ export class FakeKernel implements KernelPort {
     const hook = this.world.hooks.get(identityKey(key));
     if (hook === undefined || hook.result.chain === "direct" || hook.point.hook === "cgroup") return undefined;
     const { valueSize, maxEntries } = chainCounters(hook.point.hook, hook.members.length);
-    return { generation: hook.generation, values: new Uint8Array(valueSize * maxEntries * this.world.cpus) };
+    return { generation: hook.generation, values: new Uint8Array(valueSize * maxEntries * fakeCpus) };
   }
 
   async removeEverything(): Promise<void> {
@@ -247,7 +323,8 @@ export class FakeKernel implements KernelPort {
 
   #map(identity: MapIdentity, verb: string): FakeMap {
     const map = this.world.maps.get(renderIdentity(identity));
-    if (map === undefined) throw fakeError("not-found", `${verb} map ${identity.key}: it is not there (ENOENT)`, "BPF_OBJ_GET", "ENOENT");
+    if (map === undefined)
+      throw fakeError("not-found", `${verb} map ${identity.key}: it is not there (ENOENT)`, "BPF_OBJ_GET", "ENOENT");
     return map;
   }
 
@@ -260,7 +337,11 @@ export class FakeKernel implements KernelPort {
       throw fakeError("stale", `load program ${spec.key}: object ${spec.object.name} has changed`, "READ_OBJECT");
     }
     if (object !== undefined && !object.entries.includes(spec.entry)) {
-      throw fakeError("not-found", `load program ${spec.key}: object ${spec.object.name} has no program ${spec.entry}`, "BPF_OBJECT_OPEN");
+      throw fakeError(
+        "not-found",
+        `load program ${spec.key}: object ${spec.object.name} has no program ${spec.entry}`,
+        "BPF_OBJECT_OPEN",
+      );
     }
     const mapIds = Object.keys(spec.maps).map((name) => {
       const map = maps.get(name);
@@ -269,54 +350,21 @@ export class FakeKernel implements KernelPort {
     });
     return { id: this.world.nextId(), identity, spec, mapIds };
   }
-
-  /** All or nothing, as the port promises. */
-  #write(map: FakeMap, puts: MapEntries, deletes: MapEntries): void {
-    const { definition } = map;
-    const after = new Map(map.entries);
-    for (const [key, value] of indexEntries(puts)) {
-      if (isArrayLike(definition.type) && !after.has(key)) {
-        throw fakeError("full", `write map ${map.identity.key}: it has ${definition.maxEntries} entries (E2BIG)`, "BPF_MAP_UPDATE_ELEM", "E2BIG");
-      }
-      after.set(key, this.#spread(definition, value));
-    }
-    for (const key of indexEntries(deletes).keys()) {
-      if (isArrayLike(definition.type)) throw fakeError("invalid", `write map ${map.identity.key}: entries of an array cannot be deleted (EINVAL)`, "BPF_MAP_DELETE_ELEM", "EINVAL");
-      after.delete(key);
-    }
-    if (definition.type.startsWith("lru")) {
-      for (const key of after.keys()) if (after.size > definition.maxEntries) after.delete(key);
-    }
-    if (after.size > definition.maxEntries) {
-      throw fakeError("full", `write map ${map.identity.key}: ${after.size} entries do not fit in ${definition.maxEntries}`, "BPF_MAP_UPDATE_ELEM", "E2BIG");
-    }
-    map.entries.clear();
-    for (const [key, value] of after) map.entries.set(key, value);
-  }
-
-  /** The same value for every CPU. */
-  #spread(definition: MapDefinition, value: Uint8Array): Uint8Array {
-    if (!isPerCpu(definition.type)) return value.slice();
-    const stride = Math.ceil(definition.valueSize / 8) * 8;
-    const values = new Uint8Array(stride * this.world.cpus);
-    for (let cpu = 0; cpu < this.world.cpus; cpu++) values.set(value, cpu * stride);
-    return values;
-  }
 }
 
 function missingPlace(point: HookPoint): Error {
-  if (point.hook === "cgroup") return fakeError("not-found", `attach to cgroup ${point.path}: it is not there (ENOENT)`, "OPEN", "ENOENT");
-  return fakeError("interface-missing", `attach to ${point.interface}: there is no such interface (ENODEV)`, "IF_NAMETOINDEX", "ENODEV");
+  if (point.hook === "cgroup")
+    return fakeError("not-found", `attach to cgroup ${point.path}: it is not there (ENOENT)`, "OPEN", "ENOENT");
+  return fakeError(
+    "interface-missing",
+    `attach to ${point.interface}: there is no such interface (ENODEV)`,
+    "IF_NAMETOINDEX",
+    "ENODEV",
+  );
 }
 
 function modeAt(point: HookPoint, request: HookRequest): string {
   if (point.hook === "xdp") return request.mode;
   if (point.hook === "cgroup") return "cgroup";
   return request.legacyTc ? "cls_bpf" : "tcx";
-}
-
-function indexKey(index: number): string {
-  const key = new Uint8Array(4);
-  new DataView(key.buffer).setUint32(0, index, true);
-  return renderHex(key);
 }

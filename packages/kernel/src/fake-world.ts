@@ -4,7 +4,6 @@ import type { HookPoint, MapDefinition, ProgramSpec } from "./specs.ts";
 
 /** What a kernel holds, as a value that outlives every FakeKernel over it; a process restart is a new FakeKernel. */
 export class FakeWorld {
-  readonly cpus = 2;
   readonly maps = new Map<string, FakeMap>();
   readonly programs = new Map<string, FakeProgram>();
   readonly hooks = new Map<string, FakeHook>();
@@ -109,5 +108,10 @@ export interface FakeHook {
 }
 
 export function fakeError(code: KernelError["code"], message: string, call: string, errno?: string): KernelError {
-  return new KernelError(message, { code, call, errno, retry: code === "interface-missing" ? "when-changed" : "backoff" });
+  return new KernelError(message, {
+    code,
+    call,
+    errno,
+    retry: code === "interface-missing" ? "when-changed" : "backoff",
+  });
 }

@@ -35,7 +35,11 @@ export function planGenerations(plan: NodePlan): PlanGenerations {
   for (const hook of plan.hooks) {
     const members = hookMembers(hook, specs, programs, maps);
     if (members === undefined) continue;
-    const generation = (mode: MemberMode) => hookGeneration(hook.point, members.map((member) => ({ ...member, mode })));
+    const generation = (mode: MemberMode) =>
+      hookGeneration(
+        hook.point,
+        members.map((member) => ({ ...member, mode })),
+      );
     hooks.set(hook.key, {
       key: identityKey(hook.key),
       isChain: isChain(hook.point, members),
@@ -60,7 +64,10 @@ export function mapIdentity(spec: MapSpec): MapIdentity {
 }
 
 /** `undefined` when it names a map that `maps` lacks. */
-export function programIdentity(spec: ProgramSpec, maps: ReadonlyMap<string, MapIdentity>): ProgramIdentity | undefined {
+export function programIdentity(
+  spec: ProgramSpec,
+  maps: ReadonlyMap<string, MapIdentity>,
+): ProgramIdentity | undefined {
   const used = resolveMaps(spec, maps);
   if (used === undefined) return undefined;
   const { type, object, entry, globals } = spec;

@@ -32,7 +32,9 @@ export function journalBefore(journal: Journal, plan: NodePlan): Journal {
 
 /** Forgets what is no longer ours: the rest of maps that are now as planned, and maps that nobody plans. */
 export function journalAfter(journal: Journal, plan: NodePlan, results: readonly ItemResult[]): Journal {
-  const inForce = new Set(results.filter((item) => item.item === "map" && item.state === "in-force").map((item) => item.key));
+  const inForce = new Set(
+    results.filter((item) => item.item === "map" && item.state === "in-force").map((item) => item.key),
+  );
   const owned: Record<string, string> = {};
   for (const spec of keptMaps(plan)) {
     const name = renderIdentity(mapIdentity(spec));

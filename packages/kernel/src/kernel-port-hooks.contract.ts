@@ -1,14 +1,34 @@
 import assert from "node:assert/strict";
 import { hookGeneration } from "./identity.ts";
-import { loaded, proceed, programIds, rejects, request, type Contract, type ContractHarness } from "./kernel-port-setup.contract.ts";
+import {
+  loaded,
+  proceed,
+  programIds,
+  rejects,
+  request,
+  type Contract,
+  type ContractHarness,
+} from "./kernel-port-setup.contract.ts";
 import type { ChainMember } from "./port.ts";
 import { renderHookKey, type HookPoint } from "./specs.ts";
 
 export function hookContract(contract: Contract): void {
-  const points: readonly { readonly point: (kernel: ContractHarness) => HookPoint; readonly entry: string; readonly pass: number }[] = [
+  const points: readonly {
+    readonly point: (kernel: ContractHarness) => HookPoint;
+    readonly entry: string;
+    readonly pass: number;
+  }[] = [
     { point: (kernel) => ({ hook: "xdp", interface: kernel.interface }), entry: "count_xdp", pass: 2 },
-    { point: (kernel) => ({ hook: "tc", interface: kernel.interface, direction: "ingress" }), entry: "count_tc", pass: -1 },
-    { point: (kernel) => ({ hook: "tc", interface: kernel.interface, direction: "egress" }), entry: "count_tc", pass: -1 },
+    {
+      point: (kernel) => ({ hook: "tc", interface: kernel.interface, direction: "ingress" }),
+      entry: "count_tc",
+      pass: -1,
+    },
+    {
+      point: (kernel) => ({ hook: "tc", interface: kernel.interface, direction: "egress" }),
+      entry: "count_tc",
+      pass: -1,
+    },
   ];
   for (const legacyTc of [false, true]) {
     for (const { point: pointIn, entry, pass } of points) {
@@ -76,9 +96,12 @@ export function hookContract(contract: Contract): void {
   contract("setHook attaches to a cgroup, for each program its own link", async (port, kernel) => {
     const one = (await loaded(port, kernel, "count_skb", { verdict: 1 }, "one")).member;
     const two = (await loaded(port, kernel, "count_skb", { verdict: 1 }, "two")).member;
-    const points = [one, two].map(
-      (member): HookPoint => ({ hook: "cgroup", path: kernel.cgroup, attach: "egress", member: member.spec.key }),
-    );
+    const points = [one, two].map((member): HookPoint => ({
+      hook: "cgroup",
+      path: kernel.cgroup,
+      attach: "egress",
+      member: member.spec.key,
+    }));
     for (const [index, member] of [one, two].entries()) {
       const result = await port.setHook(request(points[index] as HookPoint, [member]));
       assert.deepEqual(result, { mode: "cgroup", chain: "direct", memberModes: [] });
@@ -86,7 +109,10 @@ export function hookContract(contract: Contract): void {
     const { hooks } = await (await kernel.open()).observe();
     assert.deepEqual(hooks.map((hook) => hook.key).toSorted(), points.map(renderHookKey).toSorted());
     assert.ok(hooks.every((hook) => hook.isAttached));
-    await rejects(port.setHook(request({ hook: "cgroup", path: `${kernel.cgroup}/gone`, attach: "egress", member: "x" }, [one])), "not-found");
+    await rejects(
+      port.setHook(request({ hook: "cgroup", path: `${kernel.cgroup}/gone`, attach: "egress", member: "x" }, [one])),
+      "not-found",
+    );
   });
 
   contract("setHook names the foreign program that holds the hook, and leaves it", async (port, kernel) => {
@@ -104,7 +130,10 @@ export function hookContract(contract: Contract): void {
 
   contract("setHook says when an interface or a program is not there", async (port, kernel) => {
     const { member } = await loaded(port, kernel, "count_xdp");
-    const error = await rejects(port.setHook(request({ hook: "xdp", interface: "nosuch0" }, [member])), "interface-missing");
+    const error = await rejects(
+      port.setHook(request({ hook: "xdp", interface: "nosuch0" }, [member])),
+      "interface-missing",
+    );
     assert.equal(error.retry, "when-changed");
     const gone = { ...member, identity: { ...member.identity, generation: "gone" } };
     await rejects(port.setHook(request({ hook: "xdp", interface: kernel.interface }, [gone])), "not-found");
@@ -115,15 +144,26 @@ export function hookContract(contract: Contract): void {
     contract(`setHook attaches again to an interface that came back: ${hook}`, async (port, kernel) => {
       const { member } = await loaded(port, kernel, `count_${hook}`);
       const point: HookPoint =
-        hook === "xdp" ? { hook, interface: kernel.interface } : { hook, interface: kernel.interface, direction: "ingress" };
+        hook === "xdp"
+          ? { hook, interface: kernel.interface }
+          : { hook, interface: kernel.interface, direction: "ingress" };
       await port.setHook(request(point, [member]));
       await kernel.removeInterface();
-      assert.deepEqual((await port.observe()).hooks.map((each) => each.isAttached), [false]);
+      assert.deepEqual(
+        (await port.observe()).hooks.map((each) => each.isAttached),
+        [false],
+      );
       await rejects(port.setHook(request(point, [member])), "interface-missing");
       await kernel.addInterface();
-      assert.deepEqual((await port.observe()).hooks.map((each) => each.isAttached), [false]);
+      assert.deepEqual(
+        (await port.observe()).hooks.map((each) => each.isAttached),
+        [false],
+      );
       await port.setHook(request(point, [member]));
-      assert.deepEqual((await port.observe()).hooks.map((each) => each.isAttached), [true]);
+      assert.deepEqual(
+        (await port.observe()).hooks.map((each) => each.isAttached),
+        [true],
+      );
       await kernel.removeInterface();
       await port.clearHook(renderHookKey(point));
       assert.deepEqual((await port.observe()).hooks, []);

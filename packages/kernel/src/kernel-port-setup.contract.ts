@@ -51,7 +51,10 @@ export async function loaded(
   globals: Record<string, GlobalValue> = {},
   name = "one",
 ): Promise<{ readonly member: ChainMember }> {
-  const maps = [mapSpec("test/counts", counts), mapSpec("test/list", list, { kind: "sealed", digest: "d", entries: noEntries })];
+  const maps = [
+    mapSpec("test/counts", counts),
+    mapSpec("test/list", list, { kind: "sealed", digest: "d", entries: noEntries }),
+  ];
   for (const spec of maps) await port.createMap(spec);
   const identities = new Map(maps.map((spec) => [spec.key, mapIdentity(spec)]));
   const spec: ProgramSpec = {
@@ -78,7 +81,11 @@ export function proceed(member: ChainMember, code: number, mode: ChainMember["mo
   return { ...member, mode, proceedOn: [code] };
 }
 
-export function request(point: HookPoint, members: readonly ChainMember[], options: Partial<HookRequest> = {}): HookRequest {
+export function request(
+  point: HookPoint,
+  members: readonly ChainMember[],
+  options: Partial<HookRequest> = {},
+): HookRequest {
   const key = renderHookKey(point);
   const wishes = members.map((member, at) => ({ program: member.spec.key, priority: at, proceedOn: member.proceedOn }));
   return {
@@ -130,7 +137,11 @@ export function names(identities: readonly MapIdentity[]): string[] {
 
 export function sorted(observed: ObservedKernel): ObservedKernel {
   const byName = (a: MapIdentity, b: MapIdentity) => (renderIdentity(a) < renderIdentity(b) ? -1 : 1);
-  return { maps: observed.maps.toSorted(byName), programs: observed.programs.toSorted(byName), hooks: observed.hooks.toSorted(byName) };
+  return {
+    maps: observed.maps.toSorted(byName),
+    programs: observed.programs.toSorted(byName),
+    hooks: observed.hooks.toSorted(byName),
+  };
 }
 
 export function bytes(text: string): Uint8Array {

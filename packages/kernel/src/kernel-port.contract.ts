@@ -4,7 +4,17 @@ import { mapIdentity, renderIdentity } from "./identity.ts";
 import { hookContract } from "./kernel-port-hooks.contract.ts";
 import { mapContract } from "./kernel-port-maps.contract.ts";
 import {
-  counts, loaded, mapSpec, names, packet, proceed, rejects, request, sorted, type Contract, type ContractHarness,
+  counts,
+  loaded,
+  mapSpec,
+  names,
+  packet,
+  proceed,
+  rejects,
+  request,
+  sorted,
+  type Contract,
+  type ContractHarness,
 } from "./kernel-port-setup.contract.ts";
 import type { KernelPort, MapIdentity } from "./port.ts";
 import type { ProgramSpec } from "./specs.ts";
@@ -81,9 +91,11 @@ function wholeContract(contract: Contract): void {
     const { maps, programs, hooks } = await port.observe();
     const inventory = await port.inventory();
     for (const map of maps) assert.equal(inventory.maps.find((each) => each.id === map.mapId)?.ours, map.key);
-    for (const program of programs) assert.equal(inventory.programs.find((each) => each.id === program.programId)?.ours, program.key);
-    for (const hook of hooks) assert.ok(inventory.programs.find((each) => each.id === hook.programId)?.ours !== undefined);
-    const links = inventory.links.filter((link) => link.ours !== undefined).map((link) => link.ours);
+    for (const program of programs)
+      assert.equal(inventory.programs.find((each) => each.id === program.programId)?.ours, program.key);
+    for (const hook of hooks)
+      assert.ok(inventory.programs.find((each) => each.id === hook.programId)?.ours !== undefined);
+    const links = inventory.links.flatMap((link) => link.ours ?? []);
     assert.deepEqual(links.toSorted(), hooks.map((hook) => hook.key).toSorted());
   });
 
@@ -103,7 +115,11 @@ async function everyKindOfThing(port: KernelPort, kernel: ContractHarness): Prom
   const tc = (await loaded(port, kernel, "count_tc")).member;
   const skb = (await loaded(port, kernel, "count_skb", { verdict: 1 })).member;
   await port.pinMap(mapIdentity(mapSpec("test/counts", counts)), `${kernel.userPins}/mine`);
-  await port.setHook(request({ hook: "xdp", interface: kernel.interface }, [proceed(one, 2), proceed(two, 2, "inline")]));
-  await port.setHook(request({ hook: "tc", interface: kernel.interface, direction: "egress" }, [tc], { legacyTc: true }));
+  await port.setHook(
+    request({ hook: "xdp", interface: kernel.interface }, [proceed(one, 2), proceed(two, 2, "inline")]),
+  );
+  await port.setHook(
+    request({ hook: "tc", interface: kernel.interface, direction: "egress" }, [tc], { legacyTc: true }),
+  );
   await port.setHook(request({ hook: "cgroup", path: kernel.cgroup, attach: "ingress", member: skb.spec.key }, [skb]));
 }

@@ -18,15 +18,22 @@ test("decodePinName is the inverse of encodePinName, and names hold nothing that
 });
 
 test("decodePinName knows names that are not ours", () => {
-  for (const name of ["%", "%4", "%zz", "%41", "a.b", "a/b", "%2f", "%FF"]) assert.equal(decodePinName(name), undefined, name);
+  for (const name of ["%", "%4", "%zz", "%41", "a.b", "a/b", "%2f", "%FF"])
+    assert.equal(decodePinName(name), undefined, name);
 });
 
 test("encodePinName spells what people know", () => {
-  assert.equal(encodePinName("filter/default/xdp-packet-filter/list.v4"), "filter%2Fdefault%2Fxdp-packet-filter%2Flist%2Ev4");
+  assert.equal(
+    encodePinName("filter/default/xdp-packet-filter/list.v4"),
+    "filter%2Fdefault%2Fxdp-packet-filter%2Flist%2Ev4",
+  );
 });
 
 test("decodeIdentity is the inverse of encodeIdentity", () => {
-  const identity = fc.record({ key: text.filter((key) => key !== ""), generation: fc.stringMatching(/^[0-9a-f]{14}$/) });
+  const identity = fc.record({
+    key: text.filter((key) => key !== ""),
+    generation: fc.stringMatching(/^[0-9a-f]{14}$/),
+  });
   fc.assert(fc.property(identity, (given) => assert.deepEqual(decodeIdentity(encodeIdentity(given)), { ...given })));
   for (const name of ["", "@", "a@", "@a", "a@b@c", "a"]) assert.equal(decodeIdentity(name), undefined, name);
 });

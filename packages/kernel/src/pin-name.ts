@@ -43,6 +43,7 @@ export function decodeIdentity(name: string): Identity | undefined {
   const [encodedKey = "", encodedGeneration = "", ...rest] = name.split("@");
   const key = decodePinName(encodedKey);
   const generation = decodePinName(encodedGeneration);
-  if (key === undefined || key === "" || generation === undefined || generation === "" || rest.length > 0) return undefined;
+  if (key === undefined || key === "" || generation === undefined || generation === "" || rest.length > 0)
+    return undefined;
   return { key, generation };
 }

@@ -2,9 +2,24 @@ import type { ObjectRef, Origin } from "@bpfleet/base";
 
 /** Map types by their kernel names, without `BPF_MAP_TYPE_`, in lower case. */
 export type MapType =
-  | "hash" | "array" | "lru_hash" | "lpm_trie" | "percpu_hash" | "percpu_array" | "lru_percpu_hash"
-  | "stack" | "queue" | "ringbuf" | "perf_event_array" | "prog_array" | "array_of_maps" | "hash_of_maps"
-  | "devmap" | "cgroup_array" | "sockhash" | "sockmap";
+  | "hash"
+  | "array"
+  | "lru_hash"
+  | "lpm_trie"
+  | "percpu_hash"
+  | "percpu_array"
+  | "lru_percpu_hash"
+  | "stack"
+  | "queue"
+  | "ringbuf"
+  | "perf_event_array"
+  | "prog_array"
+  | "array_of_maps"
+  | "hash_of_maps"
+  | "devmap"
+  | "cgroup_array"
+  | "sockhash"
+  | "sockmap";
 
 export interface MapDefinition {
   readonly type: MapType;
@@ -57,8 +72,17 @@ export interface MapSpec {
 }
 
 export type ProgramType =
-  | "xdp" | "sched_cls" | "cgroup_skb" | "cgroup_sock" | "cgroup_sock_addr" | "cgroup_device" | "sock_ops"
-  | "raw_tracepoint" | "tracepoint" | "kprobe" | "tracing";
+  | "xdp"
+  | "sched_cls"
+  | "cgroup_skb"
+  | "cgroup_sock"
+  | "cgroup_sock_addr"
+  | "cgroup_device"
+  | "sock_ops"
+  | "raw_tracepoint"
+  | "tracepoint"
+  | "kprobe"
+  | "tracing";
 
 export type GlobalValue = number | bigint | boolean | Uint8Array;
 
@@ -79,7 +103,15 @@ export interface ProgramSpec {
   readonly owner?: ObjectRef | undefined;
 }
 
-export const cgroupAttaches = ["ingress", "egress", "device", "sock_ops", "sock_create", "connect4", "connect6"] as const;
+export const cgroupAttaches = [
+  "ingress",
+  "egress",
+  "device",
+  "sock_ops",
+  "sock_create",
+  "connect4",
+  "connect6",
+] as const;
 export type CgroupAttach = (typeof cgroupAttaches)[number];
 
 /** Where a program runs. Interfaces are named, not numbered: a re-created interface is the same wish. */

@@ -16,7 +16,10 @@ export const cgroupAttachTypes: Readonly<Record<CgroupAttach, string>> = {
 
 /** Where cgroup v2 is mounted; machines with both versions mount it deeper than /sys/fs/cgroup. */
 export function cgroupRoot(): string | undefined {
-  const mounts = fs.readFileSync("/proc/self/mounts", "utf8").split("\n").map((line) => line.split(" "));
+  const mounts = fs
+    .readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" "));
   return mounts.find(([, , type]) => type === "cgroup2")?.[1];
 }
 
@@ -24,10 +27,16 @@ export function cgroupRoot(): string | undefined {
 export function cgroupFolder(path: string): string {
   const root = cgroupRoot();
   if (root === undefined) {
-    throw refusal(`attach to cgroup ${path}`, "cgroup v2 is not mounted on this node; its programs need it", "not-supported", "STATFS");
+    throw refusal(
+      `attach to cgroup ${path}`,
+      "cgroup v2 is not mounted on this node; its programs need it",
+      "not-supported",
+      "STATFS",
+    );
   }
   const folder = path === root || path.startsWith(`${root}/`) ? path : join(root, path);
-  if (!fs.existsSync(folder)) throw refusal(`attach to cgroup ${path}`, "there is no such cgroup (ENOENT)", "not-found", "OPEN");
+  if (!fs.existsSync(folder))
+    throw refusal(`attach to cgroup ${path}`, "there is no such cgroup (ENOENT)", "not-found", "OPEN");
   return folder;
 }
 

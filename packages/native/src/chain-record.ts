@@ -42,7 +42,13 @@ export class ChainRecords {
     return this.list(hookKey).find((chain) => chain.mainId === mainId);
   }
 
-  /** Chains that are whole: `main` is pinned last. */
+  /** Something that it needs to run or to be read is not pinned any more. */
+  isTorn(chain: RecordedChain): boolean {
+    const names = listNames(chain.folder);
+    return !names.includes("counters") || (names.some((name) => name.endsWith("-stub")) && !names.includes("stubs"));
+  }
+
+  /** Chains that were written to the end: `main` is pinned last. */
   list(hookKey: string): RecordedChain[] {
     const folder = this.#pins.chains(hookKey);
     return listNames(folder).flatMap((name) => {

@@ -1,6 +1,15 @@
 import type { HookPoint, HookRequest } from "@bpfleet/kernel";
 import {
-  BpfLink, BpfProgram, detachClsBpf, queryClsBpf, queryHook, type AttachOptions, type ClsBpf, type LinkInfo, type Netns, type Target,
+  BpfLink,
+  BpfProgram,
+  detachClsBpf,
+  queryClsBpf,
+  queryHook,
+  type AttachOptions,
+  type ClsBpf,
+  type LinkInfo,
+  type Netns,
+  type Target,
 } from "./binding.ts";
 import { cgroupAttachTypes, cgroupFolder, findCgroupId } from "./cgroups.ts";
 import { readInterfaces, type Interfaces } from "./interfaces.ts";
@@ -21,7 +30,11 @@ const noInterfaces: Interfaces = { byName: new Map(), byIndex: new Map() };
 type InNetns = { readonly inNetns?: string | Netns };
 
 /** Throws interface-missing or not-found when the interface or cgroup is not there. */
-export async function findPlace(point: HookPoint, netns: string | Netns | undefined, mode: HookRequest["mode"]): Promise<Place> {
+export async function findPlace(
+  point: HookPoint,
+  netns: string | Netns | undefined,
+  mode: HookRequest["mode"],
+): Promise<Place> {
   if (point.hook === "cgroup") {
     const target = { cgroup: cgroupFolder(point.path), attachType: cgroupAttachTypes[point.attach] };
     return { point, ifindex: 0, target, netns, interfaces: noInterfaces };
@@ -89,7 +102,8 @@ async function detach(link: BpfLink, pin: string): Promise<void> {
 async function attach(place: Place, program: BpfProgram, what: string): Promise<BpfLink> {
   const { point, target } = place;
   // Ours decides first on the way in and last on the way out, as on the wire.
-  const order: AttachOptions = point.hook === "tc" ? { order: point.direction === "ingress" ? { first: true } : { last: true } } : {};
+  const order: AttachOptions =
+    point.hook === "tc" ? { order: point.direction === "ingress" ? { first: true } : { last: true } } : {};
   try {
     return await program.attach(target, { ...order, ...inNetns(place) });
   } catch (error) {
@@ -119,7 +133,13 @@ async function holders(place: Place): Promise<string> {
  * again by its handle.
  */
 export function filterAt(ifindex: number, direction: "ingress" | "egress", netns: string | Netns | undefined): ClsBpf {
-  return { ifindex, direction, handle: 0xb9f1ee7, priority: direction === "ingress" ? 10 : 65_000, ...inNetns({ netns }) };
+  return {
+    ifindex,
+    direction,
+    handle: 0xb9f1ee7,
+    priority: direction === "ingress" ? 10 : 65_000,
+    ...inNetns({ netns }),
+  };
 }
 
 /** The id of the program in our filter; `undefined` without one. */

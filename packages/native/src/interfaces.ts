@@ -28,9 +28,12 @@ async function dumpLinks(socket: NetlinkSocket, sequence: number): Promise<[stri
     if (event.kind === "overrun") return undefined;
     const progress = collector.accept(event.data);
     if (progress.state === "torn") return undefined;
-    if (progress.state === "refused") throw refusal("list interfaces", `the kernel refused (${progress.refusal.errno})`, "internal", "RTM_GETLINK");
+    if (progress.state === "refused")
+      throw refusal("list interfaces", `the kernel refused (${progress.refusal.errno})`, "internal", "RTM_GETLINK");
     if (progress.state === "complete") {
-      return progress.items.flatMap((item) => (item.table === "link" ? [[item.link.name, item.link.ifindex] as [string, number]] : []));
+      return progress.items.flatMap((item) =>
+        item.table === "link" ? [[item.link.name, item.link.ifindex] as [string, number]] : [],
+      );
     }
   }
   return undefined;

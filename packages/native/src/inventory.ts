@@ -12,7 +12,12 @@ export async function readInventory(
   hookKeys: readonly string[],
   netns: string | Netns | undefined,
 ): Promise<Inventory> {
-  const [programs, maps, links, interfaces] = await Promise.all([list("prog"), list("map"), list("link"), readInterfaces(netns)]);
+  const [programs, maps, links, interfaces] = await Promise.all([
+    list("prog"),
+    list("map"),
+    list("link"),
+    readInterfaces(netns),
+  ]);
   const ourPrograms = new Map(observed.programs.map((program) => [program.programId, program.key]));
   const ourMaps = new Map(observed.maps.map((map) => [map.mapId, map.key]));
   for (const key of hookKeys) {
@@ -72,7 +77,10 @@ function targetOf(link: LinkInfo, interfaces: Interfaces, cgroups: ReadonlyMap<b
     if (ifindex === 0) return `${kind} of an interface that is gone`;
     return `${kind} ${interfaces.byIndex.get(ifindex) ?? `interface ${ifindex}`}`;
   }
-  if (cgroupId !== undefined) return cgroupId === 0n ? `${kind} of a cgroup that is gone` : `${kind} ${cgroups.get(cgroupId) ?? `cgroup ${cgroupId}`}`;
+  if (cgroupId !== undefined)
+    return cgroupId === 0n
+      ? `${kind} of a cgroup that is gone`
+      : `${kind} ${cgroups.get(cgroupId) ?? `cgroup ${cgroupId}`}`;
   if (tracepoint !== undefined) return `${type} ${tracepoint}`;
   if (targetProgramId !== undefined && targetProgramId !== 0) return `${kind} program ${targetProgramId}`;
   return netnsInode === undefined ? kind : `${kind} netns ${netnsInode}`;
@@ -83,7 +91,11 @@ function filterLink(key: string, programId: number): InventoryLink {
 }
 
 /** XDP programs that somebody attached by netlink. */
-async function withoutLink(links: readonly LinkInfo[], interfaces: Interfaces, netns: string | Netns | undefined): Promise<InventoryLink[]> {
+async function withoutLink(
+  links: readonly LinkInfo[],
+  interfaces: Interfaces,
+  netns: string | Netns | undefined,
+): Promise<InventoryLink[]> {
   const held = new Set(links.filter((link) => link.type === "xdp").map((link) => link.ifindex));
   const found: InventoryLink[] = [];
   for (const [name, ifindex] of interfaces.byName) {

@@ -19,7 +19,17 @@ const codes: Readonly<Record<BpfErrorCode, ErrorCode>> = {
 };
 
 /** Trying the same call again cannot help until something else has changed. */
-const lasting: readonly ErrorCode[] = ["invalid", "verifier", "not-supported", "no-btf", "not-elf", "no-permission", "interface-missing", "busy", "exists"];
+const lasting: readonly ErrorCode[] = [
+  "invalid",
+  "verifier",
+  "not-supported",
+  "no-btf",
+  "not-elf",
+  "no-permission",
+  "interface-missing",
+  "busy",
+  "exists",
+];
 
 export interface FailureOptions {
   /** In place of what the error's own code says. */
@@ -84,7 +94,9 @@ function verifierSaid(log: string): string {
 export function sourceLine(log: string, telling: string): string | undefined {
   const lines = log.split("\n").map((line) => line.trim());
   const end = lines.lastIndexOf(telling);
-  const found = lines.slice(0, end < 0 ? lines.length : end).findLast((line) => line.startsWith("; ") && line.length > 2);
+  const found = lines
+    .slice(0, end < 0 ? lines.length : end)
+    .findLast((line) => line.startsWith("; ") && line.length > 2);
   const parts = found === undefined ? null : /^; (.*?)(?: @ ([^@]+:\d+))?$/.exec(found);
   if (!parts) return undefined;
   const [, text = "", place] = parts;

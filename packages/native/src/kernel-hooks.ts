@@ -1,13 +1,33 @@
 import {
-  directGeneration, identityKey, isChain, parseHookKey, type ChainMember, type HookPoint, type HookReading, type HookRequest,
-  type HookResult, type MemberMode, type ObservedHook, type ObservedProgram,
+  directGeneration,
+  identityKey,
+  isChain,
+  parseHookKey,
+  type ChainMember,
+  type HookPoint,
+  type HookReading,
+  type HookRequest,
+  type HookResult,
+  type MemberMode,
+  type ObservedHook,
+  type ObservedProgram,
 } from "@bpfleet/kernel";
 import type { ChainOffers } from "@bpfleet/kernel/chain";
 import { queryHook, type ClsBpf, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
 import { buildChain, createChainCounters, waitForGracePeriod, type Chain, type ChainPart } from "./chain.ts";
 import { ChainRecords } from "./chain-record.ts";
 import {
-  clearFilter, clearLink, filterAt, findFilter, findPlace, inNetns, isLinkAt, openLink, setFilter, setLink, type Place,
+  clearFilter,
+  clearLink,
+  filterAt,
+  findFilter,
+  findPlace,
+  inNetns,
+  isLinkAt,
+  openLink,
+  setFilter,
+  setLink,
+  type Place,
 } from "./hook-places.ts";
 import { readInterfaces, type Interfaces } from "./interfaces.ts";
 import { hasCode, refusal, saying } from "./kernel-error.ts";
@@ -70,9 +90,16 @@ export class KernelHooks {
       this.chains.write(spec.key, generation, chain, programs, counters);
       const attached = await this.#attach(place, chain.program, request);
       await this.#forgetChains(spec.key, chain.program.info.id);
-      const reasons = chain.placed.flatMap(({ why }, index) => (why === undefined ? [] : [`${members[index]?.spec.key ?? ""} ${why}`]));
+      const reasons = chain.placed.flatMap(({ why }, index) =>
+        why === undefined ? [] : [`${members[index]?.spec.key ?? ""} ${why}`],
+      );
       const modes = chain.placed.map((placed) => placed.mode);
-      return { mode: attached, chain: "chain", memberModes: modes, ...(reasons.length > 0 && { reason: reasons.join("; ") }) };
+      return {
+        mode: attached,
+        chain: "chain",
+        memberModes: modes,
+        ...(reasons.length > 0 && { reason: reasons.join("; ") }),
+      };
     });
   }
 
@@ -96,10 +123,18 @@ export class KernelHooks {
 
   /** Keys of everything that is pinned for a hook. */
   keys(): string[] {
-    return [...new Set((["links", "filters", "chains"] as const).flatMap((folder) => this.#pins.keys(folder).map(({ key }) => key)))];
+    return [
+      ...new Set(
+        (["links", "filters", "chains"] as const).flatMap((folder) => this.#pins.keys(folder).map(({ key }) => key)),
+      ),
+    ];
   }
 
-  async #observeHook(key: string, programs: readonly ObservedProgram[], interfaces: Interfaces): Promise<ObservedHook | undefined> {
+  async #observeHook(
+    key: string,
+    programs: readonly ObservedProgram[],
+    interfaces: Interfaces,
+  ): Promise<ObservedHook | undefined> {
     const hasFilter = isThere(this.#pins.filter(key));
     const hook = await this.#observeLink(key, programs, interfaces);
     if (hook === undefined) return hasFilter ? this.#observeFilter(key, programs, interfaces) : undefined;
@@ -107,19 +142,32 @@ export class KernelHooks {
     return hasFilter ? { ...hook, isAttached: false } : hook;
   }
 
-  async #observeLink(key: string, programs: readonly ObservedProgram[], interfaces: Interfaces): Promise<ObservedHook | undefined> {
+  async #observeLink(
+    key: string,
+    programs: readonly ObservedProgram[],
+    interfaces: Interfaces,
+  ): Promise<ObservedHook | undefined> {
     await using link = openLink(this.#pins.link(key));
     if (link === undefined) return undefined;
     const { info } = link;
     const point = parseHookKey(key);
     const isAttached = isLinkAt(info, point, interfaces);
     const { generation, members, chain, memberModes } = this.#whatRuns(key, info.programId, programs);
-    const mode = info.type === "xdp" ? await this.#xdpMode(isAttached ? info.ifindex : undefined) : info.type === "cgroup" ? "cgroup" : "tcx";
+    const mode =
+      info.type === "xdp"
+        ? await this.#xdpMode(isAttached ? info.ifindex : undefined)
+        : info.type === "cgroup"
+          ? "cgroup"
+          : "tcx";
     const result = { mode, chain, memberModes };
     return { key, point, generation, members, isAttached, linkId: info.id, programId: info.programId, result };
   }
 
-  async #observeFilter(key: string, programs: readonly ObservedProgram[], interfaces: Interfaces): Promise<ObservedHook> {
+  async #observeFilter(
+    key: string,
+    programs: readonly ObservedProgram[],
+    interfaces: Interfaces,
+  ): Promise<ObservedHook> {
     const point = parseHookKey(key);
     const programId = (await this.#filterProgram(point, interfaces)) ?? 0;
     const runs = this.#whatRuns(key, programId, programs);
@@ -135,28 +183,48 @@ export class KernelHooks {
     if (chain !== undefined) {
       const members = this.chains.members(chain);
       return {
-        generation: chain.generation,
+        generation: this.chains.isTorn(chain) ? "" : chain.generation,
         members: members.map((member) => member.programId),
         chain: "chain",
         memberModes: members.map((member): MemberMode => member.mode),
       };
     }
     const direct = programs.find((program) => program.programId === programId);
-    return { generation: direct ? directGeneration(direct) : "", members: [programId], chain: "direct", memberModes: [] };
+    return {
+      generation: direct ? directGeneration(direct) : "",
+      members: [programId],
+      chain: "direct",
+      memberModes: [],
+    };
   }
 
   /** The result when the request is in force already. */
-  async #inForce(request: HookRequest, programs: readonly BpfProgram[], interfaces: Interfaces): Promise<HookResult | undefined> {
+  async #inForce(
+    request: HookRequest,
+    programs: readonly BpfProgram[],
+    interfaces: Interfaces,
+  ): Promise<HookResult | undefined> {
     const { spec, generation, members, legacyTc } = request;
     const ids = programs.map((program) => program.info.id);
-    const known = members.map(({ identity }, index) => ({ ...identity, programId: ids[index] ?? 0, type: "", mapIds: [] }));
+    const known = members.map(({ identity }, index) => ({
+      ...identity,
+      programId: ids[index] ?? 0,
+      type: "",
+      mapIds: [],
+    }));
     const there = await this.#observeHook(identityKey(spec.key), known, interfaces);
     if (there === undefined || !there.isAttached || there.generation !== generation) return undefined;
     if (there.members.length !== ids.length || !ids.every((id, index) => id === there.members[index])) return undefined;
     return legacyTc && there.result.mode === "tcx" ? undefined : there.result;
   }
 
-  async #build(point: HookPoint, generation: string, members: readonly ChainMember[], programs: readonly BpfProgram[], counters: BpfMap): Promise<Chain> {
+  async #build(
+    point: HookPoint,
+    generation: string,
+    members: readonly ChainMember[],
+    programs: readonly BpfProgram[],
+    counters: BpfMap,
+  ): Promise<Chain> {
     await using held = new AsyncDisposableStack();
     const parts: ChainPart[] = [];
     for (const [index, member] of members.entries()) {
@@ -205,14 +273,21 @@ export class KernelHooks {
   async #attachFilter(at: ClsBpf, program: BpfProgram, key: string, what: string): Promise<void> {
     const holder = await findFilter(at);
     const isOurs = holder === undefined || this.#isOurs(key, holder);
-    if (!isOurs) throw refusal(what, `program ${holder} holds our filter (handle ${at.handle.toString(16)}, priority ${at.priority})`, "busy", "RTM_NEWTFILTER");
+    if (!isOurs)
+      throw refusal(
+        what,
+        `program ${holder} holds our filter (handle ${at.handle.toString(16)}, priority ${at.priority})`,
+        "busy",
+        "RTM_NEWTFILTER",
+      );
     // Pinned first: a filter that no pin tells of would stay for ever after a crash.
     replacePin(program, this.#pins.filter(key));
     await setFilter(at, program, holder !== undefined);
   }
 
   #isOurs(key: string, programId: number): boolean {
-    if (this.chains.find(key, programId) !== undefined || pinnedProgramId(this.#pins.filter(key)) === programId) return true;
+    if (this.chains.find(key, programId) !== undefined || pinnedProgramId(this.#pins.filter(key)) === programId)
+      return true;
     return this.#programs.observe().some((program) => program.programId === programId);
   }
 
@@ -233,7 +308,9 @@ export class KernelHooks {
   /** `undefined` when the interface is gone. */
   #filterPlace(point: HookPoint | undefined, interfaces: Interfaces): ClsBpf | undefined {
     const ifindex = point?.hook === "tc" ? interfaces.byName.get(point.interface) : undefined;
-    return point?.hook === "tc" && ifindex !== undefined ? filterAt(ifindex, point.direction, this.#options.netns) : undefined;
+    return point?.hook === "tc" && ifindex !== undefined
+      ? filterAt(ifindex, point.direction, this.#options.netns)
+      : undefined;
   }
 
   async #programOf(key: string): Promise<number | undefined> {

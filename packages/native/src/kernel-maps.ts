@@ -1,6 +1,16 @@
 import {
-  indexEntries, isArrayLike, isKeyed, isPerCpu, mapIdentity, packEntries,
-  type MapDefinition, type MapEntries, type MapIdentity, type MapSpec, type MapType, type ObservedMap,
+  indexEntries,
+  isArrayLike,
+  isKeyed,
+  isPerCpu,
+  mapIdentity,
+  packEntries,
+  type MapDefinition,
+  type MapEntries,
+  type MapIdentity,
+  type MapSpec,
+  type MapType,
+  type ObservedMap,
 } from "@bpfleet/kernel";
 import { join } from "node:path";
 import { BpfMap, isBpffs, possibleCpus, type RingBatch } from "./binding.ts";
@@ -20,7 +30,9 @@ export class KernelMaps {
     return this.#pins.identities("maps").map(({ key, generation, path }) => {
       using map = BpfMap.openPinned(path);
       const { id } = map.info;
-      const pinPaths = userPins.filter((pin) => pin.mapId === id && pinnedMapId(pin.path) === id).map((pin) => pin.path);
+      const pinPaths = userPins
+        .filter((pin) => pin.mapId === id && pinnedMapId(pin.path) === id)
+        .map((pin) => pin.path);
       return { key, generation, mapId: id, definition: definitionOf(map), pinPaths };
     });
   }
@@ -46,7 +58,8 @@ export class KernelMaps {
       using map = this.#find(identity);
       if (map === undefined) return undefined;
       const { type } = map.info;
-      if (!isKeyed(type as MapType)) throw refusal(what, `entries of a ${type} cannot be listed`, "not-supported", "BPF_MAP_LOOKUP_BATCH");
+      if (!isKeyed(type as MapType))
+        throw refusal(what, `entries of a ${type} cannot be listed`, "not-supported", "BPF_MAP_LOOKUP_BATCH");
       return map.readBatch();
     });
   }
@@ -77,7 +90,8 @@ export class KernelMaps {
         if (puts.count > 0) await put(map, puts);
         if (!mustDeleteFirst) await remove();
       } catch (error) {
-        if (hasCode(error, "not-permitted")) throw kernelError(what, error, { code: "invalid", said: "its contents are sealed" });
+        if (hasCode(error, "not-permitted"))
+          throw kernelError(what, error, { code: "invalid", said: "its contents are sealed" });
         throw error;
       }
     });
@@ -98,9 +112,15 @@ export class KernelMaps {
       using map = this.open(identity, what);
       const folder = join(pinPath, "..");
       if (!pinPath.startsWith("/") || !isThere(folder) || !isBpffs(folder)) {
-        throw refusal(what, "a pin must lie below a bpffs mount, in a directory that is there (mount -t bpf bpf /sys/fs/bpf makes one)", "invalid", "BPF_OBJ_PIN");
+        throw refusal(
+          what,
+          "a pin must lie below a bpffs mount, in a directory that is there (mount -t bpf bpf /sys/fs/bpf makes one)",
+          "invalid",
+          "BPF_OBJ_PIN",
+        );
       }
-      if (pinPath.slice(folder.length).includes(".")) throw refusal(what, "a bpffs takes no names with a dot", "invalid", "BPF_OBJ_PIN");
+      if (pinPath.slice(folder.length).includes("."))
+        throw refusal(what, "a bpffs takes no names with a dot", "invalid", "BPF_OBJ_PIN");
       const { id } = map.info;
       const marker = this.#pins.userPin(pinPath);
       const holder = pinnedMapId(pinPath);
@@ -117,7 +137,8 @@ export class KernelMaps {
   async unpin(identity: MapIdentity, pinPath: string): Promise<void> {
     await saying(`unpin map ${identity.key} from ${pinPath}`, () => {
       using map = this.#find(identity);
-      if (map !== undefined && pinnedMapId(this.#pins.userPin(pinPath)) === map.info.id) this.#unpinPath(pinPath, map.info.id);
+      if (map !== undefined && pinnedMapId(this.#pins.userPin(pinPath)) === map.info.id)
+        this.#unpinPath(pinPath, map.info.id);
     });
   }
 
@@ -149,7 +170,9 @@ export class KernelMaps {
   /** By the mark, or because it is one of our maps: between pin and mark we may have been stopped. */
   #isOurs(holder: number | undefined, marker: string): boolean {
     if (holder === undefined) return false;
-    return holder === pinnedMapId(marker) || this.#pins.identities("maps").some(({ path }) => pinnedMapId(path) === holder);
+    return (
+      holder === pinnedMapId(marker) || this.#pins.identities("maps").some(({ path }) => pinnedMapId(path) === holder)
+    );
   }
 
   #userPins(): { readonly path: string; readonly mapId: number }[] {
@@ -184,7 +207,8 @@ function createNamed(definition: MapDefinition, name: string): BpfMap {
 async function put(map: BpfMap, entries: MapEntries): Promise<void> {
   const { type, keySize, valueSize } = map.info;
   if (keySize === 0) {
-    for (let at = 0; at < entries.count; at++) map.setRaw(new Uint8Array(0), entries.values.subarray(at * valueSize, (at + 1) * valueSize));
+    for (let at = 0; at < entries.count; at++)
+      map.setRaw(new Uint8Array(0), entries.values.subarray(at * valueSize, (at + 1) * valueSize));
     return;
   }
   const values = isPerCpu(type as MapType) ? forAllCpus(entries, valueSize) : entries.values;
@@ -203,12 +227,23 @@ function forAllCpus(entries: MapEntries, valueSize: number): Uint8Array {
 }
 
 /** The kernel refuses entry by entry; we refuse before the first. */
-function refuseOverflow(what: string, definition: MapDefinition, entries: ReadonlyMap<string, Uint8Array>, present: number): void {
+function refuseOverflow(
+  what: string,
+  definition: MapDefinition,
+  entries: ReadonlyMap<string, Uint8Array>,
+  present: number,
+): void {
   const { type, maxEntries } = definition;
   if (isArrayLike(type)) {
     for (const key of entries.keys()) {
       const index = Buffer.from(key, "hex").readUInt32LE(0);
-      if (index >= maxEntries) throw refusal(what, `there is no index ${index}, it has ${maxEntries} entries (E2BIG)`, "full", "BPF_MAP_UPDATE_ELEM");
+      if (index >= maxEntries)
+        throw refusal(
+          what,
+          `there is no index ${index}, it has ${maxEntries} entries (E2BIG)`,
+          "full",
+          "BPF_MAP_UPDATE_ELEM",
+        );
     }
   } else if (isBounded(type) && present + entries.size > maxEntries) {
     throw tooMany(what, present + entries.size, maxEntries);

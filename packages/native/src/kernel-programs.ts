@@ -1,6 +1,13 @@
 import { createHash } from "node:crypto";
-import type { MapIdentity, ObservedProgram, ProgramIdentity, ProgramSpec, TestRun, TestRunResult } from "@bpfleet/kernel";
-import { BpfObject, BpfProgram, type BpfMap, type GlobalValue } from "./binding.ts";
+import type {
+  MapIdentity,
+  ObservedProgram,
+  ProgramIdentity,
+  ProgramSpec,
+  TestRun,
+  TestRunResult,
+} from "@bpfleet/kernel";
+import { BpfObject, BpfProgram, type BpfMap } from "./binding.ts";
 import { hasCode, refusal, saying } from "./kernel-error.ts";
 import type { KernelMaps } from "./kernel-maps.ts";
 import { isThere, pinAt, unpin, type Pins } from "./pins.ts";
@@ -67,14 +74,18 @@ export class KernelPrograms {
     return saying(what, async () => {
       await using opened = await this.openObject(spec, maps);
       const { object } = opened;
-      if (!object.maps.some((map) => map.name === scratch)) throw refusal(what, `its object has no map ${scratch}`, "invalid", "BPF_OBJECT_OPEN");
+      if (!object.maps.some((map) => map.name === scratch))
+        throw refusal(what, `its object has no map ${scratch}`, "invalid", "BPF_OBJECT_OPEN");
       await object.load();
       using program = object.program(spec.entry);
       using explained = object.map(scratch);
       const input = { data: packet, ...(repeat !== undefined && { repeat }) };
       const ctx = contextOf(spec.type, packet.length, ifindex);
       // A device without a receive queue for XDP is refused; few programs look at it.
-      const run = ctx === undefined ? program.testRun(input) : program.testRun({ ...input, ctx }).catch(() => program.testRun(input));
+      const run =
+        ctx === undefined
+          ? program.testRun(input)
+          : program.testRun({ ...input, ctx }).catch(() => program.testRun(input));
       const { retval, data, durationNs } = await run;
       return {
         verdict: retval | 0,
@@ -116,17 +127,24 @@ export class KernelPrograms {
   }
 }
 
-async function openElf(spec: ProgramSpec, elf: Uint8Array, reuseMaps: Readonly<Record<string, BpfMap>>, what: string): Promise<BpfObject> {
+async function openElf(
+  spec: ProgramSpec,
+  elf: Uint8Array,
+  reuseMaps: Readonly<Record<string, BpfMap>>,
+  what: string,
+): Promise<BpfObject> {
   const { name } = spec.object;
   await using look = BpfObject.open(elf, { name });
   const entry = look.programs.find((program) => program.name === spec.entry);
   const missing = Object.keys(reuseMaps).find((map) => !look.maps.some((each) => each.name === map));
-  if (entry === undefined) throw refusal(what, `object ${name} has no program ${spec.entry}`, "not-found", "BPF_OBJECT_OPEN");
-  if (missing !== undefined) throw refusal(what, `object ${name} has no map ${missing}`, "not-found", "BPF_OBJECT_OPEN");
+  if (entry === undefined)
+    throw refusal(what, `object ${name} has no program ${spec.entry}`, "not-found", "BPF_OBJECT_OPEN");
+  if (missing !== undefined)
+    throw refusal(what, `object ${name} has no map ${missing}`, "not-found", "BPF_OBJECT_OPEN");
   const programTypes = entry.type === spec.type ? {} : { [spec.entry]: { type: spec.type } };
   const object = BpfObject.open(elf, { name, reuseMaps, autoload: [spec.entry], programTypes });
   try {
-    object.setGlobals(spec.globals as Readonly<Record<string, GlobalValue>>);
+    object.setGlobals(spec.globals);
     return object;
   } catch (error) {
     await object.close();

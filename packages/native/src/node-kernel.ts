@@ -1,6 +1,17 @@
 import type {
-  HookReading, HookRequest, HookResult, Inventory, KernelPort, MapEntries, MapIdentity, MapSpec, ObservedKernel, ProgramIdentity,
-  ProgramSpec, TestRun, TestRunResult,
+  HookReading,
+  HookRequest,
+  HookResult,
+  Inventory,
+  KernelPort,
+  MapEntries,
+  MapIdentity,
+  MapSpec,
+  ObservedKernel,
+  ProgramIdentity,
+  ProgramSpec,
+  TestRun,
+  TestRunResult,
 } from "@bpfleet/kernel";
 import type { ChainOffers } from "@bpfleet/kernel/chain";
 import type { Netns } from "./binding.ts";
@@ -54,7 +65,9 @@ export class NodeKernel implements KernelPort {
   }
 
   async inventory(): Promise<Inventory> {
-    return saying("list the kernel", async () => readInventory(await this.observe(), this.#hooks.chains, this.#hooks.keys(), this.#netns));
+    return saying("list the kernel", async () =>
+      readInventory(await this.observe(), this.#hooks.chains, this.#hooks.keys(), this.#netns),
+    );
   }
 
   createMap(spec: MapSpec): Promise<void> {

@@ -1,6 +1,13 @@
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
-import { decodeIdentity, decodePinName, encodeIdentity, encodePinName, identityKey, type Identity } from "@bpfleet/kernel";
+import {
+  decodeIdentity,
+  decodePinName,
+  encodeIdentity,
+  encodePinName,
+  identityKey,
+  type Identity,
+} from "@bpfleet/kernel";
 import { isBpffs, mountBpffs } from "./binding.ts";
 import { refusal, saying } from "./kernel-error.ts";
 
@@ -30,7 +37,13 @@ export class Pins {
     await saying(`mount bpffs at ${this.bpffs}`, async () => {
       fs.mkdirSync(this.bpffs, { recursive: true, mode: 0o700 });
       if (isBpffs(this.bpffs)) return;
-      if (!mount) throw refusal(`use ${this.bpffs}`, "no bpffs is mounted there; mount one with: mount -t bpf bpf DIRECTORY", "invalid", "STATFS");
+      if (!mount)
+        throw refusal(
+          `use ${this.bpffs}`,
+          "no bpffs is mounted there; mount one with: mount -t bpf bpf DIRECTORY",
+          "invalid",
+          "STATFS",
+        );
       await mountBpffs(this.bpffs);
     });
   }
@@ -58,7 +71,13 @@ export class Pins {
   /** Remembers that the pin at `path` is ours. */
   userPin(path: string): string {
     const name = encodePinName(path);
-    if (name.length > 255) throw refusal(`pin at ${path}`, "the path is too long to be remembered in a pin's name", "too-big", "BPF_OBJ_PIN");
+    if (name.length > 255)
+      throw refusal(
+        `pin at ${path}`,
+        "the path is too long to be remembered in a pin's name",
+        "too-big",
+        "BPF_OBJ_PIN",
+      );
     return join(this.root, "paths", name);
   }
 

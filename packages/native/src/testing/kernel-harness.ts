@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { ContractHarness } from "@bpfleet/kernel/contract";
-import { BpfLink, BpfMap, BpfObject } from "../binding.ts";
+import { type BpfLink, BpfMap, BpfObject } from "../binding.ts";
 import { NodeKernel } from "../node-kernel.ts";
 import { KernelSandbox } from "./kernel-sandbox.ts";
 
@@ -44,7 +44,11 @@ async function harnessIn(sandbox: KernelSandbox): Promise<NodeHarness> {
     peer: far,
     bpffs,
     open: () =>
-      NodeKernel.open({ bpffsDir: bpffs, netns: near.path, loadObject: async (name) => (name === "contract" ? elf : undefined) }),
+      NodeKernel.open({
+        bpffsDir: bpffs,
+        netns: near.path,
+        loadObject: async (name) => (name === "contract" ? elf : undefined),
+      }),
     interface: "v0",
     genericInterface: "lo",
     removeInterface: async () => void sandbox.ip(near.name, "link", "delete", "v0"),

@@ -1,0 +1,226 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, statSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { KernelError } from "@bpfleet/base";
+import { mapIdentity, renderHookKey, type HookPoint, type ProgramSpec } from "@bpfleet/kernel";
+import { BpfMap, BpfObject, detachClsBpf, isBpffs, queryClsBpf, queryHook } from "./binding.ts";
+import { NodeKernel } from "./node-kernel.ts";
+import { nodeHarness } from "./testing/kernel-harness.ts";
+import { apply, counted, counts, planOf } from "./testing/kernel-plan.ts";
+import { KernelSandbox } from "./testing/kernel-sandbox.ts";
+
+test("NodeKernel leaves another's filters, links and qdiscs alone", async () => {
+  await using kernel = await nodeHarness();
+  const port = await kernel.open();
+  await using object = BpfObject.open(kernel.sandbox.compile("contract"), { name: "theirs", autoload: ["count_tc"] });
+  object.setGlobal("verdict", -1);
+  await object.load();
+  using program = object.program("count_tc");
+  const ifindex = kernel.sandbox.ifindex(kernel.netns.name, "v0");
+  const inNetns = kernel.netns.path;
+  await using link = await program.attach({ tcx: ifindex, dir: "ingress" }, { inNetns });
+  const theirs = { ifindex, direction: "ingress", handle: 1, priority: 1, inNetns } as const;
+  await program.attachClsBpf(theirs);
+  const tc = (legacyTc: boolean) => port.setHook({ ...request(tcMember), legacyTc });
+  const point: HookPoint = { hook: "tc", interface: "v0", direction: "ingress" };
+  const spec: ProgramSpec = {
+    key: "test/tc",
+    name: "tc",
+    type: "sched_cls",
+    object: kernel.object,
+    entry: "count_tc",
+    globals: { verdict: -1 },
+    maps: {},
+  };
+  const identity = { key: "test/tc", generation: "g" };
+  const tcMember = { spec, identity, maps: new Map(), mode: "stub", proceedOn: [] } as const;
+  const request = (member: typeof tcMember) =>
+    ({
+      spec: { key: renderHookKey(point), point, members: [] },
+      generation: "g",
+      members: [member],
+      mode: "native",
+      legacyTc: false,
+    }) as const;
+  await port.loadProgram(spec, identity, new Map());
+  for (const legacy of [false, true, false]) {
+    assert.equal((await tc(legacy)).mode, legacy ? "cls_bpf" : "tcx");
+    const hooks = (await port.observe()).hooks;
+    assert.deepEqual(
+      hooks.map((hook) => [hook.isAttached, hook.result.mode]),
+      [[true, legacy ? "cls_bpf" : "tcx"]],
+    );
+    const state = await queryHook({ tcx: ifindex, dir: "ingress" }, { inNetns });
+    assert.equal(state.programs.at(-1), program.info.id, "ours comes first on the way in");
+    assert.equal(state.programs.length, legacy ? 1 : 2);
+  }
+  const inventory = await port.inventory();
+  assert.deepEqual(
+    inventory.links.find((each) => each.id === link.info.id),
+    {
+      id: link.info.id,
+      type: "tcx",
+      programId: program.info.id,
+      target: "tcx_ingress v0",
+      ours: undefined,
+    },
+  );
+  await port.removeEverything();
+  assert.deepEqual((await queryHook({ tcx: ifindex, dir: "ingress" }, { inNetns })).programs, [program.info.id]);
+  assert.equal((await queryClsBpf(theirs))?.programId, program.info.id);
+  await detachClsBpf(theirs);
+});
+
+test("NodeKernel names interface and cgroup of every link in its inventory, and XDP that has no link", async () => {
+  await using kernel = await nodeHarness();
+  const port = await kernel.open();
+  await apply(port, planOf(kernel, {}));
+  kernel.sandbox.compile("contract");
+  kernel.sandbox.ip(
+    kernel.netns.name,
+    "link",
+    "set",
+    "dev",
+    "lo",
+    "xdpgeneric",
+    "object",
+    join(kernel.sandbox.dir, "contract.bpf.o"),
+    "section",
+    "xdp",
+  );
+  const { links, maps, programs } = await port.inventory();
+  assert.equal(links.find((link) => link.ours === "xdp/v0")?.target, "xdp v0");
+  const foreign = links.find((link) => link.target === "xdp lo");
+  assert.equal(foreign?.ours, undefined);
+  assert.equal(programs.find((program) => program.id === foreign?.programId)?.name, "count_xdp");
+  const ours = programs.find((program) => program.ours === "test/a");
+  assert.ok((ours?.verifiedInsns ?? 0) > 0 && (ours?.jitedBytes ?? 0) > 0);
+  assert.ok(Math.abs(Date.now() - Date.parse(ours?.loadedAt ?? "")) < 60_000);
+  const constants = maps.filter((map) => map.ours === "test/a");
+  assert.ok(constants.length >= 2, "its .rodata and scratch maps are ours too");
+});
+
+test("NodeKernel shows the verifier's telling line and the line of C, and the whole log as detail", async () => {
+  await using sandbox = new KernelSandbox();
+  const elf = sandbox.compile("refused");
+  const bpffsDir = await sandbox.bpffs();
+  const port = await NodeKernel.open({ bpffsDir, loadObject: async () => elf });
+  await using object = BpfObject.open(elf);
+  const [entry] = object.programs;
+  assert.ok(entry !== undefined);
+  const spec: ProgramSpec = {
+    key: "test/refused",
+    name: "refused",
+    type: entry.type as ProgramSpec["type"],
+    entry: entry.name,
+    globals: {},
+    maps: {},
+    object: { name: "refused", digest: createHash("sha256").update(elf).digest("hex") },
+  };
+  await assert.rejects(port.loadProgram(spec, { key: spec.key, generation: "g" }, new Map()), (error) => {
+    assert.ok(error instanceof KernelError);
+    assert.equal(error.code, "verifier");
+    assert.match(
+      error.message,
+      /^load program test\/refused: the verifier refused it: .+; at refused\.bpf\.c:\d+: .+ \(E[A-Z]+\)$/,
+    );
+    assert.match(error.detail ?? "", /processed \d+ insns/);
+    return true;
+  });
+  await port.removeEverything();
+});
+
+test("NodeKernel says what is wrong with bytes that are no object", async () => {
+  await using sandbox = new KernelSandbox();
+  const bpffsDir = await sandbox.bpffs();
+  const garbage = Buffer.from("\x7fELF and then nothing of the kind");
+  const spec: ProgramSpec = {
+    key: "test/x",
+    name: "x",
+    type: "xdp",
+    entry: "x",
+    globals: {},
+    maps: {},
+    object: { name: "garbage", digest: createHash("sha256").update(garbage).digest("hex") },
+  };
+  const port = await NodeKernel.open({ bpffsDir, loadObject: async () => garbage });
+  await assert.rejects(port.loadProgram(spec, { key: "test/x", generation: "g" }, new Map()), {
+    name: "KernelError",
+    code: "not-elf",
+  });
+});
+
+test("testRun gives each program type the packet as its hook does", async () => {
+  await using kernel = await nodeHarness();
+  const port = await kernel.open();
+  await port.createMap(counts);
+  const packet = Uint8Array.from({ length: 80 }, (_, at) => (at === 12 ? 8 : at === 14 ? 0x45 : at < 12 ? 0xaa : 0));
+  const run = async (type: ProgramSpec["type"], entry: string, verdict: number) => {
+    const spec: ProgramSpec = {
+      key: `test/${entry}`,
+      name: "x",
+      type,
+      object: kernel.object,
+      entry,
+      globals: { verdict, mark: 5 },
+      maps: { counts: "test/counts" },
+    };
+    const result = await port.testRun({
+      spec,
+      maps: new Map([["counts", mapIdentity(counts)]]),
+      packet,
+      scratch: "scratch",
+      ifindex: 1,
+    });
+    const scratch = Buffer.from(result.scratch);
+    return {
+      ...result,
+      mark: scratch.readUInt32LE(0),
+      firstByte: scratch.readUInt32LE(4),
+      ifindex: scratch.readUInt32LE(8),
+      length: scratch.readUInt32LE(12),
+    };
+  };
+  const xdp = await run("xdp", "count_xdp", 1);
+  assert.deepEqual([xdp.verdict, xdp.mark, xdp.firstByte, xdp.length], [1, 5, 0xaa, 80]);
+  const tc = await run("sched_cls", "count_tc", -1);
+  assert.deepEqual([tc.verdict, tc.firstByte, tc.length, tc.ifindex], [-1, 0xaa, 80, 1]);
+  const skb = await run("cgroup_skb", "count_skb", 0);
+  assert.deepEqual([skb.verdict, skb.firstByte, skb.length], [0, 0x45, 66]);
+  assert.deepEqual(Buffer.from(skb.packet), Buffer.from(packet));
+  assert.equal(await counted(port), 3);
+});
+
+test("open mounts a bpffs of mode 0700 where none is, or says that none is", async () => {
+  await using sandbox = new KernelSandbox();
+  const bpffsDir = join(sandbox.dir, "run", "fs");
+  const loadObject = async (): Promise<undefined> => undefined;
+  await assert.rejects(NodeKernel.open({ bpffsDir, loadObject }), { code: "invalid" });
+  await NodeKernel.open({ bpffsDir, loadObject, mount: true });
+  try {
+    assert.ok(isBpffs(bpffsDir));
+    assert.equal(statSync(bpffsDir).mode & 0o777, 0o700);
+    await NodeKernel.open({ bpffsDir, loadObject });
+    assert.ok(!readdirSync(bpffsDir).includes("bpfleet"), "nothing of ours before there is something to pin");
+  } finally {
+    spawnSync("umount", [bpffsDir]);
+  }
+});
+
+test("pinMap leaves a pin that somebody put in place of ours", async () => {
+  await using kernel = await nodeHarness();
+  const port = await kernel.open();
+  const pinPath = join(kernel.userPins, "deep", "counts");
+  mkdirSync(join(kernel.userPins, "deep"));
+  await port.createMap(counts);
+  await port.pinMap(mapIdentity(counts), pinPath);
+  unlinkSync(pinPath);
+  using theirs = BpfMap.create({ type: "array", name: "theirs", keySize: 4, valueSize: 4, maxEntries: 1 });
+  theirs.pin(pinPath);
+  await assert.rejects(port.pinMap(mapIdentity(counts), pinPath), { code: "exists" });
+  await port.removeEverything();
+  assert.equal(await kernel.pinnedId(pinPath), theirs.info.id);
+});
