@@ -7,8 +7,7 @@ import type { World } from "./world.ts";
 
 /** Runs one command line; the exit code is kubectl's: 0 done, 1 not, others where the command's help says so. */
 export async function runCli(argv: readonly string[], world: World): Promise<number> {
-  const program = newProgram(world);
-  await addCommands(program, argv, world);
+  const program = await programFor(argv, world);
   if (argv.length === 0) {
     program.outputHelp();
     return 0;
@@ -23,11 +22,24 @@ export async function runCli(argv: readonly string[], world: World): Promise<num
   }
 }
 
-/** Every command with all its flags, for completion and the reference page. */
-export async function fullProgram(world: World): Promise<Command> {
+/** Loads the code of what these words may mean; of the other commands there is their line in the help. */
+export async function programFor(words: readonly string[], world: World): Promise<Program> {
   const program = newProgram(world);
-  for (const entry of commands) await addCommand(program, entry, world);
-  return program as unknown as Command;
+  for (const entry of commands) {
+    const isMeant = words.includes(entry.name) || entry.aliases?.some((alias) => words.includes(alias)) === true;
+    if (isMeant) await addCommand(program, entry, world);
+    else
+      program
+        .command(entry.name, { hidden: entry.isHidden === true })
+        .description(entry.summary)
+        .aliases([...(entry.aliases ?? [])]);
+  }
+  return program;
+}
+
+/** Every command with all its flags, for the reference page. */
+export async function fullProgram(world: World): Promise<Program> {
+  return programFor(commands.flatMap(({ name }) => [name]), world);
 }
 
 function newProgram(world: World) {
@@ -53,15 +65,6 @@ function newProgram(world: World) {
 }
 
 export type Program = ReturnType<typeof newProgram>;
-
-/** Loads the code of what may be meant; of the others there is their line in the help. */
-async function addCommands(program: Program, argv: readonly string[], world: World): Promise<void> {
-  for (const entry of commands) {
-    const isMeant = argv.includes(entry.name) || entry.aliases?.some((alias) => argv.includes(alias)) === true;
-    if (isMeant) await addCommand(program, entry, world);
-    else program.command(entry.name, { hidden: entry.isHidden === true }).description(entry.summary).aliases([...(entry.aliases ?? [])]);
-  }
-}
 
 async function addCommand(program: Program, entry: CommandEntry, world: World): Promise<void> {
   const define = await entry.load();

@@ -218,7 +218,7 @@ class StoreAgent implements Agent {
   #outcome(fate: ObjectFate, previous: ObjectRecord | undefined): Parameters<Kind["status"]>[1] {
     const { daemon, clock } = this.#options;
     const facts = daemon.facts();
-    const entryCount = fate.counters.map(({ gauges }) => gauges["entries"]).find((entries) => entries !== undefined);
+    const entryCount = fate.counters.map(({ gauges }) => gauges["map_entries"]).find((entries) => entries !== undefined);
     return {
       nodeName: facts.nodeName,
       problems: fate.problems,

@@ -9,3 +9,4 @@ export * from "./report.ts";
 export * from "./api/client.ts";
 export * from "./api/server.ts";
 export * from "./records.ts";
+export * from "./compile.ts";

@@ -11,3 +11,4 @@ export * from "./maps/intent.ts";
 export * from "./maps/maps.ts";
 export * from "./sockets/intent.ts";
 export * from "./sockets/sockets.ts";
+export * from "./features.ts";

@@ -1,0 +1,61 @@
+import { existsSync, readdirSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { KernelError } from "@bpfleet/base";
+import type { ObservedKernel } from "@bpfleet/kernel";
+import { BpfError, isBpffs, NodeKernel, PathLock, unmount } from "@bpfleet/native";
+import { parseConfig, type Config } from "../config.ts";
+import { Failure } from "../failure.ts";
+import { count } from "../manifests/render-issues.ts";
+import { whileTelling } from "../output/progress.ts";
+import type { DefineCommand } from "./mod.ts";
+
+/** What the daemon and the agent keep in the state directory; the objects in the store are the user's. */
+const remembered = ["plan", "journal", "paused", "hash-seed", "status"];
+
+export const defineCleanup: DefineCommand = (program, world) => {
+  program
+    .command("cleanup")
+    .summary("remove everything of ours from this node")
+    .description(
+      "Remove every program, map, link and pin of ours from the kernel of this node, and what was remembered of them, without daemon or cluster. Declared objects stay where they are: `ebpfctl up` puts them into force again.",
+    )
+    .option("--force", "also while a daemon runs, which will put everything back")
+    .option("--keep-state", "keep the last plan and the status")
+    .action(async (flags, command) => {
+      const config = parseConfig(command.optsWithGlobals(), world);
+      const removed = await whileTelling(world, "removing", () => cleanKernel(config, flags.force === true));
+      if (flags.keepState !== true) for (const name of remembered) await rm(join(config.state, name), { recursive: true, force: true });
+      world.out.write(removed === undefined ? `nothing of ours is in the kernel: ${config.bpffs} is no bpffs\n` : `removed ${removed}\n`);
+    });
+};
+
+/** What was removed, in words; `undefined` where nothing can be. */
+async function cleanKernel(config: Config, isForced: boolean): Promise<string | undefined> {
+  const { bpffs } = config;
+  if (!existsSync(bpffs) || !isBpffs(bpffs)) return undefined;
+  let observed: ObservedKernel;
+  {
+    using _lock = isForced ? undefined : takeNode(bpffs);
+    const kernel = await NodeKernel.open({ bpffsDir: bpffs, loadObject: async () => undefined });
+    observed = await kernel.observe();
+    await kernel.removeEverything();
+  }
+  if (!isForced && bpffs !== "/sys/fs/bpf" && readdirSync(bpffs).length === 0) await unmount(bpffs).catch(ignoreBusy);
+  const { hooks, programs, maps } = observed;
+  return [count(hooks.length, "hook"), count(programs.length, "program"), count(maps.length, "map")].join(", ");
+}
+
+function takeNode(bpffs: string): Disposable {
+  try {
+    return PathLock.take(bpffs);
+  } catch (cause) {
+    if (!(cause instanceof BpfError) || cause.code !== "busy") throw cause;
+    throw new Failure(`clean ${bpffs}: a daemon works there and would put everything back; stop it first, or give --force`, { cause });
+  }
+}
+
+/** Somebody else looks into the directory, or mounted it again elsewhere: an empty bpffs does no harm. */
+function ignoreBusy(error: unknown): void {
+  if (!(error instanceof BpfError) && !(error instanceof KernelError)) throw error;
+}

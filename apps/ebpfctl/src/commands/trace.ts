@@ -1,0 +1,68 @@
+import { styleText } from "node:util";
+import { renderRef } from "@bpfleet/base";
+import { DaemonClient, type TraceEvent, type TraceOptions } from "@bpfleet/daemon/client";
+import { parseConfig } from "../config.ts";
+import { renderOrigin } from "../explain/render-explained.ts";
+import { Failure } from "../failure.ts";
+import { renderSummary, summarizePacket } from "../packet/describe-packet.ts";
+import { parseResourceArgs } from "../resources/resource-args.ts";
+import type { DefineCommand } from "./mod.ts";
+
+export const defineTrace: DefineCommand = (program, world) => {
+  program
+    .command("trace")
+    .summary("show verdicts as they happen")
+    .description("Show what is decided about packets as it happens: where, about which packet, by which rule of which object, and where that rule is written. Programs report only while somebody looks.")
+    .argument("[resource...]", "only verdicts of this object: kind name, or kind/name")
+    .option("-n, --namespace <name>", "namespace of the object", "default")
+    .option("--drops", "only packets that are dropped")
+    .option("--every <number>", "one packet in so many", "1")
+    .option("--count <number>", "end after so many")
+    .option("-o, --output <form>", "json: one document a line")
+    .action(async (words, flags, command) => {
+      if (flags.output !== undefined && flags.output !== "json") throw new Failure(`unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`);
+      const config = parseConfig(command.optsWithGlobals(), world);
+      const options: TraceOptions = { every: whole("--every", flags.every), only: flags.drops === true ? "drop" : "all", owner: ownerOf(words, flags.namespace) };
+      let left = flags.count === undefined ? Infinity : whole("--count", flags.count);
+      using daemon = new DaemonClient(config.socket);
+      const { results } = await daemon.state({ withCounters: false });
+      if (!results.items.some(({ item }) => item === "hook")) world.err.write("warning: nothing of ours is attached on this node: there is nothing to see\n");
+      const ended = new AbortController();
+      const signal = AbortSignal.any([world.onInterrupt(), ended.signal]);
+      for await (const events of daemon.trace(options, signal)) {
+        const shown = events.slice(0, left);
+        left -= shown.length;
+        world.out.write(shown.map((event) => (flags.output === "json" ? renderJson(event) : renderLine(event, world.out.hasColor))).join(""));
+        if (left <= 0) ended.abort();
+      }
+    });
+};
+
+function ownerOf(words: readonly string[], namespace: string): TraceOptions["owner"] {
+  if (words.length === 0) return undefined;
+  const [wish, ...more] = parseResourceArgs(words);
+  const [name, ...others] = wish?.names ?? [];
+  if (wish === undefined || name === undefined || more.length + others.length > 0) throw new Failure("trace follows one object: give its kind and name, e.g. trace ebpfprogram edge");
+  const { group, kind, scope } = wish.kind;
+  return { group, kind, namespace: scope === "Cluster" ? "" : namespace, name };
+}
+
+function whole(flag: string, text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new Failure(`invalid argument ${JSON.stringify(text)} for "${flag}": give a number from 1`);
+  return Number(text);
+}
+
+/** `15:04:05.123 drop eth0 10.10.10.7:40000 > 10.0.0.2:53 udp, 60 bytes: … (EBPFProgram default/edge …)` */
+function renderLine(event: TraceEvent, hasColor: boolean): string {
+  const { decision, at, lengthBytes } = event;
+  const time = new Date(at).toISOString().slice(11, 23);
+  const style = decision.verdict === "drop" ? "red" : "green";
+  const verdict = hasColor ? styleText(style, decision.verdict, { validateStream: false }) : decision.verdict;
+  const origin = decision.rule === undefined ? renderRef(decision.owner) : renderOrigin(decision.rule.origin);
+  return `${time} ${verdict} ${event.interface} ${renderSummary(summarizePacket(event.head, event.layer))}, ${lengthBytes} bytes: ${decision.text} (${origin})\n`;
+}
+
+function renderJson({ head, layer, at, ...event }: TraceEvent): string {
+  const packet = { ...summarizePacket(head, layer), head: Buffer.from(head).toString("hex"), layer };
+  return `${JSON.stringify({ at: new Date(at).toISOString(), ...event, packet })}\n`;
+}

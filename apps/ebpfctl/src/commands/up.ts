@@ -1,0 +1,128 @@
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { serveAgent, startAgent, type NodeReport } from "@bpfleet/agent";
+import { startDaemon, type Daemon, type LogOptions, type MetricsAddress } from "@bpfleet/daemon";
+import { features } from "@bpfleet/features";
+import { kinds } from "@bpfleet/kinds";
+import { parseConfig, type Config } from "../config.ts";
+import { Failure, SilentFailure } from "../failure.ts";
+import { count } from "../manifests/render-issues.ts";
+import { whileTelling } from "../output/progress.ts";
+import { productVersion } from "../product.ts";
+import { ResultTeller } from "../up/result-teller.ts";
+import type { World } from "../world.ts";
+import type { DefineCommand } from "./mod.ts";
+
+/** Where the build puts the BPF objects of this checkout. */
+const builtObjects = join(import.meta.dirname, "../../../../build/bpf/objects.json");
+const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
+
+interface UpFlags {
+  readonly metricsAddr?: string | undefined;
+  readonly nodeName?: string | undefined;
+  readonly objects?: string | undefined;
+  readonly legacyTc?: true | undefined;
+  readonly once?: true | undefined;
+  readonly log: string;
+}
+
+export const defineUp: DefineCommand = (program, world) => {
+  program
+    .command("up")
+    .summary("serve the declared objects on this node")
+    .description(
+      "Serve this node: put the declared objects into the kernel, keep them true, and answer the other commands. Ends with SIGTERM or ctrl-C; everything stays in force then, `ebpfctl cleanup` removes it.",
+    )
+    .option("--metrics-addr <address>", "serve Prometheus metrics there: :9090, 127.0.0.1:9090 or unix:PATH (env: BPFLEET_METRICS_ADDR)")
+    .option("--node-name <name>", "name of this node in status and metrics (env: BPFLEET_NODE_NAME, usually the host name)")
+    .option("--objects <file>", "list of the BPF objects (env: BPFLEET_OBJECTS, usually the built ones)")
+    .option("--legacy-tc", "attach tc programs by cls_bpf filters even where the kernel has TCX")
+    .option("--once", "bring the kernel to what is declared and end; exit code 1 when something failed")
+    .option("--log <level>", `JSON lines on standard error: ${logLevels.join(", ")}`, "warn")
+    .action(async (flags, command) => {
+      const config = parseConfig(command.optsWithGlobals(), world);
+      const interrupt = world.onInterrupt();
+      const startedMs = world.clock.monotonicMs();
+      await using closing = new AsyncDisposableStack();
+      const daemon = closing.use(await whileTelling(world, "starting", () => startDaemon(daemonOptions(flags, config, world))));
+      const teller = new ResultTeller((line) => world.out.write(`${line}\n`));
+      closing.defer(daemon.onChange((results) => teller.tell(results)));
+      const agent = closing.use(
+        await startAgent({
+          store: config.store,
+          stateDir: config.state,
+          daemon,
+          features,
+          kinds,
+          clock: world.clock,
+          onNotice: (notice) => world.err.write(`warning: ${notice}\n`),
+        }),
+      );
+      if (flags.once !== true) closing.use(await serveAgent(agent, config.agentSocket));
+      await whileTelling(world, "applying", () => settledOr(daemon, interrupt));
+      const report = await agent.report();
+      world.out.write(`${readyLine(report, daemon, config, world.clock.monotonicMs() - startedMs)}\n`);
+      if (flags.once === true) return endOnce(report, world);
+      if (!interrupt.aborted) await new Promise((resolve) => interrupt.addEventListener("abort", resolve, { once: true }));
+      world.out.write("stopping; what is in force stays in force, `ebpfctl cleanup` removes it\n");
+    });
+};
+
+function daemonOptions(flags: UpFlags, config: Config, world: World): Parameters<typeof startDaemon>[0] {
+  const { env } = world;
+  return {
+    nodeName: flags.nodeName ?? (env["BPFLEET_NODE_NAME"] || hostname()),
+    version: productVersion,
+    bpffs: config.bpffs,
+    state: config.state,
+    socket: config.socket,
+    objects: flags.objects ?? (env["BPFLEET_OBJECTS"] || builtObjects),
+    features,
+    metrics: parseMetricsAddress(flags.metricsAddr ?? (env["BPFLEET_METRICS_ADDR"] || undefined)),
+    log: { level: parseLevel(flags.log) },
+    mountBpffs: true,
+    legacyTc: flags.legacyTc === true,
+  };
+}
+
+function parseLevel(text: string): LogOptions["level"] {
+  const level = logLevels.find((known) => known === text);
+  if (level === undefined) throw new Failure(`invalid argument ${JSON.stringify(text)} for "--log": give one of ${logLevels.join(", ")}`);
+  return level;
+}
+
+export function parseMetricsAddress(text: string | undefined): MetricsAddress | undefined {
+  if (text === undefined) return undefined;
+  if (text.startsWith("unix:")) return { unix: text.slice("unix:".length) };
+  const [, six, host = six, port] = /^(?:\[([^\]]+)\]|([^:[\]]+))?:(\d{1,5})$/.exec(text) ?? [];
+  if (port === undefined || Number(port) > 65535) {
+    throw new Failure(`invalid argument ${JSON.stringify(text)} for "--metrics-addr": give :9090, 127.0.0.1:9090, [::1]:9090 or unix:PATH`);
+  }
+  return { port: Number(port), host };
+}
+
+async function settledOr(daemon: Daemon, interrupt: AbortSignal): Promise<void> {
+  const interrupted = new Promise<void>((resolve) => {
+    if (interrupt.aborted) resolve();
+    interrupt.addEventListener("abort", () => resolve(), { once: true });
+  });
+  await Promise.race([daemon.settled(), interrupted]);
+}
+
+/** The line that says: from here on everything works. */
+function readyLine({ objects }: NodeReport, daemon: Daemon, config: Config, tookMs: number): string {
+  const states = Map.groupBy(objects, ({ state }) => state);
+  const counts = (["in-force", "waiting", "failed", "pending"] as const).flatMap((state) => {
+    const number = states.get(state)?.length ?? 0;
+    return number === 0 ? [] : [`${number} ${state}`];
+  });
+  const paused = daemon.results().isPaused ? "; paused: `ebpfctl resume` attaches everything" : "";
+  return `ready in ${Math.round(tookMs)} ms: ${config.store} has ${count(objects.length, "object")}${counts.length === 0 ? "" : ` (${counts.join(", ")})`}, commands reach ${config.socket}${paused}`;
+}
+
+function endOnce(report: NodeReport, world: World): void {
+  const failed = report.objects.filter(({ state }) => state === "failed");
+  for (const { ref, messages } of failed) world.err.write(`error: ${ref.kind} ${ref.namespace}/${ref.name}: ${messages[0] ?? "failed"}\n`);
+  if (report.trouble !== undefined) throw new Failure(report.trouble);
+  if (failed.length > 0 || report.broken.length > 0) throw new SilentFailure();
+}

@@ -1,0 +1,53 @@
+import { acceptObject, compilePlan, isAccepted, type AcceptedObject, type StoredObject } from "@bpfleet/agent";
+import { refKey, sameRef } from "@bpfleet/base";
+import type { DaemonClient } from "@bpfleet/daemon/client";
+import { features } from "@bpfleet/features";
+import { diffPlan, emptyJournal, journalAfter, type ItemResult, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
+import { kinds } from "@bpfleet/kinds";
+import type { Config } from "../config.ts";
+import type { AdmittedObject } from "../manifests/admit-objects.ts";
+import { openStore } from "../resources/load-node.ts";
+import type { World } from "../world.ts";
+import { summarizeActions, type Change } from "./summarize-actions.ts";
+
+export interface PlannedChange {
+  readonly changes: readonly Change[];
+  /** Of the objects that would be applied. */
+  readonly problems: readonly PlanProblem[];
+  readonly isPaused: boolean;
+}
+
+/** What the kernel would have to change if these objects were stored: the daemon's own planning, without the doing. */
+export async function planChange(objects: readonly AdmittedObject[], daemon: DaemonClient, config: Config, world: World): Promise<PlannedChange> {
+  const store = openStore(config, world);
+  await store.refresh();
+  const stored = store.snapshot().objects.map((object) => acceptObject(object, kinds)).filter(isAccepted);
+  const asked = new Set(objects.map(({ ref }) => refKey(ref)));
+  const wanted = [...stored.filter(({ parsed }) => !asked.has(refKey(parsed.ref))), ...objects.map(acceptInput)];
+  const { facts, results } = await daemon.state({ withCounters: false });
+  const before = compilePlan(stored, features, facts).plan;
+  const { plan, problems } = compilePlan(wanted, features, facts);
+  const kept = plan.maps.filter(({ contents }) => contents.kind === "kept").map(({ key }) => key);
+  const observed = await daemon.observe(kept);
+  const actions = diffPlan(plan, observed, journalAfter(emptyJournal, before, allInForce(before)), modesOf(facts));
+  return {
+    changes: summarizeActions(actions),
+    problems: problems.filter(({ origin }) => objects.some(({ ref }) => sameRef(ref, origin.object))),
+    isPaused: results.isPaused,
+  };
+}
+
+function acceptInput({ input, kind, parsed }: AdmittedObject): AcceptedObject {
+  const { ref, object, positionOf } = parsed;
+  const stored: StoredObject = { ref, object, positionOf, path: "", text: input.text, source: input.source, spec: "" };
+  return { stored, kind, parsed, issues: [] };
+}
+
+function modesOf({ kernel }: NodeFacts): { readonly inline: boolean; readonly stub: boolean } {
+  return { inline: kernel.chainInline.has, stub: kernel.chainStub.has };
+}
+
+/** Then everything of the plan that is stored is ours, and may go. */
+function allInForce(plan: NodePlan): readonly ItemResult[] {
+  return plan.maps.map(({ key }) => ({ item: "map", key, state: "in-force" }));
+}
