@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { filter, type BlacklistEntry, type FilterIntent } from "@bpfleet/features";
@@ -6,7 +7,8 @@ import { BpfMap } from "@bpfleet/native";
 import { loadProgram, type Loaded } from "./programs.ts";
 import { renderAddress, type BenchPrefix } from "./prefixes.ts";
 
-const object = join(import.meta.dirname, "..", "build", "bpf", "filter.bpf.o");
+/** The filter as `make setup` builds it. */
+export const filterObject = readFileSync(join(import.meta.dirname, "..", "build", "bpf", "filter.bpf.o"));
 const owner = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "bench" };
 const origin = { object: owner, path: "" };
 const has = { has: true } as const;
@@ -14,7 +16,7 @@ const has = { has: true } as const;
 const facts: NodeFacts = {
   nodeName: "bench",
   cpus: 2,
-  objects: { filter: { digest: "bench" } },
+  objects: { filter: { digest: createHash("sha256").update(filterObject).digest("hex") } },
   interfaces: [{ name: "eth0", ifindex: 2, isUp: true, mtu: 1500, linkKind: "veth", mac: "02:00:00:00:00:01", addresses: [], hasDefaultRoute: false }],
   kernel: { release: "", btf: has, tcx: has, cgroup2: has, ringbuf: has, chainInline: has, chainStub: has },
   hashSeed: 42,
@@ -64,5 +66,5 @@ export async function loadFilter(wish: FilterWish): Promise<Loaded> {
     }
     reuseMaps[name] = map;
   }
-  return loadProgram(readFileSync(object), "filter_xdp", { reuseMaps, globals: spec.globals });
+  return loadProgram(filterObject, "filter_xdp", { reuseMaps, globals: spec.globals });
 }
