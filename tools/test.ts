@@ -10,7 +10,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { delimiter, join } from "node:path";
-import { findLeaks, killLeftProcesses, markerVariable, takeCensus } from "./testing/census.ts";
+import { findAdded, findRemaining, killLeftProcesses, markerVariable, takeCensus } from "./testing/census.ts";
 import { findStaleRefusals, judgeSkips } from "./testing/refusals.ts";
 import type { RefusalList } from "./testing/refusals.ts";
 import {
@@ -29,6 +29,7 @@ import type { Suite } from "./testing/suites.ts";
 
 const root = join(import.meta.dirname, "..");
 
+const kernelFreesWithinMs = 10_000;
 const knownFlags = ["--types=skip", "--leaks=warn"];
 
 interface Options {
@@ -67,7 +68,7 @@ async function runSuite(suite: Suite, files: readonly string[], options: Options
   }
   const begin = performance.now();
   const results: FileResult[] = [];
-  const problems: string[] = [];
+  const suspects = new Map<string, string>();
   const marker = `${process.pid}-${suite.name}`;
   process.env[markerVariable] = marker;
   const waiting = [...files];
@@ -77,16 +78,15 @@ async function runSuite(suite: Suite, files: readonly string[], options: Options
       const result = await runFile(root, file, suite.fileTimeoutMs);
       results.push(result);
       console.log(renderFile(result));
-      if (before === undefined) continue;
-      const leaks = await findLeaks(before, marker);
-      for (const leak of leaks) console.log(`    ! left behind: ${leak}`);
-      if (options.leaksFail) problems.push(...leaks.map((leak) => `${file} left behind: ${leak}`));
-      killLeftProcesses(marker);
+      if (before !== undefined) for (const key of findAdded(before, takeCensus(marker))) suspects.set(key, file);
     }
   };
   await Promise.all(Array.from({ length: suite.concurrency }, work));
+  const remaining = await findRemaining([...suspects.keys()], marker, kernelFreesWithinMs);
   killLeftProcesses(marker);
-  problems.push(...judge(results, files, options));
+  const leaks = Array.from(remaining, ([key, name]) => `${suspects.get(key)}: left behind ${name}`);
+  if (!options.leaksFail) for (const leak of leaks) console.log(`! ${leak}`);
+  const problems = [...(options.leaksFail ? leaks : []), ...judge(results, files, options)];
   return { suite: suite.name, ms: performance.now() - begin, files: results, problems };
 }
 

@@ -3,7 +3,7 @@ import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
-import { findLeaks, killLeftProcesses, markerVariable, takeCensus } from "./census.ts";
+import { findAdded, findRemaining, killLeftProcesses, markerVariable, takeCensus } from "./census.ts";
 
 const marker = `census-${process.pid}`;
 
@@ -12,25 +12,33 @@ function addNamespace(t: TestContext, name: string): void {
   t.after(() => execFileSync("ip", ["netns", "delete", name]));
 }
 
-test("findLeaks names a network namespace whose process is gone", async (t) => {
+test("findRemaining names a network namespace whose process is gone", async (t) => {
   const before = takeCensus(marker);
   const ended = spawnSync("true");
   addNamespace(t, `bpfleet-census-${ended.pid}`);
-  assert.deepEqual(await findLeaks(before, marker, 300), [`network namespace bpfleet-census-${ended.pid}`]);
+  const key = `network namespace bpfleet-census-${ended.pid}`;
+  assert.ok(findAdded(before, takeCensus(marker)).includes(key));
+  assert.deepEqual([...(await findRemaining([key], marker, 0)).values()], [key]);
 });
 
-test("findLeaks leaves out a network namespace of a process that no test started", async (t) => {
-  const before = takeCensus(marker);
+test("findRemaining leaves out a network namespace of a process that no test started", async (t) => {
   addNamespace(t, `bpfleet-census-${process.ppid}`);
-  assert.deepEqual(await findLeaks(before, marker, 300), []);
+  const remaining = await findRemaining([`network namespace bpfleet-census-${process.ppid}`], marker, 0);
+  assert.deepEqual([...remaining], []);
 });
 
-test("killLeftProcesses ends a process that carries the mark, and findLeaks names it before", async () => {
-  const before = takeCensus(marker);
+test("findRemaining waits for what goes by itself", async () => {
+  const child = spawn("sleep", ["0.5"], { env: { ...process.env, [markerVariable]: marker } });
+  await once(child, "spawn");
+  assert.ok(takeCensus(marker).has(`process ${child.pid}`));
+  assert.deepEqual([...(await findRemaining([`process ${child.pid}`], marker, 5_000))], []);
+});
+
+test("killLeftProcesses ends a process that carries the mark, which findRemaining names before", async () => {
   const child = spawn("sleep", ["60"], { env: { ...process.env, [markerVariable]: marker } });
   await once(child, "spawn");
-  const leaks = await findLeaks(before, marker, 300);
-  assert.ok(leaks.includes(`process ${child.pid} (sleep 60)`), leaks.join());
+  const remaining = await findRemaining([`process ${child.pid}`], marker, 0);
+  assert.deepEqual([...remaining.values()], [`process ${child.pid} (sleep 60)`]);
   const ended = once(child, "exit");
   killLeftProcesses(marker);
   assert.deepEqual(await ended, [null, "SIGKILL"]);

@@ -36,17 +36,24 @@ export function takeCensus(marker: string): Census {
   return census;
 }
 
+/** Keys of what came between two looks. */
+export function findAdded(before: Census, after: Census): string[] {
+  return [...after.keys()].filter((key) => !before.has(key));
+}
+
 /**
- * What is there now, was not there before, and does not belong to a process outside the tests. The
- * kernel frees some things late, so this looks again until its patience ends.
+ * What of these keys is still there and does not belong to a process outside the tests, by its name. The
+ * kernel frees some things late, and other people's things go by themselves: this looks again until its
+ * patience ends.
  */
-export async function findLeaks(before: Census, marker: string, patienceMs = 5_000): Promise<string[]> {
+export async function findRemaining(keys: readonly string[], marker: string, patienceMs: number): Promise<Census> {
   const deadline = performance.now() + patienceMs;
   for (;;) {
-    const added = [...takeCensus(marker)].filter(([key]) => !before.has(key));
-    const leaks = added.length === 0 ? [] : added.filter(([key]) => !belongsToOthers(key, marker));
-    if (leaks.length === 0 || performance.now() > deadline) return leaks.map(([, name]) => name);
-    await sleep(200);
+    const now = keys.length === 0 ? new Map<string, string>() : takeCensus(marker);
+    const remaining = keys.filter((key) => now.has(key) && !belongsToOthers(key, marker));
+    if (remaining.length === 0 || performance.now() > deadline)
+      return new Map(remaining.map((key) => [key, now.get(key) ?? key]));
+    await sleep(250);
   }
 }
 
