@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { CounterPair } from "./action.ts";
+import { carryCounters } from "./carry.ts";
+import { noEntries, packEntries } from "./entries.ts";
 import { mapIdentity, renderIdentity } from "./identity.ts";
 import { hookContract } from "./kernel-port-hooks.contract.ts";
 import { mapContract } from "./kernel-port-maps.contract.ts";
 import {
   counts,
+  hex,
   loaded,
   mapSpec,
   names,
@@ -17,7 +21,7 @@ import {
   type ContractHarness,
 } from "./kernel-port-setup.contract.ts";
 import type { KernelPort, MapIdentity } from "./port.ts";
-import type { ProgramSpec } from "./specs.ts";
+import type { MapSpec, ProgramSpec } from "./specs.ts";
 
 export type { ContractHarness } from "./kernel-port-setup.contract.ts";
 
@@ -79,6 +83,59 @@ function wholeContract(contract: Contract): void {
     assert.deepEqual(await port.observe(), { maps: [], programs: [], hooks: [] });
   });
 
+  contract(
+    "carryCounters finds the counts of a rule in the next pair of maps, once however often it is done",
+    async (port) => {
+      const pair = async (rules: readonly number[]): Promise<CounterPair> => {
+        const digest = rules.join();
+        const maxEntries = rules.length + 1;
+        const base = packEntries(rules.map((id, at) => [index(at + 1), words(id, 0, 0)]));
+        const specs: readonly MapSpec[] = [
+          {
+            ...mapSpec(
+              "test/hits",
+              { type: "percpu_array", keySize: 4, valueSize: 16, maxEntries, flags: 0 },
+              { kind: "sealed", digest, entries: noEntries },
+            ),
+            carries: "rule-hits",
+          },
+          {
+            ...mapSpec(
+              "test/base",
+              { type: "array", keySize: 4, valueSize: 24, maxEntries, flags: 0 },
+              { kind: "sealed", digest, entries: base },
+            ),
+            carries: "rule-base",
+          },
+        ];
+        for (const spec of specs) await port.createMap(spec);
+        const [hits, own] = specs.map(mapIdentity) as [MapIdentity, MapIdentity];
+        const { maps } = await port.observe();
+        return { hits, base: own, baseId: maps.find((map) => renderIdentity(map) === renderIdentity(own))?.mapId };
+      };
+      const old = await pair([10, 11]);
+      await port.writeMap(
+        old.hits,
+        packEntries([
+          [index(0), words(1, 60)],
+          [index(2), words(3, 300)],
+        ]),
+        noEntries,
+      );
+      const hits = await port.readMap(old.hits);
+      const cpus = (hits?.values.length ?? 0) / 3 / 16;
+      const next = await pair([11, 12]);
+      for (let time = 0; time < 2; time++) {
+        await carryCounters(port, [old], next);
+        const base = await port.readMap(next.base);
+        assert.deepEqual(
+          [...(base?.values ?? [])],
+          [...words(1, cpus, 60 * cpus), ...words(11, 3 * cpus, 300 * cpus), ...words(12, 0, 0)],
+        );
+      }
+    },
+  );
+
   contract("observe after a restart equals observe before it", async (port, kernel) => {
     await everyKindOfThing(port, kernel);
     const before = sorted(await port.observe());
@@ -107,6 +164,14 @@ function wholeContract(contract: Contract): void {
     await port.removeEverything();
     await everyKindOfThing(port, kernel);
   });
+}
+
+function index(at: number): string {
+  return hex(new Uint8Array(Uint32Array.of(at).buffer));
+}
+
+function words(...numbers: number[]): Uint8Array {
+  return new Uint8Array(BigUint64Array.from(numbers.map(BigInt)).buffer);
 }
 
 async function everyKindOfThing(port: KernelPort, kernel: ContractHarness): Promise<void> {

@@ -1,12 +1,21 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, statSync, unlinkSync } from "node:fs";
+import { mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { KernelError } from "@bpfleet/base";
-import { mapIdentity, renderHookKey, type HookPoint, type ProgramSpec } from "@bpfleet/kernel";
+import {
+  assemblePlan,
+  cgroupAttaches,
+  mapIdentity,
+  renderHookKey,
+  type CgroupAttach,
+  type HookPoint,
+  type ProgramSpec,
+} from "@bpfleet/kernel";
 import { BpfMap, BpfObject, detachClsBpf, isBpffs, queryClsBpf, queryHook } from "./binding.ts";
+import { cgroupRoot } from "./cgroups.ts";
 import { NodeKernel } from "./node-kernel.ts";
 import { nodeHarness } from "./testing/kernel-harness.ts";
 import { apply, counted, counts, planOf } from "./testing/kernel-plan.ts";
@@ -101,6 +110,55 @@ test("NodeKernel names interface and cgroup of every link in its inventory, and 
   assert.ok(Math.abs(Date.now() - Date.parse(ours?.loadedAt ?? "")) < 60_000);
   const constants = maps.filter((map) => map.ours === "test/a");
   assert.ok(constants.length >= 2, "its .rodata and scratch maps are ours too");
+});
+
+test("NodeKernel attaches every kind of cgroup program, and sees when the cgroup is gone or another by the same name", async () => {
+  await using sandbox = new KernelSandbox();
+  const cgroup = sandbox.cgroup();
+  assert.ok(cgroup !== undefined);
+  const inner = join(cgroup, "pod");
+  mkdirSync(inner);
+  const elf = sandbox.compile("cgroups");
+  const object = { name: "cgroups", digest: createHash("sha256").update(elf).digest("hex") };
+  const port = await NodeKernel.open({ bpffsDir: await sandbox.bpffs(), loadObject: async () => elf });
+  const types: Record<CgroupAttach, ProgramSpec["type"]> = {
+    ingress: "cgroup_skb",
+    egress: "cgroup_skb",
+    device: "cgroup_device",
+    sock_ops: "sock_ops",
+    sock_create: "cgroup_sock",
+    connect4: "cgroup_sock_addr",
+    connect6: "cgroup_sock_addr",
+  };
+  const attachments = cgroupAttaches.map((attach) => ({
+    point: { hook: "cgroup", path: inner, attach, member: `test/${attach}` } as const,
+    member: { program: `test/${attach}`, priority: 0, proceedOn: [] },
+  }));
+  const programs = cgroupAttaches.map((attach): ProgramSpec => ({
+    key: `test/${attach}`,
+    name: attach,
+    type: types[attach],
+    object,
+    entry: attach,
+    globals: {},
+    maps: {},
+  }));
+  const plan = assemblePlan([{ maps: [], programs, attachments, instances: [], problems: [] }]);
+  assert.deepEqual((await apply(port, plan)).failed, []);
+  assert.deepEqual((await apply(port, plan)).actions, []);
+  const { links } = await port.inventory();
+  const targets = links.filter((link) => link.ours !== undefined).map((link) => link.target);
+  assert.equal(targets.length, cgroupAttaches.length);
+  const below = inner.slice((cgroupRoot() ?? "").length);
+  for (const target of targets) assert.ok(target.startsWith("cgroup_") && target.endsWith(` ${below}`), target);
+  rmdirSync(inner);
+  assert.ok((await port.observe()).hooks.every((hook) => !hook.isAttached));
+  mkdirSync(inner);
+  assert.ok((await port.observe()).hooks.every((hook) => !hook.isAttached));
+  assert.deepEqual((await apply(port, plan)).failed, []);
+  assert.ok((await port.observe()).hooks.every((hook) => hook.isAttached));
+  await port.removeEverything();
+  rmdirSync(inner);
 });
 
 test("NodeKernel shows the verifier's telling line and the line of C, and the whole log as detail", async () => {
