@@ -16,6 +16,7 @@ import type { RefusalList } from "./testing/refusals.ts";
 import {
   budgetMinutes,
   countResults,
+  listFailures,
   renderClosingLine,
   renderFile,
   renderTable,
@@ -119,7 +120,7 @@ async function main(): Promise<void> {
     `${JSON.stringify({ ...machine, ...(summarize(reports) as object) }, null, 2)}\n`,
   );
   console.log(`\n${renderTable(reports)}`);
-  for (const problem of reports.flatMap((report) => report.problems)) console.log(`✗ ${problem}`);
+  for (const failure of reports.flatMap(listFailures)) console.log(`✗ ${failure}`);
   const minutes = reports.reduce((sum, report) => sum + report.ms, 0) / 60_000;
   if (minutes > budgetMinutes) console.log(`✗ the tests took longer than their budget of ${budgetMinutes} minutes`);
   if (counts.passed === 0) console.log("✗ no test ran and passed");

@@ -24,6 +24,12 @@ export function countResults(reports: readonly SuiteReport[]): Counts {
   return { passed: count("passed"), failed: count("failed") + problems, skipped: count("skipped") };
 }
 
+/** What failed, by name; the details stand further up. */
+export function listFailures({ files, problems }: SuiteReport): string[] {
+  const tests = files.flatMap((file) => file.tests).filter((test) => test.outcome === "failed");
+  return [...tests.map((test) => test.name), ...problems];
+}
+
 /** The line that scripts look for; it stands alone, and last. */
 export function renderClosingLine({ passed, failed, skipped }: Counts): string {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
