@@ -65,6 +65,8 @@ export interface DaemonOptions {
   readonly log?: LogOptions | undefined;
   /** Mount a bpffs where none is; otherwise that is an error. */
   readonly mountBpffs?: boolean | undefined;
+  /** Attach tc programs by cls_bpf filters even where the kernel has TCX. */
+  readonly legacyTc?: boolean | undefined;
   /** The kernel; the real one through the native addon when not given. */
   readonly kernel?: KernelPort | undefined;
 }

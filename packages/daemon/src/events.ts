@@ -1,14 +1,15 @@
 import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { sameRef, type Clock } from "@bpfleet/base";
-import type { Decision, Feature, MapReadings } from "@bpfleet/features";
 import {
   decodeEvent,
-  encodeTraceSwitch,
-  eventLayer,
-  eventSize,
-  traceSwitchSize,
-  verdict,
-} from "@bpfleet/features/shared";
+  encodeSampling,
+  eventsSpec,
+  instanceIdOf,
+  traceSpec,
+  type Feature,
+  type MapReadings,
+  type Sampling,
+} from "@bpfleet/features";
 import {
   mapIdentity,
   noEntries,
@@ -20,11 +21,6 @@ import {
 import type { CounterReader } from "./counters.ts";
 import type { TraceEvent, TraceOptions } from "./daemon.ts";
 
-/** Keys of the node-wide maps through which programs report samples (bpf/include/settle.h). */
-export const eventsKey = "node/events";
-export const traceKey = "node/trace";
-const decisionOffset = 32;
-const decisionSize = 32;
 /** What explains an event is read again after this long. */
 const readingsMs = 1000;
 /** Records that may wait to be decoded; in a flood the rest is left out, the loop has other work too. */
@@ -92,50 +88,40 @@ export class EventHub implements AsyncDisposable {
     await this.#reader?.[Symbol.asyncDispose]();
     this.#reader = undefined;
     const { kernel, plan } = this.#options;
-    const trace = plan().maps.find((spec) => spec.key === traceKey);
-    const ring = plan().maps.find((spec) => spec.key === eventsKey);
+    const [trace, ring] = [traceSpec, eventsSpec].map(({ key }) => plan().maps.find((spec) => spec.key === key));
     if (trace === undefined || ring === undefined) return;
-    const value = new Uint8Array(traceSwitchSize);
-    encodeTraceSwitch(this.#wanted(), new DataView(value.buffer));
     const entries = await kernel.readMap(mapIdentity(trace));
     // Not in the kernel yet: the loop tells when it is.
     if (entries === undefined) return;
-    if (this.#subscriptions.size > 0)
+    if (this.#subscriptions.size > 0) {
       this.#reader = await kernel.readRing(mapIdentity(ring), (records) => this.#receive(records));
-    if (!Buffer.from(value).equals(entries.values)) {
-      await kernel.writeMap(mapIdentity(trace), { count: 1, keys: new Uint8Array(4), values: value }, noEntries);
     }
+    const value = encodeSampling(this.#wanted());
+    if (Buffer.from(value).equals(entries.values)) return;
+    await kernel.writeMap(mapIdentity(trace), { count: 1, keys: new Uint8Array(4), values: value }, noEntries);
   }
 
   /** The least that serves every subscription. */
-  #wanted(): Parameters<typeof encodeTraceSwitch>[0] {
+  #wanted(): Sampling {
     const all = [...this.#subscriptions].map(({ options }) => options);
-    const every = all.length === 0 ? 0 : Math.min(...all.map((options) => options.every));
-    const verdicts = all.every((options) => options.only === "drop") ? 1 << verdict.drop : 0;
-    const instances = new Set(all.flatMap(({ owner }) => this.#instanceIds(owner)));
-    const [only] = instances;
-    return {
-      every,
-      verdicts: all.length === 0 ? 0 : verdicts,
-      instance: instances.size === 1 && only !== undefined ? only : 0n,
-    };
-  }
-
-  /** 0 is "every instance". */
-  #instanceIds(owner: TraceOptions["owner"]): bigint[] {
-    if (owner === undefined) return [0n];
+    if (all.length === 0) return { every: 0, only: "all" };
     const plan = this.#options.plan();
-    return plan.instances
-      .filter((instance) => sameRef(instance.owner, owner))
-      .flatMap((instance) => programsOf(plan, instance).map(({ id }) => id));
+    const owners = all.map(({ owner }) => owner);
+    const instances = plan.instances.filter((instance) =>
+      owners.some((owner) => owner === undefined || sameRef(owner, instance.owner)),
+    );
+    const [instance] = instances;
+    return {
+      every: Math.min(...all.map(({ every }) => every)),
+      only: all.every(({ only }) => only === "drop") ? "drop" : "all",
+      instanceId: instances.length === 1 && instance !== undefined ? instanceIdOf(instance.key) : undefined,
+    };
   }
 
   #receive(records: Iterable<Uint8Array>): void {
     if (this.#backlog >= backlogLimit) return;
     // The buffer behind the records is the reader's: copy before the first await.
-    const copies = Array.from(records, (record) => Uint8Array.from(record)).filter(
-      (record) => record.length >= eventSize,
-    );
+    const copies = Array.from(records, (record) => Uint8Array.from(record));
     this.#backlog += copies.length;
     this.#delivery = this.#delivery
       .then(() => this.#deliver(copies))
@@ -160,27 +146,23 @@ export class EventHub implements AsyncDisposable {
 
   async #decode(record: Uint8Array): Promise<TraceEvent | undefined> {
     const { plan, facts, features, clock } = this.#options;
-    const event = decodeEvent(new DataView(record.buffer, record.byteOffset, record.byteLength));
-    const found = findInstance(plan(), event.instance);
-    const feature = found && features.find((each) => each.name === found.instance.feature);
-    if (found === undefined || feature?.explanations === undefined) return undefined;
-    const readings = await this.#readingsOf(found.instance, feature.explanations.roles);
-    if (readings === undefined) return undefined;
-    const decision: Decision = feature.explanations.explain(
-      found.instance,
-      record.subarray(decisionOffset, decisionOffset + decisionSize),
-      readings,
-    );
+    const event = decodeEvent(record);
+    const instance = event && plan().instances.find(({ key }) => instanceIdOf(key) === event.instanceId);
+    const explanations = instance && features.find((each) => each.name === instance.feature)?.explanations;
+    const readings = instance && explanations && (await this.#readingsOf(instance, explanations.roles));
+    if (event === undefined || instance === undefined || explanations === undefined || readings === undefined)
+      return undefined;
+    const name = facts()?.interfaces.find((each) => each.ifindex === event.ifindex)?.name ?? "";
     const ageMs = Number(process.hrtime.bigint() - event.timeNs) / 1e6;
     return {
       at: clock.now() - ageMs,
-      program: found.program,
+      program: programOf(instance, name, plan()),
       ifindex: event.ifindex,
-      interface: facts()?.interfaces.find((each) => each.ifindex === event.ifindex)?.name ?? "",
-      decision,
-      lengthBytes: event.length,
-      head: event.head.subarray(0, Math.min(event.headLength, event.head.length)),
-      layer: event.layer === eventLayer.network ? "network" : "ethernet",
+      interface: name,
+      decision: explanations.explain(instance, event.scratch, readings),
+      lengthBytes: event.lengthBytes,
+      head: event.head,
+      layer: event.layer,
     };
   }
 
@@ -205,23 +187,9 @@ function isWanted(event: TraceEvent, subscription: Subscription, sampledEvery: n
   return true;
 }
 
-function findInstance(
-  plan: NodePlan,
-  id: bigint,
-): { readonly instance: FeatureInstance; readonly program: string } | undefined {
-  for (const instance of plan.instances) {
-    const program = programsOf(plan, instance).find((each) => each.id === id);
-    if (program !== undefined) return { instance, program: program.key };
-  }
-  return undefined;
-}
-
-/** Programs carry the number by which events name them in a global. */
-function programsOf(plan: NodePlan, instance: FeatureInstance): { readonly key: string; readonly id: bigint }[] {
-  return plan.programs
-    .filter((program) => instance.programs.includes(program.key))
-    .flatMap(({ key, globals }) => {
-      const id = globals["instance_id"];
-      return typeof id === "bigint" || typeof id === "number" ? [{ key, id: BigInt(id) }] : [];
-    });
+/** An instance may judge by several programs; the interface tells them apart. */
+function programOf(instance: FeatureInstance, interfaceName: string, plan: NodePlan): string {
+  const here = plan.hooks.filter(({ point }) => point.hook !== "cgroup" && point.interface === interfaceName);
+  const programs = here.flatMap((hook) => hook.members.map((member) => member.program));
+  return programs.find((program) => instance.programs.includes(program)) ?? instance.programs[0] ?? instance.key;
 }

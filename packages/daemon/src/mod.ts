@@ -1,1 +1,3 @@
+export type { HookCounters } from "./counters.ts";
 export * from "./daemon.ts";
+export { startDaemon } from "./start-daemon.ts";

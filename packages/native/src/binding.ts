@@ -37,6 +37,7 @@ export type { AttachOptions, ClsBpf, Order, Target } from "./binding/hook.ts";
 export { BpfLink, BpfProgram } from "./binding/program.ts";
 export type { ProgramSpec } from "./binding/program.ts";
 export {
+  PathLock,
   RunStatistics,
   cgroupId,
   isBpffs,

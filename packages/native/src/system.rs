@@ -198,6 +198,18 @@ pub fn open_pin(path: &str, is_read_only: bool, object: &str) -> Res<OwnedFd> {
     own(unsafe { sys::bpf_obj_get_opts(path.as_ptr(), &opts) }, "open", object)
 }
 
+/// An exclusive lock on a file or folder that is there; it ends with the handle or with the process, however that ends.
+#[napi]
+pub fn lock_path(path: String) -> napi::Result<Handle> {
+    let object = path.as_str();
+    let name = c_string(&path, "lock", object)?;
+    // SAFETY: the path is NUL-terminated.
+    let fd = own(unsafe { libc::open(name.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }, "open", object)?;
+    // SAFETY: plain system call on a descriptor we hold.
+    check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }, "lock", object)?;
+    Ok(Handle::new(fd))
+}
+
 #[napi]
 pub fn mount_bpffs(path: String) -> AsyncTask<Job<()>> {
     job(move || {

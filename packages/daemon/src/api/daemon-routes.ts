@@ -94,23 +94,24 @@ const statusCodes: Partial<Record<ErrorCode, Code>> = {
   stale: Code.Aborted,
 };
 
+/** Errors travel in headers, whose size is limited. The end of a verifier's log is what tells. */
+const longestDetail = 8192;
+
 /** Errors of the kernel keep their fields on the way. */
 async function answer<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
-    const { code, call, errno, retry, detail } = error;
-    const failure = {
-      desc: FailureSchema,
-      value: {
-        code,
-        call,
-        retry,
-        ...(errno === undefined ? {} : { errno }),
-        ...(detail === undefined ? {} : { detail }),
-      },
-    };
-    throw new ConnectError(error.message, statusCodes[code] ?? Code.Internal, undefined, [failure], error);
+    const { code, call, errno, retry } = error;
+    const detail = error.detail?.slice(-longestDetail);
+    const value = { code, call, retry, ...(errno !== undefined && { errno }), ...(detail !== undefined && { detail }) };
+    throw new ConnectError(
+      error.message,
+      statusCodes[code] ?? Code.Internal,
+      undefined,
+      [{ desc: FailureSchema, value }],
+      error,
+    );
   }
 }

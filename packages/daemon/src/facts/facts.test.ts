@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Address, Link, Route, RouteEvent } from "@bpfleet/netlink";
 import { changedNames, InterfaceTable } from "./interface-table.ts";
-import { findCgroup2, parseMounts, resolveCgroup } from "./mounts.ts";
+import { findCgroup2, parseMounts } from "./mounts.ts";
 
 const link = (ifindex: number, name: string, isUp = true): Link => ({
   ifindex,
@@ -120,12 +120,4 @@ test("parseMounts reads escaped paths and lets the last mount on a directory win
   ]);
   assert.equal(findCgroup2(mounts), "/sys/fs/cgroup/unified");
   assert.equal(findCgroup2([]), undefined);
-});
-
-test("resolveCgroup takes paths below the mount with and without the mount in front", () => {
-  const mount = "/sys/fs/cgroup";
-  assert.equal(resolveCgroup(mount, "/kubepods/pod1"), "/sys/fs/cgroup/kubepods/pod1");
-  assert.equal(resolveCgroup(mount, "kubepods/pod1"), "/sys/fs/cgroup/kubepods/pod1");
-  assert.equal(resolveCgroup(mount, "/sys/fs/cgroup/kubepods/pod1"), "/sys/fs/cgroup/kubepods/pod1");
-  assert.equal(resolveCgroup(mount, "/sys/fs/cgroupish"), "/sys/fs/cgroup/sys/fs/cgroupish");
 });

@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { isAbsolute, join } from "node:path";
 
 export interface Mount {
   readonly target: string;
@@ -31,10 +30,4 @@ function unescape(path: string): string {
 /** `undefined` where only cgroup v1 is mounted. */
 export function findCgroup2(mounts: readonly Mount[]): string | undefined {
   return mounts.find((mount) => mount.type === "cgroup2")?.target;
-}
-
-/** A cgroup as objects name it: below the cgroup v2 mount, or absolute already. */
-export function resolveCgroup(mount: string, path: string): string {
-  const isThere = path === mount || path.startsWith(`${mount}/`);
-  return isAbsolute(path) && isThere ? path : join(mount, path);
 }

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import type { KernelFacts, NodeFacts } from "@bpfleet/kernel";
-import { findCgroups } from "./cgroups.ts";
+import { findCgroupId } from "@bpfleet/native";
 import { changedNames } from "./interface-table.ts";
 import { InterfaceWatch } from "./interface-watch.ts";
 import { measureKernel } from "./kernel-offers.ts";
@@ -48,7 +48,7 @@ export class NodeFactsWatch implements AsyncDisposable {
       onTrouble: options.onTrouble,
     });
     watch.#facts = { ...watch.#facts, interfaces: watch.#interfaces.list() };
-    watch.#timer = setInterval(() => watch.#poll(), options.pollMs);
+    watch.#timer = setInterval(() => watch.look(), options.pollMs);
     return watch;
   }
 
@@ -58,7 +58,7 @@ export class NodeFactsWatch implements AsyncDisposable {
 
   watchCgroups(paths: readonly string[]): void {
     this.#cgroupPaths = [...paths];
-    this.#poll();
+    this.look();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -66,10 +66,10 @@ export class NodeFactsWatch implements AsyncDisposable {
     await this.#interfaces?.[Symbol.asyncDispose]();
   }
 
-  #poll(): void {
+  /** At what tells nobody of its changes. */
+  look(): void {
     try {
-      const mounts = readMounts();
-      this.#change({ bpffs: bpffsMounts(mounts), cgroups: findCgroups(this.#cgroupPaths, mounts) });
+      this.#change({ bpffs: bpffsMounts(), cgroups: findCgroups(this.#cgroupPaths) });
     } catch (error) {
       this.#options.onTrouble(error);
     }
@@ -88,6 +88,18 @@ export class NodeFactsWatch implements AsyncDisposable {
   }
 }
 
-function bpffsMounts(mounts = readMounts()): string[] {
-  return mounts.filter((mount) => mount.type === "bpf").map((mount) => mount.target);
+/** Ids, decimal, of those that exist. */
+function findCgroups(paths: readonly string[]): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const path of paths) {
+    const id = findCgroupId(path);
+    if (id !== undefined) found[path] = id.toString();
+  }
+  return found;
+}
+
+function bpffsMounts(): string[] {
+  return readMounts()
+    .filter((mount) => mount.type === "bpf")
+    .map((mount) => mount.target);
 }

@@ -1,0 +1,166 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ObjectRef } from "@bpfleet/base";
+import { eventsSpec, instanceIdOf, traceSpec, type Decision, type Feature } from "@bpfleet/features";
+import { emptyPlan, FakeKernel, FakeWorld, mapIdentity, type NodePlan } from "@bpfleet/kernel";
+import { CounterReader } from "./counters.ts";
+import type { TraceEvent } from "./daemon.ts";
+import { EventHub } from "./events.ts";
+
+const owner = (name: string): ObjectRef => ({ group: "g", kind: "K", namespace: "default", name });
+const judge: Feature = {
+  name: "judge",
+  plan: () => ({ maps: [], programs: [], attachments: [], instances: [], problems: [] }),
+  passReasons: [],
+  counterRoles: [],
+  counters: (instance) => ({ owner: instance.owner, reasons: {}, rules: [], gauges: {} }),
+  explanations: {
+    twin: { globals: {}, scratch: "explained" },
+    roles: [],
+    explain: (instance, scratch): Decision => ({
+      owner: instance.owner,
+      verdict: scratch[0] === 0 ? "pass" : "drop",
+      reason: "r",
+      text: `${instance.key} ${scratch[4]}`,
+    }),
+  },
+};
+const instance = (key: string) => ({
+  feature: "judge",
+  owner: owner(key),
+  key,
+  programs: [`${key}/program`],
+  maps: {},
+  rules: [],
+  data: null,
+});
+const plan: NodePlan = { ...emptyPlan, maps: [eventsSpec, traceSpec], instances: [instance("a"), instance("b")] };
+
+/** struct event of bpf/include/settle.h. */
+function record(key: string, verdict: "pass" | "drop", reason = 0): Uint8Array {
+  const bytes = Buffer.alloc(160);
+  bytes.writeBigUInt64LE(process.hrtime.bigint(), 0);
+  bytes.writeBigUInt64LE(instanceIdOf(key), 8);
+  bytes.writeUInt32LE(3, 16);
+  bytes.writeUInt32LE(1500, 20);
+  bytes.writeUInt32LE(4, 24);
+  bytes.writeUInt32LE(2, 28);
+  bytes.writeUInt32LE(verdict === "pass" ? 0 : 1, 32);
+  bytes.writeUInt32LE(reason, 36);
+  bytes.set([1, 2, 3, 4, 5], 64);
+  return bytes;
+}
+
+async function setUp(world = new FakeWorld(), current: { plan: NodePlan } = { plan }) {
+  const kernel = new FakeKernel(world);
+  for (const spec of current.plan.maps) await kernel.createMap(spec);
+  const troubles: unknown[] = [];
+  const hub = new EventHub({
+    kernel,
+    features: [judge],
+    reader: new CounterReader(kernel, [judge]),
+    plan: () => current.plan,
+    facts: () => undefined,
+    clock: { now: () => Date.now(), monotonicMs: () => performance.now() },
+    onTrouble: (error) => void troubles.push(error),
+  });
+  /** [every, verdicts, instance] of struct trace_switch. */
+  const sampling = async () => {
+    const values = Buffer.from((await kernel.readMap(mapIdentity(traceSpec)))?.values ?? []);
+    return [values.readUInt32LE(0), values.readUInt32LE(4), values.readBigUInt64LE(8)];
+  };
+  const readers = () => [...world.ringReaders.values()].reduce((sum, each) => sum + each.size, 0);
+  return { hub, world, kernel, sampling, readers, troubles };
+}
+
+test("EventHub switches sampling on for the first subscriber and off after the last", async () => {
+  const { hub, sampling, readers } = await setUp();
+  const first = await hub.subscribe({ every: 100, only: "drop", owner: owner("a") }, () => {});
+  assert.deepEqual(await sampling(), [100, 2, instanceIdOf("a")]);
+  const second = await hub.subscribe({ every: 10, only: "all" }, () => {});
+  assert.deepEqual(await sampling(), [10, 0, 0n]);
+  await second[Symbol.asyncDispose]();
+  assert.deepEqual(await sampling(), [100, 2, instanceIdOf("a")]);
+  assert.equal(readers(), 1);
+  await first[Symbol.asyncDispose]();
+  assert.deepEqual(await sampling(), [0, 0, 0n]);
+  assert.equal(readers(), 0);
+});
+
+test("EventHub gives each subscriber what it asked for, in words", async () => {
+  const { hub, world, troubles } = await setUp();
+  const all: TraceEvent[] = [];
+  const drops: TraceEvent[] = [];
+  const half: TraceEvent[] = [];
+  await hub.subscribe({ every: 1, only: "all" }, (events) => void all.push(...events));
+  await hub.subscribe({ every: 1, only: "drop", owner: owner("b") }, (events) => void drops.push(...events));
+  await hub.subscribe({ every: 2, only: "all" }, (events) => void half.push(...events));
+  for (const each of [
+    record("a", "drop", 1),
+    record("b", "pass", 2),
+    record("b", "drop", 3),
+    record("gone", "drop"),
+    new Uint8Array(3),
+  ])
+    world.emit("node/events", each);
+  for (let tries = 0; all.length < 3 && tries < 200; tries++) await sleep(5);
+  await sleep(20);
+  assert.deepEqual(
+    all.map(({ decision }) => decision.text),
+    ["a 1", "b 2", "b 3"],
+  );
+  assert.deepEqual(
+    drops.map(({ decision }) => decision.text),
+    ["b 3"],
+  );
+  assert.deepEqual(
+    half.map(({ decision }) => decision.text),
+    ["b 2"],
+  );
+  const [first] = all;
+  assert.ok(Math.abs((first?.at ?? 0) - Date.now()) < 1000);
+  assert.deepEqual(
+    { ...first, at: 0, decision: undefined },
+    {
+      at: 0,
+      decision: undefined,
+      program: "a/program",
+      ifindex: 3,
+      interface: "",
+      lengthBytes: 1500,
+      head: Uint8Array.of(1, 2, 3, 4),
+      layer: "ethernet",
+    },
+  );
+  assert.deepEqual(troubles, []);
+  await hub[Symbol.asyncDispose]();
+});
+
+test("EventHub follows the maps when the kernel has them later or anew", async () => {
+  const world = new FakeWorld();
+  const current = { plan: emptyPlan };
+  const { hub, kernel, sampling } = await setUp(world, current);
+  const seen: TraceEvent[] = [];
+  await hub.subscribe({ every: 1, only: "all" }, (events) => void seen.push(...events));
+  for (let round = 1; round <= 2; round++) {
+    world.reboot();
+    current.plan = plan;
+    for (const spec of plan.maps) await kernel.createMap(spec);
+    await hub.refresh();
+    assert.deepEqual(await sampling(), [1, 0, 0n]);
+    world.emit("node/events", record("a", "pass"));
+    await sleep(20);
+    assert.equal(seen.length, round);
+  }
+  await hub[Symbol.asyncDispose]();
+});
+
+test("EventHub switches off what a killed predecessor left on", async () => {
+  const world = new FakeWorld();
+  const { hub, sampling } = await setUp(world);
+  await hub.subscribe({ every: 1, only: "all" }, () => {});
+  const successor = await setUp(world);
+  await successor.hub.refresh();
+  assert.deepEqual(await sampling(), [0, 0, 0n]);
+});

@@ -1,0 +1,227 @@
+import assert from "node:assert/strict";
+import { request } from "node:http";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import fc from "fast-check";
+import { features, type InstanceCounters } from "@bpfleet/features";
+import type { DaemonResults } from "../daemon.ts";
+import { metricFamilies, type Readings } from "./daemon-metrics.ts";
+import { renderExposition, type MetricFamily } from "./exposition.ts";
+import { Histogram } from "./histogram.ts";
+import { MetricsServer } from "./metrics-server.ts";
+
+async function render(families: Iterable<MetricFamily>, seriesCap = 1000, chunkLines?: number): Promise<string> {
+  let text = "";
+  for await (const chunk of renderExposition(families, { seriesCap, chunkLines })) text += chunk;
+  return text;
+}
+
+interface Parsed {
+  readonly types: ReadonlyMap<string, string>;
+  readonly series: ReadonlyMap<string, { readonly labels: Record<string, string>; readonly value: string }[]>;
+}
+
+/** A reader of the text format, strict about what a scraper would refuse. */
+function parse(text: string): Parsed {
+  assert.ok(text.endsWith("\n"));
+  const types = new Map<string, string>();
+  const series = new Map<string, { labels: Record<string, string>; value: string }[]>();
+  const seen = new Set<string>();
+  for (const line of text.trimEnd().split("\n")) {
+    const header = /^# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.*)$/.exec(line);
+    if (header !== null) {
+      if (header[1] === "TYPE") {
+        assert.ok(!types.has(header[2]!), `${header[2]} twice`);
+        types.set(header[2]!, header[3]!);
+      }
+      continue;
+    }
+    const found = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$/.exec(line);
+    assert.ok(found, `no line of the format: ${line}`);
+    const [, name = "", labelText = "", value = ""] = found;
+    assert.ok(types.has(name.replace(/_(bucket|sum|count)$/, "")) || types.has(name), `${name} has no TYPE`);
+    const labels: Record<string, string> = {};
+    const rest = labelText.replaceAll(
+      /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\["\\n])*)",?/g,
+      (_, label: string, escaped: string) => {
+        labels[label] = escaped.replaceAll(/\\(.)/g, (__, character: string) => (character === "n" ? "\n" : character));
+        return "";
+      },
+    );
+    assert.equal(rest, "", `labels of ${line}`);
+    const key = `${name}${JSON.stringify(labels, Object.keys(labels).toSorted())}`;
+    assert.ok(!seen.has(key), `series twice: ${line}`);
+    seen.add(key);
+    series.set(name, [...(series.get(name) ?? []), { labels, value }]);
+  }
+  return { types, series };
+}
+
+test("renderExposition gives back every label value, whatever is in it", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.uniqueArray(fc.string({ unit: "grapheme" })), async (values) => {
+      const samples = values.map((what, value) => ({ labels: { what }, value }));
+      const { series } = parse(await render([{ name: "x", type: "gauge", help: "h\\\nh", samples }], 1000, 3));
+      assert.deepEqual(series.get("x")?.map((each) => each.labels["what"]) ?? [], values);
+    }),
+  );
+});
+
+test("renderExposition caps the series of a metric and says how many it left out", async () => {
+  const samples = Array.from({ length: 10 }, (_, index) => ({
+    labels: { i: `${index}` },
+    value: BigInt(index) * 2n ** 60n,
+  }));
+  const { series } = parse(await render([{ name: "x_total", type: "counter", help: "h", samples }], 4));
+  assert.deepEqual(
+    series.get("x_total")?.map((each) => each.value),
+    samples.slice(0, 4).map(({ value }) => `${value}`),
+  );
+  assert.deepEqual(series.get("bpfleet_metrics_series_left_out"), [{ labels: { metric: "x_total" }, value: "6" }]);
+});
+
+test("renderExposition lets the event loop do other work between its pieces", async () => {
+  const samples = Array.from({ length: 5000 }, (_, index) => ({ labels: { i: `${index}` }, value: index }));
+  let turns = 0;
+  const timer = setInterval(() => turns++, 0);
+  await render([{ name: "x", type: "gauge", help: "h", samples }], 10_000, 10);
+  clearInterval(timer);
+  assert.ok(turns > 10, `${turns} turns`);
+});
+
+test("Histogram counts each observation in every bucket that it fits in", () => {
+  const histogram = new Histogram([1, 10]);
+  for (const value of [0.5, 1, 5, 50]) histogram.observe(value);
+  assert.deepEqual(
+    [...histogram.samples()].map(({ suffix, labels, value }) => `${suffix} ${labels["le"] ?? ""} ${value}`),
+    ["_bucket 1 2", "_bucket 10 3", "_bucket +Inf 4", "_sum  56.5", "_count  4"],
+  );
+});
+
+const owner = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "xdp-packet-filter" };
+const counters: InstanceCounters[] = [
+  {
+    owner,
+    reasons: { allowed: { packets: 7n, bytes: 700n }, blacklist: { packets: 2n ** 63n, bytes: 3n } },
+    rules: [
+      {
+        rule: {
+          index: 1,
+          id: "1",
+          text: "10.10.10.0/24",
+          origin: { object: owner, path: "/spec/settings/blacklist/ips/1" },
+        },
+        counter: { packets: 5n, bytes: 500n },
+      },
+    ],
+    gauges: { blacklist_entries: 3, ratelimit_entries: 2, flow_count: 4, something_else: 9n },
+  },
+  {
+    owner,
+    reasons: { allowed: { packets: 1n, bytes: 1n } },
+    rules: [],
+    gauges: { blacklist_entries: 1, flow_count: 1 },
+  },
+  { owner: { ...owner, kind: "EBPFMap", name: "blacklist-map" }, reasons: {}, rules: [], gauges: { map_entries: 6 } },
+];
+const results: DaemonResults = {
+  revision: 1,
+  isComplete: true,
+  isSettled: true,
+  isPaused: false,
+  healed: [],
+  applyMs: 3,
+  trouble: undefined,
+  items: [
+    { item: "map", key: "m", state: "in-force" },
+    { item: "map", key: "n", state: "in-force" },
+    { item: "hook", key: "h", state: "failed" },
+  ],
+};
+function readings(): Readings {
+  const applySeconds = new Histogram([0.01]);
+  applySeconds.observe(0.003);
+  const verdicts = { XDP_PASS: 3n };
+  return {
+    version: { version: "0.1.0", kernel: "6.18", node: "v24", libbpf: "1.7" },
+    nodeName: "n",
+    results,
+    counters,
+    applySeconds,
+    healedTotal: 2,
+    features,
+    hooks: [
+      { hook: "xdp/eth0", members: [{ program: "p", counts: { seen: 3n, proceeded: 0n, exits: 3n, verdicts } }] },
+    ],
+    residentBytes: 1,
+    startedSeconds: 2,
+  };
+}
+
+test("metricFamilies has the exact names and labels of FOS1", async () => {
+  const { series, types } = parse(await render(metricFamilies(readings())));
+  assert.deepEqual(series.get("ebpf_xdp_blacklist_entries"), [{ labels: {}, value: "4" }]);
+  assert.deepEqual(series.get("ebpf_xdp_ratelimit_entries"), [{ labels: {}, value: "2" }]);
+  assert.deepEqual(series.get("ebpf_flow_count"), [
+    { labels: { program: "xdp-packet-filter", namespace: "default" }, value: "5" },
+  ]);
+  assert.deepEqual(series.get("ebpf_map_entries"), [
+    { labels: { map_name: "blacklist-map", namespace: "default" }, value: "6" },
+  ]);
+  assert.equal(types.get("ebpf_flow_count"), "gauge");
+});
+
+test("metricFamilies counts per reason with its verdict, per rule with its field, and the daemon itself", async () => {
+  const { series } = parse(await render(metricFamilies(readings())));
+  const of = (name: string) => (series.get(name) ?? []).map(({ labels, value }) => ({ ...labels, value }));
+  const object = { kind: "EBPFProgram", namespace: "default", name: "xdp-packet-filter" };
+  assert.deepEqual(of("bpfleet_packets_total"), [
+    { ...object, reason: "allowed", verdict: "pass", value: "8" },
+    { ...object, reason: "blacklist", verdict: "drop", value: "9223372036854775808" },
+  ]);
+  assert.deepEqual(of("bpfleet_rule_packets_total"), [
+    { ...object, rule: "10.10.10.0/24", path: "/spec/settings/blacklist/ips/1", value: "5" },
+  ]);
+  assert.deepEqual(of("bpfleet_program_verdicts_total"), [
+    { hook: "xdp/eth0", program: "p", verdict: "XDP_PASS", value: "3" },
+  ]);
+  assert.deepEqual(of("bpfleet_plan_items"), [
+    { item: "map", state: "in-force", value: "2" },
+    { item: "hook", state: "failed", value: "1" },
+  ]);
+  assert.deepEqual(of("bpfleet_object_state"), [{ ...object, what: "something_else", value: "9" }]);
+  assert.deepEqual(of("bpfleet_healed_total"), [{ value: "2" }]);
+  assert.deepEqual(of("bpfleet_apply_seconds_count"), [{ value: "1" }]);
+});
+
+test("MetricsServer serves /metrics on a unix socket, and cuts an answer that it cannot finish", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "bpfleet-metrics-"));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const unix = join(directory, "metrics.sock");
+  let fails = false;
+  const server = await MetricsServer.listen({ unix }, async function* () {
+    yield "up 1\n";
+    if (fails) throw new Error("no more");
+  });
+  t.after(() => server[Symbol.asyncDispose]());
+  const get = (path: string, method = "GET") =>
+    new Promise<string>((resolve, reject) => {
+      const call = request({ socketPath: unix, path, method }, (response) => {
+        let body = "";
+        response
+          .setEncoding("utf8")
+          .on("data", (text: string) => (body += text))
+          .on("end", () => resolve(`${response.statusCode} ${body}`))
+          .on("error", reject);
+      });
+      call.on("error", reject).end();
+    });
+  assert.equal(await get("/metrics"), "200 up 1\n");
+  assert.equal(await get("/metrics?x=1", "HEAD"), "200 ");
+  assert.equal(await get("/other"), "404 metrics are at /metrics\n");
+  assert.equal(await get("/metrics", "POST"), "405 ");
+  fails = true;
+  await assert.rejects(get("/metrics"));
+});

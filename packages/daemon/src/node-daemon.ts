@@ -1,0 +1,216 @@
+import { release } from "node:os";
+import { KernelError, type Clock } from "@bpfleet/base";
+import type { Feature, InstanceCounters } from "@bpfleet/features";
+import {
+  mapIdentity,
+  renderIdentity,
+  type Inventory,
+  type KernelPort,
+  type NodeFacts,
+  type NodePlan,
+  type ObservedKernel,
+} from "@bpfleet/kernel";
+import { libbpfVersion } from "@bpfleet/native";
+import { CounterReader, type HookCounters } from "./counters.ts";
+import type {
+  Daemon,
+  DaemonResults,
+  DaemonVersion,
+  ExplainRequest,
+  Explanation,
+  TraceEvent,
+  TraceOptions,
+} from "./daemon.ts";
+import { errorText } from "./error-text.ts";
+import { EventHub } from "./events.ts";
+import { explainPacket } from "./explain.ts";
+import type { WorkLoop } from "./loop/work-loop.ts";
+import { metricFamilies } from "./metrics/daemon-metrics.ts";
+import { renderExposition } from "./metrics/exposition.ts";
+import type { Histogram } from "./metrics/histogram.ts";
+
+/** Rules beyond this have no series of their own; `ebpfctl counters` shows them all. */
+const seriesCap = 10_000;
+
+/** `places`: names of interfaces and paths of cgroups that came, went or are different. */
+export type FactsListener = (facts: NodeFacts, places: ReadonlySet<string>) => void;
+
+export interface NodeDaemonParts {
+  readonly version: string;
+  readonly nodeName: string;
+  readonly kernel: KernelPort;
+  readonly features: readonly Feature[];
+  readonly loop: WorkLoop;
+  readonly facts: { get(): NodeFacts; watchCgroups(paths: readonly string[]): void };
+  /** Filled by the one who watches the facts. */
+  readonly factsListeners: Set<FactsListener>;
+  readonly applySeconds: Histogram;
+  readonly clock: Clock;
+  readonly onTrouble: (error: unknown) => void;
+  /** What is to be closed, last first, when the daemon stops. */
+  readonly closing: AsyncDisposableStack;
+}
+
+/** The daemon over its parts; `startDaemon` makes them. */
+export class NodeDaemon implements Daemon {
+  readonly #parts: NodeDaemonParts;
+  readonly #reader: CounterReader;
+  readonly #events: EventHub;
+  readonly #startedMs: number;
+  #counting: Promise<readonly InstanceCounters[]> | undefined;
+  #healedTotal = 0;
+  #lastHealedAt = 0;
+  #stopping: Promise<void> | undefined;
+
+  constructor(parts: NodeDaemonParts) {
+    const { kernel, features, loop, facts, clock, onTrouble } = parts;
+    this.#parts = parts;
+    this.#startedMs = clock.now() - clock.monotonicMs();
+    this.#reader = new CounterReader(kernel, features);
+    this.#events = new EventHub({
+      kernel,
+      features,
+      reader: this.#reader,
+      clock,
+      onTrouble,
+      plan: () => loop.plan(),
+      facts: () => facts.get(),
+    });
+    // Maps may have been made anew; and a predecessor may have left the sampling on.
+    loop.onChange((results) => {
+      this.#countHealed(results);
+      void this.#events.refresh();
+    });
+  }
+
+  facts(): NodeFacts {
+    return this.#parts.facts.get();
+  }
+
+  onFacts(callback: (facts: NodeFacts) => void): () => void {
+    this.#parts.factsListeners.add(callback);
+    return () => void this.#parts.factsListeners.delete(callback);
+  }
+
+  watchCgroups(paths: readonly string[]): void {
+    this.#parts.facts.watchCgroups(paths);
+  }
+
+  setPlan(plan: NodePlan, options: { readonly complete: boolean }): void {
+    this.#parts.loop.setPlan(plan, options.complete);
+  }
+
+  results(): DaemonResults {
+    return this.#parts.loop.results();
+  }
+
+  onChange(callback: (results: DaemonResults) => void): () => void {
+    return this.#parts.loop.onChange(callback);
+  }
+
+  settled(): Promise<DaemonResults> {
+    return this.#parts.loop.settled();
+  }
+
+  /** Several who ask at once share one reading. */
+  counters(): Promise<readonly InstanceCounters[]> {
+    this.#counting ??= this.#reader.read(this.#parts.loop.plan()).finally(() => (this.#counting = undefined));
+    return this.#counting;
+  }
+
+  hookCounters(): Promise<readonly HookCounters[]> {
+    return this.#reader.readHooks(this.#parts.loop.plan());
+  }
+
+  pause(): Promise<void> {
+    return this.#parts.loop.pause();
+  }
+
+  resume(): Promise<void> {
+    return this.#parts.loop.resume();
+  }
+
+  explain(request: ExplainRequest): Promise<Explanation> {
+    const { kernel, features, loop } = this.#parts;
+    return explainPacket(request, loop.plan(), this.facts(), { kernel, features, reader: this.#reader });
+  }
+
+  trace(options: TraceOptions, onEvents: (events: readonly TraceEvent[]) => void): Promise<AsyncDisposable> {
+    return this.#events.subscribe(options, onEvents);
+  }
+
+  async observe(withEntries: readonly string[]): Promise<ObservedKernel> {
+    const { kernel, loop } = this.#parts;
+    const observed = await kernel.observe();
+    const wanted = new Set(
+      loop
+        .plan()
+        .maps.filter((spec) => withEntries.includes(spec.key))
+        .map((spec) => renderIdentity(mapIdentity(spec))),
+    );
+    const maps = await Promise.all(
+      observed.maps.map(async (map) =>
+        wanted.has(renderIdentity(map)) ? { ...map, entries: await kernel.readMap(map) } : map,
+      ),
+    );
+    return { ...observed, maps };
+  }
+
+  inventory(): Promise<Inventory> {
+    return this.#parts.kernel.inventory();
+  }
+
+  version(): DaemonVersion {
+    return { version: this.#parts.version, kernel: release(), node: process.version, libbpf: libbpfVersion() };
+  }
+
+  /** The text of one scrape. */
+  async *metrics(): AsyncGenerator<string> {
+    const { nodeName, features, applySeconds } = this.#parts;
+    const [counters, hooks] = await Promise.all([this.counters(), this.hookCounters()]);
+    yield* renderExposition(
+      metricFamilies({
+        version: this.version(),
+        nodeName,
+        results: this.results(),
+        counters,
+        hooks,
+        applySeconds,
+        healedTotal: this.#healedTotal,
+        features,
+        residentBytes: process.memoryUsage.rss(),
+        startedSeconds: this.#startedMs / 1000,
+      }),
+      { seriesCap },
+    );
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #stop(): Promise<void> {
+    const { closing } = this.#parts;
+    try {
+      await this.#events[Symbol.asyncDispose]();
+      await closing.disposeAsync();
+    } catch (cause) {
+      throw new KernelError(`stop the daemon: ${errorText(cause)}`, {
+        code: "internal",
+        call: "stop",
+        retry: "never",
+        cause,
+      });
+    }
+  }
+
+  #countHealed({ healed }: DaemonResults): void {
+    for (const { at } of healed) if (at > this.#lastHealedAt) this.#healedTotal++;
+    this.#lastHealedAt = Math.max(this.#lastHealedAt, ...healed.map(({ at }) => at));
+  }
+}

@@ -1,0 +1,119 @@
+import { mkdirSync } from "node:fs";
+import type { Clock } from "@bpfleet/base";
+import type { KernelPort } from "@bpfleet/kernel";
+import { NodeKernel } from "@bpfleet/native";
+import { pino, type Logger } from "pino";
+import { ApiServer } from "./api/api-server.ts";
+import type { Daemon, DaemonOptions, LogOptions } from "./daemon.ts";
+import { errorText } from "./error-text.ts";
+import { NodeFactsWatch } from "./facts/node-facts.ts";
+import { BpfObjects } from "./facts/objects.ts";
+import { WorkLoop } from "./loop/work-loop.ts";
+import { Histogram } from "./metrics/histogram.ts";
+import { MetricsServer } from "./metrics/metrics-server.ts";
+import { NodeDaemon, type FactsListener } from "./node-daemon.ts";
+import { lockFolder } from "./node-lock.ts";
+import { NodeState } from "./state/node-state.ts";
+
+const applyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const pollMs = 1000;
+const clock: Clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
+
+/**
+ * Starts the daemon: adopts what is in the kernel, applies the last plan where it is missing, and serves
+ * the API. Resolves when it is ready for plans; throws KernelError, and leaves nothing running, when it
+ * cannot work.
+ */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  await using closing = new AsyncDisposableStack();
+  const log = openLog(options.log);
+  const onTrouble = (error: unknown): void => log.warn({ why: errorText(error) }, "trouble");
+
+  mkdirSync(options.state, { recursive: true, mode: 0o700 });
+  closing.use(lockFolder(options.state));
+  const state = new NodeState(options.state);
+  const remembered = await state.load();
+  const objects = new BpfObjects(options.objects);
+
+  const factsListeners = new Set<FactsListener>();
+  const facts = closing.use(
+    await NodeFactsWatch.start({
+      nodeName: options.nodeName,
+      objects: objects.facts,
+      hashSeed: remembered.hashSeed,
+      pollMs,
+      onTrouble,
+      onChange: (after, places) => {
+        for (const listener of factsListeners) listener(after, places);
+      },
+    }),
+  );
+  const { chainInline, chainStub, tcx } = facts.get().kernel;
+  const kernel =
+    options.kernel ?? (await openKernel(options, objects, { inline: chainInline, stub: chainStub }, closing));
+
+  // The bpffs may have been mounted just now.
+  facts.look();
+
+  const applySeconds = new Histogram(applyBuckets);
+  const loop = new WorkLoop({
+    kernel,
+    state,
+    remembered,
+    clock,
+    log,
+    driftMs: (options.driftSeconds ?? 10) * 1000,
+    modes: () => ({ inline: chainInline.has, stub: chainStub.has, legacyTc: options.legacyTc === true || !tcx.has }),
+    onInForce: (ms) => applySeconds.observe(ms / 1000),
+  });
+  closing.defer(() => loop.stop());
+  factsListeners.add((_, places) => loop.placesChanged(places));
+  const parts = {
+    version: options.version,
+    nodeName: options.nodeName,
+    kernel,
+    features: options.features,
+    loop,
+    facts,
+    factsListeners,
+    applySeconds,
+    clock,
+    onTrouble,
+  };
+  loop.start();
+
+  const owned = closing.move();
+  const daemon = new NodeDaemon({ ...parts, closing: owned });
+  try {
+    owned.use(await ApiServer.listen(options.socket, daemon));
+    if (options.metrics !== undefined) owned.use(await MetricsServer.listen(options.metrics, () => daemon.metrics()));
+  } catch (error) {
+    await daemon.stop();
+    throw error;
+  }
+  return daemon;
+}
+
+async function openKernel(
+  options: DaemonOptions,
+  objects: BpfObjects,
+  chainOffers: NonNullable<Parameters<typeof NodeKernel.open>[0]["chainOffers"]>,
+  closing: AsyncDisposableStack,
+): Promise<KernelPort> {
+  const kernel = await NodeKernel.open({
+    bpffsDir: options.bpffs,
+    loadObject: (name) => objects.load(name),
+    mount: options.mountBpffs ?? false,
+    chainOffers,
+  });
+  closing.use(lockFolder(options.bpffs));
+  return kernel;
+}
+
+/** Lines leave at once: what was decided before a crash can be read after it. */
+function openLog({ level, fd }: LogOptions = { level: "info" }): Logger {
+  return pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ dest: fd ?? 2, sync: true }),
+  );
+}
