@@ -58,6 +58,14 @@ test("checkFile refuses what is not exported, what leaves the folder, and what i
   assert.deepEqual(check("packages/kinds/src/a.ts", 'import { parse } from "yaml";'), []);
 });
 
+test("checkFile lets tests and tools import each other, but no package by its path", () => {
+  assert.deepEqual(check("test/cluster/a.test.ts", 'import "../../tools/b.ts";'), []);
+  assert.match(
+    check("test/a.test.ts", 'import "../packages/base/src/x.ts";')[0] ?? "",
+    /leaves test; import a package by its name/,
+  );
+});
+
 test("checkFile refuses Node, the clock and chance in a pure package, but not in its tests", () => {
   const text = 'import "node:fs";\nconst now = Date.now() + new Date() + Math.random();\nconst given = new Date(0);';
   assert.equal(check("packages/base/src/a.ts", text).length, 4);

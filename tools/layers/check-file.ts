@@ -64,9 +64,9 @@ export function checkFile(file: SourceFile, layers: Layers, packages: ReadonlyMa
 
 function checkRelative(path: string, layer: Layer | undefined, { specifier }: Import): string | undefined {
   const target = posix.join(posix.dirname(path), specifier);
-  const home = layer?.folder ?? path.split("/")[0];
-  const stays = target.startsWith(`${home}/`) || target === "package.json" || target.endsWith(".json");
-  return stays ? undefined : `"${specifier}" leaves ${home}; import a package by its name`;
+  const isOutside = layer === undefined && !/^(packages|apps)\//.test(target);
+  if (isOutside || target.startsWith(`${layer?.folder}/`) || target === "package.json") return undefined;
+  return `"${specifier}" leaves ${layer?.folder ?? path.split("/")[0]}; import a package by its name`;
 }
 
 function checkBare(
