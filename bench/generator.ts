@@ -17,5 +17,11 @@ using sources = object.map("sources");
 await sources.updateBatch(keys, values, sourceCount);
 await using program = object.program("generate");
 const started = performance.now();
-await program.testRun({ data: udpFrame([0, 0, 0, 0]).subarray(0, 64), repeat: Number(frames), flags: LIVE_FRAMES, batchSize: 64, cpu: 0 });
+await program.testRun({
+  data: udpFrame([0, 0, 0, 0]).subarray(0, 64),
+  repeat: Number(frames),
+  flags: LIVE_FRAMES,
+  batchSize: 64,
+  cpu: 0,
+});
 process.stdout.write(JSON.stringify({ frames: Number(frames), seconds: (performance.now() - started) / 1000 }) + "\n");

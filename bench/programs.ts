@@ -16,8 +16,18 @@ export function compilePeer(context: BenchContext, name: string): Buffer {
   const out = join(context.scratchDir, `${name}.bpf.o`);
   const multiarch = execFileSync("gcc", ["-print-multiarch"], { encoding: "utf8" }).trim();
   execFileSync("clang", [
-    "-target", "bpf", "-O2", "-g", "-Wall", "-Werror", `-I${root}/build/include`, `-I/usr/include/${multiarch}`,
-    "-c", join(root, "bench", "peers", `${name}.bpf.c`), "-o", out,
+    "-target",
+    "bpf",
+    "-O2",
+    "-g",
+    "-Wall",
+    "-Werror",
+    `-I${root}/build/include`,
+    `-I/usr/include/${multiarch}`,
+    "-c",
+    join(root, "bench", "peers", `${name}.bpf.c`),
+    "-o",
+    out,
   ]);
   const bytes = readFileSync(out);
   compiled.set(name, bytes);
@@ -35,7 +45,10 @@ export interface Loaded extends AsyncDisposable {
 export async function loadProgram(
   elf: Uint8Array,
   name: string,
-  options: { readonly reuseMaps?: Record<string, BpfMap>; readonly globals?: Readonly<Record<string, GlobalValue>> } = {},
+  options: {
+    readonly reuseMaps?: Record<string, BpfMap>;
+    readonly globals?: Readonly<Record<string, GlobalValue>>;
+  } = {},
 ): Promise<Loaded> {
   const object = BpfObject.open(elf, { name: "bench", autoload: [name], reuseMaps: options.reuseMaps ?? {} });
   object.setGlobals(options.globals ?? {});

@@ -39,7 +39,15 @@ export function answer(
   peerValue: number,
   target: string | null = null,
 ): BenchResult {
-  return { name, unit, value: round(value), peer, peerValue: round(peerValue), ratio: round(value / peerValue), target };
+  return {
+    name,
+    unit,
+    value: round(value),
+    peer,
+    peerValue: round(peerValue),
+    ratio: round(value / peerValue),
+    target,
+  };
 }
 
 function round(value: number): number {

@@ -21,7 +21,8 @@ const here = import.meta.dirname;
 const questions: BenchQuestion[] = [];
 for (const file of readdirSync(join(here, "questions")).toSorted()) {
   const module = (await import(join(here, "questions", file))) as { readonly question: BenchQuestion };
-  if (prefixes.length === 0 || prefixes.some((prefix) => module.question.name.startsWith(prefix))) questions.push(module.question);
+  if (prefixes.length === 0 || prefixes.some((prefix) => module.question.name.startsWith(prefix)))
+    questions.push(module.question);
 }
 
 const scratchDir = mkdtempSync(join(os.tmpdir(), "bpfleet-bench-"));

@@ -27,8 +27,25 @@ export class VethPair implements Disposable {
     this.receiver = `${name}-r`;
     for (const netns of [this.sender, this.receiver]) execFileSync("ip", ["netns", "add", netns]);
     try {
-      execFileSync("ip", ["-n", this.receiver, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", this.sender]);
-      this.inReceiver("sh", "-c", "ethtool -K eth0 gro on && ip address add 10.0.0.2/8 dev eth0 && ip link set eth0 up");
+      execFileSync("ip", [
+        "-n",
+        this.receiver,
+        "link",
+        "add",
+        "eth0",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "eth0",
+        "netns",
+        this.sender,
+      ]);
+      this.inReceiver(
+        "sh",
+        "-c",
+        "ethtool -K eth0 gro on && ip address add 10.0.0.2/8 dev eth0 && ip link set eth0 up",
+      );
       const before = pollers();
       execFileSync("ip", ["-n", this.sender, "link", "set", "eth0", "up"]);
       this.inReceiver("sh", "-c", "echo 1 >/sys/class/net/eth0/threaded");
@@ -44,7 +61,10 @@ export class VethPair implements Disposable {
   }
 
   inReceiver(command: string, ...argv: readonly string[]): string {
-    return execFileSync("ip", ["netns", "exec", this.receiver, command, ...argv], { encoding: "utf8", maxBuffer: 64 << 20 });
+    return execFileSync("ip", ["netns", "exec", this.receiver, command, ...argv], {
+      encoding: "utf8",
+      maxBuffer: 64 << 20,
+    });
   }
 
   /** Sends `frames` from the addresses and says what receiving them took. */
@@ -56,7 +76,17 @@ export class VethPair implements Disposable {
     const out = execFileSync("ip", ["-n", this.sender, "-j", "link", "show", "eth0"], { encoding: "utf8" });
     const { ifindex } = (JSON.parse(out) as { ifindex: number }[])[0] ?? { ifindex: 0 };
     const [polledBefore, busyBefore] = [this.#polled(), this.#busyNs()];
-    const argv = ["netns", "exec", this.sender, process.execPath, join(import.meta.dirname, "generator.ts"), generator, String(ifindex), String(frames), file];
+    const argv = [
+      "netns",
+      "exec",
+      this.sender,
+      process.execPath,
+      join(import.meta.dirname, "generator.ts"),
+      generator,
+      String(ifindex),
+      String(frames),
+      file,
+    ];
     const { stdout } = await run("ip", argv);
     const { seconds } = JSON.parse(stdout) as { seconds: number };
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -16,9 +16,17 @@ export interface Client {
 export const clients = {
   permitted: { name: "permitted", address: "192.168.1.10", story: "an ordinary client" },
   blacklisted: { name: "blacklisted", address: "192.168.1.100", story: "its address is on the list" },
-  badNet: { name: "bad network", address: "10.10.10.7", story: "it sits in 10.10.10.0/24, which list and map both name" },
+  badNet: {
+    name: "bad network",
+    address: "10.10.10.7",
+    story: "it sits in 10.10.10.0/24, which list and map both name",
+  },
   flooder: { name: "flooder", address: "192.168.1.50", story: "it sends 30,000 packets/s; 10,000 are allowed" },
-  late: { name: "late arrival", address: "172.16.5.9", story: "harmless, until bpftool adds its network to the live map" },
+  late: {
+    name: "late arrival",
+    address: "172.16.5.9",
+    story: "harmless, until bpftool adds its network to the live map",
+  },
 } as const satisfies Record<string, Client>;
 
 export function makeNetwork(): void {
@@ -42,7 +50,13 @@ export function makeNetwork(): void {
     ip(`-n clients address add ${client.address}/32 dev eth0`);
     if (!client.address.startsWith("192.168.1.")) ip(`route add ${client.address}/32 dev eth0`);
   }
-  execFileSync("sysctl", ["-q", "-w", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.eth0.rp_filter=0"]);
+  execFileSync("sysctl", [
+    "-q",
+    "-w",
+    "net.ipv4.ip_forward=1",
+    "net.ipv4.conf.all.rp_filter=0",
+    "net.ipv4.conf.eth0.rp_filter=0",
+  ]);
 }
 
 /** The command that runs `argv` inside one of the named namespaces, with the demo's own mounts kept. */

@@ -48,11 +48,15 @@ export function buildControlPlane(): string {
     try {
       const linker = program.stamp ? `-s -w ${versionStamp(version)}` : "-s -w";
       const made = join(scratch, program.name);
-      execFileSync("nice", ["-n", "10", "go", "build", ...buildFlags, "-ldflags", linker, "-o", made, program.package], {
-        cwd: source,
-        env: goEnvironment(),
-        stdio: ["ignore", "inherit", "inherit"],
-      });
+      execFileSync(
+        "nice",
+        ["-n", "10", "go", "build", ...buildFlags, "-ldflags", linker, "-o", made, program.package],
+        {
+          cwd: source,
+          env: goEnvironment(),
+          stdio: ["ignore", "inherit", "inherit"],
+        },
+      );
       renameSync(made, target);
     } finally {
       rmSync(scratch, { recursive: true, force: true });
@@ -72,8 +76,11 @@ function versionStamp(version: string): string {
   const [, major, minor] = /^v(\d+)\.(\d+)/.exec(version) ?? [];
   return ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"]
     .flatMap((at) => [
-      `-X ${at}.gitVersion=${version}`, `-X ${at}.gitMajor=${major}`, `-X ${at}.gitMinor=${minor}`,
-      `-X ${at}.gitTreeState=clean`, `-X ${at}.gitCommit=unknown`,
+      `-X ${at}.gitVersion=${version}`,
+      `-X ${at}.gitMajor=${major}`,
+      `-X ${at}.gitMinor=${minor}`,
+      `-X ${at}.gitTreeState=clean`,
+      `-X ${at}.gitCommit=unknown`,
     ])
     .join(" ");
 }

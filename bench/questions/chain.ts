@@ -44,7 +44,9 @@ export const question: BenchQuestion = {
     for (const mode of ["inline", "stub"] as const) {
       for (const length of lengths) {
         const value = timingOf(timings, `${mode} ${length}`).min;
-        results.push(answer(`chain.${mode}.${length}-programs.ns-per-packet`, "ns", value, "one program alone", single));
+        results.push(
+          answer(`chain.${mode}.${length}-programs.ns-per-packet`, "ns", value, "one program alone", single),
+        );
       }
     }
     return results;

@@ -1,12 +1,23 @@
 import { BpfMap, buildChain } from "@bpfleet/native";
 import { filterPlan, loadFilter } from "../filter.ts";
 import { interleave, timingOf, type Contender } from "../interleave.ts";
-import { benchPrefixes, listedSources, packSources, sourceCount, unlistedSources, type BenchPrefix } from "../prefixes.ts";
+import {
+  benchPrefixes,
+  listedSources,
+  packSources,
+  sourceCount,
+  unlistedSources,
+  type BenchPrefix,
+} from "../prefixes.ts";
 import { compilePeer, loadProgram, testRunContender, udpFrame, type Loaded } from "../programs.ts";
 import { answer, type BenchContext, type BenchQuestion, type BenchResult } from "../result.ts";
 
 const XDP_PASS = 2;
-const sizes: readonly (readonly [label: string, count: number])[] = [["10", 10], ["1k", 1_000], ["100k", 100_000]];
+const sizes: readonly (readonly [label: string, count: number])[] = [
+  ["10", 10],
+  ["1k", 1_000],
+  ["100k", 100_000],
+];
 const targets: Readonly<Record<string, string>> = { "100k.hot": "<= 60 ns", "100k.random": "<= 150 ns" };
 
 export const question: BenchQuestion = {
@@ -46,8 +57,15 @@ async function askSize(context: BenchContext, label: string, prefixes: readonly 
     testRunContender("miss ours", ours.program, miss, repeat),
     testRunContender("miss lpm", lpm.program, miss, repeat),
   ];
-  for (const [name, addresses] of [["random", listed], ["random-miss", unlistedSources()]] as const) {
-    for (const [who, member] of [["empty", empty], ["ours", ours], ["lpm", lpm]] as const) {
+  for (const [name, addresses] of [
+    ["random", listed],
+    ["random-miss", unlistedSources()],
+  ] as const) {
+    for (const [who, member] of [
+      ["empty", empty],
+      ["ours", ours],
+      ["lpm", lpm],
+    ] as const) {
       const varied = open.use(await varySources(verdicts, member, addresses));
       contenders.push(testRunContender(`${name} ${who}`, varied.program, hot, repeat));
     }
@@ -58,14 +76,27 @@ async function askSize(context: BenchContext, label: string, prefixes: readonly 
     return timingOf(timings, `${name} ${who}`).min - timingOf(timings, floor).min;
   };
   const results = ["hot", "random", "miss", "random-miss"].map((name) =>
-    answer(`filter.blacklist.${label}.${name}.ns-over-empty`, "ns", over(name, "ours"), "LPM trie over empty", over(name, "lpm"), targets[`${label}.${name}`]),
+    answer(
+      `filter.blacklist.${label}.${name}.ns-over-empty`,
+      "ns",
+      over(name, "ours"),
+      "LPM trie over empty",
+      over(name, "lpm"),
+      targets[`${label}.${name}`],
+    ),
   );
-  results.push(answer(`filter.blacklist.${label}.plan-ms`, "ms", planMs, "entries / 1000", prefixes.length / 1000, null));
+  results.push(
+    answer(`filter.blacklist.${label}.plan-ms`, "ms", planMs, "entries / 1000", prefixes.length / 1000, null),
+  );
   return results;
 }
 
 /** A chain whose first member draws another source for each packet and whose second is the contender. */
-async function varySources(verdicts: Uint8Array, member: Loaded, addresses: readonly number[]): Promise<AsyncDisposable & { program: Loaded["program"] }> {
+async function varySources(
+  verdicts: Uint8Array,
+  member: Loaded,
+  addresses: readonly number[],
+): Promise<AsyncDisposable & { program: Loaded["program"] }> {
   const open = new AsyncDisposableStack();
   const vary = open.use(await loadProgram(verdicts, "vary_source"));
   const { keys, values } = packSources(addresses);
@@ -90,8 +121,11 @@ async function fillTrie(lpm: Loaded, prefixes: readonly BenchPrefix[]): Promise<
 
 /** A contender that does not drop what it must is no contender. */
 async function expectVerdicts({ program }: Loaded, hit: Uint8Array, miss: Uint8Array): Promise<void> {
-  const verdicts = [await program.testRun({ data: hit }), await program.testRun({ data: miss })].map(({ retval }) => retval);
-  if (verdicts[0] !== 1 || verdicts[1] !== XDP_PASS) throw new Error(`benchmark ${program.info.name}: verdicts ${verdicts.join(", ")} instead of 1, 2`);
+  const verdicts = [await program.testRun({ data: hit }), await program.testRun({ data: miss })].map(
+    ({ retval }) => retval,
+  );
+  if (verdicts[0] !== 1 || verdicts[1] !== XDP_PASS)
+    throw new Error(`benchmark ${program.info.name}: verdicts ${verdicts.join(", ")} instead of 1, 2`);
 }
 
 function bytesOf(address: number): number[] {

@@ -42,33 +42,62 @@ export const question: BenchQuestion = {
       await fillXdpFilter(loaded, addresses);
       peers.push(xdpPeer("xdp-filter (4,096 addresses)", loaded, addresses));
     }
-    if (isThere("nft")) peers.push(commandPeer("nftables set at ingress", listed, (pair) => enforceNft(pair, prefixes, context)));
-    if (isThere("ipset") && isThere("iptables")) peers.push(commandPeer("iptables and ipset", listed, (pair) => enforceIpset(pair, prefixes, context)));
+    if (isThere("nft"))
+      peers.push(commandPeer("nftables set at ingress", listed, (pair) => enforceNft(pair, prefixes, context)));
+    if (isThere("ipset") && isThere("iptables"))
+      peers.push(commandPeer("iptables and ipset", listed, (pair) => enforceIpset(pair, prefixes, context)));
 
     const rounds = context.isQuick ? 1 : 3;
     const frames = context.isQuick ? 500_000 : 3_000_000;
     const results: BenchResult[] = [];
-    for (const [label, pick] of [["hot", (all: readonly number[]) => all.slice(0, 1)], ["random", (all: readonly number[]) => all]] as const) {
+    for (const [label, pick] of [
+      ["hot", (all: readonly number[]) => all.slice(0, 1)],
+      ["random", (all: readonly number[]) => all],
+    ] as const) {
       const samples = new Map<string, { mpps: number; ns: number }[]>();
       for (let round = 0; round < rounds; round++) {
         for (const peer of peers) {
           context.progress(`${label}, round ${round + 1} of ${rounds}: ${peer.name}`);
           using pair = new VethPair(`bpfb${process.pid}`);
           await using enforced = await peer.enforce(pair);
-          const { polled, seconds, busyNs } = await pair.deliver(join(context.scratchDir, "generate.bpf.o"), frames, pick(peer.sources), context.scratchDir);
+          const { polled, seconds, busyNs } = await pair.deliver(
+            join(context.scratchDir, "generate.bpf.o"),
+            frames,
+            pick(peer.sources),
+            context.scratchDir,
+          );
           const leaked = received(pair);
           if (leaked > 0) throw new Error(`benchmark ${peer.name}: ${leaked} packets passed`);
-          samples.set(peer.name, [...(samples.get(peer.name) ?? []), { mpps: polled / seconds / 1e6, ns: busyNs / polled }]);
+          samples.set(peer.name, [
+            ...(samples.get(peer.name) ?? []),
+            { mpps: polled / seconds / 1e6, ns: busyNs / polled },
+          ]);
           void enforced;
         }
       }
-      const figure = (name: string, of: "mpps" | "ns"): number => median((samples.get(name) ?? []).map((sample) => sample[of]));
+      const figure = (name: string, of: "mpps" | "ns"): number =>
+        median((samples.get(name) ?? []).map((sample) => sample[of]));
       for (const { name } of peers) {
         if (name === "bpfleet filter") continue;
-        const slug = name.replaceAll(/[^a-z0-9]+/gi, "-").toLowerCase().replace(/-$/, "");
+        const slug = name
+          .replaceAll(/[^a-z0-9]+/gi, "-")
+          .toLowerCase()
+          .replace(/-$/, "");
         results.push(
-          answer(`filter.veth.100k.${label}.mpps-vs-${slug}`, "Mpps", figure("bpfleet filter", "mpps"), name, figure(name, "mpps")),
-          answer(`filter.veth.100k.${label}.ns-vs-${slug}`, "ns", figure("bpfleet filter", "ns"), name, figure(name, "ns")),
+          answer(
+            `filter.veth.100k.${label}.mpps-vs-${slug}`,
+            "Mpps",
+            figure("bpfleet filter", "mpps"),
+            name,
+            figure(name, "mpps"),
+          ),
+          answer(
+            `filter.veth.100k.${label}.ns-vs-${slug}`,
+            "ns",
+            figure("bpfleet filter", "ns"),
+            name,
+            figure(name, "ns"),
+          ),
         );
       }
     }
@@ -77,7 +106,12 @@ export const question: BenchQuestion = {
 };
 
 function xdpPeer(name: string, { program }: Loaded, sources: readonly number[]): Peer {
-  return { name, sources, enforce: (pair) => program.attach({ xdp: pair.ifindex, mode: "native" }, { inNetns: `/run/netns/${pair.receiver}` }) };
+  return {
+    name,
+    sources,
+    enforce: (pair) =>
+      program.attach({ xdp: pair.ifindex, mode: "native" }, { inNetns: `/run/netns/${pair.receiver}` }),
+  };
 }
 
 function commandPeer(name: string, sources: readonly number[], enforce: (pair: VethPair) => void): Peer {
@@ -126,12 +160,28 @@ function enforceIpset(pair: VethPair, prefixes: readonly BenchPrefix[], context:
   const lines = prefixes.map(({ address, length }) => `add listed ${renderAddress(address)}/${length}`);
   writeFileSync(file, [`create listed hash:net maxelem ${many * 2} hashsize 65536`, ...lines, ""].join("\n"));
   pair.inReceiver("ipset", "restore", "-f", file);
-  pair.inReceiver("iptables", "-t", "raw", "-A", "PREROUTING", "-m", "set", "--match-set", "listed", "src", "-j", "DROP");
+  pair.inReceiver(
+    "iptables",
+    "-t",
+    "raw",
+    "-A",
+    "PREROUTING",
+    "-m",
+    "set",
+    "--match-set",
+    "listed",
+    "src",
+    "-j",
+    "DROP",
+  );
 }
 
 /** UDP packets that reached the host's own stack. */
 function received(pair: VethPair): number {
-  const lines = pair.inReceiver("cat", "/proc/net/snmp").split("\n").filter((line) => line.startsWith("Udp:"));
+  const lines = pair
+    .inReceiver("cat", "/proc/net/snmp")
+    .split("\n")
+    .filter((line) => line.startsWith("Udp:"));
   const [names, values] = lines.map((line) => line.split(" "));
   const field = (name: string): number => Number(values?.[names?.indexOf(name) ?? -1] ?? 0);
   return field("InDatagrams") + field("NoPorts");

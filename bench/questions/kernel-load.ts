@@ -40,7 +40,13 @@ export const question: BenchQuestion = {
       await kernel.removeEverything();
       return [
         answer("kernel.load-and-attach.p50-ms", "ms", median(ours), "bpftool load, attach", median(theirs)),
-        answer("kernel.load-and-attach.p95-ms", "ms", quantile(ours, 0.95), "bpftool load, attach", quantile(theirs, 0.95)),
+        answer(
+          "kernel.load-and-attach.p95-ms",
+          "ms",
+          quantile(ours, 0.95),
+          "bpftool load, attach",
+          quantile(theirs, 0.95),
+        ),
         answer("kernel.map-update.100k.ms", "ms", writeOurs, "bpftool batch", writeTheirs),
       ];
     } finally {
@@ -82,7 +88,17 @@ function entriesPlan(): NodePlan {
 
 function attachByBpftool(scratchDir: string, bpffs: string, pair: VethPair): void {
   execFileSync("bpftool", ["prog", "load", join(scratchDir, "verdict.bpf.o"), join(bpffs, "peer"), "type", "xdp"]);
-  execFileSync("nsenter", [`--net=/run/netns/${pair.receiver}`, "bpftool", "net", "attach", "xdp", "pinned", join(bpffs, "peer"), "dev", "eth0"]);
+  execFileSync("nsenter", [
+    `--net=/run/netns/${pair.receiver}`,
+    "bpftool",
+    "net",
+    "attach",
+    "xdp",
+    "pinned",
+    join(bpffs, "peer"),
+    "dev",
+    "eth0",
+  ]);
 }
 
 function detachByBpftool(bpffs: string, pair: VethPair): void {
@@ -92,9 +108,26 @@ function detachByBpftool(bpffs: string, pair: VethPair): void {
 
 function writeByBpftool(scratchDir: string, bpffs: string): void {
   const map = join(bpffs, "peer_map");
-  execFileSync("bpftool", ["map", "create", map, "type", "hash", "key", "4", "value", "4", "entries", String(entryCount), "name", "peer"]);
+  execFileSync("bpftool", [
+    "map",
+    "create",
+    map,
+    "type",
+    "hash",
+    "key",
+    "4",
+    "value",
+    "4",
+    "entries",
+    String(entryCount),
+    "name",
+    "peer",
+  ]);
   const bytes = (index: number): string => [0, 8, 16, 24].map((shift) => (index >>> shift) & 0xff).join(" ");
-  const lines = Array.from({ length: entryCount }, (_, index) => `map update pinned ${map} key ${bytes(index)} value ${bytes(index)}`);
+  const lines = Array.from(
+    { length: entryCount },
+    (_, index) => `map update pinned ${map} key ${bytes(index)} value ${bytes(index)}`,
+  );
   const file = join(scratchDir, "batch");
   writeFileSync(file, lines.join("\n") + "\n");
   execFileSync("bpftool", ["batch", "file", file], { stdio: "ignore" });

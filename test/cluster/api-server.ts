@@ -50,24 +50,45 @@ class Cluster implements AsyncDisposable {
     const store = `http://127.0.0.1:${etcdPort}`;
     const url = `https://127.0.0.1:${port}`;
     const etcd = this.#run("etcd", [
-      `--data-dir=${this.#at("etcd")}`, "--unsafe-no-fsync", `--listen-client-urls=${store}`, `--advertise-client-urls=${store}`, "--listen-peer-urls=http://127.0.0.1:0",
+      `--data-dir=${this.#at("etcd")}`,
+      "--unsafe-no-fsync",
+      `--listen-client-urls=${store}`,
+      `--advertise-client-urls=${store}`,
+      "--listen-peer-urls=http://127.0.0.1:0",
     ]);
     await until("etcd", etcd, async () => (await fetch(`${store}/health`)).ok);
     const server = this.#run("kube-apiserver", [
-      `--etcd-servers=${store}`, "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", `--secure-port=${port}`,
-      `--tls-cert-file=${this.#at("server.crt")}`, `--tls-private-key-file=${this.#at("server.key")}`, `--client-ca-file=${this.#at("ca.crt")}`,
-      "--authorization-mode=RBAC", "--service-account-issuer=https://kubernetes.default.svc", `--service-account-key-file=${this.#at("accounts.key")}`,
-      `--service-account-signing-key-file=${this.#at("accounts.key")}`, "--service-cluster-ip-range=10.96.0.0/16", "--disable-admission-plugins=ServiceAccount",
+      `--etcd-servers=${store}`,
+      "--bind-address=127.0.0.1",
+      "--advertise-address=127.0.0.1",
+      `--secure-port=${port}`,
+      `--tls-cert-file=${this.#at("server.crt")}`,
+      `--tls-private-key-file=${this.#at("server.key")}`,
+      `--client-ca-file=${this.#at("ca.crt")}`,
+      "--authorization-mode=RBAC",
+      "--service-account-issuer=https://kubernetes.default.svc",
+      `--service-account-key-file=${this.#at("accounts.key")}`,
+      `--service-account-signing-key-file=${this.#at("accounts.key")}`,
+      "--service-cluster-ip-range=10.96.0.0/16",
+      "--disable-admission-plugins=ServiceAccount",
     ]);
     const kubeconfig = this.#writeKubeconfig(url);
     const call: ApiServer["call"] = (method, path, body, headers) => this.#call(url, method, path, body, headers);
     await until("kube-apiserver", server, async () => (await call("GET", "/readyz")).status === 200);
     const version = String((await call("GET", "/version")).body["gitVersion"]);
     return {
-      url, kubeconfig, version, call,
+      url,
+      kubeconfig,
+      version,
+      call,
       kubectl: (args, input = "") => {
         const env = { PATH: process.env["PATH"], HOME: this.#dir, KUBECONFIG: kubeconfig };
-        return execFileSync(join(this.#folder, "kubectl"), args, { encoding: "utf8", input, env, stdio: ["pipe", "pipe", "pipe"] });
+        return execFileSync(join(this.#folder, "kubectl"), args, {
+          encoding: "utf8",
+          input,
+          env,
+          stdio: ["pipe", "pipe", "pipe"],
+        });
       },
       [Symbol.asyncDispose]: () => this[Symbol.asyncDispose](),
     };
@@ -88,26 +109,60 @@ class Cluster implements AsyncDisposable {
 
   /** `setpriv --pdeathsig`: gone with this process, however that dies. */
   #run(name: string, args: readonly string[]): Running {
-    const child = spawn("setpriv", ["--pdeathsig", "KILL", join(this.#folder, name), ...args], { stdio: ["ignore", "pipe", "pipe"] });
-    const running: Running = { process: child, log: "", ended: new Promise((resolve) => child.once("close", resolve).once("error", resolve)) };
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (running.log = `${running.log}${text}`.slice(-16384)));
+    const child = spawn("setpriv", ["--pdeathsig", "KILL", join(this.#folder, name), ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const running: Running = {
+      process: child,
+      log: "",
+      ended: new Promise((resolve) => child.once("close", resolve).once("error", resolve)),
+    };
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (text) => (running.log = `${running.log}${text}`.slice(-16384)));
     this.#processes.push(running);
     return running;
   }
 
   #makeCertificates(): void {
     writeFileSync(this.#at("empty.cnf"), "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\n");
-    this.#certificate("ca", "/CN=bpfleet-test", ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"]);
-    this.#certificate("server", "/CN=kube-apiserver", ["basicConstraints=CA:FALSE", "extendedKeyUsage=serverAuth", "subjectAltName=IP:127.0.0.1"]);
-    this.#certificate("admin", "/O=system:masters/CN=admin", ["basicConstraints=CA:FALSE", "extendedKeyUsage=clientAuth"]);
+    this.#certificate("ca", "/CN=bpfleet-test", [
+      "basicConstraints=critical,CA:TRUE",
+      "keyUsage=critical,keyCertSign,cRLSign",
+    ]);
+    this.#certificate("server", "/CN=kube-apiserver", [
+      "basicConstraints=CA:FALSE",
+      "extendedKeyUsage=serverAuth",
+      "subjectAltName=IP:127.0.0.1",
+    ]);
+    this.#certificate("admin", "/O=system:masters/CN=admin", [
+      "basicConstraints=CA:FALSE",
+      "extendedKeyUsage=clientAuth",
+    ]);
     this.#openssl("genrsa", "-out", this.#at("accounts.key"), "2048");
   }
 
   #certificate(name: string, subject: string, extensions: readonly string[]): void {
     const signer = name === "ca" ? [] : ["-CA", this.#at("ca.crt"), "-CAkey", this.#at("ca.key")];
     this.#openssl(
-      "req", "-config", this.#at("empty.cnf"), "-x509", "-days", "7", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", subject,
-      ...extensions.flatMap((extension) => ["-addext", extension]), ...signer, "-keyout", this.#at(`${name}.key`), "-out", this.#at(`${name}.crt`),
+      "req",
+      "-config",
+      this.#at("empty.cnf"),
+      "-x509",
+      "-days",
+      "7",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      "-subj",
+      subject,
+      ...extensions.flatMap((extension) => ["-addext", extension]),
+      ...signer,
+      "-keyout",
+      this.#at(`${name}.key`),
+      "-out",
+      this.#at(`${name}.crt`),
     );
   }
 
@@ -123,20 +178,37 @@ class Cluster implements AsyncDisposable {
       "current-context": "test",
       clusters: [{ name: "test", cluster: { server, "certificate-authority-data": packed("ca.crt") } }],
       contexts: [{ name: "test", context: { cluster: "test", user: "admin" } }],
-      users: [{ name: "admin", user: { "client-certificate-data": packed("admin.crt"), "client-key-data": packed("admin.key") } }],
+      users: [
+        {
+          name: "admin",
+          user: { "client-certificate-data": packed("admin.crt"), "client-key-data": packed("admin.key") },
+        },
+      ],
     };
     writeFileSync(this.#at("kubeconfig"), JSON.stringify(config), { mode: 0o600 });
     return this.#at("kubeconfig");
   }
 
-  #call(url: string, method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
+  #call(
+    url: string,
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> {
     const [ca, cert, key] = ["ca.crt", "admin.crt", "admin.key"].map((name) => readFileSync(this.#at(name)));
     return new Promise((resolve, reject) => {
-      const outgoing = request(`${url}${path}`, { method, ca, cert, key, headers: { "content-type": "application/json", ...headers } }, (incoming) => {
-        let text = "";
-        incoming.setEncoding("utf8").on("data", (part: string) => (text += part));
-        incoming.on("end", () => resolve({ status: incoming.statusCode ?? 0, body: text.startsWith("{") ? JSON.parse(text) : { text } }));
-      });
+      const outgoing = request(
+        `${url}${path}`,
+        { method, ca, cert, key, headers: { "content-type": "application/json", ...headers } },
+        (incoming) => {
+          let text = "";
+          incoming.setEncoding("utf8").on("data", (part: string) => (text += part));
+          incoming.on("end", () =>
+            resolve({ status: incoming.statusCode ?? 0, body: text.startsWith("{") ? JSON.parse(text) : { text } }),
+          );
+        },
+      );
       outgoing.on("error", reject).end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
@@ -152,8 +224,10 @@ interface Running {
 async function until(what: string, running: Running, isReady: () => Promise<boolean>): Promise<void> {
   const end = performance.now() + startTimeoutMs;
   while (!(await isReady().catch(() => false))) {
-    if (running.process.exitCode !== null) throw new Error(`start ${what}: it ended with ${running.process.exitCode}\n${running.log}`);
-    if (performance.now() > end) throw new Error(`start ${what}: not ready after ${startTimeoutMs / 1000} s\n${running.log}`);
+    if (running.process.exitCode !== null)
+      throw new Error(`start ${what}: it ended with ${running.process.exitCode}\n${running.log}`);
+    if (performance.now() > end)
+      throw new Error(`start ${what}: not ready after ${startTimeoutMs / 1000} s\n${running.log}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

@@ -39,16 +39,32 @@ export async function programFor(words: readonly string[], world: World): Promis
 
 /** Every command with all its flags, for the reference page. */
 export async function fullProgram(world: World): Promise<Program> {
-  return programFor(commands.flatMap(({ name }) => [name]), world);
+  return programFor(
+    commands.flatMap(({ name }) => [name]),
+    world,
+  );
 }
 
 function newProgram(world: World) {
   const program = new Command("ebpfctl")
-    .description("ebpfctl puts declared networking, security and observability into the kernel of this node, and shows what it does.")
-    .addOption(new Option("--store <directory>", `directory of the objects (env: BPFLEET_STORE, usually ${usualPlaces.store})`))
-    .addOption(new Option("--state <directory>", `directory of what must survive (env: BPFLEET_STATE, usually ${usualPlaces.state})`))
-    .addOption(new Option("--socket <path>", `socket of the daemon (env: BPFLEET_SOCKET, usually ${usualPlaces.socket})`))
-    .addOption(new Option("--bpffs <directory>", `file system of the pins (env: BPFLEET_BPFFS, usually ${usualPlaces.bpffs})`))
+    .description(
+      "ebpfctl puts declared networking, security and observability into the kernel of this node, and shows what it does.",
+    )
+    .addOption(
+      new Option("--store <directory>", `directory of the objects (env: BPFLEET_STORE, usually ${usualPlaces.store})`),
+    )
+    .addOption(
+      new Option(
+        "--state <directory>",
+        `directory of what must survive (env: BPFLEET_STATE, usually ${usualPlaces.state})`,
+      ),
+    )
+    .addOption(
+      new Option("--socket <path>", `socket of the daemon (env: BPFLEET_SOCKET, usually ${usualPlaces.socket})`),
+    )
+    .addOption(
+      new Option("--bpffs <directory>", `file system of the pins (env: BPFLEET_BPFFS, usually ${usualPlaces.bpffs})`),
+    )
     .option("-v, --verbose", "say everything that the kernel and the libraries said")
     .version(productVersion, "--version", "print the version of ebpfctl")
     .helpCommand("help [command]", "say what a command does")

@@ -43,5 +43,6 @@ export function reportFailure(error: unknown, err: Output, isVerbose: boolean): 
 function reportCauses(error: unknown, err: Output): void {
   if (!(error instanceof Error)) return;
   if (!(error instanceof Failure) && error.stack !== undefined) err.write(`${error.stack}\n`);
-  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) err.write(`caused by: ${cause.stack ?? cause.message}\n`);
+  for (let cause = error.cause; cause instanceof Error; cause = cause.cause)
+    err.write(`caused by: ${cause.stack ?? cause.message}\n`);
 }

@@ -28,9 +28,33 @@ class ObedientDaemon implements AgentDaemon {
   cgroups: readonly string[] = [];
   hits = 0n;
   #facts: NodeFacts = {
-    nodeName: "node", cpus: 2, objects: { filter: { digest: "d" } }, hashSeed: 1, cgroups: {}, bpffs: [],
-    interfaces: [{ name: "eth0", ifindex: 2, isUp: true, mtu: 1500, linkKind: "veth", mac: "", addresses: [], hasDefaultRoute: false }],
-    kernel: { release: "6.18", btf: offer, tcx: offer, cgroup2: offer, ringbuf: offer, chainInline: offer, chainStub: offer },
+    nodeName: "node",
+    cpus: 2,
+    objects: { filter: { digest: "d" } },
+    hashSeed: 1,
+    cgroups: {},
+    bpffs: [],
+    interfaces: [
+      {
+        name: "eth0",
+        ifindex: 2,
+        isUp: true,
+        mtu: 1500,
+        linkKind: "veth",
+        mac: "",
+        addresses: [],
+        hasDefaultRoute: false,
+      },
+    ],
+    kernel: {
+      release: "6.18",
+      btf: offer,
+      tcx: offer,
+      cgroup2: offer,
+      ringbuf: offer,
+      chainInline: offer,
+      chainStub: offer,
+    },
   };
   readonly #onFacts = new Set<(facts: NodeFacts) => void>();
   readonly #onChange = new Set<(results: DaemonResults) => void>();
@@ -63,11 +87,30 @@ class ObedientDaemon implements AgentDaemon {
       ...this.plan.programs.map(({ key }) => ({ item: "program" as const, key, state: "in-force" as const })),
       ...this.plan.hooks.map(({ key }) =>
         key.endsWith("/broken0")
-          ? { item: "hook" as const, key, state: "failed" as const, error: { code: "busy" as const, message: `attach to ${key}: occupied (EBUSY)` } }
-          : { item: "hook" as const, key, state: "in-force" as const, hook: { mode: "native", chain: "direct" as const, memberModes: [] } },
+          ? {
+              item: "hook" as const,
+              key,
+              state: "failed" as const,
+              error: { code: "busy" as const, message: `attach to ${key}: occupied (EBUSY)` },
+            }
+          : {
+              item: "hook" as const,
+              key,
+              state: "in-force" as const,
+              hook: { mode: "native", chain: "direct" as const, memberModes: [] },
+            },
       ),
     ];
-    return { revision: this.plans, isComplete: this.isComplete, isSettled: true, isPaused: false, items, healed: [], applyMs: 1, trouble: undefined };
+    return {
+      revision: this.plans,
+      isComplete: this.isComplete,
+      isSettled: true,
+      isPaused: false,
+      items,
+      healed: [],
+      applyMs: 1,
+      trouble: undefined,
+    };
   }
   onChange(callback: (results: DaemonResults) => void): () => void {
     this.#onChange.add(callback);
@@ -77,7 +120,12 @@ class ObedientDaemon implements AgentDaemon {
     return this.results();
   }
   async counters(): Promise<readonly InstanceCounters[]> {
-    return this.plan.instances.map(({ owner }) => ({ owner, reasons: { blacklisted: { packets: this.hits, bytes: this.hits * 60n } }, rules: [], gauges: {} }));
+    return this.plan.instances.map(({ owner }) => ({
+      owner,
+      reasons: { blacklisted: { packets: this.hits, bytes: this.hits * 60n } },
+      rules: [],
+      gauges: {},
+    }));
   }
 }
 
@@ -92,22 +140,57 @@ const filter: Feature<FilterIntent> = {
       if (intent.blacklist?.entries.some((entry) => entry.text === "203.0.113.66")) throw new TypeError("poisoned");
       assert.ok(intent.at.hook === "xdp");
       const owner = intent.origin.object;
-      return { owner, origin: intent.origin, interface: intent.at.interface, key: `filter/${owner.namespace}/${owner.name}`, texts: intent.blacklist?.entries.map((entry) => entry.text) ?? [] };
+      return {
+        owner,
+        origin: intent.origin,
+        interface: intent.at.interface,
+        key: `filter/${owner.namespace}/${owner.name}`,
+        texts: intent.blacklist?.entries.map((entry) => entry.text) ?? [],
+      };
     });
     const there = wanted.filter((want) => facts.interfaces.some(({ name }) => name === want.interface));
     return {
       maps: [],
-      programs: wanted.map(({ key, owner, texts }) => ({ key, owner, name: "filter", type: "xdp", object: { name: "filter", digest: "d" }, entry: "filter", globals: { count: texts.length }, maps: {} })),
-      attachments: there.map((want) => ({ point: { hook: "xdp", interface: want.interface }, member: { program: want.key, priority: 10, proceedOn: [2] } })),
-      instances: wanted.map(({ key, owner }) => ({ feature: "filter", owner, key, programs: [key], maps: {}, rules: [], data: null })),
+      programs: wanted.map(({ key, owner, texts }) => ({
+        key,
+        owner,
+        name: "filter",
+        type: "xdp",
+        object: { name: "filter", digest: "d" },
+        entry: "filter",
+        globals: { count: texts.length },
+        maps: {},
+      })),
+      attachments: there.map((want) => ({
+        point: { hook: "xdp", interface: want.interface },
+        member: { program: want.key, priority: 10, proceedOn: [2] },
+      })),
+      instances: wanted.map(({ key, owner }) => ({
+        feature: "filter",
+        owner,
+        key,
+        programs: [key],
+        maps: {},
+        rules: [],
+        data: null,
+      })),
       problems: wanted
         .filter((want) => !there.includes(want))
-        .map(({ origin, interface: name }) => ({ origin, reason: "InterfaceNotFound", message: `interface ${name} does not exist yet`, severity: "waiting" })),
+        .map(({ origin, interface: name }) => ({
+          origin,
+          reason: "InterfaceNotFound",
+          message: `interface ${name} does not exist yet`,
+          severity: "waiting",
+        })),
     };
   },
 };
 
-const maps: Feature<MapIntent> = { ...filter, name: "maps", plan: () => ({ maps: [], programs: [], attachments: [], instances: [], problems: [] }) } as Feature<MapIntent>;
+const maps: Feature<MapIntent> = {
+  ...filter,
+  name: "maps",
+  plan: () => ({ maps: [], programs: [], attachments: [], instances: [], problems: [] }),
+} as Feature<MapIntent>;
 
 let directory: string;
 let daemon: ObedientDaemon;
@@ -121,7 +204,15 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const storeDir = () => join(directory, "objects");
 const start = (): Promise<Agent> =>
-  startAgent({ store: storeDir(), stateDir: join(directory, "state"), daemon, features: [filter, maps] as unknown as Feature[], kinds, clock, onNotice: (notice) => notices.push(notice) });
+  startAgent({
+    store: storeDir(),
+    stateDir: join(directory, "state"),
+    daemon,
+    features: [filter, maps] as unknown as Feature[],
+    kinds,
+    clock,
+    onNotice: (notice) => notices.push(notice),
+  });
 
 function program(name: string, interfaceName: string, ips: readonly string[] = ["10.0.0.1"]): string {
   return `apiVersion: networking.fos1.io/v1alpha1
@@ -166,7 +257,10 @@ async function until(what: string, isTrue: () => boolean | Promise<boolean>): Pr
 test("startAgent plans for everything that is stored, and says that the plan is complete", async () => {
   await apply(program("a", "eth0"));
   await using agent = await start();
-  assert.deepEqual(daemon.plan.hooks.map((hook) => hook.key), ["xdp/eth0"]);
+  assert.deepEqual(
+    daemon.plan.hooks.map((hook) => hook.key),
+    ["xdp/eth0"],
+  );
   assert.equal(daemon.isComplete, true);
   const { state, object } = await reportOf(agent, "a");
   assert.equal(state, "in-force");
@@ -209,7 +303,10 @@ test("startAgent reports what the kernel refused, and serves the others", async 
 test("startAgent survives an object that makes a feature throw", async () => {
   await apply(`${program("a", "eth0")}---\n${program("b", "eth0", ["203.0.113.66"])}`);
   await using agent = await start();
-  assert.deepEqual(daemon.plan.programs.map(({ key }) => key), ["filter/default/a"]);
+  assert.deepEqual(
+    daemon.plan.programs.map(({ key }) => key),
+    ["filter/default/a"],
+  );
   assert.equal((await reportOf(agent, "a")).state, "in-force");
   assert.match((await reportOf(agent, "b")).messages.join(), /poisoned; report it/);
 });
@@ -220,11 +317,17 @@ test("startAgent keeps an object in force whose file somebody spoils, and says s
   const sound = readFileSync(pathOf("a"), "utf8");
   writeFileSync(pathOf("a"), sound.replace("type: xdp", "type: xpd"));
   await until("the mistake is reported", async () => (await reportOf(agent, "a")).state === "failed");
-  assert.deepEqual(daemon.plan.hooks.map((hook) => hook.key), ["xdp/eth0"]);
+  assert.deepEqual(
+    daemon.plan.hooks.map((hook) => hook.key),
+    ["xdp/eth0"],
+  );
   assert.match((await reportOf(agent, "a")).messages.join(), /:\d+: spec\.type.*the version before it stays in force/);
   writeFileSync(pathOf("a"), "kind: [");
   await until("the file is reported", async () => (await agent.report()).broken.length === 1);
-  assert.deepEqual(daemon.plan.hooks.map((hook) => hook.key), ["xdp/eth0"]);
+  assert.deepEqual(
+    daemon.plan.hooks.map((hook) => hook.key),
+    ["xdp/eth0"],
+  );
   assert.equal(daemon.isComplete, true);
   writeFileSync(pathOf("a"), sound);
   await until("all is well", async () => (await reportOf(agent, "a")).state === "in-force");
@@ -263,12 +366,18 @@ test("startAgent keeps status, generation and events over a restart", async () =
     await agent.sync();
   }
   const record = join(directory, "state/status", objectPath(refOf("a"), "json"));
-  const stored = JSON.parse(readFileSync(record, "utf8")) as { status: { state: string }; events: { reason: string; count: number }[] };
+  const stored = JSON.parse(readFileSync(record, "utf8")) as {
+    status: { state: string };
+    events: { reason: string; count: number }[];
+  };
   assert.equal(stored.status.state, "Active");
   assert.ok(stored.events.length > 0);
   await using agent = await start();
   const { events } = await reportOf(agent, "a");
-  assert.deepEqual(events.map(({ reason, count }) => [reason, count]), stored.events.map(({ reason, count }) => [reason, count]));
+  assert.deepEqual(
+    events.map(({ reason, count }) => [reason, count]),
+    stored.events.map(({ reason, count }) => [reason, count]),
+  );
   rmSync(pathOf("a"));
   await agent.sync();
   await until("the record is gone", () => statSync(record, { throwIfNoEntry: false }) === undefined);
@@ -290,7 +399,12 @@ test("startAgent asks for the cgroups of all pods", async () => {
   const text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {bpfleet.io/cgroup: /pods/p}}\n";
   const [cut] = cutManifest(text, "p.yaml").objects;
   assert.ok(cut);
-  await store.write({ ref: { group: "", kind: "Pod", namespace: "default", name: "p" }, value: cut.manifest.value, text, source: cut.source });
+  await store.write({
+    ref: { group: "", kind: "Pod", namespace: "default", name: "p" },
+    value: cut.manifest.value,
+    text,
+    source: cut.source,
+  });
   await agent.sync();
   assert.deepEqual(daemon.cgroups, ["/pods/p"]);
 });

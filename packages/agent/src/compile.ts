@@ -30,7 +30,9 @@ export function acceptObject(stored: StoredObject, kinds: readonly Kind[]): Acce
   const refuse = (issues: readonly Issue[]): RefusedObject => ({ stored, kind, issues });
   if (kind === undefined || apiVersionOf(kind) !== object.apiVersion) {
     const message = `no matches for kind "${ref.kind}" in version "${object.apiVersion}"; 'ebpfctl api-resources' lists what there is`;
-    return refuse([{ path: "/kind", code: "unknown-kind", message, severity: "error", position: stored.positionOf("/kind") }]);
+    return refuse([
+      { path: "/kind", code: "unknown-kind", message, severity: "error", position: stored.positionOf("/kind") },
+    ]);
   }
   const result = guarded(() => kind.parse(object, stored.positionOf));
   if ("bug" in result) return refuse([bugIssue(stored, result.bug)]);
@@ -38,7 +40,9 @@ export function acceptObject(stored: StoredObject, kinds: readonly Kind[]): Acce
   const parsed = result.value.value;
   if (!sameRef(parsed.ref, ref)) {
     const message = `${renderRef(parsed.ref)} is stored as ${renderRef(ref)}; remove ${stored.path} and apply it again`;
-    return refuse([{ path: "/metadata", code: "place", message, severity: "error", position: stored.positionOf("/metadata") }]);
+    return refuse([
+      { path: "/metadata", code: "place", message, severity: "error", position: stored.positionOf("/metadata") },
+    ]);
   }
   return { stored, kind, parsed, issues: result.value.issues };
 }
@@ -50,7 +54,11 @@ export interface Compiled {
 }
 
 /** The plan of all objects. What one object makes go wrong inside is that object's problem alone. */
-export function compilePlan(objects: readonly AcceptedObject[], features: readonly Feature[], facts: NodeFacts): Compiled {
+export function compilePlan(
+  objects: readonly AcceptedObject[],
+  features: readonly Feature[],
+  facts: NodeFacts,
+): Compiled {
   const view = viewOf(objects);
   const intents: Intent[] = [];
   const problems: PlanProblem[] = [];
@@ -66,20 +74,40 @@ export function compilePlan(objects: readonly AcceptedObject[], features: readon
   const served = new Set(features.map((feature) => feature.name));
   for (const intent of intents) {
     if (served.has(intent.feature)) continue;
-    problems.push({ origin: intent.origin, reason: "NotServed", severity: "refused", message: `nothing on this node serves ${intent.feature}` });
+    problems.push({
+      origin: intent.origin,
+      reason: "NotServed",
+      severity: "refused",
+      message: `nothing on this node serves ${intent.feature}`,
+    });
   }
-  const parts = features.map((feature) => planFeature(feature, intents.filter((intent) => intent.feature === feature.name), facts, problems));
+  const parts = features.map((feature) =>
+    planFeature(
+      feature,
+      intents.filter((intent) => intent.feature === feature.name),
+      facts,
+      problems,
+    ),
+  );
   const plan = guarded(() => assemblePlan(parts));
   if ("bug" in plan) throw plan.bug;
   return { plan: plan.value, problems: [...problems, ...plan.value.problems] };
 }
 
-function planFeature(feature: Feature, intents: readonly Intent[], facts: NodeFacts, problems: PlanProblem[]): FeaturePlan {
+function planFeature(
+  feature: Feature,
+  intents: readonly Intent[],
+  facts: NodeFacts,
+  problems: PlanProblem[],
+): FeaturePlan {
   const whole = guarded(() => feature.plan(intents, facts));
   if ("value" in whole) return whole.value;
   const sound = intents.filter((intent) => {
     const alone = guarded(() => feature.plan([intent], facts));
-    if ("bug" in alone) problems.push(bugProblem(intent.origin.object, `plan ${feature.name} of ${renderRef(intent.origin.object)}`, alone.bug));
+    if ("bug" in alone)
+      problems.push(
+        bugProblem(intent.origin.object, `plan ${feature.name} of ${renderRef(intent.origin.object)}`, alone.bug),
+      );
     return "value" in alone;
   });
   const rest = guarded(() => feature.plan(sound, facts));
@@ -97,7 +125,9 @@ function viewOf(objects: readonly AcceptedObject[]): ResourceView {
   return {
     find: (ref: ObjectRef): Parsed<KubeObject> | undefined => byKey.get(refKey(ref)),
     list: (group, kind, namespace) =>
-      (byKind.get(`${group}/${kind}`) ?? []).filter(({ ref }) => namespace === undefined || ref.namespace === namespace),
+      (byKind.get(`${group}/${kind}`) ?? []).filter(
+        ({ ref }) => namespace === undefined || ref.namespace === namespace,
+      ),
   };
 }
 
@@ -121,4 +151,3 @@ function bugIssue(stored: StoredObject, bug: unknown): Issue {
 function bugText(deed: string, bug: unknown): string {
   return `${deed}: ${bug instanceof Error ? bug.message : String(bug)}; report it with the object`;
 }
-

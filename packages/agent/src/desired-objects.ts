@@ -46,12 +46,16 @@ export class DesiredObjects {
 
   /** Served as they were before they were spoilt. */
   spoilt(): readonly SpoiltObject[] {
-    return [...this.#files.values()].flatMap(({ now, good }) => (good === undefined || isAccepted(now) ? [] : [{ good, issues: now.issues }]));
+    return [...this.#files.values()].flatMap(({ now, good }) =>
+      good === undefined || isAccepted(now) ? [] : [{ good, issues: now.issues }],
+    );
   }
 
   /** Never sound as far as this process knows: not served. */
   refused(): readonly RefusedObject[] {
-    return [...this.#files.values()].flatMap(({ now, good }) => (good === undefined && "stored" in now && !isAccepted(now) ? [now] : []));
+    return [...this.#files.values()].flatMap(({ now, good }) =>
+      good === undefined && "stored" in now && !isAccepted(now) ? [now] : [],
+    );
   }
 
   /** Files of which nothing can be told but that they are no objects. */

@@ -4,24 +4,43 @@ import type { ObjectEvent } from "./report.ts";
 const keptEvents = 20;
 
 /** The events of an object after its conditions changed from `before` to `after`: one for each that is news. */
-export function nextEvents(events: readonly ObjectEvent[], before: unknown, after: unknown, now: string): readonly ObjectEvent[] {
+export function nextEvents(
+  events: readonly ObjectEvent[],
+  before: unknown,
+  after: unknown,
+  now: string,
+): readonly ObjectEvent[] {
   const known = new Map(conditionsOf(before).map((condition) => [condition.type, condition]));
   let next = events;
   for (const condition of conditionsOf(after)) {
     const earlier = known.get(condition.type);
     if (condition.status === "Unknown" || condition.message === "") continue;
     if (earlier?.status === condition.status && earlier.reason === condition.reason) continue;
-    next = addEvent(next, condition.status === "False" ? "Warning" : "Normal", condition.reason, condition.message, now);
+    next = addEvent(
+      next,
+      condition.status === "False" ? "Warning" : "Normal",
+      condition.reason,
+      condition.message,
+      now,
+    );
   }
   return next;
 }
 
 /** An event that repeats an earlier one makes that one count. */
-function addEvent(events: readonly ObjectEvent[], type: ObjectEvent["type"], reason: string, message: string, now: string): readonly ObjectEvent[] {
+function addEvent(
+  events: readonly ObjectEvent[],
+  type: ObjectEvent["type"],
+  reason: string,
+  message: string,
+  now: string,
+): readonly ObjectEvent[] {
   const isSame = (event: ObjectEvent) => event.type === type && event.reason === reason && event.message === message;
   const earlier = events.find(isSame);
   const event: ObjectEvent = {
-    type, reason, message,
+    type,
+    reason,
+    message,
     count: (earlier?.count ?? 0) + 1,
     firstTimestamp: earlier?.firstTimestamp ?? now,
     lastTimestamp: now,
@@ -30,6 +49,9 @@ function addEvent(events: readonly ObjectEvent[], type: ObjectEvent["type"], rea
 }
 
 export function conditionsOf(status: unknown): readonly Condition[] {
-  if (typeof status !== "object" || status === null || !("conditions" in status) || !Array.isArray(status.conditions)) return [];
-  return status.conditions.filter((condition): condition is Condition => typeof condition === "object" && condition !== null && "type" in condition);
+  if (typeof status !== "object" || status === null || !("conditions" in status) || !Array.isArray(status.conditions))
+    return [];
+  return status.conditions.filter(
+    (condition): condition is Condition => typeof condition === "object" && condition !== null && "type" in condition,
+  );
 }

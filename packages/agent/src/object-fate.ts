@@ -16,7 +16,12 @@ export class Fates {
   readonly #items = new Map<string, ItemResult[]>();
   readonly #counters: Map<string, InstanceCounters[]>;
 
-  constructor(plan: NodePlan, problems: readonly PlanProblem[], items: readonly ItemResult[], counters: readonly InstanceCounters[]) {
+  constructor(
+    plan: NodePlan,
+    problems: readonly PlanProblem[],
+    items: readonly ItemResult[],
+    counters: readonly InstanceCounters[],
+  ) {
     this.#problems = Map.groupBy(problems, (problem) => refKey(problem.origin.object));
     this.#counters = Map.groupBy(counters, (each) => refKey(each.owner));
     const owners = ownersOf(plan);
@@ -31,7 +36,11 @@ export class Fates {
 
   of(ref: ObjectRef): ObjectFate {
     const key = refKey(ref);
-    return { problems: this.#problems.get(key) ?? [], items: this.#items.get(key) ?? [], counters: this.#counters.get(key) ?? [] };
+    return {
+      problems: this.#problems.get(key) ?? [],
+      items: this.#items.get(key) ?? [],
+      counters: this.#counters.get(key) ?? [],
+    };
   }
 }
 
@@ -47,7 +56,8 @@ function ownersOf(plan: NodePlan): ReadonlyMap<string, ReadonlySet<string>> {
   const programs = new Map(plan.programs.map((program) => [program.key, program.owner]));
   for (const map of plan.maps) add(`map ${map.key}`, map.owner);
   for (const program of plan.programs) add(`program ${program.key}`, program.owner);
-  for (const hook of plan.hooks) for (const member of hook.members) add(`hook ${hook.key}`, programs.get(member.program));
+  for (const hook of plan.hooks)
+    for (const member of hook.members) add(`hook ${hook.key}`, programs.get(member.program));
   return owners;
 }
 

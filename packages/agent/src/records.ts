@@ -7,7 +7,10 @@ import { objectPath } from "./store/object-path.ts";
 import type { StoredHeader } from "./store/stored-text.ts";
 
 /** What the agent keeps of one object between its runs, and for readers while it does not run. */
-export interface ObjectRecord extends Pick<StoredHeader, "uid" | "creationTimestamp" | "generation" | "resourceVersion" | "spec"> {
+export interface ObjectRecord extends Pick<
+  StoredHeader,
+  "uid" | "creationTimestamp" | "generation" | "resourceVersion" | "spec"
+> {
   readonly ref: ObjectRef;
   readonly state: ObjectState;
   readonly messages: readonly string[];
@@ -62,7 +65,9 @@ export class Records {
 async function listJson(directory: string): Promise<readonly string[]> {
   try {
     const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-    return entries.filter((entry) => entry.isFile() && entry.name.endsWith(".json")).map((entry) => join(entry.parentPath, entry.name));
+    return entries
+      .filter((entry) => entry.isFile() && entry.name.endsWith(".json"))
+      .map((entry) => join(entry.parentPath, entry.name));
   } catch {
     return [];
   }
@@ -72,8 +77,14 @@ function parseRecord(text: string): ObjectRecord | undefined {
   try {
     const value = JSON.parse(text) as Partial<ObjectRecord> | null;
     const isWhole =
-      value !== null && typeof value === "object" && typeof value.uid === "string" && typeof value.generation === "number" &&
-      typeof value.ref === "object" && typeof value.ref.kind === "string" && Array.isArray(value.events) && Array.isArray(value.messages);
+      value !== null &&
+      typeof value === "object" &&
+      typeof value.uid === "string" &&
+      typeof value.generation === "number" &&
+      typeof value.ref === "object" &&
+      typeof value.ref.kind === "string" &&
+      Array.isArray(value.events) &&
+      Array.isArray(value.messages);
     return isWhole ? (value as ObjectRecord) : undefined;
   } catch {
     return undefined;

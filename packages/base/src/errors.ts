@@ -3,18 +3,34 @@
  * code of the command line. The reference page docs/reference/errors.md is made from it.
  */
 export const errorCodes = {
-  "no-permission": { reason: "PermissionDenied", exitCode: 1, hint: "run as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN" },
+  "no-permission": {
+    reason: "PermissionDenied",
+    exitCode: 1,
+    hint: "run as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN",
+  },
   "not-found": { reason: "NotFound", exitCode: 1, hint: "check the name" },
   exists: { reason: "AlreadyExists", exitCode: 1, hint: "choose another name or remove the one that is there" },
-  busy: { reason: "HookOccupied", exitCode: 1, hint: "another program holds this hook: `ebpfctl prog list` names its owner" },
+  busy: {
+    reason: "HookOccupied",
+    exitCode: 1,
+    hint: "another program holds this hook: `ebpfctl prog list` names its owner",
+  },
   invalid: { reason: "Invalid", exitCode: 1, hint: "correct the value that the message names" },
   "not-supported": { reason: "NotSupported", exitCode: 1, hint: "`ebpfctl version` lists what this kernel offers" },
-  verifier: { reason: "VerifierRejected", exitCode: 1, hint: "the telling line of the verifier's log is shown; -v prints all of it" },
+  verifier: {
+    reason: "VerifierRejected",
+    exitCode: 1,
+    hint: "the telling line of the verifier's log is shown; -v prints all of it",
+  },
   "no-btf": { reason: "NoBTF", exitCode: 1, hint: "build the object with clang -g so that it carries BTF" },
   "not-elf": { reason: "NotAnObject", exitCode: 1, hint: "give an ELF object made by clang -target bpf" },
   "too-big": { reason: "TooBig", exitCode: 1, hint: "make the declaration smaller" },
   full: { reason: "MapFull", exitCode: 1, hint: "raise maxEntries or remove entries" },
-  "interface-missing": { reason: "InterfaceNotFound", exitCode: 1, hint: "it is attached as soon as the interface appears" },
+  "interface-missing": {
+    reason: "InterfaceNotFound",
+    exitCode: 1,
+    hint: "it is attached as soon as the interface appears",
+  },
   stale: { reason: "ChangedMeanwhile", exitCode: 1, hint: "it is tried again by itself" },
   unreachable: { reason: "DaemonUnreachable", exitCode: 1, hint: "start it with `ebpfctl up`" },
   internal: { reason: "InternalError", exitCode: 1, hint: "report it with the output of -v" },

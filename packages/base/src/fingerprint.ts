@@ -1,6 +1,5 @@
 import { encodeUtf8, renderHex } from "./bytes.ts";
 
-
 /**
  * 56-bit fingerprint as 14 hexadecimal digits: two murmur3 lanes over the same bytes. It names
  * generations of our own plans; it is no defence against somebody who wants a collision.

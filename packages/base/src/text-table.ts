@@ -31,7 +31,9 @@ export function alignTabs(lines: readonly string[], options: TabOptions): string
     }
   }
   return rows
-    .map((row, at) => row.map((cell, column) => cell + " ".repeat(Math.max(0, (widths[at]?.[column] ?? 0) - textWidth(cell)))).join(""))
+    .map((row, at) =>
+      row.map((cell, column) => cell + " ".repeat(Math.max(0, (widths[at]?.[column] ?? 0) - textWidth(cell)))).join(""),
+    )
     .join("\n");
 }
 

@@ -1,6 +1,14 @@
 import type { ObjectRef, Origin } from "@bpfleet/base";
 import type {
-  FeatureInstance, HookMember, HookPoint, MapEntries, MapSpec, NodeFacts, PlanProblem, ProgramSpec, RuleRef,
+  FeatureInstance,
+  HookMember,
+  HookPoint,
+  MapEntries,
+  MapSpec,
+  NodeFacts,
+  PlanProblem,
+  ProgramSpec,
+  RuleRef,
 } from "@bpfleet/kernel";
 
 /** A wish for one feature, free of the kind it came from. Each feature exports its own shape of it. */

@@ -40,7 +40,16 @@ export interface DefinedKind<T extends KubeObject = KubeObject> extends Kind<T> 
 export function defineKind<T extends KubeObject>(source: KindSource<T>): DefinedKind<T> {
   const { group, version, kind, plural, singular, shortNames, scope, columns, description } = source;
   return {
-    group, version, kind, plural, singular, shortNames, scope, columns, description, source,
+    group,
+    version,
+    kind,
+    plural,
+    singular,
+    shortNames,
+    scope,
+    columns,
+    description,
+    source,
     parse: (value, positionOf = noPosition) => parseObject(source, value, positionOf),
     lower: (parsed, view) => source.lower(parsed, view),
     status: (parsed, outcome) => source.status(parsed, outcome),
@@ -56,19 +65,30 @@ function noPosition(): undefined {
   return undefined;
 }
 
-function parseObject<T extends KubeObject>(source: KindSource<T>, value: unknown, positionOf: (path: string) => Position | undefined): Result<Parsed<T>> {
+function parseObject<T extends KubeObject>(
+  source: KindSource<T>,
+  value: unknown,
+  positionOf: (path: string) => Position | undefined,
+): Result<Parsed<T>> {
   const found = new IssueList(positionOf);
   if (!isRecord(value)) {
     found.error("", "type", `must be an object of kind ${source.kind}, is ${describe(value)}`);
     return refused(found.issues);
   }
   const { apiVersion, kind, metadata, spec, status, ...rest } = value;
-  if (apiVersion !== apiVersionOf(source)) found.error("/apiVersion", "enum", `must be ${apiVersionOf(source)}, is ${describe(apiVersion)}`);
+  if (apiVersion !== apiVersionOf(source))
+    found.error("/apiVersion", "enum", `must be ${apiVersionOf(source)}, is ${describe(apiVersion)}`);
   if (kind !== source.kind) found.error("/kind", "enum", `must be ${source.kind}, is ${describe(kind)}`);
   const meta = admitMetadata(metadata, source.scope, found);
   for (const name of Object.keys(rest)) found.warning(`/${name}`, "unknown-field", "unknown field, left out");
   const admitted = admitSpec(source, spec, found);
-  const object = { apiVersion: apiVersionOf(source), kind: source.kind, metadata: meta, ...admitted, ...(status === undefined ? {} : { status }) } as unknown as T;
+  const object = {
+    apiVersion: apiVersionOf(source),
+    kind: source.kind,
+    metadata: meta,
+    ...admitted,
+    ...(status === undefined ? {} : { status }),
+  } as unknown as T;
   if (!source.isOurs || isRecord(admitted.spec)) source.check?.(object, found);
   const issues = found.issues.toSorted(byPosition);
   if (found.hasErrors) return refused(issues);
@@ -80,7 +100,11 @@ function byPosition(a: Issue, b: Issue): number {
   return a.position.line - b.position.line || a.position.column - b.position.column;
 }
 
-function admitSpec(source: { readonly isOurs: boolean; readonly specSchema: TSchema }, spec: unknown, found: IssueList): { spec?: unknown } {
+function admitSpec(
+  source: { readonly isOurs: boolean; readonly specSchema: TSchema },
+  spec: unknown,
+  found: IssueList,
+): { spec?: unknown } {
   if (!source.isOurs) return spec === undefined ? {} : { spec };
   if (spec === undefined || spec === null) {
     found.error("/spec", "required", "is required");
@@ -89,7 +113,10 @@ function admitSpec(source: { readonly isOurs: boolean; readonly specSchema: TSch
   return { spec: admit(source.specSchema, spec, "/spec", found) };
 }
 
-function refOf(source: { readonly group: string; readonly kind: string; readonly scope: Kind["scope"] }, metadata: ObjectMeta): Parsed["ref"] {
+function refOf(
+  source: { readonly group: string; readonly kind: string; readonly scope: Kind["scope"] },
+  metadata: ObjectMeta,
+): Parsed["ref"] {
   const namespace = source.scope === "Cluster" ? "" : (metadata.namespace ?? "default");
   return { group: source.group, kind: source.kind, namespace, name: metadata.name };
 }

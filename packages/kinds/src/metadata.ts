@@ -8,8 +8,20 @@ const dnsSubdomain = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0
 
 const metadataSchema = Type.Object(
   {
-    name: Type.String({ minLength: 1, maxLength: 253, pattern: dnsSubdomain, patternMeaning: "lower-case letters, digits, - and ., and begin and end with a letter or digit" }),
-    namespace: Type.Optional(Type.String({ minLength: 1, maxLength: 63, pattern: dnsLabel, patternMeaning: "lower-case letters, digits and -, and begin and end with a letter or digit" })),
+    name: Type.String({
+      minLength: 1,
+      maxLength: 253,
+      pattern: dnsSubdomain,
+      patternMeaning: "lower-case letters, digits, - and ., and begin and end with a letter or digit",
+    }),
+    namespace: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 63,
+        pattern: dnsLabel,
+        patternMeaning: "lower-case letters, digits and -, and begin and end with a letter or digit",
+      }),
+    ),
     labels: Type.Optional(Type.Record(Type.String(), Type.String())),
     annotations: Type.Optional(Type.Record(Type.String(), Type.String())),
     uid: Type.Optional(Type.String()),
@@ -29,6 +41,7 @@ export function admitMetadata(metadata: unknown, scope: Kind["scope"], found: Is
   }
   const admitted = admit(metadataSchema, metadata, "/metadata", found) as ObjectMeta;
   if (scope === "Namespaced") return { ...admitted, namespace: admitted.namespace ?? "default" };
-  if (admitted.namespace !== undefined) found.error("/metadata/namespace", "forbidden", "must be left out: the kind belongs to no namespace");
+  if (admitted.namespace !== undefined)
+    found.error("/metadata/namespace", "forbidden", "must be left out: the kind belongs to no namespace");
   return admitted;
 }

@@ -10,7 +10,18 @@ export const defineApiResources: DefineCommand = (program, world) => {
     .option("--no-headers", "leave the first line out")
     .action((flags) => {
       const header = ["NAME", "SHORTNAMES", "APIVERSION", "NAMESPACED", "KIND"];
-      const rows = kinds.map((kind) => [kind.plural, kind.shortNames.join(","), apiVersionOf(kind), String(kind.scope === "Namespaced"), kind.kind]);
-      world.out.write(renderTable(flags.headers ? header : undefined, rows.toSorted(([a = ""], [b = ""]) => (a < b ? -1 : 1))));
+      const rows = kinds.map((kind) => [
+        kind.plural,
+        kind.shortNames.join(","),
+        apiVersionOf(kind),
+        String(kind.scope === "Namespaced"),
+        kind.kind,
+      ]);
+      world.out.write(
+        renderTable(
+          flags.headers ? header : undefined,
+          rows.toSorted(([a = ""], [b = ""]) => (a < b ? -1 : 1)),
+        ),
+      );
     });
 };

@@ -21,7 +21,12 @@ export const defineApply: DefineCommand = (program, world) => {
     .description(
       "Declare objects from files, folders or standard input (-). Everything is checked first: with one mistake in any document, all mistakes are told and nothing changes.",
     )
-    .option("-f, --filename <file>", "file or folder, or - for standard input; several times", collect, [] as readonly string[])
+    .option(
+      "-f, --filename <file>",
+      "file or folder, or - for standard input; several times",
+      collect,
+      [] as readonly string[],
+    )
     .option("-R, --recursive", "folders with everything below them")
     .option("-n, --namespace <name>", "namespace of objects that name none")
     .option("--dry-run <strategy>", "client: check and say what would be done, change nothing")
@@ -32,12 +37,21 @@ export const defineApply: DefineCommand = (program, world) => {
       const inputs = await readInputs(flags, world);
       const { objects, issues } = admitObjects(inputs, kinds, flags.namespace);
       world.err.write(renderIssues(issues));
-      if (issues.some((issue) => issue.severity === "error")) throw new Failure(`${countMistakes(issues)}; nothing was changed`);
+      if (issues.some((issue) => issue.severity === "error"))
+        throw new Failure(`${countMistakes(issues)}; nothing was changed`);
       await store(objects, config, isDryRun, world);
       if (isDryRun) return;
       if (flags.wait !== undefined) {
         const timeoutMs = parseDuration(flags.wait === true ? usualWait : flags.wait);
-        if (!(await waitForObjects(objects.map(({ ref }) => ref), timeoutMs, config, world))) throw new SilentFailure();
+        if (
+          !(await waitForObjects(
+            objects.map(({ ref }) => ref),
+            timeoutMs,
+            config,
+            world,
+          ))
+        )
+          throw new SilentFailure();
       } else if (!(await agentAnswers(config))) {
         world.err.write(`warning: nobody serves ${config.store} now; it takes effect with: ebpfctl up\n`);
       }
@@ -47,10 +61,17 @@ export const defineApply: DefineCommand = (program, world) => {
 function parseDryRun(strategy: string | undefined): boolean {
   if (strategy === undefined || strategy === "none") return false;
   if (strategy === "client") return true;
-  throw new Failure(`invalid dry-run value (${strategy}): must be "none" or "client"; 'ebpfctl diff -f' says what would change in the kernel`);
+  throw new Failure(
+    `invalid dry-run value (${strategy}): must be "none" or "client"; 'ebpfctl diff -f' says what would change in the kernel`,
+  );
 }
 
-async function store(objects: readonly AdmittedObject[], config: Config, isDryRun: boolean, world: World): Promise<void> {
+async function store(
+  objects: readonly AdmittedObject[],
+  config: Config,
+  isDryRun: boolean,
+  world: World,
+): Promise<void> {
   const directory = openStore(config, world);
   for (const { input, kind, ref, value } of objects) {
     const wanted = { ref, value, text: input.text, source: input.storedSource };
@@ -58,7 +79,10 @@ async function store(objects: readonly AdmittedObject[], config: Config, isDryRu
       const outcome = isDryRun ? await directory.compare(wanted) : await directory.write(wanted);
       world.out.write(`${singularName(kind)}/${ref.name} ${outcome}${isDryRun ? " (dry run)" : ""}\n`);
     } catch (cause) {
-      throw new Failure(`store ${singularName(kind)}/${ref.name} in ${config.store}: ${errnoOf(cause)}; run as root, or give --store`, { cause });
+      throw new Failure(
+        `store ${singularName(kind)}/${ref.name} in ${config.store}: ${errnoOf(cause)}; run as root, or give --store`,
+        { cause },
+      );
     }
   }
 }

@@ -25,8 +25,13 @@ export const defineCleanup: DefineCommand = (program, world) => {
     .action(async (flags, command) => {
       const config = parseConfig(command.optsWithGlobals(), world);
       const removed = await whileTelling(world, "removing", () => cleanKernel(config, flags.force === true));
-      if (flags.keepState !== true) for (const name of remembered) await rm(join(config.state, name), { recursive: true, force: true });
-      world.out.write(removed === undefined ? `nothing of ours is in the kernel: ${config.bpffs} is no bpffs\n` : `removed ${removed}\n`);
+      if (flags.keepState !== true)
+        for (const name of remembered) await rm(join(config.state, name), { recursive: true, force: true });
+      world.out.write(
+        removed === undefined
+          ? `nothing of ours is in the kernel: ${config.bpffs} is no bpffs\n`
+          : `removed ${removed}\n`,
+      );
     });
 };
 
@@ -51,7 +56,10 @@ function takeNode(bpffs: string): Disposable {
     return PathLock.take(bpffs);
   } catch (cause) {
     if (!(cause instanceof BpfError) || cause.code !== "busy") throw cause;
-    throw new Failure(`clean ${bpffs}: a daemon works there and would put everything back; stop it first, or give --force`, { cause });
+    throw new Failure(
+      `clean ${bpffs}: a daemon works there and would put everything back; stop it first, or give --force`,
+      { cause },
+    );
   }
 }
 

@@ -18,19 +18,36 @@ export const defineComplete: DefineCommand = (program, world) => {
     .helpOption(false)
     .action(async (words) => {
       const last = words.at(-1) ?? "";
-      const found = await candidates((await programFor(words, world)) as unknown as Command, words.slice(0, -1), last, world);
-      for (const [word, meaning] of found) if (word.startsWith(last)) world.out.write(meaning === "" ? `${word}\n` : `${word}\t${meaning}\n`);
+      const found = await candidates(
+        (await programFor(words, world)) as unknown as Command,
+        words.slice(0, -1),
+        last,
+        world,
+      );
+      for (const [word, meaning] of found)
+        if (word.startsWith(last)) world.out.write(meaning === "" ? `${word}\n` : `${word}\t${meaning}\n`);
     });
 };
 
-async function candidates(program: Command, before: readonly string[], last: string, world: World): Promise<readonly Candidate[]> {
+async function candidates(
+  program: Command,
+  before: readonly string[],
+  last: string,
+  world: World,
+): Promise<readonly Candidate[]> {
   const { command, operands, openFlag } = follow(program, before);
   if (openFlag !== undefined) return valuesOf(openFlag, world);
   if (last.startsWith("-")) return flagsOf(program, command);
   const children = command.commands.filter((child) => !child.name().startsWith("_"));
-  if (children.length > 0 && operands.length === 0) return children.map((child) => [child.name(), child.summary() || child.description()]);
+  if (children.length > 0 && operands.length === 0)
+    return children.map((child) => [child.name(), child.summary() || child.description()]);
   if (takesResources(command)) return resourceCandidates(operands, last, before, world);
-  if (command.name() === "completion") return [["bash", ""], ["zsh", ""], ["fish", ""]];
+  if (command.name() === "completion")
+    return [
+      ["bash", ""],
+      ["zsh", ""],
+      ["fish", ""],
+    ];
   return [];
 }
 
@@ -49,7 +66,10 @@ function follow(program: Command, words: readonly string[]): Place {
     if (openFlag !== undefined) openFlag = undefined;
     else if (word.startsWith("-")) openFlag = takesValue(program, command, word) ? word : undefined;
     else {
-      const child = operands.length === 0 ? command.commands.find((each) => each.name() === word || each.aliases().includes(word)) : undefined;
+      const child =
+        operands.length === 0
+          ? command.commands.find((each) => each.name() === word || each.aliases().includes(word))
+          : undefined;
       if (child === undefined) operands.push(word);
       else command = child as Command;
     }
@@ -65,14 +85,21 @@ function takesValue(program: Command, command: Command, word: string): boolean {
 
 function flagsOf(program: Command, command: Command): readonly Candidate[] {
   const options = command === program ? program.options : [...command.options, ...program.options];
-  return options.filter((option) => !option.hidden).map((option) => [option.long ?? option.short ?? "", option.description]);
+  return options
+    .filter((option) => !option.hidden)
+    .map((option) => [option.long ?? option.short ?? "", option.description]);
 }
 
 function takesResources(command: Command): boolean {
   return command.registeredArguments.some((argument) => argument.name() === "resource");
 }
 
-async function resourceCandidates(operands: readonly string[], last: string, before: readonly string[], world: World): Promise<readonly Candidate[]> {
+async function resourceCandidates(
+  operands: readonly string[],
+  last: string,
+  before: readonly string[],
+  world: World,
+): Promise<readonly Candidate[]> {
   const [type] = operands;
   const slash = last.indexOf("/");
   if (slash !== -1) {
@@ -90,7 +117,12 @@ async function namesOf(type: string, before: readonly string[], world: World): P
   const isEverywhere = before.some((word) => word === "-A" || word === "--all-namespaces");
   const namespace = valueAfter(before, "-n", "--namespace") ?? "default";
   return objects
-    .filter(({ ref }) => ref.group === kind.group && ref.kind === kind.kind && (isEverywhere || ref.namespace === "" || ref.namespace === namespace))
+    .filter(
+      ({ ref }) =>
+        ref.group === kind.group &&
+        ref.kind === kind.kind &&
+        (isEverywhere || ref.namespace === "" || ref.namespace === namespace),
+    )
     .map(({ ref }) => [ref.name, ""]);
 }
 
@@ -98,7 +130,9 @@ async function valuesOf(flag: string, world: World): Promise<readonly Candidate[
   if (flag === "-o" || flag === "--output") return ["json", "yaml", "name", "wide"].map((form) => [form, ""]);
   if (flag !== "-n" && flag !== "--namespace") return [];
   const { objects } = await readNode(parseConfig({}, world), world);
-  return [...new Set(objects.map(({ ref }) => ref.namespace))].filter((namespace) => namespace !== "").map((namespace) => [namespace, ""]);
+  return [...new Set(objects.map(({ ref }) => ref.namespace))]
+    .filter((namespace) => namespace !== "")
+    .map((namespace) => [namespace, ""]);
 }
 
 function globalFlags(words: readonly string[]): { store?: string | undefined; state?: string | undefined } {

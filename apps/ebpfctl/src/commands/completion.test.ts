@@ -5,12 +5,16 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { CommandBench } from "../testing/run-command.ts";
 
-const filter = "apiVersion: networking.fos1.io/v1alpha1\nkind: EBPFProgram\nmetadata: {name: edge}\nspec: {type: xdp, interface: eth0}\n";
+const filter =
+  "apiVersion: networking.fos1.io/v1alpha1\nkind: EBPFProgram\nmetadata: {name: edge}\nspec: {type: xdp, interface: eth0}\n";
 
 async function complete(bench: CommandBench, ...words: readonly string[]): Promise<readonly string[]> {
   const run = await bench.run(["__complete", ...words]);
   assert.equal(run.exitCode, 0, run.err);
-  return run.out.split("\n").filter((line) => line !== "").map((line) => line.split("\t")[0] ?? "");
+  return run.out
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => line.split("\t")[0] ?? "");
 }
 
 test("__complete knows commands, flags, kinds, names and values", async () => {
@@ -30,13 +34,21 @@ test("__complete knows commands, flags, kinds, names and values", async () => {
 
 test("completion prints scripts that their shells can read", async (t) => {
   using bench = new CommandBench();
-  for (const [shell, check] of [["bash", ["-n"]], ["zsh", ["-n"]], ["fish", ["--no-execute"]]] as const) {
+  for (const [shell, check] of [
+    ["bash", ["-n"]],
+    ["zsh", ["-n"]],
+    ["fish", ["--no-execute"]],
+  ] as const) {
     const { out, exitCode } = await bench.run(["completion", shell]);
     assert.equal(exitCode, 0);
-    if (spawnSync(shell, ["--version"]).error !== undefined) t.diagnostic(`${shell} is not installed: its script is not read here`);
+    if (spawnSync(shell, ["--version"]).error !== undefined)
+      t.diagnostic(`${shell} is not installed: its script is not read here`);
     else execFileSync(shell, check, { input: out });
   }
-  assert.match((await bench.run(["completion", "tcsh"])).err, /unsupported shell type "tcsh"; there is bash, zsh, fish/);
+  assert.match(
+    (await bench.run(["completion", "tcsh"])).err,
+    /unsupported shell type "tcsh"; there is bash, zsh, fish/,
+  );
 });
 
 test("completion completes a command line in bash, through a link to bin/ebpfctl", async () => {
@@ -46,6 +58,9 @@ test("completion completes a command line in bash, through a link to bin/ebpfctl
   mkdirSync(bin);
   symlinkSync(join(import.meta.dirname, "../../../../bin/ebpfctl"), join(bin, "ebpfctl"));
   const script = `source <(ebpfctl completion bash); COMP_WORDS=(ebpfctl get ebpf ed); COMP_CWORD=3; _ebpfctl; printf '%s\\n' "\${COMPREPLY[@]}"`;
-  const answer = execFileSync("bash", ["-c", script], { env: { ...process.env, ...bench.env, PATH: `${bin}:${process.env["PATH"]}` }, encoding: "utf8" });
+  const answer = execFileSync("bash", ["-c", script], {
+    env: { ...process.env, ...bench.env, PATH: `${bin}:${process.env["PATH"]}` },
+    encoding: "utf8",
+  });
   assert.equal(answer, "edge\n");
 });

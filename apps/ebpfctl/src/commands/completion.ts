@@ -35,11 +35,14 @@ export const defineCompletion: DefineCommand = (program, world) => {
   program
     .command("completion")
     .summary("print a script that completes command lines")
-    .description("Print a script that lets a shell complete ebpfctl: source <(ebpfctl completion bash), or put it where the shell looks for completions.")
+    .description(
+      "Print a script that lets a shell complete ebpfctl: source <(ebpfctl completion bash), or put it where the shell looks for completions.",
+    )
     .argument("<shell>", Object.keys(scripts).join(", "))
     .action((shell) => {
       const script = scripts[shell];
-      if (script === undefined) throw new Failure(`unsupported shell type "${shell}"; there is ${Object.keys(scripts).join(", ")}`);
+      if (script === undefined)
+        throw new Failure(`unsupported shell type "${shell}"; there is ${Object.keys(scripts).join(", ")}`);
       world.out.write(script);
     });
 };

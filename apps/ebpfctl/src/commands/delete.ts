@@ -35,7 +35,12 @@ export const defineDelete: DefineCommand = (program, world) => {
     .summary("remove objects")
     .description("Remove objects by file, by name, by label or all of a kind; what they asked for leaves the kernel.")
     .argument("[resource...]", "a kind by any of its names, then names; or kind/name")
-    .option("-f, --filename <file>", "file or folder, or - for standard input; several times", collect, [] as readonly string[])
+    .option(
+      "-f, --filename <file>",
+      "file or folder, or - for standard input; several times",
+      collect,
+      [] as readonly string[],
+    )
     .option("-R, --recursive", "folders with everything below them")
     .option("-n, --namespace <name>", "namespace of the objects (default)")
     .option("-A, --all-namespaces", "objects of every namespace")
@@ -46,10 +51,13 @@ export const defineDelete: DefineCommand = (program, world) => {
     .option("--no-wait", "return before the kernel has followed")
     .action(async (words, flags, command) => {
       const config = parseConfig(command.optsWithGlobals(), world);
-      if (flags.dryRun !== undefined && flags.dryRun !== "client" && flags.dryRun !== "none") throw new Failure(`invalid dry-run value (${flags.dryRun}): must be "none" or "client"`);
+      if (flags.dryRun !== undefined && flags.dryRun !== "client" && flags.dryRun !== "none")
+        throw new Failure(`invalid dry-run value (${flags.dryRun}): must be "none" or "client"`);
       const isDryRun = flags.dryRun === "client";
       const isByFile = flags.filename.length > 0;
-      const { doomed, hasFailed } = isByFile ? await findByFile(words, flags, config, world) : await findByName(words, flags, config, world);
+      const { doomed, hasFailed } = isByFile
+        ? await findByFile(words, flags, config, world)
+        : await findByName(words, flags, config, world);
       const missing = await removeAll(doomed, config, isDryRun, flags.ignoreNotFound === true, world);
       if (!isDryRun && flags.wait && doomed.length > missing) await awaitKernel(config);
       if (hasFailed || (missing > 0 && flags.ignoreNotFound !== true)) throw new SilentFailure();
@@ -62,10 +70,14 @@ interface Found {
 }
 
 async function findByFile(words: readonly string[], flags: DeleteFlags, _config: Config, world: World): Promise<Found> {
-  if (words.length > 0) throw new Failure("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well");
+  if (words.length > 0)
+    throw new Failure(
+      "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+    );
   const { objects, issues } = identifyObjects(await readInputs(flags, world), kinds, flags.namespace);
   world.err.write(renderIssues(issues));
-  if (issues.some((issue) => issue.severity === "error")) throw new Failure(`${countMistakes(issues)}; nothing was removed`);
+  if (issues.some((issue) => issue.severity === "error"))
+    throw new Failure(`${countMistakes(issues)}; nothing was removed`);
   return { doomed: objects, hasFailed: false };
 }
 
@@ -73,7 +85,8 @@ async function findByName(words: readonly string[], flags: DeleteFlags, config: 
   const wishes = parseResourceArgs(words);
   const isNamed = wishes.some(({ names }) => names.length > 0);
   const isChosen = flags.all === true || flags.selector !== undefined;
-  if (!isNamed && !isChosen) throw new Failure("resource(s) were provided, but no name was specified; name them, or give --all or -l");
+  if (!isNamed && !isChosen)
+    throw new Failure("resource(s) were provided, but no name was specified; name them, or give --all or -l");
   if (isNamed && isChosen) throw new Failure("name cannot be provided when a selector or --all is specified");
   const scope = {
     namespace: flags.allNamespaces === true ? undefined : (flags.namespace ?? "default"),
@@ -88,7 +101,13 @@ async function findByName(words: readonly string[], flags: DeleteFlags, config: 
 }
 
 /** Returns how many were not there. */
-async function removeAll(doomed: readonly Doomed[], config: Config, isDryRun: boolean, isMissingFine: boolean, world: World): Promise<number> {
+async function removeAll(
+  doomed: readonly Doomed[],
+  config: Config,
+  isDryRun: boolean,
+  isMissingFine: boolean,
+  world: World,
+): Promise<number> {
   const store = openStore(config, world);
   let missing = 0;
   for (const { kind, ref } of doomed) {
@@ -97,10 +116,14 @@ async function removeAll(doomed: readonly Doomed[], config: Config, isDryRun: bo
       if (wasThere) world.out.write(`${singularName(kind)} "${ref.name}" deleted${isDryRun ? " (dry run)" : ""}\n`);
       else {
         missing++;
-        if (!isMissingFine) world.err.write(`Error from server (NotFound): ${resourceName(kind)} "${ref.name}" not found\n`);
+        if (!isMissingFine)
+          world.err.write(`Error from server (NotFound): ${resourceName(kind)} "${ref.name}" not found\n`);
       }
     } catch (cause) {
-      throw new Failure(`remove ${singularName(kind)}/${ref.name} from ${config.store}: ${errnoOf(cause)}; run as root, or give --store`, { cause });
+      throw new Failure(
+        `remove ${singularName(kind)}/${ref.name} from ${config.store}: ${errnoOf(cause)}; run as root, or give --store`,
+        { cause },
+      );
     }
   }
   return missing;

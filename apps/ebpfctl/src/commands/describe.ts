@@ -11,7 +11,9 @@ export const defineDescribe: DefineCommand = (program, world) => {
   program
     .command("describe")
     .summary("show objects with conditions, metrics and events")
-    .description("Show everything that is known of objects: what was declared, what became of it and why, what was counted, what happened.")
+    .description(
+      "Show everything that is known of objects: what was declared, what became of it and why, what was counted, what happened.",
+    )
     .argument("[resource...]", "a kind by any of its names, then names; or kind/name")
     .option("-n, --namespace <name>", "namespace of the objects", "default")
     .option("-A, --all-namespaces", "objects of every namespace")
@@ -28,6 +30,11 @@ export const defineDescribe: DefineCommand = (program, world) => {
       world.out.write(objects.map((object) => renderDescription(object, world.clock.now())).join("\n\n"));
       for (const failure of selection.failures) world.err.write(`${failure.message}\n`);
       if (selection.failures.length > 0) throw new SilentFailure();
-      if (objects.length === 0) world.err.write(scope.namespace === undefined ? "No resources found\n" : `No resources found in ${scope.namespace} namespace.\n`);
+      if (objects.length === 0)
+        world.err.write(
+          scope.namespace === undefined
+            ? "No resources found\n"
+            : `No resources found in ${scope.namespace} namespace.\n`,
+        );
     });
 };

@@ -29,7 +29,12 @@ export const defineDiff: DefineCommand = (program, world) => {
     .description(
       "Say what would change in the kernel of this node if these files were applied: programs, maps and hooks that would come (+), change (~) or go (-). Nothing is changed. Exit code 0: nothing would change, 1: something would, 2: it cannot be told.",
     )
-    .option("-f, --filename <file>", "file or folder, or - for standard input; several times", collect, [] as readonly string[])
+    .option(
+      "-f, --filename <file>",
+      "file or folder, or - for standard input; several times",
+      collect,
+      [] as readonly string[],
+    )
     .option("-R, --recursive", "folders with everything below them")
     .option("-n, --namespace <name>", "namespace of objects that name none")
     .option("-o, --output <form>", "json")
@@ -46,14 +51,18 @@ export const defineDiff: DefineCommand = (program, world) => {
 };
 
 async function showDifferences(flags: DiffFlags, config: Config, world: World): Promise<boolean> {
-  if (flags.output !== undefined && flags.output !== "json") throw new Failure(`unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`);
+  if (flags.output !== undefined && flags.output !== "json")
+    throw new Failure(
+      `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
+    );
   const { objects, issues } = admitObjects(await readInputs(flags, world), kinds, flags.namespace);
   world.err.write(renderIssues(issues));
   if (issues.some((issue) => issue.severity === "error")) throw new Failure(countMistakes(issues));
   using daemon = new DaemonClient(config.socket);
   const { changes, problems, isPaused } = await planChange(objects, daemon, config, world);
   if (isPaused) world.err.write("warning: everything is paused: shown is what `ebpfctl resume` would bring too\n");
-  for (const { message, severity } of problems) world.err.write(`${severity === "refused" ? "error" : "warning"}: ${message}\n`);
+  for (const { message, severity } of problems)
+    world.err.write(`${severity === "refused" ? "error" : "warning"}: ${message}\n`);
   world.out.write(flags.output === "json" ? `${JSON.stringify({ changes }, undefined, 2)}\n` : renderChanges(changes));
   return changes.length > 0;
 }

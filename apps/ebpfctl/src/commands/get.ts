@@ -1,4 +1,11 @@
-import { renderObjects, outputForms, parseOutputFormat, renderDocument, type OutputFormat, type TableOptions } from "../output/print-objects.ts";
+import {
+  renderObjects,
+  outputForms,
+  parseOutputFormat,
+  renderDocument,
+  type OutputFormat,
+  type TableOptions,
+} from "../output/print-objects.ts";
 import { parseConfig } from "../config.ts";
 import { SilentFailure } from "../failure.ts";
 import { parseLabelSelector } from "../resources/label-selector.ts";
@@ -69,7 +76,11 @@ class Printer {
     }
     const shown = selection.kinds.filter(({ objects }) => objects.length > 0);
     const isWide = this.#format.isWide;
-    out.write(shown.map((selected) => renderObjects(selected, { ...this.#table(isWide), hasHeader: this.#hasHeader })).join("\n"));
+    out.write(
+      shown
+        .map((selected) => renderObjects(selected, { ...this.#table(isWide), hasHeader: this.#hasHeader }))
+        .join("\n"),
+    );
     if (shown.length === 0 && selection.failures.length === 0) err.write(this.#nothing());
   }
 
@@ -78,26 +89,39 @@ class Printer {
     this.#remember(selection);
     const changed = selection.kinds.map(({ kind, objects }) => ({
       kind,
-      objects: objects.filter(({ ref, object }) => before.get(`${kind.plural}/${ref.namespace}/${ref.name}`) !== JSON.stringify(object)),
+      objects: objects.filter(
+        ({ ref, object }) => before.get(`${kind.plural}/${ref.namespace}/${ref.name}`) !== JSON.stringify(object),
+      ),
     }));
     for (const selected of changed.filter(({ objects }) => objects.length > 0)) {
-      if (this.#format.form === "table") this.#world.out.write(renderObjects(selected, { ...this.#table(this.#format.isWide), hasHeader: false }));
-      else for (const object of selected.objects) this.#world.out.write(renderDocument([{ kind: selected.kind, objects: [object] }], this.#format, true));
+      if (this.#format.form === "table")
+        this.#world.out.write(renderObjects(selected, { ...this.#table(this.#format.isWide), hasHeader: false }));
+      else
+        for (const object of selected.objects)
+          this.#world.out.write(renderDocument([{ kind: selected.kind, objects: [object] }], this.#format, true));
     }
   }
 
   #table(isWide: boolean): Omit<TableOptions, "hasHeader"> {
-    return { isWide, hasNamespace: this.#scope.namespace === undefined, hasKind: this.#wishes.length > 1, nowMs: this.#world.clock.now() };
+    return {
+      isWide,
+      hasNamespace: this.#scope.namespace === undefined,
+      hasKind: this.#wishes.length > 1,
+      nowMs: this.#world.clock.now(),
+    };
   }
 
   #nothing(): string {
-    const isNamespaced = this.#scope.namespace !== undefined && this.#wishes.some(({ kind }) => kind.scope === "Namespaced");
+    const isNamespaced =
+      this.#scope.namespace !== undefined && this.#wishes.some(({ kind }) => kind.scope === "Namespaced");
     return isNamespaced ? `No resources found in ${this.#scope.namespace} namespace.\n` : "No resources found\n";
   }
 
   #remember(selection: Selection): void {
     this.#seen = new Map(
-      selection.kinds.flatMap(({ kind, objects }) => objects.map(({ ref, object }) => [`${kind.plural}/${ref.namespace}/${ref.name}`, JSON.stringify(object)])),
+      selection.kinds.flatMap(({ kind, objects }) =>
+        objects.map(({ ref, object }) => [`${kind.plural}/${ref.namespace}/${ref.name}`, JSON.stringify(object)]),
+      ),
     );
   }
 }

@@ -73,25 +73,37 @@ export const defineProg: DefineCommand = (program, world) => define(program, wor
 export const defineMap: DefineCommand = (program, world) => define(program, world, maps);
 export const defineLink: DefineCommand = (program, world) => define(program, world, links);
 
-function define<T extends { readonly ours?: string | undefined }>(program: Parameters<DefineCommand>[0], world: World, listing: Listing<T>): void {
+function define<T extends { readonly ours?: string | undefined }>(
+  program: Parameters<DefineCommand>[0],
+  world: World,
+  listing: Listing<T>,
+): void {
   program
     .command(listing.command)
     .summary(listing.summary)
     .description(`What the kernel holds: ${listing.what}, ours and foreign.`)
     .command("list")
-    .description(`${listing.summary.charAt(0).toUpperCase()}${listing.summary.slice(1)}. Foreign ones are never touched.`)
+    .description(
+      `${listing.summary.charAt(0).toUpperCase()}${listing.summary.slice(1)}. Foreign ones are never touched.`,
+    )
     .option("--ours", "only ours")
     .option("--no-headers", "leave the first line out")
     .option("-o, --output <form>", "json|wide")
     .action(async (flags, command) => {
       if (flags.output !== undefined && flags.output !== "json" && flags.output !== "wide") {
-        throw new Failure(`unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|wide`);
+        throw new Failure(
+          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|wide`,
+        );
       }
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);
-      const items = listing.pick(await daemon.inventory()).filter(({ ours }) => flags.ours !== true || ours !== undefined);
+      const items = listing
+        .pick(await daemon.inventory())
+        .filter(({ ours }) => flags.ours !== true || ours !== undefined);
       if (flags.output === "json") {
-        world.out.write(`${JSON.stringify(sortKeys(items), (_, value: unknown) => (typeof value === "bigint" ? Number(value) : value), 2)}\n`);
+        world.out.write(
+          `${JSON.stringify(sortKeys(items), (_, value: unknown) => (typeof value === "bigint" ? Number(value) : value), 2)}\n`,
+        );
         return;
       }
       const columns = listing.columns.filter(({ isWide }) => isWide !== true || flags.output === "wide");

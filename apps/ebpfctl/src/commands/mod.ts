@@ -15,22 +15,78 @@ export interface CommandEntry {
 }
 
 export const commands: readonly CommandEntry[] = [
-  { name: "up", summary: "serve the declared objects on this node", load: async () => (await import("./up.ts")).defineUp },
+  {
+    name: "up",
+    summary: "serve the declared objects on this node",
+    load: async () => (await import("./up.ts")).defineUp,
+  },
   { name: "apply", summary: "declare objects from files", load: async () => (await import("./apply.ts")).defineApply },
   { name: "get", summary: "list objects", load: async () => (await import("./get.ts")).defineGet },
-  { name: "describe", summary: "show objects with conditions, metrics and events", load: async () => (await import("./describe.ts")).defineDescribe },
+  {
+    name: "describe",
+    summary: "show objects with conditions, metrics and events",
+    load: async () => (await import("./describe.ts")).defineDescribe,
+  },
   { name: "delete", summary: "remove objects", load: async () => (await import("./delete.ts")).defineDelete },
-  { name: "diff", summary: "say what applying files would change in the kernel", load: async () => (await import("./diff.ts")).defineDiff },
-  { name: "explain", summary: "say what would become of a packet, and why", load: async () => (await import("./explain.ts")).defineExplain },
-  { name: "trace", summary: "show verdicts as they happen", load: async () => (await import("./trace.ts")).defineTrace },
-  { name: "prog", summary: "list every BPF program on this node, ours and foreign", load: async () => (await import("./inventory.ts")).defineProg },
-  { name: "map", summary: "list every BPF map on this node, ours and foreign", load: async () => (await import("./inventory.ts")).defineMap },
-  { name: "link", summary: "list every BPF link on this node, ours and foreign", load: async () => (await import("./inventory.ts")).defineLink },
-  { name: "pause", summary: "detach everything at once, until resume", load: async () => (await import("./pause.ts")).definePause },
-  { name: "resume", summary: "attach everything again after pause", load: async () => (await import("./pause.ts")).defineResume },
-  { name: "cleanup", summary: "remove everything of ours from this node", load: async () => (await import("./cleanup.ts")).defineCleanup },
-  { name: "api-resources", summary: "list the kinds that can be declared", load: async () => (await import("./api-resources.ts")).defineApiResources },
-  { name: "version", summary: "print the versions of ebpfctl and the daemon, and what the kernel offers", load: async () => (await import("./version.ts")).defineVersion },
-  { name: "completion", summary: "print a script that completes command lines", load: async () => (await import("./completion.ts")).defineCompletion },
+  {
+    name: "diff",
+    summary: "say what applying files would change in the kernel",
+    load: async () => (await import("./diff.ts")).defineDiff,
+  },
+  {
+    name: "explain",
+    summary: "say what would become of a packet, and why",
+    load: async () => (await import("./explain.ts")).defineExplain,
+  },
+  {
+    name: "trace",
+    summary: "show verdicts as they happen",
+    load: async () => (await import("./trace.ts")).defineTrace,
+  },
+  {
+    name: "prog",
+    summary: "list every BPF program on this node, ours and foreign",
+    load: async () => (await import("./inventory.ts")).defineProg,
+  },
+  {
+    name: "map",
+    summary: "list every BPF map on this node, ours and foreign",
+    load: async () => (await import("./inventory.ts")).defineMap,
+  },
+  {
+    name: "link",
+    summary: "list every BPF link on this node, ours and foreign",
+    load: async () => (await import("./inventory.ts")).defineLink,
+  },
+  {
+    name: "pause",
+    summary: "detach everything at once, until resume",
+    load: async () => (await import("./pause.ts")).definePause,
+  },
+  {
+    name: "resume",
+    summary: "attach everything again after pause",
+    load: async () => (await import("./pause.ts")).defineResume,
+  },
+  {
+    name: "cleanup",
+    summary: "remove everything of ours from this node",
+    load: async () => (await import("./cleanup.ts")).defineCleanup,
+  },
+  {
+    name: "api-resources",
+    summary: "list the kinds that can be declared",
+    load: async () => (await import("./api-resources.ts")).defineApiResources,
+  },
+  {
+    name: "version",
+    summary: "print the versions of ebpfctl and the daemon, and what the kernel offers",
+    load: async () => (await import("./version.ts")).defineVersion,
+  },
+  {
+    name: "completion",
+    summary: "print a script that completes command lines",
+    load: async () => (await import("./completion.ts")).defineCompletion,
+  },
   { name: "__complete", summary: "", isHidden: true, load: async () => (await import("./complete.ts")).defineComplete },
 ];

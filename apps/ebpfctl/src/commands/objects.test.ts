@@ -114,7 +114,10 @@ kind: EBPFMap
 metadata: {name: Not_A_Name}
 `,
   );
-  write("bad/below/two.json", `{"apiVersion": "networking.fos1.io/v1alpha1", "kind": "EBPFMap", "metadata": {"name": "Not_A_Name"}}`);
+  write(
+    "bad/below/two.json",
+    `{"apiVersion": "networking.fos1.io/v1alpha1", "kind": "EBPFMap", "metadata": {"name": "Not_A_Name"}}`,
+  );
   write("bad/ignored.txt", "nonsense");
   const run = await bench.run(["apply", "-f", "good.yaml", "-f", "bad", "-R"]);
   matchGolden("mistakes.txt", `${run.out}${run.err}exit code ${run.exitCode}\n`);
@@ -125,16 +128,25 @@ test("apply refuses one object that is declared twice, and a namespace that is n
   write("twice.yaml", `${filter}---\n${filter}`);
   const twice = await bench.run(["apply", "-f", "twice.yaml"]);
   assert.equal(twice.exitCode, 1);
-  assert.match(twice.err, /^twice\.yaml:16:1: error: EBPFProgram default\/edge is declared twice, first at twice\.yaml:2; keep one$/m);
+  assert.match(
+    twice.err,
+    /^twice\.yaml:16:1: error: EBPFProgram default\/edge is declared twice, first at twice\.yaml:2; keep one$/m,
+  );
   write("map.yaml", map);
   const other = await bench.run(["apply", "-n", "test", "-f", "map.yaml"]);
-  assert.match(other.err, /map\.yaml:5:3: error: the namespace from the provided object "prod" does not match the namespace "test"/);
+  assert.match(
+    other.err,
+    /map\.yaml:5:3: error: the namespace from the provided object "prod" does not match the namespace "test"/,
+  );
 });
 
 test("apply reads standard input and puts objects that name no namespace where -n says", async () => {
   const run = await bench.run(["apply", "-n", "test", "-f", "-"], filter);
   assert.equal(run.out, "ebpfprogram.networking.fos1.io/edge created\n");
-  assert.equal((await bench.run(["get", "ebpf", "-n", "test", "-o", "name"])).out, "ebpfprogram.networking.fos1.io/edge\n");
+  assert.equal(
+    (await bench.run(["get", "ebpf", "-n", "test", "-o", "name"])).out,
+    "ebpfprogram.networking.fos1.io/edge\n",
+  );
   const bad = await bench.run(["apply", "-f", "-"], filter.replace("xdp", "no"));
   assert.match(bad.err, /^<stdin>:8:3: error: spec\.type/m);
 });
@@ -161,7 +173,10 @@ test("apply says what to do about inputs that it does not take", async () => {
 
 test("get warns that nobody serves the store, and that the status is the last run's", async () => {
   const run = await bench.run(["get", "ebpf"]);
-  assert.match(run.err, /^warning: ask the agent at DIR\/run\/bpfleet-agent\.sock: nobody answers \(ENOENT\); start it with: ebpfctl up; shown is what is stored/);
+  assert.match(
+    run.err,
+    /^warning: ask the agent at DIR\/run\/bpfleet-agent\.sock: nobody answers \(ENOENT\); start it with: ebpfctl up; shown is what is stored/,
+  );
   assert.equal(run.exitCode, 0);
 });
 
@@ -172,15 +187,45 @@ test("describe shows status, conditions and events of the last run", async () =>
   const { uid } = (JSON.parse(out) as { metadata: { uid: string } }).metadata;
   const record = {
     ref: { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "edge" },
-    uid, creationTimestamp: "2026-11-21T12:00:00Z", generation: 1, resourceVersion: "1", spec: "", state: "in-force", messages: [],
+    uid,
+    creationTimestamp: "2026-11-21T12:00:00Z",
+    generation: 1,
+    resourceVersion: "1",
+    spec: "",
+    state: "in-force",
+    messages: [],
     status: {
-      state: "Active", attachedTo: "eth0", observedGeneration: 1,
-      conditions: [{ type: "Ready", status: "True", reason: "InForce", message: "in force", lastTransitionTime: "2026-11-21T11:59:00Z" }],
+      state: "Active",
+      attachedTo: "eth0",
+      observedGeneration: 1,
+      conditions: [
+        {
+          type: "Ready",
+          status: "True",
+          reason: "InForce",
+          message: "in force",
+          lastTransitionTime: "2026-11-21T11:59:00Z",
+        },
+      ],
       metrics: { packetsDropped: 12, rules: [{ rule: "10.10.10.0/24", packets: 12 }] },
     },
     events: [
-      { type: "Warning", reason: "InterfaceNotFound", message: "interface eth0 does not exist yet", count: 3, firstTimestamp: "2026-11-21T11:50:00Z", lastTimestamp: "2026-11-21T11:58:00Z" },
-      { type: "Normal", reason: "Attached", message: "runs on eth0", count: 1, firstTimestamp: "2026-11-21T11:59:00Z", lastTimestamp: "2026-11-21T11:59:00Z" },
+      {
+        type: "Warning",
+        reason: "InterfaceNotFound",
+        message: "interface eth0 does not exist yet",
+        count: 3,
+        firstTimestamp: "2026-11-21T11:50:00Z",
+        lastTimestamp: "2026-11-21T11:58:00Z",
+      },
+      {
+        type: "Normal",
+        reason: "Attached",
+        message: "runs on eth0",
+        count: 1,
+        firstTimestamp: "2026-11-21T11:59:00Z",
+        lastTimestamp: "2026-11-21T11:59:00Z",
+      },
     ],
   };
   write("state/status/networking.fos1.io/EBPFProgram/default/edge.json", JSON.stringify(record));

@@ -7,7 +7,9 @@ export const definePause: DefineCommand = (program, world) => {
   program
     .command("pause")
     .summary("detach everything at once, until resume")
-    .description("The emergency switch: detach every program of ours from this node at once. It stays so, over restarts too, until `ebpfctl resume`; objects can still be declared.")
+    .description(
+      "The emergency switch: detach every program of ours from this node at once. It stays so, over restarts too, until `ebpfctl resume`; objects can still be declared.",
+    )
     .action(async (_flags, command) => {
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);

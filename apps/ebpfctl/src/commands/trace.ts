@@ -12,7 +12,9 @@ export const defineTrace: DefineCommand = (program, world) => {
   program
     .command("trace")
     .summary("show verdicts as they happen")
-    .description("Show what is decided about packets as it happens: where, about which packet, by which rule of which object, and where that rule is written. Programs report only while somebody looks.")
+    .description(
+      "Show what is decided about packets as it happens: where, about which packet, by which rule of which object, and where that rule is written. Programs report only while somebody looks.",
+    )
     .argument("[resource...]", "only verdicts of this object: kind name, or kind/name")
     .option("-n, --namespace <name>", "namespace of the object", "default")
     .option("--drops", "only packets that are dropped")
@@ -20,19 +22,31 @@ export const defineTrace: DefineCommand = (program, world) => {
     .option("--count <number>", "end after so many")
     .option("-o, --output <form>", "json: one document a line")
     .action(async (words, flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json") throw new Failure(`unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`);
+      if (flags.output !== undefined && flags.output !== "json")
+        throw new Failure(
+          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
+        );
       const config = parseConfig(command.optsWithGlobals(), world);
-      const options: TraceOptions = { every: whole("--every", flags.every), only: flags.drops === true ? "drop" : "all", owner: ownerOf(words, flags.namespace) };
+      const options: TraceOptions = {
+        every: whole("--every", flags.every),
+        only: flags.drops === true ? "drop" : "all",
+        owner: ownerOf(words, flags.namespace),
+      };
       let left = flags.count === undefined ? Infinity : whole("--count", flags.count);
       using daemon = new DaemonClient(config.socket);
       const { results } = await daemon.state({ withCounters: false });
-      if (!results.items.some(({ item }) => item === "hook")) world.err.write("warning: nothing of ours is attached on this node: there is nothing to see\n");
+      if (!results.items.some(({ item }) => item === "hook"))
+        world.err.write("warning: nothing of ours is attached on this node: there is nothing to see\n");
       const ended = new AbortController();
       const signal = AbortSignal.any([world.onInterrupt(), ended.signal]);
       for await (const events of daemon.trace(options, signal)) {
         const shown = events.slice(0, left);
         left -= shown.length;
-        world.out.write(shown.map((event) => (flags.output === "json" ? renderJson(event) : renderLine(event, world.out.hasColor))).join(""));
+        world.out.write(
+          shown
+            .map((event) => (flags.output === "json" ? renderJson(event) : renderLine(event, world.out.hasColor)))
+            .join(""),
+        );
         if (left <= 0) ended.abort();
       }
     });
@@ -42,13 +56,15 @@ function ownerOf(words: readonly string[], namespace: string): TraceOptions["own
   if (words.length === 0) return undefined;
   const [wish, ...more] = parseResourceArgs(words);
   const [name, ...others] = wish?.names ?? [];
-  if (wish === undefined || name === undefined || more.length + others.length > 0) throw new Failure("trace follows one object: give its kind and name, e.g. trace ebpfprogram edge");
+  if (wish === undefined || name === undefined || more.length + others.length > 0)
+    throw new Failure("trace follows one object: give its kind and name, e.g. trace ebpfprogram edge");
   const { group, kind, scope } = wish.kind;
   return { group, kind, namespace: scope === "Cluster" ? "" : namespace, name };
 }
 
 function whole(flag: string, text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new Failure(`invalid argument ${JSON.stringify(text)} for "${flag}": give a number from 1`);
+  if (!/^[1-9]\d{0,8}$/.test(text))
+    throw new Failure(`invalid argument ${JSON.stringify(text)} for "${flag}": give a number from 1`);
   return Number(text);
 }
 

@@ -33,8 +33,14 @@ export const defineUp: DefineCommand = (program, world) => {
     .description(
       "Serve this node: put the declared objects into the kernel, keep them true, and answer the other commands. Ends with SIGTERM or ctrl-C; everything stays in force then, `ebpfctl cleanup` removes it.",
     )
-    .option("--metrics-addr <address>", "serve Prometheus metrics there: :9090, 127.0.0.1:9090 or unix:PATH (env: BPFLEET_METRICS_ADDR)")
-    .option("--node-name <name>", "name of this node in status and metrics (env: BPFLEET_NODE_NAME, usually the host name)")
+    .option(
+      "--metrics-addr <address>",
+      "serve Prometheus metrics there: :9090, 127.0.0.1:9090 or unix:PATH (env: BPFLEET_METRICS_ADDR)",
+    )
+    .option(
+      "--node-name <name>",
+      "name of this node in status and metrics (env: BPFLEET_NODE_NAME, usually the host name)",
+    )
     .option("--objects <file>", "list of the BPF objects (env: BPFLEET_OBJECTS, usually the built ones)")
     .option("--legacy-tc", "attach tc programs by cls_bpf filters even where the kernel has TCX")
     .option("--once", "bring the kernel to what is declared and end; exit code 1 when something failed")
@@ -44,7 +50,9 @@ export const defineUp: DefineCommand = (program, world) => {
       const interrupt = world.onInterrupt();
       const startedMs = world.clock.monotonicMs();
       await using closing = new AsyncDisposableStack();
-      const daemon = closing.use(await whileTelling(world, "starting", () => startDaemon(daemonOptions(flags, config, world))));
+      const daemon = closing.use(
+        await whileTelling(world, "starting", () => startDaemon(daemonOptions(flags, config, world))),
+      );
       const teller = new ResultTeller((line) => world.out.write(`${line}\n`));
       closing.defer(daemon.onChange((results) => teller.tell(results)));
       const agent = closing.use(
@@ -63,7 +71,8 @@ export const defineUp: DefineCommand = (program, world) => {
       const report = await agent.report();
       world.out.write(`${readyLine(report, daemon, config, world.clock.monotonicMs() - startedMs)}\n`);
       if (flags.once === true) return endOnce(report, world);
-      if (!interrupt.aborted) await new Promise((resolve) => interrupt.addEventListener("abort", resolve, { once: true }));
+      if (!interrupt.aborted)
+        await new Promise((resolve) => interrupt.addEventListener("abort", resolve, { once: true }));
       world.out.write("stopping; what is in force stays in force, `ebpfctl cleanup` removes it\n");
     });
 };
@@ -87,7 +96,8 @@ function daemonOptions(flags: UpFlags, config: Config, world: World): Parameters
 
 function parseLevel(text: string): LogOptions["level"] {
   const level = logLevels.find((known) => known === text);
-  if (level === undefined) throw new Failure(`invalid argument ${JSON.stringify(text)} for "--log": give one of ${logLevels.join(", ")}`);
+  if (level === undefined)
+    throw new Failure(`invalid argument ${JSON.stringify(text)} for "--log": give one of ${logLevels.join(", ")}`);
   return level;
 }
 
@@ -96,7 +106,9 @@ export function parseMetricsAddress(text: string | undefined): MetricsAddress | 
   if (text.startsWith("unix:")) return { unix: text.slice("unix:".length) };
   const [, six, host = six, port] = /^(?:\[([^\]]+)\]|([^:[\]]+))?:(\d{1,5})$/.exec(text) ?? [];
   if (port === undefined || Number(port) > 65535) {
-    throw new Failure(`invalid argument ${JSON.stringify(text)} for "--metrics-addr": give :9090, 127.0.0.1:9090, [::1]:9090 or unix:PATH`);
+    throw new Failure(
+      `invalid argument ${JSON.stringify(text)} for "--metrics-addr": give :9090, 127.0.0.1:9090, [::1]:9090 or unix:PATH`,
+    );
   }
   return { port: Number(port), host };
 }
@@ -122,7 +134,8 @@ function readyLine({ objects }: NodeReport, daemon: Daemon, config: Config, took
 
 function endOnce(report: NodeReport, world: World): void {
   const failed = report.objects.filter(({ state }) => state === "failed");
-  for (const { ref, messages } of failed) world.err.write(`error: ${ref.kind} ${ref.namespace}/${ref.name}: ${messages[0] ?? "failed"}\n`);
+  for (const { ref, messages } of failed)
+    world.err.write(`error: ${ref.kind} ${ref.namespace}/${ref.name}: ${messages[0] ?? "failed"}\n`);
   if (report.trouble !== undefined) throw new Failure(report.trouble);
   if (failed.length > 0 || report.broken.length > 0) throw new SilentFailure();
 }

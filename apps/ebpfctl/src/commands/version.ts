@@ -14,12 +14,16 @@ export const defineVersion: DefineCommand = (program, world) => {
   program
     .command("version")
     .summary("print the versions of ebpfctl and the daemon, and what the kernel offers")
-    .description("Print the versions of ebpfctl and of the daemon on this node, and what its kernel offers (measured, not guessed).")
+    .description(
+      "Print the versions of ebpfctl and of the daemon on this node, and what its kernel offers (measured, not guessed).",
+    )
     .option("--client", "only ebpfctl itself; asks nobody")
     .option("-o, --output <form>", "json|yaml")
     .action(async (flags, command) => {
       if (flags.output !== undefined && flags.output !== "json" && flags.output !== "yaml") {
-        throw new Failure(`unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|yaml`);
+        throw new Failure(
+          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|yaml`,
+        );
       }
       const config = parseConfig(command.optsWithGlobals(), world);
       const versions: Versions = { client: { version: productVersion, node: process.version } };
@@ -50,10 +54,12 @@ async function render(versions: Versions, form: "json" | "yaml" | undefined): Pr
   if (form === "yaml") return (await import("@bpfleet/kinds")).renderYaml(versions);
   const { client, daemon, kernel } = versions;
   const lines = [`Client Version: ${client.version}`];
-  if (daemon !== undefined) lines.push(`Daemon Version: ${daemon.version} (Node ${daemon.node}, libbpf ${daemon.libbpf})`);
+  if (daemon !== undefined)
+    lines.push(`Daemon Version: ${daemon.version} (Node ${daemon.node}, libbpf ${daemon.libbpf})`);
   if (kernel !== undefined) {
     lines.push(`Kernel Version: ${kernel.release}`);
-    for (const [name, offer] of Object.entries(kernel.offers)) lines.push(`  ${name}: ${offer.has ? "yes" : `no: ${offer.why}`}`);
+    for (const [name, offer] of Object.entries(kernel.offers))
+      lines.push(`  ${name}: ${offer.has ? "yes" : `no: ${offer.why}`}`);
   }
   return `${lines.join("\n")}\n`;
 }

@@ -2,7 +2,15 @@ import { acceptObject, compilePlan, isAccepted, type AcceptedObject, type Stored
 import { refKey, sameRef } from "@bpfleet/base";
 import type { DaemonClient } from "@bpfleet/daemon/client";
 import { features } from "@bpfleet/features";
-import { diffPlan, emptyJournal, journalAfter, type ItemResult, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
+import {
+  diffPlan,
+  emptyJournal,
+  journalAfter,
+  type ItemResult,
+  type NodeFacts,
+  type NodePlan,
+  type PlanProblem,
+} from "@bpfleet/kernel";
 import { kinds } from "@bpfleet/kinds";
 import type { Config } from "../config.ts";
 import type { AdmittedObject } from "../manifests/admit-objects.ts";
@@ -18,10 +26,18 @@ export interface PlannedChange {
 }
 
 /** What the kernel would have to change if these objects were stored: the daemon's own planning, without the doing. */
-export async function planChange(objects: readonly AdmittedObject[], daemon: DaemonClient, config: Config, world: World): Promise<PlannedChange> {
+export async function planChange(
+  objects: readonly AdmittedObject[],
+  daemon: DaemonClient,
+  config: Config,
+  world: World,
+): Promise<PlannedChange> {
   const store = openStore(config, world);
   await store.refresh();
-  const stored = store.snapshot().objects.map((object) => acceptObject(object, kinds)).filter(isAccepted);
+  const stored = store
+    .snapshot()
+    .objects.map((object) => acceptObject(object, kinds))
+    .filter(isAccepted);
   const asked = new Set(objects.map(({ ref }) => refKey(ref)));
   const wanted = [...stored.filter(({ parsed }) => !asked.has(refKey(parsed.ref))), ...objects.map(acceptInput)];
   const { facts, results } = await daemon.state({ withCounters: false });

@@ -15,7 +15,12 @@ export function summarizeActions(actions: readonly Action[]): readonly Change[] 
     const id = `${item} ${key}`;
     const earlier = changes.get(id);
     const isBoth = earlier !== undefined && earlier.change !== change;
-    changes.set(id, { change: isBoth ? "replace" : change, item, key, detail: [earlier?.detail, detail].filter((text) => text !== undefined).join("; ") || undefined });
+    changes.set(id, {
+      change: isBoth ? "replace" : change,
+      item,
+      key,
+      detail: [earlier?.detail, detail].filter((text) => text !== undefined).join("; ") || undefined,
+    });
   };
   for (const action of actions) {
     switch (action.do) {
@@ -26,7 +31,12 @@ export function summarizeActions(actions: readonly Action[]): readonly Change[] 
         note("map", action.spec.key, "replace", `put ${action.puts.count}, delete ${action.deletes.count} entries`);
         break;
       case "pin-map":
-        note("map", action.spec.key, changes.get(`map ${action.spec.key}`)?.change ?? "replace", `pinned at ${action.pinPath}`);
+        note(
+          "map",
+          action.spec.key,
+          changes.get(`map ${action.spec.key}`)?.change ?? "replace",
+          `pinned at ${action.pinPath}`,
+        );
         break;
       case "unpin-map":
         note("map", action.identity.key, "replace", `no longer pinned at ${action.pinPath}`);

@@ -38,14 +38,21 @@ export function admitObjects(inputs: ReadInputs, kinds: readonly Kind[], namespa
   return { objects, issues };
 }
 
-function admitOne(input: InputObject, kinds: readonly Kind[], namespace: string | undefined, issues: Issue[]): AdmittedObject | undefined {
+function admitOne(
+  input: InputObject,
+  kinds: readonly Kind[],
+  namespace: string | undefined,
+  issues: Issue[],
+): AdmittedObject | undefined {
   const { manifest } = input;
   const found = kindAndNamespace(input, kinds, namespace, issues);
   if (found === undefined) return undefined;
   const { kind } = found;
   const metadata = manifest.value["metadata"];
   const value =
-    kind.scope === "Namespaced" && isRecord(metadata) ? { ...manifest.value, metadata: { ...metadata, namespace: found.namespace } } : manifest.value;
+    kind.scope === "Namespaced" && isRecord(metadata)
+      ? { ...manifest.value, metadata: { ...metadata, namespace: found.namespace } }
+      : manifest.value;
   const result = kind.parse(value, manifest.positionOf);
   issues.push(...result.issues);
   if (!result.ok) return undefined;
@@ -66,7 +73,12 @@ export function identifyObjects(
     const found = kindAndNamespace(input, kinds, namespace, issues);
     if (found === undefined) continue;
     const { kind } = found;
-    const ref = { group: kind.group, kind: kind.kind, namespace: kind.scope === "Cluster" ? "" : found.namespace, name: input.manifest.name };
+    const ref = {
+      group: kind.group,
+      kind: kind.kind,
+      namespace: kind.scope === "Cluster" ? "" : found.namespace,
+      name: input.manifest.name,
+    };
     const unfit = checkRef(ref).map((issue) => ({ ...issue, position: input.manifest.positionOf(issue.path) }));
     issues.push(...unfit);
     if (unfit.length === 0) objects.push({ kind, ref });
@@ -86,8 +98,11 @@ function kindAndNamespace(
   };
   if (manifest.apiVersion === "") return refuse("/apiVersion", "required", "apiVersion: is not set");
   if (manifest.kind === "") return refuse("/kind", "required", "kind: is not set");
-  const kind = kinds.find((candidate) => candidate.kind === manifest.kind && apiVersionOf(candidate) === manifest.apiVersion);
-  if (kind === undefined) return refuse("/kind", "unknown-kind", unknownKind(manifest.apiVersion, manifest.kind, kinds));
+  const kind = kinds.find(
+    (candidate) => candidate.kind === manifest.kind && apiVersionOf(candidate) === manifest.apiVersion,
+  );
+  if (kind === undefined)
+    return refuse("/kind", "unknown-kind", unknownKind(manifest.apiVersion, manifest.kind, kinds));
   const own = manifest.namespace;
   if (kind.scope === "Namespaced" && namespace !== undefined && own !== undefined && own !== namespace) {
     return refuse(
@@ -101,10 +116,14 @@ function kindAndNamespace(
 
 function unknownKind(apiVersion: string, name: string, kinds: readonly Kind[]): string {
   const sentence = `no matches for kind "${name}" in version "${apiVersion}"`;
-  const sameName = kinds.filter((kind) => kind.kind.toLowerCase() === name.toLowerCase()).map((kind) => `${kind.kind} in ${apiVersionOf(kind)}`);
+  const sameName = kinds
+    .filter((kind) => kind.kind.toLowerCase() === name.toLowerCase())
+    .map((kind) => `${kind.kind} in ${apiVersionOf(kind)}`);
   const sameGroup = kinds.filter((kind) => apiVersionOf(kind) === apiVersion).map((kind) => kind.kind);
   const offers = sameName.length > 0 ? sameName : sameGroup;
-  return offers.length > 0 ? `${sentence}; there is ${offers.join(", ")}` : `${sentence}; 'ebpfctl api-resources' lists what there is`;
+  return offers.length > 0
+    ? `${sentence}; there is ${offers.join(", ")}`
+    : `${sentence}; 'ebpfctl api-resources' lists what there is`;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -46,7 +46,9 @@ export async function readInputs(flags: InputFlags, world: World): Promise<ReadI
 async function expand(name: string, isRecursive: boolean, cwd: string): Promise<readonly string[]> {
   if (name === "-") return [name];
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(name)) {
-    throw new Failure(`read ${name}: addresses are not fetched, so that nobody between here and there decides what this node runs; download it, look at it, and apply the file`);
+    throw new Failure(
+      `read ${name}: addresses are not fetched, so that nobody between here and there decides what this node runs; download it, look at it, and apply the file`,
+    );
   }
   const path = isAbsolute(name) ? name : resolve(cwd, name);
   const facts = await stat(path).catch((cause: NodeJS.ErrnoException) => {
@@ -60,7 +62,9 @@ async function expand(name: string, isRecursive: boolean, cwd: string): Promise<
     .map((entry) => join(name, relative(path, join(entry.parentPath, entry.name))))
     .toSorted();
   if (files.length === 0) {
-    throw new Failure(`error reading [${name}]: recognized file extensions are [.json .yaml .yml]${isRecursive ? "" : "; -R looks into folders below it too"}`);
+    throw new Failure(
+      `error reading [${name}]: recognized file extensions are [.json .yaml .yml]${isRecursive ? "" : "; -R looks into folders below it too"}`,
+    );
   }
   return files;
 }
@@ -69,7 +73,10 @@ async function readInput(file: string, cwd: string): Promise<Uint8Array> {
   try {
     return await readFile(resolve(cwd, file));
   } catch (cause) {
-    throw new Failure(`read ${file}: ${cause instanceof Error && "code" in cause ? String(cause.code) : String(cause)}`, { cause });
+    throw new Failure(
+      `read ${file}: ${cause instanceof Error && "code" in cause ? String(cause.code) : String(cause)}`,
+      { cause },
+    );
   }
 }
 

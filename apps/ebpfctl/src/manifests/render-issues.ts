@@ -7,7 +7,9 @@ export function renderIssues(issues: readonly Issue[]): string {
   return issues
     .toSorted(
       (a, b) =>
-        order(a) - order(b) || (a.position?.line ?? 0) - (b.position?.line ?? 0) || (a.position?.column ?? 0) - (b.position?.column ?? 0),
+        order(a) - order(b) ||
+        (a.position?.line ?? 0) - (b.position?.line ?? 0) ||
+        (a.position?.column ?? 0) - (b.position?.column ?? 0),
     )
     .map((issue) => `${place(issue)}${issue.severity}: ${issue.message}\n`)
     .join("");

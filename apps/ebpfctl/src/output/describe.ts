@@ -26,7 +26,10 @@ export function renderDescription({ ref, object, events }: ObjectReport, nowMs: 
 function pairs(label: string, values: Readonly<Record<string, string>> | undefined): readonly string[] {
   const entries = Object.entries(values ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1));
   if (entries.length === 0) return [`${label}:\t<none>`];
-  return entries.map(([name, value], at) => `${at === 0 ? `${label}:` : ""}\t${name}${label === "Labels" ? "=" : ": "}${value.replaceAll("\n", " ")}`);
+  return entries.map(
+    ([name, value], at) =>
+      `${at === 0 ? `${label}:` : ""}\t${name}${label === "Labels" ? "=" : ": "}${value.replaceAll("\n", " ")}`,
+  );
 }
 
 function fields(level: number, content: object): readonly string[] {
@@ -39,7 +42,10 @@ function fields(level: number, content: object): readonly string[] {
 function field(level: number, label: string, value: unknown): readonly string[] {
   const indent = "  ".repeat(level);
   if (Array.isArray(value)) {
-    return [`${indent}${label}:`, ...value.flatMap((item) => (isRecord(item) ? fields(level + 1, item) : [`${indent}  ${String(item)}`]))];
+    return [
+      `${indent}${label}:`,
+      ...value.flatMap((item) => (isRecord(item) ? fields(level + 1, item) : [`${indent}  ${String(item)}`])),
+    ];
   }
   if (isRecord(value)) return [`${indent}${label}:`, ...fields(level + 1, value)];
   return [`${indent}${label}:\t${value === null ? "<nil>" : String(value)}`];
@@ -52,7 +58,9 @@ export function labelOf(name: string): string {
   if (!/^[\p{L}-]+$/u.test(name)) return name;
   return name
     .split(/(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?=-)|(?<=-)/)
-    .map((part) => (acronyms.has(part.toUpperCase()) ? part.toUpperCase() : part.charAt(0).toUpperCase() + part.slice(1)))
+    .map((part) =>
+      acronyms.has(part.toUpperCase()) ? part.toUpperCase() : part.charAt(0).toUpperCase() + part.slice(1),
+    )
     .join(" ");
 }
 
@@ -62,7 +70,10 @@ function describeEvents(events: readonly ObjectEvent[], nowMs: number): readonly
     "Events:",
     "  Type\tReason\tAge\tFrom\tMessage",
     "  ----\t------\t----\t----\t-------",
-    ...events.map((event) => `  ${event.type}\t${event.reason}\t${ageOf(event, nowMs)}\tbpfleet\t${event.message.replaceAll(/\s+/g, " ")}`),
+    ...events.map(
+      (event) =>
+        `  ${event.type}\t${event.reason}\t${ageOf(event, nowMs)}\tbpfleet\t${event.message.replaceAll(/\s+/g, " ")}`,
+    ),
   ];
 }
 

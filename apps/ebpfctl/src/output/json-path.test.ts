@@ -4,7 +4,10 @@ import { findByPath, JsonPathError, renderTemplate } from "./json-path.ts";
 
 const list = {
   items: [
-    { metadata: { name: "a", labels: { "app.io/x": "1" } }, status: { conditions: [{ type: "Ready", status: "True" }], packets: 5 } },
+    {
+      metadata: { name: "a", labels: { "app.io/x": "1" } },
+      status: { conditions: [{ type: "Ready", status: "True" }], packets: 5 },
+    },
     { metadata: { name: "b", labels: {} }, status: { conditions: [{ type: "Ready", status: "False" }], packets: 12 } },
   ],
 };
@@ -31,7 +34,10 @@ test("findByPath follows the forms that columns and kubectl use", () => {
 });
 
 test("renderTemplate writes text, ranges and values as kubectl does", () => {
-  assert.equal(renderTemplate('{range .items[*]}{.metadata.name}{"\\t"}{.status.packets}{"\\n"}{end}', list), "a\t5\nb\t12\n");
+  assert.equal(
+    renderTemplate('{range .items[*]}{.metadata.name}{"\\t"}{.status.packets}{"\\n"}{end}', list),
+    "a\t5\nb\t12\n",
+  );
   assert.equal(renderTemplate("{.items[*].metadata.name}", list), "a b");
   assert.equal(renderTemplate(".items[0].metadata.name", list), "a");
   assert.equal(renderTemplate("name={.items[0].metadata.name}!", list), "name=a!");
@@ -39,7 +45,7 @@ test("renderTemplate writes text, ranges and values as kubectl does", () => {
 });
 
 test("renderTemplate refuses what it does not understand", () => {
-  for (const template of ["{range .items[*]}", "{end}", "{.items[}", "{.a", '{.items[?(@.x==y)]}']) {
+  for (const template of ["{range .items[*]}", "{end}", "{.items[}", "{.a", "{.items[?(@.x==y)]}"]) {
     assert.throws(() => renderTemplate(template, list), JsonPathError, template);
   }
 });

@@ -9,7 +9,12 @@ type Step =
   | { readonly step: "deep"; readonly name: string }
   | { readonly step: "slice"; readonly from: number | undefined; readonly to: number | undefined }
   | { readonly step: "index"; readonly index: number }
-  | { readonly step: "filter"; readonly left: readonly Step[]; readonly compare: string | undefined; readonly right: unknown };
+  | {
+      readonly step: "filter";
+      readonly left: readonly Step[];
+      readonly compare: string | undefined;
+      readonly right: unknown;
+    };
 
 type Part =
   | { readonly part: "text"; readonly text: string }
@@ -49,22 +54,27 @@ function renderParts(parts: readonly Part[], value: unknown): string {
 function parseTemplate(template: string): readonly Part[] {
   const open: { steps: readonly Step[]; parts: Part[] }[] = [{ steps: [], parts: [] }];
   const add = (part: Part) => open.at(-1)?.parts.push(part);
-  for (const [whole, text, inside] of template.matchAll(/([^{]+)|\{((?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^}"'])*)\}|\{/g)) {
+  for (const [whole, text, inside] of template.matchAll(
+    /([^{]+)|\{((?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^}"'])*)\}|\{/g,
+  )) {
     if (text !== undefined) add({ part: "text", text });
-    else if (inside === undefined) throw new JsonPathError(`read jsonpath: unclosed action ${template.slice(template.indexOf(whole))}`);
+    else if (inside === undefined)
+      throw new JsonPathError(`read jsonpath: unclosed action ${template.slice(template.indexOf(whole))}`);
     else if (/^\s*["']/.test(inside)) add({ part: "text", text: unquote(inside.trim()) });
     else if (/^\s*end\s*$/.test(inside)) {
       const done = open.pop();
       if (done === undefined || open.length === 0) throw new JsonPathError("read jsonpath: {end} without {range}");
       add({ part: "range", ...done });
-    } else if (/^\s*range\s/.test(inside)) open.push({ steps: parseSteps(inside.replace(/^\s*range\s+/, "")), parts: [] });
+    } else if (/^\s*range\s/.test(inside))
+      open.push({ steps: parseSteps(inside.replace(/^\s*range\s+/, "")), parts: [] });
     else add({ part: "path", steps: parseSteps(inside) });
   }
   if (open.length > 1) throw new JsonPathError("read jsonpath: {range} without {end}");
   return open[0]?.parts ?? [];
 }
 
-const stepForm = /^(?:\.\.([\w-]+)|\.?\[\s*(?:(\*)|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|(-?\d*):(-?\d*)|(-?\d+)|\?\((.*?)\))\s*\]|\.(\*)|\.((?:[\w$/-]|\\\.)+))/;
+const stepForm =
+  /^(?:\.\.([\w-]+)|\.?\[\s*(?:(\*)|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|(-?\d*):(-?\d*)|(-?\d+)|\?\((.*?)\))\s*\]|\.(\*)|\.((?:[\w$/-]|\\\.)+))/;
 
 function parseSteps(text: string): readonly Step[] {
   const steps: Step[] = [];
@@ -72,7 +82,8 @@ function parseSteps(text: string): readonly Step[] {
   if (rest !== "" && /^[\w]/.test(rest)) rest = `.${rest}`;
   while (rest !== "" && rest !== ".") {
     const match = stepForm.exec(rest);
-    if (match === null) throw new JsonPathError(`read jsonpath: ${JSON.stringify(rest)} in ${JSON.stringify(text)} is not understood`);
+    if (match === null)
+      throw new JsonPathError(`read jsonpath: ${JSON.stringify(rest)} in ${JSON.stringify(text)} is not understood`);
     const [whole, deep, star, single, double, from, to, index, filter, dotStar, name] = match;
     if (deep !== undefined) steps.push({ step: "deep", name: deep });
     else if (star !== undefined || dotStar !== undefined) steps.push({ step: "every" });
@@ -91,7 +102,12 @@ function bound(text: string): number | undefined {
 
 function parseFilter(text: string): Step {
   const [, left = "", compare, right = ""] = /^\s*@?(.*?)\s*(?:(==|!=|<=|>=|<|>)\s*(.*?)\s*)?$/s.exec(text) ?? [];
-  return { step: "filter", left: parseSteps(left), compare, right: compare === undefined ? undefined : parseLiteral(right) };
+  return {
+    step: "filter",
+    left: parseSteps(left),
+    compare,
+    right: compare === undefined ? undefined : parseLiteral(right),
+  };
 }
 
 function parseLiteral(text: string): unknown {
@@ -112,7 +128,8 @@ function walk(steps: readonly Step[], values: readonly unknown[]): readonly unkn
 
 function take(step: Step, value: unknown): readonly unknown[] {
   const items: readonly unknown[] = Array.isArray(value) ? value : [];
-  const fields: Readonly<Record<string, unknown>> = typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : {};
+  const fields: Readonly<Record<string, unknown>> =
+    typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : {};
   switch (step.step) {
     case "field":
       return Object.hasOwn(fields, step.name) ? [fields[step.name]] : [];
@@ -123,9 +140,14 @@ function take(step: Step, value: unknown): readonly unknown[] {
     case "slice":
       return items.slice(step.from, step.to);
     case "deep":
-      return [...take({ step: "field", name: step.name }, value), ...[...items, ...Object.values(fields)].flatMap((inner) => take(step, inner))];
+      return [
+        ...take({ step: "field", name: step.name }, value),
+        ...[...items, ...Object.values(fields)].flatMap((inner) => take(step, inner)),
+      ];
     case "filter":
-      return [...items, ...Object.values(fields)].filter((item) => holds(step.compare, walk(step.left, [item])[0], step.right));
+      return [...items, ...Object.values(fields)].filter((item) =>
+        holds(step.compare, walk(step.left, [item])[0], step.right),
+      );
   }
 }
 

@@ -19,7 +19,9 @@ export function parseOutputFormat(text: string | undefined): OutputFormat {
   if (text === "json" || text === "yaml" || text === "name") return { form: text };
   const template = /^jsonpath=(.*)$/s.exec(text)?.[1];
   if (template !== undefined) return { form: "jsonpath", template };
-  throw new Failure(`unable to match a printer suitable for the output format "${text}", allowed formats are: ${outputForms}`);
+  throw new Failure(
+    `unable to match a printer suitable for the output format "${text}", allowed formats are: ${outputForms}`,
+  );
 }
 
 export interface TableOptions {
@@ -34,8 +36,14 @@ export interface TableOptions {
 /** The objects of one kind as `kubectl get` prints them. */
 export function renderObjects({ kind, objects }: SelectedKind, options: TableOptions): string {
   const columns = columnsOf(kind, options.isWide);
-  const header = [...(options.hasNamespace ? ["NAMESPACE"] : []), ...columns.map((column) => column.name.toUpperCase())];
-  return renderTable(options.hasHeader ? header : undefined, objects.map((object) => rowOf(kind, object, columns, options)));
+  const header = [
+    ...(options.hasNamespace ? ["NAMESPACE"] : []),
+    ...columns.map((column) => column.name.toUpperCase()),
+  ];
+  return renderTable(
+    options.hasHeader ? header : undefined,
+    objects.map((object) => rowOf(kind, object, columns, options)),
+  );
 }
 
 const namePath = ".metadata.name";
@@ -47,7 +55,12 @@ function columnsOf(kind: Kind, isWide: boolean): readonly Column[] {
   return [nameColumn, ...own];
 }
 
-function rowOf(kind: Kind, { ref, object }: ObjectReport, columns: readonly Column[], options: TableOptions): readonly string[] {
+function rowOf(
+  kind: Kind,
+  { ref, object }: ObjectReport,
+  columns: readonly Column[],
+  options: TableOptions,
+): readonly string[] {
   const cells = columns.map((column) => {
     if (column.jsonPath === namePath) return options.hasKind ? `${singularName(kind)}/${ref.name}` : ref.name;
     return renderCell(column, findByPath(column.jsonPath, object), options.nowMs);
@@ -62,13 +75,22 @@ function renderCell(column: Column, values: readonly unknown[], nowMs: number): 
 }
 
 /** One object, or a List of several, as `-o` asks for it. */
-export function renderDocument(kinds: readonly SelectedKind[], format: Exclude<OutputFormat, { form: "table" }>, isSingle: boolean): string {
+export function renderDocument(
+  kinds: readonly SelectedKind[],
+  format: Exclude<OutputFormat, { form: "table" }>,
+  isSingle: boolean,
+): string {
   if (format.form === "name") {
-    return kinds.flatMap(({ kind, objects }) => objects.map(({ ref }) => `${singularName(kind)}/${ref.name}\n`)).join("");
+    return kinds
+      .flatMap(({ kind, objects }) => objects.map(({ ref }) => `${singularName(kind)}/${ref.name}\n`))
+      .join("");
   }
   const objects = kinds.flatMap((selected) => selected.objects.map(({ object }) => object));
   const [only] = objects;
-  const value = isSingle && only !== undefined && objects.length === 1 ? only : { apiVersion: "v1", items: objects, kind: "List", metadata: { resourceVersion: "" } };
+  const value =
+    isSingle && only !== undefined && objects.length === 1
+      ? only
+      : { apiVersion: "v1", items: objects, kind: "List", metadata: { resourceVersion: "" } };
   switch (format.form) {
     case "json":
       return `${JSON.stringify(sortKeys(value), undefined, 4)}\n`;

@@ -51,10 +51,17 @@ export function parseMac(text: string): Uint8Array | undefined {
 
 export function renderAddress(address: Address): string {
   if (address.family === 4) return address.bytes.join(".");
-  const groups = Array.from({ length: 8 }, (_, at) => ((address.bytes[at * 2] ?? 0) << 8) | (address.bytes[at * 2 + 1] ?? 0));
+  const groups = Array.from(
+    { length: 8 },
+    (_, at) => ((address.bytes[at * 2] ?? 0) << 8) | (address.bytes[at * 2 + 1] ?? 0),
+  );
   const gap = longestZeroRun(groups);
   if (gap.length < 2) return groups.map((group) => group.toString(16)).join(":");
-  const text = (from: number, to: number) => groups.slice(from, to).map((group) => group.toString(16)).join(":");
+  const text = (from: number, to: number) =>
+    groups
+      .slice(from, to)
+      .map((group) => group.toString(16))
+      .join(":");
   return `${text(0, gap.start)}::${text(gap.start + gap.length, 8)}`;
 }
 

@@ -7,17 +7,32 @@ import { encodePacket, type PacketSpec } from "./packet.ts";
 
 const address = (text: string): Address => parseAddress(text) ?? assert.fail(text);
 const base: PacketSpec = {
-  sourceMac: new Uint8Array(6), destinationMac: new Uint8Array(6), vlans: [], from: address("10.10.10.7"), to: address("10.0.0.2"),
-  protocol: "udp", sourcePort: 40000, destinationPort: 53, tcpFlags: [], hopLimit: 64, dscp: 0,
+  sourceMac: new Uint8Array(6),
+  destinationMac: new Uint8Array(6),
+  vlans: [],
+  from: address("10.10.10.7"),
+  to: address("10.0.0.2"),
+  protocol: "udp",
+  sourcePort: 40000,
+  destinationPort: 53,
+  tcpFlags: [],
+  hopLimit: 64,
+  dscp: 0,
 };
 const told = (spec: PacketSpec) => renderSummary(summarizePacket(encodePacket(spec), "ethernet"));
 
 test("summarizePacket tells ends, ports, protocol and tags of what encodePacket writes", () => {
   assert.equal(told(base), "10.10.10.7:40000 > 10.0.0.2:53 udp");
   assert.equal(told({ ...base, vlans: [9, 7], protocol: "icmp" }), "10.10.10.7 > 10.0.0.2 icmp vlan 9 vlan 7");
-  assert.equal(told({ ...base, from: address("2001:db8::1"), to: address("::2"), protocol: "tcp" }), "[2001:db8::1]:40000 > [::2]:53 tcp");
+  assert.equal(
+    told({ ...base, from: address("2001:db8::1"), to: address("::2"), protocol: "tcp" }),
+    "[2001:db8::1]:40000 > [::2]:53 tcp",
+  );
   assert.equal(told({ ...base, protocol: 47 }), "10.10.10.7 > 10.0.0.2 gre");
-  assert.equal(renderSummary(summarizePacket(encodePacket(base).subarray(14), "network")), "10.10.10.7:40000 > 10.0.0.2:53 udp");
+  assert.equal(
+    renderSummary(summarizePacket(encodePacket(base).subarray(14), "network")),
+    "10.10.10.7:40000 > 10.0.0.2:53 udp",
+  );
 });
 
 test("summarizePacket names fragments, extension headers and other frames", () => {

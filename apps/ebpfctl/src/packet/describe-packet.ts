@@ -9,11 +9,27 @@ export interface PacketSummary {
   readonly destinationPort?: number | undefined;
 }
 
-const protocols: Readonly<Record<number, string>> = { 1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 58: "icmpv6", 89: "ospf", 132: "sctp" };
+const protocols: Readonly<Record<number, string>> = {
+  1: "icmp",
+  2: "igmp",
+  6: "tcp",
+  17: "udp",
+  47: "gre",
+  50: "esp",
+  58: "icmpv6",
+  89: "ospf",
+  132: "sctp",
+};
 const withPorts = new Set([6, 17, 132, 136]);
 /** Hop-by-hop, routing, fragment, destination options. */
 const extensions = new Set([0, 43, 44, 60]);
-const etherTypes: Readonly<Record<number, string>> = { 0x0806: "arp", 0x8847: "mpls", 0x8863: "pppoe", 0x8864: "pppoe", 0x88cc: "lldp" };
+const etherTypes: Readonly<Record<number, string>> = {
+  0x0806: "arp",
+  0x8847: "mpls",
+  0x8863: "pppoe",
+  0x8864: "pppoe",
+  0x88cc: "lldp",
+};
 
 /** What the first bytes of a packet tell; whatever is cut off or broken is left out. */
 export function summarizePacket(bytes: Uint8Array, layer: "ethernet" | "network"): PacketSummary {
@@ -58,7 +74,11 @@ function four(view: DataView, at: number): Omit<PacketSummary, "vlans"> {
   const number = view.getUint8(at + 9);
   const isFirst = (view.getUint16(at + 6) & 0x1fff) === 0;
   const payload = at + (view.getUint8(at) & 0xf) * 4;
-  return { from: address(view, at + 12, 4), to: address(view, at + 16, 4), ...transport(view, payload, number, isFirst) };
+  return {
+    from: address(view, at + 12, 4),
+    to: address(view, at + 16, 4),
+    ...transport(view, payload, number, isFirst),
+  };
 }
 
 function six(view: DataView, at: number): Omit<PacketSummary, "vlans"> {
@@ -72,7 +92,11 @@ function six(view: DataView, at: number): Omit<PacketSummary, "vlans"> {
     number = view.getUint8(payload);
     payload += length;
   }
-  return { from: address(view, at + 8, 16), to: address(view, at + 24, 16), ...transport(view, payload, number, isFirst) };
+  return {
+    from: address(view, at + 8, 16),
+    to: address(view, at + 24, 16),
+    ...transport(view, payload, number, isFirst),
+  };
 }
 
 function transport(view: DataView, at: number, number: number, isFirst: boolean): Omit<PacketSummary, "vlans"> {
@@ -82,5 +106,8 @@ function transport(view: DataView, at: number, number: number, isFirst: boolean)
 }
 
 function address(view: DataView, at: number, length: 4 | 16): string {
-  return renderAddress({ family: length === 4 ? 4 : 6, bytes: new Uint8Array(view.buffer, view.byteOffset + at, length) });
+  return renderAddress({
+    family: length === 4 ? 4 : 6,
+    bytes: new Uint8Array(view.buffer, view.byteOffset + at, length),
+  });
 }

@@ -21,15 +21,23 @@ export interface PacketFlags {
 const strangers = { 4: "192.0.2.1", 6: "2001:db8::1" } as const;
 
 /** The packet that the flags describe; what they leave out is what a packet through this interface would have. */
-export function packetOfFlags(flags: PacketFlags, direction: "ingress" | "egress", at: InterfaceFacts | undefined): PacketSpec {
+export function packetOfFlags(
+  flags: PacketFlags,
+  direction: "ingress" | "egress",
+  at: InterfaceFacts | undefined,
+): PacketSpec {
   const given = { from: address("--from", flags.from), to: address("--to", flags.to) };
   const family = given.from?.family ?? given.to?.family;
-  if (family === undefined) throw new Failure("a packet needs --from or --to, e.g. --from 10.10.10.7; or give a capture with --pcap");
+  if (family === undefined)
+    throw new Failure("a packet needs --from or --to, e.g. --from 10.10.10.7; or give a capture with --pcap");
   const own = ownAddress(at, family);
   const stranger = parseAddress(strangers[family]) as Address;
   const from = given.from ?? (direction === "egress" ? own : stranger) ?? stranger;
   const to = given.to ?? (direction === "ingress" ? own : stranger) ?? stranger;
-  if (from.family !== to.family) throw new Failure(`--from ${flags.from} and --to ${flags.to} are of two families; give both as IPv4 or both as IPv6`);
+  if (from.family !== to.family)
+    throw new Failure(
+      `--from ${flags.from} and --to ${flags.to} are of two families; give both as IPv4 or both as IPv6`,
+    );
   const ownMac = parseMac(at?.mac ?? "") ?? new Uint8Array(6);
   const otherMac = flags.fromMac === undefined ? Uint8Array.of(2, 0, 0, 0, 0, 1) : mac(flags.fromMac);
   const hasPort = flags.sport !== undefined || flags.dport !== undefined;
@@ -51,19 +59,23 @@ export function packetOfFlags(flags: PacketFlags, direction: "ingress" | "egress
 }
 
 function ownAddress(at: InterfaceFacts | undefined, family: 4 | 6): Address | undefined {
-  return at?.addresses.map((text) => parseAddress(text.replace(/\/.*$/, ""))).find((candidate) => candidate?.family === family);
+  return at?.addresses
+    .map((text) => parseAddress(text.replace(/\/.*$/, "")))
+    .find((candidate) => candidate?.family === family);
 }
 
 function address(flag: string, text: string | undefined): Address | undefined {
   if (text === undefined) return undefined;
   const parsed = parseAddress(text);
-  if (parsed === undefined) throw new Failure(`invalid argument ${JSON.stringify(text)} for "${flag}": give an IPv4 or IPv6 address`);
+  if (parsed === undefined)
+    throw new Failure(`invalid argument ${JSON.stringify(text)} for "${flag}": give an IPv4 or IPv6 address`);
   return parsed;
 }
 
 function mac(text: string): Uint8Array {
   const parsed = parseMac(text);
-  if (parsed === undefined) throw new Failure(`invalid argument ${JSON.stringify(text)} for "--from-mac": give it as 02:00:00:00:00:01`);
+  if (parsed === undefined)
+    throw new Failure(`invalid argument ${JSON.stringify(text)} for "--from-mac": give it as 02:00:00:00:00:01`);
   return parsed;
 }
 
@@ -79,14 +91,19 @@ function parseProtocol(text: string): Protocol {
   if (text === "tcp" || text === "udp" || text === "sctp" || text === "icmp") return text;
   if (text === "icmpv6") return "icmp";
   if (/^\d+$/.test(text) && Number(text) < 256) return Number(text);
-  throw new Failure(`invalid argument ${JSON.stringify(text)} for "--proto": give tcp, udp, sctp, icmp or a number from 0 to 255`);
+  throw new Failure(
+    `invalid argument ${JSON.stringify(text)} for "--proto": give tcp, udp, sctp, icmp or a number from 0 to 255`,
+  );
 }
 
 function parseTcpFlags(text: string): readonly TcpFlag[] {
   const words = text.split(",").filter((word) => word !== "");
   return words.map((word) => {
     const flag = tcpFlags.find((known) => known === word);
-    if (flag === undefined) throw new Failure(`invalid argument ${JSON.stringify(text)} for "--tcp-flags": give some of ${tcpFlags.join(",")}`);
+    if (flag === undefined)
+      throw new Failure(
+        `invalid argument ${JSON.stringify(text)} for "--tcp-flags": give some of ${tcpFlags.join(",")}`,
+      );
     return flag;
   });
 }

@@ -25,7 +25,20 @@ test("parseAddress accepts exactly what the platform calls an address", () => {
     fc.ipV4(),
     fc.ipV6(),
     fc.stringMatching(/^[0-9a-f:.]{0,20}$/),
-    fc.constantFrom("::", "::1", "1::", "::ffff:1.2.3.4", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", ":::", "1::2::3", "01.2.3.4", "1.2.3", "fe80::1%eth0"),
+    fc.constantFrom(
+      "::",
+      "::1",
+      "1::",
+      "::ffff:1.2.3.4",
+      "1:2:3:4:5:6:7:8",
+      "1:2:3:4:5:6:7::",
+      "::2:3:4:5:6:7:8",
+      ":::",
+      "1::2::3",
+      "01.2.3.4",
+      "1.2.3",
+      "fe80::1%eth0",
+    ),
   );
   fc.assert(
     fc.property(text, (candidate) => {
@@ -104,7 +117,11 @@ test("encodePacket writes lengths that fit and checksums that sum to zero", () =
       assert.equal(network[isSix ? 6 : 9], number);
       if (spec.protocol !== "tcp" && spec.protocol !== "udp" && spec.protocol !== "icmp") return;
       const hasPseudoHeader = spec.protocol !== "icmp" || isSix;
-      const pseudo = Buffer.concat([spec.from.bytes, spec.to.bytes, Buffer.from([0, 0, transport.length >> 8, transport.length & 255, 0, 0, 0, number])]);
+      const pseudo = Buffer.concat([
+        spec.from.bytes,
+        spec.to.bytes,
+        Buffer.from([0, 0, transport.length >> 8, transport.length & 255, 0, 0, 0, number]),
+      ]);
       assert.equal(onesSum(hasPseudoHeader ? Buffer.concat([pseudo, transport]) : transport), 0xffff);
     }),
   );
@@ -162,9 +179,16 @@ test("parsePcap reads both byte orders and both clocks", () => {
 });
 
 test("parsePcap puts an Ethernet header before raw IP packets", () => {
-  const frame = encodePacket({ ...plain, from: { family: 6, bytes: new Uint8Array(16) }, to: { family: 6, bytes: new Uint8Array(16) } });
+  const frame = encodePacket({
+    ...plain,
+    from: { family: 6, bytes: new Uint8Array(16) },
+    to: { family: 6, bytes: new Uint8Array(16) },
+  });
   const [packet] = parsePcap(capture(true, false, 101, [frame.subarray(14)])).packets;
-  assert.equal(Buffer.from(packet!.frame.subarray(12)).toString("hex"), Buffer.from(frame.subarray(12)).toString("hex"));
+  assert.equal(
+    Buffer.from(packet!.frame.subarray(12)).toString("hex"),
+    Buffer.from(frame.subarray(12)).toString("hex"),
+  );
 });
 
 test("parsePcap says what to do about files it does not read", () => {

@@ -86,7 +86,10 @@ function encodeTransport(spec: PacketSpec, bytes: Uint8Array): void {
     case "tcp":
       encodePorts(spec, view);
       view.setUint8(12, 5 << 4);
-      view.setUint8(13, spec.tcpFlags.reduce((bits, flag) => bits | (1 << tcpFlags.indexOf(flag)), 0));
+      view.setUint8(
+        13,
+        spec.tcpFlags.reduce((bits, flag) => bits | (1 << tcpFlags.indexOf(flag)), 0),
+      );
       view.setUint16(14, 0xffff);
       view.setUint16(16, checksum([pseudoHeader(spec, bytes.length), bytes]));
       return;

@@ -18,7 +18,12 @@ export async function agentAnswers(config: Config): Promise<boolean> {
 }
 
 /** Waits until every object is in force; tells what keeps the others from it, and whether all are. */
-export async function waitForObjects(refs: readonly ObjectRef[], timeoutMs: number, config: Config, world: World): Promise<boolean> {
+export async function waitForObjects(
+  refs: readonly ObjectRef[],
+  timeoutMs: number,
+  config: Config,
+  world: World,
+): Promise<boolean> {
   const { clock, err } = world;
   const started = clock.monotonicMs();
   let toldAt = started;
@@ -29,15 +34,21 @@ export async function waitForObjects(refs: readonly ObjectRef[], timeoutMs: numb
     if (failed.length > 0 || (late.length === 0 && report !== undefined)) return tell(failed, err);
     const now = clock.monotonicMs();
     if (now - started >= timeoutMs) {
-      err.write(`error: timed out waiting for ${late.length === 0 ? "the agent" : `${late.length} of ${refs.length} objects`}\n`);
+      err.write(
+        `error: timed out waiting for ${late.length === 0 ? "the agent" : `${late.length} of ${refs.length} objects`}\n`,
+      );
       return tell(late, err) && false;
     }
     if (now - toldAt >= patienceMs) {
       toldAt = now;
-      for (const { ref, state, messages } of late) err.write(`${renderRef(ref)}: ${state}${messages[0] === undefined ? "" : `: ${messages[0]}`}\n`);
+      for (const { ref, state, messages } of late)
+        err.write(`${renderRef(ref)}: ${state}${messages[0] === undefined ? "" : `: ${messages[0]}`}\n`);
     }
     await sleep(lookMs);
-    report = await fetchReport(config.agentSocket, AbortSignal.timeout(Math.max(lookMs, timeoutMs - (now - started)))).catch(timedOut);
+    report = await fetchReport(
+      config.agentSocket,
+      AbortSignal.timeout(Math.max(lookMs, timeoutMs - (now - started))),
+    ).catch(timedOut);
   }
 }
 
@@ -52,13 +63,21 @@ type Fate = Pick<ObjectReport, "ref" | "state" | "messages">;
 function unfinished(refs: readonly ObjectRef[], report: NodeReport | undefined): readonly Fate[] {
   if (report === undefined) return [];
   return refs
-    .map((ref) => report.objects.find((object) => sameRef(object.ref, ref)) ?? { ref, state: "pending" as const, messages: ["not read yet"] })
+    .map(
+      (ref) =>
+        report.objects.find((object) => sameRef(object.ref, ref)) ?? {
+          ref,
+          state: "pending" as const,
+          messages: ["not read yet"],
+        },
+    )
     .filter(({ state }) => state !== "in-force");
 }
 
 function tell(fates: readonly Fate[], err: World["err"]): boolean {
   for (const { ref, state, messages } of fates) {
-    for (const message of messages.length === 0 ? [state] : messages) err.write(`error: ${renderRef(ref)}: ${message}\n`);
+    for (const message of messages.length === 0 ? [state] : messages)
+      err.write(`error: ${renderRef(ref)}: ${message}\n`);
   }
   return fates.length === 0;
 }

@@ -32,12 +32,16 @@ function parseRequirement(text: string): (labels: Labels) => boolean {
   if (member !== null) {
     const [, name = "", , operator, list = ""] = member;
     const values = list.split(",").map((part) => part.trim());
-    return operator === "in" ? (labels) => labels[name] !== undefined && values.includes(labels[name]) : (labels) => labels[name] === undefined || !values.includes(labels[name]);
+    return operator === "in"
+      ? (labels) => labels[name] !== undefined && values.includes(labels[name])
+      : (labels) => labels[name] === undefined || !values.includes(labels[name]);
   }
   const exists = existence.exec(text);
   if (exists !== null) {
     const [, not, name = ""] = exists;
     return (labels) => (labels[name] === undefined) === (not === "!");
   }
-  throw new Failure(`unable to parse requirement: ${JSON.stringify(text)} is none of a=b, a!=b, a in (b,c), a notin (b,c), a, !a`);
+  throw new Failure(
+    `unable to parse requirement: ${JSON.stringify(text)} is none of a=b, a!=b, a in (b,c), a notin (b,c), a, !a`,
+  );
 }

@@ -28,10 +28,17 @@ export async function readNode(config: Config, world: Pick<World, "clock">): Pro
   try {
     await store.refresh();
   } catch (cause) {
-    throw new Failure(`read the objects in ${config.store}: ${errnoOf(cause)}; run as root, or give --store`, { cause });
+    throw new Failure(`read the objects in ${config.store}: ${errnoOf(cause)}; run as root, or give --store`, {
+      cause,
+    });
   }
   const { objects, broken } = store.snapshot();
-  return { takenAt: isoSeconds(world.clock.now()), isPaused: false, objects: objects.map(({ ref, object }) => reportOf(ref, admitted(object), records)), broken };
+  return {
+    takenAt: isoSeconds(world.clock.now()),
+    isPaused: false,
+    objects: objects.map(({ ref, object }) => reportOf(ref, admitted(object), records)),
+    broken,
+  };
 }
 
 /** With defaults and without unknown fields, as an API server would show it. */
@@ -42,7 +49,8 @@ function admitted(object: KubeObject): KubeObject {
 
 function reportOf(ref: ObjectReport["ref"], object: ObjectReport["object"], records: Records): ObjectReport {
   const record = records.find(ref);
-  if (record === undefined || record.uid !== object.metadata.uid) return { ref, object, state: "pending", messages: [], events: [] };
+  if (record === undefined || record.uid !== object.metadata.uid)
+    return { ref, object, state: "pending", messages: [], events: [] };
   const { status, state, messages, events } = record;
   return { ref, object: { ...object, status }, state, messages, events };
 }

@@ -11,11 +11,16 @@ export interface ResourceWish {
 export function parseResourceArgs(words: readonly string[]): readonly ResourceWish[] {
   const [first, ...rest] = words;
   if (first === undefined) {
-    throw new Failure(`Required resource not specified; name one of ${kinds.map((kind) => kind.plural).join(", ")}, or all`);
+    throw new Failure(
+      `Required resource not specified; name one of ${kinds.map((kind) => kind.plural).join(", ")}, or all`,
+    );
   }
   if (first.includes("/")) return parseSlashed(words);
   const slashed = rest.find((word) => word.includes("/"));
-  if (slashed !== undefined) throw new Failure("there is no need to specify a resource type as a separate argument when passing arguments in resource/name form");
+  if (slashed !== undefined)
+    throw new Failure(
+      "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form",
+    );
   const wanted = first === "all" ? kinds : first.split(",").map(findKind);
   return wanted.map((kind) => ({ kind, names: rest }));
 }
@@ -24,7 +29,8 @@ function parseSlashed(words: readonly string[]): readonly ResourceWish[] {
   const wishes = new Map<Kind, string[]>();
   for (const word of words) {
     const [type = "", name = "", ...more] = word.split("/");
-    if (name === "" || more.length > 0) throw new Failure("arguments in resource/name form must have a single resource and name");
+    if (name === "" || more.length > 0)
+      throw new Failure("arguments in resource/name form must have a single resource and name");
     const kind = findKind(type);
     const names = wishes.get(kind);
     if (names === undefined) wishes.set(kind, [name]);

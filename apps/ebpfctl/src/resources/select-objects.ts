@@ -27,7 +27,9 @@ export function selectObjects(report: NodeReport, wishes: readonly ResourceWish[
   const kinds = wishes.map(({ kind, names }) => {
     const all = report.objects
       .filter(({ ref }) => ref.group === kind.group && ref.kind === kind.kind)
-      .filter(({ ref }) => kind.scope === "Cluster" || scope.namespace === undefined || ref.namespace === scope.namespace)
+      .filter(
+        ({ ref }) => kind.scope === "Cluster" || scope.namespace === undefined || ref.namespace === scope.namespace,
+      )
       .filter(({ object }) => scope.matches?.(object.metadata.labels ?? {}) !== false)
       .toSorted((a, b) => compare(a.ref.namespace, b.ref.namespace) || compare(a.ref.name, b.ref.name));
     if (names.length === 0) return { kind, objects: all };

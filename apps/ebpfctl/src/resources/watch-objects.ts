@@ -8,7 +8,11 @@ import { readNode } from "./load-node.ts";
 const lookMs = 500;
 
 /** Reports again and again until the user interrupts; over restarts of the agent too. */
-export async function watchObjects(config: Config, world: World, onReport: (report: NodeReport) => void): Promise<void> {
+export async function watchObjects(
+  config: Config,
+  world: World,
+  onReport: (report: NodeReport) => void,
+): Promise<void> {
   const signal = world.onInterrupt();
   while (!signal.aborted) {
     await sleep(lookMs, undefined, { signal }).catch(() => undefined);

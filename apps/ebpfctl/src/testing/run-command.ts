@@ -24,7 +24,11 @@ export class CommandBench implements Disposable {
   async run(argv: readonly string[], stdin = ""): Promise<CommandRun> {
     const out: string[] = [];
     const err: string[] = [];
-    const capture = (into: string[]): Output => ({ write: (text) => void into.push(text), isTerminal: false, hasColor: false });
+    const capture = (into: string[]): Output => ({
+      write: (text) => void into.push(text),
+      isTerminal: false,
+      hasColor: false,
+    });
     const world: World = {
       env: this.env,
       cwd: this.directory,

@@ -16,15 +16,20 @@ export function syncAgent(socket: string, signal?: AbortSignal): Promise<NodeRep
 
 async function ask(socket: string, method: string, path: string, signal: AbortSignal | undefined): Promise<NodeReport> {
   const { promise, resolve, reject } = Promise.withResolvers<NodeReport>();
-  const call = request({ socketPath: socket, method, path, ...(signal === undefined ? {} : { signal }) }, (response) => {
-    text(response)
-      .then((body) => {
-        if (response.statusCode !== 200) throw new Error(body.trim());
-        resolve(parseReport(body));
-      })
-      .catch(reject);
-  });
-  call.on("error", (cause: NodeJS.ErrnoException) => reject(cause.name === "AbortError" ? cause : unreachable(socket, cause)));
+  const call = request(
+    { socketPath: socket, method, path, ...(signal === undefined ? {} : { signal }) },
+    (response) => {
+      text(response)
+        .then((body) => {
+          if (response.statusCode !== 200) throw new Error(body.trim());
+          resolve(parseReport(body));
+        })
+        .catch(reject);
+    },
+  );
+  call.on("error", (cause: NodeJS.ErrnoException) =>
+    reject(cause.name === "AbortError" ? cause : unreachable(socket, cause)),
+  );
   call.end();
   return promise;
 }

@@ -8,7 +8,8 @@ import { encodeReport } from "./report-json.ts";
 /** Serves the agent's reports on a unix socket that only its owner may open. */
 export async function serveAgent(agent: Agent, socket: string): Promise<AsyncDisposable> {
   await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
-  if (await isAnswered(socket)) throw new Error(`serve ${socket}: another agent answers there already; stop it, or give --socket`);
+  if (await isAnswered(socket))
+    throw new Error(`serve ${socket}: another agent answers there already; stop it, or give --socket`);
   await rm(socket, { force: true });
   const server = createServer((request, response) => {
     request.resume();
@@ -46,7 +47,9 @@ async function reply(response: ServerResponse, work: () => ReturnType<Agent["rep
     const body = encodeReport(await work());
     response.writeHead(200, { "content-type": "application/json" }).end(body);
   } catch (error) {
-    response.writeHead(500, { "content-type": "text/plain" }).end(`${error instanceof Error ? error.message : String(error)}\n`);
+    response
+      .writeHead(500, { "content-type": "text/plain" })
+      .end(`${error instanceof Error ? error.message : String(error)}\n`);
   }
 }
 

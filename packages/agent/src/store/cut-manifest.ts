@@ -35,7 +35,8 @@ export function cutManifest(content: string, file: string): CutManifest {
     if (only !== undefined && others.length === 0 && isWholeDocument(only, part.text)) {
       objects.push({ manifest: shifted(only, source), text: part.text, source });
     } else {
-      for (const [at, object] of manifest.objects.entries()) objects.push(cutOne(object, manifest.objects[at + 1], part, file));
+      for (const [at, object] of manifest.objects.entries())
+        objects.push(cutOne(object, manifest.objects[at + 1], part, file));
     }
   }
   return { objects, issues };
@@ -93,10 +94,15 @@ function cutOne(object: ManifestObject, next: ManifestObject | undefined, part: 
   const source = { file, line: part.line + start.line - 1, isRendered: false };
   const text = cutText(part.text.split("\n"), start, end);
   const [again, ...others] = parseManifest(text, file).objects;
-  const isExact = again !== undefined && others.length === 0 && canonicalJson(again.value) === canonicalJson(object.value);
+  const isExact =
+    again !== undefined && others.length === 0 && canonicalJson(again.value) === canonicalJson(object.value);
   if (isExact) return { manifest: shifted(again, source), text, source };
   const rendered = { ...source, isRendered: true };
-  return { manifest: shifted(object, { ...source, line: part.line }), text: renderYaml(object.value), source: rendered };
+  return {
+    manifest: shifted(object, { ...source, line: part.line }),
+    text: renderYaml(object.value),
+    source: rendered,
+  };
 }
 
 /** The lines of one list item, with blanks in place of its dash: columns are kept. */
@@ -107,5 +113,9 @@ function cutText(lines: readonly string[], start: Position, end: Position | unde
 }
 
 function shifted(object: ManifestObject, source: ObjectSource): ManifestObject {
-  return { ...object, positionOf: (path) => shiftPosition(object.positionOf(path), source) ?? { file: source.file, line: source.line, column: 1 } };
+  return {
+    ...object,
+    positionOf: (path) =>
+      shiftPosition(object.positionOf(path), source) ?? { file: source.file, line: source.line, column: 1 },
+  };
 }

@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -89,7 +98,11 @@ test("DirectoryStore.write keeps places true when only lines and comments moved"
   const store = newStore();
   await apply(store, filterText);
   const before = await readFilter(store);
-  assert.deepEqual(before.positionOf("/spec/settings/blacklist/ips/1"), { file: "/home/me/filter.yaml", line: 14, column: 11 });
+  assert.deepEqual(before.positionOf("/spec/settings/blacklist/ips/1"), {
+    file: "/home/me/filter.yaml",
+    line: 14,
+    column: 11,
+  });
   assert.deepEqual(await apply(store, `# another line\n${filterText}`), ["unchanged"]);
   const after = await readFilter(store);
   assert.deepEqual(after.object, before.object);
@@ -122,16 +135,41 @@ spec:
   const store = newStore();
   assert.deepEqual(await apply(store, list, "list.yaml"), ["created", "created", "created"]);
   await store.refresh();
-  const places = store.snapshot().objects.map((object) => [object.ref.name, object.positionOf("/spec/x")?.line, object.positionOf("/spec/x")?.column]);
-  assert.deepEqual(places, [["one", 8, 10], ["three", 21, 3], ["two", 14, 5]]);
+  const places = store
+    .snapshot()
+    .objects.map((object) => [
+      object.ref.name,
+      object.positionOf("/spec/x")?.line,
+      object.positionOf("/spec/x")?.column,
+    ]);
+  assert.deepEqual(places, [
+    ["one", 8, 10],
+    ["three", 21, 3],
+    ["two", 14, 5],
+  ]);
 });
 
 test("DirectoryStore keeps objects whose text cannot be cut out, with the place of their document", async () => {
-  const json = JSON.stringify({ apiVersion: "v1", kind: "List", items: ["a", "b"].map((name) => ({ apiVersion: "a.example/v1", kind: "Thing", metadata: { name }, spec: { x: name } })) });
+  const json = JSON.stringify({
+    apiVersion: "v1",
+    kind: "List",
+    items: ["a", "b"].map((name) => ({
+      apiVersion: "a.example/v1",
+      kind: "Thing",
+      metadata: { name },
+      spec: { x: name },
+    })),
+  });
   const store = newStore();
   assert.deepEqual(await apply(store, `\n\n${json}\n`, "list.json"), ["created", "created"]);
   await store.refresh();
-  assert.deepEqual(store.snapshot().objects.map((object) => [object.object.spec, object.positionOf("/spec/x")?.line]), [[{ x: "a" }, 3], [{ x: "b" }, 3]]);
+  assert.deepEqual(
+    store.snapshot().objects.map((object) => [object.object.spec, object.positionOf("/spec/x")?.line]),
+    [
+      [{ x: "a" }, 3],
+      [{ x: "b" }, 3],
+    ],
+  );
 });
 
 test("DirectoryStore reads a file that somebody wrote there by hand, and one that he edited", async () => {
@@ -171,8 +209,14 @@ test("DirectoryStore reports garbage with its place and keeps the rest working",
   put("networking.fos1.io/EBPFProgram/default/.filter.yaml.1.0.tmp", "unfinished");
   await store.refresh();
   const { objects, broken } = store.snapshot();
-  assert.deepEqual(objects.map((object) => object.ref.name), ["filter"]);
-  const told = broken.map(({ path, issues: [issue] }: BrokenFile) => `${path.split("/").at(-1)}:${issue?.position?.line}:${issue?.position?.column}: ${issue?.message}`);
+  assert.deepEqual(
+    objects.map((object) => object.ref.name),
+    ["filter"],
+  );
+  const told = broken.map(
+    ({ path, issues: [issue] }: BrokenFile) =>
+      `${path.split("/").at(-1)}:${issue?.position?.line}:${issue?.position?.column}: ${issue?.message}`,
+  );
   assert.equal(told.length, 7, told.join("\n"));
   assert.match(told.join("\n"), /syntax\.yaml:3:1: parse YAML/);
   assert.match(told.join("\n"), /binary\.yaml:1:1: the file is not UTF-8 text/);
@@ -205,14 +249,19 @@ test("DirectoryStore leaves no unfinished file behind when writing fails", async
 });
 
 test("objectPath never leaves the store, whatever the names", () => {
-  const part = fc.oneof(fc.string(), fc.constantFrom("..", ".", "a/../..", "/etc", "a/b", "a\0b", "A", "core", "_"), fc.stringMatching(/^[a-z0-9.-]{1,253}$/));
+  const part = fc.oneof(
+    fc.string(),
+    fc.constantFrom("..", ".", "a/../..", "/etc", "a/b", "a\0b", "A", "core", "_"),
+    fc.stringMatching(/^[a-z0-9.-]{1,253}$/),
+  );
   fc.assert(
     fc.property(part, part, part, part, (group, kind, namespace, name) => {
       const ref = { group, kind, namespace, name };
       if (checkRef(ref).length > 0) return assert.throws(() => objectPath(ref, "yaml"), RangeError);
       const parts = objectPath(ref, "yaml").split("/");
       assert.equal(parts.length, 4);
-      for (const name of parts) assert.ok(name !== "." && name !== ".." && name !== "" && Buffer.byteLength(name) <= 220);
+      for (const name of parts)
+        assert.ok(name !== "." && name !== ".." && name !== "" && Buffer.byteLength(name) <= 220);
       return undefined;
     }),
     { numRuns: 2000 },
@@ -247,10 +296,18 @@ test("watchStore sees objects in directories that come and go", async () => {
   using watch = watchStore(join(directory), () => tell());
   await watch.isReady;
   for (let round = 0; round < 3; round++) {
-    const isThere = until(() => store.snapshot().objects.length === 1, store, (wake) => (tell = wake));
+    const isThere = until(
+      () => store.snapshot().objects.length === 1,
+      store,
+      (wake) => (tell = wake),
+    );
     await apply(store, filterText);
     await isThere;
-    const isGone = until(() => store.snapshot().objects.length === 0, store, (wake) => (tell = wake));
+    const isGone = until(
+      () => store.snapshot().objects.length === 0,
+      store,
+      (wake) => (tell = wake),
+    );
     rmSync(join(directory, "networking.fos1.io"), { recursive: true });
     await isGone;
   }

@@ -20,7 +20,9 @@ export interface NewObject {
 export type WriteOutcome = "created" | "configured" | "unchanged";
 
 /** What the store cannot know of a file that nobody applied: kept by the agent beside the status. */
-export type FindHeader = (ref: ObjectRef) => Pick<StoredHeader, "uid" | "creationTimestamp" | "generation" | "resourceVersion" | "spec"> | undefined;
+export type FindHeader = (
+  ref: ObjectRef,
+) => Pick<StoredHeader, "uid" | "creationTimestamp" | "generation" | "resourceVersion" | "spec"> | undefined;
 
 export interface DirectoryStoreOptions {
   readonly directory: string;
@@ -114,7 +116,8 @@ export class DirectoryStore {
         uid: meta?.uid ?? randomUUID(),
         creationTimestamp: meta?.creationTimestamp ?? isoSeconds(this.#options.clock.now()),
         generation: (meta?.generation ?? 0) + (stored?.spec === spec ? 0 : 1),
-        resourceVersion: outcome === "unchanged" ? (meta?.resourceVersion ?? "1") : this.#nextVersion(meta?.resourceVersion),
+        resourceVersion:
+          outcome === "unchanged" ? (meta?.resourceVersion ?? "1") : this.#nextVersion(meta?.resourceVersion),
         spec,
         source: wanted.source,
       }),
@@ -156,7 +159,8 @@ export class DirectoryStore {
       const version = `${facts.ino}.${facts.mtimeNs}.${facts.size}`;
       if (before?.version === version) return before;
       if (!facts.isFile()) return { version, content: broken(path, "a plain file is expected") };
-      if (facts.size > largestFileBytes) return { version, content: broken(path, `the file is larger than ${largestFileBytes >> 20} MiB`) };
+      if (facts.size > largestFileBytes)
+        return { version, content: broken(path, `the file is larger than ${largestFileBytes >> 20} MiB`) };
       const bytes = await readFile(path);
       return { version, content: this.#parse(path, bytes, Number(facts.birthtimeMs)) };
     } catch (error) {
@@ -179,12 +183,19 @@ export class DirectoryStore {
     const manifest = parseManifest(stored.text, path);
     const refuse = (issues: readonly Issue[]): BrokenFile => ({
       path,
-      issues: issues.map((issue) => ({ ...issue, position: shiftPosition(issue.position, here) ?? { file: path, line: 1, column: 1 } })),
+      issues: issues.map((issue) => ({
+        ...issue,
+        position: shiftPosition(issue.position, here) ?? { file: path, line: 1, column: 1 },
+      })),
     });
     if (manifest.issues.length > 0) return refuse(manifest.issues);
     const [only, ...others] = manifest.objects;
     if (only === undefined) return broken(path, "it holds no object; remove it");
-    if (others.length > 0) return broken(path, `it holds ${others.length + 1} objects, the store keeps one a file; move it away and apply it with: ebpfctl apply -f FILE`);
+    if (others.length > 0)
+      return broken(
+        path,
+        `it holds ${others.length + 1} objects, the store keeps one a file; move it away and apply it with: ebpfctl apply -f FILE`,
+      );
     const identity = identify(only);
     if ("issues" in identity) return refuse(identity.issues);
     const place = relative(this.directory, path);
@@ -193,7 +204,10 @@ export class DirectoryStore {
     if (issues.length > 0) return refuse(issues.map((issue) => ({ ...issue, position: only.positionOf(issue.path) })));
     const expected = objectPath(ref, "yaml");
     if (place !== expected) {
-      return broken(path, `it holds ${ref.kind} ${ref.name}, which belongs in ${expected}; move it there, or apply it with: ebpfctl apply -f FILE`);
+      return broken(
+        path,
+        `it holds ${ref.kind} ${ref.name}, which belongs in ${expected}; move it there, or apply it with: ebpfctl apply -f FILE`,
+      );
     }
     const spec = specFingerprint(only.value);
     return {
@@ -218,22 +232,34 @@ export class DirectoryStore {
       uid: known?.uid ?? uidOf(ref, bornAt),
       creationTimestamp: known?.creationTimestamp ?? isoSeconds(bornAt),
       generation: known === undefined ? 1 : known.generation + (isSame ? 0 : 1),
-      resourceVersion: known === undefined ? "1" : isSame ? known.resourceVersion : String(Number(known.resourceVersion) + 1),
+      resourceVersion:
+        known === undefined ? "1" : isSame ? known.resourceVersion : String(Number(known.resourceVersion) + 1),
     };
   }
 }
 
 /** For a file that nobody applied: the same over restarts, another one for another file. */
 function uidOf(ref: ObjectRef, bornAt: number): string {
-  const hex = createHash("sha256").update(`${refKey(ref)}@${bornAt}`).digest("hex");
+  const hex = createHash("sha256")
+    .update(`${refKey(ref)}@${bornAt}`)
+    .digest("hex");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 
 function withMetadata(object: KubeObject, ref: ObjectRef, known: ObjectMeta): KubeObject {
-  const { uid: _uid, generation: _generation, resourceVersion: _version, creationTimestamp: _created, ...own } = object.metadata;
+  const {
+    uid: _uid,
+    generation: _generation,
+    resourceVersion: _version,
+    creationTimestamp: _created,
+    ...own
+  } = object.metadata;
   const facts = Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined));
   const { status: _status, ...rest } = object;
-  return { ...rest, metadata: { ...own, ...facts, name: ref.name, ...(ref.namespace === "" ? {} : { namespace: ref.namespace }) } };
+  return {
+    ...rest,
+    metadata: { ...own, ...facts, name: ref.name, ...(ref.namespace === "" ? {} : { namespace: ref.namespace }) },
+  };
 }
 
 /** Equal in all that a user can say: spec, labels and annotations. */
@@ -243,18 +269,26 @@ function isSameObject(a: KubeObject, b: KubeObject): boolean {
     labels: object.metadata.labels ?? {},
     annotations: object.metadata.annotations ?? {},
   });
-  return specFingerprint(a) === specFingerprint(b) && specFingerprint({ said: said(a) }) === specFingerprint({ said: said(b) });
+  return (
+    specFingerprint(a) === specFingerprint(b) &&
+    specFingerprint({ said: said(a) }) === specFingerprint({ said: said(b) })
+  );
 }
 
 function broken(path: string, message: string): BrokenFile {
-  return { path, issues: [{ path: "", code: "file", message, severity: "error", position: { file: path, line: 1, column: 1 } }] };
+  return {
+    path,
+    issues: [{ path: "", code: "file", message, severity: "error", position: { file: path, line: 1, column: 1 } }],
+  };
 }
 
 /** Every file below the directory but unfinished ones; a directory that is not there has none. */
 async function listFiles(directory: string): Promise<readonly string[]> {
   try {
     const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-    return entries.filter((entry) => !entry.isDirectory() && !isUnfinished(entry.name)).map((entry) => join(entry.parentPath, entry.name));
+    return entries
+      .filter((entry) => !entry.isDirectory() && !isUnfinished(entry.name))
+      .map((entry) => join(entry.parentPath, entry.name));
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;

@@ -13,24 +13,34 @@ const kindName = /^[A-Za-z][A-Za-z0-9]{0,62}$/;
 /** Names that Kubernetes would refuse; names without issues cannot leave the directory of the store. */
 export function checkRef(ref: ObjectRef): readonly Issue[] {
   const issues: Issue[] = [];
-  const refuse = (path: string, code: string, message: string) => issues.push({ path, code, message, severity: "error" });
+  const refuse = (path: string, code: string, message: string) =>
+    issues.push({ path, code, message, severity: "error" });
   if (ref.group !== "" && (ref.group.length > 253 || !subdomain.test(ref.group) || ref.group === coreGroup)) {
     refuse("/apiVersion", "format", `the group ${JSON.stringify(ref.group)} is no lower-case DNS name`);
   }
   if (!kindName.test(ref.kind)) refuse("/kind", "format", `${JSON.stringify(ref.kind)} is no name of a kind`);
   if (ref.namespace !== "" && !label.test(ref.namespace)) {
-    refuse("/metadata/namespace", "format", `${JSON.stringify(ref.namespace)} is no namespace: lower-case letters, digits and '-', at most 63, as in 'my-name'`);
+    refuse(
+      "/metadata/namespace",
+      "format",
+      `${JSON.stringify(ref.namespace)} is no namespace: lower-case letters, digits and '-', at most 63, as in 'my-name'`,
+    );
   }
   if (ref.name === "") refuse("/metadata/name", "required", "a name is required");
   else if (ref.name.length > 253 || !subdomain.test(ref.name)) {
-    refuse("/metadata/name", "format", `${JSON.stringify(ref.name)} is no name: lower-case letters, digits, '-' and '.', at most 253, as in 'example.com'`);
+    refuse(
+      "/metadata/name",
+      "format",
+      `${JSON.stringify(ref.name)} is no name: lower-case letters, digits, '-' and '.', at most 253, as in 'example.com'`,
+    );
   }
   return issues;
 }
 
 /** Where an object lies below a root, e.g. `networking.fos1.io/EBPFProgram/default/filter.yaml`. */
 export function objectPath(ref: ObjectRef, extension: "yaml" | "json"): string {
-  if (checkRef(ref).length > 0) throw new RangeError(`${ref.kind} ${ref.namespace}/${ref.name} is no name that a file can have`);
+  if (checkRef(ref).length > 0)
+    throw new RangeError(`${ref.kind} ${ref.namespace}/${ref.name} is no name that a file can have`);
   const group = ref.group === "" ? coreGroup : ref.group;
   const namespace = ref.namespace === "" ? noNamespace : ref.namespace;
   return `${group}/${ref.kind}/${namespace}/${fileName(ref.name)}.${extension}`;

@@ -29,7 +29,9 @@ export interface StoreSnapshot {
 }
 
 /** The identity that a text gives its object; the issues say what is missing. */
-export function identify(manifest: ManifestObject): { readonly ref: ObjectRef } | { readonly issues: readonly Issue[] } {
+export function identify(
+  manifest: ManifestObject,
+): { readonly ref: ObjectRef } | { readonly issues: readonly Issue[] } {
   const issues: Issue[] = [];
   const refuse = (path: string, code: string, message: string) =>
     issues.push({ path, code, message, severity: "error", position: manifest.positionOf(path) });

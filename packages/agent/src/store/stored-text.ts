@@ -47,7 +47,8 @@ export function parseStored(content: string): StoredText {
 }
 
 export function specFingerprint(value: unknown): string {
-  const spec = typeof value === "object" && value !== null ? Object.entries(value).filter(([name]) => !notSpec.has(name)) : [];
+  const spec =
+    typeof value === "object" && value !== null ? Object.entries(value).filter(([name]) => !notSpec.has(name)) : [];
   return fingerprint(canonicalJson(Object.fromEntries(spec)));
 }
 
@@ -65,13 +66,23 @@ function parseHeader(json: string): { header: StoredHeader; text: string } | und
   if (typeof source !== "object" || source === null) return undefined;
   const { file, line, isRendered } = source as Record<string, unknown>;
   const isWhole =
-    typeof uid === "string" && typeof creationTimestamp === "string" && Number.isSafeInteger(generation) &&
-    typeof resourceVersion === "string" && typeof spec === "string" && typeof text === "string" &&
-    typeof file === "string" && Number.isSafeInteger(line) && typeof isRendered === "boolean";
+    typeof uid === "string" &&
+    typeof creationTimestamp === "string" &&
+    Number.isSafeInteger(generation) &&
+    typeof resourceVersion === "string" &&
+    typeof spec === "string" &&
+    typeof text === "string" &&
+    typeof file === "string" &&
+    Number.isSafeInteger(line) &&
+    typeof isRendered === "boolean";
   if (!isWhole) return undefined;
   return {
     header: {
-      uid, creationTimestamp, generation: Number(generation), resourceVersion, spec,
+      uid,
+      creationTimestamp,
+      generation: Number(generation),
+      resourceVersion,
+      spec,
       source: { file, line: Number(line), isRendered },
     },
     text,

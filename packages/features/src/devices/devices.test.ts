@@ -10,12 +10,23 @@ const facts: NodeFacts = {
   cpus: 2,
   objects: { devices: { digest: "d" } },
   interfaces: [],
-  kernel: { release: "6.18", btf: offer, tcx: offer, cgroup2: offer, ringbuf: offer, chainInline: offer, chainStub: offer },
+  kernel: {
+    release: "6.18",
+    btf: offer,
+    tcx: offer,
+    cgroup2: offer,
+    ringbuf: offer,
+    chainInline: offer,
+    chainStub: offer,
+  },
   hashSeed: 1,
   cgroups: { "/pods/web": "77", "/pods/db": "78" },
   bpffs: [],
 };
-const origin = { object: { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "guard" }, path: "" };
+const origin = {
+  object: { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "guard" },
+  path: "",
+};
 const intent: DevicesIntent = {
   feature: "devices",
   origin,
@@ -33,7 +44,10 @@ const intent: DevicesIntent = {
 test("devices.plan gives every pod a program and counters of its own over one list", () => {
   const plan = devices.plan([intent], facts);
   assert.equal(plan.programs.length, 2);
-  assert.deepEqual(new Set(plan.programs.map(({ maps }) => maps["allowed"])), new Set(["devices/default/guard/allowed"]));
+  assert.deepEqual(
+    new Set(plan.programs.map(({ maps }) => maps["allowed"])),
+    new Set(["devices/default/guard/allowed"]),
+  );
   assert.equal(plan.maps.filter(({ key }) => key.endsWith("/allowed")).length, 1);
   assert.equal(new Set(plan.programs.map(({ maps }) => maps["reasons"])).size, 2);
 });
@@ -52,6 +66,9 @@ test("devices.plan changes the list's generation when a device is added", () => 
     assert.ok(list?.contents.kind === "sealed");
     return list.contents.digest;
   };
-  const more: DevicesIntent = { ...intent, allowed: [...intent.allowed, { type: "block", major: 8, minor: 0, text: "/dev/sda", origin }] };
+  const more: DevicesIntent = {
+    ...intent,
+    allowed: [...intent.allowed, { type: "block", major: 8, minor: 0, text: "/dev/sda", origin }],
+  };
   assert.notEqual(digest(intent), digest(more));
 });

@@ -1,5 +1,13 @@
 import { fingerprint } from "@bpfleet/base";
-import type { FeatureInstance, MapEntries, MapSpec, NodeFacts, PlanProblem, ProgramSpec, RuleRef } from "@bpfleet/kernel";
+import type {
+  FeatureInstance,
+  MapEntries,
+  MapSpec,
+  NodeFacts,
+  PlanProblem,
+  ProgramSpec,
+  RuleRef,
+} from "@bpfleet/kernel";
 import type { Attachment, FeaturePlan } from "../feature.ts";
 import { reasonsMap } from "../generated/shared.ts";
 import { placePods } from "../pod-cgroups.ts";
@@ -40,7 +48,13 @@ export function planDevices(intents: readonly DevicesIntent[], facts: NodeFacts)
     plan.maps.push(allowed);
     for (const { namespace, pod, path } of ready) {
       const key = `devices/${owner.namespace}/${owner.name}/${namespace}/${pod}`;
-      const reasons: MapSpec = { key: `${key}/reasons`, name: "reasons", definition: reasonsMap, contents: { kind: "live" }, owner };
+      const reasons: MapSpec = {
+        key: `${key}/reasons`,
+        name: "reasons",
+        definition: reasonsMap,
+        contents: { kind: "live" },
+        owner,
+      };
       const [hits, base] = planRuleCounters(key, rules, owner);
       const program = `${key}/program`;
       plan.maps.push(reasons, hits, base);
@@ -74,7 +88,10 @@ export function planDevices(intents: readonly DevicesIntent[], facts: NodeFacts)
 
 function numberDevices(allowed: readonly DeviceRule[]): RuleRef[] {
   return allowed.map(({ type, major, minor, text, origin }, at) => {
-    const id = (BigInt(deviceTypes[type]) << BigInt(2 * numberBits - 2)) | (BigInt(major) << BigInt(numberBits)) | BigInt(minor ?? anyMinor);
+    const id =
+      (BigInt(deviceTypes[type]) << BigInt(2 * numberBits - 2)) |
+      (BigInt(major) << BigInt(numberBits)) |
+      BigInt(minor ?? anyMinor);
     return { index: at + 1, id: String(id), text, origin };
   });
 }

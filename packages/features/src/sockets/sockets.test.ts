@@ -6,7 +6,11 @@ import { sockets } from "./sockets.ts";
 
 const owner = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "watch" };
 const origin = { object: owner, path: "" };
-const pod = (name: string): SocketsIntent["pods"][number] => ({ pod: name, namespace: "default", path: `/pods/${name}` });
+const pod = (name: string): SocketsIntent["pods"][number] => ({
+  pod: name,
+  namespace: "default",
+  path: `/pods/${name}`,
+});
 const intent: SocketsIntent = { feature: "sockets", origin, pods: [pod("web"), pod("late")], priority: 10 };
 
 function facts(cgroup2: NodeFacts["kernel"]["cgroup2"]): NodeFacts {
@@ -29,7 +33,10 @@ test("sockets.plan attaches to each pod whose cgroup exists and waits for the ot
     plan.attachments.map(({ point }) => point),
     [{ hook: "cgroup", path: "/pods/web", attach: "sock_ops", member: "sockets/default/watch/default/web/program" }],
   );
-  assert.deepEqual(plan.problems.map(({ reason, severity }) => [reason, severity]), [["CgroupNotFound", "waiting"]]);
+  assert.deepEqual(
+    plan.problems.map(({ reason, severity }) => [reason, severity]),
+    [["CgroupNotFound", "waiting"]],
+  );
 });
 
 test("sockets.plan refuses a node that has only cgroup v1", () => {

@@ -40,12 +40,19 @@ test("parsePrefix says what is wrong with the rest", () => {
 });
 
 test("parsePrefix reads every address that Node takes for one, and renderAddress writes it back", () => {
-  const address = fc.oneof(fc.ipV4(), fc.ipV6(), fc.string({ unit: fc.constantFrom("0", "1", "f", ":", ".", "::", "25"), maxLength: 12 }));
+  const address = fc.oneof(
+    fc.ipV4(),
+    fc.ipV6(),
+    fc.string({ unit: fc.constantFrom("0", "1", "f", ":", ".", "::", "25"), maxLength: 12 }),
+  );
   fc.assert(
     fc.property(address, (text) => {
       const result = parsePrefix(text);
-      const isAddress = isIPv4(text) || (isIPv6(text) && !/^(0{1,4}:){5}ffff:|^::(0{1,4}:){0,4}ffff:[^:]*(:[^:]+|\.)[^:]*$/i.test(text));
-      if (!result.ok) return assert.ok(!isAddress || /IPv4 address in IPv6 form/.test(result.because), `${text}: ${result.because}`);
+      const isAddress =
+        isIPv4(text) ||
+        (isIPv6(text) && !/^(0{1,4}:){5}ffff:|^::(0{1,4}:){0,4}ffff:[^:]*(:[^:]+|\.)[^:]*$/i.test(text));
+      if (!result.ok)
+        return assert.ok(!isAddress || /IPv4 address in IPv6 form/.test(result.because), `${text}: ${result.because}`);
       assert.ok(isIPv4(text) || isIPv6(text), text);
       const again = parsePrefix(renderAddress(result.prefix.bytes));
       assert.deepEqual(again, { ...result, hadHostBits: false });

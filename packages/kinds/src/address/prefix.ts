@@ -24,7 +24,11 @@ export function parsePrefix(text: string): PrefixReading {
   }
   const length = Number(written);
   const masked = maskBytes(address, length);
-  return { ok: true, prefix: { family, bytes: masked, length }, hadHostBits: masked.some((byte, at) => byte !== address[at]) };
+  return {
+    ok: true,
+    prefix: { family, bytes: masked, length },
+    hadHostBits: masked.some((byte, at) => byte !== address[at]),
+  };
 }
 
 /** `10.10.10.0/24`; a whole address without its length. */
@@ -65,7 +69,8 @@ function parseAddress(text: string): Uint8Array | string {
   if (!/^[\d.]+$/.test(text)) return "it is no IP address; host names are not looked up";
   if (parts.length !== 4) return `an IPv4 address has 4 numbers, this has ${parts.length}`;
   const wrong = parts.find((part) => !/^(?:0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255);
-  if (wrong !== undefined) return `${wrong === "" ? "an empty part" : wrong} is no number from 0 to 255${/^0\d/.test(wrong) ? " without leading zeros" : ""}`;
+  if (wrong !== undefined)
+    return `${wrong === "" ? "an empty part" : wrong} is no number from 0 to 255${/^0\d/.test(wrong) ? " without leading zeros" : ""}`;
   return Uint8Array.from(parts, Number);
 }
 

@@ -7,14 +7,18 @@ const conditionSchema = Type.Object(
     reason: Type.String({ minLength: 1, maxLength: 1024, description: "One word for scripts." }),
     message: Type.String({ maxLength: 32768, description: "One sentence for people." }),
     lastTransitionTime: Type.String({ format: "date-time", description: "When the status last changed." }),
-    observedGeneration: Type.Optional(Type.Integer({ format: "int64", minimum: 0, description: "The generation it was set for." })),
+    observedGeneration: Type.Optional(
+      Type.Integer({ format: "int64", minimum: 0, description: "The generation it was set for." }),
+    ),
   },
   { description: "One aspect of the object's state." },
 );
 
 /** The fields that the status of every kind begins with. */
 export const commonStatus = {
-  observedGeneration: Type.Optional(Type.Integer({ format: "int64", minimum: 0, description: "The generation of the object that this status is of." })),
+  observedGeneration: Type.Optional(
+    Type.Integer({ format: "int64", minimum: 0, description: "The generation of the object that this status is of." }),
+  ),
   conditions: Type.Optional(
     Type.Array(conditionSchema, {
       description: "Whether the object is in force, and if not, why.",
@@ -22,5 +26,7 @@ export const commonStatus = {
       "x-kubernetes-list-map-keys": ["type"],
     }),
   ),
-  lastUpdated: Type.Optional(Type.String({ format: "date-time", description: "When anything in this status last changed." })),
+  lastUpdated: Type.Optional(
+    Type.String({ format: "date-time", description: "When anything in this status last changed." }),
+  ),
 };

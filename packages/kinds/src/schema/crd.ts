@@ -25,7 +25,14 @@ export function renderCrd(source: CrdSource): Record<string, unknown> {
     spec: {
       group,
       scope,
-      names: { kind, listKind: `${kind}List`, plural, singular, ...(shortNames.length > 0 ? { shortNames } : {}), categories: ["bpfleet"] },
+      names: {
+        kind,
+        listKind: `${kind}List`,
+        plural,
+        singular,
+        ...(shortNames.length > 0 ? { shortNames } : {}),
+        categories: ["bpfleet"],
+      },
       versions: [
         {
           name: version,

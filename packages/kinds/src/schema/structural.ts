@@ -2,7 +2,19 @@ import { asJsonSchema, entriesOf, enumOf, nullableOf } from "./json-schema.ts";
 import type { JsonSchema, Rule } from "./json-schema.ts";
 
 /** Fields that go into a structural schema as they are. */
-const kept = ["description", "format", "minimum", "maximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "pattern", "default"] as const;
+const kept = [
+  "description",
+  "format",
+  "minimum",
+  "maximum",
+  "multipleOf",
+  "minLength",
+  "maxLength",
+  "minItems",
+  "maxItems",
+  "pattern",
+  "default",
+] as const;
 
 /**
  * The structural schema of a CustomResourceDefinition for a schema of ours. Throws TypeError for what an
@@ -17,15 +29,23 @@ function convert(schema: JsonSchema, at: string): Record<string, unknown> {
   const nullable = nullableOf(schema);
   if (nullable !== undefined) return { ...convert({ ...nullable, ...describedBy(schema) }, at), nullable: true };
   const base = { ...plainFields(schema), ...kubernetesFields(schema) };
-  if (schema["x-kubernetes-int-or-string"] === true) return { anyOf: [{ type: "integer" }, { type: "string" }], ...base };
+  if (schema["x-kubernetes-int-or-string"] === true)
+    return { anyOf: [{ type: "integer" }, { type: "string" }], ...base };
   const choices = enumOf(schema);
   if (choices !== undefined) return { type: choiceType(choices, at), enum: choices, ...base };
-  if (schema.anyOf !== undefined) throw new TypeError(`${at === "" ? "schema" : at}: a structural schema has no unions; model it as "exactly one of" with a rule`);
+  if (schema.anyOf !== undefined)
+    throw new TypeError(
+      `${at === "" ? "schema" : at}: a structural schema has no unions; model it as "exactly one of" with a rule`,
+    );
   switch (schema.type) {
     case "object":
       return { type: "object", ...objectFields(schema, at), ...base };
     case "array":
-      return { type: "array", ...(schema.items === undefined ? preserved : { items: convert(schema.items, `${at}[]`) }), ...base };
+      return {
+        type: "array",
+        ...(schema.items === undefined ? preserved : { items: convert(schema.items, `${at}[]`) }),
+        ...base,
+      };
     case "string":
     case "boolean":
     case "integer":
@@ -43,14 +63,17 @@ const preserved = { "x-kubernetes-preserve-unknown-fields": true };
 function plainFields(schema: JsonSchema): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
   for (const name of kept) if (schema[name] !== undefined) fields[name] = schema[name];
-  if (schema.exclusiveMinimum !== undefined) Object.assign(fields, { minimum: schema.exclusiveMinimum, exclusiveMinimum: true });
-  if (schema.exclusiveMaximum !== undefined) Object.assign(fields, { maximum: schema.exclusiveMaximum, exclusiveMaximum: true });
+  if (schema.exclusiveMinimum !== undefined)
+    Object.assign(fields, { minimum: schema.exclusiveMinimum, exclusiveMinimum: true });
+  if (schema.exclusiveMaximum !== undefined)
+    Object.assign(fields, { maximum: schema.exclusiveMaximum, exclusiveMaximum: true });
   return fields;
 }
 
 function kubernetesFields(schema: JsonSchema): Record<string, unknown> {
   const fields = Object.fromEntries(Object.entries(schema).filter(([name]) => name.startsWith("x-kubernetes-")));
-  if (schema.rules !== undefined && schema.rules.length > 0) fields["x-kubernetes-validations"] = schema.rules.map(renderRule);
+  if (schema.rules !== undefined && schema.rules.length > 0)
+    fields["x-kubernetes-validations"] = schema.rules.map(renderRule);
   return fields;
 }
 
@@ -70,7 +93,9 @@ function objectFields(schema: JsonSchema, at: string): Record<string, unknown> {
   const required = (schema.required ?? []).filter((name) => schema.properties?.[name]?.default === undefined);
   return {
     ...(required.length > 0 ? { required } : {}),
-    ...(properties.length > 0 ? { properties: Object.fromEntries(properties.map(([name, field]) => [name, convert(field, `${at}.${name}`)])) } : {}),
+    ...(properties.length > 0
+      ? { properties: Object.fromEntries(properties.map(([name, field]) => [name, convert(field, `${at}.${name}`)])) }
+      : {}),
   };
 }
 
@@ -82,5 +107,8 @@ function choiceType(choices: readonly unknown[], at: string): string {
 }
 
 function describedBy(schema: JsonSchema): JsonSchema {
-  return { ...(schema.description === undefined ? {} : { description: schema.description }), ...(schema.default === undefined ? {} : { default: schema.default }) };
+  return {
+    ...(schema.description === undefined ? {} : { description: schema.description }),
+    ...(schema.default === undefined ? {} : { default: schema.default }),
+  };
 }

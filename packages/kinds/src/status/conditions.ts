@@ -18,7 +18,12 @@ interface StampSource {
  * Completes a status: conditions keep the time of their last change, `lastUpdated` the time when
  * anything here last changed. An unchanged object gets an equal status, so nobody has to write it.
  */
-export function stampStatus<F extends object>(fields: F, aspects: readonly Aspect[], generation: number | undefined, source: StampSource): F & { conditions: Condition[]; lastUpdated: string; observedGeneration?: number } {
+export function stampStatus<F extends object>(
+  fields: F,
+  aspects: readonly Aspect[],
+  generation: number | undefined,
+  source: StampSource,
+): F & { conditions: Condition[]; lastUpdated: string; observedGeneration?: number } {
   const now = renderTime(source.clock.now());
   const previous = isRecord(source.previousStatus) ? source.previousStatus : {};
   const before = new Map(previousConditions(previous["conditions"]).map((condition) => [condition.type, condition]));
@@ -38,7 +43,11 @@ export function stampStatus<F extends object>(fields: F, aspects: readonly Aspec
 export function refusedStatus(issues: readonly Issue[], source: StampSource): unknown {
   const errors = issues.filter((issue) => issue.severity === "error");
   const rest = errors.length - maxMessages;
-  const message = errors.slice(0, maxMessages).map((issue) => issue.message).join("; ") + (rest > 0 ? `; and ${rest} more` : "");
+  const message =
+    errors
+      .slice(0, maxMessages)
+      .map((issue) => issue.message)
+      .join("; ") + (rest > 0 ? `; and ${rest} more` : "");
   const aspects: Aspect[] = [
     { type: "Ready", status: "False", reason: "Invalid", message },
     { type: "Accepted", status: "False", reason: "Invalid", message },
@@ -52,5 +61,9 @@ export function renderTime(ms: number): string {
 }
 
 function previousConditions(conditions: unknown): readonly Condition[] {
-  return Array.isArray(conditions) ? conditions.filter((condition): condition is Condition => isRecord(condition) && typeof condition["type"] === "string") : [];
+  return Array.isArray(conditions)
+    ? conditions.filter(
+        (condition): condition is Condition => isRecord(condition) && typeof condition["type"] === "string",
+      )
+    : [];
 }

@@ -24,7 +24,10 @@ export function readAll(text: string, file = "test.yaml"): ReadAll {
     view,
     lower: () => {
       const lowered = parsed.map((each) => kindOf(each.object).lower(each, view));
-      return { intents: lowered.flatMap(({ intents }) => intents), problems: lowered.flatMap(({ problems }) => problems) };
+      return {
+        intents: lowered.flatMap(({ intents }) => intents),
+        problems: lowered.flatMap(({ problems }) => problems),
+      };
     },
   };
 }
@@ -46,6 +49,9 @@ function viewOf(objects: readonly Parsed[]): ResourceView {
   return {
     find: (ref) => byRef.get(refKey(ref)),
     list: (group, kind, namespace) =>
-      [...byRef.values()].filter(({ ref }) => ref.group === group && ref.kind === kind && (namespace === undefined || ref.namespace === namespace)),
+      [...byRef.values()].filter(
+        ({ ref }) =>
+          ref.group === group && ref.kind === kind && (namespace === undefined || ref.namespace === namespace),
+      ),
   };
 }

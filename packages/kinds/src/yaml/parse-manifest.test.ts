@@ -4,18 +4,35 @@ import fc from "fast-check";
 import { parseManifest } from "./parse-manifest.ts";
 
 function places(text: string): string[] {
-  return parseManifest(text, "f.yaml").issues.map(({ position, code, message }) => `${position?.line}:${position?.column} ${code} ${message}`);
+  return parseManifest(text, "f.yaml").issues.map(
+    ({ position, code, message }) => `${position?.line}:${position?.column} ${code} ${message}`,
+  );
 }
 
 test("parseManifest reads several documents and skips empty ones", () => {
-  const { objects, issues } = parseManifest("---\nkind: A\n---\n# nothing\n---\nkind: B\nmetadata: {name: b, namespace: ns}\n", "f.yaml");
+  const { objects, issues } = parseManifest(
+    "---\nkind: A\n---\n# nothing\n---\nkind: B\nmetadata: {name: b, namespace: ns}\n",
+    "f.yaml",
+  );
   assert.deepEqual(issues, []);
-  assert.deepEqual(objects.map(({ kind, name, namespace }) => [kind, name, namespace]), [["A", "", undefined], ["B", "b", "ns"]]);
+  assert.deepEqual(
+    objects.map(({ kind, name, namespace }) => [kind, name, namespace]),
+    [
+      ["A", "", undefined],
+      ["B", "b", "ns"],
+    ],
+  );
 });
 
 test("parseManifest takes Lists apart, with the place of each item", () => {
-  const { objects } = parseManifest("kind: List\napiVersion: v1\nitems:\n- kind: A\n  spec:\n    x: 1\n- kind: B\n", "f.yaml");
-  assert.deepEqual(objects.map(({ kind }) => kind), ["A", "B"]);
+  const { objects } = parseManifest(
+    "kind: List\napiVersion: v1\nitems:\n- kind: A\n  spec:\n    x: 1\n- kind: B\n",
+    "f.yaml",
+  );
+  assert.deepEqual(
+    objects.map(({ kind }) => kind),
+    ["A", "B"],
+  );
   assert.deepEqual(objects[0]?.positionOf("/spec/x"), { file: "f.yaml", line: 6, column: 5 });
   assert.deepEqual(objects[1]?.positionOf(""), { file: "f.yaml", line: 7, column: 3 });
 });
@@ -37,7 +54,10 @@ test("parseManifest places every field, and a missing one at its nearest parent"
 
 test("parseManifest tells a syntax error with its place and still reads the other documents", () => {
   const text = "kind: A\n---\nkind: [B\nx: 1\n---\nkind: C\n";
-  assert.deepEqual(parseManifest(text, "f.yaml").objects.map(({ kind }) => kind), ["A", "C"]);
+  assert.deepEqual(
+    parseManifest(text, "f.yaml").objects.map(({ kind }) => kind),
+    ["A", "C"],
+  );
   assert.match(places(text)[0] ?? "", /^4:1 syntax parse YAML: /);
 });
 
@@ -48,18 +68,28 @@ test("parseManifest refuses keys given twice, in YAML and JSON", () => {
 });
 
 test("parseManifest merges mappings in the order of the text, as kubectl does", () => {
-  const text = "base: &b {a: 1, z: 9}\nm1: {<<: *b, a: 2}\nm2:\n  a: 2\n  <<: *b\nm3:\n  <<: [{a: 3}, *b]\nm4: {\"<<\": {a: 1}}\n";
+  const text =
+    'base: &b {a: 1, z: 9}\nm1: {<<: *b, a: 2}\nm2:\n  a: 2\n  <<: *b\nm3:\n  <<: [{a: 3}, *b]\nm4: {"<<": {a: 1}}\n';
   const { value } = parseManifest(text, "f.yaml").objects[0] ?? {};
-  assert.deepEqual([value?.["m1"], value?.["m2"], value?.["m3"], value?.["m4"]], [{ a: 2, z: 9 }, { a: 1, z: 9 }, { a: 3, z: 9 }, { "<<": { a: 1 } }]);
+  assert.deepEqual(
+    [value?.["m1"], value?.["m2"], value?.["m3"], value?.["m4"]],
+    [{ a: 2, z: 9 }, { a: 1, z: 9 }, { a: 3, z: 9 }, { "<<": { a: 1 } }],
+  );
 });
 
 test("parseManifest refuses a bomb of aliases at once", () => {
   let text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
-  for (let level = 1; level < 12; level++) text += `a${level}: &a${level} [${Array(10).fill(`*a${level - 1}`).join(", ")}]\n`;
+  for (let level = 1; level < 12; level++)
+    text += `a${level}: &a${level} [${Array(10)
+      .fill(`*a${level - 1}`)
+      .join(", ")}]\n`;
   const begin = performance.now();
   const { objects, issues } = parseManifest(text, "f.yaml");
   assert.equal(objects.length, 0);
-  assert.deepEqual(issues.map(({ code }) => code), ["too-large"]);
+  assert.deepEqual(
+    issues.map(({ code }) => code),
+    ["too-large"],
+  );
   assert.ok(performance.now() - begin < 5000);
 });
 
@@ -69,7 +99,12 @@ test("parseManifest refuses what refers to itself or to nothing", () => {
 });
 
 test("parseManifest refuses what is nested too deep", () => {
-  for (const text of ["[".repeat(100_000), "{a: ".repeat(5000), `${'{"a":'.repeat(5000)}1${"}".repeat(5000)}`, "- ".repeat(20_000)]) {
+  for (const text of [
+    "[".repeat(100_000),
+    "{a: ".repeat(5000),
+    `${'{"a":'.repeat(5000)}1${"}".repeat(5000)}`,
+    "- ".repeat(20_000),
+  ]) {
     const { objects, issues } = parseManifest(text, "f.yaml");
     assert.equal(objects.length, 0);
     assert.ok(issues.length > 0);
@@ -77,7 +112,10 @@ test("parseManifest refuses what is nested too deep", () => {
 });
 
 test("parseManifest refuses a text that is too large", () => {
-  assert.deepEqual(parseManifest("#".repeat(33 * 1024 * 1024), "f.yaml").issues.map(({ code }) => code), ["too-large"]);
+  assert.deepEqual(
+    parseManifest("#".repeat(33 * 1024 * 1024), "f.yaml").issues.map(({ code }) => code),
+    ["too-large"],
+  );
 });
 
 test("parseManifest refuses documents that are no object", () => {
@@ -86,9 +124,15 @@ test("parseManifest refuses documents that are no object", () => {
 });
 
 test("parseManifest reads JSON with tabs, one object after the other, with places", () => {
-  const { objects, issues } = parseManifest('{\n\t"kind": "A",\n\t"spec": {"ips": ["x",\n"\\u0041"]}\n}\n{"kind": "B"}', "f.json");
+  const { objects, issues } = parseManifest(
+    '{\n\t"kind": "A",\n\t"spec": {"ips": ["x",\n"\\u0041"]}\n}\n{"kind": "B"}',
+    "f.json",
+  );
   assert.deepEqual(issues, []);
-  assert.deepEqual(objects.map(({ value }) => value), [{ kind: "A", spec: { ips: ["x", "A"] } }, { kind: "B" }]);
+  assert.deepEqual(
+    objects.map(({ value }) => value),
+    [{ kind: "A", spec: { ips: ["x", "A"] } }, { kind: "B" }],
+  );
   assert.deepEqual(objects[0]?.positionOf("/spec/ips/1"), { file: "f.json", line: 4, column: 1 });
   assert.deepEqual(objects[1]?.positionOf("/kind"), { file: "f.json", line: 6, column: 2 });
 });
@@ -112,7 +156,10 @@ test("parseManifest reads any JSON as JSON.parse does, with a place inside the t
       const { objects, issues } = parseManifest(text, "f.json");
       if (issues.some((issue) => issue.code === "value")) return;
       const lines = text.split("\n");
-      assert.deepEqual(objects.length === 1 ? objects[0]?.value : undefined, String(value["kind"]).endsWith("List") ? objects[0]?.value : JSON.parse(text));
+      assert.deepEqual(
+        objects.length === 1 ? objects[0]?.value : undefined,
+        String(value["kind"]).endsWith("List") ? objects[0]?.value : JSON.parse(text),
+      );
       for (const key of Object.keys(value)) {
         const position = objects[0]?.positionOf(`/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`);
         assert.ok(lines[(position?.line ?? 0) - 1]?.slice((position?.column ?? 0) - 1).startsWith(JSON.stringify(key)));
@@ -122,7 +169,41 @@ test("parseManifest reads any JSON as JSON.parse does, with a place inside the t
 });
 
 test("parseManifest never throws, whatever it is given", () => {
-  const pieces = fc.constantFrom("a", ":", " ", "\n", "-", "[", "]", "{", "}", "&a", "*a", "!!int", "'", '"', "|", ">", "#", "<<", "?", ",", "\t", "%", "---", "...", "0x", "é", "\\");
-  fc.assert(fc.property(fc.array(pieces, { maxLength: 40 }), (parts) => void parseManifest(parts.join(""), "f.yaml")), { numRuns: 3000 });
-  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 60 }), (text) => void parseManifest(text, "f.yaml")), { numRuns: 1000 });
+  const pieces = fc.constantFrom(
+    "a",
+    ":",
+    " ",
+    "\n",
+    "-",
+    "[",
+    "]",
+    "{",
+    "}",
+    "&a",
+    "*a",
+    "!!int",
+    "'",
+    '"',
+    "|",
+    ">",
+    "#",
+    "<<",
+    "?",
+    ",",
+    "\t",
+    "%",
+    "---",
+    "...",
+    "0x",
+    "é",
+    "\\",
+  );
+  fc.assert(
+    fc.property(fc.array(pieces, { maxLength: 40 }), (parts) => void parseManifest(parts.join(""), "f.yaml")),
+    { numRuns: 3000 },
+  );
+  fc.assert(
+    fc.property(fc.string({ unit: "binary", maxLength: 60 }), (text) => void parseManifest(text, "f.yaml")),
+    { numRuns: 1000 },
+  );
 });

@@ -30,7 +30,10 @@ const maxLength = 32 * 1024 * 1024;
 export function parseManifest(text: string, file: string): Manifest {
   if (text.length > maxLength) {
     const message = `read ${file}: ${text.length} characters are too many; split it into files of at most ${maxLength}`;
-    return { objects: [], issues: [{ path: "", code: "too-large", severity: "error", message, position: { file, line: 1, column: 1 } }] };
+    return {
+      objects: [],
+      issues: [{ path: "", code: "too-large", severity: "error", message, position: { file, line: 1, column: 1 } }],
+    };
   }
   const lines = new LineTable(text, file);
   const objects: ManifestObject[] = [];
@@ -61,7 +64,8 @@ function collect(value: unknown, place: Place, lines: LineTable, objects: Manife
   const kind = text(value["kind"]);
   const items = value["items"];
   if (kind.endsWith("List") && Array.isArray(items)) {
-    for (const [index, item] of items.entries()) collect(item, findPlace(place, joinPointer("/items", index)), lines, objects, issues);
+    for (const [index, item] of items.entries())
+      collect(item, findPlace(place, joinPointer("/items", index)), lines, objects, issues);
     return;
   }
   const metadata = isRecord(value["metadata"]) ? value["metadata"] : {};

@@ -75,7 +75,13 @@ class JsonReader {
       this.#expect(":");
       const [field, place] = this.#value(keyPath, depth + 1);
       if (this.#stopped()) break;
-      if (fields.has(key)) this.#faults.push({ at: keyAt, code: "duplicate-key", path: keyPath, message: `${renderPath(keyPath)}: is given twice; keep one` });
+      if (fields.has(key))
+        this.#faults.push({
+          at: keyAt,
+          code: "duplicate-key",
+          path: keyPath,
+          message: `${renderPath(keyPath)}: is given twice; keep one`,
+        });
       setField(value, key, field);
       fields.set(key, typeof place === "number" ? keyAt : { ...place, at: keyAt });
     } while (this.#takes(","));
@@ -113,7 +119,12 @@ class JsonReader {
     const word = this.#text.slice(from, this.#at);
     const value = parseLiteral(word);
     if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)) {
-      this.#faults.push({ at: from, code: "value", path, message: `${renderPath(path)}: cannot be read: the number ${word} is too large to be kept exactly; put it in quotes` });
+      this.#faults.push({
+        at: from,
+        code: "value",
+        path,
+        message: `${renderPath(path)}: cannot be read: the number ${word} is too large to be kept exactly; put it in quotes`,
+      });
     }
     return value;
   }

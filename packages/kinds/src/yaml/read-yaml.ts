@@ -34,7 +34,12 @@ export function readYaml(text: string): readonly ReadDocument[] {
 
 function parseDocuments(text: string): readonly (Document.Parsed | ReadDocument)[] {
   try {
-    const documents = parseAllDocuments(text, { schema: "failsafe", uniqueKeys: false, prettyErrors: false, logLevel: "silent" });
+    const documents = parseAllDocuments(text, {
+      schema: "failsafe",
+      uniqueKeys: false,
+      prettyErrors: false,
+      logLevel: "silent",
+    });
     return Array.isArray(documents) ? documents : [];
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
@@ -63,7 +68,13 @@ class YamlReader {
   #node(node: Node | null | undefined, path: string, depth: number): [value: unknown, place: Place] {
     const at = node?.range?.[0] ?? 0;
     if (++this.#values > maxValues) {
-      if (this.#values === maxValues + 1) this.#fault("too-large", at, path, `is part of a document of more than ${maxValues} values; split it, and do not nest aliases`);
+      if (this.#values === maxValues + 1)
+        this.#fault(
+          "too-large",
+          at,
+          path,
+          `is part of a document of more than ${maxValues} values; split it, and do not nest aliases`,
+        );
       return [null, at];
     }
     if (depth > maxDepth) {
@@ -74,7 +85,11 @@ class YamlReader {
     if (isAlias(node)) return this.#alias(node.source, at, path, depth);
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
     this.#open.add(node);
-    const read = isMap(node) ? this.#map(node, at, path, depth) : isSeq(node) ? this.#sequence(node, at, path, depth) : this.#scalar(node, at, path);
+    const read = isMap(node)
+      ? this.#map(node, at, path, depth)
+      : isSeq(node)
+        ? this.#sequence(node, at, path, depth)
+        : this.#scalar(node, at, path);
     this.#open.delete(node);
     return read;
   }
@@ -82,7 +97,10 @@ class YamlReader {
   #alias(name: string, at: number, path: string, depth: number): [unknown, Place] {
     const target = this.#anchors.get(name);
     if (target === undefined || this.#open.has(target)) {
-      const message = target === undefined ? `is an alias of &${name}, which is not above it` : `is an alias of &${name}, which contains it`;
+      const message =
+        target === undefined
+          ? `is an alias of &${name}, which is not above it`
+          : `is an alias of &${name}, which contains it`;
       this.#fault("value", at, path, message);
       return [null, at];
     }
@@ -123,7 +141,13 @@ class YamlReader {
   }
 
   /** As kubectl does it: in the order of the text, so that a merge after a field replaces the field. */
-  #merge(source: Node | null, path: string, depth: number, value: Record<string, unknown>, fields: Map<string, Place>): void {
+  #merge(
+    source: Node | null,
+    path: string,
+    depth: number,
+    value: Record<string, unknown>,
+    fields: Map<string, Place>,
+  ): void {
     const at = source?.range?.[0] ?? 0;
     const [merged] = this.#node(source, path, depth + 1);
     for (const part of Array.isArray(merged) ? merged.toReversed() : [merged]) {
@@ -148,7 +172,12 @@ class YamlReader {
     if (target.anchor !== undefined) this.#anchors.set(target.anchor, target);
     const resolved = resolveScalar(target);
     if (resolved.ok && resolved.value !== null) return String(resolved.value);
-    this.#fault("value", at, path, resolved.ok ? "has a key that is null; put it in quotes" : `has a key that cannot be read: ${resolved.because}`);
+    this.#fault(
+      "value",
+      at,
+      path,
+      resolved.ok ? "has a key that is null; put it in quotes" : `has a key that cannot be read: ${resolved.because}`,
+    );
     return undefined;
   }
 
@@ -181,7 +210,8 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 
 /** A plain assignment, except that `__proto__` is a name like any other. */
 export function setField(target: Record<string, unknown>, key: string, value: unknown): void {
-  if (key === "__proto__") Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
+  if (key === "__proto__")
+    Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
   else target[key] = value;
 }
 

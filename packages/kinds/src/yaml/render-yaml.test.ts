@@ -5,8 +5,28 @@ import { parseManifest } from "./parse-manifest.ts";
 import { renderYaml } from "./render-yaml.ts";
 
 test("renderYaml sorts keys and does not indent lists, as kubectl does", () => {
-  const value = { spec: { ips: ["10.0.0.0/8", "x"], empty: [], none: {}, nested: [[1], { b: 1, a: null }] }, apiVersion: "v1", on: "yes", mode: "0o644" };
-  const expected = ['"on": "yes"', "apiVersion: v1", 'mode: "0o644"', "spec:", "  empty: []", "  ips:", "  - 10.0.0.0/8", "  - x", "  nested:", "  - - 1", "  - a: null", "    b: 1", "  none: {}", ""];
+  const value = {
+    spec: { ips: ["10.0.0.0/8", "x"], empty: [], none: {}, nested: [[1], { b: 1, a: null }] },
+    apiVersion: "v1",
+    on: "yes",
+    mode: "0o644",
+  };
+  const expected = [
+    '"on": "yes"',
+    "apiVersion: v1",
+    'mode: "0o644"',
+    "spec:",
+    "  empty: []",
+    "  ips:",
+    "  - 10.0.0.0/8",
+    "  - x",
+    "  nested:",
+    "  - - 1",
+    "  - a: null",
+    "    b: 1",
+    "  none: {}",
+    "",
+  ];
   assert.deepEqual(renderYaml(value).split("\n").toSorted(), expected.toSorted());
   assert.ok(renderYaml(value).startsWith("apiVersion: v1\n"));
 });
@@ -16,9 +36,48 @@ test("renderYaml keeps text of several lines readable", () => {
 });
 
 test("parseManifest reads back what renderYaml prints", () => {
-  const text = fc.oneof(fc.string(), fc.string({ unit: "binary", maxLength: 20 }), fc.constantFrom("yes", "0644", "0o7", "1_0", "1:30", "2001-12-14", "~", "", " a", "a ", "- a", "a: b", "#", "<<", "a\n b\n", "\n", "'", '"', "0x1", ".inf", "=", "[", "!x", "&a", "*a"));
+  const text = fc.oneof(
+    fc.string(),
+    fc.string({ unit: "binary", maxLength: 20 }),
+    fc.constantFrom(
+      "yes",
+      "0644",
+      "0o7",
+      "1_0",
+      "1:30",
+      "2001-12-14",
+      "~",
+      "",
+      " a",
+      "a ",
+      "- a",
+      "a: b",
+      "#",
+      "<<",
+      "a\n b\n",
+      "\n",
+      "'",
+      '"',
+      "0x1",
+      ".inf",
+      "=",
+      "[",
+      "!x",
+      "&a",
+      "*a",
+    ),
+  );
   const value = fc.letrec((tie) => ({
-    node: fc.oneof({ maxDepth: 4 }, text, fc.integer(), fc.boolean(), fc.constant(null), fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e9, max: 1e9 }), fc.array(tie("node"), { maxLength: 4 }), fc.dictionary(text, tie("node"), { maxKeys: 4 })),
+    node: fc.oneof(
+      { maxDepth: 4 },
+      text,
+      fc.integer(),
+      fc.boolean(),
+      fc.constant(null),
+      fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e9, max: 1e9 }),
+      fc.array(tie("node"), { maxLength: 4 }),
+      fc.dictionary(text, tie("node"), { maxKeys: 4 }),
+    ),
   })).node;
   fc.assert(
     fc.property(fc.dictionary(fc.string({ minLength: 1 }), value), (object) => {

@@ -23,7 +23,15 @@ test("parseManifest reads every key as kubectl does", () => {
 });
 
 test("resolvePlain refuses numbers that JSON cannot carry or JavaScript cannot hold", () => {
-  for (const text of [".inf", "-.inf", "+.INF", ".nan", "9007199254740992", "0xFFFFFFFFFFFFFFFF", "-9007199254740992"]) {
+  for (const text of [
+    ".inf",
+    "-.inf",
+    "+.INF",
+    ".nan",
+    "9007199254740992",
+    "0xFFFFFFFFFFFFFFFF",
+    "-9007199254740992",
+  ]) {
     assert.equal(resolvePlain(text).ok, false, text);
   }
 });

@@ -15,8 +15,12 @@ test("Pod keeps its spec as it is and asks nothing of the node", () => {
 });
 
 test("Pod refuses network namespaces and cgroups that cannot be", () => {
-  const errors = (annotations: string): string[] => issueLines(pod(annotations)).map((line) => line.replace(/^6: error metadata\.annotations/, ""));
-  assert.match(errors("{bpfleet.io/netns: a/b}")[0] ?? "", /^\["bpfleet\.io\/netns"\]: must be the name of a network namespace/);
+  const errors = (annotations: string): string[] =>
+    issueLines(pod(annotations)).map((line) => line.replace(/^6: error metadata\.annotations/, ""));
+  assert.match(
+    errors("{bpfleet.io/netns: a/b}")[0] ?? "",
+    /^\["bpfleet\.io\/netns"\]: must be the name of a network namespace/,
+  );
   for (const path of ["/", "../x", "a//b", "a/./b", '""']) {
     assert.match(errors(`{bpfleet.io/cgroup: ${path}}`)[0] ?? "", /must be a path below the cgroup v2 mount/, path);
   }

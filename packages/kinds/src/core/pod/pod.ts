@@ -18,7 +18,8 @@ export const pod = defineKind<Pod>({
   singular: "pod",
   shortNames: ["po"],
   scope: "Namespaced",
-  description: "Makes a named network namespace and a cgroup an endpoint that other kinds select; without a cluster only.",
+  description:
+    "Makes a named network namespace and a cgroup an endpoint that other kinds select; without a cluster only.",
   columns: podColumns,
   access: podAccess,
   conditions: {},
@@ -34,10 +35,18 @@ function checkPod({ metadata }: Pod, found: IssueList): void {
   const { [netnsAnnotation]: netns, [cgroupAnnotation]: cgroup } = metadata.annotations ?? {};
   if (!found.isSound("/metadata")) return;
   if (netns !== undefined && !/^[^/\s]+$/.test(netns)) {
-    found.error(annotationPath(netnsAnnotation), "invalid", `must be the name of a network namespace, as \`ip netns\` lists it, is ${describe(netns)}`);
+    found.error(
+      annotationPath(netnsAnnotation),
+      "invalid",
+      `must be the name of a network namespace, as \`ip netns\` lists it, is ${describe(netns)}`,
+    );
   }
   if (cgroup !== undefined && !isCgroupPath(cgroup)) {
-    found.error(annotationPath(cgroupAnnotation), "invalid", `must be a path below the cgroup v2 mount, or an absolute one, without . and .., is ${describe(cgroup)}`);
+    found.error(
+      annotationPath(cgroupAnnotation),
+      "invalid",
+      `must be a path below the cgroup v2 mount, or an absolute one, without . and .., is ${describe(cgroup)}`,
+    );
   }
 }
 

@@ -11,7 +11,10 @@ function map(spec: string): string {
 
 function lower(spec: string): MapIntent {
   const { lower: run, issues } = readAll(map(spec));
-  assert.deepEqual(issues.filter((issue) => issue.severity === "error"), []);
+  assert.deepEqual(
+    issues.filter((issue) => issue.severity === "error"),
+    [],
+  );
   return run().intents[0] as MapIntent;
 }
 
@@ -30,27 +33,59 @@ const lpm4 = "type: lpm_trie\nmaxEntries: 4\nkeySize: 8\nvalueSize: 4";
 const lpm6 = "type: lpm_trie\nmaxEntries: 4\nkeySize: 20\nvalueSize: 4";
 
 test("EBPFMap lowers the document's blacklist-map", () => {
-  const { lower: run, issues, parsed } = readAll(readFileSync(new URL("samples/blacklist-map.yaml", import.meta.url), "utf8"));
+  const {
+    lower: run,
+    issues,
+    parsed,
+  } = readAll(readFileSync(new URL("samples/blacklist-map.yaml", import.meta.url), "utf8"));
   assert.deepEqual(issues, []);
   const { intents, problems } = run();
   const [intent] = intents as MapIntent[];
   assert.deepEqual(intent?.definition, { type: "lpm_trie", keySize: 8, valueSize: 4, maxEntries: 1024, flags: 1 });
-  assert.deepEqual([intent?.pinPath, intent?.prune, intent?.entryPaths], ["/sys/fs/bpf/blacklist", false, ["/spec/initData/0"]]);
+  assert.deepEqual(
+    [intent?.pinPath, intent?.prune, intent?.entryPaths],
+    ["/sys/fs/bpf/blacklist", false, ["/spec/initData/0"]],
+  );
   assert.equal(renderHex(intent?.entries.keys ?? new Uint8Array()), "18000000" + "0a0a0a00");
   assert.equal(renderHex(intent?.entries.values ?? new Uint8Array()), "01000000");
-  assert.deepEqual(problems.map(({ severity, reason, message }) => [severity, reason, message]), [
-    ["note", "ProgramNotFound", "EBPFProgram default/xdp-packet-filter does not exist; it uses the map as soon as it does"],
-  ]);
+  assert.deepEqual(
+    problems.map(({ severity, reason, message }) => [severity, reason, message]),
+    [
+      [
+        "note",
+        "ProgramNotFound",
+        "EBPFProgram default/xdp-packet-filter does not exist; it uses the map as soon as it does",
+      ],
+    ],
+  );
   assert.equal(parsed[0]?.ref.name, "blacklist-map");
 });
 
 test("EBPFMap gives every type the sizes and flags that the kernel wants", () => {
   const definition = (spec: string): unknown => Object.values(lower(spec).definition);
   assert.deepEqual(definition(hash(4, 8)), ["hash", 4, 8, 4, 0]);
-  assert.deepEqual(definition("type: lru_hash\nmaxEntries: 2\nkeySize: 1\nvalueSize: 1\nflags: 2"), ["lru_hash", 1, 1, 2, 2]);
-  assert.deepEqual(definition("type: percpu_hash\nmaxEntries: 2\nkeySize: 1\nvalueSize: 1"), ["percpu_hash", 1, 1, 2, 0]);
+  assert.deepEqual(definition("type: lru_hash\nmaxEntries: 2\nkeySize: 1\nvalueSize: 1\nflags: 2"), [
+    "lru_hash",
+    1,
+    1,
+    2,
+    2,
+  ]);
+  assert.deepEqual(definition("type: percpu_hash\nmaxEntries: 2\nkeySize: 1\nvalueSize: 1"), [
+    "percpu_hash",
+    1,
+    1,
+    2,
+    0,
+  ]);
   assert.deepEqual(definition("type: array\nmaxEntries: 2\nvalueSize: 16"), ["array", 4, 16, 2, 0]);
-  assert.deepEqual(definition("type: percpu_array\nmaxEntries: 2\nkeySize: 4\nvalueSize: 16"), ["percpu_array", 4, 16, 2, 0]);
+  assert.deepEqual(definition("type: percpu_array\nmaxEntries: 2\nkeySize: 4\nvalueSize: 16"), [
+    "percpu_array",
+    4,
+    16,
+    2,
+    0,
+  ]);
   assert.deepEqual(definition(lpm6), ["lpm_trie", 20, 4, 4, 1]);
   assert.deepEqual(definition(`${lpm4}\nflags: 9`), ["lpm_trie", 8, 4, 4, 9]);
   assert.deepEqual(definition("type: stack\nmaxEntries: 2\nvalueSize: 16"), ["stack", 0, 16, 2, 0]);
@@ -69,25 +104,44 @@ test("EBPFMap rounds ring buffers up and says so", () => {
 });
 
 test("EBPFMap refuses sizes that do not fit its type", () => {
-  const messages = (spec: string): string[] => issueLines(map(spec)).map((line) => line.replace(/^\d+: error spec\./, ""));
+  const messages = (spec: string): string[] =>
+    issueLines(map(spec)).map((line) => line.replace(/^\d+: error spec\./, ""));
   assert.deepEqual(messages("type: hash\nmaxEntries: 1"), [
     "keySize: is required for type hash, lru_hash, percpu_hash, lpm_trie",
     "valueSize: is required for type hash, lru_hash, percpu_hash, array, percpu_array, lpm_trie, stack, queue",
   ]);
-  assert.deepEqual(messages("type: array\nmaxEntries: 1\nkeySize: 8\nvalueSize: 4"), ["keySize: must be 4 for arrays: the key is the index"]);
-  assert.deepEqual(messages("type: queue\nmaxEntries: 1\nkeySize: 8\nvalueSize: 4"), ["keySize: must be left out for type stack and queue: they have no keys"]);
-  assert.deepEqual(messages("type: ringbuf\nmaxEntries: 4096\nkeySize: 8\nvalueSize: 4"), ["keySize: must be left out for type ringbuf", "valueSize: must be left out for type ringbuf"]);
+  assert.deepEqual(messages("type: array\nmaxEntries: 1\nkeySize: 8\nvalueSize: 4"), [
+    "keySize: must be 4 for arrays: the key is the index",
+  ]);
+  assert.deepEqual(messages("type: queue\nmaxEntries: 1\nkeySize: 8\nvalueSize: 4"), [
+    "keySize: must be left out for type stack and queue: they have no keys",
+  ]);
+  assert.deepEqual(messages("type: ringbuf\nmaxEntries: 4096\nkeySize: 8\nvalueSize: 4"), [
+    "keySize: must be left out for type ringbuf",
+    "valueSize: must be left out for type ringbuf",
+  ]);
   assert.deepEqual(messages("type: perf_event_array\nmaxEntries: 1\nkeySize: 8\nvalueSize: 8").length, 2);
-  assert.match(messages("type: lpm_trie\nmaxEntries: 1\nkeySize: 4\nvalueSize: 4")[0] ?? "", /^keySize: must be 5 to 260 for type lpm_trie/);
-  assert.match(messages("type: lpm_tree\nmaxEntries: 0\nkeySize: 4\nvalueSize: 4").join("|"), /did you mean lpm_trie\?\|maxEntries: must be at least 1, is 0/);
-  assert.deepEqual(messages("type: queue\nmaxEntries: 1\nvalueSize: 4\ninitData: [{key: 1, value: 1}]"), ["initData: must be left out for this type: it has no entries to fill"]);
+  assert.match(
+    messages("type: lpm_trie\nmaxEntries: 1\nkeySize: 4\nvalueSize: 4")[0] ?? "",
+    /^keySize: must be 5 to 260 for type lpm_trie/,
+  );
+  assert.match(
+    messages("type: lpm_tree\nmaxEntries: 0\nkeySize: 4\nvalueSize: 4").join("|"),
+    /did you mean lpm_trie\?\|maxEntries: must be at least 1, is 0/,
+  );
+  assert.deepEqual(messages("type: queue\nmaxEntries: 1\nvalueSize: 4\ninitData: [{key: 1, value: 1}]"), [
+    "initData: must be left out for this type: it has no entries to fill",
+  ]);
 });
 
 test("EBPFMap reads 0x of a number's size in host order and of other sizes byte by byte", () => {
   assert.equal(entry(hash(1, 2), '"0x01"', '"0x0102"'), "01=0201");
   assert.equal(entry(hash(4, 8), '"0x01020304"', '"0x0102030405060708"'), "04030201=0807060504030201");
   assert.equal(entry(hash(3, 6), '"0x010203"', '"0x0102030405FF"'), "010203=0102030405ff");
-  assert.equal(entry(hash(16, 1), '"0x20010db8000000000000000000000001"', '"0xff"'), "20010db8000000000000000000000001=ff");
+  assert.equal(
+    entry(hash(16, 1), '"0x20010db8000000000000000000000001"', '"0xff"'),
+    "20010db8000000000000000000000001=ff",
+  );
 });
 
 test("EBPFMap reads decimal numbers, quoted or not, and numbers as YAML writes them", () => {
@@ -114,19 +168,34 @@ test("EBPFMap reads the keys of an lpm_trie as addresses with a prefix length", 
   assert.equal(entry(lpm4, '"0x0a0a0a07"'), "200000000a0a0a07=01000000");
   assert.equal(entry(lpm4, "0.0.0.0/0", "0"), "0000000000000000=00000000");
   assert.equal(entry(lpm6, '"2001:db8::/32"'), "2000000020010db8000000000000000000000000=01000000");
-  assert.equal(entry(lpm6, '"0x20010db8000000000000000000000000/32"'), "2000000020010db8000000000000000000000000=01000000");
+  assert.equal(
+    entry(lpm6, '"0x20010db8000000000000000000000000/32"'),
+    "2000000020010db8000000000000000000000000=01000000",
+  );
   assert.equal(entry("type: lpm_trie\nmaxEntries: 4\nkeySize: 6\nvalueSize: 4", '"0x8000/1"'), "010000008000=01000000");
 });
 
 test("EBPFMap refuses lpm_trie keys that are none, and masks those with bits set past their length", () => {
-  assert.equal(entry(lpm4, '"0x0a0a0a/24"'), 'key: must have 4 bytes before the slash, keySize 8 less 4 for the length; "0x0a0a0a/24" has 3 bytes');
+  assert.equal(
+    entry(lpm4, '"0x0a0a0a/24"'),
+    'key: must have 4 bytes before the slash, keySize 8 less 4 for the length; "0x0a0a0a/24" has 3 bytes',
+  );
   assert.equal(entry(lpm4, '"0x0a0a0a00/33"'), "key: must have a prefix length of at most 32, has 33");
-  assert.equal(entry(lpm4, '"2001:db8::/32"'), "key: is an IPv6 address of 16 bytes, but keySize 8 leaves 4; set keySize to 20");
-  assert.equal(entry(lpm6, "10.0.0.0/8"), "key: is an IPv4 address of 4 bytes, but keySize 20 leaves 16; set keySize to 8");
+  assert.equal(
+    entry(lpm4, '"2001:db8::/32"'),
+    "key: is an IPv6 address of 16 bytes, but keySize 8 leaves 4; set keySize to 20",
+  );
+  assert.equal(
+    entry(lpm6, "10.0.0.0/8"),
+    "key: is an IPv4 address of 4 bytes, but keySize 20 leaves 16; set keySize to 8",
+  );
   assert.equal(entry(lpm4, "0x0a0a0a00"), "key: must be an address with a prefix length, in quotes, is 168430080");
   assert.match(entry(lpm4, "10.10.10.0/x"), /the length after the slash must be 0 to 32/);
   assert.equal(entry(lpm4, "10.10.10.7/24"), "180000000a0a0a00=01000000");
-  assert.match(issueLines(map(`${lpm4}\ninitData: [{key: 10.10.10.7/24, value: 1}]`))[0] ?? "", /warning spec\.initData\[0\]\.key: .*bits set past its length; read as 10\.10\.10\.0\/24/);
+  assert.match(
+    issueLines(map(`${lpm4}\ninitData: [{key: 10.10.10.7/24, value: 1}]`))[0] ?? "",
+    /warning spec\.initData\[0\]\.key: .*bits set past its length; read as 10\.10\.10\.0\/24/,
+  );
 });
 
 test("EBPFMap refuses the same key twice, indexes past the end and more entries than fit", () => {
@@ -135,7 +204,10 @@ test("EBPFMap refuses the same key twice, indexes past the end and more entries 
     "8: error spec.initData[1].key: is the same key as spec.initData[0].key; keep one",
     "8: error spec.initData[2].key: must be below maxEntries, 4, is 5",
   ]);
-  assert.match(issueLines(map(`type: lru_hash\nmaxEntries: 2\nkeySize: 4\nvalueSize: 4\n${three}`))[0] ?? "", /initData: must not have more entries than maxEntries/);
+  assert.match(
+    issueLines(map(`type: lru_hash\nmaxEntries: 2\nkeySize: 4\nvalueSize: 4\n${three}`))[0] ?? "",
+    /initData: must not have more entries than maxEntries/,
+  );
 });
 
 test("EBPFMap wants a pin path that is absolute and plain", () => {
@@ -154,6 +226,9 @@ test("EBPFMap keeps what others add, unless it says prune", () => {
 test("EBPFMap parses 20,000 entries in seconds", () => {
   const entries = Array.from({ length: 20_000 }, (_, index) => `  - {key: ${index}, value: 1}`).join("\n");
   const begin = performance.now();
-  assert.equal(lower(`type: hash\nmaxEntries: 20000\nkeySize: 4\nvalueSize: 4\ninitData:\n${entries}`).entries.count, 20_000);
+  assert.equal(
+    lower(`type: hash\nmaxEntries: 20000\nkeySize: 4\nvalueSize: 4\ninitData:\n${entries}`).entries.count,
+    20_000,
+  );
   assert.ok(performance.now() - begin < 10_000, `${performance.now() - begin} ms`);
 });

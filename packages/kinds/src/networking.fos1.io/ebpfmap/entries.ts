@@ -32,7 +32,8 @@ export function encodeEntries(spec: EBPFMapSpec, definition: MapDefinition, foun
     }
     const name = renderHex(key);
     const earlier = rows.get(name);
-    if (earlier !== undefined) found.error(`${path}/key`, "duplicate", `is the same key as spec.initData[${earlier.index}].key; keep one`);
+    if (earlier !== undefined)
+      found.error(`${path}/key`, "duplicate", `is the same key as spec.initData[${earlier.index}].key; keep one`);
     else rows.set(name, { key, value, index });
   }
   const kept = [...rows.values()];
@@ -49,7 +50,9 @@ function take(encoded: Bytes, path: string, found: IssueList): Uint8Array | unde
 }
 
 function encodeKey(written: string | number, definition: MapDefinition): Bytes {
-  return definition.type === "lpm_trie" ? encodePrefixKey(written, definition.keySize) : encodePlain(written, definition.keySize);
+  return definition.type === "lpm_trie"
+    ? encodePrefixKey(written, definition.keySize)
+    : encodePlain(written, definition.keySize);
 }
 
 /** `0x…`: a number in host order for the sizes of numbers, else the bytes in order. Decimal: always a number. */
@@ -57,49 +60,84 @@ function encodePlain(written: string | number, size: number): Bytes {
   const text = typeof written === "number" ? String(written) : written.trim();
   const hex = /^0[xX]([0-9a-fA-F]+)$/.exec(text)?.[1];
   if (hex !== undefined) {
-    if (hex.length !== size * 2) return { ok: false, because: `must be ${byteCount(size)}, 0x and ${size * 2} digits; ${describe(text)} is ${digitCount(hex)}` };
+    if (hex.length !== size * 2)
+      return {
+        ok: false,
+        because: `must be ${byteCount(size)}, 0x and ${size * 2} digits; ${describe(text)} is ${digitCount(hex)}`,
+      };
     return { ok: true, bytes: isNumberSize(size) ? numberBytes(BigInt(text), size) : hexBytes(hex) };
   }
-  if (!/^-?\d+$/.test(text)) return { ok: false, because: `must be 0x and ${size * 2} hexadecimal digits, or a decimal number, is ${describe(written)}` };
-  if (!isNumberSize(size)) return { ok: false, because: `must be 0x and ${size * 2} hexadecimal digits: ${size} bytes are no number, is ${describe(written)}` };
+  if (!/^-?\d+$/.test(text))
+    return {
+      ok: false,
+      because: `must be 0x and ${size * 2} hexadecimal digits, or a decimal number, is ${describe(written)}`,
+    };
+  if (!isNumberSize(size))
+    return {
+      ok: false,
+      because: `must be 0x and ${size * 2} hexadecimal digits: ${size} bytes are no number, is ${describe(written)}`,
+    };
   const value = BigInt(text);
   const bits = BigInt(size * 8);
-  if (value >= 1n << bits || value < -(1n << (bits - 1n))) return { ok: false, because: `must fit in ${byteCount(size)}, is ${describe(written)}` };
+  if (value >= 1n << bits || value < -(1n << (bits - 1n)))
+    return { ok: false, because: `must fit in ${byteCount(size)}, is ${describe(written)}` };
   return { ok: true, bytes: numberBytes(BigInt.asUintN(size * 8, value), size) };
 }
 
 /** An address or other data in network order with a prefix length: the key of an lpm_trie. */
 function encodePrefixKey(written: string | number, keySize: number): Bytes {
   const dataSize = keySize - 4;
-  if (typeof written === "number") return { ok: false, because: `must be an address with a prefix length, in quotes, is ${written}` };
+  if (typeof written === "number")
+    return { ok: false, because: `must be an address with a prefix length, in quotes, is ${written}` };
   const text = written.trim();
   if (!/^0[xX]/.test(text)) return encodeAddressKey(text, dataSize);
   const [, hex = "", length = ""] = /^0[xX]([0-9a-fA-F]*)(?:\/(\d{1,4}))?$/.exec(text) ?? [];
-  if (hex === "") return { ok: false, because: `must be 0x, ${dataSize * 2} hexadecimal digits and a prefix length like /24, is ${describe(text)}` };
+  if (hex === "")
+    return {
+      ok: false,
+      because: `must be 0x, ${dataSize * 2} hexadecimal digits and a prefix length like /24, is ${describe(text)}`,
+    };
   if (hex.length !== dataSize * 2) {
-    return { ok: false, because: `must have ${byteCount(dataSize)} before the slash, keySize ${keySize} less 4 for the length; ${describe(text)} has ${digitCount(hex)}` };
+    return {
+      ok: false,
+      because: `must have ${byteCount(dataSize)} before the slash, keySize ${keySize} less 4 for the length; ${describe(text)} has ${digitCount(hex)}`,
+    };
   }
   const bits = length === "" ? dataSize * 8 : Number(length);
-  if (bits > dataSize * 8) return { ok: false, because: `must have a prefix length of at most ${dataSize * 8}, has ${bits}` };
+  if (bits > dataSize * 8)
+    return { ok: false, because: `must have a prefix length of at most ${dataSize * 8}, has ${bits}` };
   return prefixKey(hexBytes(hex), bits, text);
 }
 
 function encodeAddressKey(text: string, dataSize: number): Bytes {
   const read = parsePrefix(text);
-  if (!read.ok) return { ok: false, because: `must be an address with a prefix length, like 10.10.10.0/24 or 0x0a0a0a00/24, is ${describe(text)}: ${read.because}` };
+  if (!read.ok)
+    return {
+      ok: false,
+      because: `must be an address with a prefix length, like 10.10.10.0/24 or 0x0a0a0a00/24, is ${describe(text)}: ${read.because}`,
+    };
   const { prefix } = read;
   if (prefix.bytes.length !== dataSize) {
     const wanted = prefix.bytes.length + 4;
-    return { ok: false, because: `is an IPv${prefix.family} address of ${prefix.bytes.length} bytes, but keySize ${dataSize + 4} leaves ${dataSize}; set keySize to ${wanted}` };
+    return {
+      ok: false,
+      because: `is an IPv${prefix.family} address of ${prefix.bytes.length} bytes, but keySize ${dataSize + 4} leaves ${dataSize}; set keySize to ${wanted}`,
+    };
   }
-  const warning = read.hadHostBits ? { warning: `${text} has bits set past its length; read as ${renderPrefix(prefix)}` } : {};
+  const warning = read.hadHostBits
+    ? { warning: `${text} has bits set past its length; read as ${renderPrefix(prefix)}` }
+    : {};
   return { ok: true, bytes: withLength(prefix.bytes, prefix.length), ...warning };
 }
 
 function prefixKey(data: Uint8Array, bits: number, text: string): Bytes {
   const masked = maskBytes(data, bits);
   const isMasked = masked.some((byte, at) => byte !== data[at]);
-  return { ok: true, bytes: withLength(masked, bits), ...(isMasked ? { warning: `${text} has bits set past its length; read as 0x${renderHex(masked)}/${bits}` } : {}) };
+  return {
+    ok: true,
+    bytes: withLength(masked, bits),
+    ...(isMasked ? { warning: `${text} has bits set past its length; read as 0x${renderHex(masked)}/${bits}` } : {}),
+  };
 }
 
 /** struct bpf_lpm_trie_key: the length in host order, then the data. */
@@ -141,7 +179,10 @@ function byteCount(count: number): string {
   return count === 1 ? "1 byte" : `${count} bytes`;
 }
 
-function pack(rows: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[], definition: MapDefinition): MapEntries {
+function pack(
+  rows: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[],
+  definition: MapDefinition,
+): MapEntries {
   const keys = new Uint8Array(rows.length * definition.keySize);
   const values = new Uint8Array(rows.length * definition.valueSize);
   for (const [at, row] of rows.entries()) {

@@ -33,8 +33,17 @@ function accessProblems(parsed: Parsed<EBPFMap>, view: ResourceView): readonly P
     const path = `/spec/accessedBy/${index}`;
     const origin = { object: parsed.ref, path, position: parsed.positionOf(path) };
     const program = view.find({ group, kind: "EBPFProgram", namespace, name }) as Parsed<EBPFProgram> | undefined;
-    const why = program === undefined ? `EBPFProgram ${namespace}/${name} does not exist; it uses the map as soon as it does` : whyNoAccess(parsed, program);
-    if (why !== undefined) problems.push({ origin, severity: "note", reason: program === undefined ? "ProgramNotFound" : "NotUsed", message: why });
+    const why =
+      program === undefined
+        ? `EBPFProgram ${namespace}/${name} does not exist; it uses the map as soon as it does`
+        : whyNoAccess(parsed, program);
+    if (why !== undefined)
+      problems.push({
+        origin,
+        severity: "note",
+        reason: program === undefined ? "ProgramNotFound" : "NotUsed",
+        message: why,
+      });
   }
   return problems;
 }
@@ -42,7 +51,8 @@ function accessProblems(parsed: Parsed<EBPFMap>, view: ResourceView): readonly P
 function whyNoAccess(map: Parsed<EBPFMap>, program: Parsed<EBPFProgram>): string | undefined {
   const name = `EBPFProgram ${program.ref.namespace}/${program.ref.name}`;
   const { type, settings } = program.object.spec;
-  if (type === "sockops" || (type === "cgroup" && settings?.containerPolicy?.enableEgressControl !== true)) return `${name} drops nothing by address, so it does not use the map`;
+  if (type === "sockops" || (type === "cgroup" && settings?.containerPolicy?.enableEgressControl !== true))
+    return `${name} drops nothing by address, so it does not use the map`;
   const unusable = whyNoLookup(map);
   return unusable === undefined ? undefined : `${name} cannot look addresses up in it: ${unusable}`;
 }

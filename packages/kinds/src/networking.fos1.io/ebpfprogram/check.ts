@@ -16,12 +16,17 @@ function warnOfNoEffect(spec: EBPFProgram["spec"], found: IssueList): void {
   const { settings, type } = spec;
   const isOnPods = type === "cgroup" || type === "sockops";
   if (isOnPods && spec.interface !== undefined) {
-    found.warning("/spec/interface", "no-effect", `has no effect for type ${type}, which runs on the pods of the namespace`);
+    found.warning(
+      "/spec/interface",
+      "no-effect",
+      `has no effect for type ${type}, which runs on the pods of the namespace`,
+    );
   }
   if (settings?.stateful === true && type !== "xdp" && type !== "tc-ingress") {
     found.warning("/spec/settings/stateful", "no-effect", `has no effect for type ${type}`);
   }
-  if (type === "sockops" && spec.maps !== undefined) found.warning("/spec/maps", "no-effect", "has no effect for type sockops, which sees no packets");
+  if (type === "sockops" && spec.maps !== undefined)
+    found.warning("/spec/maps", "no-effect", "has no effect for type sockops, which sees no packets");
   if (type === "cgroup" && settings?.containerPolicy?.enableEgressControl !== true) warnWithoutControl(spec, found);
 }
 

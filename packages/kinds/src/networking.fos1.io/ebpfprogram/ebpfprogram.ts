@@ -15,7 +15,8 @@ export const ebpfProgram = defineKind<EBPFProgram>({
   singular: "ebpfprogram",
   shortNames: ["ebpf"],
   scope: "Namespaced",
-  description: "A program in the kernel that filters, limits, marks or counts: on a network interface, or on the pods of its namespace.",
+  description:
+    "A program in the kernel that filters, limits, marks or counts: on a network interface, or on the pods of its namespace.",
   columns: programColumns,
   access: programAccess,
   conditions: programConditions,

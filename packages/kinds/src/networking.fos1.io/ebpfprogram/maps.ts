@@ -21,20 +21,39 @@ export function findMaps(program: Parsed<EBPFProgram>, view: ResourceView): Foun
     const path = `/spec/maps/${index}`;
     const map = view.find({ group, kind: "EBPFMap", namespace, name: mapName }) as Parsed<EBPFMap> | undefined;
     if (map === undefined) {
-      problems.push({ severity: "waiting", reason: "MapNotFound", path, message: `EBPFMap ${namespace}/${mapName} does not exist; it is used as soon as it does` });
+      problems.push({
+        severity: "waiting",
+        reason: "MapNotFound",
+        path,
+        message: `EBPFMap ${namespace}/${mapName} does not exist; it is used as soon as it does`,
+      });
       continue;
     }
     const unusable = whyNoLookup(map);
     if (unusable === undefined) maps.push(mapRef(map, "/spec"));
-    else problems.push({ severity: "refused", reason: "MapNotUsable", path, message: `EBPFMap ${namespace}/${mapName} cannot be looked up by address: ${unusable}` });
+    else
+      problems.push({
+        severity: "refused",
+        reason: "MapNotUsable",
+        path,
+        message: `EBPFMap ${namespace}/${mapName} cannot be looked up by address: ${unusable}`,
+      });
   }
-  const accessible = (view.list(group, "EBPFMap", namespace) as readonly Parsed<EBPFMap>[]).toSorted((a, b) => (a.ref.name < b.ref.name ? -1 : 1));
+  const accessible = (view.list(group, "EBPFMap", namespace) as readonly Parsed<EBPFMap>[]).toSorted((a, b) =>
+    a.ref.name < b.ref.name ? -1 : 1,
+  );
   for (const map of accessible) {
     const at = map.object.spec.accessedBy?.indexOf(name) ?? -1;
     if (at < 0 || named.includes(map.ref.name)) continue;
     const unusable = whyNoLookup(map);
     if (unusable === undefined) maps.push(mapRef(map, `/spec/accessedBy/${at}`));
-    else problems.push({ severity: "note", reason: "MapNotUsable", path: "/spec", message: `EBPFMap ${namespace}/${map.ref.name} names this program, but cannot be looked up by address: ${unusable}` });
+    else
+      problems.push({
+        severity: "note",
+        reason: "MapNotUsable",
+        path: "/spec",
+        message: `EBPFMap ${namespace}/${map.ref.name} names this program, but cannot be looked up by address: ${unusable}`,
+      });
   }
   return { maps, problems };
 }
