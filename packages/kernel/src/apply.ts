@@ -3,6 +3,7 @@ import { renderAction, type Action } from "./action.ts";
 import { carryCounters } from "./carry.ts";
 import { identityKey, planGenerations, renderIdentity } from "./identity.ts";
 import type { HookResult, ItemError, ItemResult, KernelPort, ObservedKernel } from "./port.ts";
+import type { Journal } from "./journal.ts";
 import type { NodePlan } from "./specs.ts";
 
 export interface ApplyOptions {
@@ -10,6 +11,8 @@ export interface ApplyOptions {
   readonly plan: NodePlan;
   /** What the actions were made from. */
   readonly observed: ObservedKernel;
+  /** What the actions were made with; it knows why hooks that are not touched do not run as asked. */
+  readonly journal?: Journal | undefined;
   /** Use cls_bpf even where TCX exists. */
   readonly legacyTc?: boolean | undefined;
   /** Why an action is not to be tried now: what it failed with before. It then counts as failed again. */
@@ -200,10 +203,17 @@ function resultsOf(
   const hooks = plan.hooks.map(({ key }) => {
     if (!generations.hooks.has(key)) return lacking("hook", key);
     const before = observed.hooks.find((hook) => hook.key === identityKey(key))?.result;
-    const hook = outcomes.get(`inline-hook ${key}`)?.hook ?? outcomes.get(`set-hook ${key}`)?.hook ?? before;
+    const reason = options.journal?.reasons?.[key];
+    const known = before && isLess(before) && reason !== undefined ? { ...before, reason } : before;
+    const hook = outcomes.get(`inline-hook ${key}`)?.hook ?? outcomes.get(`set-hook ${key}`)?.hook ?? known;
     return result("hook", key, [`set-hook ${key}`], hook);
   });
   return [...maps, ...programs, ...hooks];
+}
+
+/** It runs in another way than the best one. */
+function isLess({ mode, memberModes }: HookResult): boolean {
+  return mode === "skb" || memberModes.includes("stub");
 }
 
 function lacking(item: "program" | "hook", key: string): ItemResult {

@@ -16,6 +16,8 @@ export interface Journal {
   readonly owned: Readonly<Record<string, string>>;
   /** Generations of hooks that the kernel refused to inline; they stay with stubs. */
   readonly refusedInline: readonly string[];
+  /** By key of the hook: why it does not run as asked (HookResult.reason). */
+  readonly reasons?: Readonly<Record<string, string>> | undefined;
 }
 
 export const emptyJournal: Journal = { owned: {}, refusedInline: [] };
@@ -30,7 +32,10 @@ export function journalBefore(journal: Journal, plan: NodePlan): Journal {
   return { ...journal, owned };
 }
 
-/** Forgets what is no longer ours: the rest of maps that are now as planned, and maps that nobody plans. */
+/**
+ * Forgets what is no longer ours: the rest of maps that are now as planned, and maps that nobody plans.
+ * Remembers why hooks do not run as asked.
+ */
 export function journalAfter(journal: Journal, plan: NodePlan, results: readonly ItemResult[]): Journal {
   const inForce = new Set(
     results.filter((item) => item.item === "map" && item.state === "in-force").map((item) => item.key),
@@ -41,7 +46,10 @@ export function journalAfter(journal: Journal, plan: NodePlan, results: readonly
     if (inForce.has(spec.key)) owned[name] = joinKeys(new Set(plannedKeys(spec)));
     else if (journal.owned[name] !== undefined) owned[name] = journal.owned[name];
   }
-  return { ...journal, owned };
+  const reasons = Object.fromEntries(
+    results.flatMap(({ key, hook }) => (hook?.reason === undefined ? [] : [[key, hook.reason]])),
+  );
+  return { ...journal, owned, reasons };
 }
 
 /** In hexadecimal, one per key. */

@@ -235,6 +235,7 @@ export class WorkLoop {
     const applied = await applyActions(actions, this.#options.kernel, {
       plan,
       observed,
+      journal: this.#journal,
       legacyTc: this.#options.modes().legacyTc,
       hold: (action) =>
         this.#isStopped ? { code: "stale", message: "the daemon is stopping" } : this.#backoff.hold(action, now),
@@ -257,16 +258,19 @@ export class WorkLoop {
     const { outcomes, refusedInline } = await applyActions([{ ...action, needs: [] }], this.#options.kernel, {
       plan,
       observed,
+      journal: this.#journal,
       legacyTc: this.#options.modes().legacyTc,
       onAction: (outcome) => this.#report(outcome),
     });
-    if (refusedInline.length > 0) {
+    const { hook, error } = outcomes[0] ?? {};
+    const reason = hook?.reason ?? (refusedInline.length > 0 ? error?.message : undefined);
+    if (reason !== undefined) {
       await this.#keepJournal({
         ...this.#journal,
         refusedInline: [...new Set([...this.#journal.refusedInline, ...refusedInline])],
+        reasons: { ...this.#journal.reasons, [action.spec.key]: reason },
       });
     }
-    const hook = outcomes[0]?.hook;
     if (hook !== undefined)
       this.#change({ items: this.#results.items.map((item) => (isThisHook(item) ? { ...item, hook } : item)) });
   }
