@@ -1,7 +1,7 @@
 # bpfleet. `make demo` and `make test` are all a fresh machine needs: both run `make setup` first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-kernel test-cluster bench check format generate manifests install uninstall clean
+.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster bench check format generate manifests install uninstall clean
 require-kubectl = @command -v kubectl >/dev/null || \
 	{ echo 'find kubectl: not installed; get it from https://kubernetes.io/docs/tasks/tools/' >&2; exit 1; }
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -16,6 +16,9 @@ setup: ## Install what is needed (as root; else say how) and build the native pa
 
 demo: setup ## Show the product at work in a network of its own, as root; ARGS=--keep leaves it up
 	@demo/run.sh $(ARGS)
+
+demo-shell: ## A shell inside a demo that ARGS=--keep left up
+	@demo/shell.sh
 
 test: setup ## Run all tests, as root; KIND=unit|kernel|cluster for one suite, FILES=part-of-a-path for some
 	@node tools/test.ts $(KIND) $(FILES) $(ARGS)

@@ -1,7 +1,7 @@
-import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { execFile, execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { inNamespace, server } from "./network.ts";
 
 const run = promisify(execFile);
@@ -44,7 +44,70 @@ export class Receiver implements Disposable {
 
 /** Sends from a client's address; resolves to how many packets left. */
 export async function send(from: string, packetsPerSecond: number, seconds: number): Promise<number> {
-  const argv = [process.execPath, join(here, "sender.ts"), from, server.address, String(server.port), String(packetsPerSecond), String(seconds)];
+  const argv = [
+    process.execPath,
+    join(here, "sender.ts"),
+    from,
+    server.address,
+    String(server.port),
+    String(packetsPerSecond),
+    String(seconds),
+  ];
   const { stdout } = await run(...inNamespace("clients", argv));
   return (JSON.parse(stdout) as { readonly sent: number }).sent;
+}
+
+interface Explained {
+  readonly packets: readonly {
+    readonly hooks: readonly { readonly steps: readonly { readonly decision?: Decided }[] }[];
+  }[];
+}
+
+interface Decided {
+  readonly text: string;
+  readonly rule?: {
+    readonly origin: {
+      readonly object: { readonly kind: string; readonly name: string };
+      readonly position?: { readonly file: string; readonly line: number };
+    };
+  };
+}
+
+/** Who would drop a packet from this address, in the words of `ebpfctl explain`, with the line of YAML. */
+export async function explainDrop(from: string): Promise<string> {
+  const argv = [
+    "explain",
+    "--interface",
+    "eth0",
+    "--from",
+    from,
+    "--to",
+    server.address,
+    "--proto",
+    "udp",
+    "--dport",
+    String(server.port),
+    "-o",
+    "json",
+  ];
+  const explained = await run(ebpfctlPath, argv).then(
+    ({ stdout }) => stdout,
+    (error: { readonly code: number; readonly stdout: string; readonly stderr: string }) => {
+      // A dropped packet is exit code 3.
+      if (error.code !== 3) throw new Error(`ebpfctl explain: ${error.stderr}`);
+      return error.stdout;
+    },
+  );
+  const steps = (JSON.parse(explained) as Explained).packets.flatMap(({ hooks }) =>
+    hooks.flatMap((hook) => hook.steps),
+  );
+  const decision = steps.find((step) => step.decision?.rule)?.decision;
+  const origin = decision?.rule?.origin;
+  if (!decision || !origin) return "explain names no rule";
+  const where = origin.position ? ` (${basename(origin.position.file)}:${origin.position.line})` : "";
+  return `${decision.text}: ${origin.object.kind} ${origin.object.name}${where}`;
+}
+
+export function bpftool(argv: readonly string[]): void {
+  execFileSync("bpftool", argv, { stdio: ["ignore", "ignore", "inherit"] });
 }

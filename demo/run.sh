@@ -16,5 +16,6 @@ exec unshare --mount --net --pid --fork --kill-child --mount-proc --propagation 
 		mount -t tmpfs -o mode=0755 bpfleet-demo /run
 		mkdir -p /run/netns /run/bpfd /run/bpfleet-demo
 		mount -t bpf -o mode=0700 bpf /sys/fs/bpf
+		export BPFLEET_STORE=/run/bpfleet-demo/objects BPFLEET_STATE=/run/bpfleet-demo/state
 		exec "$@"
 	' sh "$node" "$here/demo/main.ts" "$@"
