@@ -1,8 +1,11 @@
+import { setTimeout } from "node:timers/promises";
+import { KernelError } from "@bpfleet/base";
 import type { HookPoint, HookRequest } from "@bpfleet/kernel";
 import {
   BpfLink,
   BpfProgram,
   detachClsBpf,
+  list,
   queryClsBpf,
   queryHook,
   type AttachOptions,
@@ -65,8 +68,17 @@ export function openLink(path: string): BpfLink | undefined {
   }
 }
 
-/** Attaches by a link and pins it, or swaps the program of the link that is pinned there. */
-export async function setLink(place: Place, program: BpfProgram, pin: string, what: string): Promise<void> {
+/**
+ * Attaches by a link and pins it, or swaps the program of the link that is pinned there. A link of ours
+ * that somebody unpinned is taken up again as long as anything holds it.
+ */
+export async function setLink(
+  place: Place,
+  program: BpfProgram,
+  pin: string,
+  what: string,
+  isOurs: IsOurs,
+): Promise<void> {
   await using held = openLink(pin);
   if (held !== undefined) {
     const { info } = held;
@@ -78,8 +90,49 @@ export async function setLink(place: Place, program: BpfProgram, pin: string, wh
     }
     await detach(held, pin);
   }
-  await using link = await attach(place, program, what);
+  await using link = await attachOrAdopt(place, program, what, isOurs);
   pinAt(link, pin);
+}
+
+/** Whether a program is one that we put on this hook. */
+export type IsOurs = (programId: number) => boolean;
+
+const adoptTries = 50;
+const adoptPauseMs = 20;
+
+async function attachOrAdopt(place: Place, program: BpfProgram, what: string, isOurs: IsOurs): Promise<BpfLink> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await attach(place, program, what);
+    } catch (error) {
+      if (!(error instanceof KernelError) || error.code !== "busy") throw error;
+      const { programs } = await queryHook(place.target, inNetns(place));
+      if (tries === adoptTries || (programs.length > 0 && !programs.some(isOurs))) throw error;
+      const found = (await list("link")).find((link) => link.type === "xdp" && programs.includes(link.programId));
+      const link = found && linkById(found.id);
+      if (link !== undefined) {
+        try {
+          await link.update(program);
+          return link;
+        } catch (failure) {
+          await link.close();
+          throw failure;
+        }
+      }
+    }
+    // Its last pin went a moment ago; the kernel takes the program off in its own time.
+    await setTimeout(adoptPauseMs);
+  }
+}
+
+/** `undefined` when it is gone or going. */
+function linkById(id: number): BpfLink | undefined {
+  try {
+    return BpfLink.fromId(id);
+  } catch (error) {
+    if (hasCode(error, "not-found", "busy")) return undefined;
+    throw error;
+  }
 }
 
 /** Takes the program off and forgets the link. */

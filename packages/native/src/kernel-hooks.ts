@@ -251,13 +251,14 @@ export class KernelHooks {
     const { key } = request.spec;
     const what = `attach ${key}`;
     const link = this.#pins.link(key);
+    const isOurs = (programId: number): boolean => this.#isOurs(key, programId);
     if (place.point.hook !== "tc") {
-      await setLink(place, program, link, what);
+      await setLink(place, program, link, what, isOurs);
       return place.point.hook === "cgroup" ? "cgroup" : this.#xdpMode(place.ifindex);
     }
     if (!request.legacyTc) {
       try {
-        await setLink(place, program, link, what);
+        await setLink(place, program, link, what, isOurs);
         await this.#clearFilter(key);
         return "tcx";
       } catch (error) {

@@ -14,7 +14,7 @@ import {
   type HookPoint,
   type ProgramSpec,
 } from "@bpfleet/kernel";
-import { BpfMap, BpfObject, detachClsBpf, isBpffs, queryClsBpf, queryHook } from "./binding.ts";
+import { BpfLink, BpfMap, BpfObject, detachClsBpf, isBpffs, queryClsBpf, queryHook } from "./binding.ts";
 import { cgroupRoot } from "./cgroups.ts";
 import { NodeKernel } from "./node-kernel.ts";
 import { nodeHarness } from "./testing/kernel-harness.ts";
@@ -81,6 +81,19 @@ test("NodeKernel leaves another's filters, links and qdiscs alone", async () => 
   assert.deepEqual((await queryHook({ tcx: ifindex, dir: "ingress" }, { inNetns })).programs, [program.info.id]);
   assert.equal((await queryClsBpf(theirs))?.programId, program.info.id);
   await detachClsBpf(theirs);
+});
+
+test("NodeKernel takes a link up again that somebody unpinned and still holds", async () => {
+  await using kernel = await nodeHarness();
+  const port = await kernel.open();
+  await apply(port, planOf(kernel, {}));
+  const pin = join(kernel.bpffs, "bpfleet", "links", "xdp%2Fv0");
+  await using held = BpfLink.openPinned(pin);
+  unlinkSync(pin);
+  assert.deepEqual((await apply(port, planOf(kernel, { digest: "2" }))).failed, []);
+  const [hook] = (await port.observe()).hooks;
+  assert.equal(hook?.linkId, held.info.id);
+  assert.equal(hook.programId, held.info.programId);
 });
 
 test("NodeKernel names interface and cgroup of every link in its inventory, and XDP that has no link", async () => {
