@@ -65,14 +65,15 @@ static __always_inline __u32 blur(const struct packet *packet, __u32 value, __u3
 	return (value + (packet->length >> 24) * 0x101) & mask;
 }
 
-/* The header at `offset`, in place or, where an skb does not have it in its linear part, copied to `copy`. */
+/*
+ * The header at `offset`. In an skb it may lie behind the linear part, so there it is copied; reading
+ * it in place where it does not would be two paths to the verifier, for every header.
+ */
 static __always_inline void *header_at(const struct packet *packet, __u32 offset, void *copy, __u32 size)
 {
 	void *header = packet->data + offset;
 
-	if (header + size <= packet->data_end)
-		return header;
-	if (packet->source == PACKET_XDP || bpf_skb_load_bytes(packet->ctx, offset, copy, size))
-		return NULL;
-	return copy;
+	if (packet->source != PACKET_XDP)
+		return bpf_skb_load_bytes(packet->ctx, offset, copy, size) ? NULL : copy;
+	return header + size <= packet->data_end ? header : NULL;
 }

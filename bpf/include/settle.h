@@ -116,23 +116,26 @@ static __always_inline bool is_sampled(enum verdict verdict)
 /* Packet pointers may be stale by now (an skb was written to), so they are taken anew. */
 static __always_inline __u32 copy_head(const struct packet *packet, __u8 *head)
 {
+	__u32 size = packet->length < EVENT_HEAD ? packet->length : EVENT_HEAD;
+
 	if (packet->source == PACKET_XDP) {
 		struct xdp_md *xdp = packet->ctx;
 		const __u8 *data = (void *)(long)xdp->data, *data_end = (void *)(long)xdp->data_end;
-		__u32 copied = 0;
+		__u32 last = blur(packet, size - 8, 127);
 
 #pragma clang loop unroll(disable)
-		for (; copied < EVENT_HEAD; copied++) {
-			if (data + copied + 1 > data_end)
+		for (__u32 at = 0; at < EVENT_HEAD; at += 8) {
+			if (data + at + 8 > data_end)
 				break;
-			head[copied] = data[copied];
+			__builtin_memcpy(head + at, data + at, 8);
 		}
-		return copied;
+		/* What is left of a word, together with what stands before it. */
+		asm volatile("" : "+r"(last));
+		if (last > EVENT_HEAD - 8 || data + last + 8 > data_end)
+			return 0;
+		__builtin_memcpy(head + last, data + last, 8);
+		return size;
 	}
-	__u32 size = packet->length;
-
-	if (size > EVENT_HEAD)
-		size = EVENT_HEAD;
 	if (size == 0 || bpf_skb_load_bytes(packet->ctx, 0, head, size))
 		return 0;
 	return size;

@@ -208,7 +208,7 @@ static __always_inline enum fault read_icmp(const struct packet *packet, __u32 o
 	return FAULT_NONE;
 }
 
-static __always_inline enum fault read_transport(const struct packet *packet, const struct network_header *network,
+static __always_inline enum fault find_transport(const struct packet *packet, const struct network_header *network,
 						 struct transport_header *out)
 {
 	bool is_ipv6 = network->network == NETWORK_IPV6;
@@ -241,4 +241,14 @@ static __always_inline enum fault read_transport(const struct packet *packet, co
 	if (next == (is_ipv6 ? NEXT_ICMPV6 : IPPROTO_ICMP))
 		return read_icmp(packet, offset, room, part, out);
 	return FAULT_NONE;
+}
+
+static __always_inline enum fault read_transport(const struct packet *packet, const struct network_header *network,
+						 struct transport_header *out)
+{
+	enum fault fault = find_transport(packet, network, out);
+
+	out->protocol = blur(packet, out->protocol, 0xff);
+	out->has_ports = blur(packet, out->has_ports, 1);
+	return fault;
 }

@@ -2,6 +2,7 @@ import type { FeatureInstance, MapEntries } from "@bpfleet/kernel";
 import { readReasons, readRules } from "../counters.ts";
 import type { InstanceCounters, MapReadings } from "../feature.ts";
 import { bucketSize } from "./generated/filter.ts";
+import { podLabels } from "../pod-cgroups.ts";
 import type { FilterData } from "./plan.ts";
 import { reasonNames } from "./reasons.ts";
 
@@ -11,18 +12,22 @@ const always = ["allowed", "blacklist", "blacklist_map", "rate_limited"];
 export const counterRoles = ["reasons", "hits", "base", "buckets", "flows"] as const;
 
 export function countFilter(instance: FeatureInstance, readings: MapReadings): InstanceCounters {
-  const { listed } = instance.data as FilterData;
+  const { listed, pods, direction, isFirst } = instance.data as FilterData;
   const buckets = readings.get("buckets");
   const flows = readings.get("flows");
   return {
     owner: instance.owner,
+    labels: pods && podLabels({ pods, direction }),
     reasons: readReasons(readings.get("reasons"), reasonNames, always),
     rules: readRules(instance.rules, readings.get("hits"), readings.get("base")),
-    gauges: {
-      blacklist_entries: listed.ipv4 + listed.ipv6,
-      ...(buckets && { ratelimit_entries: countSources(buckets) }),
-      ...(flows && { flow_count: flows.count }),
-    },
+    // What the instances of an object share is told once.
+    gauges: !isFirst
+      ? {}
+      : {
+          blacklist_entries: listed.ipv4 + listed.ipv6,
+          ...(buckets && { ratelimit_entries: countSources(buckets) }),
+          ...(flows && { flow_count: flows.count }),
+        },
   };
 }
 

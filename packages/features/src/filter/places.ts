@@ -18,8 +18,8 @@ export interface Place {
   /** The device has no Ethernet header. */
   readonly startsAtNetwork: boolean;
   readonly interface: string | undefined;
-  /** The one pod that is counted here. */
-  readonly pod: PodCgroup | undefined;
+  /** Where these run; `undefined` on an interface. */
+  readonly pods: readonly PodCgroup[] | undefined;
 }
 
 export interface Places {
@@ -51,7 +51,7 @@ function findInterface(intent: FilterIntent, at: InterfacePlace, facts: NodeFact
     tracker: tracks ? { hook: "tc", interface: at.interface, direction: "egress" } : undefined,
     startsAtNetwork: found !== undefined && found.mac === "" && found.name !== "lo",
     interface: at.interface,
-    pod: undefined,
+    pods: undefined,
   };
   const problems: PlanProblem[] = found ? [] : [missingInterface(intent, at.interface)];
   return { places: [place], problems };
@@ -66,7 +66,7 @@ function missingInterface(intent: FilterIntent, name: string): PlanProblem {
   };
 }
 
-/** Pods share a program per direction, unless each is to be counted. */
+/** Pods share a program per direction, unless each is to be counted, or has a limit of its own. */
 function findCgroups(
   intent: FilterIntent,
   at: CgroupPlace,
@@ -76,21 +76,32 @@ function findCgroups(
   const { ready, problems } = placePods(at.pods, intent.origin, facts);
   if (!facts.kernel.cgroup2.has) return { places: [], problems };
   const places = at.directions.flatMap((direction) => {
-    const groups = intent.accounting
-      ? ready.map((pod) => ({ suffix: `/${direction}/${pod.namespace}/${pod.pod}`, pods: [pod], pod }))
-      : [{ suffix: `/${direction}`, pods: ready, pod: undefined }];
-    return groups.map(({ suffix, pods, pod }): Place => ({
+    const groups =
+      intent.accounting || intent.rateLimit
+        ? ready.map((pod) => ({ suffix: `/${direction}/${pod.namespace}/${pod.pod}`, pods: [pod] }))
+        : [{ suffix: `/${direction}`, pods: ready }];
+    return groups.map(({ suffix, pods }): Place => ({
       suffix,
       entry: direction === "ingress" ? "filter_cg_in" : "filter_cg_out",
       direction,
-      points: pods.map(({ path }) => ({ hook: "cgroup", path, attach: direction, member: programKey(suffix) })),
+      points: distinctPaths(pods, facts).map((path) => ({
+        hook: "cgroup",
+        path,
+        attach: direction,
+        member: programKey(suffix),
+      })),
       tracker: undefined,
       startsAtNetwork: false,
       interface: undefined,
-      pod,
+      pods,
     }));
   });
   return { places, problems };
+}
+
+/** One cgroup can be written in several ways, and two pods may name the same. */
+function distinctPaths(pods: readonly PodCgroup[], facts: NodeFacts): readonly string[] {
+  return [...new Map(pods.map(({ path }) => [facts.cgroups[path], path])).values()];
 }
 
 /** Where a plan is gathered. */

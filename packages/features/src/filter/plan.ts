@@ -5,7 +5,7 @@ import { explainedMap, reasonsMap } from "../generated/shared.ts";
 import { eventsSpec, traceSpec } from "../node-maps.ts";
 import { planRuleCounters } from "../rule-counters.ts";
 import { filterMaps, filterPrograms, type FilterGlobals } from "./generated/filter.ts";
-import type { FilterIntent } from "./intent.ts";
+import type { FilterIntent, PodCgroup } from "./intent.ts";
 import { planLists, type PlannedLists } from "./lists.ts";
 import { checkIntent, ticksPerPacket } from "./limits.ts";
 import { findPlaces, type Draft, type Place } from "./places.ts";
@@ -22,9 +22,11 @@ export interface FilterData {
   readonly hook: "xdp" | "tc-ingress" | "tc-egress" | "cgroup";
   readonly direction: "ingress" | "egress";
   readonly interface?: string | undefined;
-  readonly pod?: { readonly namespace: string; readonly name: string } | undefined;
+  readonly pods?: readonly PodCgroup[] | undefined;
   readonly packetsPerSecond?: number | undefined;
   readonly listed: PlannedLists["counts"];
+  /** Of the instances that share lists and limits: the one that tells of them. */
+  readonly isFirst: boolean;
 }
 
 export function planFilter(intents: readonly FilterIntent[], facts: NodeFacts): FeaturePlan {
@@ -62,7 +64,9 @@ function planIntent(key: string, declared: FilterIntent, facts: NodeFacts, draft
   const names = { events: eventsSpec.key, trace: traceSpec.key, ...lists.names, ...common.names };
   const globals = { ...lists.globals, ...globalsOf(intent, rules, facts) };
   const parts = { key, intent, rules, lists, names: { ...names, ...liveNames(rules) }, globals };
-  for (const place of places) planPlace(parts, place, { name: feature, digest: object.digest }, draft);
+  for (const [index, place] of places.entries()) {
+    planPlace({ ...parts, isFirst: index === 0 }, place, { name: feature, digest: object.digest }, draft);
+  }
 }
 
 interface Parts {
@@ -72,6 +76,7 @@ interface Parts {
   readonly lists: PlannedLists;
   readonly names: Readonly<Record<string, string>>;
   readonly globals: Partial<FilterGlobals>;
+  readonly isFirst: boolean;
 }
 
 function planPlace(parts: Parts, place: Place, object: ProgramSpec["object"], draft: Draft): void {
@@ -93,7 +98,12 @@ function planPlace(parts: Parts, place: Place, object: ProgramSpec["object"], dr
     type: filterPrograms[place.entry],
     object,
     entry: place.entry,
-    globals: { ...parts.globals, instance_id: instanceIdOf(key), starts_at_network: place.startsAtNetwork },
+    globals: {
+      ...parts.globals,
+      ...bucketsOf(key, parts.globals, place),
+      instance_id: instanceIdOf(key),
+      starts_at_network: place.startsAtNetwork,
+    },
     maps: { ...parts.names, reasons: reasons.key, hits: hits.key },
     owner,
   };
@@ -124,11 +134,17 @@ function planPlace(parts: Parts, place: Place, object: ProgramSpec["object"], dr
       hook: intent.at.hook,
       direction: place.direction,
       interface: place.interface,
-      pod: place.pod && { namespace: place.pod.namespace, name: place.pod.pod },
+      pods: place.pods,
       packetsPerSecond: intent.rateLimit?.packetsPerSecond,
       listed: lists.counts,
+      isFirst: parts.isFirst,
     } satisfies FilterData,
   });
+}
+
+/** Pods may have equal addresses, 127.0.0.1 at least: each finds its own buckets in the map that they share. */
+function bucketsOf(key: string, { hash_seed }: Partial<FilterGlobals>, { pods }: Place): Partial<FilterGlobals> {
+  return hash_seed === undefined || pods === undefined ? {} : { hash_seed: BigInt(hash_seed) ^ instanceIdOf(key) };
 }
 
 /** Maps that outlive a change of the declaration. */

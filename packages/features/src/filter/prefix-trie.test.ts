@@ -48,19 +48,19 @@ function findInTrie(trie: PrefixTrie, address: bigint, family: 4 | 6): number {
     return taken;
   };
   if (take(trie.rootSkip) !== trie.rootPath >> BigInt(64 - trie.rootSkip)) return 0;
-  let slot = view.getUint32(Number(take(trie.directBits)) * 4, true);
-  while (slot >= 0x80000000) {
-    const at = (slot - 0x80000000) * 8;
+  let slot = view.getBigUint64(Number(take(trie.directBits)) * 8, true);
+  for (;;) {
+    const skip = Number((slot >> 26n) & 63n);
+    const isOff = take(skip) !== slot >> BigInt(64 - skip);
+    const number = Number(slot & 0xffffffn);
+    if ((slot & (1n << 24n)) === 0n) return isOff ? 0 : number;
+    const at = number * 8;
     assert.ok((at % trie.chunkBytes) / 8 <= trie.lastNode, "a node starts where the check in C lets it");
-    const runs = view.getBigUint64(at, true);
-    const skip = view.getUint32(at + 20, true);
-    if (take(skip) !== view.getBigUint64(at + 8, true) >> BigInt(64 - skip)) return view.getUint32(at + 16, true);
-    const index = Number(take(6));
-    const before = runs & ((2n << BigInt(index)) - 1n);
+    if (isOff) return view.getUint32(at + 8, true);
+    const before = view.getBigUint64(at, true) & ((2n << take(6)) - 1n);
     const rank = before.toString(2).replaceAll("0", "").length - 1;
-    slot = view.getUint32(at + 24 + rank * 4, true);
+    slot = view.getBigUint64(at + 16 + rank * 8, true);
   }
-  return slot;
 }
 
 function prefixesOf(family: 4 | 6): fc.Arbitrary<Ruled[]> {
@@ -116,7 +116,7 @@ test("buildPrefixTrie keeps nodes off the borders of chunks when a list needs se
   });
   const list = sortPrefixes(prefixes, 4);
   const trie = buildPrefixTrie(list);
-  assert.ok(trie.bytes.length / trie.chunkBytes > 4, `${trie.bytes.length / trie.chunkBytes} chunks`);
+  assert.ok(trie.bytes.length / trie.chunkBytes > 2, `${trie.bytes.length / trie.chunkBytes} chunks`);
   assert.equal(trie.bytes.length % trie.chunkBytes, 0);
   const byKey = new Map(prefixes.map(({ prefix, rule }) => [`${toNumber(prefix.bytes)}/${prefix.length}`, rule]));
   for (let at = 0; at < prefixes.length; at += 7) {

@@ -1,9 +1,6 @@
 import type { PrefixList } from "./prefix-list.ts";
 
-/**
- * The words of a trie and how to enter it; bpf/include/prefix-trie.h describes the layout and walks it.
- * A slot is a rule, or `nodeFlag` and the word at which a node starts.
- */
+/** The words of a trie and how to enter it; bpf/include/prefix-trie.h describes the layout and walks it. */
 export interface PrefixTrie {
   /** Bytes of all chunks, one after the other. */
   readonly bytes: Uint8Array;
@@ -17,50 +14,74 @@ export interface PrefixTrie {
 
 const stride = 6;
 const fanout = 1 << stride;
-const nodeFlag = 0x80000000;
+const isNode = 1 << 24;
+const skipShift = 26;
+const longestSkip = 32;
+const longestRootSkip = 63;
 const chunkWords = 16384;
-const nodeWords = 35;
-const headerSlots = 6;
-const longestSkip = 63;
+const nodeWords = 66;
+const headerWords = 2;
 
-/** More of the first bits are looked up at once the more prefixes there are; a slot costs four bytes. */
+/** More of the first bits are looked up at once the more prefixes there are; a slot costs eight bytes. */
 function directBitsFor(count: number): number {
-  return Math.max(1, Math.min(16, Math.ceil(Math.log2(count + 1)) + 1));
+  return Math.max(1, Math.min(18, Math.ceil(Math.log2(count + 1)) + 1));
 }
 
 export function buildPrefixTrie(list: PrefixList, directBits = directBitsFor(list.count)): PrefixTrie {
-  const builder = new TrieBuilder(list);
-  return builder.build(directBits);
+  return new TrieBuilder(list).build(directBits);
+}
+
+/** Slots under construction: the low half is number, kind and skip, the high half is the path. */
+class Slots {
+  readonly low: Uint32Array;
+  readonly high: Uint32Array;
+
+  constructor(count: number) {
+    this.low = new Uint32Array(count);
+    this.high = new Uint32Array(count);
+  }
+
+  set(slot: number, low: number, high: number): void {
+    this.low[slot] = low;
+    this.high[slot] = high;
+  }
+
+  fill(rule: number, from: number, to: number): void {
+    this.low.fill(rule, from, to);
+    this.high.fill(0, from, to);
+  }
 }
 
 /** Writes nodes bottom up, so that a node is complete when its place is known. */
 class TrieBuilder {
   readonly #list: PrefixList;
-  readonly #bits: number;
-  #slots = new Uint32Array(1 << 16);
+  /** Halves of words, the low one first. */
+  #halves = new Uint32Array(1 << 16);
   /** First free word. */
   #next = 0;
+  /** One for each level at work. */
+  readonly #scratch: Slots[] = [];
 
   constructor(list: PrefixList) {
     this.#list = list;
-    this.#bits = list.addressWords * 32;
   }
 
   build(directBits: number): PrefixTrie {
-    const { count, rules } = this.#list;
-    const skip = count === 0 ? 0 : Math.min(this.#shared(0, count), this.#bits - directBits, longestSkip);
-    const direct = new Uint32Array(1 << directBits);
-    this.#allocate(Math.ceil(direct.length / 2));
+    const { count, rules, addressWords } = this.#list;
+    const skip = count === 0 ? 0 : Math.min(this.#shared(0, count), addressWords * 32 - directBits, longestRootSkip);
+    const direct = new Slots(1 << directBits);
+    this.#allocate(1 << directBits);
     // What ends with the shared path holds wherever nothing longer does.
     const isCovered = count > 0 && this.#length(0) === skip;
-    this.#fill(direct, isCovered ? 1 : 0, count, skip, directBits, isCovered ? (rules[0] ?? 0) : 0);
-    this.#slots.set(direct, 0);
+    direct.fill(isCovered ? (rules[0] ?? 0) : 0, 0, 1 << directBits);
+    this.#fill(direct, isCovered ? 1 : 0, count, skip, directBits, 0);
+    for (let slot = 0; slot < 1 << directBits; slot++) this.#store(slot, direct, slot);
     const words = this.#next;
     const isOneChunk = words + nodeWords <= chunkWords;
     const chunk = isOneChunk ? words + nodeWords : chunkWords;
-    const chunks = Math.ceil(words / chunkWords);
+    const total = isOneChunk ? chunk : Math.ceil(words / chunkWords) * chunkWords;
     return {
-      bytes: new Uint8Array(this.#slots.buffer).slice(0, (isOneChunk ? chunk : chunks * chunk) * 8),
+      bytes: new Uint8Array(this.#halves.buffer).slice(0, total * 8),
       chunkBytes: chunk * 8,
       rootPath: skip === 0 ? 0n : (BigInt(this.#take(0, 0, 32)) << 32n) | BigInt(this.#take(0, 32, 32)),
       rootSkip: skip,
@@ -70,93 +91,87 @@ class TrieBuilder {
   }
 
   /**
-   * The slot for the region of addresses that share the first `depth` bits of the prefixes
-   * [from, to), all of them longer than that; `inherited` is the rule where none of them holds.
+   * Sets a slot to the region of addresses that share the first `depth` bits of the prefixes
+   * [from, to), all of them longer than that. The slot holds the rule where none of them does.
    */
-  #region(from: number, to: number, depth: number, inherited: number): number {
-    if (from === to) return inherited;
+  #region(into: Slots, slot: number, from: number, to: number, depth: number, level: number): void {
+    if (from === to) return;
+    const inherited = into.low[slot] ?? 0;
     const at = Math.min(this.#shared(from, to), depth + longestSkip);
-    let rule = inherited;
-    let next = from;
-    if (this.#length(from) === at) rule = this.#list.rules[next++] ?? 0;
-    if (next === to) return this.#node([rule], 1, 0, from, depth, at - depth, inherited);
-    const slots = new Uint32Array(fanout);
-    this.#fill(slots, next, to, at, stride, rule);
-    return this.#compress(slots, from, depth, at - depth, inherited);
+    const skip = at - depth;
+    const path = skip === 0 ? 0 : this.#take(from, depth, skip) * 2 ** (32 - skip);
+    const isCovered = this.#length(from) === at;
+    const next = isCovered ? from + 1 : from;
+    const rule = isCovered ? (this.#list.rules[from] ?? 0) : inherited;
+    if (next === to && inherited === 0) {
+      into.set(slot, rule + skip * 2 ** skipShift, path);
+      return;
+    }
+    const slots = (this.#scratch[level] ??= new Slots(fanout));
+    slots.fill(rule, 0, fanout);
+    this.#fill(slots, next, to, at, stride, level + 1);
+    into.set(slot, this.#node(slots, inherited) + isNode + skip * 2 ** skipShift, path);
   }
 
   /** Slots of the `bits` bits at `at`; prefixes [from, to) are longer than `at` and share what is before it. */
-  #fill(slots: Uint32Array, from: number, to: number, at: number, bits: number, inherited: number): void {
-    slots.fill(inherited);
+  #fill(slots: Slots, from: number, to: number, at: number, bits: number, level: number): void {
     const end = at + bits;
     let index = from;
     while (index < to) {
       const slot = this.#take(index, at, bits);
       const length = this.#length(index);
-      if (length < end) {
+      if (length <= end) {
         // Shorter ones come first, so that longer ones overwrite them.
         slots.fill(this.#list.rules[index] ?? 0, slot, slot + (1 << (end - length)));
         index++;
         continue;
       }
-      let groupEnd = index + 1;
-      while (groupEnd < to && this.#take(groupEnd, at, bits) === slot) groupEnd++;
-      const isExact = length === end;
-      const rule = isExact ? (this.#list.rules[index] ?? 0) : (slots[slot] ?? 0);
-      slots[slot] = this.#region(isExact ? index + 1 : index, groupEnd, end, rule);
-      index = groupEnd;
+      const first = index++;
+      while (index < to && this.#take(index, at, bits) === slot) index++;
+      this.#region(slots, slot, first, index, end, level);
     }
   }
 
-  /** Keeps the first of each run of equal slots, in place. */
-  #compress(slots: Uint32Array, sample: number, depth: number, skip: number, fallback: number): number {
-    let low = 0;
-    let high = 0;
+  /** Keeps the first of each run of equal slots. */
+  #node(slots: Slots, fallback: number): number {
+    const { low, high } = slots;
+    const isStart = (slot: number): boolean =>
+      slot === 0 || low[slot] !== low[slot - 1] || high[slot] !== high[slot - 1];
+    let runsLow = 0;
+    let runsHigh = 0;
     let count = 0;
-    let last = -1;
     for (let slot = 0; slot < fanout; slot++) {
-      const value = slots[slot] ?? 0;
-      if (value === last) continue;
-      if (slot < 32) low |= 1 << slot;
-      else high |= 1 << (slot - 32);
-      slots[count++] = last = value;
+      if (!isStart(slot)) continue;
+      if (slot < 32) runsLow |= 1 << slot;
+      else runsHigh |= 1 << (slot - 32);
+      count++;
     }
-    return this.#node(slots.subarray(0, count), low, high, sample, depth, skip, fallback);
+    const word = this.#allocate(headerWords + count);
+    this.#halves[word * 2] = runsLow;
+    this.#halves[word * 2 + 1] = runsHigh;
+    this.#halves[word * 2 + 2] = fallback;
+    let at = word + headerWords;
+    for (let slot = 0; slot < fanout; slot++) if (isStart(slot)) this.#store(at++, slots, slot);
+    return word;
   }
 
-  #node(
-    slots: ArrayLike<number>,
-    runsLow: number,
-    runsHigh: number,
-    sample: number,
-    depth: number,
-    skip: number,
-    fallback: number,
-  ): number {
-    const word = this.#allocate(Math.ceil((headerSlots + slots.length) / 2));
-    const at = word * 2;
-    this.#slots[at] = runsLow;
-    this.#slots[at + 1] = runsHigh;
-    this.#slots[at + 2] = this.#take(sample, depth + 32, 32);
-    this.#slots[at + 3] = this.#take(sample, depth, 32);
-    this.#slots[at + 4] = fallback;
-    this.#slots[at + 5] = skip;
-    this.#slots.set(slots, at + headerSlots);
-    return nodeFlag + word;
+  #store(word: number, slots: Slots, slot: number): void {
+    this.#halves[word * 2] = slots.low[slot] ?? 0;
+    this.#halves[word * 2 + 1] = slots.high[slot] ?? 0;
   }
 
   /** Words of which no chunk boundary cuts a node, nor comes nearer than a largest node. */
   #allocate(words: number): number {
     const within = this.#next % chunkWords;
-    const isNode = this.#next > 0;
-    if (isNode && within > chunkWords - nodeWords) this.#next += chunkWords - within;
+    const isRoot = this.#next === 0;
+    if (!isRoot && within > chunkWords - nodeWords) this.#next += chunkWords - within;
     const word = this.#next;
     this.#next += words;
     const needed = (Math.ceil(this.#next / chunkWords) * chunkWords + nodeWords) * 2;
-    if (needed > this.#slots.length) {
-      const larger = new Uint32Array(Math.max(needed, this.#slots.length * 2));
-      larger.set(this.#slots);
-      this.#slots = larger;
+    if (needed > this.#halves.length) {
+      const larger = new Uint32Array(Math.max(needed, this.#halves.length * 2));
+      larger.set(this.#halves);
+      this.#halves = larger;
     }
     return word;
   }
