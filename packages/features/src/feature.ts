@@ -40,10 +40,15 @@ export interface Counter {
 /** Counters of one instance, read back. Names are snake_case: they become Prometheus labels. */
 export interface InstanceCounters {
   readonly owner: ObjectRef;
+  /**
+   * What tells the instances of one object apart: `pod` with its `pod_namespace`, `direction` (`ingress`,
+   * `egress`). Names are snake_case: they become Prometheus labels.
+   */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Reason name → counter; the reasons whose verdict is pass are in `passReasons` of the feature. */
   readonly reasons: Readonly<Record<string, Counter>>;
   readonly rules: readonly { readonly rule: RuleRef; readonly counter: Counter }[];
-  /** Further numbers: entries in use, tracked flows, … */
+  /** Further numbers: entries in use, tracked flows, … Those of an object's instances add up. */
   readonly gauges: Readonly<Record<string, number | bigint>>;
 }
 

@@ -2,6 +2,7 @@ export * from "./counters.ts";
 export * from "./events.ts";
 export * from "./feature.ts";
 export * from "./node-maps.ts";
+export type { PodData } from "./pod-cgroups.ts";
 export * from "./rule-counters.ts";
 export * from "./devices/devices.ts";
 export * from "./devices/intent.ts";

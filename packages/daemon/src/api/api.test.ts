@@ -90,6 +90,7 @@ const results: DaemonResults = {
 const counters: InstanceCounters[] = [
   {
     owner,
+    labels: { pod_namespace: "default", pod: "web", direction: "egress" },
     reasons: { blacklist: { packets: 2n ** 64n - 1n, bytes: 0n } },
     rules: [
       { rule, counter: { packets: 1n, bytes: 2n } },

@@ -92,9 +92,10 @@ function decodeHookResult({ mode, chain, memberModes, reason }: wire.HookResult)
   };
 }
 
-export function decodeCounters({ owner, reasons, rules, gauges }: wire.InstanceCounters): InstanceCounters {
+export function decodeCounters({ owner, labels, reasons, rules, gauges }: wire.InstanceCounters): InstanceCounters {
   return {
     owner: decodeRef(owner),
+    ...(Object.keys(labels).length > 0 && { labels: { ...labels } }),
     reasons: Object.fromEntries(Object.entries(reasons).map(([name, counter]) => [name, decodeCounter(counter)])),
     rules: rules.map(({ rule, counter }) => ({ rule: decodeRule(rule), counter: decodeCounter(counter) })),
     gauges: Object.fromEntries(Object.entries(gauges).map(([name, { value }]) => [name, value.value ?? 0])),

@@ -64,9 +64,10 @@ function encodeHookResult({ mode, chain, memberModes, reason }: HookResult): wir
   return create(wire.HookResultSchema, { mode, chain, memberModes: [...memberModes], ...defined({ reason }) });
 }
 
-export function encodeCounters({ owner, reasons, rules, gauges }: InstanceCounters): wire.InstanceCounters {
+export function encodeCounters({ owner, labels, reasons, rules, gauges }: InstanceCounters): wire.InstanceCounters {
   return create(wire.InstanceCountersSchema, {
     owner: { ...owner },
+    labels: { ...labels },
     reasons: { ...reasons },
     rules: rules.map(({ rule, counter }) => ({ rule: encodeRule(rule), counter: { ...counter } })),
     gauges: Object.fromEntries(Object.entries(gauges).map(([name, value]) => [name, { value: encodeGauge(value) }])),

@@ -66,28 +66,28 @@ function objectFamilies({ counters, features }: Readings): MetricFamily[] {
   const passReasons = new Set(features.flatMap((feature) => feature.passReasons));
   const perReason = (field: "packets" | "bytes"): Sample[] =>
     addUp(
-      counters.flatMap(({ owner, reasons }) =>
+      counters.flatMap(({ owner, labels, reasons }) =>
         Object.entries(reasons).map(([reason, counter]) => ({
-          labels: { ...ownerLabels(owner), reason, verdict: passReasons.has(reason) ? "pass" : "drop" },
+          labels: { ...ownerLabels(owner), ...labels, reason, verdict: passReasons.has(reason) ? "pass" : "drop" },
           value: counter[field],
         })),
       ),
     );
   const perRule = (field: "packets" | "bytes"): Sample[] =>
     addUp(
-      counters.flatMap(({ owner, rules }) =>
+      counters.flatMap(({ owner, labels, rules }) =>
         rules.map(({ rule, counter }) => ({
-          labels: { ...ownerLabels(owner), rule: rule.text, path: rule.origin.path },
+          labels: { ...ownerLabels(owner), ...labels, rule: rule.text, path: rule.origin.path },
           value: counter[field],
         })),
       ),
     );
   const others = addUp(
-    counters.flatMap(({ owner, gauges }) =>
+    counters.flatMap(({ owner, labels, gauges }) =>
       Object.entries(gauges)
         .filter(([name]) => !fos1Gauges.has(name))
         .map(([name, value]) => ({
-          labels: { ...ownerLabels(owner), what: name },
+          labels: { ...ownerLabels(owner), ...labels, what: name },
           value: BigInt(Math.trunc(Number(value))),
         })),
     ),

@@ -10,7 +10,7 @@ import type {
 } from "@bpfleet/kernel";
 import type { Attachment, FeaturePlan } from "../feature.ts";
 import { reasonsMap } from "../generated/shared.ts";
-import { placePods } from "../pod-cgroups.ts";
+import { placePods, type PodData } from "../pod-cgroups.ts";
 import { planRuleCounters } from "../rule-counters.ts";
 import { deviceKeySize, devicesMaps, encodeDeviceKey } from "./generated/devices.ts";
 import type { DeviceRule, DevicesIntent } from "./intent.ts";
@@ -79,7 +79,7 @@ export function planDevices(intents: readonly DevicesIntent[], facts: NodeFacts)
         programs: [program],
         maps: { reasons: reasons.key, hits: hits.key, base: base.key },
         rules,
-        data: { pod, namespace },
+        data: { pods: [{ namespace, pod, path }] } satisfies PodData,
       });
     }
   }

@@ -1,6 +1,6 @@
 import type { FeatureInstance, MapSpec, NodeFacts, PlanProblem, ProgramSpec } from "@bpfleet/kernel";
 import type { Attachment, FeaturePlan } from "../feature.ts";
-import { placePods } from "../pod-cgroups.ts";
+import { placePods, type PodData } from "../pod-cgroups.ts";
 import { socketsMaps } from "./generated/sockets.ts";
 import type { SocketsIntent } from "./intent.ts";
 
@@ -20,13 +20,13 @@ export function planSockets(intents: readonly SocketsIntent[], facts: NodeFacts)
       const key = `sockets/${owner.namespace}/${owner.name}/${namespace}/${pod}`;
       const connections = `${key}/connections`;
       const program = `${key}/program`;
-      plan.maps.push({
-        key: connections,
-        name: "connections",
-        definition: socketsMaps.connections,
-        contents: { kind: "live" },
-        owner,
-      });
+      const tracked = `${key}/tracked`;
+      for (const [name, map] of [
+        ["connections", connections],
+        ["tracked", tracked],
+      ] as const) {
+        plan.maps.push({ key: map, name, definition: socketsMaps[name], contents: { kind: "live" }, owner });
+      }
       plan.programs.push({
         key: program,
         name: "sockets",
@@ -34,7 +34,7 @@ export function planSockets(intents: readonly SocketsIntent[], facts: NodeFacts)
         object: { name: "sockets", digest: facts.objects["sockets"]?.digest ?? "" },
         entry: "count_connections",
         globals: {},
-        maps: { connections },
+        maps: { connections, tracked },
         owner,
       });
       plan.attachments.push({
@@ -46,9 +46,9 @@ export function planSockets(intents: readonly SocketsIntent[], facts: NodeFacts)
         owner,
         key,
         programs: [program],
-        maps: { connections },
+        maps: { connections, tracked },
         rules: [],
-        data: { pod, namespace },
+        data: { pods: [{ namespace, pod, path }] } satisfies PodData,
       });
     }
   }

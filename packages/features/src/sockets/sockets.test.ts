@@ -46,17 +46,19 @@ test("sockets.plan refuses a node that has only cgroup v1", () => {
   assert.equal(plan.problems[0]?.severity, "refused");
 });
 
-test("sockets.counters sums over the CPUs and subtracts the closed from the open", () => {
+test("sockets.counters sums over the CPUs and subtracts what ended, or ends unseen, from what began", () => {
   const [instance] = sockets.plan([intent], facts({ has: true })).instances;
   assert.ok(instance);
-  const keys = new Uint8Array(new Uint32Array([0, 1, 2, 3]).buffer);
-  const values = new Uint8Array(new BigUint64Array([5n, 2n, 3n, 0n, 4n, 0n, 0n, 9n]).buffer);
-  const { gauges } = sockets.counters(instance, new Map([["connections", { count: 4, keys, values }]]));
+  const keys = new Uint8Array(new Uint32Array([0, 1, 2, 3, 4]).buffer);
+  const values = new Uint8Array(new BigUint64Array([5n, 2n, 3n, 0n, 4n, 0n, 0n, 9n, 1n, 0n]).buffer);
+  const { gauges, labels } = sockets.counters(instance, new Map([["connections", { count: 5, keys, values }]]));
   assert.deepEqual(gauges, {
     connections_opened: 7n,
     connections_accepted: 3n,
     connections_closed: 4n,
     connections_retransmitted: 9n,
-    connections_active: 6n,
+    connections_untracked: 1n,
+    connections_active: 5n,
   });
+  assert.deepEqual(labels, { pod_namespace: "default", pod: "web" });
 });

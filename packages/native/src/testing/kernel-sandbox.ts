@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isBpffs, mountBpffs } from "../binding.ts";
 
+export * from "./inner-process.ts";
+
 const testdata = new URL("../../testdata/", import.meta.url).pathname;
 const headers = new URL("../../../../build/include", import.meta.url).pathname;
 

@@ -2,7 +2,8 @@
 import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 export const socketsMaps = {
-  connections: { type: "percpu_array", keySize: 4, valueSize: 8, maxEntries: 4, flags: 0 },
+  connections: { type: "percpu_array", keySize: 4, valueSize: 8, maxEntries: 5, flags: 0 },
+  tracked: { type: "hash", keySize: 8, valueSize: 1, maxEntries: 262144, flags: 1 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */

@@ -178,11 +178,25 @@ export const statusSchema = Type.Object(
               field: Type.String({ description: "Where it is written." }),
               ...counter,
             }),
-            { description: "The rules that decided most packets." },
+            { description: "The rules that decided most packets, or most uses of devices." },
           ),
           gauges: Type.Record(Type.String(), Type.Integer({ format: "int64" }), {
             description: "Further numbers: tracked connections, entries in use.",
           }),
+          pods: Type.Optional(
+            Type.Array(
+              Type.Object({
+                pod: Type.String({ description: "Its name." }),
+                received: Type.Optional(Type.Object(counter, { description: "What it received." })),
+                sent: Type.Optional(Type.Object(counter, { description: "What it sent." })),
+                dropped: Type.Optional(Type.Object(counter, { description: "What was kept from leaving." })),
+                gauges: Type.Record(Type.String(), Type.Integer({ format: "int64" }), {
+                  description: "Further numbers: connections, uses of devices.",
+                }),
+              }),
+              { description: "For types cgroup and sockops, what was counted for each pod." },
+            ),
+          ),
         },
         { description: "Counted since the program was first loaded; kept when it is changed." },
       ),

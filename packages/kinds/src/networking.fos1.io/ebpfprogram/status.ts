@@ -1,12 +1,13 @@
 import { sameRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import type { HookPoint, HookSpec } from "@bpfleet/kernel";
+import type { HookSpec, NodePlan, RuleRef } from "@bpfleet/kernel";
 import type { Outcome, Parsed } from "../../kind.ts";
 import { stampStatus } from "../../status/conditions.ts";
 import type { Aspect } from "../../status/conditions.ts";
 import { aspectOf, ObjectFate, readyAspect } from "../../status/fate.ts";
 import type { Fate } from "../../status/fate.ts";
 import { renderPath } from "../../yaml/places.ts";
+import { addGauges, podMetrics, podNames } from "./pods.ts";
 import type { EBPFProgram, EBPFProgramStatus } from "./schema.ts";
 
 export const programConditions = {
@@ -33,7 +34,9 @@ export function programStatus(parsed: Parsed<EBPFProgram>, outcome: Outcome): EB
   const fields: Omit<EBPFProgramStatus, "conditions" | "lastUpdated" | "observedGeneration"> = {
     state,
     ...(ready.status === "True" ? {} : { reason: ready.message }),
-    ...(running.length > 0 && !outcome.isPaused ? { attachedTo: places(running), mode: modeOf(fate, running) } : {}),
+    ...(running.length > 0 && !outcome.isPaused
+      ? { attachedTo: places(running, outcome.plan), mode: modeOf(fate, ofType(parsed.object.spec.type, running)) }
+      : {}),
     node: outcome.nodeName,
     ...metricsOf(parsed, outcome),
   };
@@ -41,7 +44,14 @@ export function programStatus(parsed: Parsed<EBPFProgram>, outcome: Outcome): EB
 }
 
 function hasFailed(fate: ObjectFate, hooks: readonly HookSpec[]): boolean {
-  const fates = [fate.fateOf("map", fate.mapKeys()), fate.fateOf("program", fate.programKeys()), fate.fateOf("hook", hooks.map((hook) => hook.key))];
+  const fates = [
+    fate.fateOf("map", fate.mapKeys()),
+    fate.fateOf("program", fate.programKeys()),
+    fate.fateOf(
+      "hook",
+      hooks.map((hook) => hook.key),
+    ),
+  ];
   return fates.some(({ state }) => state === "failed");
 }
 
@@ -55,11 +65,23 @@ function loadedAspect(fate: ObjectFate): Aspect {
 
 function attachedAspect(fate: ObjectFate, hooks: readonly HookSpec[], outcome: Outcome): Aspect {
   if (outcome.isPaused) {
-    return { type: "Attached", status: "False", reason: "Paused", message: "everything is detached by `ebpfctl pause`; `ebpfctl resume` attaches it again" };
+    return {
+      type: "Attached",
+      status: "False",
+      reason: "Paused",
+      message: "everything is detached by `ebpfctl pause`; `ebpfctl resume` attaches it again",
+    };
   }
   const [waiting] = fate.problemsOf("waiting");
   if (hooks.length === 0) return aspectOf("Attached", notPlanned(fate), { reason: "Attached", message: "" });
-  const attached = aspectOf("Attached", fate.fateOf("hook", hooks.map((hook) => hook.key)), { reason: "Attached", message: `runs on ${places(hooks)}${downNote(hooks, outcome)}` });
+  const attached = aspectOf(
+    "Attached",
+    fate.fateOf(
+      "hook",
+      hooks.map((hook) => hook.key),
+    ),
+    { reason: "Attached", message: `runs on ${places(hooks, outcome.plan)}${downNote(hooks, outcome)}` },
+  );
   if (attached.status !== "True" || waiting === undefined) return attached;
   return { type: "Attached", status: "False", reason: waiting.reason, message: waiting.message };
 }
@@ -77,14 +99,21 @@ function downNote(hooks: readonly HookSpec[], outcome: Outcome): string {
   return down === undefined ? "" : `, which is down`;
 }
 
-function places(hooks: readonly HookSpec[]): string {
-  const names = [...new Set(hooks.map((hook) => placeOf(hook.point)))];
+function places(hooks: readonly HookSpec[], plan: NodePlan): string {
+  const names = [...new Set(hooks.flatMap((hook) => placesOf(hook, plan)))].toSorted();
   const rest = names.length - maxPlaces;
   return rest > 0 ? `${names.slice(0, maxPlaces).join(", ")} and ${rest} more` : names.join(", ");
 }
 
-function placeOf(point: HookPoint): string {
-  return point.hook === "cgroup" ? point.path : point.interface;
+function placesOf(hook: HookSpec, plan: NodePlan): readonly string[] {
+  return hook.point.hook === "cgroup" ? podNames(hook, plan) : [hook.point.interface];
+}
+
+/** The hooks of the program itself, without those that only track flows for it. */
+function ofType(type: EBPFProgram["spec"]["type"], hooks: readonly HookSpec[]): readonly HookSpec[] {
+  return hooks.filter(({ point }) =>
+    point.hook === "tc" ? type === `tc-${point.direction}` : point.hook === "cgroup" || point.hook === type,
+  );
 }
 
 function modeOf(fate: ObjectFate, hooks: readonly HookSpec[]): string {
@@ -111,30 +140,41 @@ function metricsOf(parsed: Parsed<EBPFProgram>, outcome: Outcome): { metrics?: M
     add(total, packets, bytes);
     reasons.set(reason, total);
   }
+  const pods = podMetrics(mine, passes);
   return {
     metrics: {
       packetsPassed: Number(totals.passed[0]),
       bytesPassed: Number(totals.passed[1]),
       packetsDropped: Number(totals.dropped[0]),
       bytesDropped: Number(totals.dropped[1]),
-      reasons: [...reasons].filter(([, [packets]]) => packets > 0n).map(([reason, [packets, bytes]]) => ({ reason, packets: Number(packets), bytes: Number(bytes) })),
+      reasons: [...reasons]
+        .filter(([, [packets]]) => packets > 0n)
+        .map(([reason, [packets, bytes]]) => ({ reason, packets: Number(packets), bytes: Number(bytes) })),
       rules: topRules(mine),
-      gauges: Object.fromEntries(mine.flatMap((counters) => Object.entries(counters.gauges).map(([name, value]) => [name, Number(value)]))),
+      gauges: addGauges(mine),
+      ...(pods.length > 0 && { pods: [...pods] }),
     },
   };
 }
 
+/** A rule counts in each instance of its object. */
 function topRules(counters: readonly InstanceCounters[]): Metrics["rules"] {
-  return counters
-    .flatMap(({ rules }) => rules)
-    .filter(({ counter }) => counter.packets > 0n)
-    .toSorted((a, b) => (a.counter.packets === b.counter.packets ? a.rule.index - b.rule.index : a.counter.packets > b.counter.packets ? -1 : 1))
+  const rules = new Map<string, { readonly rule: RuleRef; readonly total: [bigint, bigint] }>();
+  for (const { rule, counter } of counters.flatMap((each) => each.rules)) {
+    if (counter.packets === 0n) continue;
+    const key = `${rule.origin.path} ${rule.text}`;
+    const known = rules.get(key) ?? { rule, total: [0n, 0n] };
+    add(known.total, counter.packets, counter.bytes);
+    rules.set(key, known);
+  }
+  return [...rules.values()]
+    .toSorted((a, b) => (a.total[0] === b.total[0] ? a.rule.index - b.rule.index : a.total[0] > b.total[0] ? -1 : 1))
     .slice(0, maxRules)
-    .map(({ rule, counter }) => ({
+    .map(({ rule, total: [packets, bytes] }) => ({
       rule: rule.text,
       field: `${rule.origin.object.kind} ${rule.origin.object.name} ${renderPath(rule.origin.path)}`,
-      packets: Number(counter.packets),
-      bytes: Number(counter.bytes),
+      packets: Number(packets),
+      bytes: Number(bytes),
     }));
 }
 
