@@ -1,0 +1,152 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Netns, queryHook } from "@bpfleet/native";
+import { compilePeer } from "../programs.ts";
+import { answer, median, quantile, type BenchQuestion, type BenchResult } from "../result.ts";
+import { Standalone } from "../standalone.ts";
+import { VethPair } from "../veth-pair.ts";
+
+const manyObjects = 1_000;
+
+export const question: BenchQuestion = {
+  name: "daemon",
+  asks: "how long from a written declaration to the program that is in force, how soon the daemon is ready, and what memory it holds",
+  async ask(context) {
+    compilePeer(context, "verdict");
+    using pair = new VethPair(`bpfb${process.pid}`);
+    const up = (name: string): Promise<Standalone> => Standalone.up(pair.receiver, join(context.scratchDir, name));
+    const results: BenchResult[] = [];
+
+    const starts: number[] = [];
+    const bareStarts: number[] = [];
+    for (let round = 0; round < (context.isQuick ? 2 : 7); round++) {
+      await using daemon = await up(`start-${round}`);
+      starts.push(daemon.startMs);
+      bareStarts.push(await startBareNode());
+    }
+    results.push(answer("daemon.start-ms", "ms", median(starts), "node -e 0", median(bareStarts), "< 500 ms"));
+
+    {
+      await using daemon = await up("apply");
+      const ours = await timeEdits(daemon, pair, context.isQuick ? 10 : 100);
+      const theirs = timeBpftool(pair, context.scratchDir, context.isQuick ? 3 : 20);
+      results.push(
+        answer("apply.in-force.p50-ms", "ms", median(ours), "bpftool load, attach, detach", median(theirs)),
+        answer(
+          "apply.in-force.p99-ms",
+          "ms",
+          quantile(ours, 0.99),
+          "bpftool load, attach, detach",
+          quantile(theirs, 0.99),
+          "< 50 ms",
+        ),
+      );
+    }
+
+    const bare = await bareNodeMemory();
+    for (const [label, count] of [
+      ["", 0],
+      [".1000-objects", manyObjects],
+    ] as const) {
+      await using daemon = await up(`memory-${count}`);
+      for (let index = 0; index < count; index++) daemon.declare("EBPFMap", `map-${index}`, mapYaml(index));
+      await sleep(context.isQuick ? 4_000 : 15_000);
+      const { pssMib, rssMib } = daemon.memory();
+      results.push(
+        answer(
+          `daemon.resident-mib${label}`,
+          "MiB PSS",
+          pssMib,
+          "idle node",
+          bare.pssMib,
+          count === 0 ? "< 96 MiB" : null,
+        ),
+        answer(`daemon.rss-mib${label}`, "MiB RSS", rssMib, "idle node", bare.rssMib),
+      );
+    }
+    return results;
+  },
+};
+
+/** Edits one EBPFProgram again and again; in force is when the kernel names another program on the interface. */
+async function timeEdits(daemon: Standalone, pair: VethPair, edits: number): Promise<number[]> {
+  using netns = Netns.open(`/run/netns/${pair.receiver}`);
+  const attached = async (): Promise<number> =>
+    (await queryHook({ xdp: pair.ifindex }, { inNetns: netns })).programs[0] ?? 0;
+  const samples: number[] = [];
+  for (let edit = 0; edit <= edits; edit++) {
+    const before = await attached();
+    const started = performance.now();
+    daemon.declare("EBPFProgram", "bench", programYaml(edit));
+    while ((await attached()) === before) {
+      if (performance.now() - started > 10_000) throw new Error("benchmark: a declaration is not in force after 10 s");
+    }
+    // The first one attaches; an edit replaces.
+    if (edit > 0) samples.push(performance.now() - started);
+    await sleep(60);
+  }
+  return samples;
+}
+
+function timeBpftool(pair: VethPair, scratchDir: string, rounds: number): number[] {
+  const script = `mount -t bpf bpf /sys/fs/bpf
+for round in $(seq ${rounds}); do
+	start=$(date +%s%N)
+	bpftool prog load ${join(scratchDir, "verdict.bpf.o")} /sys/fs/bpf/peer type xdp
+	bpftool net attach xdp pinned /sys/fs/bpf/peer dev peer0
+	echo $(($(date +%s%N) - start))
+	bpftool net detach xdp dev peer0
+	rm /sys/fs/bpf/peer
+done`;
+  execFileSync("ip", ["-n", pair.receiver, "link", "add", "peer0", "type", "veth", "peer", "name", "peer1"]);
+  const printed = execFileSync(
+    "nsenter",
+    [`--net=/run/netns/${pair.receiver}`, "unshare", "--mount", "sh", "-ec", script],
+    { encoding: "utf8" },
+  );
+  return printed
+    .trim()
+    .split("\n")
+    .map((ns) => Number(ns) / 1e6);
+}
+
+async function startBareNode(): Promise<number> {
+  const started = performance.now();
+  await once(spawn(process.execPath, ["-e", "0"], { stdio: "ignore" }), "exit");
+  return performance.now() - started;
+}
+
+async function bareNodeMemory(): Promise<{ pssMib: number; rssMib: number }> {
+  const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1e6)"], { stdio: "ignore" });
+  await sleep(1_000);
+  const text = readFileSync(`/proc/${child.pid}/smaps_rollup`, "utf8");
+  child.kill();
+  const field = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(text)?.[1] ?? Number.NaN) / 1024;
+  return { pssMib: field("Pss"), rssMib: field("Rss") };
+}
+
+function programYaml(edit: number): string {
+  return `apiVersion: networking.fos1.io/v1alpha1
+kind: EBPFProgram
+metadata: { name: bench, namespace: default }
+spec:
+  type: xdp
+  interface: eth0
+  settings:
+    rateLimiting: { enabled: true, packetsPerSecond: 10000 }
+    blacklist: { enabled: true, ips: ["192.168.1.100", "10.10.${edit % 250}.0/24"] }
+    stateful: true
+`;
+}
+
+function mapYaml(index: number): string {
+  return `apiVersion: networking.fos1.io/v1alpha1
+kind: EBPFMap
+metadata: { name: map-${index}, namespace: default }
+spec: { type: hash, maxEntries: 64, keySize: 4, valueSize: 8, initData: [{ key: "0x0000000${index % 10}", value: "0x0000000000000001" }] }
+`;
+}
