@@ -43,7 +43,7 @@ function streamOutput(stream: NodeJS.WriteStream, env: World["env"]): Output {
     if (error.code === "EPIPE") process.exit(0);
     throw error;
   });
-  const isTerminal = stream.isTTY === true;
+  const { isTTY: isTerminal = false } = stream as { readonly isTTY?: boolean };
   return {
     write: (chunk) => void stream.write(chunk),
     isTerminal,

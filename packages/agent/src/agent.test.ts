@@ -190,7 +190,7 @@ const maps: Feature<MapIntent> = {
   ...filter,
   name: "maps",
   plan: () => ({ maps: [], programs: [], attachments: [], instances: [], problems: [] }),
-} as Feature<MapIntent>;
+};
 
 let directory: string;
 let daemon: ObedientDaemon;
@@ -208,7 +208,7 @@ const start = (): Promise<Agent> =>
     store: storeDir(),
     stateDir: join(directory, "state"),
     daemon,
-    features: [filter, maps] as unknown as Feature[],
+    features: [filter, maps],
     kinds,
     clock,
     onNotice: (notice) => notices.push(notice),
@@ -419,7 +419,9 @@ test("serveAgent answers on its socket with fresh counters, and only one serves 
   daemon.hits = 7n;
   await until("the counters are read again", async () => {
     const { objects } = await fetchReport(socket);
-    return (objects[0]?.object.status as { metrics?: { packetsDropped: number } }).metrics?.packetsDropped === 7;
+    return (
+      (objects[0]?.object.status as { metrics?: { packetsDropped: number } } | undefined)?.metrics?.packetsDropped === 7
+    );
   });
   await apply(program("b", "eth0"));
   assert.equal((await syncAgent(socket)).objects.length, 2);

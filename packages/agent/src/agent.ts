@@ -15,7 +15,10 @@ import { DirectoryStore, isoSeconds } from "./store/directory-store.ts";
 import { objectPath } from "./store/object-path.ts";
 import { watchStore, type StoreHint } from "./store/watch-store.ts";
 
-export type AgentDaemon = Pick<Daemon, "facts" | "onFacts" | "watchCgroups" | "setPlan" | "results" | "onChange" | "settled" | "counters">;
+export type AgentDaemon = Pick<
+  Daemon,
+  "facts" | "onFacts" | "watchCgroups" | "setPlan" | "results" | "onChange" | "settled" | "counters"
+>;
 
 export interface AgentOptions {
   /** Directory of the objects; made when it is not there. */
@@ -76,7 +79,11 @@ class StoreAgent implements Agent {
   constructor(options: AgentOptions) {
     this.#options = options;
     this.#records = new Records(options.stateDir);
-    this.#store = new DirectoryStore({ directory: options.store, clock: options.clock, findHeader: (ref) => this.#records.find(ref) });
+    this.#store = new DirectoryStore({
+      directory: options.store,
+      clock: options.clock,
+      findHeader: (ref) => this.#records.find(ref),
+    });
     this.#desired = new DesiredObjects(options.kinds);
     this.#passReasons = options.features.flatMap((feature) => feature.passReasons);
   }
@@ -136,7 +143,9 @@ class StoreAgent implements Agent {
 
   /** One at a time; resolves when what was known at the call is planned. */
   #pass(): Promise<void> {
-    this.#passes = this.#passes.then(() => this.#readAndPlan()).catch((error: unknown) => this.#tell(`read ${this.#options.store}: ${errorText(error)}`));
+    this.#passes = this.#passes
+      .then(() => this.#readAndPlan())
+      .catch((error: unknown) => this.#tell(`read ${this.#options.store}: ${errorText(error)}`));
     return this.#passes;
   }
 
@@ -150,7 +159,9 @@ class StoreAgent implements Agent {
     if (!isChanged && !isFirst && facts === this.#planned) return;
     if (isChanged) {
       this.#desired.update(this.#store.snapshot());
-      for (const { issues } of this.#desired.broken()) for (const { position, message } of issues) this.#tell(`${position?.file}:${position?.line}:${position?.column}: ${message}`);
+      for (const { issues } of this.#desired.broken())
+        for (const { position, message } of issues)
+          this.#tell(`${position?.file}:${position?.line}:${position?.column}: ${message}`);
     }
     this.#replan(facts, isChanged || isFirst);
     this.#saveSoon();
@@ -172,14 +183,23 @@ class StoreAgent implements Agent {
   #isComplete(): boolean {
     const unserved = new Set(this.#desired.unservedPaths().map((path) => relative(this.#options.store, path)));
     const held = this.#records.all().filter(({ ref }) => unserved.has(objectPath(ref, "yaml")));
-    for (const { ref } of held) this.#tell(`${ref.kind} ${ref.name}: its file cannot be read, so nothing is removed from the kernel until it is corrected or removed`);
+    for (const { ref } of held)
+      this.#tell(
+        `${ref.kind} ${ref.name}: its file cannot be read, so nothing is removed from the kernel until it is corrected or removed`,
+      );
     return held.length === 0;
   }
 
   #issueProblems(): readonly PlanProblem[] {
-    const warnings = this.#desired.sound().flatMap(({ parsed, issues }) => issues.map((issue) => issueProblem(parsed.ref, issue, false)));
-    const spoilt = this.#desired.spoilt().flatMap(({ good, issues }) => issues.map((issue) => issueProblem(good.parsed.ref, issue, true)));
-    const refused = this.#desired.refused().flatMap(({ stored, issues }) => issues.map((issue) => issueProblem(stored.ref, issue, false)));
+    const warnings = this.#desired
+      .sound()
+      .flatMap(({ parsed, issues }) => issues.map((issue) => issueProblem(parsed.ref, issue, false)));
+    const spoilt = this.#desired
+      .spoilt()
+      .flatMap(({ good, issues }) => issues.map((issue) => issueProblem(good.parsed.ref, issue, true)));
+    const refused = this.#desired
+      .refused()
+      .flatMap(({ stored, issues }) => issues.map((issue) => issueProblem(stored.ref, issue, false)));
     return [...warnings, ...spoilt, ...refused];
   }
 
@@ -206,11 +226,25 @@ class StoreAgent implements Agent {
       const previous = this.#records.find(accepted.parsed.ref);
       const status = this.#status(() => accepted.kind.status(accepted.parsed, this.#outcome(fate, previous)), fate);
       const state = stateOf(fate, results.isSettled && results.trouble === undefined, results.isPaused);
-      return this.#reportOf(accepted.parsed.ref, accepted.parsed.object, status, spoilt.has(accepted) ? "failed" : state, fate, previous);
+      return this.#reportOf(
+        accepted.parsed.ref,
+        accepted.parsed.object,
+        status,
+        spoilt.has(accepted) ? "failed" : state,
+        fate,
+        previous,
+      );
     });
     const refused = this.#desired.refused().map(({ stored }) => {
       const fate = fates.of(stored.ref);
-      return this.#reportOf(stored.ref, stored.object, this.#refusal(fate), "failed", fate, this.#records.find(stored.ref));
+      return this.#reportOf(
+        stored.ref,
+        stored.object,
+        this.#refusal(fate),
+        "failed",
+        fate,
+        this.#records.find(stored.ref),
+      );
     });
     return [...reports, ...refused];
   }
@@ -218,7 +252,9 @@ class StoreAgent implements Agent {
   #outcome(fate: ObjectFate, previous: ObjectRecord | undefined): Parameters<Kind["status"]>[1] {
     const { daemon, clock } = this.#options;
     const facts = daemon.facts();
-    const entryCount = fate.counters.map(({ gauges }) => gauges["map_entries"]).find((entries) => entries !== undefined);
+    const entryCount = fate.counters
+      .map(({ gauges }) => gauges["map_entries"])
+      .find((entries) => entries !== undefined);
     return {
       nodeName: facts.nodeName,
       problems: fate.problems,
@@ -248,10 +284,27 @@ class StoreAgent implements Agent {
     const [first] = fate.problems;
     const lastTransitionTime = isoSeconds(this.#options.clock.now());
     const message = messagesOf(fate)[0] ?? "";
-    return { conditions: [{ type: "Ready", status: "False", reason: first?.reason ?? errorCodes.internal.reason, message, lastTransitionTime }] };
+    return {
+      conditions: [
+        {
+          type: "Ready",
+          status: "False",
+          reason: first?.reason ?? errorCodes.internal.reason,
+          message,
+          lastTransitionTime,
+        },
+      ],
+    };
   }
 
-  #reportOf(ref: ObjectRef, object: KubeObject, status: unknown, state: ObjectReport["state"], fate: ObjectFate, previous: ObjectRecord | undefined): ObjectReport {
+  #reportOf(
+    ref: ObjectRef,
+    object: KubeObject,
+    status: unknown,
+    state: ObjectReport["state"],
+    fate: ObjectFate,
+    previous: ObjectRecord | undefined,
+  ): ObjectReport {
     const now = isoSeconds(this.#options.clock.now());
     const events = nextEvents(previous?.events ?? [], previous?.status, status, now);
     return { ref, object: { ...object, status }, state, messages: messagesOf(fate), events };
@@ -271,12 +324,25 @@ class StoreAgent implements Agent {
     });
   }
 
+  /** Nothing is known yet of what is being tried just now: its end tells again. */
   async #save(): Promise<void> {
+    if (!this.#options.daemon.results().isSettled) return;
     const specs = this.#desired.specs();
     for (const { ref, object, state, messages, events } of this.#reports()) {
       const { uid = "", creationTimestamp = "", generation = 1, resourceVersion = "1" } = object.metadata;
       const spec = specs.get(refKey(ref)) ?? "";
-      await this.#records.save({ ref, uid, creationTimestamp, generation, resourceVersion, spec, state, messages, status: object.status, events });
+      await this.#records.save({
+        ref,
+        uid,
+        creationTimestamp,
+        generation,
+        resourceVersion,
+        spec,
+        state,
+        messages,
+        status: object.status,
+        events,
+      });
     }
     await this.#records.keepOnly([...this.#desired.refs(), ...this.#heldRefs()]);
   }

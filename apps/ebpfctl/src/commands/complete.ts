@@ -18,12 +18,7 @@ export const defineComplete: DefineCommand = (program, world) => {
     .helpOption(false)
     .action(async (words) => {
       const last = words.at(-1) ?? "";
-      const found = await candidates(
-        (await programFor(words, world)) as unknown as Command,
-        words.slice(0, -1),
-        last,
-        world,
-      );
+      const found = await candidates(await programFor(words, world), words.slice(0, -1), last, world);
       for (const [word, meaning] of found)
         if (word.startsWith(last)) world.out.write(meaning === "" ? `${word}\n` : `${word}\t${meaning}\n`);
     });

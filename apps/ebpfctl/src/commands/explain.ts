@@ -40,27 +40,43 @@ export const defineExplain: DefineCommand = (program, world) => {
     .option("--pcap <file>", "packets of a capture instead, or - for standard input")
     .option("-o, --output <form>", "json")
     .action(async (flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json") throw new Failure(`unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`);
+      if (flags.output !== undefined && flags.output !== "json")
+        throw new Failure(
+          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
+        );
       const direction = parseDirection(flags.direction);
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);
       const { facts, results } = await daemon.state({ withCounters: false });
-      const hooks = findHooks(results.items, { interface: flags.interface, direction, hook: flags.hook });
-      const at = facts.interfaces.find(({ name }) => name === flags.interface);
-      const packets = flags.pcap === undefined ? [{ frame: encodePacket(packetOfFlags(flags satisfies PacketFlags, direction, at)) }] : await readCapture(flags.pcap, world);
+      const found = findHooks(results.items, { interface: flags.interface, direction, hook: flags.hook });
+      const at = facts.interfaces.find(({ name }) => name === found.interface);
+      const packets =
+        flags.pcap === undefined
+          ? [{ frame: encodePacket(packetOfFlags(flags satisfies PacketFlags, direction, at)) }]
+          : await readCapture(flags.pcap, world);
       const explained = await whileTelling(world, `explaining ${packets.length} packets`, async () => {
         const done: ExplainedPacket[] = [];
-        for (const { frame } of packets) done.push({ frame, place: flags.interface ?? flags.hook ?? "", explanations: await explain(daemon, hooks, frame) });
+        for (const { frame } of packets) done.push({ frame, explanations: await explain(daemon, found.hooks, frame) });
         return done;
       });
-      if (results.isPaused) world.err.write("warning: everything is paused: this is what would be without `ebpfctl pause`\n");
-      world.out.write(flags.output === "json" ? `${JSON.stringify({ packets: explained.map(packetJson) }, undefined, 2)}\n` : renderExplained(explained, world.out.hasColor));
-      if (explained.some(({ explanations }) => explanations.some(({ passes }) => !passes))) throw new SilentFailure(exitDropped);
+      if (results.isPaused)
+        world.err.write("warning: everything is paused: this is what would be without `ebpfctl pause`\n");
+      world.out.write(
+        flags.output === "json"
+          ? `${JSON.stringify({ packets: explained.map(packetJson) }, undefined, 2)}\n`
+          : renderExplained(explained, world.out.hasColor),
+      );
+      if (explained.some(({ explanations }) => explanations.some(({ passes }) => !passes)))
+        throw new SilentFailure(exitDropped);
     });
 };
 
 /** Hook after hook, as the packet would travel: behind a drop there is nothing. */
-async function explain(daemon: DaemonClient, hooks: readonly string[], packet: Uint8Array): Promise<readonly Explanation[]> {
+async function explain(
+  daemon: DaemonClient,
+  hooks: readonly string[],
+  packet: Uint8Array,
+): Promise<readonly Explanation[]> {
   const explanations: Explanation[] = [];
   for (const hook of hooks) {
     const explanation = await daemon.explain({ hook, packet });

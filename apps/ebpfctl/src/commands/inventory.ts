@@ -12,7 +12,11 @@ interface Listing<T> {
   readonly summary: string;
   readonly what: string;
   pick(inventory: Inventory): readonly T[];
-  readonly columns: readonly { readonly name: string; readonly isWide?: true; cell(item: T, nowMs: number): string }[];
+  readonly columns: readonly {
+    readonly name: string;
+    readonly isWide?: true;
+    readonly cell: (item: T, nowMs: number) => string;
+  }[];
 }
 
 const owner = ({ ours }: { readonly ours?: string | undefined }) => ours ?? "<foreign>";

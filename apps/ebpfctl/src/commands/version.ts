@@ -1,3 +1,4 @@
+import { KernelError } from "@bpfleet/base";
 import type { Offer } from "@bpfleet/kernel";
 import { parseConfig } from "../config.ts";
 import { Failure } from "../failure.ts";
@@ -34,7 +35,7 @@ export const defineVersion: DefineCommand = (program, world) => {
 };
 
 /** Fills in what the daemon says; what keeps it from that is told after everything else. */
-async function askDaemon(versions: Versions, socket: string): Promise<unknown> {
+async function askDaemon(versions: Versions, socket: string): Promise<KernelError | undefined> {
   const { DaemonClient } = await import("@bpfleet/daemon/client");
   using daemon = new DaemonClient(socket);
   try {
@@ -45,7 +46,8 @@ async function askDaemon(versions: Versions, socket: string): Promise<unknown> {
     versions.kernel = { release, offers };
     return undefined;
   } catch (error) {
-    return error;
+    if (error instanceof KernelError) return error;
+    throw error;
   }
 }
 

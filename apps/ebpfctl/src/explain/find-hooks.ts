@@ -7,21 +7,31 @@ export interface HookWish {
   readonly hook: string | undefined;
 }
 
-/** The hooks that a packet meets, in the order in which it meets them. */
-export function findHooks(items: readonly ItemResult[], wish: HookWish): readonly string[] {
+export interface FoundHooks {
+  /** In the order in which a packet meets them. */
+  readonly hooks: readonly string[];
+  /** `undefined` for cgroups. */
+  readonly interface: string | undefined;
+}
+
+export function findHooks(items: readonly ItemResult[], wish: HookWish): FoundHooks {
   const keys = items.filter(({ item }) => item === "hook").map(({ key }) => key);
   const offered = keys.length === 0 ? "no object attaches a program" : `there is ${keys.map(withoutMember).join(", ")}`;
   if (wish.hook !== undefined) {
-    if (!keys.some((key) => key === wish.hook || withoutMember(key) === wish.hook)) throw new Failure(`explain a packet at ${wish.hook}: nothing of ours is there; ${offered}`);
-    return [wish.hook];
+    if (!keys.some((key) => key === wish.hook || withoutMember(key) === wish.hook))
+      throw new Failure(`explain a packet at ${wish.hook}: nothing of ours is there; ${offered}`);
+    return { hooks: [wish.hook], interface: interfaceOf(wish.hook) };
   }
   const interfaces = [...new Set(keys.flatMap((key) => interfaceOf(key) ?? []))];
   const name = wish.interface ?? (interfaces.length === 1 ? interfaces[0] : undefined);
   if (name === undefined) throw new Failure(`explain a packet: say where with --interface or --hook; ${offered}`);
   const way = wish.direction === "ingress" ? [`xdp/${name}`, `tc-ingress/${name}`] : [`tc-egress/${name}`];
   const met = way.filter((key) => keys.includes(key));
-  if (met.length === 0) throw new Failure(`explain a packet at ${name}, ${wish.direction}: nothing of ours is there, so it passes; ${offered}`);
-  return met;
+  if (met.length === 0)
+    throw new Failure(
+      `explain a packet at ${name}, ${wish.direction}: nothing of ours is there, so it passes; ${offered}`,
+    );
+  return { hooks: met, interface: name };
 }
 
 function interfaceOf(key: string): string | undefined {

@@ -6,8 +6,6 @@ import { renderSummary, summarizePacket } from "../packet/describe-packet.ts";
 
 export interface ExplainedPacket {
   readonly frame: Uint8Array;
-  /** Interface or hook, as the user named it. */
-  readonly place: string;
   /** In the order of the hooks; the last one decides. */
   readonly explanations: readonly Explanation[];
 }
@@ -32,7 +30,8 @@ function passes({ explanations }: ExplainedPacket): boolean {
 }
 
 function renderPacket(packet: ExplainedPacket, hasColor: boolean): string {
-  const paint = (style: "red" | "green" | "bold", text: string) => (hasColor ? styleText(style, text, { validateStream: false }) : text);
+  const paint = (style: "red" | "green" | "bold", text: string) =>
+    hasColor ? styleText(style, text, { validateStream: false }) : text;
   const lines = [`${renderSummary(summarizePacket(packet.frame, "ethernet"))}, ${packet.frame.length} bytes`];
   for (const explanation of packet.explanations) {
     lines.push(`  ${explanation.hook}`);
@@ -40,7 +39,9 @@ function renderPacket(packet: ExplainedPacket, hasColor: boolean): string {
   }
   const last = packet.explanations.at(-1);
   const isPassed = passes(packet);
-  lines.push(`verdict: ${paint(isPassed ? "green" : "red", isPassed ? "pass" : "drop")}${last === undefined ? "" : ` (${last.verdictName})`}`);
+  lines.push(
+    `verdict: ${paint(isPassed ? "green" : "red", isPassed ? "pass" : "drop")}${last === undefined ? "" : ` (${last.verdictName})`}`,
+  );
   return `${lines.join("\n")}\n`;
 }
 

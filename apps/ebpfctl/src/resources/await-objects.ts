@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fetchReport, syncAgent, type NodeReport, type ObjectReport } from "@bpfleet/agent";
 import { KernelError, renderRef, sameRef, type ObjectRef } from "@bpfleet/base";
 import type { Config } from "../config.ts";
+import { count } from "../manifests/render-issues.ts";
 import type { World } from "../world.ts";
 
 const lookMs = 100;
@@ -25,30 +26,26 @@ export async function waitForObjects(
   world: World,
 ): Promise<boolean> {
   const { clock, err } = world;
-  const started = clock.monotonicMs();
-  let toldAt = started;
-  let report = await syncAgent(config.agentSocket, AbortSignal.timeout(Math.max(1, timeoutMs))).catch(timedOut);
+  const endMs = clock.monotonicMs() + timeoutMs;
+  let nextTellingMs = clock.monotonicMs() + patienceMs;
+  const signal = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)));
+  let report = await syncAgent(config.agentSocket, signal).catch(timedOut);
   while (true) {
     const late = unfinished(refs, report);
     const failed = late.filter(({ state }) => state === "failed");
-    if (failed.length > 0 || (late.length === 0 && report !== undefined)) return tell(failed, err);
+    if (failed.length > 0 || late.length === 0) return tell(failed, err);
     const now = clock.monotonicMs();
-    if (now - started >= timeoutMs) {
-      err.write(
-        `error: timed out waiting for ${late.length === 0 ? "the agent" : `${late.length} of ${refs.length} objects`}\n`,
-      );
-      return tell(late, err) && false;
+    if (now >= endMs) {
+      err.write(`error: timed out waiting for ${late.length} of ${count(refs.length, "object")}\n`);
+      return tell(late, err);
     }
-    if (now - toldAt >= patienceMs) {
-      toldAt = now;
+    if (now >= nextTellingMs) {
+      nextTellingMs = now + patienceMs;
       for (const { ref, state, messages } of late)
         err.write(`${renderRef(ref)}: ${state}${messages[0] === undefined ? "" : `: ${messages[0]}`}\n`);
     }
     await sleep(lookMs);
-    report = await fetchReport(
-      config.agentSocket,
-      AbortSignal.timeout(Math.max(lookMs, timeoutMs - (now - started))),
-    ).catch(timedOut);
+    report = await fetchReport(config.agentSocket, AbortSignal.timeout(patienceMs)).catch(timedOut);
   }
 }
 

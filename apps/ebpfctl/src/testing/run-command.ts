@@ -22,28 +22,48 @@ export class CommandBench implements Disposable {
   };
 
   async run(argv: readonly string[], stdin = ""): Promise<CommandRun> {
-    const out: string[] = [];
-    const err: string[] = [];
-    const capture = (into: string[]): Output => ({
-      write: (text) => void into.push(text),
-      isTerminal: false,
-      hasColor: false,
-    });
-    const world: World = {
+    const { exitCode, out, err } = await runCaptured(argv, {
       env: this.env,
       cwd: this.directory,
-      out: capture(out),
-      err: capture(err),
-      clock: { now: () => this.nowMs, monotonicMs: () => performance.now() },
-      readStdin: async () => stdin,
-      onInterrupt: () => AbortSignal.abort(),
-    };
-    const exitCode = await runCli(argv, world);
+      nowMs: () => this.nowMs,
+      stdin,
+    });
     const plain = (text: string) => text.replaceAll(this.directory, "DIR");
-    return { exitCode, out: plain(out.join("")), err: plain(err.join("")) };
+    return { exitCode, out: plain(out), err: plain(err) };
   }
 
   [Symbol.dispose](): void {
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+export interface Surroundings {
+  readonly env: World["env"];
+  readonly cwd: string;
+  readonly nowMs: () => number;
+  readonly stdin?: string | undefined;
+}
+
+/** Runs a command in this process, as main.ts does. */
+export async function runCaptured(
+  argv: readonly string[],
+  { env, cwd, nowMs, stdin }: Surroundings,
+): Promise<CommandRun> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const capture = (into: string[]): Output => ({
+    write: (text) => void into.push(text),
+    isTerminal: false,
+    hasColor: false,
+  });
+  const exitCode = await runCli(argv, {
+    env,
+    cwd,
+    out: capture(out),
+    err: capture(err),
+    clock: { now: nowMs, monotonicMs: () => performance.now() },
+    readStdin: async () => stdin ?? "",
+    onInterrupt: () => AbortSignal.abort(),
+  });
+  return { exitCode, out: out.join(""), err: err.join("") };
 }

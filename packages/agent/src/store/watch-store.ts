@@ -72,7 +72,7 @@ export function watchStore(directory: string, onHint: (hint: StoreHint) => void)
     [Symbol.dispose]() {
       isClosed = true;
       clearInterval(rescan);
-      for (const path of [...watchers.keys()]) drop(path);
+      for (const path of watchers.keys()) drop(path);
     },
   };
 }
