@@ -9,6 +9,7 @@ export type { EBPFMap, EBPFMapStatus } from "./networking.fos1.io/ebpfmap/schema
 export type { EBPFProgram, EBPFProgramStatus } from "./networking.fos1.io/ebpfprogram/schema.ts";
 export { parsePrefix, renderAddress, renderPrefix, type PrefixReading } from "./address/prefix.ts";
 export { refusedStatus, renderTime } from "./status/conditions.ts";
+export { listFields, type FieldFacts } from "./schema/fields-of.ts";
 export { didYouMean, findNearest } from "./schema/suggest.ts";
 export { parseManifest, type Manifest, type ManifestObject } from "./yaml/parse-manifest.ts";
 export { renderPath } from "./yaml/places.ts";

@@ -21,8 +21,15 @@ const schema = Type.Object(
     kind: Type.Enum(["alpha", "beta"]),
     low: int32({ description: "", minimum: 1, default: 1 }),
     high: int32({ description: "", default: 10 }),
-    names: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 3 }), { maxItems: 3, "x-kubernetes-list-type": "set" })),
-    inner: Type.Optional(Type.Object({ enabled: Type.Boolean({ default: false }), note: Type.Union([Type.String(), Type.Null()], { default: null }) })),
+    names: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 3 }), { maxItems: 3, "x-kubernetes-list-type": "set" }),
+    ),
+    inner: Type.Optional(
+      Type.Object({
+        enabled: Type.Boolean({ default: false }),
+        note: Type.Union([Type.String(), Type.Null()], { default: null }),
+      }),
+    ),
     labels: Type.Optional(Type.Record(Type.String(), Type.String())),
     port: Type.Optional(intOrString({ description: "" })),
   },
@@ -37,13 +44,40 @@ function run(value: unknown): { admitted: unknown; messages: string[] } {
 
 test("admit fills in defaults, in objects that are given only", () => {
   assert.deepEqual(run({ kind: "alpha" }), { admitted: { kind: "alpha", low: 1, high: 10 }, messages: [] });
-  assert.deepEqual(run({ kind: "alpha", inner: {} }).admitted, { kind: "alpha", low: 1, high: 10, inner: { enabled: false, note: null } });
-  assert.deepEqual(run({ kind: "alpha", low: null }).admitted, { kind: "alpha", low: 1, high: 10 });
+  assert.deepEqual(run({ kind: "alpha", inner: {} }).admitted, {
+    kind: "alpha",
+    low: 1,
+    high: 10,
+    inner: { enabled: false, note: null },
+  });
+});
+
+test("admit takes a field that is null for one that is not there, as the API server does", () => {
+  assert.deepEqual(run({ kind: "alpha", low: null, inner: null }), {
+    admitted: { kind: "alpha", low: 1, high: 10 },
+    messages: ["warning empty spec.low: is empty, left out", "warning empty spec.inner: is empty, left out"],
+  });
+  assert.deepEqual(run({ kind: null, inner: { note: null } }).messages, [
+    "warning empty spec.kind: is empty, left out",
+    "error required spec.kind: is required: one of alpha, beta",
+  ]);
 });
 
 test("admit leaves unknown fields out, warns, and guesses what was meant", () => {
-  const { admitted, messages } = run({ kind: "alpha", nmaes: ["x"], inner: { enabeld: true }, labels: { anything: "x" }, whatever: 1 });
-  assert.deepEqual(admitted, { kind: "alpha", low: 1, high: 10, inner: { enabled: false, note: null }, labels: { anything: "x" } });
+  const { admitted, messages } = run({
+    kind: "alpha",
+    nmaes: ["x"],
+    inner: { enabeld: true },
+    labels: { anything: "x" },
+    whatever: 1,
+  });
+  assert.deepEqual(admitted, {
+    kind: "alpha",
+    low: 1,
+    high: 10,
+    inner: { enabled: false, note: null },
+    labels: { anything: "x" },
+  });
   assert.deepEqual(messages, [
     "warning unknown-field spec.nmaes: unknown field, left out; did you mean names?",
     "warning unknown-field spec.inner.enabeld: unknown field, left out; did you mean enabled?",
@@ -52,7 +86,15 @@ test("admit leaves unknown fields out, warns, and guesses what was meant", () =>
 });
 
 test("admit tells everything that is wrong at once", () => {
-  const value = { kind: "aplha", low: 0, high: "5", names: ["", "long!", 7, "a", "b"], inner: [], labels: { a: 1 }, port: 1.5 };
+  const value = {
+    kind: "aplha",
+    low: 0,
+    high: "5",
+    names: ["", "long!", 7, "a", "b"],
+    inner: [],
+    labels: { a: 1 },
+    port: 1.5,
+  };
   assert.deepEqual(run(value).messages, [
     'error enum spec.kind: must be one of alpha, beta, is "aplha"; did you mean alpha?',
     "error minimum spec.low: must be at least 1, is 0",
@@ -71,11 +113,16 @@ test("admit tells everything that is wrong at once", () => {
 });
 
 test("admit refuses what stands twice in a set", () => {
-  assert.deepEqual(run({ kind: "alpha", names: ["a", "b", "a"] }).messages, ['error duplicate spec.names[2]: "a" is already at position 0; keep one']);
+  assert.deepEqual(run({ kind: "alpha", names: ["a", "b", "a"] }).messages, [
+    'error duplicate spec.names[2]: "a" is already at position 0; keep one',
+  ]);
 });
 
 test("admit checks a rule when all that it reads is sound, whatever else is wrong", () => {
-  assert.deepEqual(run({ kind: "x", low: 20 }).messages.filter((message) => message.includes("spec.low")), ["error invalid spec.low: must not be above high"]);
+  assert.deepEqual(
+    run({ kind: "x", low: 20 }).messages.filter((message) => message.includes("spec.low")),
+    ["error invalid spec.low: must not be above high"],
+  );
   assert.deepEqual(run({ kind: "alpha", low: 20, high: "x" }).messages.length, 1);
 });
 
@@ -87,15 +134,29 @@ test("admit agrees with TypeBox on what is valid", () => {
     inner: Type.Optional(Type.Object({ on: Type.Boolean(), note: Type.Union([Type.String(), Type.Null()]) })),
     labels: Type.Optional(Type.Record(Type.String(), Type.Number())),
   });
-  const leaf = fc.oneof(fc.constantFrom("alpha", "beta", "", "abc", "abcd", "A"), fc.integer({ min: -1, max: 6 }), fc.boolean(), fc.constant(null), fc.double());
+  const leaf = fc.oneof(
+    fc.constantFrom("alpha", "beta", "", "abc", "abcd", "A"),
+    fc.integer({ min: -1, max: 6 }),
+    fc.boolean(),
+    fc.constant(null),
+    fc.double(),
+  );
   const inner = fc.oneof(leaf, fc.record({ on: leaf, note: leaf }, { requiredKeys: [] }));
   const some = fc.oneof(leaf, fc.array(leaf, { maxLength: 3 }), inner, fc.dictionary(fc.constantFrom("a", "b"), leaf));
-  const value = fc.record({ kind: leaf, count: leaf, names: some, inner: some, labels: some }, { requiredKeys: ["kind"] });
+  const value = fc.record(
+    { kind: leaf, count: leaf, names: some, inner: some, labels: some },
+    { requiredKeys: ["kind"] },
+  );
   fc.assert(
     fc.property(value, (object) => {
       const found = new IssueList(() => undefined);
       const admitted = admit(plain, object, "", found);
-      assert.equal(!found.hasErrors, Value.Check(plain, object), JSON.stringify([object, found.issues]));
+      const withoutNulls = JSON.parse(
+        JSON.stringify(object, (key, field: unknown) =>
+          field === null && key !== "note" && !/^\d+$/.test(key) && key !== "a" && key !== "b" ? undefined : field,
+        ),
+      ) as unknown;
+      assert.equal(!found.hasErrors, Value.Check(plain, withoutNulls), JSON.stringify([object, found.issues]));
       if (!found.hasErrors && found.issues.length === 0) assert.deepEqual(admitted, object);
     }),
     { numRuns: 3000 },
@@ -105,8 +166,8 @@ test("admit agrees with TypeBox on what is valid", () => {
 test("admit stays quick when everything is wrong", () => {
   const many = Type.Array(Type.String({ rules: [{ ...below, holds: () => true, reads: [""], field: "" }] }));
   const found = new IssueList(() => undefined);
-  const begin = performance.now();
+  const begin = process.cpuUsage();
   admit(many, Array(100_000).fill(1), "/spec/ips", found);
   assert.equal(found.issues.length, 100_000);
-  assert.ok(performance.now() - begin < 3000);
+  assert.ok(process.cpuUsage(begin).user < 5_000_000);
 });

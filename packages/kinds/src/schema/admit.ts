@@ -67,7 +67,8 @@ function admitShape(schema: JsonSchema, value: unknown, path: string, found: Iss
     return value;
   }
   if (schema["x-kubernetes-int-or-string"] === true) {
-    if (typeof value !== "string" && !Number.isInteger(value)) found.error(path, "type", `must be a whole number or text, is ${describe(value)}`);
+    if (typeof value !== "string" && !Number.isInteger(value))
+      found.error(path, "type", `must be a whole number or text, is ${describe(value)}`);
     return value;
   }
   switch (schema.type) {
@@ -103,15 +104,21 @@ function admitObject(schema: JsonSchema, value: unknown, path: string, found: Is
     const fieldPath = joinPointer(path, key);
     const property = Object.hasOwn(properties, key) ? properties[key] : entries;
     if (property !== undefined) {
-      if (field === null && property.default !== undefined) continue;
+      if (field === null && property !== entries && nullableOf(property) === undefined) {
+        found.warning(fieldPath, "empty", "is empty, left out");
+        continue;
+      }
       setField(admitted, key, admitNode(property, field, fieldPath, found));
     } else if (keepsUnknown) setField(admitted, key, field);
-    else found.warning(fieldPath, "unknown-field", `unknown field, left out${didYouMean(key, Object.keys(properties))}`);
+    else
+      found.warning(fieldPath, "unknown-field", `unknown field, left out${didYouMean(key, Object.keys(properties))}`);
   }
   for (const [key, property] of Object.entries(properties)) {
     if (Object.hasOwn(admitted, key)) continue;
-    if (property.default !== undefined) admitted[key] = admitNode(property, copyJson(property.default), joinPointer(path, key), found);
-    else if (schema.required?.includes(key) === true) found.error(joinPointer(path, key), "required", `is required${choicesHint(property)}`);
+    if (property.default !== undefined)
+      admitted[key] = admitNode(property, copyJson(property.default), joinPointer(path, key), found);
+    else if (schema.required?.includes(key) === true)
+      found.error(joinPointer(path, key), "required", `is required${choicesHint(property)}`);
   }
   return admitted;
 }
@@ -122,12 +129,14 @@ function admitArray(schema: JsonSchema, value: unknown, path: string, found: Iss
     return value;
   }
   const { items, minItems, maxItems } = schema;
-  if (minItems !== undefined && value.length < minItems) found.error(path, "min-items", `must have at least ${minItems} items, has ${value.length}`);
+  if (minItems !== undefined && value.length < minItems)
+    found.error(path, "min-items", `must have at least ${minItems} items, has ${value.length}`);
   if (maxItems !== undefined && value.length > maxItems) {
     found.error(path, "max-items", `must have at most ${maxItems} items, has ${value.length}`);
     return value;
   }
-  const admitted = items === undefined ? value : value.map((item, index) => admitNode(items, item, joinPointer(path, index), found));
+  const admitted =
+    items === undefined ? value : value.map((item, index) => admitNode(items, item, joinPointer(path, index), found));
   if (schema["x-kubernetes-list-type"] === "set") checkUnique(admitted, path, found);
   return admitted;
 }
@@ -137,7 +146,12 @@ function checkUnique(values: readonly unknown[], path: string, found: IssueList)
   for (const [index, value] of values.entries()) {
     const earlier = seen.get(value);
     if (earlier === undefined) seen.set(value, index);
-    else found.error(joinPointer(path, index), "duplicate", `${describe(value)} is already at position ${earlier}; keep one`);
+    else
+      found.error(
+        joinPointer(path, index),
+        "duplicate",
+        `${describe(value)} is already at position ${earlier}; keep one`,
+      );
   }
 }
 
@@ -155,31 +169,51 @@ function checkString(schema: JsonSchema, value: unknown, path: string, found: Is
   }
   const length = [...value].length;
   if (schema.minLength !== undefined && length < schema.minLength) {
-    found.error(path, "min-length", value === "" ? "must not be empty" : `must have at least ${schema.minLength} characters, has ${length}`);
+    found.error(
+      path,
+      "min-length",
+      value === "" ? "must not be empty" : `must have at least ${schema.minLength} characters, has ${length}`,
+    );
   }
   if (schema.maxLength !== undefined && length > schema.maxLength) {
     found.error(path, "max-length", `must have at most ${schema.maxLength} characters, has ${length}`);
     return;
   }
   if (schema.pattern !== undefined && !new RegExp(schema.pattern, "u").test(value)) {
-    found.error(path, "pattern", `must be ${schema.patternMeaning ?? `of the form ${schema.pattern}`}, is ${describe(value)}`);
+    found.error(
+      path,
+      "pattern",
+      `must be ${schema.patternMeaning ?? `of the form ${schema.pattern}`}, is ${describe(value)}`,
+    );
   }
 }
 
 function checkNumber(schema: JsonSchema, value: unknown, path: string, found: IssueList): void {
   if (typeof value !== "number" || (schema.type === "integer" && !Number.isInteger(value))) {
-    const hint = typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value)) ? "; leave the quotes off" : "";
-    found.error(path, "type", `must be a ${schema.type === "integer" ? "whole " : ""}number, is ${describe(value)}${hint}`);
+    const hint =
+      typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value))
+        ? "; leave the quotes off"
+        : "";
+    found.error(
+      path,
+      "type",
+      `must be a ${schema.type === "integer" ? "whole " : ""}number, is ${describe(value)}${hint}`,
+    );
     return;
   }
-  if (schema.minimum !== undefined && value < schema.minimum) found.error(path, "minimum", `must be at least ${schema.minimum}, is ${value}`);
-  if (schema.maximum !== undefined && value > schema.maximum) found.error(path, "maximum", `must be at most ${schema.maximum}, is ${value}`);
+  if (schema.minimum !== undefined && value < schema.minimum)
+    found.error(path, "minimum", `must be at least ${schema.minimum}, is ${value}`);
+  if (schema.maximum !== undefined && value > schema.maximum)
+    found.error(path, "maximum", `must be at most ${schema.maximum}, is ${value}`);
 }
 
+/** All are decided before any is told: one that fails does not keep another from being checked. */
 function checkRules(rules: readonly Rule[], value: unknown, path: string, found: IssueList): void {
-  for (const rule of rules) {
-    if (!rule.reads.every((read) => found.isSound(`${path}${read}`))) continue;
-    if ((rule.holds as (self: unknown) => boolean)(value)) continue;
+  const broken = rules.filter((rule) => {
+    const isReadable = rule.reads.every((read) => found.isSound(`${path}${read}`));
+    return isReadable && !(rule.holds as (self: unknown) => boolean)(value);
+  });
+  for (const rule of broken) {
     const explain = rule.explain as ((self: unknown) => string) | undefined;
     found.error(`${path}${rule.field}`, rule.code, explain?.(value) ?? rule.message);
   }

@@ -1,6 +1,6 @@
-import { errorCodes, sameRef } from "@bpfleet/base";
+import { errorCodes, refKey, sameRef } from "@bpfleet/base";
 import type { ObjectRef } from "@bpfleet/base";
-import type { HookSpec, ItemResult, PlanProblem } from "@bpfleet/kernel";
+import type { HookSpec, ItemResult, NodePlan, PlanProblem } from "@bpfleet/kernel";
 import type { Outcome } from "../kind.ts";
 import type { Aspect } from "./conditions.ts";
 
@@ -11,15 +11,23 @@ export interface Fate {
   readonly message: string;
 }
 
+/** The part of a plan that is one object's. */
+interface Share {
+  readonly maps: string[];
+  readonly programs: string[];
+  /** The hooks that programs of the object are members of. */
+  readonly hooks: HookSpec[];
+}
+
 /** One object's part of an outcome. */
 export class ObjectFate {
   readonly #outcome: Outcome;
-  readonly #ref: ObjectRef;
+  readonly #share: Share;
   readonly problems: readonly PlanProblem[];
 
   constructor(ref: ObjectRef, outcome: Outcome) {
     this.#outcome = outcome;
-    this.#ref = ref;
+    this.#share = sharesOf(outcome.plan).get(refKey(ref)) ?? { maps: [], programs: [], hooks: [] };
     this.problems = outcome.problems.filter((problem) => sameRef(problem.origin.object, ref));
   }
 
@@ -28,17 +36,15 @@ export class ObjectFate {
   }
 
   programKeys(): readonly string[] {
-    return this.#outcome.plan.programs.filter((program) => this.#owns(program.owner)).map((program) => program.key);
+    return this.#share.programs;
   }
 
   mapKeys(): readonly string[] {
-    return this.#outcome.plan.maps.filter((map) => this.#owns(map.owner)).map((map) => map.key);
+    return this.#share.maps;
   }
 
-  /** The hooks that programs of the object are members of. */
   hooks(): readonly HookSpec[] {
-    const programs = new Set(this.programKeys());
-    return this.#outcome.plan.hooks.filter((hook) => hook.members.some((member) => programs.has(member.program)));
+    return this.#share.hooks;
   }
 
   result(item: ItemResult["item"], key: string): ItemResult | undefined {
@@ -60,13 +66,43 @@ export class ObjectFate {
   accepted(): Aspect {
     const [refused] = this.problemsOf("refused");
     const said = this.problems.filter((problem) => problem.severity !== "waiting").map((problem) => problem.message);
-    if (refused !== undefined) return { type: "Accepted", status: "False", reason: refused.reason, message: said.join("; ") };
-    return { type: "Accepted", status: "True", reason: "Accepted", message: said.length === 0 ? "served as declared" : said.join("; ") };
+    if (refused !== undefined)
+      return { type: "Accepted", status: "False", reason: refused.reason, message: said.join("; ") };
+    return {
+      type: "Accepted",
+      status: "True",
+      reason: "Accepted",
+      message: said.length === 0 ? "served as declared" : said.join("; "),
+    };
   }
+}
 
-  #owns(owner: ObjectRef | undefined): boolean {
-    return owner !== undefined && sameRef(owner, this.#ref);
+/** A plan never changes, and many objects ask for their share of the same one. */
+const knownShares = new WeakMap<NodePlan, ReadonlyMap<string, Share>>();
+
+function sharesOf(plan: NodePlan): ReadonlyMap<string, Share> {
+  const known = knownShares.get(plan);
+  if (known !== undefined) return known;
+  const shares = new Map<string, Share>();
+  const shareOf = (owner: ObjectRef): Share => {
+    const key = refKey(owner);
+    const share = shares.get(key) ?? { maps: [], programs: [], hooks: [] };
+    shares.set(key, share);
+    return share;
+  };
+  for (const map of plan.maps) if (map.owner !== undefined) shareOf(map.owner).maps.push(map.key);
+  const owners = new Map<string, ObjectRef>();
+  for (const { key, owner } of plan.programs) {
+    if (owner === undefined) continue;
+    owners.set(key, owner);
+    shareOf(owner).programs.push(key);
   }
+  for (const hook of plan.hooks) {
+    const ofHook = new Set(hook.members.flatMap((member) => owners.get(member.program) ?? []).map(shareOf));
+    for (const share of ofHook) share.hooks.push(hook);
+  }
+  knownShares.set(plan, shares);
+  return shares;
 }
 
 export function aspectOf(type: string, fate: Fate, fine: Pick<Aspect, "reason" | "message">): Aspect {
@@ -82,6 +118,7 @@ export function readyAspect(aspects: readonly Aspect[], message: string): Aspect
 }
 
 function explain(result: ItemResult): { readonly reason: string; readonly message: string } {
-  if (result.error === undefined) return { reason: "InProgress", message: `${result.item} ${result.key} waits for what it needs` };
+  if (result.error === undefined)
+    return { reason: "InProgress", message: `${result.item} ${result.key} waits for what it needs` };
   return { reason: errorCodes[result.error.code].reason, message: result.error.message };
 }

@@ -83,14 +83,14 @@ test("parseManifest refuses a bomb of aliases at once", () => {
     text += `a${level}: &a${level} [${Array(10)
       .fill(`*a${level - 1}`)
       .join(", ")}]\n`;
-  const begin = performance.now();
+  const begin = process.cpuUsage();
   const { objects, issues } = parseManifest(text, "f.yaml");
   assert.equal(objects.length, 0);
   assert.deepEqual(
     issues.map(({ code }) => code),
     ["too-large"],
   );
-  assert.ok(performance.now() - begin < 5000);
+  assert.ok(process.cpuUsage(begin).user < 5_000_000);
 });
 
 test("parseManifest refuses what refers to itself or to nothing", () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import { parseManifest } from "./parse-manifest.ts";
@@ -29,6 +30,19 @@ test("renderYaml sorts keys and does not indent lists, as kubectl does", () => {
   ];
   assert.deepEqual(renderYaml(value).split("\n").toSorted(), expected.toSorted());
   assert.ok(renderYaml(value).startsWith("apiVersion: v1\n"));
+});
+
+test("renderYaml writes every text as kubectl does", () => {
+  const texts = JSON.parse(readFileSync(new URL("testdata/texts.json", import.meta.url), "utf8")) as string[];
+  const spec = { ...Object.fromEntries(texts.map((text, index) => [`t${index}`, text])), list: texts };
+  assert.equal(renderYaml({ spec }), readFileSync(new URL("testdata/kubectl-texts.yaml", import.meta.url), "utf8"));
+});
+
+test("renderYaml puts keys into kubectl's order", () => {
+  const expected = readFileSync(new URL("testdata/kubectl-key-order.yaml", import.meta.url), "utf8");
+  const { value } = parseManifest(expected, "x.yaml").objects[0] ?? {};
+  const reversed = Object.fromEntries(Object.entries(value?.["spec"] ?? {}).toReversed());
+  assert.equal(renderYaml({ spec: reversed }), expected);
 });
 
 test("renderYaml keeps text of several lines readable", () => {

@@ -223,12 +223,11 @@ test("EBPFMap keeps what others add, unless it says prune", () => {
   assert.equal(lower(`${lpm4}\nprune: true`).prune, true);
 });
 
-test("EBPFMap parses 20,000 entries in seconds", () => {
+test("EBPFMap parses 20,000 entries in seconds of one processor", () => {
   const entries = Array.from({ length: 20_000 }, (_, index) => `  - {key: ${index}, value: 1}`).join("\n");
-  const begin = performance.now();
-  assert.equal(
-    lower(`type: hash\nmaxEntries: 20000\nkeySize: 4\nvalueSize: 4\ninitData:\n${entries}`).entries.count,
-    20_000,
-  );
-  assert.ok(performance.now() - begin < 10_000, `${performance.now() - begin} ms`);
+  const begin = process.cpuUsage();
+  const { count } = lower(`type: hash\nmaxEntries: 20000\nkeySize: 4\nvalueSize: 4\ninitData:\n${entries}`).entries;
+  assert.equal(count, 20_000);
+  const { user } = process.cpuUsage(begin);
+  assert.ok(user < 10_000_000, `${user / 1000} ms`);
 });

@@ -29,20 +29,33 @@ test("EBPFProgram lowers the document's xdp-packet-filter with the line of every
   assert.equal(filter?.rateLimit?.packetsPerSecond, 10_000);
   assert.equal(filter?.rateLimit?.origin.position?.line, 13);
   assert.deepEqual(
-    filter?.blacklist?.entries.map(({ prefix, text, origin }) => [renderPrefix(prefix), text, origin.path, origin.position?.line]),
+    filter?.blacklist?.entries.map(({ prefix, text, origin }) => [
+      renderPrefix(prefix),
+      text,
+      origin.path,
+      origin.position?.line,
+    ]),
     [
       ["192.168.1.100", "192.168.1.100", "/spec/settings/blacklist/ips/0", 17],
       ["10.10.10.0/24", "10.10.10.0/24", "/spec/settings/blacklist/ips/1", 18],
     ],
   );
   assert.deepEqual(
-    filter?.maps.map(({ mapKey, family, origin }) => [mapKey, family, origin.object.name, origin.path, origin.position?.line]),
+    filter?.maps.map(({ mapKey, family, origin }) => [
+      mapKey,
+      family,
+      origin.object.name,
+      origin.path,
+      origin.position?.line,
+    ]),
     [["maps/default/blacklist-map", 4, "blacklist-map", "/spec/accessedBy/0", 34]],
   );
 });
 
 test("EBPFProgram parses to what an API server keeps: pruned, with defaults", () => {
-  const { parsed } = readAll(program("type: tc-egress\ninterface: eth0\nsettings:\n  rateLimiting: {}\n  trafficControl: {enableMarking: on}\n"));
+  const { parsed } = readAll(
+    program("type: tc-egress\ninterface: eth0\nsettings:\n  rateLimiting: {}\n  trafficControl: {enableMarking: on}\n"),
+  );
   assert.deepEqual(parsed[0]?.object.spec, {
     type: "tc-egress",
     interface: "eth0",
@@ -50,7 +63,13 @@ test("EBPFProgram parses to what an API server keeps: pruned, with defaults", ()
     settings: {
       stateful: false,
       rateLimiting: { enabled: false, packetsPerSecond: 1000 },
-      trafficControl: { enableMarking: true, defaultMark: 0, markMask: 4294967295, enableQoS: false, enableDSCP: false },
+      trafficControl: {
+        enableMarking: true,
+        defaultMark: 0,
+        markMask: 4294967295,
+        enableQoS: false,
+        enableDSCP: false,
+      },
     },
   });
 });
@@ -79,112 +98,231 @@ settings:
 });
 
 test("EBPFProgram refuses settings that its type cannot serve", () => {
-  const lines = (type: string, settings: string): string[] => issueLines(program(`type: ${type}\ninterface: eth0\nsettings: ${settings}`)).map((line) => line.replace(/: .*$/, "").replace("7: ", ""));
-  assert.match(issueLines(program("type: xdp\ninterface: eth0\nsettings: {trafficControl: {enableMarking: true}}"))[0] ?? "", /enableMarking: needs type tc-ingress or tc-egress: the kernel keeps marks only from there on/);
+  const lines = (type: string, settings: string): string[] =>
+    issueLines(program(`type: ${type}\ninterface: eth0\nsettings: ${settings}`)).map((line) =>
+      line.replace(/: .*$/, "").replace("7: ", ""),
+    );
+  assert.match(
+    issueLines(program("type: xdp\ninterface: eth0\nsettings: {trafficControl: {enableMarking: true}}"))[0] ?? "",
+    /enableMarking: needs type tc-ingress or tc-egress: the kernel keeps marks only from there on/,
+  );
   assert.equal(lines("xdp", "{trafficControl: {enableQoS: true, enableDSCP: true}}").length, 2);
-  assert.equal(lines("tc-ingress", "{trafficControl: {enableQoS: true, enableDSCP: true, enableMarking: true}}").length, 0);
-  assert.equal(lines("xdp", "{containerPolicy: {enableAccounting: true, enableEgressControl: true, enableDeviceControl: true}}").length, 3);
+  assert.equal(
+    lines("tc-ingress", "{trafficControl: {enableQoS: true, enableDSCP: true, enableMarking: true}}").length,
+    0,
+  );
+  assert.equal(
+    lines("xdp", "{containerPolicy: {enableAccounting: true, enableEgressControl: true, enableDeviceControl: true}}")
+      .length,
+    3,
+  );
   assert.equal(lines("tc-egress", "{socketOps: {enableRedirection: true, enableTracing: true}}").length, 2);
-  assert.equal(issueLines(program("type: sockops\nsettings: {rateLimiting: {enabled: true}, blacklist: {enabled: true}}")).length, 2);
+  assert.equal(
+    issueLines(program("type: sockops\nsettings: {rateLimiting: {enabled: true}, blacklist: {enabled: true}}")).length,
+    2,
+  );
 });
 
 test("EBPFProgram needs an interface for the types that run on one, and warns where it has no effect", () => {
   for (const type of ["xdp", "tc-ingress", "tc-egress"]) {
-    assert.deepEqual(issueLines(program(`type: ${type}`)), ["4: error spec.interface: is required for types xdp, tc-ingress and tc-egress"]);
+    assert.deepEqual(issueLines(program(`type: ${type}`)), [
+      "4: error spec.interface: is required for types xdp, tc-ingress and tc-egress",
+    ]);
   }
   for (const type of ["cgroup", "sockops"]) {
     assert.deepEqual(issueLines(program(`type: ${type}`)), []);
-    assert.deepEqual(issueLines(program(`type: ${type}\ninterface: eth0`)), [`6: warning spec.interface: has no effect for type ${type}, which runs on the pods of the namespace`]);
+    assert.deepEqual(issueLines(program(`type: ${type}\ninterface: eth0`)), [
+      `6: warning spec.interface: has no effect for type ${type}, which runs on the pods of the namespace`,
+    ]);
   }
 });
 
 test("EBPFProgram warns of addresses that are written twice, and counts the first", () => {
-  const text = program('type: xdp\ninterface: eth0\nsettings:\n  blacklist: {enabled: true, ips: ["10.0.0.1", "10.0.0.0/8", "10.1.0.0/8", "10.0.0.1/32"]}');
+  const text = program(
+    'type: xdp\ninterface: eth0\nsettings:\n  blacklist: {enabled: true, ips: ["10.0.0.1", "10.0.0.0/8", "10.1.0.0/8", "10.0.0.1/32"]}',
+  );
   assert.deepEqual(issueLines(text), [
     "8: warning spec.settings.blacklist.ips[2]: 10.1.0.0/8 has bits set past its length; read as 10.0.0.0/8",
     "8: warning spec.settings.blacklist.ips[2]: 10.1.0.0/8 is already in spec.settings.blacklist.ips[1]",
     "8: warning spec.settings.blacklist.ips[3]: 10.0.0.1/32 is already in spec.settings.blacklist.ips[0]",
   ]);
   const filter = readAll(text).lower().intents[0] as FilterIntent;
-  assert.deepEqual(filter.blacklist?.entries.map((entry) => entry.text), ["10.0.0.1", "10.0.0.0/8"]);
+  assert.deepEqual(
+    filter.blacklist?.entries.map((entry) => entry.text),
+    ["10.0.0.1", "10.0.0.0/8"],
+  );
 });
 
 test("EBPFProgram lowers marks, DSCP and priorities for tc types", () => {
-  const text = program("type: tc-egress\ninterface: eth0\nsettings:\n  stateful: true\n  trafficControl: {enableMarking: true, enableDSCP: true, enableQoS: true, defaultMark: 46, markMask: 0x0f}");
+  const text = program(
+    "type: tc-egress\ninterface: eth0\nsettings:\n  stateful: true\n  trafficControl: {enableMarking: true, enableDSCP: true, enableQoS: true, defaultMark: 46, markMask: 0x0f}",
+  );
   const filter = readAll(text).lower().intents[0] as FilterIntent;
-  assert.deepEqual([filter.mark?.skb, filter.mark?.dscp, filter.mark?.priorityFromDscp], [{ value: 14, mask: 15 }, 46, true]);
+  assert.deepEqual(
+    [filter.mark?.skb, filter.mark?.dscp, filter.mark?.priorityFromDscp],
+    [{ value: 14, mask: 15 }, 46, true],
+  );
   assert.equal(filter.isStateful, false);
   assert.deepEqual(issueLines(text), ["8: warning spec.settings.stateful: has no effect for type tc-egress"]);
-  const high = readAll(program("type: tc-ingress\ninterface: e\nsettings: {trafficControl: {enableMarking: true, defaultMark: 0xFFFFFFFF}}")).lower().intents[0] as FilterIntent;
+  const high = readAll(
+    program(
+      "type: tc-ingress\ninterface: e\nsettings: {trafficControl: {enableMarking: true, defaultMark: 0xFFFFFFFF}}",
+    ),
+  ).lower().intents[0] as FilterIntent;
   assert.deepEqual(high.mark?.skb, { value: 4294967295, mask: 4294967295 });
 });
 
 test("EBPFProgram of type cgroup runs on the pods of its namespace that have a cgroup", () => {
-  const settings = 'settings:\n  blacklist: {enabled: true, ips: ["10.9.0.0/16"]}\n  rateLimiting: {enabled: true, packetsPerSecond: 5}\n  containerPolicy: {enableAccounting: true, enableEgressControl: true}';
-  const { lower, issues } = readAll(pod("web", "apps/web") + pod("bare") + pod("db", "/sys/fs/cgroup/db") + program(`type: cgroup\n${settings}`));
+  const settings =
+    'settings:\n  blacklist: {enabled: true, ips: ["10.9.0.0/16"]}\n  rateLimiting: {enabled: true, packetsPerSecond: 5}\n  containerPolicy: {enableAccounting: true, enableEgressControl: true}';
+  const { lower, issues } = readAll(
+    pod("web", "apps/web") + pod("bare") + pod("db", "/sys/fs/cgroup/db") + program(`type: cgroup\n${settings}`),
+  );
   assert.deepEqual(issues, []);
   const { intents, problems } = lower();
-  const [filter] = intents as FilterIntent[];
-  const pods = [{ pod: "db", namespace: "default", path: "/sys/fs/cgroup/db" }, { pod: "web", namespace: "default", path: "apps/web" }];
-  assert.deepEqual(filter?.at, { hook: "cgroup", pods, directions: ["ingress", "egress"] });
+  const [filter, counting] = intents as FilterIntent[];
+  const pods = [
+    { pod: "db", namespace: "default", path: "/sys/fs/cgroup/db" },
+    { pod: "web", namespace: "default", path: "apps/web" },
+  ];
+  assert.deepEqual(filter?.at, { hook: "cgroup", pods, directions: ["egress"] });
+  assert.deepEqual(counting?.at, { hook: "cgroup", pods, directions: ["ingress"] });
+  assert.deepEqual(
+    [counting?.blacklist, counting?.rateLimit, counting?.accounting],
+    [undefined, undefined, filter?.accounting],
+  );
   assert.equal(filter?.accounting?.origin.path, "/spec/settings/containerPolicy/enableAccounting");
   assert.deepEqual([filter?.blacklist?.entries.length, filter?.rateLimit?.packetsPerSecond], [1, 5]);
-  assert.deepEqual(problems.map(({ severity, reason, message }) => [severity, reason, message]), [["note", "PodWithoutCgroup", "pod default/bare is left out: it has no annotation bpfleet.io/cgroup"]]);
+  assert.deepEqual(
+    problems.map(({ severity, reason, message }) => [severity, reason, message]),
+    [["note", "PodWithoutCgroup", "pod default/bare is left out: it has no annotation bpfleet.io/cgroup"]],
+  );
 });
 
 test("EBPFProgram of type cgroup controls egress only when asked", () => {
   const blacklist = 'blacklist: {enabled: true, ips: ["10.9.0.0/16"]}';
-  const accounting = readAll(pod("web", "web") + program(`type: cgroup\nsettings: {${blacklist}, containerPolicy: {enableAccounting: true}}`));
+  const accounting = readAll(
+    pod("web", "web") + program(`type: cgroup\nsettings: {${blacklist}, containerPolicy: {enableAccounting: true}}`),
+  );
   const [counting] = accounting.lower().intents as FilterIntent[];
   assert.deepEqual([counting?.blacklist, counting?.rateLimit, counting?.maps], [undefined, undefined, []]);
-  assert.match(accounting.issues[0]?.message ?? "", /blacklist: has no effect for type cgroup without spec.settings.containerPolicy.enableEgressControl/);
-  const [control] = readAll(pod("web", "web") + program(`type: cgroup\nsettings: {${blacklist}, containerPolicy: {enableEgressControl: true}}`)).lower().intents as FilterIntent[];
+  assert.match(
+    accounting.issues[0]?.message ?? "",
+    /blacklist: has no effect for type cgroup without spec.settings.containerPolicy.enableEgressControl/,
+  );
+  const [control] = readAll(
+    pod("web", "web") + program(`type: cgroup\nsettings: {${blacklist}, containerPolicy: {enableEgressControl: true}}`),
+  ).lower().intents as FilterIntent[];
   assert.deepEqual(control?.at.hook === "cgroup" ? control.at.directions : undefined, ["egress"]);
   assert.equal(control?.accounting, undefined);
-  const nothing = readAll(pod("web", "web") + program("type: cgroup\nsettings: {containerPolicy: {enableEgressControl: true}}")).lower();
-  assert.deepEqual(nothing.problems.map(({ severity, reason }) => [severity, reason]), [["note", "NothingEnabled"]]);
+  const nothing = readAll(
+    pod("web", "web") + program("type: cgroup\nsettings: {containerPolicy: {enableEgressControl: true}}"),
+  ).lower();
+  assert.deepEqual(
+    nothing.problems.map(({ severity, reason }) => [severity, reason]),
+    [["note", "NothingEnabled"]],
+  );
 });
 
 test("EBPFProgram of type cgroup lets pods use the devices that every container gets", () => {
-  const [devices] = readAll(pod("web", "web") + program("type: cgroup\nsettings: {containerPolicy: {enableDeviceControl: true}}")).lower().intents as DevicesIntent[];
+  const [devices] = readAll(
+    pod("web", "web") + program("type: cgroup\nsettings: {containerPolicy: {enableDeviceControl: true}}"),
+  ).lower().intents as DevicesIntent[];
   assert.equal(devices?.feature, "devices");
-  assert.deepEqual(devices?.allowed.map(({ text, type, major, minor }) => `${text} ${type} ${major}:${minor ?? "*"}`), [
-    "/dev/null char 1:3", "/dev/zero char 1:5", "/dev/full char 1:7", "/dev/random char 1:8", "/dev/urandom char 1:9",
-    "/dev/tty char 5:0", "/dev/console char 5:1", "/dev/ptmx char 5:2", "/dev/pts/* char 136:*",
-  ]);
+  assert.deepEqual(
+    devices?.allowed.map(({ text, type, major, minor }) => `${text} ${type} ${major}:${minor ?? "*"}`),
+    [
+      "/dev/null char 1:3",
+      "/dev/zero char 1:5",
+      "/dev/full char 1:7",
+      "/dev/random char 1:8",
+      "/dev/urandom char 1:9",
+      "/dev/tty char 5:0",
+      "/dev/console char 5:1",
+      "/dev/ptmx char 5:2",
+      "/dev/pts/* char 136:*",
+    ],
+  );
 });
 
 test("EBPFProgram of type cgroup waits for pods, and says when nothing is enabled", () => {
   const { intents, problems } = readAll(program("type: cgroup")).lower();
   assert.deepEqual(intents, []);
-  assert.deepEqual(problems.map(({ severity, reason }) => [severity, reason]), [["waiting", "NoPods"], ["note", "NothingEnabled"]]);
+  assert.deepEqual(
+    problems.map(({ severity, reason }) => [severity, reason]),
+    [
+      ["waiting", "NoPods"],
+      ["note", "NothingEnabled"],
+    ],
+  );
 });
 
 test("EBPFProgram of type sockops counts connections, and refuses what is not served by name", () => {
-  const [sockets] = readAll(pod("web", "web") + program("type: sockops\npriority: 3")).lower().intents as SocketsIntent[];
+  const [sockets] = readAll(pod("web", "web") + program("type: sockops\npriority: 3")).lower()
+    .intents as SocketsIntent[];
   assert.deepEqual([sockets?.feature, sockets?.priority, sockets?.pods.length], ["sockets", 3, 1]);
-  const more = readAll(pod("web", "web") + program("type: sockops\nsettings: {socketOps: {enableRedirection: true, enableTracing: true}}")).lower();
+  const more = readAll(
+    pod("web", "web") + program("type: sockops\nsettings: {socketOps: {enableRedirection: true, enableTracing: true}}"),
+  ).lower();
   assert.equal(more.intents.length, 1);
-  assert.deepEqual(more.problems.map(({ severity, reason, message, origin }) => [severity, reason, message, origin.position?.line]), [
-    ["refused", "NotServed", "spec.settings.socketOps.enableRedirection is not served yet; set it to false", 11],
-    ["refused", "NotServed", "spec.settings.socketOps.enableTracing is not served yet; set it to false", 11],
-  ]);
-  assert.deepEqual(readAll(pod("web", "web") + program("type: sockops\nsettings: {socketOps: {enableMonitoring: false}}")).lower().intents, []);
+  assert.deepEqual(
+    more.problems.map(({ severity, reason, message, origin }) => [severity, reason, message, origin.position?.line]),
+    [
+      ["refused", "NotServed", "spec.settings.socketOps.enableRedirection is not served yet; set it to false", 11],
+      ["refused", "NotServed", "spec.settings.socketOps.enableTracing is not served yet; set it to false", 11],
+    ],
+  );
+  assert.deepEqual(
+    readAll(pod("web", "web") + program("type: sockops\nsettings: {socketOps: {enableMonitoring: false}}")).lower()
+      .intents,
+    [],
+  );
 });
 
 test("EBPFProgram looks addresses up in maps that it names or that name it", () => {
-  const map = (name: string, fields: string): string => `---\napiVersion: networking.fos1.io/v1alpha1\nkind: EBPFMap\nmetadata: {name: ${name}}\nspec: {maxEntries: 8, ${fields}}\n---\n`;
+  const map = (name: string, fields: string): string =>
+    `---\napiVersion: networking.fos1.io/v1alpha1\nkind: EBPFMap\nmetadata: {name: ${name}}\nspec: {maxEntries: 8, ${fields}}\n---\n`;
   const lpm = (keySize: number, more = ""): string => `type: lpm_trie, keySize: ${keySize}, valueSize: 4${more}`;
-  const maps = map("six", lpm(20, ", accessedBy: [p]")) + map("four", lpm(8)) + map("odd", lpm(12, ", accessedBy: [p]")) + map("hash", "type: hash, keySize: 4, valueSize: 4") + map("other", lpm(8, ", accessedBy: [q]"));
-  const { intents, problems } = readAll(`${maps}${program("type: tc-ingress\ninterface: eth0\nmaps: [four, hash, gone]")}`).lower();
+  const maps =
+    map("six", lpm(20, ", accessedBy: [p]")) +
+    map("four", lpm(8)) +
+    map("odd", lpm(12, ", accessedBy: [p]")) +
+    map("hash", "type: hash, keySize: 4, valueSize: 4") +
+    map("other", lpm(8, ", accessedBy: [q]"));
+  const { intents, problems } = readAll(
+    `${maps}${program("type: tc-ingress\ninterface: eth0\nmaps: [four, hash, gone]")}`,
+  ).lower();
   const filter = intents.find((intent): intent is FilterIntent => intent.feature === "filter");
-  assert.deepEqual(filter?.maps.map(({ mapKey, family }) => [mapKey, family]), [["maps/default/four", 4], ["maps/default/six", 6]]);
+  assert.deepEqual(
+    filter?.maps.map(({ mapKey, family }) => [mapKey, family]),
+    [
+      ["maps/default/four", 4],
+      ["maps/default/six", 6],
+    ],
+  );
   const mine = problems.filter(({ origin }) => origin.object.kind === "EBPFProgram");
-  assert.deepEqual(mine.map(({ severity, reason, message }) => [severity, reason, message]), [
-    ["refused", "MapNotUsable", "EBPFMap default/hash cannot be looked up by address: it is of type hash, not lpm_trie"],
-    ["waiting", "MapNotFound", "EBPFMap default/gone does not exist; it is used as soon as it does"],
-    ["note", "MapNotUsable", "EBPFMap default/odd names this program, but cannot be looked up by address: its keySize is 12; it must be 8 (IPv4) or 20 (IPv6)"],
-  ]);
+  assert.deepEqual(
+    mine.map(({ severity, reason, message }) => [severity, reason, message]),
+    [
+      [
+        "refused",
+        "MapNotUsable",
+        "EBPFMap default/hash cannot be looked up by address: it is of type hash, not lpm_trie",
+      ],
+      ["waiting", "MapNotFound", "EBPFMap default/gone does not exist; it is used as soon as it does"],
+      [
+        "note",
+        "MapNotUsable",
+        "EBPFMap default/odd names this program, but cannot be looked up by address: its keySize is 12; it must be 8 (IPv4) or 20 (IPv6)",
+      ],
+    ],
+  );
   const theirs = problems.filter(({ origin }) => origin.object.kind === "EBPFMap");
-  assert.deepEqual(theirs.map(({ origin, severity, reason }) => [origin.object.name, severity, reason]), [["odd", "note", "NotUsed"], ["other", "note", "ProgramNotFound"]]);
+  assert.deepEqual(
+    theirs.map(({ origin, severity, reason }) => [origin.object.name, severity, reason]),
+    [
+      ["odd", "note", "NotUsed"],
+      ["other", "note", "ProgramNotFound"],
+    ],
+  );
 });

@@ -1,5 +1,12 @@
 import type { Origin } from "@bpfleet/base";
-import type { BlacklistEntry, DevicesIntent, FilterIntent, FilterMark, PodCgroup, SocketsIntent } from "@bpfleet/features";
+import type {
+  BlacklistEntry,
+  DevicesIntent,
+  FilterIntent,
+  FilterMark,
+  PodCgroup,
+  SocketsIntent,
+} from "@bpfleet/features";
 import type { PlanProblem } from "@bpfleet/kernel";
 import { parsePrefix, renderPrefix } from "../../address/prefix.ts";
 import { findPodCgroups } from "../../core/pod/cgroups.ts";
@@ -55,15 +62,30 @@ class Lowering {
     const { settings } = this.#parsed.object.spec;
     const policy = settings?.containerPolicy;
     const pods = this.#pods();
-    if (policy?.enableAccounting !== true && policy?.enableEgressControl !== true && policy?.enableDeviceControl !== true) {
-      this.#problem("note", "NothingEnabled", "/spec/settings/containerPolicy", "nothing is enabled, so the program does nothing; enable accounting, egress control or device control");
+    if (
+      policy?.enableAccounting !== true &&
+      policy?.enableEgressControl !== true &&
+      policy?.enableDeviceControl !== true
+    ) {
+      this.#problem(
+        "note",
+        "NothingEnabled",
+        "/spec/settings/containerPolicy",
+        "nothing is enabled, so the program does nothing; enable accounting, egress control or device control",
+      );
     }
     if (pods.length === 0) return;
     if (policy?.enableAccounting === true || policy?.enableEgressControl === true) this.#filterPods(pods, policy);
     if (policy?.enableDeviceControl === true) {
       const origin = this.#origin("/spec/settings/containerPolicy/enableDeviceControl");
       const allowed = defaultDevices.map((device) => ({ ...device, origin }));
-      this.intents.push({ feature: "devices", origin: this.#origin("/spec"), pods, priority: this.#parsed.object.spec.priority, allowed });
+      this.intents.push({
+        feature: "devices",
+        origin: this.#origin("/spec"),
+        pods,
+        priority: this.#parsed.object.spec.priority,
+        allowed,
+      });
     }
   }
 
@@ -72,32 +94,65 @@ class Lowering {
     for (const field of ["enableRedirection", "enableTracing"] as const) {
       if (settings?.socketOps?.[field] !== true) continue;
       const path = `/spec/settings/socketOps/${field}`;
-      this.#problem("refused", "NotServed", path, `spec.settings.socketOps.${field} is not served yet; set it to false`);
+      this.#problem(
+        "refused",
+        "NotServed",
+        path,
+        `spec.settings.socketOps.${field} is not served yet; set it to false`,
+      );
     }
     if (settings?.socketOps?.enableMonitoring === false) {
-      this.#problem("note", "NothingEnabled", "/spec/settings/socketOps", "nothing is enabled, so the program does nothing; set spec.settings.socketOps.enableMonitoring");
+      this.#problem(
+        "note",
+        "NothingEnabled",
+        "/spec/settings/socketOps",
+        "nothing is enabled, so the program does nothing; set spec.settings.socketOps.enableMonitoring",
+      );
       return;
     }
     const pods = this.#pods();
     if (pods.length > 0) this.intents.push({ feature: "sockets", origin: this.#origin("/spec"), pods, priority });
   }
 
-  #filterPods(pods: readonly PodCgroup[], policy: { readonly enableAccounting: boolean; readonly enableEgressControl: boolean }): void {
+  /** The lists decide what the pods send; what they receive is only counted, by an intent of its own. */
+  #filterPods(
+    pods: readonly PodCgroup[],
+    policy: { readonly enableAccounting: boolean; readonly enableEgressControl: boolean },
+  ): void {
     const control = policy.enableEgressControl;
     const { blacklist, rateLimit, ...base } = this.#filterBase();
     const maps = control ? this.#maps() : [];
     if (control && blacklist === undefined && rateLimit === undefined && maps.length === 0) {
-      this.#problem("note", "NothingEnabled", "/spec/settings/containerPolicy/enableEgressControl", "egress control has nothing to decide by; enable spec.settings.blacklist or spec.settings.rateLimiting");
+      this.#problem(
+        "note",
+        "NothingEnabled",
+        "/spec/settings/containerPolicy/enableEgressControl",
+        "egress control has nothing to decide by; enable spec.settings.blacklist or spec.settings.rateLimiting",
+      );
+    }
+    const accounting = policy.enableAccounting
+      ? { origin: this.#origin("/spec/settings/containerPolicy/enableAccounting") }
+      : undefined;
+    const counting: FilterIntent = {
+      ...base,
+      at: { hook: "cgroup", pods, directions: ["ingress", "egress"] },
+      accounting,
+      isStateful: false,
+      maps: [],
+    };
+    if (!control) {
+      this.intents.push(counting);
+      return;
     }
     this.intents.push({
-      ...base,
-      at: { hook: "cgroup", pods, directions: policy.enableAccounting ? ["ingress", "egress"] : ["egress"] },
-      blacklist: control ? blacklist : undefined,
-      rateLimit: control ? rateLimit : undefined,
-      accounting: policy.enableAccounting ? { origin: this.#origin("/spec/settings/containerPolicy/enableAccounting") } : undefined,
-      isStateful: false,
+      ...counting,
+      at: { hook: "cgroup", pods, directions: ["egress"] },
+      blacklist,
+      rateLimit,
       maps,
     });
+    if (policy.enableAccounting)
+      this.intents.push({ ...counting, at: { hook: "cgroup", pods, directions: ["ingress"] } });
   }
 
   #filterBase(): Pick<FilterIntent, "feature" | "origin" | "priority" | "blacklist" | "rateLimit"> {
@@ -107,8 +162,17 @@ class Lowering {
       feature: "filter",
       origin: this.#origin("/spec"),
       priority,
-      blacklist: blacklist?.enabled === true ? { entries: this.#entries(blacklist.ips ?? []), origin: this.#origin("/spec/settings/blacklist") } : undefined,
-      rateLimit: rateLimiting?.enabled === true ? { packetsPerSecond: rateLimiting.packetsPerSecond, origin: this.#origin("/spec/settings/rateLimiting/packetsPerSecond") } : undefined,
+      blacklist:
+        blacklist?.enabled === true
+          ? { entries: this.#entries(blacklist.ips ?? []), origin: this.#origin("/spec/settings/blacklist") }
+          : undefined,
+      rateLimit:
+        rateLimiting?.enabled === true
+          ? {
+              packetsPerSecond: rateLimiting.packetsPerSecond,
+              origin: this.#origin("/spec/settings/rateLimiting/packetsPerSecond"),
+            }
+          : undefined,
     };
   }
 
@@ -119,7 +183,8 @@ class Lowering {
       const read = parsePrefix(text);
       if (!read.ok) continue;
       const key = renderPrefix(read.prefix);
-      if (!entries.has(key)) entries.set(key, { prefix: read.prefix, text, origin: this.#origin(`/spec/settings/blacklist/ips/${index}`) });
+      if (!entries.has(key))
+        entries.set(key, { prefix: read.prefix, text, origin: this.#origin(`/spec/settings/blacklist/ips/${index}`) });
     }
     return [...entries.values()];
   }
@@ -146,10 +211,20 @@ class Lowering {
     const { namespace } = this.#parsed.ref;
     const { pods, without } = findPodCgroups(this.#view, namespace);
     for (const name of without) {
-      this.#problem("note", "PodWithoutCgroup", "/spec", `pod ${namespace}/${name} is left out: it has no annotation bpfleet.io/cgroup`);
+      this.#problem(
+        "note",
+        "PodWithoutCgroup",
+        "/spec",
+        `pod ${namespace}/${name} is left out: it has no annotation bpfleet.io/cgroup`,
+      );
     }
     if (pods.length === 0) {
-      this.#problem("waiting", "NoPods", "/spec", `no pod of namespace ${namespace} has a cgroup; it runs as soon as there is one`);
+      this.#problem(
+        "waiting",
+        "NoPods",
+        "/spec",
+        `no pod of namespace ${namespace} has a cgroup; it runs as soon as there is one`,
+      );
     }
     return pods;
   }

@@ -25,12 +25,15 @@ function needsType(pointer: string, types: readonly ProgramKind[], why: string):
     reads: ["/type", pointer],
     field: pointer,
     code: "forbidden",
-    message: `needs type ${types.join(" or ")}: ${why}`,
+    message: `needs type ${types.join(", ").replace(/, (?=[^,]*$)/, " or ")}: ${why}`,
   };
 }
 
 function find(value: unknown, steps: readonly string[]): unknown {
-  return steps.reduce<unknown>((here, step) => (typeof here === "object" && here !== null ? (here as Record<string, unknown>)[step] : undefined), value);
+  return steps.reduce<unknown>(
+    (here, step) => (typeof here === "object" && here !== null ? (here as Record<string, unknown>)[step] : undefined),
+    value,
+  );
 }
 
 const packetTypes = ["xdp", "tc-ingress", "tc-egress", "cgroup"] as const;
@@ -57,7 +60,8 @@ export const programRules: readonly Rule[] = [
   needsType("/settings/containerPolicy/enableDeviceControl", ["cgroup"], "it is about pods"),
   {
     cel: "!self.?settings.?trafficControl.?enableDSCP.orValue(false) || self.settings.trafficControl.defaultMark <= 63",
-    holds: (self: EBPFProgramSpec) => self.settings?.trafficControl?.enableDSCP !== true || self.settings.trafficControl.defaultMark <= 63,
+    holds: (self: EBPFProgramSpec) =>
+      self.settings?.trafficControl?.enableDSCP !== true || self.settings.trafficControl.defaultMark <= 63,
     reads: ["/settings/trafficControl/enableDSCP", "/settings/trafficControl/defaultMark"],
     field: "/settings/trafficControl/defaultMark",
     code: "invalid",

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { apiVersionOf } from "./define-kind.ts";
+import { findKind, findKindByName, kinds } from "./kinds.ts";
+import { readAll } from "./testing/read-all.ts";
+
+const folders = globSync("*/*/schema.ts", { cwd: import.meta.dirname }).map((file) => file.replace("/schema.ts", ""));
+
+test("kinds lists every folder of a kind, and each folder has all its parts", () => {
+  const listed = kinds.map((kind) => `${kind.group === "" ? "core" : kind.group}/${kind.singular}`);
+  assert.deepEqual(folders.toSorted(), listed.toSorted());
+  for (const folder of folders) {
+    for (const part of ["schema.ts", "columns.ts", "access.ts", "README.md", "samples"])
+      assert.ok(existsSync(`${import.meta.dirname}/${folder}/${part}`), `${folder}/${part}`);
+  }
+});
+
+test("kinds read, check and lower every sample without an issue", () => {
+  for (const kind of kinds) {
+    const samples = `${import.meta.dirname}/${kind.group === "" ? "core" : kind.group}/${kind.singular}/samples`;
+    const files = readdirSync(samples);
+    assert.ok(files.length > 0);
+    for (const file of files) {
+      const { issues, parsed, lower } = readAll(readFileSync(`${samples}/${file}`, "utf8"), file);
+      assert.deepEqual(issues, [], file);
+      assert.ok(parsed.length > 0 && parsed.every(({ object }) => object.kind === kind.kind));
+      assert.deepEqual(
+        lower().problems.filter((problem) => problem.severity === "refused"),
+        [],
+        file,
+      );
+    }
+  }
+});
+
+test("findKind finds a kind by what an object says", () => {
+  for (const kind of kinds) assert.equal(findKind(apiVersionOf(kind), kind.kind), kind);
+  assert.equal(findKind("v1", "EBPFProgram"), undefined);
+  assert.equal(findKind("networking.fos1.io/v1", "EBPFProgram"), undefined);
+});
+
+test("findKindByName finds a kind by every name that kubectl takes", () => {
+  for (const name of [
+    "ebpfprogram",
+    "ebpfprograms",
+    "EBPFProgram",
+    "ebpf",
+    "ebpfprograms.networking.fos1.io",
+    "ebpfprograms.v1alpha1.networking.fos1.io",
+  ]) {
+    assert.equal(findKindByName(name)?.kind, "EBPFProgram", name);
+  }
+  assert.equal(findKindByName("po")?.kind, "Pod");
+  assert.equal(findKindByName("ebpfprograms.example.com"), undefined);
+});
+
+test("parse refuses an object without what every object needs", () => {
+  const messages = (value: unknown): string[] => {
+    const result = findKindByName("ebpfmap")?.parse(value);
+    return result?.issues.map((issue) => issue.message) ?? [];
+  };
+  assert.deepEqual(messages(null), ["must be an object of kind EBPFMap, is empty"]);
+  assert.deepEqual(messages({ apiVersion: "v1", kind: "EBPFMap", spce: {} }), [
+    'apiVersion: must be networking.fos1.io/v1alpha1, is "v1"',
+    "metadata.name: is required",
+    "spce: unknown field, left out",
+    "spec: is required",
+  ]);
+  assert.match(
+    messages({
+      apiVersion: "networking.fos1.io/v1alpha1",
+      kind: "EBPFMap",
+      metadata: { name: "Bad_Name", namespace: "a.b", labels: { x: 1 } },
+      spec: "",
+    }).join("|"),
+    /metadata\.name: must be lower-case.*metadata\.namespace: must be lower-case.*metadata\.labels\.x: must be text, is 1; put it in quotes\|spec: must be a mapping/,
+  );
+});
