@@ -1,4 +1,4 @@
-import { errorCodes, KernelError } from "@bpfleet/base";
+import { errorCodes, ImageError, KernelError } from "@bpfleet/base";
 import type { Output } from "./world.ts";
 
 /** Ends a command: said to the user as it stands, without a stack. */
@@ -29,7 +29,7 @@ export function reportFailure(error: unknown, err: Output, isVerbose: boolean): 
   if (error instanceof SilentFailure) return error.exitCode;
   if (error instanceof Failure) {
     err.write(`${error.message.startsWith("Error from server") ? "" : "error: "}${error.message}\n`);
-  } else if (error instanceof KernelError) {
+  } else if (isOfTheWorld(error)) {
     const { hint } = errorCodes[error.code];
     err.write(`error: ${error.message}${error.message.includes(";") ? "" : `; ${hint}`}\n`);
     if (isVerbose && error.detail !== undefined) err.write(`${error.detail.trimEnd()}\n`);
@@ -37,7 +37,11 @@ export function reportFailure(error: unknown, err: Output, isVerbose: boolean): 
     err.write(`error: ${error instanceof Error ? error.message : String(error)}; ${errorCodes.internal.hint}\n`);
   }
   if (isVerbose) reportCauses(error, err);
-  return error instanceof Failure ? error.exitCode : error instanceof KernelError ? errorCodes[error.code].exitCode : 1;
+  return error instanceof Failure ? error.exitCode : isOfTheWorld(error) ? errorCodes[error.code].exitCode : 1;
+}
+
+function isOfTheWorld(error: unknown): error is KernelError | ImageError {
+  return error instanceof KernelError || error instanceof ImageError;
 }
 
 function reportCauses(error: unknown, err: Output): void {

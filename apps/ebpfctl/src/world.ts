@@ -50,3 +50,17 @@ function streamOutput(stream: NodeJS.WriteStream, env: World["env"]): Output {
     hasColor: isTerminal && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb",
   };
 }
+
+/** For whoever wants the commands, not their doings. */
+export function quietWorld(): World {
+  const silence: Output = { write: () => undefined, isTerminal: false, hasColor: false };
+  return {
+    env: {},
+    cwd: "/",
+    out: silence,
+    err: silence,
+    clock: systemClock,
+    readStdin: async () => "",
+    onInterrupt: () => AbortSignal.abort(),
+  };
+}
