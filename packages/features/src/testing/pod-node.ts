@@ -19,7 +19,7 @@ import { findCgroupId, NodeKernel } from "@bpfleet/native";
 import { InnerProcess, KernelSandbox } from "@bpfleet/native/testing";
 import type { InstanceCounters, Intent } from "../feature.ts";
 import { features } from "../features.ts";
-import type { PodCgroup } from "../filter/intent.ts";
+import type { FilterIntent, PodCgroup } from "../filter/intent.ts";
 
 const built = new URL("../../../../build/bpf/", import.meta.url);
 const offer = { has: true } as const;
@@ -161,7 +161,7 @@ export class PodNode implements AsyncDisposable {
 
   /** Makes these intents true, and nothing else. Returns what was done; throws when something failed. */
   async apply(...intents: readonly (Intent & Partial<PodsIntent>)[]): Promise<readonly string[]> {
-    const pods = intents.flatMap(({ pods: own, at }) => own ?? at?.pods ?? []);
+    const pods = intents.flatMap(({ pods: own, at }) => own ?? (at?.hook === "cgroup" ? at.pods : []));
     const facts = this.facts(pods.map(({ path }) => path));
     this.plan = assemblePlan(
       features.map((feature) =>
@@ -209,9 +209,10 @@ export class PodNode implements AsyncDisposable {
   }
 }
 
+/** The intents that are about pods. */
 interface PodsIntent {
   readonly pods: readonly PodCgroup[];
-  readonly at: { readonly pods?: readonly PodCgroup[] };
+  readonly at: FilterIntent["at"];
 }
 
 function openKernel(bpffs: string, release: Release): Promise<NodeKernel> {

@@ -31,7 +31,7 @@ export function sendUdp(from: InnerProcess, to: Target, count: number, size = 10
   );
 }
 
-/** Receives datagrams at a port of its own; `received` in the process tells how many came. */
+/** Receives datagrams at a port of its own. */
 export function listenUdp(at: InnerProcess, address: string): Promise<number> {
   return at.run(
     async ({ address }) => {
@@ -47,8 +47,18 @@ export function listenUdp(at: InnerProcess, address: string): Promise<number> {
   );
 }
 
-export function receivedUdp(at: InnerProcess): Promise<number> {
-  return at.run(() => (globalThis as { received?: number }).received ?? 0, undefined);
+/** Datagrams that came; waits for so many, and a moment for more. */
+export function receivedUdp(at: InnerProcess, expected: number): Promise<number> {
+  return at.run(
+    async ({ expected }) => {
+      const { setTimeout } = process.getBuiltinModule("node:timers/promises");
+      const seen = globalThis as { received?: number };
+      for (let left = 100; left > 0 && (seen.received ?? 0) < expected; left--) await setTimeout(20);
+      await setTimeout(20);
+      return seen.received ?? 0;
+    },
+    { expected },
+  );
 }
 
 /** Accepts connections, answers nothing, and closes when the other side does. */
