@@ -33,6 +33,34 @@ export const errorCodes = {
   },
   stale: { reason: "ChangedMeanwhile", exitCode: 1, hint: "it is tried again by itself" },
   unreachable: { reason: "DaemonUnreachable", exitCode: 1, hint: "start it with `ebpfctl up`" },
+  "registry-unreachable": {
+    reason: "RegistryUnreachable",
+    exitCode: 1,
+    hint: "check the host and the network, or serve the image from a mirror",
+  },
+  "registry-refused": { reason: "RegistryRefused", exitCode: 1, hint: "ask whoever runs the registry" },
+  unauthorized: { reason: "Unauthorized", exitCode: 1, hint: "give a pull secret for this host" },
+  "certificate-untrusted": {
+    reason: "CertificateUntrusted",
+    exitCode: 1,
+    hint: "name the CA of the registry as `ca` in its hosts.toml",
+  },
+  "image-not-found": { reason: "ImageNotFound", exitCode: 1, hint: "check the repository and the tag" },
+  "image-malformed": {
+    reason: "ImageMalformed",
+    exitCode: 1,
+    hint: "build it with `ebpfctl image build`, or see docs/guides/images.md for what an image must be",
+  },
+  "digest-mismatch": {
+    reason: "DigestMismatch",
+    exitCode: 1,
+    hint: "the content was changed or damaged on its way; nothing of it is used",
+  },
+  "signature-refused": {
+    reason: "SignatureRefused",
+    exitCode: 1,
+    hint: "sign the image, or change the image policy of this node",
+  },
   internal: { reason: "InternalError", exitCode: 1, hint: "report it with the output of -v" },
 } as const satisfies Record<string, ErrorFacts>;
 
@@ -72,6 +100,29 @@ export class KernelError extends Error {
     this.code = fields.code;
     this.call = fields.call;
     this.errno = fields.errno;
+    this.retry = fields.retry;
+    this.detail = fields.detail;
+  }
+}
+
+export interface ImageErrorFields {
+  readonly code: ErrorCode;
+  readonly retry: Retry;
+  /** Long form for `-v`: what the registry answered, every signature that was tried. */
+  readonly detail?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** An image cannot be had or must not be used. The message is verb, object, what was said, what helps. */
+export class ImageError extends Error {
+  override readonly name = "ImageError";
+  readonly code: ErrorCode;
+  readonly retry: Retry;
+  readonly detail: string | undefined;
+
+  constructor(message: string, fields: ImageErrorFields) {
+    super(message, { cause: fields.cause });
+    this.code = fields.code;
     this.retry = fields.retry;
     this.detail = fields.detail;
   }

@@ -1,0 +1,23 @@
+import type { Bytecode, PullPolicy } from "./bytecode.ts";
+import type { Credentials } from "./registry/credentials.ts";
+import type { ContentStore } from "./store/content-store.ts";
+import type { ImagePolicy } from "./signature/policy.ts";
+
+export interface FetchRequest {
+  /** As people write it: `quay.io/bpfd-bytecode/xdp_pass:latest`, with or without `image://`. */
+  readonly reference: string;
+  /** Usually `IfNotPresent`, as in Kubernetes: `Always` when the tag is `latest` is NOT implied. */
+  readonly pullPolicy?: PullPolicy;
+  /** Which signatures are asked for; `parseImagePolicy` reads it from the file of the node. */
+  readonly policy: ImagePolicy;
+  /** `parseDockerConfig` and `credentialsOfSecret` make them. */
+  readonly auth?: Credentials;
+  /** Directory of `<host>/hosts.toml` files. */
+  readonly mirrors?: string;
+  readonly store: ContentStore;
+  /** `linux/amd64` and the like; usually that of this process. */
+  readonly platform?: string;
+  readonly signal?: AbortSignal;
+}
+
+export type FetchBytecode = (request: FetchRequest) => Promise<Bytecode>;
