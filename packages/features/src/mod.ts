@@ -1,3 +1,4 @@
+export * from "./bytecode/intent.ts";
 export * from "./counters.ts";
 export * from "./events.ts";
 export * from "./feature.ts";

@@ -1,3 +1,5 @@
+import type { BytecodeFacts } from "./bytecode-facts.ts";
+
 /** What a node is, as far as plans depend on it. */
 export interface NodeFacts {
   readonly nodeName: string;
@@ -12,6 +14,10 @@ export interface NodeFacts {
   readonly cgroups: Readonly<Record<string, string>>;
   /** Directories on which a bpffs is mounted: where pins may lie. */
   readonly bpffs: readonly string[];
+  /** Objects that declarations name, by `renderSource`; only those that were asked for. */
+  readonly bytecode?: Readonly<Record<string, BytecodeFacts>> | undefined;
+  /** Labels of this node. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface InterfaceFacts {

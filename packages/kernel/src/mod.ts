@@ -1,6 +1,7 @@
 export * from "./action.ts";
 export * from "./apply.ts";
 export * from "./assemble.ts";
+export * from "./bytecode-facts.ts";
 export * from "./diff.ts";
 export * from "./entries.ts";
 export * from "./facts.ts";
