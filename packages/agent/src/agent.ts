@@ -104,7 +104,14 @@ class StoreAgent implements Agent {
     await this.#pass();
   }
 
+  /** Looks at the store first: whoever has just written there finds it in the report. */
   async report(): Promise<NodeReport> {
+    this.#hints = "anything";
+    await this.#pass();
+    return this.#report();
+  }
+
+  async #report(): Promise<NodeReport> {
     await this.#count();
     const { daemon, clock } = this.#options;
     const results = daemon.results();
@@ -121,7 +128,7 @@ class StoreAgent implements Agent {
     this.#hints = "anything";
     await this.#pass();
     await this.#options.daemon.settled();
-    return this.report();
+    return this.#report();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

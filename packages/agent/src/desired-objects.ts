@@ -85,13 +85,16 @@ export class DesiredObjects {
   }
 }
 
+/** With the place in the message: status and conditions show nothing else. */
 export function issueProblem(ref: ObjectRef, issue: Issue, isServedAsBefore: boolean): PlanProblem {
-  const suffix = isServedAsBefore ? "; the version before it stays in force" : "";
+  const { position } = issue;
+  const place = position === undefined ? "" : `${position.file}:${position.line}: `;
   const isError = issue.severity === "error";
+  const suffix = isError && isServedAsBefore ? "; the version before it stays in force" : "";
   return {
-    origin: { object: ref, path: issue.path, position: issue.position },
+    origin: { object: ref, path: issue.path },
     reason: isError ? "Invalid" : "Warning",
-    message: `${issue.message}${isError ? suffix : ""}`,
+    message: `${place}${issue.message}${suffix}`,
     severity: isError ? "refused" : "note",
   };
 }

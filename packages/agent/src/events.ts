@@ -12,10 +12,15 @@ export function nextEvents(
 ): readonly ObjectEvent[] {
   const known = new Map(conditionsOf(before).map((condition) => [condition.type, condition]));
   let next = events;
+  const told = new Set<string>();
   for (const condition of conditionsOf(after)) {
     const earlier = known.get(condition.type);
     if (condition.status === "Unknown" || condition.message === "") continue;
     if (earlier?.status === condition.status && earlier.reason === condition.reason) continue;
+    // Several conditions may have one cause.
+    const cause = `${condition.status} ${condition.reason} ${condition.message}`;
+    if (told.has(cause)) continue;
+    told.add(cause);
     next = addEvent(
       next,
       condition.status === "False" ? "Warning" : "Normal",
