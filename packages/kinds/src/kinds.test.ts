@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
+import fc from "fast-check";
 import { apiVersionOf } from "./define-kind.ts";
 import { findKind, findKindByName, kinds } from "./kinds.ts";
+import { outcome } from "./testing/outcomes.ts";
 import { readAll } from "./testing/read-all.ts";
 
 const folders = globSync("*/*/schema.ts", { cwd: import.meta.dirname }).map((file) => file.replace("/schema.ts", ""));
@@ -76,4 +78,95 @@ test("parse refuses an object without what every object needs", () => {
     }).join("|"),
     /metadata\.name: must be lower-case.*metadata\.namespace: must be lower-case.*metadata\.labels\.x: must be text, is 1; put it in quotes\|spec: must be a mapping/,
   );
+});
+
+test("parse, lower and status never throw, whatever an object holds", () => {
+  const word = fc.constantFrom(
+    "xdp",
+    "cgroup",
+    "sockops",
+    "tc-egress",
+    "lpm_trie",
+    "array",
+    "hash",
+    "ringbuf",
+    "eth0",
+    "10.0.0.0/8",
+    "0x0a000000/8",
+    "0x1",
+    "",
+    "p",
+    "/x/..",
+  );
+  const leaf = fc.oneof(word, fc.constantFrom(0, 1, -1, 4, 8, 1e308, 0.5, null, true, false));
+  const names = [
+    "type",
+    "interface",
+    "priority",
+    "settings",
+    "maps",
+    "rateLimiting",
+    "blacklist",
+    "ips",
+    "enabled",
+    "packetsPerSecond",
+    "stateful",
+    "trafficControl",
+    "enableDSCP",
+    "defaultMark",
+    "containerPolicy",
+    "enableEgressControl",
+    "enableAccounting",
+    "socketOps",
+    "enableTracing",
+    "maxEntries",
+    "keySize",
+    "valueSize",
+    "initData",
+    "key",
+    "value",
+    "accessedBy",
+    "pinPath",
+    "flags",
+    "__proto__",
+    "toString",
+  ];
+  const { tree } = fc.letrec<{ tree: unknown }>((tie) => ({
+    tree: fc.oneof(
+      { maxDepth: 4 },
+      leaf,
+      fc.array(tie("tree"), { maxLength: 3 }),
+      fc.dictionary(fc.constantFrom(...names), tie("tree"), { maxKeys: 6 }),
+    ),
+  }));
+  const metadata = fc.oneof({ weight: 5, arbitrary: fc.constant({ name: "p" }) }, { weight: 1, arbitrary: tree });
+  for (const kind of kinds) {
+    const object = fc.record({
+      apiVersion: fc.constant(apiVersionOf(kind)),
+      kind: fc.constant(kind.kind),
+      metadata,
+      spec: fc.oneof(tree, fc.dictionary(fc.constantFrom(...names), tree)),
+    });
+    fc.assert(
+      fc.property(object, (value) => {
+        const result = kind.parse(value);
+        if (!result.ok) return assert.ok(result.issues.some((issue) => issue.severity === "error"));
+        kind.lower(result.value, { find: () => result.value, list: () => [result.value] });
+        kind.status(result.value, outcome({}));
+      }),
+      { numRuns: 2000 },
+    );
+  }
+});
+
+test("parse gives back what it has given", () => {
+  for (const kind of kinds) {
+    for (const file of globSync(`*/${kind.singular}/samples/*.yaml`, { cwd: import.meta.dirname })) {
+      for (const { object } of readAll(readFileSync(`${import.meta.dirname}/${file}`, "utf8")).parsed) {
+        const again = kind.parse(JSON.parse(JSON.stringify(object)));
+        assert.ok(again.ok && again.issues.length === 0);
+        assert.deepEqual(again.value.object, object);
+      }
+    }
+  }
 });

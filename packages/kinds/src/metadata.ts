@@ -1,4 +1,4 @@
-import Type from "typebox";
+import { Type } from "./schema/type.ts";
 import type { Kind, ObjectMeta } from "./kind.ts";
 import { admit } from "./schema/admit.ts";
 import type { IssueList } from "./schema/admit.ts";

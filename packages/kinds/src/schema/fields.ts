@@ -1,4 +1,4 @@
-import Type from "typebox";
+import { Type } from "./type.ts";
 import type { TUnsafe } from "typebox";
 
 /** Shapes that more than one kind uses. */

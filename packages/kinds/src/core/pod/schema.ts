@@ -1,4 +1,4 @@
-import Type from "typebox";
+import { Type } from "../../schema/type.ts";
 import type { KubeObject } from "../../kind.ts";
 
 /** Names a network namespace (`ip netns`) as the pod's. */

@@ -1,4 +1,4 @@
-import Type from "typebox";
+import { Type } from "../../schema/type.ts";
 import type { Static } from "typebox";
 import type { KubeObject } from "../../kind.ts";
 import { commonStatus } from "../../schema/conditions.ts";
