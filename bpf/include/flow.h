@@ -32,7 +32,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__type(key, struct flow_key);
 	__type(value, struct flow);
-	__uint(max_entries, FLOW_COUNT);
+	__uint(max_entries, 1); /* FLOW_COUNT, from user space */
 } flows SEC(".maps");
 
 static __always_inline bool is_echo(const struct transport_header *transport, __u8 type, __u8 type6)

@@ -40,7 +40,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
 	__type(value, struct bucket_set);
-	__uint(max_entries, BUCKET_SETS);
+	__uint(max_entries, 1); /* BUCKET_SETS, from user space */
 } buckets SEC(".maps");
 
 /* An IPv4 address, or the first half of an IPv6 one. The marker is multicast as IPv6, so never a source. */

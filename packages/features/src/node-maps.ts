@@ -5,7 +5,7 @@ import { eventsMap, traceMap } from "./generated/shared.ts";
 export const eventsSpec: MapSpec = {
   key: "node/events",
   name: "events",
-  definition: eventsMap,
+  definition: { ...eventsMap, maxEntries: 1 << 20 },
   contents: { kind: "live" },
 };
 

@@ -22,6 +22,16 @@ enum filter_reason {
 };
 EXPORT_TYPE(enum, filter_reason);
 
+/* For user space, which gives maps that a declaration uses their size; others stay as small as they can be. */
+enum filter_size {
+	SIZE_BUCKET_SETS = BUCKET_SETS,
+	SIZE_FLOWS = FLOW_COUNT,
+	SIZE_TICKS_PER_NS = TICKS_PER_NS,
+	SIZE_TRIE_CHUNK_WORDS = TRIE_CHUNK_WORDS,
+	SIZE_TRIE_NODE_WORDS = TRIE_NODE_WORDS,
+};
+EXPORT_TYPE(enum, filter_size);
+
 /* The program's own list: one trie per address family. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -1,11 +1,12 @@
 import type { Origin } from "@bpfleet/base";
 import type { PlanProblem } from "@bpfleet/kernel";
+import { filterSize } from "./generated/filter.ts";
 import type { FilterIntent } from "./intent.ts";
 
-const ticksPerSecond = 16_000_000_000;
+const ticksPerSecond = filterSize.ticks_per_ns * 1_000_000_000;
 const mapsPerFamily = 2;
 
-/** What one packet costs, in sixteenths of a nanosecond; at least one, which no packet rate reaches. */
+/** What one packet costs, in ticks; at least one, which no packet rate reaches. */
 export function ticksPerPacket(packetsPerSecond: number): bigint {
   return BigInt(Math.max(1, Math.floor(ticksPerSecond / packetsPerSecond)));
 }

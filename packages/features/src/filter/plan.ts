@@ -4,7 +4,7 @@ import type { FeaturePlan } from "../feature.ts";
 import { explainedMap, reasonsMap } from "../generated/shared.ts";
 import { eventsSpec, traceSpec } from "../node-maps.ts";
 import { planRuleCounters } from "../rule-counters.ts";
-import { filterMaps, filterPrograms, type FilterGlobals } from "./generated/filter.ts";
+import { filterMaps, filterPrograms, filterSize, type FilterGlobals } from "./generated/filter.ts";
 import type { FilterIntent, PodCgroup } from "./intent.ts";
 import { planLists, type PlannedLists } from "./lists.ts";
 import { checkIntent, ticksPerPacket } from "./limits.ts";
@@ -144,8 +144,10 @@ function planPlace(parts: Parts, place: Place, object: ProgramSpec["object"], dr
 
 /** Pods may have equal addresses, 127.0.0.1 at least: each finds its own buckets in the map that they share. */
 function bucketsOf(key: string, { hash_seed }: Partial<FilterGlobals>, { pods }: Place): Partial<FilterGlobals> {
-  return hash_seed === undefined || pods === undefined ? {} : { hash_seed: BigInt(hash_seed) ^ instanceIdOf(key) };
+  return hash_seed === undefined || pods === undefined ? {} : { hash_seed: hash_seed ^ instanceIdOf(key) };
 }
+
+const stateSizes = { buckets: filterSize.bucket_sets, flows: filterSize.flows } as const;
 
 /** Maps that outlive a change of the declaration. */
 function planState(key: string, intent: FilterIntent): { maps: readonly MapSpec[]; names: Record<string, string> } {
@@ -158,7 +160,7 @@ function planState(key: string, intent: FilterIntent): { maps: readonly MapSpec[
     .map((name): MapSpec => ({
       key: `${key}/${name}`,
       name,
-      definition: filterMaps[name],
+      definition: { ...filterMaps[name], maxEntries: stateSizes[name] },
       contents: { kind: "live" },
       owner,
     }));

@@ -1,3 +1,4 @@
+import { filterSize } from "./generated/filter.ts";
 import type { PrefixList } from "./prefix-list.ts";
 
 /** The words of a trie and how to enter it; bpf/include/prefix-trie.h describes the layout and walks it. */
@@ -18,8 +19,7 @@ const isNode = 1 << 24;
 const skipShift = 26;
 const longestSkip = 32;
 const longestRootSkip = 63;
-const chunkWords = 16384;
-const nodeWords = 66;
+const { trie_chunk_words: chunkWords, trie_node_words: nodeWords } = filterSize;
 const headerWords = 2;
 
 /** More of the first bits are looked up at once the more prefixes there are; a slot costs eight bytes. */

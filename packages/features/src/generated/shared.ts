@@ -106,7 +106,7 @@ export const fault = {
   malformed_icmp: 16,
 } as const;
 
-export const eventsMap = { type: "ringbuf", keySize: 0, valueSize: 0, maxEntries: 1048576, flags: 0 } as const satisfies MapDefinition;
+export const eventsMap = { type: "ringbuf", keySize: 0, valueSize: 0, maxEntries: 65536, flags: 0 } as const satisfies MapDefinition;
 
 export const explainedMap = { type: "array", keySize: 4, valueSize: 32, maxEntries: 1, flags: 0 } as const satisfies MapDefinition;
 

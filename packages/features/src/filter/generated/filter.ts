@@ -2,8 +2,8 @@
 import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 export const filterMaps = {
-  buckets: { type: "array", keySize: 4, valueSize: 128, maxEntries: 16384, flags: 0 },
-  flows: { type: "lru_hash", keySize: 40, valueSize: 8, maxEntries: 65536, flags: 0 },
+  buckets: { type: "array", keySize: 4, valueSize: 128, maxEntries: 1, flags: 0 },
+  flows: { type: "lru_hash", keySize: 40, valueSize: 8, maxEntries: 1, flags: 0 },
   list4: { type: "array", keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 },
   list6: { type: "array", keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 },
   live4_a: { type: "lpm_trie", keySize: 8, valueSize: 4, maxEntries: 1, flags: 1 },
@@ -60,6 +60,14 @@ export const filterReason = {
   blacklist_map: 4,
   rate_limited: 5,
   fault: 31,
+} as const;
+
+export const filterSize = {
+  ticks_per_ns: 16,
+  trie_node_words: 66,
+  bucket_sets: 16384,
+  trie_chunk_words: 16384,
+  flows: 65536,
 } as const;
 
 export interface Address {

@@ -1,6 +1,6 @@
 /** One program of a planned filter in the kernel, for tests: its maps made, itself loaded, nothing attached. */
 import { readFileSync } from "node:fs";
-import { BpfMap, BpfObject, type BpfProgram } from "@bpfleet/native";
+import { BpfMap, BpfObject, type BpfProgram, type ChainPart } from "@bpfleet/native";
 import type { MapEntries, MapSpec, NodeFacts, ProgramSpec } from "@bpfleet/kernel";
 import type { FeaturePlan } from "../../feature.ts";
 import { decodeExplained, explainedSize, type Explained } from "../../generated/shared.ts";
@@ -77,6 +77,7 @@ export interface Run {
 
 export class LoadedFilter implements AsyncDisposable {
   readonly #object: BpfObject;
+  readonly #entry: string;
   readonly program: BpfProgram;
   readonly #explained: BpfMap;
   readonly #scratch = Buffer.alloc(explainedSize);
@@ -84,6 +85,7 @@ export class LoadedFilter implements AsyncDisposable {
 
   private constructor(opened: BpfObject, entry: string) {
     this.#object = opened;
+    this.#entry = entry;
     this.program = opened.program(entry);
     this.#explained = opened.map("explained");
     this.verifiedInstructions = this.program.info.verifiedInstructions;
@@ -102,19 +104,31 @@ export class LoadedFilter implements AsyncDisposable {
     }
     const opened = BpfObject.open(readFileSync(object), { name: "filter", reuseMaps, autoload: [spec.entry] });
     opened.setGlobals({ ...spec.globals, ...globals });
+    // Instructions are to be had after this only.
+    await opened.prepare();
     await opened.load();
     return new LoadedFilter(opened, spec.entry);
   }
 
-  async run(packet: Uint8Array, ctx?: Uint8Array): Promise<Run> {
-    const { retval, data, ctx: out, durationNs } = await this.program.testRun({ data: packet, ...(ctx && { ctx }) });
-    return { verdict: retval | 0, packet: data, ctx: out, durationNs };
+  async run(packet: Uint8Array, options: { ctx?: Uint8Array; repeat?: number } = {}): Promise<Run> {
+    const { retval, data, ctx, durationNs } = await this.program.testRun({ data: packet, ...options });
+    return { verdict: retval | 0, packet: data, ctx, durationNs };
+  }
+
+  /** To be copied into a chain. */
+  part(proceedOn: readonly number[]): ChainPart {
+    return { program: this.program, instructions: this.#object.instructions(this.#entry), mode: "inline", proceedOn };
   }
 
   /** What a dry run left. */
-  explained(): Explained {
+  scratch(): Buffer {
     this.#explained.getInto(Buffer.alloc(4), this.#scratch);
-    return decodeExplained(new DataView(this.#scratch.buffer, this.#scratch.byteOffset, this.#scratch.length));
+    return this.#scratch;
+  }
+
+  explained(): Explained {
+    const { buffer, byteOffset, length } = this.scratch();
+    return decodeExplained(new DataView(buffer, byteOffset, length));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -53,9 +53,13 @@ export function ipv4(payload: Bytes, given: Ipv4Options = {}): number[] {
     ((given.version ?? 4) << 4) | ihl,
     given.tos ?? 0,
     ...be16(given.totalLength ?? 20 + options.length + payload.length),
-    ...[0, 1],
+    0,
+    1,
     ...be16(given.fragment ?? 0),
-    ...[64, given.protocol ?? 17, 0, 0],
+    64,
+    given.protocol ?? 17,
+    0,
+    0,
     ...(given.source ?? v4("10.0.0.1")),
     ...(given.destination ?? v4("10.0.0.2")),
     ...options,
@@ -85,9 +89,11 @@ export function ipv6(payload: Bytes, given: Ipv6Options = {}): number[] {
   return [
     ((given.version ?? 6) << 4) | (trafficClass >> 4),
     (trafficClass & 15) << 4,
-    ...[0, 0],
+    0,
+    0,
     ...be16(given.payloadLength ?? payload.length),
-    ...[given.next ?? 17, 64],
+    given.next ?? 17,
+    64,
     ...(given.source ?? v6("2001:db8::1")),
     ...(given.destination ?? v6("2001:db8::2")),
     ...payload,
@@ -174,26 +180,27 @@ const kinds = [0, 43, 44, 51, 60, 135, 139, 140] as const;
 /** Any packet: usually right, one in four damaged in one place. */
 export function randomPacket(random: (below: number) => number, addresses: Addresses, maxTags = 3): Buffer {
   const one = (chance: number): boolean => random(chance) === 0;
+  const among = (values: readonly number[]): number => values[random(values.length)] ?? 0;
   const family = one(2) ? 4 : 6;
-  const protocol = [6, 17, family === 4 ? 1 : 58, 17, 6, 47][random(6)] ?? 17;
+  const protocol = among([6, 17, family === 4 ? 1 : 58, 17, 6, 47]);
   const transport = randomTransport(protocol, random);
   const source = addresses.source(family);
   const destination = addresses.destination(family);
   let bytes: number[];
   if (family === 4) {
     const options = zeros(one(4) ? random(11) * 4 : 0);
-    const fragment = one(8) ? (random(2) << 13) | [0, 0, 1, 2, random(0x2000)][random(5)]! : one(3) ? 0x4000 : 0;
+    const fragment = one(8) ? (random(2) << 13) | among([0, 0, 1, 2, random(0x2000)]) : one(3) ? 0x4000 : 0;
     bytes = ipv4(transport, { source, destination, protocol, options, fragment, tos: random(256) });
   } else {
     const extensions = Array.from({ length: one(2) ? 0 : random(one(3) ? 11 : 3) }, (): Extension => {
       const kind = kinds[random(one(3) ? 8 : 2)] ?? 0;
-      return { kind, length: random(4), offset: [0, 0, 8, random(8192) * 8][random(4)]!, more: one(2) };
+      return { kind, length: random(4), offset: among([0, 0, 8, random(8192) * 8]), more: one(2) };
     });
     const { next, bytes: payload } = chain(extensions, one(8) ? 59 : protocol, transport);
     bytes = ipv6(payload, { source, destination, next, trafficClass: random(256) });
   }
   const ethertype = one(30)
-    ? [0x0806, 0x88cc, 0x0100, 0x8100][random(4)]!
+    ? among([0x0806, 0x88cc, 0x0100, 0x8100])
     : one(40)
       ? ETH_IPV4
       : family === 4
