@@ -33,6 +33,8 @@ export function reportFailure(error: unknown, err: Output, isVerbose: boolean): 
     const { hint } = errorCodes[error.code];
     err.write(`error: ${error.message}${error.message.includes(";") ? "" : `; ${hint}`}\n`);
     if (isVerbose && error.detail !== undefined) err.write(`${error.detail.trimEnd()}\n`);
+  } else if (isOfTheSystem(error)) {
+    err.write(`error: ${renderSystemError(error)}\n`);
   } else {
     err.write(`error: ${error instanceof Error ? error.message : String(error)}; ${errorCodes.internal.hint}\n`);
   }
@@ -42,6 +44,20 @@ export function reportFailure(error: unknown, err: Output, isVerbose: boolean): 
 
 function isOfTheWorld(error: unknown): error is KernelError | ImageError {
   return error instanceof KernelError || error instanceof ImageError;
+}
+
+type SystemError = NodeJS.ErrnoException & { readonly code: string; readonly syscall: string };
+
+/** What Node throws when a system call fails. */
+function isOfTheSystem(error: unknown): error is SystemError {
+  return error instanceof Error && "syscall" in error && "code" in error && typeof error.code === "string";
+}
+
+function renderSystemError({ code, syscall, path, message }: SystemError): string {
+  const said = /^[A-Z0-9]+: ([^,]+)/.exec(message)?.[1] ?? message;
+  const isForbidden = code === "EACCES" || code === "EPERM" || code === "EROFS";
+  const help = isForbidden ? "; run as root, or choose other places with --store, --state, --socket and --bpffs" : "";
+  return `${syscall}${path === undefined ? "" : ` ${path}`}: ${said} (${code})${help}`;
 }
 
 function reportCauses(error: unknown, err: Output): void {
