@@ -22,13 +22,16 @@ export function takeCensus(marker: string): Census {
     "folder",
     list(tmpdir()).filter((name) => name.startsWith("bpfleet")),
   );
-  for (const [kind, object] of [
-    ["prog", "program"],
-    ["map", "map"],
-    ["link", "link"],
+  const programs = listBpf("prog");
+  const used = new Set(programs.flatMap((program) => program.map_ids ?? []));
+  const maps = listBpf("map").filter((map) => used.has(map.id) || !isLostByKernel(map));
+  for (const [what, objects] of [
+    ["program", programs],
+    ["map", maps],
+    ["link", listBpf("link")],
   ] as const) {
-    for (const { id, type, name } of listBpf(kind))
-      census.set(`${object} ${id}`, `${object} ${id} (${type} ${name ?? ""})`);
+    for (const { id, type, name } of objects)
+      census.set(`${what} ${id}`, `${what} ${id} (${[type, name].filter(Boolean).join(" ")})`);
   }
   for (const pid of markedProcesses(marker)) {
     census.set(`process ${pid}`, `process ${pid} (${readText(`/proc/${pid}/cmdline`).replaceAll("\0", " ").trim()})`);
@@ -98,8 +101,18 @@ function mountsOf(type: string): string[] {
 
 interface BpfObject {
   readonly id: number;
-  readonly type: string;
+  readonly type: string | number;
   readonly name?: string;
+  readonly map_ids?: readonly number[];
+}
+
+/**
+ * A prog_array that is opened by its id just after its last descriptor was closed, and closed again, stays
+ * for good: prog_array_map_clear() takes a reference for each time, but its work is queued once. Anybody
+ * who lists maps meanwhile can cause it, nobody can remove it. One in a pin is found with its bpffs.
+ */
+function isLostByKernel({ type }: BpfObject): boolean {
+  return type === "prog_array";
 }
 
 function listBpf(kind: string): readonly BpfObject[] {
