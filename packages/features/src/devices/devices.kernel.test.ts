@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, it } from "node:test";
-import type { InnerProcess } from "@bpfleet/native/testing";
+import { openFile, type InnerProcess } from "@bpfleet/native/testing";
 import type { PodCgroup } from "../filter/intent.ts";
 import { startPodNode, type PodNode } from "../testing/pod-node.ts";
 import type { DevicesIntent } from "./intent.ts";
@@ -25,22 +25,6 @@ function allow(name: string, pods: readonly PodCgroup[], ...devices: readonly De
     origin,
   }));
   return { feature: "devices", origin, pods, priority: 10, allowed };
-}
-
-/** What opening a file says: `""`, or the error's code. */
-function open(inner: InnerProcess, path: string): Promise<string> {
-  return inner.run(
-    ({ path }) => {
-      const { closeSync, openSync } = process.getBuiltinModule("node:fs");
-      try {
-        closeSync(openSync(path, "r"));
-        return "";
-      } catch (error) {
-        return (error as NodeJS.ErrnoException).code ?? "?";
-      }
-    },
-    { path },
-  );
 }
 
 /** What making a node says. */
@@ -89,10 +73,10 @@ describe("devices", async () => {
       "char 1:3": 0,
       "char 136:*": 0,
     });
-    for (let times = 0; times < 3; times++) assert.equal(await open(inside, "/dev/null"), "");
-    assert.equal(await open(inside, "/dev/zero"), "EPERM");
-    assert.equal(await open(inside, log), "EPERM");
-    assert.equal(await open(outside, log), "");
+    for (let times = 0; times < 3; times++) assert.equal(await openFile(inside, "/dev/null"), "");
+    assert.equal(await openFile(inside, "/dev/zero"), "EPERM");
+    assert.equal(await openFile(inside, log), "EPERM");
+    assert.equal(await openFile(outside, log), "");
     assert.deepEqual(await counts(node, "d", "a"), {
       devices_allowed: 3,
       devices_refused: 2,
@@ -119,9 +103,9 @@ describe("devices", async () => {
     const [a, b] = [node.pod("a"), node.pod("b")];
     await node.apply(allow("d", [a, b], nullDevice));
     const [inA, inB] = [await node.process(a), await node.process(b)];
-    await open(inA, "/dev/null");
-    await open(inB, "/dev/zero");
-    await open(inB, "/dev/zero");
+    await openFile(inA, "/dev/null");
+    await openFile(inB, "/dev/zero");
+    await openFile(inB, "/dev/zero");
     assert.deepEqual(await counts(node, "d", "a"), { devices_allowed: 1, devices_refused: 0, "char 1:3": 1 });
     assert.deepEqual(await counts(node, "d", "b"), { devices_allowed: 0, devices_refused: 2, "char 1:3": 0 });
   });
@@ -130,11 +114,11 @@ describe("devices", async () => {
     const pod = node.pod("a");
     await node.apply(allow("d", [pod], nullDevice));
     const inside = await node.process(pod);
-    await open(inside, "/dev/null");
-    assert.equal(await open(inside, "/dev/zero"), "EPERM");
+    await openFile(inside, "/dev/null");
+    assert.equal(await openFile(inside, "/dev/zero"), "EPERM");
     await node.apply(allow("d", [pod], zeroDevice, nullDevice));
-    assert.equal(await open(inside, "/dev/zero"), "");
-    await open(inside, "/dev/null");
+    assert.equal(await openFile(inside, "/dev/zero"), "");
+    await openFile(inside, "/dev/null");
     assert.deepEqual(await counts(node, "d", "a"), {
       devices_allowed: 3,
       devices_refused: 1,
@@ -153,11 +137,11 @@ describe("devices", async () => {
     );
     const inside = await node.process(inner);
     const answers: string[] = [];
-    for (const path of ["/dev/null", "/dev/zero", "/dev/urandom"]) answers.push(await open(inside, path));
+    for (const path of ["/dev/null", "/dev/zero", "/dev/urandom"]) answers.push(await openFile(inside, path));
     assert.deepEqual(answers, ["", "EPERM", "EPERM"]);
     await node.apply(allow("narrow", [inner], nullDevice, zeroDevice));
-    assert.equal(await open(inside, "/dev/zero"), "");
+    assert.equal(await openFile(inside, "/dev/zero"), "");
     await node.apply();
-    assert.equal(await open(inside, "/dev/urandom"), "");
+    assert.equal(await openFile(inside, "/dev/urandom"), "");
   });
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
 import { startPodNode, type PodNode } from "../testing/pod-node.ts";
-import { closeTcp, connectTcp, listenTcp, listenUdp, receivedUdp, sendUdp, writeTcp } from "../testing/pod-traffic.ts";
+import { closeTcp, connectTcp, listenTcp, listenUdp, receivedUdp, sendUdp, writeTcp } from "@bpfleet/native/testing";
 import type { FilterIntent, PodCgroup, Prefix } from "./intent.ts";
 
 const ipv4Header = 20;

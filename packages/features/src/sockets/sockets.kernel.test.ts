@@ -3,7 +3,7 @@ import { afterEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PodCgroup } from "../filter/intent.ts";
 import { startPodNode, type PodNode } from "../testing/pod-node.ts";
-import { closeTcp, connectTcp, listenTcp } from "../testing/pod-traffic.ts";
+import { closeTcp, connectTcp, listenTcp } from "@bpfleet/native/testing";
 import type { SocketsIntent } from "./intent.ts";
 
 function watch(name: string, ...pods: readonly PodCgroup[]): SocketsIntent {

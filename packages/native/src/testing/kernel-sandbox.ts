@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { isBpffs, mountBpffs } from "../binding.ts";
 
 export * from "./inner-process.ts";
+export * from "./inner-traffic.ts";
 
 const testdata = new URL("../../testdata/", import.meta.url).pathname;
 const headers = new URL("../../../../build/include", import.meta.url).pathname;

@@ -1,5 +1,5 @@
-/** What processes of pods do in tests, each function in the process's own world. */
-import type { InnerProcess } from "@bpfleet/native/testing";
+/** What inner processes do in tests, each function in the process's own world. */
+import type { InnerProcess } from "./inner-process.ts";
 
 export interface Target {
   readonly address: string;
@@ -131,5 +131,21 @@ export function writeTcp(from: InnerProcess, size: number): Promise<void> {
       );
     },
     { size },
+  );
+}
+
+/** What opening a file says: `""`, or the error's code. */
+export function openFile(at: InnerProcess, path: string): Promise<string> {
+  return at.run(
+    ({ path }) => {
+      const { closeSync, openSync } = process.getBuiltinModule("node:fs");
+      try {
+        closeSync(openSync(path, "r"));
+        return "";
+      } catch (error) {
+        return (error as NodeJS.ErrnoException).code ?? "?";
+      }
+    },
+    { path },
   );
 }
