@@ -316,6 +316,24 @@ describe("filter on cgroups", async () => {
     assert.deepEqual([maps, programs, hooks], [[], [], []]);
   });
 
+  it("counts on when the control of what pods send is switched on and off", async () => {
+    const a = node.pod("a");
+    const inA = await node.process(a);
+    const port = await listenUdp(inA, "10.5.0.1");
+    const both = filter([a], { directions: ["ingress", "egress"], accounting: true });
+    const divided = [
+      filter([a], { accounting: true, blacklist: ["10.6.0.1"] }),
+      filter([a], { directions: ["ingress"], accounting: true }),
+    ];
+    for (const intents of [[both], divided, [both]]) {
+      await node.apply(...intents);
+      await sendUdp(inA, { address: "10.5.0.1", port }, 10);
+    }
+    for (const direction of ["ingress", "egress"]) {
+      assert.equal((await reasons(node, `f/${direction}/default/a`))["allowed"]?.[0], 30, direction);
+    }
+  });
+
   it("attaches once to a cgroup that two pods name in different ways", async () => {
     const a = node.pod("a");
     const same = { ...a, pod: "same", path: a.path.slice(1) };

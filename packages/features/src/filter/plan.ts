@@ -31,15 +31,27 @@ export interface FilterData {
 
 export function planFilter(intents: readonly FilterIntent[], facts: NodeFacts): FeaturePlan {
   const draft: Draft = { maps: [], programs: [], attachments: [], instances: [], problems: [] };
-  const seen = new Map<string, number>();
+  const taken = new Set<string>();
   for (const intent of intents) {
     const { namespace, name } = intent.origin.object;
     const key = `${feature}/${namespace}/${name}`;
-    const count = (seen.get(key) ?? 0) + 1;
-    seen.set(key, count);
-    planIntent(count === 1 ? key : `${key}/${count}`, intent, facts, draft);
+    const parts = partsOf(intent);
+    let count = 1;
+    const keyOf = (): string => (count === 1 ? key : `${key}/${count}`);
+    while (parts.some((part) => taken.has(`${keyOf()} ${part}`))) count++;
+    for (const part of parts) taken.add(`${keyOf()} ${part}`);
+    planIntent(keyOf(), intent, facts, draft);
   }
   return draft;
+}
+
+/**
+ * What an intent's keys are made for. Intents of one object that have none in common share its key, so
+ * that what pods receive is counted on when an edit divides the directions.
+ */
+function partsOf({ at, blacklist, rateLimit }: FilterIntent): readonly string[] {
+  if (at.hook !== "cgroup") return ["interface"];
+  return [...at.directions, ...(blacklist ? ["list"] : []), ...(rateLimit ? ["limit"] : [])];
 }
 
 function planIntent(key: string, declared: FilterIntent, facts: NodeFacts, draft: Draft): void {
