@@ -199,7 +199,7 @@ test("filter_xdp gives sources without a bucket one to share, and one of their o
   for (const stranger of strangers) assert.equal(await burst(filter, from4(stranger), 5), 5, stranger);
   const set = (await maps.read("filter/default/filter/buckets")).values.subarray(setOf(first) * setBytes);
   const own = strangers.filter((stranger) =>
-    Buffer.from(set.subarray(0, setBytes)).includes(make.v4(stranger).toReversed()),
+    Buffer.from(set.subarray(0, setBytes)).includes(Buffer.from(make.v4(stranger).toReversed())),
   );
   assert.deepEqual(own, strangers);
 });

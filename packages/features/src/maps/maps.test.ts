@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { NodeFacts } from "@bpfleet/kernel";
+import type { MapIntent } from "./intent.ts";
+import { maps } from "./maps.ts";
+
+const object = { group: "networking.fos1.io", kind: "EBPFMap", namespace: "default", name: "blacklist-map.v1-long" };
+const entries = { count: 1, keys: Uint8Array.of(24, 0, 0, 0, 10, 10, 10, 0), values: Uint8Array.of(1, 0, 0, 0) };
+const intent: MapIntent = {
+  feature: "maps",
+  origin: { object, path: "" },
+  definition: { type: "lpm_trie", keySize: 8, valueSize: 4, maxEntries: 1024, flags: 1 },
+  entries,
+  prune: false,
+  pinPath: "/sys/fs/bpf/blacklist",
+  entryPaths: ["/spec/initData/0"],
+};
+const offer = { has: true } as const;
+const facts: NodeFacts = {
+  nodeName: "n",
+  cpus: 1,
+  objects: {},
+  interfaces: [],
+  kernel: {
+    release: "6.18",
+    btf: offer,
+    tcx: offer,
+    cgroup2: offer,
+    ringbuf: offer,
+    chainInline: offer,
+    chainStub: offer,
+  },
+  hashSeed: 1,
+  cgroups: {},
+  bpffs: ["/sys/fs/bpf"],
+};
+
+test("maps.plan keeps the declared entries in a map of the kernel's name length", () => {
+  const plan = maps.plan([intent], facts);
+  assert.deepEqual(plan.maps, [
+    {
+      key: "maps/default/blacklist-map.v1-long",
+      name: "blacklist_map.v",
+      definition: intent.definition,
+      contents: { kind: "kept", entries, prune: false },
+      pinPath: "/sys/fs/bpf/blacklist",
+      owner: object,
+    },
+  ]);
+  assert.deepEqual(plan.problems, []);
+});
+
+test("maps.plan serves a map without the pin that does not lie on a bpffs, and says so", () => {
+  for (const bpffs of [[], ["/run/bpfd/fs"], ["/sys/fs/bp"]]) {
+    const plan = maps.plan([intent], { ...facts, bpffs });
+    assert.equal(plan.maps[0]?.pinPath, undefined);
+    assert.deepEqual(
+      plan.problems.map(({ reason, severity, origin }) => [reason, severity, origin.path]),
+      [["PinPathInvalid", "waiting", "/spec/pinPath"]],
+    );
+  }
+});
+
+test("maps.counters counts the entries", () => {
+  const [instance] = maps.plan([intent], facts).instances;
+  assert.deepEqual(maps.counters(instance!, new Map([["map", entries]])).gauges, { map_entries: 1 });
+  assert.deepEqual(maps.counters(instance!, new Map()).gauges, {});
+});
