@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
-import { get } from "node:http";
+import { once } from "node:events";
+import { get, type IncomingMessage } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -145,12 +146,8 @@ describe("pods of a standalone node", async () => {
     const description = await node.do("describe", "ebpfprogram", "pod-accounting");
     assert.match(description, /^ {2}Attached To: +pod\/db, pod\/web$/m);
     assert.match(description, /Pod: +web$/m);
-    const metrics = await new Promise<string>((done, fail) =>
-      get({ socketPath: node.metrics, path: "/metrics" }, (answer) => void text(answer).then(done, fail)).once(
-        "error",
-        fail,
-      ),
-    );
+    const [answer] = (await once(get({ socketPath: node.metrics, path: "/metrics" }), "response")) as [IncomingMessage];
+    const metrics = await text(answer);
     assert.match(
       metrics,
       /^bpfleet_packets_total\{kind="EBPFProgram",namespace="default",name="pod-accounting",pod_namespace="default",pod="web",direction="egress",reason="blacklist",verdict="drop"\} 4$/m,
@@ -167,6 +164,33 @@ describe("pods of a standalone node", async () => {
     assert.match(dropped.out, /destination 169\.254\.169\.254 is on the list/);
     const passed = await ask("10.50.0.1");
     assert.equal(passed.exitCode, 0, passed.err);
+  });
+
+  it("can be watched while packets of theirs are dropped", async () => {
+    const web = await node.process("web");
+    const traced = node.run(["trace", "ebpfprogram", "pod-accounting", "--drops", "--count", "2", "-o", "json"]);
+    const over = new AbortController();
+    void traced.then(() => over.abort());
+    while (!over.signal.aborted) await sendUdp(web, { address: metadataServer, port: 9 }, 1);
+    const { exitCode, out, err } = await traced;
+    assert.equal(exitCode, 0, err);
+    const [first = ""] = out.split("\n");
+    assert.match(first, /"program":"filter\/default\/pod-accounting\/egress\/default\/web\/program"/);
+    assert.match(first, /dropped: destination 169\.254\.169\.254 is on the list/);
+  });
+
+  it("come back after a pause", async () => {
+    const web = await node.process("web");
+    const to = { address: metadataServer, port: 9 };
+    await node.do("pause");
+    assert.deepEqual(await sendUdp(web, to, 1), { sent: 1, refused: {} });
+    const paused = await node.status<Status>("pod-accounting", ({ conditions = [] }) =>
+      conditions.some(({ reason }) => reason === "Paused"),
+    );
+    assert.equal(paused.attachedTo, undefined);
+    await node.do("resume");
+    await node.status("pod-accounting", isActiveOn("pod/db, pod/web"));
+    assert.deepEqual(await sendUdp(web, to, 1), { sent: 0, refused: { EPERM: 1 } });
   });
 
   it("follow edits, and lose what is deleted", async () => {

@@ -243,7 +243,7 @@ describe("filter on cgroups", async () => {
         const socket = createSocket("udp4");
         const send = (port: number, address: string) =>
           new Promise<string>((done) =>
-            socket.send("x", port, address, (error) => done((error as NodeJS.ErrnoException | null)?.code ?? "sent")),
+            socket.send("x", port, address, (error: NodeJS.ErrnoException | null) => done(error?.code ?? "sent")),
           );
         const seen: Record<string, number> = {};
         while (world.isOver !== true) {

@@ -1,4 +1,5 @@
 /** What inner processes do in tests, each function in the process's own world. */
+import type { Socket } from "node:net";
 import type { InnerProcess } from "./inner-process.ts";
 
 export interface Target {
@@ -84,7 +85,7 @@ export function connectTcp(
   return from.run(
     async ({ address, port, count, timeoutMs }) => {
       const { connect } = process.getBuiltinModule("node:net");
-      const world = globalThis as { open?: import("node:net").Socket[] };
+      const world = globalThis as { open?: Socket[] };
       const codes: string[] = [];
       for (let at = 0; at < count; at++) {
         const socket = connect({ host: address, port });
@@ -109,7 +110,7 @@ export function connectTcp(
 export function closeTcp(from: InnerProcess, count: number): Promise<void> {
   return from.run(
     async ({ count }) => {
-      const world = globalThis as { open?: import("node:net").Socket[] };
+      const world = globalThis as { open?: Socket[] };
       for (const socket of (world.open ?? []).splice(0, count)) {
         await new Promise<void>((done) => {
           socket.once("close", () => done());
@@ -125,7 +126,7 @@ export function closeTcp(from: InnerProcess, count: number): Promise<void> {
 export function writeTcp(from: InnerProcess, size: number): Promise<void> {
   return from.run(
     async ({ size }) => {
-      const world = globalThis as { open?: import("node:net").Socket[] };
+      const world = globalThis as { open?: Socket[] };
       await new Promise<void>((done, fail) =>
         world.open?.[0]?.write(new Uint8Array(size), (error) => (error ? fail(error) : done())),
       );
