@@ -15,7 +15,7 @@ const bytes = readFileSync(sourcesPath);
 const { keys, values } = packSources(Array.from({ length: sourceCount }, (_, index) => bytes.readUInt32BE(index * 4)));
 using sources = object.map("sources");
 await sources.updateBatch(keys, values, sourceCount);
-await using program = object.program("generate");
+using program = object.program("generate");
 const started = performance.now();
 await program.testRun({
   data: udpFrame([0, 0, 0, 0]).subarray(0, 64),

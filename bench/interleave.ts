@@ -18,9 +18,9 @@ export interface Timing {
 export async function interleave(contenders: readonly Contender[], rounds: number): Promise<Map<string, Timing>> {
   const samples = new Map<string, number[]>(contenders.map(({ name }) => [name, []]));
   for (let round = 0; round <= rounds; round++) {
-    for (const { name, run } of contenders) {
-      const ns = await run();
-      if (round > 0) samples.get(name)?.push(ns);
+    for (const contender of contenders) {
+      const ns = await contender.run();
+      if (round > 0) samples.get(contender.name)?.push(ns);
     }
   }
   return new Map([...samples].map(([name, values]) => [name, { min: Math.min(...values), median: median(values) }]));

@@ -61,7 +61,7 @@ export async function loadProgram(
     program,
     part: (mode, proceedOn) => ({ program, instructions, mode, proceedOn }),
     async [Symbol.asyncDispose]() {
-      await program.close();
+      program.close();
       await object.close();
     },
   };

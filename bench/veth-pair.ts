@@ -49,7 +49,7 @@ export class VethPair implements Disposable {
       const before = pollers();
       execFileSync("ip", ["-n", this.sender, "link", "set", "eth0", "up"]);
       this.inReceiver("sh", "-c", "echo 1 >/sys/class/net/eth0/threaded");
-      const [poller] = pollers().filter((pid) => !before.includes(pid));
+      const poller = pollers().find((pid) => !before.includes(pid));
       if (poller === undefined) throw new Error("start the polling thread of eth0: none appeared");
       this.#poller = poller;
       execFileSync("taskset", ["-pc", "1", String(poller)], { stdio: "ignore" });

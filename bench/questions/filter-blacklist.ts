@@ -1,4 +1,4 @@
-import { BpfMap, buildChain } from "@bpfleet/native";
+import { buildChain, type BpfMap } from "@bpfleet/native";
 import { filterPlan, loadFilter } from "../filter.ts";
 import { interleave, timingOf, type Contender } from "../interleave.ts";
 import {
