@@ -1,15 +1,16 @@
 import { mkdir } from "node:fs/promises";
 import { relative } from "node:path";
-import { canonicalJson, errorCodes, refKey, type Clock, type ObjectRef } from "@bpfleet/base";
+import { errorCodes, refKey, type Clock, type ObjectRef } from "@bpfleet/base";
 import type { Daemon } from "@bpfleet/daemon";
 import type { Feature, InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import { cgroupAnnotation, type Kind, type KubeObject } from "@bpfleet/kinds";
-import { compilePlan } from "./compile.ts";
+import { lowerObjects, planIntents, type LoweredObjects } from "./compile.ts";
 import { DesiredObjects, issueProblem } from "./desired-objects.ts";
 import { nextEvents } from "./events.ts";
 import { Fates, messagesOf, stateOf, type ObjectFate } from "./object-fate.ts";
 import { Records, type ObjectRecord } from "./records.ts";
+import { samePlan } from "./same-plan.ts";
 import type { NodeReport, ObjectReport } from "./report.ts";
 import { DirectoryStore, isoSeconds } from "./store/directory-store.ts";
 import { objectPath } from "./store/object-path.ts";
@@ -64,6 +65,7 @@ class StoreAgent implements Agent {
   readonly #closing: (() => void)[] = [];
   readonly #passReasons: readonly string[];
   #hints: Set<string> | "anything" = "anything";
+  #lowered: LoweredObjects = { intents: [], problems: [] };
   #plan: NodePlan = emptyPlan;
   #problems: readonly PlanProblem[] = [];
   #planned: NodeFacts | undefined;
@@ -176,12 +178,15 @@ class StoreAgent implements Agent {
 
   #replan(facts: NodeFacts, isAsked: boolean): void {
     const { daemon, features } = this.#options;
-    const objects = this.#desired.sound();
-    daemon.watchCgroups(cgroupsOf(objects.map(({ parsed }) => parsed.object)));
-    const { plan, problems } = compilePlan(objects, features, facts);
+    if (isAsked) {
+      const objects = this.#desired.sound();
+      daemon.watchCgroups(cgroupsOf(objects.map(({ parsed }) => parsed.object)));
+      this.#lowered = lowerObjects(objects);
+    }
+    const { plan, problems } = planIntents(this.#lowered, features, facts);
     this.#planned = facts;
     this.#problems = [...problems, ...this.#issueProblems()];
-    const isSame = !isAsked && canonicalJson(plan) === canonicalJson(this.#plan);
+    const isSame = !isAsked && samePlan(plan, this.#plan);
     this.#plan = plan;
     if (!isSame) daemon.setPlan(plan, { complete: this.#isComplete() });
   }

@@ -53,12 +53,14 @@ export interface Compiled {
   readonly problems: readonly PlanProblem[];
 }
 
-/** The plan of all objects. What one object makes go wrong inside is that object's problem alone. */
-export function compilePlan(
-  objects: readonly AcceptedObject[],
-  features: readonly Feature[],
-  facts: NodeFacts,
-): Compiled {
+/** What all objects ask for, and why some of it cannot be asked for. */
+export interface LoweredObjects {
+  readonly intents: readonly Intent[];
+  readonly problems: readonly PlanProblem[];
+}
+
+/** What one object makes go wrong inside is that object's problem alone. */
+export function lowerObjects(objects: readonly AcceptedObject[]): LoweredObjects {
   const view = viewOf(objects);
   const intents: Intent[] = [];
   const problems: PlanProblem[] = [];
@@ -68,9 +70,16 @@ export function compilePlan(
       problems.push(bugProblem(parsed.ref, `read ${renderRef(parsed.ref)}`, lowered.bug));
       continue;
     }
-    intents.push(...lowered.value.intents);
-    problems.push(...lowered.value.problems);
+    for (const intent of lowered.value.intents) intents.push(intent);
+    for (const problem of lowered.value.problems) problems.push(problem);
   }
+  return { intents, problems };
+}
+
+/** The plan of all intents on this node as it is now. */
+export function planIntents(lowered: LoweredObjects, features: readonly Feature[], facts: NodeFacts): Compiled {
+  const { intents } = lowered;
+  const problems = [...lowered.problems];
   const served = new Set(features.map((feature) => feature.name));
   for (const intent of intents) {
     if (served.has(intent.feature)) continue;
@@ -89,9 +98,17 @@ export function compilePlan(
       problems,
     ),
   );
-  const plan = guarded(() => assemblePlan(parts));
-  if ("bug" in plan) throw plan.bug;
-  return { plan: plan.value, problems: [...problems, ...plan.value.problems] };
+  const plan = assemblePlan(parts);
+  return { plan, problems: [...problems, ...plan.problems] };
+}
+
+/** The plan of all objects. */
+export function compilePlan(
+  objects: readonly AcceptedObject[],
+  features: readonly Feature[],
+  facts: NodeFacts,
+): Compiled {
+  return planIntents(lowerObjects(objects), features, facts);
 }
 
 function planFeature(

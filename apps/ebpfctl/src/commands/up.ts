@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { serveAgent, startAgent, type NodeReport } from "@bpfleet/agent";
-import { startDaemon, type Daemon, type LogOptions, type MetricsAddress } from "@bpfleet/daemon";
+import { startDaemon, type Daemon, type LogOptions } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
 import { parseConfig, type Config } from "../config.ts";
@@ -9,6 +9,7 @@ import { Failure, SilentFailure } from "../failure.ts";
 import { count } from "../manifests/render-issues.ts";
 import { whileTelling } from "../output/progress.ts";
 import { productVersion } from "../product.ts";
+import { parseMetricsAddress } from "../up/metrics-address.ts";
 import { ResultTeller } from "../up/result-teller.ts";
 import type { World } from "../world.ts";
 import type { DefineCommand } from "./mod.ts";
@@ -99,18 +100,6 @@ function parseLevel(text: string): LogOptions["level"] {
   if (level === undefined)
     throw new Failure(`invalid argument ${JSON.stringify(text)} for "--log": give one of ${logLevels.join(", ")}`);
   return level;
-}
-
-export function parseMetricsAddress(text: string | undefined): MetricsAddress | undefined {
-  if (text === undefined) return undefined;
-  if (text.startsWith("unix:")) return { unix: text.slice("unix:".length) };
-  const [, six, host = six, port] = /^(?:\[([^\]]+)\]|([^:[\]]+))?:(\d{1,5})$/.exec(text) ?? [];
-  if (port === undefined || Number(port) > 65535) {
-    throw new Failure(
-      `invalid argument ${JSON.stringify(text)} for "--metrics-addr": give :9090, 127.0.0.1:9090, [::1]:9090 or unix:PATH`,
-    );
-  }
-  return { port: Number(port), host };
 }
 
 async function settledOr(daemon: Daemon, interrupt: AbortSignal): Promise<void> {

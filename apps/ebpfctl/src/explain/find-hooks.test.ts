@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ItemResult } from "@bpfleet/kernel";
+import { findHooks } from "./find-hooks.ts";
+
+const hooks = (...keys: readonly string[]): readonly ItemResult[] => [
+  { item: "map", key: "m", state: "in-force" },
+  ...keys.map((key): ItemResult => ({ item: "hook", key, state: "in-force" })),
+];
+const ingress = { interface: undefined, direction: "ingress", hook: undefined } as const;
+
+test("findHooks gives the hooks in the order in which a packet meets them", () => {
+  const items = hooks("tc-ingress/eth0", "tc-egress/eth0", "xdp/eth0", "xdp/eth1");
+  assert.deepEqual(findHooks(items, { ...ingress, interface: "eth0" }).hooks, ["xdp/eth0", "tc-ingress/eth0"]);
+  assert.deepEqual(findHooks(items, { ...ingress, interface: "eth0", direction: "egress" }).hooks, ["tc-egress/eth0"]);
+  assert.deepEqual(findHooks(items, { ...ingress, hook: "xdp/eth1" }), { hooks: ["xdp/eth1"], interface: "eth1" });
+});
+
+test("findHooks takes the only interface when none is named, and asks when there are several", () => {
+  assert.equal(findHooks(hooks("xdp/eth0"), ingress).interface, "eth0");
+  assert.throws(
+    () => findHooks(hooks("xdp/eth0", "xdp/eth1"), ingress),
+    /say where with --interface or --hook; there is xdp\/eth0, xdp\/eth1/,
+  );
+  assert.throws(() => findHooks(hooks(), ingress), /no object attaches a program/);
+});
+
+test("findHooks takes a cgroup hook with or without its program", () => {
+  const items = hooks("cgroup-egress//pods/web#filter/a/b");
+  assert.deepEqual(findHooks(items, { ...ingress, hook: "cgroup-egress//pods/web" }), {
+    hooks: ["cgroup-egress//pods/web"],
+    interface: undefined,
+  });
+  assert.throws(
+    () => findHooks(items, { ...ingress, hook: "xdp/eth0" }),
+    /nothing of ours is there; there is cgroup-egress\/\/pods\/web/,
+  );
+});
