@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { Failure } from "./failure.ts";
 import type { World } from "./world.ts";
 
 /** Where everything of this node lies: flags before environment before the usual places. */
@@ -28,17 +29,26 @@ export const usualPlaces = {
   bpffs: "/run/bpfd/fs",
 } as const;
 
+/** sun_path, without the terminating zero. */
+const longestSocket = 107;
+
 export function parseConfig(flags: GlobalFlags, world: Pick<World, "env" | "cwd">): Config {
   const choose = (place: keyof typeof usualPlaces): string => {
     const asked = flags[place] ?? (world.env[`BPFLEET_${place.toUpperCase()}`] || undefined);
     return resolve(world.cwd, asked ?? usualPlaces[place]);
   };
   const socket = choose("socket");
+  const agentSocket = `${socket.replace(/\.sock$/, "")}-agent.sock`;
+  if (Buffer.byteLength(agentSocket) > longestSocket) {
+    throw new Failure(
+      `use ${socket}: a socket beside it would be longer than the ${longestSocket} bytes that the kernel takes; give a shorter --socket`,
+    );
+  }
   return {
     store: choose("store"),
     state: choose("state"),
     socket,
-    agentSocket: `${socket.replace(/\.sock$/, "")}-agent.sock`,
+    agentSocket,
     bpffs: choose("bpffs"),
     isVerbose: flags.verbose === true,
   };

@@ -93,6 +93,16 @@ test("explain follows a packet from XDP to tc, and the way out", async () => {
   await bench.do("delete", "-f", "three.yaml");
 });
 
+test("get --watch prints what changes until it is interrupted", async () => {
+  const watch = bench.spawn("get", "ebpf", "--watch");
+  await sleep(1000);
+  const file = write("seen.yaml", program("seen", "{type: xdp, interface: eth0}"));
+  await bench.do("apply", "--wait", "-f", file);
+  await watch.says(/^seen +xdp +eth0 +Active /m);
+  assert.equal(await watch.end("SIGINT"), 0);
+  await bench.do("delete", "-f", file);
+});
+
 test("up serves Prometheus metrics with the node's name", async () => {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   request({ socketPath: join(bench.directory, "metrics.sock"), path: "/metrics" }, (response) => {

@@ -1,0 +1,23 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseConfig } from "./config.ts";
+
+test("parseConfig takes flags before the environment before the usual places", () => {
+  const env = { BPFLEET_STORE: "objects", BPFLEET_STATE: "/s", BPFLEET_BPFFS: "" };
+  assert.deepEqual(parseConfig({ state: "/other", verbose: true }, { env, cwd: "/home/me" }), {
+    store: "/home/me/objects",
+    state: "/other",
+    socket: "/run/bpfd/bpfleet.sock",
+    agentSocket: "/run/bpfd/bpfleet-agent.sock",
+    bpffs: "/run/bpfd/fs",
+    isVerbose: true,
+  });
+});
+
+test("parseConfig refuses a socket whose path the kernel would not take", () => {
+  const socket = `/tmp/${"d".repeat(100)}/x.sock`;
+  assert.throws(
+    () => parseConfig({ socket }, { env: {}, cwd: "/" }),
+    /longer than the 107 bytes.*give a shorter --socket/,
+  );
+});
