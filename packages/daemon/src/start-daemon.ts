@@ -3,7 +3,6 @@ import type { Clock } from "@bpfleet/base";
 import type { KernelPort } from "@bpfleet/kernel";
 import { NodeKernel } from "@bpfleet/native";
 import { pino, type Logger } from "pino";
-import { ApiServer } from "./api/api-server.ts";
 import type { Daemon, DaemonOptions, LogOptions } from "./daemon.ts";
 import { errorText } from "./error-text.ts";
 import { NodeFactsWatch } from "./facts/node-facts.ts";
@@ -36,18 +35,19 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const objects = new BpfObjects(options.objects);
 
   const factsListeners = new Set<FactsListener>();
-  const facts = closing.use(
-    await NodeFactsWatch.start({
-      nodeName: options.nodeName,
-      objects: objects.facts,
-      hashSeed: remembered.hashSeed,
-      pollMs,
-      onTrouble,
-      onChange: (after, places) => {
-        for (const listener of factsListeners) listener(after, places);
-      },
-    }),
-  );
+  const measuring = NodeFactsWatch.start({
+    nodeName: options.nodeName,
+    objects: objects.facts,
+    hashSeed: remembered.hashSeed,
+    pollMs,
+    onTrouble,
+    onChange: (after, places) => {
+      for (const listener of factsListeners) listener(after, places);
+    },
+  });
+  // Half of all code is the API's; it is read while the kernel verifies the programs that measure it.
+  const [facts, { ApiServer }] = await Promise.all([measuring, import("./api/api-server.ts")]);
+  closing.use(facts);
   const { chainInline, chainStub, tcx } = facts.get().kernel;
   const kernel =
     options.kernel ?? (await openKernel(options, objects, { inline: chainInline, stub: chainStub }, closing));

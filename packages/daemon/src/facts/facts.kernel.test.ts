@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmdirSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { NetlinkSocket } from "@bpfleet/native";
@@ -8,6 +9,7 @@ import { KernelSandbox, until } from "@bpfleet/native/testing";
 import { DumpCollector, encodeAttribute, encodeDumpRequest, encodeU32 } from "@bpfleet/netlink";
 import { measureKernel } from "./kernel-offers.ts";
 import { readMounts } from "./mounts.ts";
+import { NodeFactsWatch } from "./node-facts.ts";
 import { dumpTable } from "./netlink-dump.ts";
 
 const watcher = new URL("./testdata/watch-interfaces.ts", import.meta.url).pathname;
@@ -261,6 +263,51 @@ describe("InterfaceWatch", () => {
     execFileSync("ip", ["-n", name, "-batch", "-"], { input: [...storm, "link set b0 name b1"].join("\n") });
     await until("the last change is told", () => last === "lo+ b1-", 20_000);
     assert.notDeepEqual(listeners(), before, "the storm was too small to overrun the socket");
+  });
+});
+
+describe("NodeFactsWatch", () => {
+  it("tells of a cgroup that comes, is another one by the same name, and goes", async (t) => {
+    await using sandbox = new KernelSandbox();
+    const parent = sandbox.cgroup();
+    if (parent === undefined) return t.skip("cgroup v2 is not mounted");
+    const pod = join(parent, "pod");
+    const told: string[] = [];
+    await using facts = await NodeFactsWatch.start({
+      nodeName: "n",
+      objects: {},
+      hashSeed: 1,
+      pollMs: 20,
+      onChange: (after, places) => void (places.has(pod) && told.push(after.cgroups[pod] ?? "gone")),
+      onTrouble: (error) => t.diagnostic(String(error)),
+    });
+    facts.watchCgroups([parent, pod]);
+    assert.deepEqual(facts.get().cgroups, { [parent]: `${statSync(parent).ino}` });
+    using cleanup = new DisposableStack();
+    cleanup.defer(() => rmdirSync(pod));
+    mkdirSync(pod);
+    await until("it is there", () => told.length === 1);
+    const first = `${statSync(pod).ino}`;
+    rmdirSync(pod);
+    await until("it is gone", () => told.length === 2);
+    mkdirSync(pod);
+    await until("it is there again", () => told.length === 3);
+    assert.deepEqual(told, [first, "gone", `${statSync(pod).ino}`]);
+    assert.notEqual(told[2], first);
+  });
+
+  it("tells of a bpffs that is mounted", async () => {
+    await using sandbox = new KernelSandbox();
+    await using facts = await NodeFactsWatch.start({
+      nodeName: "n",
+      objects: {},
+      hashSeed: 1,
+      pollMs: 20,
+      onChange: () => {},
+      onTrouble: () => {},
+    });
+    const path = await sandbox.bpffs();
+    await until("it is there", () => facts.get().bpffs.includes(path));
   });
 });
 

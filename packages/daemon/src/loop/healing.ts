@@ -1,4 +1,5 @@
-import type { Action, ActionOutcome, ItemResult } from "@bpfleet/kernel";
+import { isDeepStrictEqual } from "node:util";
+import { planGenerations, type Action, type ActionOutcome, type ItemResult, type NodePlan } from "@bpfleet/kernel";
 import type { Healed } from "../daemon.ts";
 
 /** `map key`, to look an item up by. */
@@ -6,13 +7,33 @@ export function itemName(item: Pick<ItemResult, "item" | "key">): string {
   return `${item.item} ${item.key}`;
 }
 
-/**
- * What others changed: an action on something that was in force, though nobody asked for another plan.
- */
-export function healedBy(outcome: ActionOutcome, inForce: ReadonlySet<string>, at: number): Healed | undefined {
+/** Items that were in force, with what was wanted of them. */
+export type InForce = ReadonlyMap<string, unknown>;
+
+export function itemsInForce(items: readonly ItemResult[], wishes: InForce): InForce {
+  const names = items.filter((item) => item.state === "in-force").map(itemName);
+  return new Map(names.map((name) => [name, wishes.get(name)]));
+}
+
+/** What a plan wants of each of its items; equal values, equal wish. */
+export function wishesOf(plan: NodePlan): InForce {
+  const { maps, programs, hooks } = planGenerations(plan);
+  const wishes = new Map<string, unknown>();
+  for (const { key, contents, pinPath } of plan.maps) {
+    wishes.set(`map ${key}`, [maps.get(key), pinPath, contents.kind === "kept" ? contents : undefined]);
+  }
+  for (const [key, identity] of programs) wishes.set(`program ${key}`, identity);
+  for (const [key, hook] of hooks) wishes.set(`hook ${key}`, hook.generation);
+  return wishes;
+}
+
+/** What others changed: an action on something that was in force, though nothing else was wanted of it. */
+export function healedBy(outcome: ActionOutcome, before: InForce, wishes: InForce, at: number): Healed | undefined {
   if (outcome.state !== "done") return undefined;
   const found = describe(outcome.action);
-  return found !== undefined && inForce.has(itemName(found)) ? { at, ...found } : undefined;
+  if (found === undefined) return undefined;
+  const name = itemName(found);
+  return before.has(name) && isDeepStrictEqual(before.get(name), wishes.get(name)) ? { at, ...found } : undefined;
 }
 
 function describe(action: Action): Omit<Healed, "at"> | undefined {

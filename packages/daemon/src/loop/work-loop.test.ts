@@ -238,6 +238,33 @@ test("WorkLoop puts right what others change, and says so", async (t) => {
   );
 });
 
+test("WorkLoop tells a change by others from another wish, even when plans come all the time", async (t) => {
+  const world = new FakeWorld();
+  world.addInterface("eth0");
+  const loop = startLoop(t, world, undefined, { driftMs: 60_000 });
+  const kept = (value: number) =>
+    map("kept", {
+      kind: "kept",
+      prune: false,
+      entries: { count: 1, keys: Uint8Array.of(1), values: Uint8Array.of(value) },
+    });
+  const planOf = (value: number, knob: number): NodePlan => ({
+    ...filterOn("eth0"),
+    maps: [map("m"), kept(value)],
+    programs: [program("p", ["m"], { knob })],
+  });
+  loop.setPlan(planOf(1, 1), true);
+  await loop.settled();
+  loop.setPlan(planOf(2, 2), true);
+  assert.deepEqual((await loop.settled()).healed, []);
+  world.hooks.clear();
+  loop.setPlan(planOf(2, 2), true);
+  assert.deepEqual(
+    (await loop.settled()).healed.map(({ key }) => key),
+    ["xdp/eth0"],
+  );
+});
+
 test("WorkLoop adopts what a predecessor left and removes nothing before a complete plan", async (t) => {
   const world = new FakeWorld();
   world.addInterface("a");

@@ -12,6 +12,7 @@ import {
   type Action,
   type ActionOutcome,
   type DiffOptions,
+  type HookPoint,
   type ItemResult,
   type Journal,
   type KernelPort,
@@ -23,7 +24,7 @@ import type { DaemonResults, Healed } from "../daemon.ts";
 import { errorText } from "../error-text.ts";
 import type { NodeState, Remembered } from "../state/node-state.ts";
 import { Backoff, type BackoffOptions } from "./backoff.ts";
-import { healedBy, itemName } from "./healing.ts";
+import { healedBy, itemsInForce, wishesOf, type InForce } from "./healing.ts";
 import { Signal } from "./signal.ts";
 
 export interface LoopOptions {
@@ -69,9 +70,9 @@ export class WorkLoop {
   #journal: Journal;
   #results: DaemonResults;
   #healed: readonly Healed[] = [];
-  /** Items in force after the last pass, as long as the wish is the same: what changes on these, others did. */
-  #inForce: ReadonlySet<string> = new Set();
-  /** The wish that `#inForce` speaks of. */
+  /** After the last pass: what changes on these while nothing else is wanted, others did. */
+  #inForce: InForce = new Map();
+  /** The wish that was tried last. */
   #triedFor = "";
   #sayings = new Map<string, string>();
   #observeFailures = 0;
@@ -132,11 +133,9 @@ export class WorkLoop {
   }
 
   /** These interfaces or cgroups came, went or changed. */
-  placesChanged(names: ReadonlySet<string>): void {
-    this.#backoff.release(
-      (action) => "spec" in action && "point" in action.spec && names.has(placeOf(action.spec.point)),
-    );
-    if (this.plan().hooks.some((hook) => names.has(placeOf(hook.point)))) this.#signal.raise();
+  placesChanged(places: ReadonlySet<string>): void {
+    this.#backoff.release((action) => "spec" in action && "point" in action.spec && isAt(action.spec.point, places));
+    if (this.plan().hooks.some((hook) => isAt(hook.point, places))) this.#signal.raise();
   }
 
   /** Resolves when the present wish was tried as a whole. */
@@ -290,15 +289,14 @@ export class WorkLoop {
     const { clock, log, onInForce } = this.#options;
     const wish = `${wanted?.revision} ${wanted?.isComplete} ${isPaused}`;
     const isFirst = this.#triedFor !== wish;
-    if (!isFirst) {
-      const healed = outcomes
-        .map((outcome) => healedBy(outcome, this.#inForce, clock.now()))
-        .filter((each) => each !== undefined);
-      for (const { item, key, what } of healed) log.warn({ item, key, what }, "healed");
-      this.#healed = [...this.#healed, ...healed].slice(-healedKept);
-    }
+    const wishes = wishesOf(plan);
+    const healed = outcomes
+      .map((outcome) => healedBy(outcome, this.#inForce, wishes, clock.now()))
+      .filter((each) => each !== undefined);
+    for (const { item, key, what } of healed) log.warn({ item, key, what }, "healed");
+    this.#healed = [...this.#healed, ...healed].slice(-healedKept);
     const items = isPaused ? [...results, ...pausedHooks(plan)] : results;
-    this.#inForce = new Set(items.filter((item) => item.state === "in-force").map(itemName));
+    this.#inForce = itemsInForce(items, wishes);
     this.#triedFor = wish;
     const reached = outcomes.some((outcome) => outcome.state === "done");
     const applyMs = isFirst && reached && wanted !== undefined ? clock.monotonicMs() - wanted.sinceMs : undefined;
@@ -384,8 +382,10 @@ function pausedHooks(plan: NodePlan): ItemResult[] {
   }));
 }
 
-function placeOf(point: NodePlan["hooks"][number]["point"]): string {
-  return point.hook === "cgroup" ? point.path : point.interface;
+/** Whether the point is on one of these interfaces or cgroups; other points come and go with nothing that is told. */
+function isAt(point: HookPoint, places: ReadonlySet<string>): boolean {
+  if ("interface" in point) return places.has(point.interface);
+  return "path" in point && places.has(point.path);
 }
 
 function sizes(plan: NodePlan): Record<string, number> {

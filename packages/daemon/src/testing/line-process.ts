@@ -1,6 +1,9 @@
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { createInterface } from "node:readline";
 
+/** Where the command line keeps its own: many starts then cost less. */
+const compileCache = new URL("../../../../build/compile-cache", import.meta.url).pathname;
+
 /** A script of Node in a network namespace that talks in lines. */
 export class LineProcess implements AsyncDisposable {
   readonly #child: ChildProcessWithoutNullStreams;
@@ -12,7 +15,9 @@ export class LineProcess implements AsyncDisposable {
 
   constructor(netns: string, script: string, args: readonly string[]) {
     // Not `ip netns exec`: that one gives the child another /sys, without cgroups.
-    this.#child = spawn("nsenter", [`--net=/run/netns/${netns}`, process.execPath, script, ...args]);
+    this.#child = spawn("nsenter", [`--net=/run/netns/${netns}`, process.execPath, script, ...args], {
+      env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
+    });
     this.exit = new Promise((resolve) => this.#child.on("exit", (code, signal) => resolve(`${signal ?? code}`)));
     // It may die while it is written to.
     this.#child.stdin.on("error", () => {});
