@@ -1,4 +1,4 @@
-import type { Bytecode, PullPolicy } from "./bytecode.ts";
+import type { PullPolicy } from "./bytecode.ts";
 import type { Credentials } from "./registry/credentials.ts";
 import type { ContentStore } from "./store/content-store.ts";
 import type { ImagePolicy } from "./signature/policy.ts";
@@ -6,7 +6,7 @@ import type { ImagePolicy } from "./signature/policy.ts";
 export interface FetchRequest {
   /** As people write it: `quay.io/bpfd-bytecode/xdp_pass:latest`, with or without `image://`. */
   readonly reference: string;
-  /** Usually `IfNotPresent`, as in Kubernetes: `Always` when the tag is `latest` is NOT implied. */
+  /** Usually `IfNotPresent`, for the tag `latest` too. */
   readonly pullPolicy?: PullPolicy;
   /** Which signatures are asked for; `parseImagePolicy` reads it from the file of the node. */
   readonly policy: ImagePolicy;
@@ -19,5 +19,3 @@ export interface FetchRequest {
   readonly platform?: string;
   readonly signal?: AbortSignal;
 }
-
-export type FetchBytecode = (request: FetchRequest) => Promise<Bytecode>;

@@ -1,6 +1,7 @@
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { ImageError } from "@bpfleet/base";
+import type { ErrorCode } from "@bpfleet/base";
 import { digestOf, hexOf, isDigest } from "../digest.ts";
 import type { Digest } from "../digest.ts";
 import { isJsonObject } from "../json-object.ts";
@@ -96,7 +97,7 @@ export class ContentStore {
     return record;
   }
 
-  /** Keeps what a name means; afterwards the store is made smaller when it is above its bound. */
+  /** Keeps what a name means, in place of what it meant before. */
   async recordImage(record: ImageRecord): Promise<void> {
     const path = this.#imagePath(record.reference, record.platform);
     await this.#writeFile(this.#images, path, Buffer.from(`${JSON.stringify(record, undefined, 2)}\n`));
@@ -189,15 +190,21 @@ export class ContentStore {
       }
       await rename(temporary, path);
     } catch (cause) {
-      await rm(temporary, { force: true });
+      await rm(temporary, { force: true }).catch(() => undefined);
       const errno = (cause as NodeJS.ErrnoException).code ?? String(cause);
-      const code = errno === "EACCES" || errno === "EPERM" || errno === "EROFS" ? "no-permission" : "full";
-      const hint =
-        code === "full" ? "make room there, or give another directory" : "give a directory that may be written";
+      const [code, hint] = writeFailures[errno] ?? (["invalid", "give another directory"] as const);
       throw new ImageError(`write ${path}: ${errno}; ${hint}`, { code, retry: "backoff", cause });
     }
   }
 }
+
+const writeFailures: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  EACCES: ["no-permission", "give a directory that may be written"],
+  EPERM: ["no-permission", "give a directory that may be written"],
+  EROFS: ["no-permission", "give a directory that may be written"],
+  ENOSPC: ["full", "make room there, or give another directory"],
+  EDQUOT: ["full", "make room there, or give another directory"],
+};
 
 function blobsOf(record: ImageRecord): ReadonlySet<Digest> {
   const { root, manifest, config, layer, object, evidence } = record;

@@ -1,0 +1,277 @@
+import { readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { getCACertificates } from "node:tls";
+import { ImageError } from "@bpfleet/base";
+import { Agent, request } from "undici";
+import { isJsonObject } from "../json-object.ts";
+import { defaultHost } from "../reference.ts";
+import { parseChallenges } from "./challenge.ts";
+import type { Challenge } from "./challenge.ts";
+import { findCredential } from "./credentials.ts";
+import type { Credential, Credentials } from "./credentials.ts";
+import type { Endpoint } from "./hosts.ts";
+import { connectionFailure, refusal } from "./registry-failure.ts";
+import type { Question } from "./registry-failure.ts";
+
+export interface Call {
+  readonly method: "GET" | "HEAD" | "POST" | "PUT";
+  /** Under the endpoint's URL, or a whole URL that the registry gave. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  /** The answer may have this many bytes. */
+  readonly maxBytes: number;
+  /** For messages: verb and object. */
+  readonly what: string;
+  /** Answers that the caller understands beside 2xx. */
+  readonly accepts?: readonly number[];
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Uint8Array;
+}
+
+export interface ConnectionOptions {
+  readonly credentials: Credentials;
+  readonly repository: string;
+  /** What a token is asked for. */
+  readonly actions: "pull" | "pull,push";
+  readonly signal?: AbortSignal | undefined;
+  /** Wait before the first further attempt; each next one waits twice as long. */
+  readonly backoffMs?: number;
+}
+
+const attempts = 4;
+const maxRedirects = 5;
+const maxWaitMs = 10_000;
+const maxTokenBytes = 256 * 1024;
+
+/**
+ * Talks with one endpoint about one repository: authenticates, follows redirects, tries again. A credential
+ * goes to the host that it is for and to the token server that this host names by TLS, nowhere else.
+ */
+export class Connection implements AsyncDisposable {
+  readonly endpoint: Endpoint;
+  readonly host: string;
+  readonly #options: ConnectionOptions;
+  readonly #credential: Credential | undefined;
+  readonly #agent: Agent;
+  /** Without client certificate: for hosts that the registry sends us to. */
+  readonly #strangers: Agent;
+  #authorization: string | undefined;
+
+  private constructor(endpoint: Endpoint, options: ConnectionOptions, agent: Agent, strangers: Agent) {
+    this.endpoint = endpoint;
+    this.host = new URL(endpoint.url).host;
+    this.#options = options;
+    const name = this.host === "registry-1.docker.io" ? defaultHost : this.host;
+    this.#credential = findCredential(options.credentials, name, options.repository);
+    this.#agent = agent;
+    this.#strangers = strangers;
+  }
+
+  static async open(endpoint: Endpoint, options: ConnectionOptions): Promise<Connection> {
+    const own = await Promise.all(endpoint.ca.map((path) => readPem(path)));
+    const ca = own.length === 0 ? {} : { ca: [...getCACertificates("default"), ...own] };
+    const [client] = endpoint.client;
+    const pair = client === undefined ? {} : { cert: await readPem(client.cert), key: await readPem(client.key) };
+    const timeouts = { headersTimeout: 30_000, bodyTimeout: 30_000, connectTimeout: 10_000 };
+    const agent = new Agent({
+      ...timeouts,
+      connect: { ...ca, ...pair, rejectUnauthorized: !endpoint.skipsVerification, timeout: 10_000 },
+    });
+    const strangers = new Agent({ ...timeouts, connect: { ...ca, timeout: 10_000 } });
+    return new Connection(endpoint, options, agent, strangers);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#agent.destroy(), this.#strangers.destroy()]);
+  }
+
+  /** Throws an ImageError for every answer that is neither 2xx nor accepted. */
+  async call(call: Call): Promise<Answer> {
+    const question: Question = { what: call.what, from: this.host, hasCredential: this.#credential !== undefined };
+    let waitMs = this.#options.backoffMs ?? 250;
+    for (let attempt = 1; ; attempt++) {
+      const isLast = attempt === attempts || call.method === "POST";
+      let answer: Answer;
+      try {
+        answer = await this.#authenticated(call, question);
+      } catch (cause) {
+        this.#options.signal?.throwIfAborted();
+        const failure = cause instanceof ImageError ? cause : connectionFailure(question, cause);
+        if (isLast || failure.code !== "registry-unreachable" || isHopeless(cause)) throw failure;
+        await this.#wait(waitMs);
+        waitMs *= 2;
+        continue;
+      }
+      if ((answer.status >= 200 && answer.status < 300) || call.accepts?.includes(answer.status) === true)
+        return answer;
+      const mayPass = answer.status === 429 || answer.status === 408 || answer.status >= 500;
+      if (isLast || !mayPass) throw refusal(question, answer.status, answer.body);
+      await this.#wait(Math.max(waitMs, retryAfterMs(answer)));
+      waitMs *= 2;
+    }
+  }
+
+  async #wait(ms: number): Promise<void> {
+    // Nodes that were refused together do not come back together.
+    const spread = Math.min(ms, maxWaitMs) * (0.75 + Math.random() / 2);
+    await sleep(spread, undefined, this.#options.signal === undefined ? {} : { signal: this.#options.signal });
+  }
+
+  async #authenticated(call: Call, question: Question): Promise<Answer> {
+    const first = await this.#follow(call, question);
+    if (first.status !== 401) return first;
+    const header = first.headers["www-authenticate"];
+    const challenges = parseChallenges(Array.isArray(header) ? header.join(", ") : (header ?? ""));
+    const authorization = await this.#answer(challenges, question);
+    if (authorization === undefined) return first;
+    this.#authorization = authorization;
+    return this.#follow(call, question);
+  }
+
+  async #follow(call: Call, question: Question): Promise<Answer> {
+    let url = new URL(call.path.includes("://") ? call.path : `${this.endpoint.url}/${call.path}`);
+    for (let redirects = 0; ; redirects++) {
+      const isOwn = url.origin === new URL(this.endpoint.url).origin;
+      const answer = await this.#send(url, call, isOwn, call.maxBytes);
+      const { location } = answer.headers;
+      const isRedirect = [301, 302, 303, 307, 308].includes(answer.status) && typeof location === "string";
+      if (!isRedirect) return answer;
+      const target = URL.parse(location, url.href);
+      if (redirects === maxRedirects || target === null || call.method === "PUT" || call.method === "POST")
+        throw new ImageError(`${question.what} from ${question.from}: redirected too often or to nowhere`, {
+          code: "registry-refused",
+          retry: "when-changed",
+        });
+      if (target.protocol !== "https:" && url.protocol === "https:")
+        throw new ImageError(
+          `${question.what} from ${question.from}: redirected from https to ${target.protocol}//${target.host}; that is not followed`,
+          { code: "registry-refused", retry: "when-changed" },
+        );
+      url = target;
+    }
+  }
+
+  async #send(
+    url: URL,
+    call: Pick<Call, "method" | "headers" | "body" | "what">,
+    isOwn: boolean,
+    maxBytes: number,
+  ): Promise<Answer> {
+    const { signal } = this.#options;
+    const authorization = isOwn && this.#authorization !== undefined ? { authorization: this.#authorization } : {};
+    const { statusCode, headers, body } = await request(url, {
+      method: call.method,
+      dispatcher: isOwn ? this.#agent : this.#strangers,
+      headers: { ...(isOwn ? this.endpoint.headers : {}), ...call.headers, ...authorization },
+      ...(call.body === undefined ? {} : { body: call.body }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const chunks: Buffer[] = [];
+    let size = 0;
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > maxBytes)
+        throw new ImageError(`${call.what} from ${url.host}: it has more than the ${maxBytes} bytes that are allowed`, {
+          code: "too-big",
+          retry: "when-changed",
+        });
+      chunks.push(chunk);
+    }
+    return { status: statusCode, headers, body: Buffer.concat(chunks) };
+  }
+
+  /** The header that answers the first challenge that we can answer. */
+  async #answer(challenges: readonly Challenge[], question: Question): Promise<string | undefined> {
+    for (const { scheme, parameters } of challenges) {
+      if (scheme === "bearer") return `Bearer ${await this.#fetchToken(parameters, question)}`;
+      if (scheme === "basic" && this.#credential !== undefined && !this.#credential.isIdentityToken)
+        return basic(this.#credential);
+    }
+    return undefined;
+  }
+
+  async #fetchToken(parameters: Readonly<Record<string, string>>, question: Question): Promise<string> {
+    const refuse = (why: string): never => {
+      throw new ImageError(`${question.what} from ${question.from}: ${why}`, {
+        code: "registry-refused",
+        retry: "when-changed",
+      });
+    };
+    const { realm = "", service = "" } = parameters;
+    const url = URL.parse(realm);
+    const own = new URL(this.endpoint.url);
+    if (url === null || (url.protocol !== "https:" && url.protocol !== "http:"))
+      return refuse(`it names no token server: realm ${JSON.stringify(realm)}`);
+    if (url.protocol === "http:" && own.protocol === "https:")
+      return refuse(`its token server ${url.host} is without TLS; no password is sent there`);
+    const scope = `repository:${this.#options.repository}:${this.#options.actions}`;
+    const isOwn = url.origin === own.origin;
+    const credential = this.#credential;
+    const call = { what: `get a token for ${question.what} from ${question.from}` };
+    const asked: Question = { ...question, what: call.what, from: url.host };
+    let answer: Answer;
+    if (credential?.isIdentityToken === true) {
+      const form = new URLSearchParams({ grant_type: "refresh_token", service, scope, client_id: "bpfleet" });
+      form.set("refresh_token", credential.reveal());
+      const headers = { "content-type": "application/x-www-form-urlencoded" };
+      answer = await this.#sendTo(url, { ...call, method: "POST", headers, body: Buffer.from(form.toString()) }, isOwn);
+    } else {
+      if (service !== "") url.searchParams.set("service", service);
+      url.searchParams.set("scope", scope);
+      const headers = credential === undefined ? {} : { authorization: basic(credential) };
+      answer = await this.#sendTo(url, { ...call, method: "GET", headers }, isOwn);
+    }
+    if (answer.status !== 200) throw refusal({ ...asked, from: question.from }, answer.status, answer.body);
+    return readToken(answer.body) ?? refuse(`its token server ${url.host} gave no token`);
+  }
+
+  /** Without the authorization of the registry: the token server has its own. */
+  async #sendTo(url: URL, call: Pick<Call, "method" | "headers" | "body" | "what">, isOwn: boolean): Promise<Answer> {
+    this.#authorization = undefined;
+    return this.#send(url, call, isOwn, maxTokenBytes);
+  }
+}
+
+function basic(credential: Credential): string {
+  return `Basic ${Buffer.from(`${credential.username}:${credential.reveal()}`).toString("base64")}`;
+}
+
+function readToken(body: Uint8Array): string | undefined {
+  let answer: unknown;
+  try {
+    answer = JSON.parse(Buffer.from(body).toString());
+  } catch {
+    return undefined;
+  }
+  const token = isJsonObject(answer) ? (answer["token"] ?? answer["access_token"]) : undefined;
+  return typeof token === "string" && /^[\x21-\x7e]+$/.test(token) ? token : undefined;
+}
+
+/** A name that does not exist and a port where nobody listens stay so for the moments that we would wait. */
+function isHopeless(cause: unknown): boolean {
+  const { code } = cause as NodeJS.ErrnoException;
+  return code === "ENOTFOUND" || code === "ECONNREFUSED";
+}
+
+function retryAfterMs({ headers }: Answer): number {
+  const seconds = Number(headers["retry-after"]);
+  return Number.isFinite(seconds) ? Math.min(seconds * 1000, maxWaitMs) : 0;
+}
+
+async function readPem(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    const errno = (cause as NodeJS.ErrnoException).code ?? String(cause);
+    throw new ImageError(`read certificate ${path}: ${errno}; correct its path in hosts.toml`, {
+      code: "invalid",
+      retry: "when-changed",
+      cause,
+    });
+  }
+}
