@@ -59,6 +59,10 @@ class Diff {
   readonly #maps: ReadonlyMap<string, ObservedMap>;
   readonly #programs: ReadonlyMap<string, ObservedProgram>;
   readonly #hooks: ReadonlyMap<string, ObservedHook>;
+  /** Other generations of a map, by its key. */
+  readonly #mapsByKey: ReadonlyMap<string, readonly ObservedMap[]>;
+  /** Halves of pairs of rule counters, `rule-hits FAMILY`. */
+  readonly #halves: ReadonlyMap<string, MapSpec>;
   readonly #actions = new Map<string, Action>();
 
   constructor(plan: NodePlan, observed: ObservedKernel, journal: Journal, options: DiffOptions) {
@@ -70,6 +74,9 @@ class Diff {
     this.#maps = new Map(observed.maps.map((map) => [renderIdentity(map), map]));
     this.#programs = new Map(observed.programs.map((program) => [renderIdentity(program), program]));
     this.#hooks = new Map(observed.hooks.map((hook) => [hook.key, hook]));
+    this.#mapsByKey = Map.groupBy(observed.maps, (map) => map.key);
+    const halves = plan.maps.filter((spec) => spec.carries !== undefined);
+    this.#halves = new Map(halves.map((spec) => [`${spec.carries} ${familyOf(spec.key)}`, spec]));
   }
 
   actions(): readonly Action[] {
@@ -190,15 +197,13 @@ class Diff {
 
   #carryCounters(base: MapSpec): void {
     if (base.carries !== "rule-base") return;
-    const hits = this.#plan.maps.find(
-      (spec) => spec.carries === "rule-hits" && familyOf(spec.key) === familyOf(base.key),
-    );
+    const hits = this.#halves.get(`rule-hits ${familyOf(base.key)}`);
     const baseIdentity = this.#generations.maps.get(base.key);
     const hitsIdentity = hits && this.#generations.maps.get(hits.key);
     if (hits === undefined || baseIdentity === undefined || hitsIdentity === undefined) return;
     const from: CounterPair[] = [];
-    for (const old of this.#observed.maps) {
-      if (old.key !== baseIdentity.key || old.generation === baseIdentity.generation) continue;
+    for (const old of this.#mapsByKey.get(baseIdentity.key) ?? []) {
+      if (old.generation === baseIdentity.generation) continue;
       const oldHits = this.#maps.get(renderIdentity({ key: hitsIdentity.key, generation: old.generation }));
       if (oldHits === undefined) continue;
       from.push({ hits: bare(oldHits), base: bare(old), baseId: old.mapId });
@@ -282,9 +287,7 @@ class Diff {
     const identity = this.#generations.maps.get(spec.key);
     if (identity === undefined) return [];
     const name = renderIdentity(identity);
-    const base = this.#plan.maps.find(
-      (other) => other.carries === "rule-base" && familyOf(other.key) === familyOf(spec.key),
-    );
+    const base = this.#halves.get(`rule-base ${familyOf(spec.key)}`);
     const baseIdentity = spec.carries && base && this.#generations.maps.get(base.key);
     return [
       `create-map ${name}`,

@@ -23,7 +23,17 @@ export interface HookGenerations {
   readonly members: readonly Omit<ChainMember, "mode">[];
 }
 
+/** Plans and specs are values: what was worked out for one stays true as long as it lives. */
+const knownGenerations = new WeakMap<NodePlan, PlanGenerations>();
+const knownMaps = new WeakMap<MapSpec, MapIdentity>();
+
 export function planGenerations(plan: NodePlan): PlanGenerations {
+  let generations = knownGenerations.get(plan);
+  if (generations === undefined) knownGenerations.set(plan, (generations = workOutGenerations(plan)));
+  return generations;
+}
+
+function workOutGenerations(plan: NodePlan): PlanGenerations {
   const maps = new Map(plan.maps.map((spec) => [spec.key, mapIdentity(spec)]));
   const specs = new Map(plan.programs.map((spec) => [spec.key, spec]));
   const programs = new Map<string, ProgramIdentity>();
@@ -55,6 +65,12 @@ export function planGenerations(plan: NodePlan): PlanGenerations {
  * halves of a pair of rule counters have one generation, so that they are known as a pair.
  */
 export function mapIdentity(spec: MapSpec): MapIdentity {
+  let identity = knownMaps.get(spec);
+  if (identity === undefined) knownMaps.set(spec, (identity = workOutMap(spec)));
+  return identity;
+}
+
+function workOutMap(spec: MapSpec): MapIdentity {
   const { contents, definition } = spec;
   const digest = contents.kind === "sealed" ? contents.digest : undefined;
   const essence = spec.carries

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { emptyJournal, emptyPlan, type NodePlan } from "@bpfleet/kernel";
 import { NodeState } from "./node-state.ts";
-import { parsePlan, renderPlan } from "./plan-text.ts";
+import { keptRules, parsePlan, renderPlan } from "./plan-text.ts";
 
 const plan: NodePlan = {
   ...emptyPlan,
@@ -103,4 +103,43 @@ test("NodeState takes a damaged mark of the pause for a pause", async (t) => {
   const path = directory(t);
   writeFileSync(join(path, "paused"), "\0\0");
   assert.equal((await new NodeState(path).load()).isPaused, true);
+});
+
+test("NodeState writes a plan again only when something in it differs", async (t) => {
+  const path = directory(t);
+  const state = new NodeState(path);
+  const inode = () => statSync(join(path, "plan")).ino;
+  await state.savePlan(plan);
+  const first = inode();
+  await state.savePlan(plan);
+  await state.savePlan(structuredClone(plan));
+  assert.equal(inode(), first);
+  for (const other of [
+    {
+      ...plan,
+      maps: plan.maps.map((map) => ({ ...map, contents: { ...map.contents, digest: "d2" } as typeof map.contents })),
+    },
+    { ...plan, hooks: [{ key: "xdp/a", point: { hook: "xdp" as const, interface: "a" }, members: [] }] },
+  ]) {
+    const before = inode();
+    await state.savePlan(other);
+    assert.notEqual(inode(), before);
+    assert.deepEqual((await new NodeState(path).load()).plan?.hooks, other.hooks);
+  }
+});
+
+test("renderPlan leaves long lists of rules out, and nothing else", () => {
+  const owner = { group: "g", kind: "K", namespace: "n", name: "a" };
+  const rules = Array.from({ length: keptRules + 1 }, (_, index) => ({
+    index,
+    id: `${index}`,
+    text: "t",
+    origin: { object: owner, path: "" },
+  }));
+  const instance = { feature: "f", owner, key: "k", programs: [], maps: {}, rules, data: null };
+  const kept = { ...instance, rules: rules.slice(1) };
+  assert.deepEqual(parsePlan(renderPlan({ ...emptyPlan, instances: [instance, kept] })).instances, [
+    { ...instance, rules: [] },
+    kept,
+  ]);
 });

@@ -1,8 +1,8 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { emptyJournal, type Journal, type NodePlan } from "@bpfleet/kernel";
-import { parsePlan, planVersion, renderPlan } from "./plan-text.ts";
+import { parsePlan, planVersion, renderOutline, renderPlan } from "./plan-text.ts";
 import { StateFile } from "./state-file.ts";
 
 /** What the daemon knows from before its start. */
@@ -21,6 +21,8 @@ export class NodeState {
   readonly #journal: StateFile;
   readonly #pause: StateFile;
   readonly #seed: StateFile;
+  #savedPlan: NodePlan | undefined;
+  #savedOutline = "";
 
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -48,8 +50,14 @@ export class NodeState {
     };
   }
 
-  savePlan(plan: NodePlan): Promise<{ readonly durable: Promise<void> }> {
-    return this.#plan.save(renderPlan(plan));
+  async savePlan(plan: NodePlan): Promise<{ readonly durable: Promise<void> }> {
+    const saved = { durable: Promise.resolve() };
+    if (plan === this.#savedPlan) return saved;
+    const outline = createHash("sha256").update(renderOutline(plan)).digest("hex");
+    const result = outline === this.#savedOutline ? saved : await this.#plan.save(renderPlan(plan));
+    this.#savedPlan = plan;
+    this.#savedOutline = outline;
+    return result;
   }
 
   /** It speaks of the running kernel only, so it need not survive a reboot. */

@@ -16,7 +16,8 @@ export type Loaded =
 export class StateFile {
   readonly path: string;
   readonly #label: string;
-  #written: string | undefined;
+  /** First line of what is on disk. */
+  #header: string | undefined;
   #serial = 0;
 
   constructor(path: string, name: string, version: number) {
@@ -40,7 +41,7 @@ export class StateFile {
       return { is: "unusable", why: `read ${this.path}: it says "${header.slice(0, 40)}", wanted "${this.#label}"` };
     if (header !== this.#headerOf(text))
       return { is: "unusable", why: `read ${this.path}: its checksum does not match, it is damaged or cut short` };
-    this.#written = text;
+    this.#header = header;
     return { is: "there", text };
   }
 
@@ -49,19 +50,20 @@ export class StateFile {
    * resolves survives a power cut too.
    */
   async save(text: string): Promise<{ readonly durable: Promise<void> }> {
-    if (text === this.#written) return { durable: Promise.resolve() };
+    const header = this.#headerOf(text);
+    if (header === this.#header) return { durable: Promise.resolve() };
     mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 });
     const draft = `${this.path}.${process.pid}.${this.#serial++}.new`;
     const file = await open(draft, "wx", 0o600);
     try {
-      await file.writeFile(`${this.#headerOf(text)}\n${text}`);
+      await file.writeFile(`${header}\n${text}`);
       await rename(draft, this.path);
     } catch (error) {
       await file.close();
       await rm(draft, { force: true });
       throw error;
     }
-    this.#written = text;
+    this.#header = header;
     const durable = syncAndClose(file, dirname(this.path));
     // Whoever wants to know awaits it; a failure must not end the process of one who does not.
     durable.catch(() => undefined);
@@ -70,7 +72,7 @@ export class StateFile {
 
   async remove(): Promise<void> {
     await rm(this.path, { force: true });
-    this.#written = undefined;
+    this.#header = undefined;
   }
 
   #headerOf(text: string): string {
