@@ -1,5 +1,6 @@
 import type { Feature, InstanceCounters, MapReadings } from "@bpfleet/features";
 import {
+  isInterfacePoint,
   isKeyed,
   mapIdentity,
   renderHookKey,
@@ -58,7 +59,7 @@ export class CounterReader {
   async readHooks(plan: NodePlan): Promise<HookCounters[]> {
     const counters: HookCounters[] = [];
     for (const { point, members } of plan.hooks) {
-      if (point.hook === "cgroup" || members.length < 2) continue;
+      if (!isInterfacePoint(point) || members.length < 2) continue;
       const hook = renderHookKey(point);
       const reading = await this.#kernel.readHook(hook);
       if (reading === undefined) continue;

@@ -11,6 +11,7 @@ import {
   type Sampling,
 } from "@bpfleet/features";
 import {
+  isInterfacePoint,
   mapIdentity,
   noEntries,
   type FeatureInstance,
@@ -189,7 +190,7 @@ function isWanted(event: TraceEvent, subscription: Subscription, sampledEvery: n
 
 /** An instance may judge by several programs; the interface tells them apart. */
 function programOf(instance: FeatureInstance, interfaceName: string, plan: NodePlan): string {
-  const here = plan.hooks.filter(({ point }) => point.hook !== "cgroup" && point.interface === interfaceName);
+  const here = plan.hooks.filter(({ point }) => isInterfacePoint(point) && point.interface === interfaceName);
   const programs = here.flatMap((hook) => hook.members.map((member) => member.program));
   return programs.find((program) => instance.programs.includes(program)) ?? instance.programs[0] ?? instance.key;
 }

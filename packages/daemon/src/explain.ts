@@ -1,6 +1,7 @@
 import { KernelError } from "@bpfleet/base";
 import type { Feature } from "@bpfleet/features";
 import {
+  isInterfacePoint,
   mapIdentity,
   resolveMaps,
   type HookPoint,
@@ -34,8 +35,9 @@ export async function explainPacket(
   by: Explainer,
 ): Promise<Explanation> {
   const { point, members } = findHook(request.hook, plan);
-  const ifindex =
-    point.hook === "cgroup" ? undefined : facts?.interfaces.find((each) => each.name === point.interface)?.ifindex;
+  const ifindex = isInterfacePoint(point)
+    ? facts?.interfaces.find((each) => each.name === point.interface)?.ifindex
+    : undefined;
   const steps: ExplainStep[] = [];
   let packet = request.packet;
   for (const [index, member] of members.entries()) {

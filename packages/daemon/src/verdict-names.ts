@@ -25,11 +25,13 @@ const droppingTc = new Set([2, 4, 5, 8]);
 /** The kernel's word for a verdict at a hook. */
 export function verdictName(hook: HookPoint["hook"], verdict: number): string {
   if (hook === "cgroup") return (verdict & 1) === 1 ? "ALLOW" : "DENY";
+  if (hook !== "xdp" && hook !== "tc") return `${verdict}`;
   return (hook === "xdp" ? xdp : tc)[verdict] ?? `${verdict}`;
 }
 
 /** Whether the packet goes on, here or elsewhere. */
 export function letsPass(hook: HookPoint["hook"], verdict: number): boolean {
   if (hook === "cgroup") return (verdict & 1) === 1;
+  if (hook !== "xdp" && hook !== "tc") return true;
   return !(hook === "xdp" ? droppingXdp : droppingTc).has(verdict);
 }

@@ -15,7 +15,7 @@ import type {
   TestRun,
   TestRunResult,
 } from "./port.ts";
-import { parseHookKey, renderHookKey } from "./specs.ts";
+import { isInterfacePoint, parseHookKey, placeOf, renderHookKey } from "./specs.ts";
 import type { HookPoint, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
 
 /** The kernel port in memory. It passes the contract that the real kernel passes; state is all in its world. */
@@ -290,7 +290,7 @@ export class FakeKernel implements KernelPort {
 
   async readHook(key: string): Promise<HookReading | undefined> {
     const hook = this.world.hooks.get(identityKey(key));
-    if (hook === undefined || hook.result.chain === "direct" || hook.point.hook === "cgroup") return undefined;
+    if (hook === undefined || hook.result.chain === "direct" || !isInterfacePoint(hook.point)) return undefined;
     const { valueSize, maxEntries } = chainCounters(hook.point.hook, hook.members.length);
     return { generation: hook.generation, values: new Uint8Array(valueSize * maxEntries * fakeCpus) };
   }
@@ -355,6 +355,15 @@ export class FakeKernel implements KernelPort {
 function missingPlace(point: HookPoint): Error {
   if (point.hook === "cgroup")
     return fakeError("not-found", `attach to cgroup ${point.path}: it is not there (ENOENT)`, "OPEN", "ENOENT");
+  if (!isInterfacePoint(point)) {
+    return point.hook === "tracepoint" || point.hook === "raw_tracepoint"
+      ? fakeError("not-found", `attach to ${point.hook} ${point.name}: there is none (ENOENT)`, "OPEN", "ENOENT")
+      : fakeError(
+          "not-supported",
+          `attach to ${point.hook} ${placeOf(point)}: this kernel has no ${point.hook}s`,
+          "OPEN",
+        );
+  }
   return fakeError(
     "interface-missing",
     `attach to ${point.interface}: there is no such interface (ENODEV)`,
@@ -365,6 +374,6 @@ function missingPlace(point: HookPoint): Error {
 
 function modeAt(point: HookPoint, request: HookRequest): string {
   if (point.hook === "xdp") return request.mode;
-  if (point.hook === "cgroup") return "cgroup";
+  if (!isInterfacePoint(point)) return point.hook;
   return request.legacyTc ? "cls_bpf" : "tcx";
 }

@@ -1,6 +1,6 @@
 import { KernelError } from "@bpfleet/base";
 import type { HookResult, MapIdentity, ProgramIdentity } from "./port.ts";
-import type { HookPoint, MapDefinition, ProgramSpec } from "./specs.ts";
+import { isInterfacePoint, type HookPoint, type MapDefinition, type ProgramSpec } from "./specs.ts";
 
 /** What a kernel holds, as a value that outlives every FakeKernel over it; a process restart is a new FakeKernel. */
 export class FakeWorld {
@@ -11,6 +11,13 @@ export class FakeWorld {
   readonly interfaces = new Map<string, number>();
   /** Path → cgroup id. */
   readonly cgroups = new Map<string, number>();
+  /** Names as hooks have them → id. */
+  readonly tracepoints = new Map([
+    ["syscalls/sys_enter_getpgid", 1],
+    ["sys_enter", 2],
+  ]);
+  /** Hooks that this kernel was built without. */
+  readonly refusedHooks = new Set<HookPoint["hook"]>(["kprobe", "kretprobe", "fentry", "fexit"]);
   /** Programs of others, by the key of the hook that they hold. */
   readonly foreign = new Map<string, { readonly id: number; readonly name: string }>();
   /** Directories on which a bpffs is mounted. */
@@ -56,7 +63,10 @@ export class FakeWorld {
 
   /** The interface or cgroup that a hook is at now. */
   placeId(point: HookPoint): number | undefined {
-    return point.hook === "cgroup" ? this.cgroups.get(point.path) : this.interfaces.get(point.interface);
+    if (isInterfacePoint(point)) return this.interfaces.get(point.interface);
+    if (point.hook === "cgroup") return this.cgroups.get(point.path);
+    if (point.hook === "tracepoint" || point.hook === "raw_tracepoint") return this.tracepoints.get(point.name);
+    return this.refusedHooks.has(point.hook) ? undefined : 1;
   }
 
   /** A program reports through a ring buffer. */

@@ -1,6 +1,13 @@
 import { canonicalJson, fingerprint } from "@bpfleet/base";
 import type { ChainMember, Identity, MapIdentity, MemberMode, ProgramIdentity } from "./port.ts";
-import type { HookPoint, HookSpec, MapSpec, NodePlan, ProgramSpec } from "./specs.ts";
+import {
+  isInterfacePoint,
+  type HookPoint,
+  type HookSpec,
+  type MapSpec,
+  type NodePlan,
+  type ProgramSpec,
+} from "./specs.ts";
 import { needsMain } from "./chain/hook.ts";
 import { encodedKeyLimit, encodePinName } from "./pin-name.ts";
 
@@ -71,11 +78,11 @@ export function mapIdentity(spec: MapSpec): MapIdentity {
 }
 
 function workOutMap(spec: MapSpec): MapIdentity {
-  const { contents, definition } = spec;
+  const { contents, definition, layout } = spec;
   const digest = contents.kind === "sealed" ? contents.digest : undefined;
   const essence = spec.carries
     ? { carries: "rule counters", digest, maxEntries: definition.maxEntries }
-    : { definition, kind: contents.kind, digest };
+    : { definition, kind: contents.kind, digest, layout };
   return { key: identityKey(spec.key), generation: fingerprint(canonicalJson(essence)) };
 }
 
@@ -112,7 +119,7 @@ type MemberIdentity = Pick<ChainMember, "identity" | "proceedOn" | "mode">;
 
 /** Whether a generated main program runs the members; otherwise the only one is attached by itself. */
 export function isChain(point: HookPoint, members: readonly Pick<ChainMember, "proceedOn">[]): boolean {
-  return point.hook !== "cgroup" && needsMain(point.hook, members);
+  return isInterfacePoint(point) && needsMain(point.hook, members);
 }
 
 /** Of a program attached by itself only its identity counts. */

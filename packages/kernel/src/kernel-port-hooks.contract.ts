@@ -115,6 +115,49 @@ export function hookContract(contract: Contract): void {
     );
   });
 
+  contract(
+    "setHook attaches to a tracepoint, lets the next program watch in its place, and clears",
+    async (port, kernel) => {
+      const one = (await loaded(port, kernel, "count_raw", {}, "one")).member;
+      const other = (await loaded(port, kernel, "count_raw", { mark: 1 }, "one")).member;
+      const point: HookPoint = { hook: "raw_tracepoint", name: "sys_enter", member: one.spec.key };
+      const key = renderHookKey(point);
+      const result = await port.setHook(request(point, [one]));
+      assert.deepEqual(result, { mode: "raw_tracepoint", chain: "direct", memberModes: [] });
+      const look = async () => (await (await kernel.open()).observe()).hooks;
+      const [before] = await look();
+      assert.deepEqual(before?.point, point);
+      assert.deepEqual(before?.result, result);
+      assert.equal(before?.generation, hookGeneration(point, [one]));
+      assert.ok(before?.isAttached);
+      await port.setHook(request(point, [one]));
+      assert.deepEqual(await look(), [before]);
+      await port.setHook(request(point, [other]));
+      const after = await look();
+      assert.deepEqual(
+        after.map(({ members }) => members),
+        [await programIds(port, [other])],
+      );
+      assert.equal(after[0]?.generation, hookGeneration(point, [other]));
+      assert.equal(await port.readHook(key), undefined);
+      const none: HookPoint = { ...point, name: "no_such" };
+      const error = await rejects(port.setHook(request(none, [one])), "not-found");
+      assert.match(error.message, /no_such/);
+      await port.clearHook(key);
+      await port.clearHook(key);
+      assert.deepEqual(await look(), []);
+    },
+  );
+
+  contract("setHook says that this kernel has no kprobes", async (port, kernel) => {
+    if (kernel.hasKprobes) return;
+    const { member } = await loaded(port, kernel, "count_probe");
+    const point: HookPoint = { hook: "kprobe", function: "do_exit", offset: 0, member: member.spec.key };
+    const error = await rejects(port.setHook(request(point, [member])), "not-supported");
+    assert.match(error.message, /kprobe/);
+    assert.deepEqual((await port.observe()).hooks, []);
+  });
+
   contract("setHook names the foreign program that holds the hook, and leaves it", async (port, kernel) => {
     const foreign = await kernel.occupy();
     const { member } = await loaded(port, kernel, "count_xdp");

@@ -20,6 +20,8 @@ export interface ContractHarness extends AsyncDisposable {
   addInterface(): Promise<void>;
   /** Of cgroup v2. */
   readonly cgroup: string;
+  /** This kernel lets programs watch its functions. */
+  readonly hasKprobes: boolean;
   /** Somebody else attaches an XDP program to `interface`. */
   occupy(): Promise<{ readonly id: number; readonly name: string }>;
   /** A directory on a bpffs that is the user's. */
@@ -29,7 +31,7 @@ export interface ContractHarness extends AsyncDisposable {
   /** What is pinned there: the id of a map, or undefined. */
   pinnedId(path: string): Promise<number | undefined>;
   /**
-   * An object with the programs `count_xdp`, `count_tc`, `count_skb`: each adds 1 to entry 0 of map
+   * An object with the programs `count_xdp`, `count_tc`, `count_skb`, `count_raw`, `count_probe`: each adds 1 to entry 0 of map
    * `counts`, writes the global `mark` to its private map `scratch` and returns the global `verdict`;
    * none touches map `list`.
    */
@@ -42,6 +44,13 @@ export type Contract = (sentence: string, run: (port: KernelPort, kernel: Contra
 export const counts: MapDefinition = { type: "array", keySize: 4, valueSize: 8, maxEntries: 4, flags: 0 };
 export const list: MapDefinition = { type: "hash", keySize: 4, valueSize: 4, maxEntries: 4, flags: 0 };
 export const packet = Uint8Array.from({ length: 64 }, (_, at) => (at === 12 ? 8 : at === 14 ? 0x45 : 0));
+
+const entryTypes: Readonly<Record<string, ProgramSpec["type"]>> = {
+  count_tc: "sched_cls",
+  count_skb: "cgroup_skb",
+  count_raw: "raw_tracepoint",
+  count_probe: "kprobe",
+};
 
 /** Maps and one program over them, in the kernel. */
 export async function loaded(
@@ -60,7 +69,7 @@ export async function loaded(
   const spec: ProgramSpec = {
     key: `test/${name}/${entry}`,
     name: "contract",
-    type: entry === "count_xdp" ? "xdp" : entry === "count_tc" ? "sched_cls" : "cgroup_skb",
+    type: entryTypes[entry] ?? "xdp",
     object: kernel.object,
     entry,
     globals,

@@ -5,7 +5,12 @@ import { kernelPortContract } from "./kernel-port.contract.ts";
 kernelPortContract("FakeKernel", async () => {
   const world = new FakeWorld();
   const object = { name: "contract", digest: "ab".repeat(32) };
-  world.objects = new Map([["contract", { digest: object.digest, entries: ["count_xdp", "count_tc", "count_skb"] }]]);
+  world.objects = new Map([
+    [
+      "contract",
+      { digest: object.digest, entries: ["count_xdp", "count_tc", "count_skb", "count_raw", "count_probe"] },
+    ],
+  ]);
   world.run = ({ globals }) => {
     const scratch = new Uint8Array(16);
     new DataView(scratch.buffer).setUint32(0, Number(globals["mark"]), true);
@@ -22,6 +27,7 @@ kernelPortContract("FakeKernel", async () => {
     removeInterface: async () => world.removeInterface("eth0"),
     addInterface: async () => world.addInterface("eth0"),
     cgroup: "pods/a",
+    hasKprobes: false,
     occupy: async () => {
       const foreign = { id: world.nextId(), name: "foreign_xdp" };
       world.foreign.set("xdp/eth0", foreign);

@@ -113,7 +113,7 @@ export interface ChainMember {
 }
 
 export interface HookResult {
-  /** `native`/`skb` for XDP; `tcx`/`cls_bpf` for tc; `cgroup`. */
+  /** `native`/`skb` for XDP; `tcx`/`cls_bpf` for tc; else the hook. */
   readonly mode: string;
   /** `direct` when one program is attached by itself. */
   readonly chain: "direct" | "chain";

@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { KernelError } from "@bpfleet/base";
-import type { HookPoint, HookRequest } from "@bpfleet/kernel";
+import { isInterfacePoint, type HookPoint, type HookRequest, type TracingPoint } from "@bpfleet/kernel";
 import {
   BpfLink,
   BpfProgram,
@@ -21,20 +21,21 @@ import { pinAt, unpin } from "./pins.ts";
 
 /** Where in the kernel one hook is, now. */
 export interface Place {
-  readonly point: HookPoint;
+  readonly point: Exclude<HookPoint, TracingPoint>;
   readonly ifindex: number;
   readonly target: Target;
   readonly netns: string | Netns | undefined;
   readonly interfaces: Interfaces;
 }
 
-const noInterfaces: Interfaces = { byName: new Map(), byIndex: new Map() };
+const tracingLinks: ReadonlySet<string> = new Set(["raw_tracepoint", "perf_event", "tracing"]);
+export const noInterfaces: Interfaces = { byName: new Map(), byIndex: new Map() };
 
 type InNetns = { readonly inNetns?: string | Netns };
 
 /** Throws interface-missing or not-found when the interface or cgroup is not there. */
 export async function findPlace(
-  point: HookPoint,
+  point: Place["point"],
   netns: string | Netns | undefined,
   mode: HookRequest["mode"],
 ): Promise<Place> {
@@ -55,8 +56,10 @@ export function isLinkAt(info: LinkInfo, point: HookPoint | undefined, interface
     const isThere = info.cgroupId !== undefined && info.cgroupId !== 0n;
     return isThere && (point?.hook !== "cgroup" || findCgroupId(point.path) === info.cgroupId);
   }
+  // These hold what they watch.
+  if (tracingLinks.has(info.type)) return true;
   if (info.ifindex === undefined || info.ifindex === 0) return false;
-  return point === undefined || point.hook === "cgroup" || interfaces.byName.get(point.interface) === info.ifindex;
+  return point === undefined || !isInterfacePoint(point) || interfaces.byName.get(point.interface) === info.ifindex;
 }
 
 export function openLink(path: string): BpfLink | undefined {

@@ -16,14 +16,18 @@ use crate::system::attach_type_number;
 #[napi(object)]
 #[derive(Clone)]
 pub struct Hook {
-    /// xdp, tcx, netkit, cgroup, netns, raw-tracepoint, tracepoint
+    /// xdp, tcx, netkit, cgroup, netns, raw-tracepoint, tracepoint, kprobe, uprobe, tracing
     pub kind: String,
     /// For messages.
     pub name: String,
     pub attach_type: String,
     pub ifindex: Option<i32>,
     pub path: Option<String>,
+    /// Of probes: the function, or the path of the binary.
     pub tracepoint: Option<String>,
+    /// Of probes: behind the function's start, or in the file.
+    pub offset: Option<BigInt>,
+    pub is_return: Option<bool>,
 }
 
 #[napi(object)]
@@ -59,6 +63,11 @@ fn create_link(program: &OwnedFd, request: &Request) -> Res<OwnedFd> {
     match hook.kind.as_str() {
         "raw-tracepoint" => return attach_raw_tracepoint(program, hook, &object),
         "tracepoint" => return attach_tracepoint(program, hook, &object),
+        "kprobe" | "uprobe" => return attach_probe(program, hook, &object),
+        // SAFETY: no name: the kernel takes the function that the program was loaded for.
+        "tracing" => {
+            return own(unsafe { sys::bpf_raw_tracepoint_open(std::ptr::null(), program.as_raw_fd()) }, "attach", &object);
+        }
         _ => {}
     }
     let target = Target::open(hook, "attach", &object)?;
@@ -148,7 +157,35 @@ fn attach_tracepoint(program: &OwnedFd, hook: &Hook, object: &str) -> Res<OwnedF
         .find_map(|root| std::fs::read_to_string(format!("{root}/events/{name}/id")).ok())
         .and_then(|text| text.trim().parse::<u64>().ok())
         .ok_or_else(|| Failure::new("attach", object, libc::ENOENT))?;
-    let event = open_perf_event(id, object)?;
+    // SAFETY: a plain C struct; zero is the value of every unused field.
+    let mut attr: sys::perf_event_attr = unsafe { zeroed() };
+    attr.type_ = sys::PERF_TYPE_TRACEPOINT;
+    attr.config = id;
+    attr.__bindgen_anon_1.sample_period = 1;
+    attach_to_event(program, open_perf_event(attr, object)?, object)
+}
+
+/// A function of the kernel or of a binary, through a perf event of the dynamic unit of that name.
+fn attach_probe(program: &OwnedFd, hook: &Hook, object: &str) -> Res<OwnedFd> {
+    let unit = format!("/sys/bus/event_source/devices/{}", hook.kind);
+    let number = |file: &str| std::fs::read_to_string(format!("{unit}/{file}")).ok();
+    let kind = number("type").and_then(|text| text.trim().parse().ok());
+    let Some(kind) = kind else { return Err(Failure::new("attach", object, libc::EOPNOTSUPP)) };
+    let place = c_string(tracepoint_name(hook, object)?, "attach", object)?;
+    // SAFETY: a plain C struct; zero is the value of every unused field.
+    let mut attr: sys::perf_event_attr = unsafe { zeroed() };
+    attr.type_ = kind;
+    if hook.is_return == Some(true) {
+        let bit = number("format/retprobe").and_then(|text| text.trim().strip_prefix("config:")?.parse::<u32>().ok());
+        attr.config |= 1u64 << bit.unwrap_or(0);
+    }
+    attr.__bindgen_anon_3.config1 = place.as_ptr() as u64;
+    attr.__bindgen_anon_4.config2 = hook.offset.as_ref().map_or(0, |offset| offset.get_u64().1);
+    let event = open_perf_event(attr, object)?;
+    attach_to_event(program, event, object)
+}
+
+fn attach_to_event(program: &OwnedFd, event: OwnedFd, object: &str) -> Res<OwnedFd> {
     // SAFETY: a plain C struct; zero is the value of every unused field.
     let mut opts: sys::bpf_link_create_opts = unsafe { zeroed() };
     opts.sz = size_of_val(&opts) as sys::size_t;
@@ -163,13 +200,8 @@ fn attach_tracepoint(program: &OwnedFd, hook: &Hook, object: &str) -> Res<OwnedF
 const PERF_EVENT_IOC_ENABLE: libc::c_ulong = 0x2400;
 const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 
-fn open_perf_event(tracepoint: u64, object: &str) -> Res<OwnedFd> {
-    // SAFETY: a plain C struct; zero is the value of every unused field.
-    let mut attr: sys::perf_event_attr = unsafe { zeroed() };
-    attr.type_ = sys::PERF_TYPE_TRACEPOINT;
+fn open_perf_event(mut attr: sys::perf_event_attr, object: &str) -> Res<OwnedFd> {
     attr.size = size_of_val(&attr) as u32;
-    attr.config = tracepoint;
-    attr.__bindgen_anon_1.sample_period = 1;
     // Any CPU's event serves: a program on a tracepoint runs on all of them.
     let (process, cpu, group) = (-1, 0, -1);
     // SAFETY: `attr` outlives the call.

@@ -2,6 +2,8 @@ import {
   directGeneration,
   identityKey,
   isChain,
+  isInterfacePoint,
+  isTracingPoint,
   parseHookKey,
   type ChainMember,
   type HookPoint,
@@ -11,6 +13,7 @@ import {
   type MemberMode,
   type ObservedHook,
   type ObservedProgram,
+  type TracingPoint,
 } from "@bpfleet/kernel";
 import type { ChainOffers } from "@bpfleet/kernel/chain";
 import { queryHook, type ClsBpf, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
@@ -24,6 +27,7 @@ import {
   findPlace,
   inNetns,
   isLinkAt,
+  noInterfaces,
   openLink,
   setFilter,
   setLink,
@@ -33,6 +37,7 @@ import { readInterfaces, type Interfaces } from "./interfaces.ts";
 import { hasCode, refusal, saying } from "./kernel-error.ts";
 import { pinnedProgramId, type KernelPrograms } from "./kernel-programs.ts";
 import { isThere, removeTree, replacePin, unpin, type Pins } from "./pins.ts";
+import { setTracingLink } from "./tracing-places.ts";
 
 const hasFragsFlag = 1 << 5;
 
@@ -74,19 +79,21 @@ export class KernelHooks {
     const what = `attach ${spec.key}`;
     return saying(what, async () => {
       using held = new DisposableStack();
-      const place = await findPlace(spec.point, this.#options.netns, mode);
+      const { point } = spec;
       const programs = members.map((member) => held.use(this.#programs.open(member.identity, what)));
+      if (isTracingPoint(point)) return await this.#watch(point, request, programs, what);
+      const place = await findPlace(point, this.#options.netns, mode);
       const there = await this.#inForce(request, programs, place.interfaces);
       if (there !== undefined) return there;
       const [first] = programs;
       if (first === undefined) throw new TypeError(`${what}: a hook has at least one member`);
-      if (spec.point.hook === "cgroup" || !isChain(spec.point, members)) {
+      if (!isInterfacePoint(point) || !isChain(point, members)) {
         const attached = await this.#attach(place, first, request);
         await this.#forgetChains(spec.key, undefined);
         return { mode: attached, chain: "direct", memberModes: [] };
       }
-      const counters = held.use(createChainCounters(spec.point.hook, members.length, `c${generation}`));
-      const chain = held.use(await this.#build(spec.point, generation, members, programs, counters));
+      const counters = held.use(createChainCounters(point.hook, members.length, `c${generation}`));
+      const chain = held.use(await this.#build(point, generation, members, programs, counters));
       this.chains.write(spec.key, generation, chain, programs, counters);
       const attached = await this.#attach(place, chain.program, request);
       await this.#forgetChains(spec.key, chain.program.info.id);
@@ -101,6 +108,20 @@ export class KernelHooks {
         ...(reasons.length > 0 && { reason: reasons.join("; ") }),
       };
     });
+  }
+
+  async #watch(
+    point: TracingPoint,
+    request: HookRequest,
+    programs: readonly BpfProgram[],
+    what: string,
+  ): Promise<HookResult> {
+    const there = await this.#inForce(request, programs, noInterfaces);
+    if (there !== undefined) return there;
+    const [first] = programs;
+    if (first === undefined) throw new TypeError(`${what}: a hook has at least one member`);
+    await setTracingLink(point, first, this.#pins.link(request.spec.key), what);
+    return { mode: point.hook, chain: "direct", memberModes: [] };
   }
 
   async clear(key: string): Promise<void> {
@@ -156,9 +177,9 @@ export class KernelHooks {
     const mode =
       info.type === "xdp"
         ? await this.#xdpMode(isAttached ? info.ifindex : undefined)
-        : info.type === "cgroup"
-          ? "cgroup"
-          : "tcx";
+        : info.ifindex !== undefined
+          ? "tcx"
+          : (point?.hook ?? info.type);
     const result = { mode, chain, memberModes };
     return { key, point, generation, members, isAttached, linkId: info.id, programId: info.programId, result };
   }

@@ -12,17 +12,23 @@ import {
   type MapType,
   type ObservedMap,
 } from "@bpfleet/kernel";
-import { join } from "node:path";
-import { BpfMap, isBpffs, possibleCpus, type RingBatch } from "./binding.ts";
+import { dirname, join } from "node:path";
+import { BpfMap, BpfObject, isBpffs, possibleCpus, type RingBatch } from "./binding.ts";
 import { hasCode, kernelError, refusal, saying } from "./kernel-error.ts";
+import type { LoadedObjects } from "./loaded-objects.ts";
+import { makePinFolders, openPin, removeEmptyFolders, type PinAccess } from "./pin-access.ts";
 import { isThere, pinAt, replacePin, unpin, type Pins } from "./pins.ts";
 
 /** The maps of the port, each a pin. */
 export class KernelMaps {
   readonly #pins: Pins;
+  readonly #objects: LoadedObjects;
+  readonly #access: PinAccess | undefined;
 
-  constructor(pins: Pins) {
+  constructor(pins: Pins, objects: LoadedObjects, access?: PinAccess) {
     this.#pins = pins;
+    this.#objects = objects;
+    this.#access = access;
   }
 
   observe(): ObservedMap[] {
@@ -45,11 +51,23 @@ export class KernelMaps {
     const entries = contents.kind === "live" ? undefined : contents.entries;
     if (entries !== undefined) refuseOverflow(what, definition, indexEntries(entries), 0);
     await saying(what, async () => {
-      using map = createNamed(definition, spec.name);
+      using map = spec.declaredIn
+        ? await this.#createDeclared(spec.declaredIn, what)
+        : createNamed(definition, spec.name);
       if (entries !== undefined && entries.count > 0) await put(map, entries);
       if (contents.kind === "sealed" && spec.carries === undefined) map.freeze();
       pinAt(map, path);
     });
+  }
+
+  /** By libbpf, as the object says: with its types, inner maps and all. */
+  async #createDeclared({ object, map }: NonNullable<MapSpec["declaredIn"]>, what: string): Promise<BpfMap> {
+    const elf = await this.#objects.bytes(object, what);
+    await using opened = BpfObject.open(elf, { name: object.name, autoload: [] });
+    if (!opened.maps.some((each) => each.name === map))
+      throw refusal(what, `object ${object.name} has no map ${map}`, "not-found", "BPF_OBJECT_OPEN");
+    await opened.prepare();
+    return opened.map(map);
   }
 
   async read(identity: MapIdentity): Promise<MapEntries | undefined> {
@@ -111,6 +129,7 @@ export class KernelMaps {
     await saying(what, () => {
       using map = this.open(identity, what);
       const folder = join(pinPath, "..");
+      if (this.#isInOurTree(pinPath)) makePinFolders(join(this.#pins.bpffs, "maps"), folder, this.#access);
       if (!pinPath.startsWith("/") || !isThere(folder) || !isBpffs(folder)) {
         throw refusal(
           what,
@@ -131,6 +150,7 @@ export class KernelMaps {
       if (holder !== undefined && holder !== id) replacePin(map, pinPath);
       replacePin(map, marker);
       if (holder === undefined) map.pin(pinPath);
+      if (this.#isInOurTree(pinPath)) openPin(pinPath, this.#access);
     });
   }
 
@@ -182,9 +202,15 @@ export class KernelMaps {
     });
   }
 
+  /** Where applications look for the maps of the programs that people bring: its folders are ours too. */
+  #isInOurTree(path: string): boolean {
+    return path.startsWith(`${join(this.#pins.bpffs, "maps")}/`) && !path.includes("/../");
+  }
+
   /** What others have pinned there meanwhile stays. */
   #unpinPath(path: string, mapId: number): void {
     if (pinnedMapId(path) === mapId) unpin(path);
+    if (this.#isInOurTree(path)) removeEmptyFolders(join(this.#pins.bpffs, "maps"), dirname(path));
     unpin(this.#pins.userPin(path));
   }
 }

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type {
   MapIdentity,
   ObservedProgram,
@@ -10,10 +9,8 @@ import type {
 import { BpfObject, BpfProgram, type BpfMap } from "./binding.ts";
 import { hasCode, refusal, saying } from "./kernel-error.ts";
 import type { KernelMaps } from "./kernel-maps.ts";
+import type { LoadedObjects } from "./loaded-objects.ts";
 import { isThere, pinAt, unpin, type Pins } from "./pins.ts";
-
-/** The bytes of an ELF object by the name that plans use; `undefined` when there is none. */
-export type LoadObject = (name: string) => Promise<Uint8Array | undefined>;
 
 export interface OpenedObject extends AsyncDisposable {
   readonly object: BpfObject;
@@ -25,12 +22,12 @@ export interface OpenedObject extends AsyncDisposable {
 export class KernelPrograms {
   readonly #pins: Pins;
   readonly #maps: KernelMaps;
-  readonly #loadObject: LoadObject;
+  readonly #objects: LoadedObjects;
 
-  constructor(pins: Pins, maps: KernelMaps, loadObject: LoadObject) {
+  constructor(pins: Pins, maps: KernelMaps, objects: LoadedObjects) {
     this.#pins = pins;
     this.#maps = maps;
-    this.#loadObject = loadObject;
+    this.#objects = objects;
   }
 
   observe(): ObservedProgram[] {
@@ -100,7 +97,7 @@ export class KernelPrograms {
   async openObject(spec: ProgramSpec, maps: ReadonlyMap<string, MapIdentity>): Promise<OpenedObject> {
     const what = `load program ${spec.key}`;
     using held = new DisposableStack();
-    const elf = await this.#bytes(spec, what);
+    const elf = await this.#objects.bytes(spec.object, what);
     const reuseMaps: Record<string, BpfMap> = {};
     for (const name of Object.keys(spec.maps)) {
       const identity = maps.get(name);
@@ -114,16 +111,6 @@ export class KernelPrograms {
       await object.close();
     };
     return { object, shared: Object.values(reuseMaps), [Symbol.asyncDispose]: dispose };
-  }
-
-  async #bytes(spec: ProgramSpec, what: string): Promise<Uint8Array> {
-    const { name, digest } = spec.object;
-    const elf = await this.#loadObject(name);
-    if (elf === undefined) throw refusal(what, `there is no object ${name}`, "not-found", "READ_OBJECT");
-    if (createHash("sha256").update(elf).digest("hex") !== digest) {
-      throw refusal(what, `object ${name} is not the one of the plan: its digest has changed`, "stale", "READ_OBJECT");
-    }
-    return elf;
   }
 }
 

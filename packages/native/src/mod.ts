@@ -2,5 +2,7 @@ export * from "./binding.ts";
 export { findCgroupId } from "./cgroups.ts";
 export * from "./chain-self-test.ts";
 export * from "./chain.ts";
-export type { LoadObject } from "./kernel-programs.ts";
+export type { LoadObject } from "./loaded-objects.ts";
+export type { PinAccess } from "./pin-access.ts";
+export * from "./elf.ts";
 export * from "./node-kernel.ts";

@@ -8,9 +8,9 @@ import { KernelError } from "@bpfleet/base";
 import {
   assemblePlan,
   cgroupAttaches,
+  cgroupProgramTypes,
   mapIdentity,
   renderHookKey,
-  type CgroupAttach,
   type HookPoint,
   type ProgramSpec,
 } from "@bpfleet/kernel";
@@ -134,15 +134,6 @@ test("NodeKernel attaches every kind of cgroup program, and sees when the cgroup
   const elf = sandbox.compile("cgroups");
   const object = { name: "cgroups", digest: createHash("sha256").update(elf).digest("hex") };
   const port = await NodeKernel.open({ bpffsDir: await sandbox.bpffs(), loadObject: async () => elf });
-  const types: Record<CgroupAttach, ProgramSpec["type"]> = {
-    ingress: "cgroup_skb",
-    egress: "cgroup_skb",
-    device: "cgroup_device",
-    sock_ops: "sock_ops",
-    sock_create: "cgroup_sock",
-    connect4: "cgroup_sock_addr",
-    connect6: "cgroup_sock_addr",
-  };
   const attachments = cgroupAttaches.map((attach) => ({
     point: { hook: "cgroup", path: inner, attach, member: `test/${attach}` } as const,
     member: { program: `test/${attach}`, priority: 0, proceedOn: [] },
@@ -150,7 +141,7 @@ test("NodeKernel attaches every kind of cgroup program, and sees when the cgroup
   const programs = cgroupAttaches.map((attach): ProgramSpec => ({
     key: `test/${attach}`,
     name: attach,
-    type: types[attach],
+    type: cgroupProgramTypes[attach],
     object,
     entry: attach,
     globals: {},

@@ -1,3 +1,4 @@
+import { chmodSync } from "node:fs";
 import type {
   HookReading,
   HookRequest,
@@ -19,7 +20,9 @@ import { readInventory } from "./inventory.ts";
 import { saying } from "./kernel-error.ts";
 import { KernelHooks } from "./kernel-hooks.ts";
 import { KernelMaps } from "./kernel-maps.ts";
-import { KernelPrograms, type LoadObject } from "./kernel-programs.ts";
+import { KernelPrograms } from "./kernel-programs.ts";
+import { LoadedObjects, type LoadObject } from "./loaded-objects.ts";
+import type { PinAccess } from "./pin-access.ts";
 import { Pins } from "./pins.ts";
 
 export interface NodeKernelOptions {
@@ -31,6 +34,8 @@ export interface NodeKernelOptions {
   readonly mount?: boolean | undefined;
   /** The network namespace whose interfaces hooks name; a path or an open one. The process's own when left out. */
   readonly netns?: string | Netns | undefined;
+  /** Who may open the maps below `<bpffsDir>/maps`; root when left out. */
+  readonly pinAccess?: PinAccess | undefined;
   /** What `selfTestChain` found; both modes when left out. */
   readonly chainOffers?: ChainOffers | undefined;
 }
@@ -46,14 +51,17 @@ export class NodeKernel implements KernelPort {
   private constructor(pins: Pins, options: NodeKernelOptions) {
     this.#pins = pins;
     this.#netns = options.netns;
-    this.#maps = new KernelMaps(pins);
-    this.#programs = new KernelPrograms(pins, this.#maps, options.loadObject);
+    const objects = new LoadedObjects(options.loadObject);
+    this.#maps = new KernelMaps(pins, objects, options.pinAccess);
+    this.#programs = new KernelPrograms(pins, this.#maps, objects);
     this.#hooks = new KernelHooks(pins, this.#programs, { netns: options.netns, offers: options.chainOffers });
   }
 
   static async open(options: NodeKernelOptions): Promise<NodeKernel> {
     const pins = new Pins(options.bpffsDir);
     await pins.prepare(options.mount ?? false);
+    // Whoever may open a map below must be able to come there; what is not theirs has folders of mode 0700.
+    if (options.pinAccess !== undefined) chmodSync(options.bpffsDir, 0o711);
     return new NodeKernel(pins, options);
   }
 

@@ -72,4 +72,22 @@ int count_skb(struct __sk_buff *skb)
 	return count(first, skb->ifindex, skb->len);
 }
 
+SEC("raw_tp/sys_enter")
+int count_raw(void *ctx)
+{
+	return count(0, 0, 0);
+}
+
+SEC("tp/syscalls/sys_enter_getpgid")
+int count_event(void *ctx)
+{
+	return count(0, 0, 0);
+}
+
+SEC("kprobe")
+int count_probe(void *ctx)
+{
+	return count(0, 0, 0);
+}
+
 char _license[] SEC("license") = "GPL";

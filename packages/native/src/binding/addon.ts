@@ -57,6 +57,8 @@ export interface NativeHook {
   ifindex?: number;
   path?: string;
   tracepoint?: string;
+  offset?: bigint;
+  isReturn?: boolean;
 }
 export interface NativePlacement {
   flags: number;

@@ -14,7 +14,13 @@ export type Target =
   | { readonly netns: string; readonly attachType: "sk_lookup" | "flow_dissector" }
   | { readonly rawTracepoint: string }
   /** `category/name` */
-  | { readonly tracepoint: string };
+  | { readonly tracepoint: string }
+  /** A function of the kernel, by perf event. */
+  | { readonly kprobe: string; readonly offset: number; readonly isReturn: boolean }
+  /** An executable or library, and an offset in the file. */
+  | { readonly uprobe: string; readonly offset: number; readonly isReturn: boolean }
+  /** fentry and fexit: where, the program was loaded with. */
+  | { readonly tracing: string };
 
 /** Relative to link ids, or with `program` to a program that has no link. */
 export type Order =
@@ -87,12 +93,20 @@ export function hookOf(target: Target): NativeHook {
       tracepoint: target.rawTracepoint,
     };
   }
+  if ("kprobe" in target) return probe("kprobe", target.kprobe, target);
+  if ("uprobe" in target) return probe("uprobe", target.uprobe, target);
+  if ("tracing" in target) return { kind: "tracing", name: `function ${target.tracing}`, attachType: "" };
   return {
     kind: "tracepoint",
     name: `tracepoint ${target.tracepoint}`,
     attachType: "",
     tracepoint: target.tracepoint,
   };
+}
+
+function probe(kind: string, place: string, { offset, isReturn }: { offset: number; isReturn: boolean }): NativeHook {
+  const name = `${isReturn ? kind.replace("probe", "retprobe") : kind} ${place}+${offset}`;
+  return { kind, name, attachType: "", tracepoint: place, offset: BigInt(offset), isReturn };
 }
 
 export function placementOf(target: Target, options: AttachOptions): NativePlacement {

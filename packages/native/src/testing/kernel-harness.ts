@@ -1,7 +1,7 @@
 /** A network namespace with interfaces, a cgroup and a bpffs, and ports over them. */
 import { createHash } from "node:crypto";
 import { execFileSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { ContractHarness } from "@bpfleet/kernel/contract";
 import { type BpfLink, BpfMap, BpfObject } from "../binding.ts";
@@ -60,6 +60,7 @@ async function harnessIn(sandbox: KernelSandbox): Promise<NodeHarness> {
       }
     },
     cgroup,
+    hasKprobes: existsSync("/sys/bus/event_source/devices/kprobe"),
     occupy: async () => {
       await using object = BpfObject.open(elf, { name: "foreign", autoload: ["count_xdp"] });
       await object.load();

@@ -1,6 +1,6 @@
 import { sameRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import type { HookSpec, NodePlan, RuleRef } from "@bpfleet/kernel";
+import { isInterfacePoint, placeOf, type HookSpec, type NodePlan, type RuleRef } from "@bpfleet/kernel";
 import type { Outcome, Parsed } from "../../kind.ts";
 import { stampStatus } from "../../status/conditions.ts";
 import type { Aspect } from "../../status/conditions.ts";
@@ -94,7 +94,7 @@ function notPlanned(fate: ObjectFate): Fate {
 }
 
 function downNote(hooks: readonly HookSpec[], outcome: Outcome): string {
-  const names = hooks.flatMap(({ point }) => (point.hook === "cgroup" ? [] : [point.interface]));
+  const names = hooks.flatMap(({ point }) => (isInterfacePoint(point) ? [point.interface] : []));
   const down = outcome.interfaces.find((facts) => names.includes(facts.name) && !facts.isUp);
   return down === undefined ? "" : `, which is down`;
 }
@@ -106,7 +106,7 @@ function places(hooks: readonly HookSpec[], plan: NodePlan): string {
 }
 
 function placesOf(hook: HookSpec, plan: NodePlan): readonly string[] {
-  return hook.point.hook === "cgroup" ? podNames(hook, plan) : [hook.point.interface];
+  return hook.point.hook === "cgroup" ? podNames(hook, plan) : [placeOf(hook.point)];
 }
 
 /** The hooks of the program itself, without those that only track flows for it. */

@@ -1,0 +1,37 @@
+import * as fs from "node:fs";
+import { dirname } from "node:path";
+
+/** Who may open the maps below `<bpffs>/maps`. */
+export interface PinAccess {
+  /** Group id of folders and pins. */
+  readonly group?: number | undefined;
+  /** Of the pins; 0640 when not given. Folders may be entered by whom this lets read. */
+  readonly mode?: number | undefined;
+}
+
+const folderMode = 0o750;
+
+/** The folder and those above it up to `top`, each as `access` says. */
+export function makePinFolders(top: string, folder: string, access: PinAccess = {}): void {
+  if (folder !== top) makePinFolders(top, dirname(folder), access);
+  if (fs.existsSync(folder)) return;
+  fs.mkdirSync(folder);
+  const isForAll = ((access.mode ?? 0) & 0o004) !== 0;
+  fs.chmodSync(folder, isForAll ? folderMode | 0o005 : folderMode);
+  if (access.group !== undefined) fs.chownSync(folder, 0, access.group);
+}
+
+export function openPin(path: string, { group, mode = 0o640 }: PinAccess = {}): void {
+  fs.chmodSync(path, mode);
+  if (group !== undefined) fs.chownSync(path, 0, group);
+}
+
+/** The folder and those above it up to `top`, as long as nothing is in them. */
+export function removeEmptyFolders(top: string, folder: string): void {
+  try {
+    fs.rmdirSync(folder);
+  } catch {
+    return; // Others have pins there, or it is gone.
+  }
+  if (folder !== top) removeEmptyFolders(top, dirname(folder));
+}
