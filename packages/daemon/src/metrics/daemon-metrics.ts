@@ -54,8 +54,8 @@ function fos1Families(counters: readonly InstanceCounters[]): MetricFamily[] {
     gauge("ebpf_xdp_ratelimit_entries", "Source addresses whose rate is being limited.", [
       { labels: {}, value: sum("ratelimit_entries") },
     ]),
-    gauge("ebpf_flow_count", "IPv4 flows that a program tracks.", perObject("flow_count", "program")),
-    gauge("ebpf_ipv6_flow_count", "IPv6 flows that a program tracks.", perObject("ipv6_flow_count", "program")),
+    gauge("ebpf_flow_count", "Flows that a program tracks.", perObject("flow_count", "program")),
+    gauge("ebpf_ipv6_flow_count", "Those of them that are IPv6.", perObject("ipv6_flow_count", "program")),
     gauge("ebpf_map_entries", "Entries in a declared map.", maps),
   ];
 }

@@ -1,7 +1,7 @@
 import type { FeatureInstance, MapEntries } from "@bpfleet/kernel";
 import { readReasons, readRules } from "../counters.ts";
 import type { InstanceCounters, MapReadings } from "../feature.ts";
-import { bucketSize } from "./generated/filter.ts";
+import { bucketSize, decodeFlowKey, flowKeySize } from "./generated/filter.ts";
 import { podLabels } from "../pod-cgroups.ts";
 import type { FilterData } from "./plan.ts";
 import { reasonNames } from "./reasons.ts";
@@ -26,9 +26,16 @@ export function countFilter(instance: FeatureInstance, readings: MapReadings): I
       : {
           blacklist_entries: listed.ipv4 + listed.ipv6,
           ...(buckets && { ratelimit_entries: countSources(buckets) }),
-          ...(flows && { flow_count: flows.count }),
+          ...(flows && { flow_count: flows.count, ipv6_flow_count: countIpv6(flows) }),
         },
   };
+}
+
+function countIpv6(flows: MapEntries): number {
+  const view = new DataView(flows.keys.buffer, flows.keys.byteOffset, flows.keys.byteLength);
+  let count = 0;
+  for (let at = 0; at < view.byteLength; at += flowKeySize) if (decodeFlowKey(view, at).network === 6) count++;
+  return count;
 }
 
 /** Buckets that a source has, full ones included until another source takes them. */

@@ -332,6 +332,8 @@ test("filter.counters adds up the CPUs, and what earlier lists counted", () => {
     keys: new Uint8Array(Uint32Array.of(1, 2).buffer),
     values: new Uint8Array(BigUint64Array.from([5n, 0n, 0n, 6n, 100n, 6000n]).buffer),
   };
+  const flowKeys = new Uint8Array(120);
+  for (const [index, network] of [4, 6, 4].entries()) flowKeys[index * 40 + 37] = network;
   const counters = filter.counters(
     instance!,
     new Map([
@@ -341,7 +343,7 @@ test("filter.counters adds up the CPUs, and what earlier lists counted", () => {
       ],
       ["hits", perCpu({ 2: [2, 120, 3, 180], 4: [0, 0, 0, 0] })],
       ["base", base],
-      ["flows", { count: 3, keys: new Uint8Array(120), values: new Uint8Array(24) }],
+      ["flows", { count: 3, keys: flowKeys, values: new Uint8Array(24) }],
     ]),
   );
   assert.deepEqual(counters.reasons, {
@@ -362,6 +364,7 @@ test("filter.counters adds up the CPUs, and what earlier lists counted", () => {
   );
   assert.equal(counters.gauges["blacklist_entries"], 2);
   assert.equal(counters.gauges["flow_count"], 3);
+  assert.equal(counters.gauges["ipv6_flow_count"], 1);
 });
 
 test("renderAddress writes IPv6 as RFC 5952 does", () => {

@@ -212,6 +212,8 @@ export type InstanceCounters = Message<"bpfleet.daemon.v1.InstanceCounters"> & {
   gauges: { [key: string]: Gauge };
 
   /**
+   * What tells the instances of one object apart: pod, pod_namespace, direction.
+   *
    * @generated from field: map<string, string> labels = 5;
    */
   labels: { [key: string]: string };
