@@ -20,7 +20,8 @@ demo: setup ## Show the product at work in a network of its own, as root; ARGS=-
 demo-shell: ## A shell inside a demo that ARGS=--keep left up
 	@demo/shell.sh
 
-test: setup ## Run all tests, as root; KIND=unit|kernel|cluster for one suite, FILES=part-of-a-path for some
+test: ## Run all tests, as root; KIND=unit|kernel|cluster for one suite, FILES=part-of-a-path for some
+	@tools/setup.sh test
 	@node tools/test.ts $(KIND) $(FILES) $(ARGS)
 
 test-unit: ; @$(MAKE) --no-print-directory test KIND=unit

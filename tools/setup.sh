@@ -2,7 +2,8 @@
 # Installs what bpfleet is built and run with, and builds it: system packages, Node and the npm
 # packages of the lockfile, the native addon, the BPF objects. Each step is skipped when it is up to
 # date, so that a second run takes well under a second. Used by make setup, demo, test and bench; with
-# the word "bench" it installs the programs that we are measured against as well.
+# the word "bench" it installs the programs that we are measured against as well, with "test" the
+# registry that images are pulled from.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -37,6 +38,9 @@ needs() {
 		openssl                  openssl         openssl                 openssl           openssl
 		unshare                  util-linux      util-linux              util-linux        util-linux
 		/etc/ssl/certs           ca-certificates ca-certificates         ca-certificates   ca-certificates
+	END
+	[ "$purpose" != test ] || cat <<-'END'
+		docker-registry          docker-registry -                       -                 docker-registry
 	END
 	[ "$purpose" = bench ] || return 0
 	cat <<-'END'
@@ -102,7 +106,7 @@ missing_packages() {
 		/*) [ -e "$sought" ] && continue ;;
 		*) command -v "$sought" >/dev/null && continue ;;
 		esac
-		echo "$packages" | awk -v column=$((column - 1)) '{ print $column }'
+		echo "$packages" | awk -v column=$((column - 1)) '$column != "-" { print $column }'
 	done
 	command -v npm >/dev/null || case $manager in
 	apt-get | apk | pacman) echo nodejs npm ;;
@@ -143,6 +147,8 @@ install_packages() {
 		export DEBIAN_FRONTEND=noninteractive
 		apt-get -o DPkg::Lock::Timeout=300 update
 		apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
+		# Debian starts what it installs; the tests run a registry of their own.
+		case " $* " in *" docker-registry "*) systemctl disable --now docker-registry || true ;; esac
 	else
 		eval "$(install_command "$@")"
 	fi

@@ -8,6 +8,7 @@ export { readLabels, renderBuildArgs, renderLabels } from "./image/labels.ts";
 export type { LabelFacts } from "./image/labels.ts";
 export { parseLayout, readLayout, renderLayout } from "./image/layout.ts";
 export { choosePlatform, isIndex, mediaTypes, parseManifest } from "./image/manifest.ts";
+export { pushImage } from "./image/push-image.ts";
 export { layerOf, readBytecode } from "./image/read-bytecode.ts";
 export type { ImageContent, ReadBytecode } from "./image/read-bytecode.ts";
 export * from "./open-bytecode.ts";

@@ -1,0 +1,27 @@
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+
+export interface CertificateFiles {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** A self-signed certificate for loopback, good for servers, clients and as its own authority. */
+export function makeCertificate(directory: string, name: string): CertificateFiles {
+  const [cert, key] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)];
+  execFileSync(
+    "openssl",
+    [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
+      ...["-keyout", key, "-out", cert, "-subj", `/CN=${name}`],
+      ...[
+        "-addext",
+        "subjectAltName=IP:127.0.0.1,DNS:localhost",
+        "-addext",
+        "keyUsage=critical,digitalSignature,keyCertSign",
+      ],
+    ],
+    { stdio: ["ignore", "ignore", "pipe"] },
+  );
+  return { cert, key };
+}
