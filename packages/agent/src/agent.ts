@@ -1,10 +1,11 @@
 import { mkdir } from "node:fs/promises";
 import { relative } from "node:path";
-import { errorCodes, refKey, type Clock, type ObjectRef } from "@bpfleet/base";
+import { canonicalJson, errorCodes, refKey, type Clock, type ObjectRef } from "@bpfleet/base";
 import type { Daemon } from "@bpfleet/daemon";
 import type { Feature, InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import { cgroupAnnotation, type Kind, type KubeObject } from "@bpfleet/kinds";
+import { pullSecretsOf, sourcesOf, type BytecodeWatcher } from "./bytecode-sources.ts";
 import { lowerObjects, planIntents, type LoweredObjects } from "./compile.ts";
 import { DesiredObjects, issueProblem } from "./desired-objects.ts";
 import { nextEvents } from "./events.ts";
@@ -19,7 +20,8 @@ import { watchStore, type StoreHint } from "./store/watch-store.ts";
 export type AgentDaemon = Pick<
   Daemon,
   "facts" | "onFacts" | "watchCgroups" | "setPlan" | "results" | "onChange" | "settled" | "counters"
->;
+> &
+  BytecodeWatcher;
 
 export interface AgentOptions {
   /** Directory of the objects; made when it is not there. */
@@ -178,10 +180,11 @@ class StoreAgent implements Agent {
 
   #replan(facts: NodeFacts, isAsked: boolean): void {
     const { daemon, features } = this.#options;
-    if (isAsked) {
+    if (isAsked || !sameNode(facts, this.#planned)) {
       const objects = this.#desired.sound();
       daemon.watchCgroups(cgroupsOf(objects.map(({ parsed }) => parsed.object)));
-      this.#lowered = lowerObjects(objects);
+      this.#lowered = lowerObjects(objects, facts);
+      daemon.watchBytecode?.(sourcesOf(this.#lowered.intents), pullSecretsOf(objects));
     }
     const { plan, problems } = planIntents(this.#lowered, features, facts);
     this.#planned = facts;
@@ -370,6 +373,10 @@ class StoreAgent implements Agent {
     this.#told.add(notice);
     this.#options.onNotice?.(notice);
   }
+}
+
+function sameNode(a: NodeFacts, b: NodeFacts | undefined): boolean {
+  return a.nodeName === b?.nodeName && canonicalJson(a.labels) === canonicalJson(b.labels);
 }
 
 function cgroupsOf(objects: readonly KubeObject[]): readonly string[] {

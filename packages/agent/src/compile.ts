@@ -2,6 +2,7 @@ import { refKey, renderRef, sameRef, type Issue, type ObjectRef } from "@bpfleet
 import type { Feature, FeaturePlan, Intent } from "@bpfleet/features";
 import { assemblePlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import { apiVersionOf, type Kind, type KubeObject, type Parsed, type ResourceView } from "@bpfleet/kinds";
+import { nodeView, type NodeIdentity } from "./node-view.ts";
 import type { StoredObject } from "./store/stored-object.ts";
 
 /** One object with its kind, as its kind reads it. */
@@ -60,8 +61,8 @@ export interface LoweredObjects {
 }
 
 /** What one object makes go wrong inside is that object's problem alone. */
-export function lowerObjects(objects: readonly AcceptedObject[]): LoweredObjects {
-  const view = viewOf(objects);
+export function lowerObjects(objects: readonly AcceptedObject[], facts: NodeIdentity): LoweredObjects {
+  const view = viewOf(objects, facts);
   const intents: Intent[] = [];
   const problems: PlanProblem[] = [];
   for (const { kind, parsed } of objects) {
@@ -108,7 +109,7 @@ export function compilePlan(
   features: readonly Feature[],
   facts: NodeFacts,
 ): Compiled {
-  return planIntents(lowerObjects(objects), features, facts);
+  return planIntents(lowerObjects(objects, facts), features, facts);
 }
 
 function planFeature(
@@ -133,14 +134,17 @@ function planFeature(
   return { maps: [], programs: [], attachments: [], instances: [], problems: [] };
 }
 
-function viewOf(objects: readonly AcceptedObject[]): ResourceView {
+function viewOf(objects: readonly AcceptedObject[], facts: NodeIdentity): ResourceView {
   const byKey = new Map(objects.map(({ parsed }) => [refKey(parsed.ref), parsed]));
   const byKind = Map.groupBy(
     objects.map(({ parsed }) => parsed),
     ({ ref }) => `${ref.group}/${ref.kind}`,
   );
+  const find = (ref: ObjectRef): Parsed<KubeObject> | undefined => byKey.get(refKey(ref));
+  const node = find({ group: "", kind: "Node", namespace: "", name: facts.nodeName });
   return {
-    find: (ref: ObjectRef): Parsed<KubeObject> | undefined => byKey.get(refKey(ref)),
+    find,
+    node: nodeView(facts, node?.object),
     list: (group, kind, namespace) =>
       (byKind.get(`${group}/${kind}`) ?? []).filter(
         ({ ref }) => namespace === undefined || ref.namespace === namespace,

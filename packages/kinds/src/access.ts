@@ -1,7 +1,7 @@
 /** What reading a kind and keeping its status needs of the API server; role manifests are made from it. */
 export interface KindAccess {
   readonly resource: string;
-  readonly verbs: readonly ("get" | "list" | "watch" | "patch" | "update")[];
+  readonly verbs: readonly ("get" | "list" | "watch" | "create" | "patch" | "update" | "delete")[];
 }
 
 /** A kind that the agent reads and whose status it writes. */

@@ -1,4 +1,4 @@
-import type { Issue, Position, Result } from "@bpfleet/base";
+import type { Issue, ObjectRef, Position, Result } from "@bpfleet/base";
 import { ok, refused } from "@bpfleet/base";
 import type { TSchema } from "typebox";
 import type { KindAccess } from "./access.ts";
@@ -30,6 +30,10 @@ export interface KindSource<T extends KubeObject> {
   check?(object: T, found: IssueList): void;
   lower(parsed: Parsed<T>, view: ResourceView): Lowered;
   status(parsed: Parsed<T>, outcome: Outcome): unknown;
+  generate?(parsed: Parsed<T>, outcomeFor: (ref: ObjectRef) => Outcome): readonly KubeObject[];
+  readonly madeFrom?: string;
+  /** Fields beside `spec` that are kept as they are, for kinds that Kubernetes defines. */
+  readonly fields?: readonly string[];
 }
 
 /** A kind with its source beside it: what the generators of CRDs and reference pages read. */
@@ -53,6 +57,8 @@ export function defineKind<T extends KubeObject>(source: KindSource<T>): Defined
     parse: (value, positionOf = noPosition) => parseObject(source, value, positionOf),
     lower: (parsed, view) => source.lower(parsed, view),
     status: (parsed, outcome) => source.status(parsed, outcome),
+    generate: (parsed, outcomeFor) => source.generate?.(parsed, outcomeFor) ?? [],
+    madeFrom: source.madeFrom,
     crd: () => (source.isOurs ? renderCrd(source) : undefined),
   };
 }
@@ -80,12 +86,15 @@ function parseObject<T extends KubeObject>(
     found.error("/apiVersion", "enum", `must be ${apiVersionOf(source)}, is ${describe(apiVersion)}`);
   if (kind !== source.kind) found.error("/kind", "enum", `must be ${source.kind}, is ${describe(kind)}`);
   const meta = admitMetadata(metadata, source.scope, found);
-  for (const name of Object.keys(rest)) found.warning(`/${name}`, "unknown-field", "unknown field, left out");
+  const own = (source.fields ?? []).filter((name) => rest[name] !== undefined).map((name) => [name, rest[name]]);
+  for (const name of Object.keys(rest))
+    if (source.fields?.includes(name) !== true) found.warning(`/${name}`, "unknown-field", "unknown field, left out");
   const admitted = admitSpec(source, spec, found);
   const object = {
     apiVersion: apiVersionOf(source),
     kind: source.kind,
     metadata: meta,
+    ...Object.fromEntries(own),
     ...admitted,
     ...(status === undefined ? {} : { status }),
   } as unknown as T;

@@ -12,6 +12,17 @@ export interface ObjectMeta {
   readonly resourceVersion?: string | undefined;
   readonly creationTimestamp?: string | undefined;
   readonly deletionTimestamp?: string | undefined;
+  readonly finalizers?: readonly string[] | undefined;
+  readonly ownerReferences?: readonly OwnerReference[] | undefined;
+}
+
+export interface OwnerReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly controller?: boolean | undefined;
+  readonly blockOwnerDeletion?: boolean | undefined;
 }
 
 /** Any object as the API server would hand it out. */
@@ -35,6 +46,15 @@ export interface Parsed<T extends KubeObject = KubeObject> {
 export interface ResourceView {
   find(ref: ObjectRef): Parsed | undefined;
   list(group: string, kind: string, namespace?: string): readonly Parsed[];
+  /** The node that is lowered for. */
+  readonly node: NodeView;
+}
+
+export interface NodeView {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The addresses of type InternalIP that the v1 Node object names. */
+  readonly internalIps: readonly string[];
 }
 
 export interface Lowered {
@@ -99,6 +119,13 @@ export interface Kind<T extends KubeObject = KubeObject> {
   parse(value: unknown, positionOf?: Parsed["positionOf"]): Result<Parsed<T>>;
   lower(parsed: Parsed<T>, view: ResourceView): Lowered;
   status(parsed: Parsed<T>, outcome: Outcome): unknown;
+  /**
+   * Objects that are made of this one on this node, with their status; whoever keeps them adds uid and versions.
+   * `outcomeFor` is the outcome with the previous status of the object that is made.
+   */
+  generate(parsed: Parsed<T>, outcomeFor: (ref: ObjectRef) => Outcome): readonly KubeObject[];
+  /** The kind of which objects of this kind are made: people write that one, and only read this one. */
+  readonly madeFrom: string | undefined;
   /** The CustomResourceDefinition; undefined for kinds that Kubernetes itself defines. */
   crd(): unknown;
 }

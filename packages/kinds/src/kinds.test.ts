@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { apiVersionOf } from "./define-kind.ts";
 import { findKind, findKindByName, kinds } from "./kinds.ts";
 import { outcome } from "./testing/outcomes.ts";
-import { readAll } from "./testing/read-all.ts";
+import { readAll, testNode } from "./testing/read-all.ts";
 
 const folders = globSync("*/*/schema.ts", { cwd: import.meta.dirname }).map((file) => file.replace("/schema.ts", ""));
 
@@ -54,6 +54,8 @@ test("findKindByName finds a kind by every name that kubectl takes", () => {
     assert.equal(findKindByName(name)?.kind, "EBPFProgram", name);
   }
   assert.equal(findKindByName("po")?.kind, "Pod");
+  assert.equal(findKindByName("bpfdebpfprograms")?.kind, "EbpfProgram");
+  assert.equal(findKindByName("ebpfprogram.bpfd.io")?.kind, "EbpfProgram");
   assert.equal(findKindByName("ebpfprograms.example.com"), undefined);
 });
 
@@ -97,6 +99,14 @@ test("parse, lower and status never throw, whatever an object holds", () => {
     "",
     "p",
     "/x/..",
+    "XDP",
+    "CGROUP_SKB",
+    "TRACEPOINT",
+    "a/b",
+    "image://x/y:z",
+    "file:///x",
+    "EGRESS",
+    "In",
   );
   const leaf = fc.oneof(word, fc.constantFrom(0, 1, -1, 4, 8, 1e308, 0.5, null, true, false));
   const names = [
@@ -128,6 +138,28 @@ test("parse, lower and status never throw, whatever an object holds", () => {
     "accessedBy",
     "pinPath",
     "flags",
+    "name",
+    "nodeselector",
+    "matchLabels",
+    "matchExpressions",
+    "operator",
+    "values",
+    "attachpoint",
+    "networkmultiattach",
+    "singleattach",
+    "cgroup",
+    "namespace",
+    "direction",
+    "proceedon",
+    "bytecode",
+    "imageurl",
+    "image",
+    "globals",
+    "sharedmaps",
+    "programs",
+    "maps",
+    "data",
+    "addresses",
     "__proto__",
     "toString",
   ];
@@ -151,8 +183,9 @@ test("parse, lower and status never throw, whatever an object holds", () => {
       fc.property(object, (value) => {
         const result = kind.parse(value);
         if (!result.ok) return assert.ok(result.issues.some((issue) => issue.severity === "error"));
-        kind.lower(result.value, { find: () => result.value, list: () => [result.value] });
+        kind.lower(result.value, { find: () => result.value, list: () => [result.value], node: testNode });
         kind.status(result.value, outcome({}));
+        kind.generate(result.value, () => outcome({}));
       }),
       { numRuns: 2000 },
     );

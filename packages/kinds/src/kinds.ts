@@ -1,11 +1,27 @@
+import { bpfdEbpfProgram } from "./bpfd.io/bpfdebpfprogram/bpfdebpfprogram.ts";
+import { bpfProgram } from "./bpfd.io/bpfprogram/bpfprogram.ts";
+import { bpfProgramConfig } from "./bpfd.io/bpfprogramconfig/bpfprogramconfig.ts";
+import { ebpfProgramConfig } from "./bpfd.io/ebpfprogramconfig/ebpfprogramconfig.ts";
+import { node } from "./core/node/node.ts";
 import { pod } from "./core/pod/pod.ts";
+import { secret } from "./core/secret/secret.ts";
 import { apiVersionOf } from "./define-kind.ts";
 import type { DefinedKind } from "./define-kind.ts";
 import { ebpfMap } from "./networking.fos1.io/ebpfmap/ebpfmap.ts";
 import { ebpfProgram } from "./networking.fos1.io/ebpfprogram/ebpfprogram.ts";
 
 /** Every kind that people may declare, in the order in which they are applied. */
-export const kinds = [pod, ebpfMap, ebpfProgram] as unknown as readonly DefinedKind[];
+export const kinds = [
+  node,
+  secret,
+  pod,
+  ebpfMap,
+  ebpfProgram,
+  bpfProgramConfig,
+  ebpfProgramConfig,
+  bpfProgram,
+  bpfdEbpfProgram,
+] as unknown as readonly DefinedKind[];
 
 /** The kind of an object, by what stands in the object. */
 export function findKind(apiVersion: string, kind: string): DefinedKind | undefined {

@@ -21,7 +21,7 @@ test("__complete knows commands, flags, kinds, names and values", async () => {
   using bench = new CommandBench();
   await bench.run(["apply", "-f", "-"], filter);
   assert.deepEqual(await complete(bench, "ap"), ["apply", "api-resources"]);
-  assert.deepEqual(await complete(bench, "get", "ebpfp"), ["ebpfprograms"]);
+  assert.deepEqual(await complete(bench, "get", "ebpfp"), ["ebpfprograms", "ebpfprogramconfigs"]);
   assert.deepEqual(await complete(bench, "get", "ebpf", ""), ["edge"]);
   assert.deepEqual(await complete(bench, "get", "ebpf/e"), ["ebpf/edge"]);
   assert.deepEqual(await complete(bench, "get", "-n", "other", "ebpf", ""), []);

@@ -121,6 +121,7 @@ export class DirectoryStore {
         spec,
         source: wanted.source,
       }),
+      wanted.ref.group === "" && wanted.ref.kind === "Secret" ? { mode: 0o600 } : {},
     );
     return outcome;
   }
@@ -255,16 +256,23 @@ function withMetadata(object: KubeObject, ref: ObjectRef, known: ObjectMeta): Ku
     ...own
   } = object.metadata;
   const facts = Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined));
-  const { status: _status, ...rest } = object;
+  const { status, ...rest } = object;
   return {
     ...rest,
+    ...(status === undefined || !isStatusSaid(ref) ? {} : { status }),
     metadata: { ...own, ...facts, name: ref.name, ...(ref.namespace === "" ? {} : { namespace: ref.namespace }) },
   };
+}
+
+/** Of kinds that Kubernetes defines people write the status too: nobody else does without a cluster. */
+function isStatusSaid({ group }: Pick<ObjectRef, "group">): boolean {
+  return group === "";
 }
 
 /** Equal in all that a user can say: spec, labels and annotations. */
 function isSameObject(a: KubeObject, b: KubeObject): boolean {
   const said = (object: KubeObject) => ({
+    status: object.apiVersion.includes("/") ? undefined : object.status,
     apiVersion: object.apiVersion,
     labels: object.metadata.labels ?? {},
     annotations: object.metadata.annotations ?? {},

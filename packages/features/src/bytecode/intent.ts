@@ -45,5 +45,5 @@ export type BytecodePlace =
 
 export type InterfaceWish =
   | { readonly names: readonly string[] }
-  /** The interface that holds the node's InternalIP; without one, that of the default route. */
-  | { readonly primary: true };
+  /** The interface that holds one of these addresses (the node's InternalIPs); without one, that of the default route. */
+  | { readonly primary: true; readonly addresses: readonly string[] };

@@ -60,7 +60,8 @@ export function renderTime(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
-function previousConditions(conditions: unknown): readonly Condition[] {
+/** Of a status that was read; what is no condition is left out. */
+export function previousConditions(conditions: unknown): readonly Condition[] {
   return Array.isArray(conditions)
     ? conditions.filter(
         (condition): condition is Condition => isRecord(condition) && typeof condition["type"] === "string",

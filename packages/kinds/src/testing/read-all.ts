@@ -1,7 +1,7 @@
 import { refKey } from "@bpfleet/base";
 import type { Issue } from "@bpfleet/base";
 import { findKind } from "../kinds.ts";
-import type { KubeObject, Lowered, Parsed, ResourceView } from "../kind.ts";
+import type { KubeObject, Lowered, NodeView, Parsed, ResourceView } from "../kind.ts";
 import { parseManifest } from "../yaml/parse-manifest.ts";
 
 export interface ReadAll {
@@ -11,6 +11,13 @@ export interface ReadAll {
   /** Of all objects together. */
   lower(): Lowered;
 }
+
+/** The node that tests lower for. */
+export const testNode: NodeView = {
+  name: "node-1",
+  labels: { "kubernetes.io/hostname": "node-1", "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64" },
+  internalIps: [],
+};
 
 /** What an agent makes of a text, for tests. */
 export function readAll(text: string, file = "test.yaml"): ReadAll {
@@ -53,5 +60,6 @@ function viewOf(objects: readonly Parsed[]): ResourceView {
         ({ ref }) =>
           ref.group === group && ref.kind === kind && (namespace === undefined || ref.namespace === namespace),
       ),
+    node: testNode,
   };
 }

@@ -1,0 +1,37 @@
+import type { BytecodeIntent, Intent } from "@bpfleet/features";
+import { renderSource, type BytecodeSource } from "@bpfleet/kernel";
+import { secretData, type Secret } from "@bpfleet/kinds";
+import type { AcceptedObject } from "./compile.ts";
+
+/** `data` of the Secrets that sources name, by `namespace/name`: values in base64. */
+export type PullSecrets = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+/** The part of the daemon that fetches objects. */
+export interface BytecodeWatcher {
+  /** Objects to fetch; what becomes of them appears in `facts().bytecode`. Replaces the earlier list. */
+  watchBytecode?(sources: readonly BytecodeSource[], secrets: PullSecrets): void;
+}
+
+/** Each source that some intent names, once. */
+export function sourcesOf(intents: readonly Intent[]): readonly BytecodeSource[] {
+  const sources = new Map<string, BytecodeSource>();
+  for (const intent of intents) {
+    if (intent.feature !== "bytecode") continue;
+    const { source } = intent as BytecodeIntent;
+    sources.set(renderSource(source), source);
+  }
+  return [...sources].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, source]) => source);
+}
+
+/** Of the Secrets that hold credentials of registries. */
+export function pullSecretsOf(objects: readonly AcceptedObject[]): PullSecrets {
+  const secrets: Record<string, Readonly<Record<string, string>>> = {};
+  for (const { parsed } of objects) {
+    const { ref, object } = parsed;
+    if (ref.group !== "" || ref.kind !== "Secret") continue;
+    const keys = [".dockerconfigjson", ".dockercfg"];
+    const kept = Object.entries(secretData(object as Secret)).filter(([key]) => keys.includes(key));
+    if (kept.length > 0) secrets[`${ref.namespace}/${ref.name}`] = Object.fromEntries(kept);
+  }
+  return secrets;
+}

@@ -1,0 +1,3 @@
+import { programAccess } from "../program/access.ts";
+
+export const access = programAccess("bpfdebpfprograms");

@@ -1,0 +1,1 @@
+export { programSpecSchema as specSchema, programStatusSchema as statusSchema } from "../program/spec.ts";

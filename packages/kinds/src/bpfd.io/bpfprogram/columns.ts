@@ -1,0 +1,1 @@
+export { programColumns as columns } from "../program/columns.ts";

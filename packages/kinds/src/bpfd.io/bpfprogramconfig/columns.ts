@@ -1,0 +1,1 @@
+export { configColumns as columns } from "../config/columns.ts";

@@ -1,0 +1,34 @@
+import { fingerprint } from "@bpfleet/base";
+import { eraOf } from "./config/spec.ts";
+import type { ConfigSpec } from "./config/spec.ts";
+
+/** The two names that the API had, with the spelling of each in messages. */
+export interface KindNames {
+  readonly config: "BpfProgramConfig" | "EbpfProgramConfig";
+  readonly program: "BpfProgram" | "EbpfProgram";
+  /** In messages: `Failed to load bpfProgram`. */
+  readonly noun: "bpfProgram" | "ebpfProgram";
+}
+
+export const bpfNames: KindNames = { config: "BpfProgramConfig", program: "BpfProgram", noun: "bpfProgram" };
+export const ebpfNames: KindNames = { config: "EbpfProgramConfig", program: "EbpfProgram", noun: "ebpfProgram" };
+
+export const bpfdGroup = "bpfd.io";
+export const bpfdVersion = "v1alpha1";
+
+/** What a loaded program is called: the form with spec.priority has its kind's own spelling under the newer name. */
+export function loadedNoun(names: KindNames, spec: ConfigSpec): string {
+  return names.noun === "bpfProgram" && eraOf(spec) === "first" ? names.program : names.noun;
+}
+
+const longest = 253;
+
+/** `<config>-<node>`, as a name that an object can have. */
+export function programName(config: string, node: string): string {
+  const fit = node
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9.-]/g, "-")
+    .replaceAll(/^[-.]+|[-.]+$/g, "");
+  const name = `${config}-${fit === "" ? fingerprint(node) : fit}`;
+  return name.length <= longest ? name : `${name.slice(0, longest - 15)}-${fingerprint(name)}`;
+}

@@ -1,0 +1,3 @@
+import type { KindAccess } from "../../access.ts";
+
+export const secretAccess: readonly KindAccess[] = [{ resource: "secrets", verbs: ["get", "list", "watch"] }];
