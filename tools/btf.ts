@@ -1,50 +1,5 @@
-/** Reads what a BPF object says of itself: its BTF (https://docs.kernel.org/bpf/btf.html) and its programs. */
-
-/** A type; `type` and `members[].type` are ids into Btf.types, 0 is void. */
-export interface BtfType {
-  readonly kind: BtfKind;
-  readonly name: string;
-  /** Bytes, of int, enum, struct, union, float and section. */
-  readonly size: number;
-  /** What pointers, typedefs, qualifiers, variables, arrays and functions lead to. */
-  readonly type: number;
-  readonly members: readonly BtfMember[];
-  /** Elements of an array. */
-  readonly count: number;
-  /** Of an int: 1 signed, 2 char, 4 bool. */
-  readonly encoding: number;
-}
-
-export interface BtfMember {
-  readonly name: string;
-  readonly type: number;
-  /** Bits from the start for fields; bytes for variables of a section; the value of an enumerator. */
-  readonly offset: number;
-}
-
-const kinds = [
-  "void",
-  "int",
-  "pointer",
-  "array",
-  "struct",
-  "union",
-  "enum",
-  "forward",
-  "typedef",
-  "volatile",
-  "const",
-  "restrict",
-  "function",
-  "prototype",
-  "variable",
-  "section",
-  "float",
-  "decl-tag",
-  "type-tag",
-  "enum64",
-] as const;
-export type BtfKind = (typeof kinds)[number];
+/** Reads what a BPF object says of itself: its BTF and its programs. */
+import { Btf, type BtfType } from "@bpfleet/btf";
 
 export interface BpfObjectFacts {
   readonly types: readonly BtfType[];
@@ -52,15 +7,12 @@ export interface BpfObjectFacts {
   readonly programs: ReadonlyMap<string, string>;
 }
 
-const headerSize = 24;
-const typeSize = 12;
-const emptyType = { size: 0, type: 0, members: [], count: 0, encoding: 0 };
-
 export function parseObject(elf: Uint8Array): BpfObjectFacts {
   const sections = parseElf(elf);
   const btf = sections.find((section) => section.name === ".BTF");
   if (btf === undefined) throw new TypeError("read BTF: the object has none; compile it with -g");
-  return { types: parseBtf(btf.bytes), programs: parsePrograms(sections) };
+  const types = Btf.parse(btf.bytes);
+  return { types: [types.get(0), ...[...types.types()].map(([, type]) => type)], programs: parsePrograms(sections) };
 }
 
 interface Section {
@@ -110,74 +62,6 @@ function parsePrograms(sections: readonly Section[]): ReadonlyMap<string, string
     }
   }
   return programs;
-}
-
-function parseBtf(btf: Uint8Array): BtfType[] {
-  const view = viewOf(btf);
-  if (view.getUint16(0, true) !== 0xeb9f) throw new TypeError("read BTF: the magic number differs");
-  const header = view.getUint32(4, true);
-  const from = header + view.getUint32(8, true);
-  const end = from + view.getUint32(12, true);
-  const names = btf.subarray(header + view.getUint32(16, true));
-  const types: BtfType[] = [{ kind: "void", name: "", ...emptyType }];
-  if (header < headerSize) throw new TypeError("read BTF: its header is cut short");
-  for (let at = from; at < end;) {
-    const [type, size] = parseType(view, at, names);
-    types.push(type);
-    at += size;
-  }
-  return types;
-}
-
-/** One type and the bytes that it takes. */
-function parseType(view: DataView, at: number, names: Uint8Array): [BtfType, number] {
-  const info = view.getUint32(at + 4, true);
-  const kind = kinds[(info >>> 24) & 31] ?? "void";
-  const count = info & 0xffff;
-  const sizeOrType = view.getUint32(at + 8, true);
-  const base = { ...emptyType, kind, name: textAt(names, view.getUint32(at, true)) };
-  const more = at + typeSize;
-  const word = (offset: number): number => view.getUint32(more + offset, true);
-  const list = (size: number, read: (offset: number) => BtfMember): BtfMember[] =>
-    Array.from({ length: count }, (_, index) => read(index * size));
-  switch (kind) {
-    case "int":
-      return [{ ...base, size: sizeOrType, encoding: (word(0) >>> 24) & 15 }, typeSize + 4];
-    case "array":
-      return [{ ...base, type: word(0), count: word(8) }, typeSize + 12];
-    case "struct":
-    case "union": {
-      const members = list(12, (offset) => ({
-        name: textAt(names, word(offset)),
-        type: word(offset + 4),
-        offset: info >>> 31 ? word(offset + 8) & 0xffffff : word(offset + 8),
-      }));
-      return [{ ...base, size: sizeOrType, members }, typeSize + 12 * count];
-    }
-    case "enum": {
-      const members = list(8, (offset) => ({
-        name: textAt(names, word(offset)),
-        type: 0,
-        offset: view.getInt32(more + offset + 4, true),
-      }));
-      return [{ ...base, size: sizeOrType, members }, typeSize + 8 * count];
-    }
-    case "enum64":
-      return [{ ...base, size: sizeOrType }, typeSize + 12 * count];
-    case "section": {
-      const members = list(12, (offset) => ({ name: "", type: word(offset), offset: word(offset + 4) }));
-      return [{ ...base, size: sizeOrType, members }, typeSize + 12 * count];
-    }
-    case "prototype":
-      return [{ ...base, type: sizeOrType }, typeSize + 8 * count];
-    case "variable":
-    case "decl-tag":
-      return [{ ...base, type: sizeOrType }, typeSize + 4];
-    case "float":
-      return [{ ...base, size: sizeOrType }, typeSize];
-    default:
-      return [{ ...base, type: sizeOrType }, typeSize];
-  }
 }
 
 function viewOf(bytes: Uint8Array): DataView {

@@ -4,7 +4,8 @@
  * packages/features/src/FEATURE/generated/FEATURE.ts, those of bpf/include to src/generated/shared.ts.
  */
 import { readFileSync } from "node:fs";
-import { parseObject, type BpfObjectFacts, type BtfMember, type BtfType } from "./btf.ts";
+import type { BtfMember, BtfType } from "@bpfleet/btf";
+import { parseObject, type BpfObjectFacts } from "./btf.ts";
 import { buildBpf } from "./build-bpf.ts";
 
 /** Declared in bpf/include and used by several features. */
@@ -227,7 +228,7 @@ function renderGlobals(feature: string, types: Types): string {
 }
 
 function scalarType(type: BtfType): string {
-  if (type.kind === "int") return type.encoding & 4 ? "boolean" : type.size === 8 ? "bigint" : "number";
+  if (type.kind === "int") return type.meaning === "bool" ? "boolean" : type.size === 8 ? "bigint" : "number";
   if (type.kind === "enum") return "number";
   throw new TypeError(`generate codecs: a ${type.kind} cannot be set before load`);
 }
@@ -235,8 +236,8 @@ function scalarType(type: BtfType): string {
 function renderEnum(type: BtfType): string {
   const prefix = commonPrefix(type.members.map((member) => member.name));
   const lines = type.members
-    .toSorted((a, b) => a.offset - b.offset)
-    .map((member) => `  ${member.name.slice(prefix.length).toLowerCase()}: ${member.offset},\n`);
+    .toSorted((a, b) => Number((a.value ?? 0n) - (b.value ?? 0n)))
+    .map((member) => `  ${member.name.slice(prefix.length).toLowerCase()}: ${member.value},\n`);
   return `export const ${camel(type.name)} = {\n${lines.join("")}} as const;\n`;
 }
 
