@@ -1,3 +1,4 @@
+import { bytecode } from "./bytecode/bytecode.ts";
 import { devices } from "./devices/devices.ts";
 import type { Feature } from "./feature.ts";
 import { filter } from "./filter/filter.ts";
@@ -5,4 +6,4 @@ import { maps } from "./maps/maps.ts";
 import { sockets } from "./sockets/sockets.ts";
 
 /** Everything that the data plane of a node can do. */
-export const features = [maps, filter, devices, sockets] as unknown as readonly Feature[];
+export const features = [maps, filter, devices, sockets, bytecode] as unknown as readonly Feature[];

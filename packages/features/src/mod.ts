@@ -1,4 +1,6 @@
+export * from "./bytecode/bytecode.ts";
 export * from "./bytecode/intent.ts";
+export type { BytecodeData } from "./bytecode/plan.ts";
 export * from "./counters.ts";
 export * from "./events.ts";
 export * from "./feature.ts";

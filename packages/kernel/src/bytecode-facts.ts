@@ -69,6 +69,28 @@ export interface BytecodeGlobal {
   readonly name: string;
   readonly section: string;
   readonly sizeBytes: number;
-  /** C type, for people and for checks: `__u32`, `char[16]`. */
+  /** C type, for people: `__u32`, `char[16]`. */
   readonly type: string;
+  /** What values it takes. */
+  readonly shape: GlobalShape;
+}
+
+/** Of a variable, as far as values are checked; everything is little endian. */
+export type GlobalShape =
+  | { readonly is: "int"; readonly sizeBytes: number; readonly isSigned: boolean }
+  | { readonly is: "float"; readonly sizeBytes: number }
+  | { readonly is: "bool" }
+  | { readonly is: "char" }
+  /** Values as decimal text, by the name of the enumerator. */
+  | { readonly is: "enum"; readonly sizeBytes: number; readonly names: Readonly<Record<string, string>> }
+  | { readonly is: "array"; readonly count: number; readonly of: GlobalShape }
+  /** Structs, unions, pointers: set by none. */
+  | { readonly is: "other"; readonly sizeBytes: number };
+
+/** What a map of somebody's program held, for telling how it changed. */
+export interface SeenMap {
+  readonly definition: MapDefinition;
+  readonly layout: string;
+  readonly keyType: string;
+  readonly valueType: string;
 }

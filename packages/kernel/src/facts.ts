@@ -1,4 +1,4 @@
-import type { BytecodeFacts } from "./bytecode-facts.ts";
+import type { BytecodeFacts, SeenMap } from "./bytecode-facts.ts";
 
 /** What a node is, as far as plans depend on it. */
 export interface NodeFacts {
@@ -16,6 +16,10 @@ export interface NodeFacts {
   readonly bpffs: readonly string[];
   /** Objects that declarations name, by `renderSource`; only those that were asked for. */
   readonly bytecode?: Readonly<Record<string, BytecodeFacts>> | undefined;
+  /** The bpffs that holds our own pins; applications find the maps of their programs below `maps` there. */
+  readonly pinRoot?: string | undefined;
+  /** By `MapSpec.key`: what the map was in earlier plans, newest last. */
+  readonly seenMaps?: Readonly<Record<string, readonly SeenMap[]>> | undefined;
   /** Labels of this node. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
 }

@@ -62,6 +62,8 @@ export interface MapSpec {
   readonly pinPath?: string | undefined;
   /** Fingerprint of the types of key and value: with another one it is another map. */
   readonly layout?: string | undefined;
+  /** C, for people: of key and value. */
+  readonly types?: { readonly key: string; readonly value: string } | undefined;
   /** The object that declares it: it is created as that one says, with its types. */
   readonly declaredIn?: { readonly object: ProgramSpec["object"]; readonly map: string } | undefined;
   readonly owner?: ObjectRef | undefined;

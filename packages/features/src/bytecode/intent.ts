@@ -40,7 +40,12 @@ export type BytecodePlace =
   | { readonly hook: "raw_tracepoint"; readonly name: string }
   | { readonly hook: "cgroup"; readonly attach: string; readonly pods: readonly PodCgroup[] }
   | { readonly hook: "kprobe" | "kretprobe"; readonly function: string; readonly offset: number }
-  | { readonly hook: "uprobe" | "uretprobe"; readonly binary: string; readonly function: string; readonly offset: number }
+  | {
+      readonly hook: "uprobe" | "uretprobe";
+      readonly binary: string;
+      readonly function: string;
+      readonly offset: number;
+    }
   | { readonly hook: "fentry" | "fexit"; readonly function: string };
 
 export type InterfaceWish =

@@ -1,0 +1,56 @@
+import type { BytecodeProgram, BytecodeReady, ProgramType } from "@bpfleet/kernel";
+
+export type Matched =
+  | { readonly program: BytecodeProgram; readonly reason?: undefined }
+  | { readonly program?: undefined; readonly reason: string; readonly message: string };
+
+/**
+ * The program that people mean by a section name, as bpfd found it: the section itself, or what follows
+ * its type (`pass` is `xdp/pass`), or the function. The first of these ways that finds one decides.
+ */
+export function matchSection(ready: BytecodeReady, name: string, type: ProgramType): Matched {
+  const { programs, labels } = ready;
+  const found = findProgram(programs, name, type);
+  const labelled = labels["io.ebpf.section_name"];
+  if (labelled !== undefined && labelled !== "" && labelled !== name) {
+    const other = findProgram(programs, labelled, type);
+    const isSame = found.program !== undefined && found.program === other.program;
+    if (!isSame) {
+      const message = `Bytecode image has section name: ${labelled} isn't equal to the provided section name ${name}`;
+      return { reason: "SectionMismatch", message };
+    }
+  }
+  return found;
+}
+
+function findProgram(programs: readonly BytecodeProgram[], name: string, type: ProgramType): Matched {
+  const ways: readonly ((program: BytecodeProgram) => boolean)[] = [
+    ({ section }) => section === name,
+    ({ section }) => section.includes("/") && section.slice(section.indexOf("/") + 1) === name,
+    ({ entry }) => entry === name,
+  ];
+  let foreign: BytecodeProgram | undefined;
+  for (const way of ways) {
+    const candidates = programs.filter(way);
+    const fitting = candidates.filter((program) => program.type === undefined || program.type === type);
+    // Of programs by one name that which says its type goes before that which says none.
+    const typed = fitting.filter((program) => program.type !== undefined);
+    const [only, ...others] = typed.length > 0 ? typed : fitting;
+    if (only !== undefined && others.length === 0) return { program: only };
+    if (only !== undefined) return ambiguous(name, [only, ...others]);
+    foreign ??= candidates[0];
+  }
+  if (foreign !== undefined) {
+    const message = `section ${foreign.section} holds ${foreign.entry}, a program of type ${foreign.type}; this attach point takes ${type}`;
+    return { reason: "WrongProgramType", message };
+  }
+  const there = programs.map(({ section, entry }) => `${section} (${entry})`).join(", ");
+  const message = `Unable to find a valid program with section name ${name}; the object has ${there === "" ? "no program" : there}`;
+  return { reason: "SectionNotFound", message };
+}
+
+function ambiguous(name: string, candidates: readonly BytecodeProgram[]): Matched {
+  const list = candidates.map(({ section, entry }) => `${entry} (section ${section})`).join(", ");
+  const message = `section name ${name} fits several programs: ${list}; name the function instead`;
+  return { reason: "SectionAmbiguous", message };
+}
