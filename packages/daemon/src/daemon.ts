@@ -150,7 +150,7 @@ export interface TraceEvent {
   readonly interface: string;
   readonly decision: Decision;
   readonly lengthBytes: number;
-  /** The packet's first bytes, at most 96, from this layer on. */
+  /** The packet's first bytes, at most 128, from this layer on. */
   readonly head: Uint8Array;
   readonly layer: "ethernet" | "network";
 }
