@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
@@ -352,4 +352,19 @@ test("ApiServer binds a socket for its owner alone, takes over a dead one and le
   using client = new DaemonClient(dead);
   assert.equal((await client.version()).version, "0.1.0");
   await server[Symbol.asyncDispose]();
+});
+
+test("ApiServer outlives garbage, callers that hang up and requests that are too large", async (t) => {
+  const { client, socket } = await serve(t);
+  const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+  const garbage = ["", "GET / HTTP/1.1\r\n\r\n", "\0".repeat(100), preface, `${preface}${"\xff".repeat(1000)}`];
+  for (const bytes of garbage) {
+    const connection = connect(socket);
+    connection.on("error", () => {});
+    connection.write(bytes, "latin1");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    connection.destroy();
+  }
+  await assert.rejects(client.explain({ hook: "h", packet: new Uint8Array(2 << 20) }), KernelError);
+  assert.equal((await client.version()).version, "0.1.0");
 });
