@@ -12,7 +12,7 @@ test("decodeEvent gives back what a program reported, its head cut to what was c
     flags: 1,
     address: Uint8Array.from({ length: 16 }, (_, at) => at),
   };
-  const head = Uint8Array.from({ length: 96 }, (_, at) => at);
+  const head = Uint8Array.from({ length: 128 }, (_, at) => at);
   encodeEvent(
     { timeNs: 5n, instance: 9n, ifindex: 4, length: 1500, headLength: 20, layer: eventLayer.network, decision, head },
     new DataView(record.buffer),

@@ -19,7 +19,7 @@ export interface VerdictEvent {
   readonly lengthBytes: number;
   /** What `head` starts with. */
   readonly layer: "ethernet" | "network";
-  /** The packet's first bytes, at most 96. */
+  /** The packet's first bytes, at most 128. */
   readonly head: Uint8Array;
   readonly verdict: "pass" | "drop";
   /** For the `explain` of the instance's feature. */

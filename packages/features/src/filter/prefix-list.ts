@@ -21,9 +21,11 @@ export function sortPrefixes(
   const addressBytes = family === 4 ? 4 : 16;
   const stride = addressBytes + 1;
   const keys = new Uint8Array(prefixes.length * stride);
-  for (const [index, { prefix }] of prefixes.entries()) {
-    keys.set(prefix.bytes, index * stride);
-    keys[index * stride + addressBytes] = prefix.length;
+  let key = 0;
+  for (const { prefix } of prefixes) {
+    for (let byte = 0; byte < addressBytes; byte++) keys[key + byte] = prefix.bytes[byte] ?? 0;
+    keys[key + addressBytes] = prefix.length;
+    key += stride;
   }
   const order = distinct(radixSort(keys, stride, prefixes.length), keys, stride);
   const addressWords = family === 4 ? 1 : 4;

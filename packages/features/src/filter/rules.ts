@@ -42,16 +42,19 @@ function renderMapKey(key: string): string {
 
 /** The prefix itself for IPv4, its hash for IPv6; the ranges are apart, and from those of textId. */
 function prefixId({ bytes, length, family }: Prefix): string {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (family === 4) return String((length + 1) * 2 ** 32 + view.getUint32(0));
+  if (family === 4) return String((length + 1) * 2 ** 32 + (wordAt(bytes, 0) >>> 0));
   let high = length;
   let low = ~length;
   for (let at = 0; at < bytes.length; at += 4) {
-    const word = view.getUint32(at);
+    const word = wordAt(bytes, at);
     high = mix(high ^ word);
     low = mix(low + word);
   }
   return String(2 ** 52 + (high & 0xfffff) * 2 ** 32 + (low >>> 0));
+}
+
+function wordAt(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0);
 }
 
 /** The finalizer of MurmurHash3. */

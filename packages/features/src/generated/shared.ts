@@ -27,7 +27,7 @@ export interface Event {
   readonly decision: Explained;
   readonly head: Uint8Array;
 }
-export const eventSize = 160;
+export const eventSize = 192;
 export function decodeEvent(view: DataView, at = 0): Event {
   return {
     timeNs: view.getBigUint64(at + 0, true),
@@ -37,7 +37,7 @@ export function decodeEvent(view: DataView, at = 0): Event {
     headLength: view.getUint32(at + 24, true),
     layer: view.getUint32(at + 28, true),
     decision: decodeExplained(view, at + 32),
-    head: new Uint8Array(view.buffer, view.byteOffset + at + 64, 96).slice(),
+    head: new Uint8Array(view.buffer, view.byteOffset + at + 64, 128).slice(),
   };
 }
 export function encodeEvent(value: Event, view: DataView, at = 0): void {
@@ -48,7 +48,7 @@ export function encodeEvent(value: Event, view: DataView, at = 0): void {
   view.setUint32(at + 24, value.headLength, true);
   view.setUint32(at + 28, value.layer, true);
   encodeExplained(value.decision, view, at + 32);
-  new Uint8Array(view.buffer, view.byteOffset + at + 64, 96).set(value.head);
+  new Uint8Array(view.buffer, view.byteOffset + at + 64, 128).set(value.head);
 }
 
 export const eventLayer = {
