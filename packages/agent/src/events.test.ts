@@ -38,6 +38,12 @@ test("nextEvents tells one cause of several conditions once", () => {
   );
 });
 
+test("nextEvents says nothing of what is still being done", () => {
+  const pending = status(["Ready", "False", "InProgress", "not tried yet"], ["Accepted", "True", "Accepted", "served"]);
+  const reasons = nextEvents([], undefined, pending, "t").map(({ type, reason }) => [type, reason]);
+  assert.deepEqual(reasons, [["Normal", "Accepted"]]);
+});
+
 test("nextEvents keeps the last twenty, and takes any status", () => {
   let events = nextEvents([], "nonsense", { conditions: [null, 7] }, "t");
   assert.deepEqual(events, []);

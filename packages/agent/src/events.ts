@@ -2,6 +2,8 @@ import type { Condition } from "@bpfleet/kinds";
 import type { ObjectEvent } from "./report.ts";
 
 const keptEvents = 20;
+/** What is still being done is no news: its end is. */
+const inProgress = "InProgress";
 
 /** The events of an object after its conditions changed from `before` to `after`: one for each that is news. */
 export function nextEvents(
@@ -15,7 +17,7 @@ export function nextEvents(
   const told = new Set<string>();
   for (const condition of conditionsOf(after)) {
     const earlier = known.get(condition.type);
-    if (condition.status === "Unknown" || condition.message === "") continue;
+    if (condition.status === "Unknown" || condition.reason === inProgress || condition.message === "") continue;
     if (earlier?.status === condition.status && earlier.reason === condition.reason) continue;
     // Several conditions may have one cause.
     const cause = `${condition.status} ${condition.reason} ${condition.message}`;
