@@ -207,3 +207,23 @@ test("parseManifest never throws, whatever it is given", () => {
     { numRuns: 1000 },
   );
 });
+
+test("parseManifest reads a text that begins with a byte order mark as if it had none", () => {
+  for (const text of [
+    "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n",
+    "---\r\napiVersion: v1\r\nkind: Pod\r\nmetadata:\r\n  name: a\r\n",
+    '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}',
+  ]) {
+    const plain = parseManifest(text, "a.yaml");
+    const marked = parseManifest(`\uFEFF${text}`, "a.yaml");
+    assert.deepEqual(marked.issues, []);
+    assert.deepEqual(
+      marked.objects.map(({ value }) => value),
+      plain.objects.map(({ value }) => value),
+    );
+    assert.equal(
+      marked.objects[0]?.positionOf("/metadata/name").line,
+      plain.objects[0]?.positionOf("/metadata/name").line,
+    );
+  }
+});

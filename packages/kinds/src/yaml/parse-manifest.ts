@@ -50,8 +50,9 @@ export function parseManifest(text: string, file: string): Manifest {
 }
 
 function readText(text: string): readonly ReadDocument[] {
+  // YAML knows the mark itself; a blank in its place would indent the first line.
   const plain = text.startsWith("\uFEFF") ? ` ${text.slice(1)}` : text;
-  return (/^\s*[[{]/.test(plain) ? readJson(plain) : undefined) ?? readYaml(plain);
+  return (/^\s*[[{]/.test(plain) ? readJson(plain) : undefined) ?? readYaml(text);
 }
 
 function collect(value: unknown, place: Place, lines: LineTable, objects: ManifestObject[], issues: Issue[]): void {
