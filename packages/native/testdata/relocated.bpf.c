@@ -5,11 +5,26 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-struct task_struct {
-	int pid;
-	int tgid;
+struct upid {
+	int nr;
 } __attribute__((preserve_access_index));
 
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+} __attribute__((preserve_access_index));
+
+struct signal_struct {
+	struct pid *pids[4];
+} __attribute__((preserve_access_index));
+
+struct task_struct {
+	struct signal_struct *signal;
+} __attribute__((preserve_access_index));
+
+enum pid_type { PIDTYPE_TGID = 1 };
+
+/* As the process itself knows it, in its own namespace of processes. */
 int wanted_tgid = 0;
 __u64 hits = 0;
 
@@ -18,7 +33,11 @@ int on_enter(void *ctx)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 
-	if (BPF_CORE_READ(task, tgid) == wanted_tgid)
+	struct pid *pid = BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]);
+	unsigned int level = BPF_CORE_READ(pid, level);
+	struct upid *own = (void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
+
+	if (BPF_CORE_READ(own, nr) == wanted_tgid)
 		__sync_fetch_and_add(&hits, 1);
 	return 0;
 }
