@@ -1,3 +1,4 @@
+import { answers } from "@bpfleet/agent";
 import { kinds } from "@bpfleet/kinds";
 import { parseConfig, type Config } from "../config.ts";
 import { Failure, SilentFailure } from "../failure.ts";
@@ -5,7 +6,7 @@ import { parseDuration } from "../duration.ts";
 import { admitObjects, type AdmittedObject } from "../manifests/admit-objects.ts";
 import { readInputs } from "../manifests/read-inputs.ts";
 import { countMistakes, renderIssues } from "../manifests/render-issues.ts";
-import { agentAnswers, waitForObjects } from "../resources/await-objects.ts";
+import { waitForObjects } from "../resources/await-objects.ts";
 import { errnoOf, openStore } from "../resources/load-node.ts";
 import { singularName } from "../resources/resource-args.ts";
 import type { World } from "../world.ts";
@@ -52,7 +53,7 @@ export const defineApply: DefineCommand = (program, world) => {
           ))
         )
           throw new SilentFailure();
-      } else if (!(await agentAnswers(config))) {
+      } else if (!(await answers(config.agentSocket))) {
         world.err.write(`warning: nobody serves ${config.store} now; it takes effect with: ebpfctl up\n`);
       }
     });

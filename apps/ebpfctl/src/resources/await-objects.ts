@@ -9,15 +9,6 @@ const lookMs = 100;
 /** Silence for longer than this is explained on standard error. */
 const patienceMs = 2000;
 
-export async function agentAnswers(config: Config): Promise<boolean> {
-  try {
-    await fetchReport(config.agentSocket, AbortSignal.timeout(patienceMs));
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Waits until every object is in force; tells what keeps the others from it, and whether all are. */
 export async function waitForObjects(
   refs: readonly ObjectRef[],

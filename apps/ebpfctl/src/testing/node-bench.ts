@@ -8,6 +8,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { runCaptured, type CommandRun } from "./run-command.ts";
 
 const ebpfctl = join(import.meta.dirname, "../../../../bin/ebpfctl");
+const [nodeMac, clientMac] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
+/** The first one is of the network between the two. */
+const clientAddresses = ["10.0.0.2", "10.10.10.7", "192.168.1.100", "203.0.113.9"];
 const longestTestSeconds = "300";
 
 /**
@@ -43,18 +46,25 @@ export class NodeBench implements AsyncDisposable {
     bench.onNode("mount", "-t", "bpf", "bpf", "/sys/fs/bpf");
     bench.onNode("mount", "-t", "bpf", "bpf", bench.env.BPFLEET_BPFFS);
     bench.onNode("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", `${bench.#client.pid}`);
-    // Without IPv6 nothing but the test sends packets.
+    // Without IPv6 and ARP nothing but the test sends packets.
     const quiet = "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done";
     bench.onNode("sh", "-c", quiet);
     bench.onClient("sh", "-c", quiet);
     bench.onNode("ip", "addr", "add", "10.0.0.1/24", "dev", "eth0");
-    for (const address of ["10.0.0.2/24", "10.10.10.7/32", "192.168.1.100/32", "203.0.113.9/32"])
-      bench.onClient("ip", "addr", "add", address, "dev", "eth0");
+    for (const [at, address] of clientAddresses.entries()) {
+      bench.onClient("ip", "addr", "add", `${address}/${at === 0 ? 24 : 32}`, "dev", "eth0");
+    }
     bench.onNode("ip", "link", "set", "lo", "up");
     bench.onNode("ip", "link", "set", "eth0", "up");
     bench.onClient("ip", "link", "set", "eth0", "up");
     for (const route of ["10.10.10.0/24", "192.168.1.100/32", "203.0.113.0/24"])
       bench.onNode("ip", "route", "add", route, "dev", "eth0");
+    bench.onNode("ip", "link", "set", "eth0", "address", nodeMac);
+    bench.onClient("ip", "link", "set", "eth0", "address", clientMac);
+    bench.onClient("ip", "neigh", "replace", "10.0.0.1", "lladdr", nodeMac, "dev", "eth0", "nud", "permanent");
+    for (const address of clientAddresses) {
+      bench.onNode("ip", "neigh", "replace", address, "lladdr", clientMac, "dev", "eth0", "nud", "permanent");
+    }
     return bench;
   }
 
@@ -178,10 +188,8 @@ export class RunningCommand {
   }
 
   async end(signal: NodeJS.Signals): Promise<number | null> {
-    const exited = once(this.#child, "exit");
     this.#child.kill(signal);
-    const [code] = (await exited) as [number | null];
-    return code;
+    return this.ended();
   }
 
   async ended(): Promise<number | null> {

@@ -1,4 +1,5 @@
 import { request } from "node:http";
+import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { KernelError } from "@bpfleet/base";
 import type { NodeReport } from "../report.ts";
@@ -12,6 +13,16 @@ export function fetchReport(socket: string, signal?: AbortSignal): Promise<NodeR
 /** Lets the agent read the store now, and waits until the kernel was brought to it as far as it goes. */
 export function syncAgent(socket: string, signal?: AbortSignal): Promise<NodeReport> {
   return ask(socket, "POST", "/v1/sync", signal);
+}
+
+/** Whether anybody listens there. */
+export async function answers(socket: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const connection = connect(socket, () => resolve(true));
+  connection.on("error", () => resolve(false));
+  const isThere = await promise;
+  connection.destroy();
+  return isThere;
 }
 
 async function ask(socket: string, method: string, path: string, signal: AbortSignal | undefined): Promise<NodeReport> {

@@ -1,14 +1,14 @@
 import { createServer, type ServerResponse } from "node:http";
 import { chmod, mkdir, rm } from "node:fs/promises";
-import { connect } from "node:net";
 import { dirname } from "node:path";
 import type { Agent } from "../agent.ts";
+import { answers } from "./client.ts";
 import { encodeReport } from "./report-json.ts";
 
 /** Serves the agent's reports on a unix socket that only its owner may open. */
 export async function serveAgent(agent: Agent, socket: string): Promise<AsyncDisposable> {
   await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
-  if (await isAnswered(socket))
+  if (await answers(socket))
     throw new Error(`serve ${socket}: another agent answers there already; stop it, or give --socket`);
   await rm(socket, { force: true });
   const server = createServer((request, response) => {
@@ -51,13 +51,4 @@ async function reply(response: ServerResponse, work: () => ReturnType<Agent["rep
       .writeHead(500, { "content-type": "text/plain" })
       .end(`${error instanceof Error ? error.message : String(error)}\n`);
   }
-}
-
-async function isAnswered(socket: string): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const connection = connect(socket, () => resolve(true));
-  connection.on("error", () => resolve(false));
-  const answered = await promise;
-  connection.destroy();
-  return answered;
 }
