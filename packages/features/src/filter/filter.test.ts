@@ -119,8 +119,10 @@ test("filter.plan asks for nothing that the declaration does not use", () => {
 });
 
 test("filter.plan waits for a missing interface and has the program loaded meanwhile", () => {
-  const planned = plan({ at: { hook: "xdp", interface: "eth9" } });
+  const placeOrigin = { object, path: "/spec/interface" };
+  const planned = plan({ at: { hook: "xdp", interface: "eth9" }, placeOrigin });
   assert.deepEqual(problems(planned), ["waiting InterfaceNotFound"]);
+  assert.deepEqual(planned.problems[0]?.origin, placeOrigin);
   assert.equal(planned.programs.length, 2);
   assert.deepEqual(planned.attachments, []);
 });

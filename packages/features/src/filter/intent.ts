@@ -8,6 +8,8 @@ import type { Intent } from "../feature.ts";
 export interface FilterIntent extends Intent {
   readonly feature: "filter";
   readonly at: FilterPlace;
+  /** Of the place; the object's own when not given. */
+  readonly placeOrigin?: Origin | undefined;
   /** Lower runs first. */
   readonly priority: number;
   readonly blacklist?: { readonly entries: readonly BlacklistEntry[]; readonly origin: Origin } | undefined;

@@ -59,7 +59,7 @@ function findInterface(intent: FilterIntent, at: InterfacePlace, facts: NodeFact
 
 function missingInterface(intent: FilterIntent, name: string): PlanProblem {
   return {
-    origin: { ...intent.origin, path: "/spec/interface" },
+    origin: intent.placeOrigin ?? intent.origin,
     reason: "InterfaceNotFound",
     message: `attach to ${name}: there is no interface of this name; it is attached as soon as the interface appears`,
     severity: "waiting",

@@ -1,3 +1,4 @@
+import type { Origin } from "@bpfleet/base";
 import type { MapDefinition, MapEntries } from "@bpfleet/kernel";
 import type { Intent } from "../feature.ts";
 
@@ -9,6 +10,8 @@ export interface MapIntent extends Intent {
   /** Remove entries that others added. */
   readonly prune: boolean;
   readonly pinPath?: string | undefined;
+  /** Of the pin path; the object's own when not given. */
+  readonly pinOrigin?: Origin | undefined;
   /** Field path of each entry, for errors: parallel to `entries`. */
   readonly entryPaths: readonly string[];
 }

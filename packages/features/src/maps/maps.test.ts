@@ -13,6 +13,7 @@ const intent: MapIntent = {
   entries,
   prune: false,
   pinPath: "/sys/fs/bpf/blacklist",
+  pinOrigin: { object, path: "/spec/pinPath" },
   entryPaths: ["/spec/initData/0"],
 };
 const offer = { has: true } as const;

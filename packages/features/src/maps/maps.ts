@@ -54,7 +54,7 @@ function pinProblem(intent: MapIntent, facts: NodeFacts): PlanProblem | undefine
     return undefined;
   const where = facts.bpffs.length === 0 ? "none is mounted" : `mounted at ${facts.bpffs.join(", ")}`;
   return {
-    origin: { ...intent.origin, path: "/spec/pinPath" },
+    origin: intent.pinOrigin ?? intent.origin,
     reason: "PinPathInvalid",
     message: `pin ${pinPath}: it does not lie on a bpffs (${where}); the map works without this pin`,
     severity: "waiting",

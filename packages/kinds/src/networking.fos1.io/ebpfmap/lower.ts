@@ -1,3 +1,4 @@
+import type { Origin } from "@bpfleet/base";
 import type { MapIntent } from "@bpfleet/features";
 import type { PlanProblem } from "@bpfleet/kernel";
 import type { Lowered, Parsed, ResourceView } from "../../kind.ts";
@@ -11,15 +12,17 @@ import type { EBPFMap } from "./schema.ts";
 /** What an EBPFMap asks of the maps feature. */
 export function lowerMap(parsed: Parsed<EBPFMap>, view: ResourceView): Lowered {
   const { spec } = parsed.object;
+  const originOf = (path: string): Origin => ({ object: parsed.ref, path, position: parsed.positionOf(path) });
   const definition = mapDefinition(spec);
   const { entries, indexes } = encodeEntries(spec, definition, new IssueList(() => undefined));
   const intent: MapIntent = {
     feature: "maps",
-    origin: { object: parsed.ref, path: "/spec", position: parsed.positionOf("/spec") },
+    origin: originOf("/spec"),
     definition,
     entries,
     prune: spec.prune,
     pinPath: spec.pinPath,
+    pinOrigin: originOf("/spec/pinPath"),
     entryPaths: indexes.map((index) => `/spec/initData/${index}`),
   };
   return { intents: [intent], problems: accessProblems(parsed, view) };

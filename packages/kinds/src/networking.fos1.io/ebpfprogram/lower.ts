@@ -52,6 +52,7 @@ class Lowering {
     this.intents.push({
       ...this.#filterBase(),
       at: { hook, interface: spec.interface },
+      placeOrigin: this.#origin("/spec/interface"),
       isStateful: settings?.stateful === true && hook !== "tc-egress",
       mark: hook === "xdp" ? undefined : this.#mark(),
       maps: this.#maps(),
