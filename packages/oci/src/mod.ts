@@ -26,7 +26,7 @@ export type { Credentials } from "./registry/credentials.ts";
 export { decideSignature } from "./signature/decide-signature.ts";
 export { fetchEvidence } from "./signature/evidence.ts";
 export type { Evidence } from "./signature/evidence.ts";
-export { loadImagePolicy, parseImagePolicy } from "./signature/policy-file.ts";
+export { loadImagePolicy, loadNodePolicy, parseImagePolicy, usualImagePlaces } from "./signature/policy-file.ts";
 export { findRule, openPolicy } from "./signature/policy.ts";
 export type { Accepted, ImagePolicy, SignatureMode, SignatureRule } from "./signature/policy.ts";
 export { ContentStore } from "./store/content-store.ts";

@@ -86,6 +86,7 @@ const image = buildImage({
     programType: "xdp",
     filename: "pass.bpf.o",
     programName: "pass",
+    functionName: "pass",
     sectionName: "pass",
     programs: { pass: "xdp" },
     maps: { passed: "per_cpu_array" },

@@ -59,6 +59,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./inventory.ts")).defineLink,
   },
   {
+    name: "image",
+    summary: "build, push, pull, inspect and verify bytecode images",
+    load: async () => (await import("./image.ts")).defineImage,
+  },
+  {
     name: "pause",
     summary: "detach everything at once, until resume",
     load: async () => (await import("./pause.ts")).definePause,

@@ -19,7 +19,7 @@ function imageOf(archive: Uint8Array, labels: object = {}, layerType: string = m
   const layer = gzipSync(archive);
   const descriptor = { mediaType: layerType, digest: digestOf(layer), size: layer.length, annotations: {} };
   const config = { mediaType: mediaTypes.config, digest: digestOf(layer), size: 1, annotations: {} };
-  const manifest: Manifest = { config, layers: Array<typeof descriptor>(layers).fill(descriptor) };
+  const manifest: Manifest = { config, layers: Array.from({ length: layers }, () => descriptor) };
   return { manifest, config: Buffer.from(JSON.stringify({ config: { Labels: labels } })), layer };
 }
 
@@ -230,7 +230,7 @@ test("parseLayout reads back what renderLayout writes, and refuses a changed byt
   });
 });
 
-test("renderLabels writes what readLabels reads, and renderBuildArgs what bpfd's Containerfile takes", () => {
+test("renderLabels writes what readLabels reads, and renderBuildArgs what Containerfiles take", () => {
   const facts = {
     programType: "xdp",
     filename: "pass.o",
@@ -248,6 +248,7 @@ test("renderLabels writes what readLabels reads, and renderBuildArgs what bpfd's
     "PROGRAM_TYPE=xdp",
     "BYTECODE_FILENAME=pass.o",
     "KERNEL_COMPILE_VER=5.19",
+    "BYTECODE_FILE=pass.o",
     'PROGRAMS={"a":"xdp","b":"tc"}',
     "MAPS={}",
   ]);

@@ -50,7 +50,7 @@ export function renderLabels(facts: LabelFacts): Readonly<Record<string, string>
   ]);
 }
 
-/** The arguments that the Containerfile of a bytecode image takes, in the order of bpfd's documents. */
+/** The arguments that the Containerfiles of bytecode images take: bpfd's first, then those of its successor. */
 export function renderBuildArgs(facts: LabelFacts): readonly string[] {
   const { programName, sectionName, programType, filename, kernelVersion, programs, maps } = facts;
   const single = [
@@ -59,6 +59,7 @@ export function renderBuildArgs(facts: LabelFacts): readonly string[] {
     ["PROGRAM_TYPE", programType],
     ["BYTECODE_FILENAME", filename],
     ["KERNEL_COMPILE_VER", kernelVersion],
+    ["BYTECODE_FILE", filename],
     ["PROGRAMS", programs === undefined ? undefined : renderTable(programs)],
     ["MAPS", maps === undefined ? undefined : renderTable(maps)],
   ] as const;

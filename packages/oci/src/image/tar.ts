@@ -28,7 +28,7 @@ export function readTar(bytes: Uint8Array): readonly TarEntry[] {
     at = start + Math.ceil(size / block) * block;
     const type = String.fromCharCode(header[156] ?? 0);
     if (type === "x") {
-      pax = { ...pax, ...readPax(content) };
+      pax = readPax(content);
       continue;
     }
     if (type === "L") {

@@ -71,6 +71,8 @@ export function parseDockerConfig(text: string): Result<Credentials> {
   const credentials = new Map<string, Credential>();
   for (const [place, entry] of Object.entries(isJsonObject(auths) ? auths : {})) {
     const path = `/auths/${place.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    // Tools that keep passwords elsewhere leave an empty entry.
+    if (isJsonObject(entry) && Object.keys(entry).length === 0) continue;
     const credential = isJsonObject(entry) ? readEntry(entry) : undefined;
     if (credential === undefined)
       add(path, "invalid", `read pull secret: the entry of ${place} has no auth, no username with password, no token`);

@@ -87,7 +87,9 @@ test("RegistryClient shows its password only when asked, and only to the host th
   using other = new RegistryBench();
   const elsewhere: string[] = [];
   await using storage = await other.serve((request, response) => {
-    elsewhere.push(`${request.url} ${request.headers.authorization ?? "-"} ${request.headers["x-team"] ?? "-"}`);
+    elsewhere.push(
+      `${request.url} ${request.headers.authorization ?? "-"} ${String(request.headers["x-team"] ?? "-")}`,
+    );
     response.end(blob);
   });
   await withServer(
@@ -260,7 +262,7 @@ test("RegistryClient says what an answer in plain HTTP and a wrong name in a cer
 });
 
 test("RegistryClient keeps what a registry says to one printable line", async () => {
-  const message = `${"\u001b[31m"}red\n${"x".repeat(5000)}`;
+  const message = `\u001b[31mred\n${"x".repeat(5000)}`;
   await withServer(
     (_, response) => response.writeHead(400).end(JSON.stringify({ errors: [{ code: "BAD", message }] })),
     async (client) => {

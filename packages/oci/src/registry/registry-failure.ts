@@ -42,7 +42,7 @@ function errorOf(body: Uint8Array): string {
   try {
     const answer: unknown = JSON.parse(Buffer.from(body).toString());
     const errors = isJsonObject(answer) && Array.isArray(answer["errors"]) ? (answer["errors"] as unknown[]) : [];
-    const [first] = errors.filter(isJsonObject);
+    const first = errors.find(isJsonObject);
     if (first === undefined) return "";
     const { code, message } = first;
     return printable(

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { parseReference } from "../reference.ts";
 import { readFixture, testdata } from "../testing/fixtures.ts";
-import { loadImagePolicy, parseImagePolicy } from "./policy-file.ts";
+import { loadImagePolicy, loadNodePolicy, parseImagePolicy } from "./policy-file.ts";
 import { findRule, matchesImage } from "./policy.ts";
 
 const head = "apiVersion: bpfleet.io/v1alpha1\nkind: ImagePolicy\n";
@@ -113,4 +113,10 @@ test("matchesImage takes * within a part and ** across parts, and nothing else f
   ] as const;
   for (const [pattern, name] of yes) assert.equal(matchesImage(pattern, name), true, pattern);
   for (const [pattern, name] of no) assert.equal(matchesImage(pattern, name), false, pattern);
+});
+
+test("loadNodePolicy takes a node without a file for one that asks for no signatures, and a bad file for none", async () => {
+  const none = await loadNodePolicy("/nonexistent/image-policy.yaml");
+  assert.equal(none.ok && findRule(none.value, parseReference("a.io/b")).mode, "off");
+  assert.equal((await loadNodePolicy(join(testdata, "release.pub"))).ok, false);
 });

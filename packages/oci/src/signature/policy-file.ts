@@ -11,6 +11,7 @@ import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument } from "yam
 import type { Document } from "yaml";
 import { isJsonObject } from "../json-object.ts";
 import type { JsonObject } from "../json-object.ts";
+import { openPolicy } from "./policy.ts";
 import type { Accepted, ImagePolicy, SignatureRule } from "./policy.ts";
 
 const mode = Type.Enum(["required", "warn", "off"]);
@@ -66,6 +67,18 @@ export type PolicyFile = Static<typeof policyFileSchema>;
 /** Reads a file that the policy names. Throws what the file system says. */
 export type ReadFile = (path: string) => Promise<string>;
 
+/** Where a node's policy and its mirrors are, unless told otherwise. */
+export const usualImagePlaces = {
+  policy: "/etc/bpfleet/image-policy.yaml",
+  mirrors: "/etc/bpfleet/registries",
+} as const;
+
+/** The policy of a node that may have none: then nobody looks at signatures. */
+export async function loadNodePolicy(path: string): Promise<Result<ImagePolicy>> {
+  const loaded = await loadImagePolicy(path);
+  return loaded.issues.some(({ code }) => code === "absent") ? ok(openPolicy) : loaded;
+}
+
 /** The policy of a node from its file, with the keys and the trusted root that it names; every mistake at once. */
 export async function loadImagePolicy(path: string): Promise<Result<ImagePolicy>> {
   const read: ReadFile = (file) => readFile(file, "utf8");
@@ -74,7 +87,8 @@ export async function loadImagePolicy(path: string): Promise<Result<ImagePolicy>
   } catch (cause) {
     const errno = (cause as NodeJS.ErrnoException).code;
     if (errno === undefined) throw cause;
-    return refused([{ path: "", code: "unreadable", message: `read ${path}: ${errno}`, severity: "error" }]);
+    const code = errno === "ENOENT" ? "absent" : "unreadable";
+    return refused([{ path: "", code, message: `read ${path}: ${errno}`, severity: "error" }]);
   }
 }
 

@@ -9,19 +9,11 @@ export interface CertificateFiles {
 /** A self-signed certificate for loopback, good for servers, clients and as its own authority. */
 export function makeCertificate(directory: string, name: string): CertificateFiles {
   const [cert, key] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)];
-  execFileSync(
-    "openssl",
-    [
-      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
-      ...["-keyout", key, "-out", cert, "-subj", `/CN=${name}`],
-      ...[
-        "-addext",
-        "subjectAltName=IP:127.0.0.1,DNS:localhost",
-        "-addext",
-        "keyUsage=critical,digitalSignature,keyCertSign",
-      ],
-    ],
-    { stdio: ["ignore", "ignore", "pipe"] },
-  );
+  const request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(" ");
+  const subject = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"];
+  const usage = ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"];
+  execFileSync("openssl", [...request, "-keyout", key, "-out", cert, ...subject, ...usage], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   return { cert, key };
 }

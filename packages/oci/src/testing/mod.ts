@@ -1,0 +1,3 @@
+export * from "./fixtures.ts";
+export * from "./registry-bench.ts";
+export * from "./registry-process.ts";
