@@ -10,3 +10,4 @@ export type {
   TraceOptions,
 } from "./daemon.ts";
 export * from "./api/daemon-client.ts";
+export type * from "./machine/machine.ts";

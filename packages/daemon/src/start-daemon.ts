@@ -10,6 +10,7 @@ import { BpfObjects } from "./facts/objects.ts";
 import { WorkLoop } from "./loop/work-loop.ts";
 import { Histogram } from "./metrics/histogram.ts";
 import { MetricsServer } from "./metrics/metrics-server.ts";
+import { NodeMachine } from "./machine/node-machine.ts";
 import { NodeDaemon, type FactsListener } from "./node-daemon.ts";
 import { lockFolder } from "./node-lock.ts";
 import { NodeState } from "./state/node-state.ts";
@@ -85,7 +86,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const owned = closing.move();
   const daemon = new NodeDaemon({ ...parts, closing: owned });
   try {
-    owned.use(await ApiServer.listen(options.socket, daemon));
+    const machine = new NodeMachine({
+      kernel,
+      plan: () => loop.plan(),
+      facts: () => facts.get(),
+      results: () => loop.results(),
+      loadObject: (name) => objects.load(name),
+    });
+    owned.use(await ApiServer.listen(options.socket, daemon, machine));
     if (options.metrics !== undefined) owned.use(await MetricsServer.listen(options.metrics, () => daemon.metrics()));
   } catch (error) {
     await daemon.stop();

@@ -3,12 +3,15 @@ import { chmodSync, mkdirSync, rmSync } from "node:fs";
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import { connect } from "node:net";
 import { dirname } from "node:path";
+import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { KernelError } from "@bpfleet/base";
 import { errorText } from "../error-text.ts";
+import type { Machine } from "../machine/machine.ts";
 import { routeDaemon, type ServedDaemon } from "./daemon-routes.ts";
+import { routeMachine } from "./machine-routes.ts";
 
-/** Requests are a packet at most; anything larger is not ours. */
+/** Requests are a packet or an entry at most; anything larger is not ours. */
 const readMaxBytes = 1 << 20;
 
 /** The daemon's API (gRPC, and Connect for curl) on a unix socket that only its owner may open. */
@@ -28,8 +31,12 @@ export class ApiServer implements AsyncDisposable {
     });
   }
 
-  static async listen(socket: string, daemon: ServedDaemon): Promise<ApiServer> {
-    const server = createServer(connectNodeAdapter({ routes: (router) => routeDaemon(router, daemon), readMaxBytes }));
+  static async listen(socket: string, daemon: ServedDaemon, machine?: Machine): Promise<ApiServer> {
+    const routes = (router: ConnectRouter): void => {
+      routeDaemon(router, daemon);
+      if (machine !== undefined) routeMachine(router, machine);
+    };
+    const server = createServer(connectNodeAdapter({ routes, readMaxBytes }));
     const api = new ApiServer(server, socket);
     try {
       mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });

@@ -4,7 +4,7 @@ import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-no
 import { KernelError } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
 import type { Inventory, NodeFacts, ObservedKernel } from "@bpfleet/kernel";
-import { DaemonService, FailureSchema } from "@bpfleet/wire";
+import { DaemonService, FailureSchema, MachineService } from "@bpfleet/wire";
 import type { HookCounters } from "../counters.ts";
 import type { DaemonResults, DaemonVersion, ExplainRequest, Explanation, TraceEvent, TraceOptions } from "../daemon.ts";
 import {
@@ -18,6 +18,15 @@ import {
   decodeObserved,
   decodeResults,
 } from "./from-wire.ts";
+import type {
+  Machine,
+  MapReading,
+  ReadMapRequest,
+  Survey,
+  SurveyOptions,
+  WriteMapRequest,
+} from "../machine/machine.ts";
+import { decodeReading, decodeSurvey, encodeReadRequest, encodeWriteRequest } from "./machine-wire.ts";
 import { encodeRef } from "./to-wire.ts";
 
 const readMaxBytes = 256 << 20;
@@ -31,20 +40,20 @@ export interface DaemonState {
 }
 
 /** The daemon of this node, from another process. Failures are KernelErrors, as in the daemon itself. */
-export class DaemonClient implements Disposable {
+export class DaemonClient implements Machine, Disposable {
   readonly #socket: string;
   readonly #sessions: Http2SessionManager;
   readonly #client: ReturnType<typeof createClient<typeof DaemonService>>;
+  readonly #machine: ReturnType<typeof createClient<typeof MachineService>>;
 
   /** Connects with the first call. */
   constructor(socket: string) {
     this.#socket = socket;
     const baseUrl = "http://localhost";
     this.#sessions = new Http2SessionManager(baseUrl, {}, { createConnection: () => connect(socket) });
-    this.#client = createClient(
-      DaemonService,
-      createGrpcTransport({ baseUrl, sessionManager: this.#sessions, readMaxBytes }),
-    );
+    const transport = createGrpcTransport({ baseUrl, sessionManager: this.#sessions, readMaxBytes });
+    this.#client = createClient(DaemonService, transport);
+    this.#machine = createClient(MachineService, transport);
   }
 
   async state(options: { readonly withCounters: boolean }): Promise<DaemonState> {
@@ -70,6 +79,19 @@ export class DaemonClient implements Disposable {
 
   async inventory(): Promise<Inventory> {
     return decodeInventory(await this.#call(() => this.#client.getInventory({})));
+  }
+
+  /** Everything of BPF on the machine, with owners and holders. */
+  async survey(options: SurveyOptions): Promise<Survey> {
+    return decodeSurvey(await this.#call(() => this.#machine.getSurvey(options)));
+  }
+
+  async readMap(request: ReadMapRequest): Promise<MapReading> {
+    return decodeReading(await this.#call(() => this.#machine.readMap(encodeReadRequest(request))));
+  }
+
+  async writeMap(request: WriteMapRequest): Promise<void> {
+    await this.#call(() => this.#machine.writeMap(encodeWriteRequest(request)));
   }
 
   async explain({ hook, packet }: ExplainRequest): Promise<Explanation> {

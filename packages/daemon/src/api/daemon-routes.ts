@@ -17,7 +17,7 @@ import {
 /** Batches of events that may wait for a slow reader; older ones are then left out. */
 const waitingBatches = 64;
 
-export type ServedDaemon = Omit<Daemon, "setPlan" | "watchCgroups" | "stop" | typeof Symbol.asyncDispose>;
+export type ServedDaemon = Omit<Daemon, "setPlan" | "watchCgroups" | "watchBytecode" | "stop" | typeof Symbol.asyncDispose>;
 
 export function routeDaemon(router: ConnectRouter, daemon: ServedDaemon): void {
   router.service(DaemonService, {
@@ -98,7 +98,7 @@ const statusCodes: Partial<Record<ErrorCode, Code>> = {
 const longestDetail = 8192;
 
 /** Errors of the kernel keep their fields on the way. */
-async function answer<T>(work: () => Promise<T>): Promise<T> {
+export async function answer<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
