@@ -4,11 +4,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { refKey, type Clock } from "@bpfleet/base";
-import type { Feature, FilterIntent, InstanceCounters, MapIntent } from "@bpfleet/features";
-import { emptyPlan, type NodeFacts, type NodePlan } from "@bpfleet/kernel";
+import type { Feature, FilterIntent, MapIntent } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
-import type { DaemonResults } from "@bpfleet/daemon";
-import { startAgent, type Agent, type AgentDaemon } from "./agent.ts";
+import { startAgent, type Agent } from "./agent.ts";
 import { fetchReport, syncAgent } from "./api/client.ts";
 import { serveAgent } from "./api/server.ts";
 import type { ObjectReport } from "./report.ts";
@@ -16,119 +14,9 @@ import { cutManifest } from "./store/cut-manifest.ts";
 import { DirectoryStore } from "./store/directory-store.ts";
 import { objectPath } from "./store/object-path.ts";
 import { identify } from "./store/stored-object.ts";
+import { ObedientDaemon } from "./testing/obedient-daemon.ts";
 
 const clock: Clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
-const offer = { has: true } as const;
-
-/** Everything that is planned is in force at once, except on `broken0`, where attaching fails. */
-class ObedientDaemon implements AgentDaemon {
-  plan: NodePlan = emptyPlan;
-  isComplete = false;
-  plans = 0;
-  cgroups: readonly string[] = [];
-  hits = 0n;
-  #facts: NodeFacts = {
-    nodeName: "node",
-    cpus: 2,
-    objects: { filter: { digest: "d" } },
-    hashSeed: 1,
-    cgroups: {},
-    bpffs: [],
-    interfaces: [
-      {
-        name: "eth0",
-        ifindex: 2,
-        isUp: true,
-        mtu: 1500,
-        linkKind: "veth",
-        mac: "",
-        addresses: [],
-        hasDefaultRoute: false,
-      },
-    ],
-    kernel: {
-      release: "6.18",
-      btf: offer,
-      tcx: offer,
-      cgroup2: offer,
-      ringbuf: offer,
-      chainInline: offer,
-      chainStub: offer,
-    },
-  };
-  readonly #onFacts = new Set<(facts: NodeFacts) => void>();
-  readonly #onChange = new Set<(results: DaemonResults) => void>();
-
-  facts(): NodeFacts {
-    return this.#facts;
-  }
-  setInterfaces(...names: string[]): void {
-    const [first] = this.#facts.interfaces;
-    assert.ok(first);
-    this.#facts = { ...this.#facts, interfaces: names.map((name) => ({ ...first, name })) };
-    for (const tell of this.#onFacts) tell(this.#facts);
-  }
-  onFacts(callback: (facts: NodeFacts) => void): () => void {
-    this.#onFacts.add(callback);
-    return () => this.#onFacts.delete(callback);
-  }
-  watchCgroups(paths: readonly string[]): void {
-    this.cgroups = paths;
-  }
-  setPlan(plan: NodePlan, options: { readonly complete: boolean }): void {
-    this.plan = plan;
-    this.isComplete = options.complete;
-    this.plans++;
-    for (const tell of this.#onChange) tell(this.results());
-  }
-  results(): DaemonResults {
-    const items: DaemonResults["items"] = [
-      ...this.plan.maps.map(({ key }) => ({ item: "map" as const, key, state: "in-force" as const })),
-      ...this.plan.programs.map(({ key }) => ({ item: "program" as const, key, state: "in-force" as const })),
-      ...this.plan.hooks.map(({ key }) =>
-        key.endsWith("/broken0")
-          ? {
-              item: "hook" as const,
-              key,
-              state: "failed" as const,
-              error: { code: "busy" as const, message: `attach to ${key}: occupied (EBUSY)` },
-            }
-          : {
-              item: "hook" as const,
-              key,
-              state: "in-force" as const,
-              hook: { mode: "native", chain: "direct" as const, memberModes: [] },
-            },
-      ),
-    ];
-    return {
-      revision: this.plans,
-      isComplete: this.isComplete,
-      isSettled: true,
-      isPaused: false,
-      items,
-      healed: [],
-      applyMs: 1,
-      trouble: undefined,
-    };
-  }
-  onChange(callback: (results: DaemonResults) => void): () => void {
-    this.#onChange.add(callback);
-    return () => this.#onChange.delete(callback);
-  }
-  async settled(): Promise<DaemonResults> {
-    return this.results();
-  }
-  async counters(): Promise<readonly InstanceCounters[]> {
-    return this.plan.instances.map(({ owner }) => ({
-      owner,
-      reasons: { blacklisted: { packets: this.hits, bytes: this.hits * 60n } },
-      rules: [],
-      gauges: {},
-    }));
-  }
-}
-
 /** One program an intent, attached where the interface is there; `poison` in the blacklist makes it throw. */
 const filter: Feature<FilterIntent> = {
   name: "filter",

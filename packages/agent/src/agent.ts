@@ -1,15 +1,18 @@
 import { mkdir } from "node:fs/promises";
 import { relative } from "node:path";
-import { canonicalJson, errorCodes, refKey, type Clock, type ObjectRef } from "@bpfleet/base";
-import type { Daemon } from "@bpfleet/daemon";
-import type { Feature, InstanceCounters } from "@bpfleet/features";
+import { errorCodes, refKey, type ObjectRef } from "@bpfleet/base";
+import type { InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
-import { cgroupAnnotation, type Kind, type KubeObject } from "@bpfleet/kinds";
-import { pullSecretsOf, sourcesOf, type BytecodeWatcher } from "./bytecode-sources.ts";
-import { lowerObjects, planIntents, type LoweredObjects } from "./compile.ts";
+import type { Kind, KubeObject } from "@bpfleet/kinds";
+import type { AgentOptions } from "./agent-options.ts";
+import { pullSecretsOf, sourcesOf } from "./bytecode-sources.ts";
+import { lowerObjects, planIntents, type AcceptedObject, type LoweredObjects } from "./compile.ts";
 import { DesiredObjects, issueProblem } from "./desired-objects.ts";
 import { nextEvents } from "./events.ts";
+import { identifyMade, recordOfSame, withoutStatus } from "./made-object.ts";
 import { Fates, messagesOf, stateOf, type ObjectFate } from "./object-fate.ts";
+import { sameNode } from "./node-view.ts";
+import { cgroupsOf } from "./pod-cgroups.ts";
 import { Records, type ObjectRecord } from "./records.ts";
 import { samePlan } from "./same-plan.ts";
 import type { NodeReport, ObjectReport } from "./report.ts";
@@ -17,24 +20,7 @@ import { DirectoryStore, isoSeconds } from "./store/directory-store.ts";
 import { objectPath } from "./store/object-path.ts";
 import { watchStore, type StoreHint } from "./store/watch-store.ts";
 
-export type AgentDaemon = Pick<
-  Daemon,
-  "facts" | "onFacts" | "watchCgroups" | "setPlan" | "results" | "onChange" | "settled" | "counters"
-> &
-  BytecodeWatcher;
-
-export interface AgentOptions {
-  /** Directory of the objects; made when it is not there. */
-  readonly store: string;
-  /** Directory of the status records. */
-  readonly stateDir: string;
-  readonly daemon: AgentDaemon;
-  readonly features: readonly Feature[];
-  readonly kinds: readonly Kind[];
-  readonly clock: Clock;
-  /** One line for people, for what nobody asked for: a file that cannot be read, a bug that was survived. */
-  readonly onNotice?: ((notice: string) => void) | undefined;
-}
+export type { AgentDaemon, AgentOptions } from "./agent-options.ts";
 
 /** Turns what the store declares into the daemon's plan, and what became of it into status. */
 export interface Agent extends AsyncDisposable {
@@ -236,19 +222,14 @@ class StoreAgent implements Agent {
     const results = daemon.results();
     const fates = new Fates(this.#plan, this.#problems, results.items, this.#counters);
     const spoilt = new Set(this.#desired.spoilt().map(({ good }) => good));
-    const reports = this.#desired.sound().map((accepted) => {
+    const reports = this.#desired.sound().flatMap((accepted) => {
       const fate = fates.of(accepted.parsed.ref);
       const previous = this.#records.find(accepted.parsed.ref);
       const status = this.#status(() => accepted.kind.status(accepted.parsed, this.#outcome(fate, previous)), fate);
-      const state = stateOf(fate, results.isSettled && results.trouble === undefined, results.isPaused);
-      return this.#reportOf(
-        accepted.parsed.ref,
-        accepted.parsed.object,
-        status,
-        spoilt.has(accepted) ? "failed" : state,
-        fate,
-        previous,
-      );
+      const known = stateOf(fate, results.isSettled && results.trouble === undefined, results.isPaused);
+      const state = spoilt.has(accepted) ? "failed" : known;
+      const own = this.#reportOf(accepted.parsed.ref, accepted.parsed.object, status, state, fate, previous);
+      return [own, ...this.#made(accepted, own, fate)];
     });
     const refused = this.#desired.refused().map(({ stored }) => {
       const fate = fates.of(stored.ref);
@@ -261,7 +242,28 @@ class StoreAgent implements Agent {
         this.#records.find(stored.ref),
       );
     });
-    return [...reports, ...refused];
+    return [...new Map([...refused, ...reports].map((report) => [refKey(report.ref), report])).values()];
+  }
+
+  /** The objects that a kind makes of one. */
+  #made({ kind, parsed }: AcceptedObject, own: ObjectReport, fate: ObjectFate): readonly ObjectReport[] {
+    const now = isoSeconds(this.#options.clock.now());
+    const recordOf = (ref: ObjectRef) => recordOfSame(this.#records.find(ref), parsed.object);
+    try {
+      return kind
+        .generate(parsed, (ref) => this.#outcome(fate, recordOf(ref)))
+        .map((object) => {
+          const ref = { ...parsed.ref, kind: object.kind, name: object.metadata.name };
+          const previous = recordOf(ref);
+          const whole = identifyMade(object, ref, previous, now);
+          const { state, messages } = own;
+          const events = nextEvents(previous?.events ?? [], previous?.status, whole.status, now);
+          return { ref, object: whole, state, messages, events, madeFrom: parsed.ref };
+        });
+    } catch (error) {
+      this.#tell(`tell what ${kind.kind} ${parsed.ref.name} became: ${errorText(error)}; report it with the object`);
+      return [];
+    }
   }
 
   #outcome(fate: ObjectFate, previous: ObjectRecord | undefined): Parameters<Kind["status"]>[1] {
@@ -343,7 +345,8 @@ class StoreAgent implements Agent {
   async #save(): Promise<void> {
     if (!this.#options.daemon.results().isSettled) return;
     const specs = this.#desired.specs();
-    for (const { ref, object, state, messages, events } of this.#reports()) {
+    const reports = this.#reports();
+    for (const { ref, object, state, messages, events, madeFrom } of reports) {
       const { uid = "", creationTimestamp = "", generation = 1, resourceVersion = "1" } = object.metadata;
       const spec = specs.get(refKey(ref)) ?? "";
       await this.#records.save({
@@ -357,9 +360,11 @@ class StoreAgent implements Agent {
         messages,
         status: object.status,
         events,
+        ...(madeFrom === undefined ? {} : { made: { from: madeFrom, object: withoutStatus(object) } }),
       });
     }
-    await this.#records.keepOnly([...this.#desired.refs(), ...this.#heldRefs()]);
+    const held = this.#heldRefs();
+    await this.#records.keepOnly([...reports.map(({ ref }) => ref), ...held, ...this.#records.madeFrom(held)]);
   }
 
   #heldRefs(): readonly ObjectRef[] {
@@ -373,15 +378,6 @@ class StoreAgent implements Agent {
     this.#told.add(notice);
     this.#options.onNotice?.(notice);
   }
-}
-
-function sameNode(a: NodeFacts, b: NodeFacts | undefined): boolean {
-  return a.nodeName === b?.nodeName && canonicalJson(a.labels) === canonicalJson(b.labels);
-}
-
-function cgroupsOf(objects: readonly KubeObject[]): readonly string[] {
-  const paths = objects.map((object) => object.metadata.annotations?.[cgroupAnnotation]);
-  return [...new Set(paths.filter((path) => path !== undefined))].toSorted();
 }
 
 function errorText(error: unknown): string {

@@ -35,6 +35,10 @@ export function acceptObject(stored: StoredObject, kinds: readonly Kind[]): Acce
       { path: "/kind", code: "unknown-kind", message, severity: "error", position: stored.positionOf("/kind") },
     ]);
   }
+  if (kind.madeFrom !== undefined) {
+    const message = `${kind.kind} objects are made of ${kind.madeFrom} objects, nobody writes them; remove ${stored.path}`;
+    return refuse([{ path: "/kind", code: "made", message, severity: "error", position: stored.positionOf("/kind") }]);
+  }
   const result = guarded(() => kind.parse(object, stored.positionOf));
   if ("bug" in result) return refuse([bugIssue(stored, result.bug)]);
   if (!result.value.ok) return refuse(result.value.issues);

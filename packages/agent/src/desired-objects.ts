@@ -68,11 +68,6 @@ export class DesiredObjects {
     return [...this.#files.values()].flatMap(({ content, good }) => (good === undefined ? [content.path] : []));
   }
 
-  refs(): readonly ObjectRef[] {
-    const refs = [...this.sound().map(({ parsed }) => parsed.ref), ...this.refused().map(({ stored }) => stored.ref)];
-    return [...new Map(refs.map((ref) => [refKey(ref), ref])).values()];
-  }
-
   /** Fingerprints of what is served or refused, by `refKey`. */
   specs(): ReadonlyMap<string, string> {
     const stored = [...this.refused().map((object) => object.stored), ...this.sound().map((object) => object.stored)];

@@ -1,3 +1,4 @@
+import { canonicalJson } from "@bpfleet/base";
 import type { NodeFacts } from "@bpfleet/kernel";
 import { internalIpsOf, type KubeObject, type NodeView } from "@bpfleet/kinds";
 
@@ -20,4 +21,9 @@ export function nodeView({ nodeName, labels }: NodeIdentity, node: KubeObject | 
     },
     internalIps: node === undefined ? [] : internalIpsOf(node),
   };
+}
+
+/** Lowering gives the same on both. */
+export function sameNode(a: NodeIdentity, b: NodeIdentity | undefined): boolean {
+  return a.nodeName === b?.nodeName && canonicalJson(a.labels) === canonicalJson(b.labels);
 }

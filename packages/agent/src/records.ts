@@ -1,6 +1,7 @@
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { refKey, type ObjectRef } from "@bpfleet/base";
+import type { KubeObject } from "@bpfleet/kinds";
 import { writeFileAtomically } from "./atomic-file.ts";
 import type { ObjectEvent, ObjectState } from "./report.ts";
 import { objectPath } from "./store/object-path.ts";
@@ -16,6 +17,8 @@ export interface ObjectRecord extends Pick<
   readonly messages: readonly string[];
   readonly status: unknown;
   readonly events: readonly ObjectEvent[];
+  /** Of an object that nobody wrote: of which one it is made, and the object itself without its status. */
+  readonly made?: { readonly from: ObjectRef; readonly object: KubeObject } | undefined;
 }
 
 /** `<state>/status/<group>/<Kind>/<namespace>/<name>.json`, one an object. */
@@ -41,6 +44,12 @@ export class Records {
 
   all(): readonly ObjectRecord[] {
     return [...this.#records.values()].map(({ record }) => record);
+  }
+
+  /** Objects that were made of these. */
+  madeFrom(owners: readonly ObjectRef[]): readonly ObjectRef[] {
+    const keys = new Set(owners.map(refKey));
+    return this.all().flatMap(({ ref, made }) => (made !== undefined && keys.has(refKey(made.from)) ? [ref] : []));
   }
 
   /** Writes the file when anything in the record is different. */

@@ -19,6 +19,8 @@ export interface ObjectReport {
   readonly messages: readonly string[];
   /** Oldest first. */
   readonly events: readonly ObjectEvent[];
+  /** The object of which this one is made: nobody wrote this one. */
+  readonly madeFrom?: ObjectRef | undefined;
 }
 
 /** As Kubernetes keeps events: equal ones are one, counted. */

@@ -3,7 +3,7 @@ import { KernelError, type ObjectRef } from "@bpfleet/base";
 import { kinds, type Kind } from "@bpfleet/kinds";
 import { parseConfig, type Config } from "../config.ts";
 import { Failure, SilentFailure } from "../failure.ts";
-import { identifyObjects } from "../manifests/admit-objects.ts";
+import { identifyObjects, madeMessage } from "../manifests/admit-objects.ts";
 import { readInputs } from "../manifests/read-inputs.ts";
 import { countMistakes, renderIssues } from "../manifests/render-issues.ts";
 import { parseLabelSelector } from "../resources/label-selector.ts";
@@ -82,7 +82,10 @@ async function findByFile(words: readonly string[], flags: DeleteFlags, _config:
 }
 
 async function findByName(words: readonly string[], flags: DeleteFlags, config: Config, world: World): Promise<Found> {
-  const wishes = parseResourceArgs(words);
+  const asked = parseResourceArgs(words);
+  const wishes = asked.filter(({ kind }) => kind.madeFrom === undefined);
+  const made = asked.find(({ kind }) => kind.madeFrom !== undefined);
+  if (made !== undefined && words[0] !== "all") throw new Failure(madeMessage(made.kind));
   const isNamed = wishes.some(({ names }) => names.length > 0);
   const isChosen = flags.all === true || flags.selector !== undefined;
   if (!isNamed && !isChosen)

@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { serveAgent, startAgent, type NodeReport } from "@bpfleet/agent";
+import { renderRef } from "@bpfleet/base";
 import { startDaemon, type Daemon, type LogOptions } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
@@ -111,7 +112,8 @@ async function settledOr(daemon: Daemon, interrupt: AbortSignal): Promise<void> 
 }
 
 /** The line that says: from here on everything works. */
-function readyLine({ objects }: NodeReport, daemon: Daemon, config: Config, tookMs: number): string {
+function readyLine(report: NodeReport, daemon: Daemon, config: Config, tookMs: number): string {
+  const objects = report.objects.filter(({ madeFrom }) => madeFrom === undefined);
   const states = Map.groupBy(objects, ({ state }) => state);
   const counts = (["in-force", "waiting", "failed", "pending"] as const).flatMap((state) => {
     const number = states.get(state)?.length ?? 0;
@@ -122,9 +124,8 @@ function readyLine({ objects }: NodeReport, daemon: Daemon, config: Config, took
 }
 
 function endOnce(report: NodeReport, world: World): void {
-  const failed = report.objects.filter(({ state }) => state === "failed");
-  for (const { ref, messages } of failed)
-    world.err.write(`error: ${ref.kind} ${ref.namespace}/${ref.name}: ${messages[0] ?? "failed"}\n`);
+  const failed = report.objects.filter(({ state, madeFrom }) => state === "failed" && madeFrom === undefined);
+  for (const { ref, messages } of failed) world.err.write(`error: ${renderRef(ref)}: ${messages[0] ?? "failed"}\n`);
   if (report.trouble !== undefined) throw new Failure(report.trouble);
   if (failed.length > 0 || report.broken.length > 0) throw new SilentFailure();
 }

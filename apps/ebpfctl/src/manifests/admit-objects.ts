@@ -48,6 +48,11 @@ function admitOne(
   const found = kindAndNamespace(input, kinds, namespace, issues);
   if (found === undefined) return undefined;
   const { kind } = found;
+  if (kind.madeFrom !== undefined) {
+    const position = manifest.positionOf("/kind");
+    issues.push({ path: "/kind", code: "made", message: madeMessage(kind), severity: "error", position });
+    return undefined;
+  }
   const metadata = manifest.value["metadata"];
   const value =
     kind.scope === "Namespaced" && isRecord(metadata)
@@ -59,6 +64,11 @@ function admitOne(
   const unfit = checkRef(result.value.ref).map((issue) => ({ ...issue, position: manifest.positionOf(issue.path) }));
   issues.push(...unfit);
   return unfit.length > 0 ? undefined : { input, kind, parsed: result.value, ref: result.value.ref, value };
+}
+
+/** Why nobody writes or removes objects of a kind. */
+export function madeMessage({ kind, madeFrom }: Kind): string {
+  return `kind: ${kind} objects are for reading: bpfleet makes one of each ${madeFrom}, and removes it with that; write or delete the ${madeFrom}`;
 }
 
 /** Which objects are meant, whatever else is wrong with them: enough to remove them. */
@@ -73,6 +83,11 @@ export function identifyObjects(
     const found = kindAndNamespace(input, kinds, namespace, issues);
     if (found === undefined) continue;
     const { kind } = found;
+    if (kind.madeFrom !== undefined) {
+      const position = input.manifest.positionOf("/kind");
+      issues.push({ path: "/kind", code: "made", message: madeMessage(kind), severity: "error", position });
+      continue;
+    }
     const ref = {
       group: kind.group,
       kind: kind.kind,

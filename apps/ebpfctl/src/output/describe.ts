@@ -14,13 +14,27 @@ export function renderDescription({ ref, object, events }: ObjectReport, nowMs: 
     `Kind:\t${kind}`,
     "Metadata:",
     ...fields(1, metadata),
-    ...fields(0, rest),
+    ...fields(0, apiVersion === "v1" && kind === "Secret" ? withoutValues(rest) : rest),
     ...describeEvents(events, nowMs),
   ];
   return `${alignTabs(lines, describeTabs)
     .split("\n")
     .map((line) => line.trimEnd())
     .join("\n")}\n`;
+}
+
+/** Of a Secret: how long each value is. */
+function withoutValues(content: object): object {
+  const sizes = (values: unknown, sizeOf: (text: string) => number): unknown =>
+    isRecord(values)
+      ? Object.fromEntries(Object.entries(values).map(([name, value]) => [name, `${sizeOf(String(value))} bytes`]))
+      : values;
+  return Object.fromEntries(
+    Object.entries(content).map(([name, value]) => {
+      if (name === "data") return [name, sizes(value, (text) => Buffer.from(text, "base64").length)];
+      return [name, name === "stringData" ? sizes(value, (text) => Buffer.byteLength(text)) : value];
+    }),
+  );
 }
 
 function pairs(label: string, values: Readonly<Record<string, string>> | undefined): readonly string[] {

@@ -1,5 +1,5 @@
 import { DirectoryStore, fetchReport, isoSeconds, Records, type NodeReport, type ObjectReport } from "@bpfleet/agent";
-import { KernelError } from "@bpfleet/base";
+import { KernelError, refKey } from "@bpfleet/base";
 import { findKind, type KubeObject } from "@bpfleet/kinds";
 import type { Config } from "../config.ts";
 import { Failure } from "../failure.ts";
@@ -33,12 +33,22 @@ export async function readNode(config: Config, world: Pick<World, "clock">): Pro
     });
   }
   const { objects, broken } = store.snapshot();
+  const written = objects.map(({ ref, object }) => reportOf(ref, admitted(object), records));
   return {
     takenAt: isoSeconds(world.clock.now()),
     isPaused: false,
-    objects: objects.map(({ ref, object }) => reportOf(ref, admitted(object), records)),
+    objects: [...written, ...madeOf(written, records)],
     broken,
   };
+}
+
+/** What the agent made of these objects. */
+function madeOf(written: readonly ObjectReport[], records: Records): readonly ObjectReport[] {
+  const owners = new Set(written.map(({ ref }) => refKey(ref)));
+  return records.all().flatMap(({ ref, made, status, state, messages, events }) => {
+    if (made === undefined || !owners.has(refKey(made.from))) return [];
+    return [{ ref, object: { ...made.object, status }, state, messages, events, madeFrom: made.from }];
+  });
 }
 
 /** With defaults and without unknown fields, as an API server would show it. */

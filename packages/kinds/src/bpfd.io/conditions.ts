@@ -23,7 +23,7 @@ export function nextConditions(
   const now = renderTime(clock.now());
   const before = previousConditions(isRecord(previousStatus) ? previousStatus["conditions"] : undefined);
   const stamp = (aspect: Said, since: string): Condition => ({ ...aspect, status: "True", lastTransitionTime: since });
-  let kept = before.filter(({ type }) => knownTypes.includes(type));
+  let kept = before.filter(({ type }) => type !== causeType && knownTypes.includes(type));
   for (const aspect of said) {
     const last = kept.at(-1);
     const since = last?.type === aspect.type ? last.lastTransitionTime : now;

@@ -1,0 +1,24 @@
+import type { Clock } from "@bpfleet/base";
+import type { Daemon } from "@bpfleet/daemon";
+import type { Feature } from "@bpfleet/features";
+import type { Kind } from "@bpfleet/kinds";
+import type { BytecodeWatcher } from "./bytecode-sources.ts";
+
+export type AgentDaemon = Pick<
+  Daemon,
+  "facts" | "onFacts" | "watchCgroups" | "setPlan" | "results" | "onChange" | "settled" | "counters"
+> &
+  BytecodeWatcher;
+
+export interface AgentOptions {
+  /** Directory of the objects; made when it is not there. */
+  readonly store: string;
+  /** Directory of the status records. */
+  readonly stateDir: string;
+  readonly daemon: AgentDaemon;
+  readonly features: readonly Feature[];
+  readonly kinds: readonly Kind[];
+  readonly clock: Clock;
+  /** One line for people, for what nobody asked for: a file that cannot be read, a bug that was survived. */
+  readonly onNotice?: ((notice: string) => void) | undefined;
+}
