@@ -62,6 +62,26 @@ test("maps.plan serves a map without the pin that does not lie on a bpffs, and s
   }
 });
 
+test("maps.plan gives a path to one map, and tells the others whose it is", () => {
+  const other = { ...object, name: "other" };
+  const rival = { ...intent, origin: { object: other, path: "" }, pinOrigin: { object: other, path: "/spec/pinPath" } };
+  const plan = maps.plan([intent, rival], facts);
+  assert.deepEqual(
+    plan.maps.map(({ pinPath }) => pinPath),
+    ["/sys/fs/bpf/blacklist", undefined],
+  );
+  assert.deepEqual(
+    plan.problems.map(({ reason, origin, message }) => [reason, origin.object.name, message]),
+    [
+      [
+        "PinPathTaken",
+        "other",
+        "pin /sys/fs/bpf/blacklist: EBPFMap default/blacklist-map.v1-long is pinned there; the map works without this pin",
+      ],
+    ],
+  );
+});
+
 test("maps.counters counts the entries", () => {
   const [instance] = maps.plan([intent], facts).instances;
   assert.deepEqual(maps.counters(instance!, new Map([["map", entries]])).gauges, { map_entries: 1 });

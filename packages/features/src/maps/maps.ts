@@ -1,3 +1,4 @@
+import type { ObjectRef } from "@bpfleet/base";
 import type { FeatureInstance, MapSpec, NodeFacts, PlanProblem } from "@bpfleet/kernel";
 import type { Feature, FeaturePlan, InstanceCounters, MapReadings } from "../feature.ts";
 import type { MapIntent } from "./intent.ts";
@@ -16,11 +17,13 @@ const longestName = 15;
 
 export function planMaps(intents: readonly MapIntent[], facts: NodeFacts): FeaturePlan {
   const plan = { maps: [] as MapSpec[], instances: [] as FeatureInstance[], problems: [] as PlanProblem[] };
+  const pins = new Map<string, ObjectRef>();
   for (const intent of intents) {
     const { object } = intent.origin;
     const key = `maps/${object.namespace}/${object.name}`;
-    const misfit = pinProblem(intent, facts);
+    const misfit = pinProblem(intent, facts, pins);
     if (misfit) plan.problems.push(misfit);
+    else if (intent.pinPath !== undefined) pins.set(intent.pinPath, object);
     plan.maps.push({
       key,
       name: kernelName(object.name),
@@ -48,8 +51,21 @@ function kernelName(name: string): string {
 }
 
 /** The map itself is served without its second pin. */
-function pinProblem(intent: MapIntent, facts: NodeFacts): PlanProblem | undefined {
+function pinProblem(
+  intent: MapIntent,
+  facts: NodeFacts,
+  pins: ReadonlyMap<string, ObjectRef>,
+): PlanProblem | undefined {
   const { pinPath } = intent;
+  const holder = pinPath === undefined ? undefined : pins.get(pinPath);
+  if (holder !== undefined) {
+    return {
+      origin: intent.pinOrigin ?? intent.origin,
+      reason: "PinPathTaken",
+      message: `pin ${pinPath}: EBPFMap ${holder.namespace}/${holder.name} is pinned there; the map works without this pin`,
+      severity: "waiting",
+    };
+  }
   if (pinPath === undefined || facts.bpffs.some((mount) => pinPath.startsWith(`${mount.replace(/\/$/, "")}/`)))
     return undefined;
   const where = facts.bpffs.length === 0 ? "none is mounted" : `mounted at ${facts.bpffs.join(", ")}`;
