@@ -15,8 +15,10 @@ import { findRule } from "./signature/policy.ts";
 import type { SignatureRule } from "./signature/policy.ts";
 import type { ContentStore, ImageRecord, StoredEvidence } from "./store/content-store.ts";
 
+const architectures: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386", ppc64: "ppc64le" };
+
 /** `linux/amd64` on x86-64, by the words of the OCI. */
-export const ownPlatform: string = `linux/${process.arch === "x64" ? "amd64" : process.arch === "ia32" ? "386" : process.arch}`;
+export const ownPlatform: string = `linux/${architectures[process.arch] ?? process.arch}`;
 
 /**
  * An object out of an image, by its name: pulled as the policy says, checked byte by byte, and its signature

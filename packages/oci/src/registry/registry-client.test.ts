@@ -239,6 +239,29 @@ test("RegistryClient shows the client certificate that hosts.toml names", async 
   await assert.rejects(fetchBlob(without), { name: "ImageError" });
 });
 
+test("RegistryClient takes any certificate where hosts.toml skips verification, and plain HTTP where it says so", async () => {
+  using bench = new RegistryBench();
+  using other = new RegistryBench();
+  await using server = await other.serve((_, response) => response.end(blob));
+  bench.mirror("quay.io", [`https://${server.host}`]);
+  await using strict = await openClient(name, "pull", bench, noCredentials);
+  await assert.rejects(fetchBlob(strict), { code: "certificate-untrusted" });
+  bench.mirror("quay.io", [`https://${server.host}`], "skip_verify = true");
+  await using lax = await openClient(name, "pull", bench, noCredentials);
+  assert.deepEqual(Buffer.from(await fetchBlob(lax)), blob);
+
+  const { createServer } = await import("node:http");
+  const plain = createServer((_, response) => response.end(blob));
+  await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", resolve));
+  try {
+    bench.mirror("quay.io", [`http://127.0.0.1:${(plain.address() as { port: number }).port}`]);
+    await using client = await openClient(name, "pull", bench, noCredentials);
+    assert.deepEqual(Buffer.from(await fetchBlob(client)), blob);
+  } finally {
+    plain.close();
+  }
+});
+
 test("RegistryClient says what an answer in plain HTTP and a wrong name in a certificate mean", async () => {
   const { createServer } = await import("node:http");
   const plain = createServer((_, response) => response.end("x"));

@@ -132,3 +132,12 @@ test("ContentStore says what keeps it from writing", async () => {
   });
   assert.deepEqual((await bench.store.collect(never, 0)).removedImages, []);
 });
+
+test("ContentStore takes the same and other blobs from many writers at once", async () => {
+  using bench = new StoreBench();
+  const stores = Array.from({ length: 8 }, () => new ContentStore(bench.store.directory));
+  const texts = Array.from({ length: 80 }, (_, at) => `blob ${at % 10}`);
+  const digests = await Promise.all(texts.map((text, at) => stores[at % 8]!.writeBlob(Buffer.from(text))));
+  assert.equal(new Set(digests).size, 10);
+  assert.equal(readdirSync(join(bench.store.directory, "blobs/sha256")).length, 10);
+});

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { ImageError } from "@bpfleet/base";
@@ -55,7 +56,6 @@ export class ContentStore {
   readonly #images: string;
   readonly #maxBytes: number;
   readonly #graceMs: number;
-  #temporary = 0;
 
   constructor(directory: string, { maxBytes = 512 * 1024 * 1024, graceMs = 600_000 }: StoreOptions = {}) {
     this.directory = directory;
@@ -178,7 +178,7 @@ export class ContentStore {
   }
 
   async #writeFile(directory: string, path: string, bytes: Uint8Array): Promise<void> {
-    const temporary = join(directory, `.${process.pid}-${this.#temporary++}`);
+    const temporary = join(directory, `.${randomUUID()}`);
     try {
       await mkdir(directory, { recursive: true, mode: 0o700 });
       const file = await open(temporary, "wx", 0o600);

@@ -48,7 +48,7 @@ export class RegistryProcess implements AsyncDisposable {
     };
     const path = join(directory, "config.yml");
     writeFileSync(path, JSON.stringify(config));
-    const child = spawn("docker-registry", ["serve", path], { stdio: "ignore", env: { PATH: process.env["PATH"] } });
+    const child = spawn("docker-registry", ["serve", path], { stdio: "ignore" });
     const registry = new RegistryProcess(address, child);
     await registry.#ready();
     return registry;
