@@ -89,12 +89,22 @@ function refuseNothing(policy: ImagePolicy): ImagePolicy {
   return { rules: policy.rules.map(soften), default: soften(policy.default) };
 }
 
+/** What somebody wrote into an image must not steer the terminal of whoever looks at it. */
+function printable(text: string): string {
+  return text.replaceAll(/\p{Control}/gu, (character) => {
+    const code = character.codePointAt(0) ?? 0;
+    return `\\u${code.toString(16).padStart(4, "0")}`;
+  });
+}
+
 async function render(inspection: Inspection, form: "json" | "yaml" | undefined): Promise<string> {
   if (form === "json") return `${JSON.stringify(inspection, undefined, 2)}\n`;
   if (form === "yaml") return (await import("@bpfleet/kinds")).renderYaml(inspection);
   const { labels, signature } = inspection;
   const table = (title: string, entries: Readonly<Record<string, string>> | undefined) =>
-    entries === undefined ? [] : [title, ...Object.entries(entries).map(([name, type]) => `  ${name}\t${type}`)];
+    entries === undefined
+      ? []
+      : [title, ...Object.entries(entries).map(([name, text]) => `  ${printable(name)}\t${printable(text)}`)];
   const lines = [
     `Name:\t${inspection.name}`,
     `Digest:\t${inspection.digest}`,

@@ -74,6 +74,14 @@ Maps:
   );
 });
 
+test("image inspect lets no label steer the terminal", async () => {
+  using bench = new CommandBench();
+  prepare(bench.directory);
+  await bench.run(["image", "build", "pass.bpf.o", "--label", "evil=\u001b[2J\u009bx\ny"]);
+  const { out } = await bench.run(["image", "inspect", "pass.oci.tar"]);
+  assert.match(out, / evil +\\u001b\[2J\\u009bx\\u000ay\n/);
+});
+
 test("image generate-build-args prints what a Containerfile takes", async () => {
   using bench = new CommandBench();
   prepare(bench.directory);

@@ -116,7 +116,7 @@ test("readBytecode says exactly what is wrong with an image", () => {
     ],
     [
       () => read(writeTar([{ name: "a.o", bytes: Buffer.from("#!/bin/sh") }])),
-      /a\.o is no ELF object/,
+      /"a\.o" is no ELF object/,
       "image-malformed",
     ],
     [() => read(Buffer.alloc(512, 7)), /no tar archive \(no tar header at byte 0/, "image-malformed"],
@@ -260,6 +260,8 @@ test("parseManifest tells images from indexes and says what is wrong", () => {
   assert.equal(isIndex(parse({ schemaVersion: 2, manifests: [] })), true);
   assert.throws(() => parse("<html>"), /read m: it is not a JSON object/);
   assert.throws(() => parse({ schemaVersion: 1 }), /schemaVersion is 1, not 2/);
+  const descriptor = { mediaType: "a\u001b[2J", digest: digestOf(elf), size: 1 };
+  assert.throws(() => parse({ schemaVersion: 2, manifests: [descriptor] }), /manifests\[0\] is no descriptor/);
   assert.throws(() => parse({ schemaVersion: 2 }), /neither manifests nor a config/);
   assert.throws(
     () => parse({ schemaVersion: 2, manifests: [{ digest: "sha256:../../x" }] }),

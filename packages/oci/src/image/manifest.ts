@@ -101,10 +101,13 @@ export function parseJson(bytes: Uint8Array): Readonly<Record<string, unknown>> 
   }
 }
 
+/** Words of a manifest go into messages: one line of printable characters. */
+const word = /^[\x20-\x7e]{1,255}$/;
+
 export function readDescriptor(value: unknown): Descriptor | undefined {
   if (!isJsonObject(value)) return undefined;
   const { mediaType, digest, size, annotations, artifactType, platform } = value;
-  if (typeof mediaType !== "string" || !isDigest(digest)) return undefined;
+  if (typeof mediaType !== "string" || !word.test(mediaType) || !isDigest(digest)) return undefined;
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) return undefined;
   return {
     mediaType,
@@ -119,7 +122,7 @@ export function readDescriptor(value: unknown): Descriptor | undefined {
 function readPlatform(value: unknown): { readonly platform?: Platform } {
   if (!isJsonObject(value)) return {};
   const { os, architecture, variant } = value;
-  if (typeof os !== "string" || typeof architecture !== "string") return {};
+  if (typeof os !== "string" || typeof architecture !== "string" || !word.test(os + architecture)) return {};
   return { platform: { os, architecture, ...(typeof variant === "string" && variant !== "" ? { variant } : {}) } };
 }
 

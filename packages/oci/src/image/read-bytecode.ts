@@ -47,12 +47,15 @@ export function readBytecode(content: ImageContent, what: string): ReadBytecode 
   const file = chooseFile(unpack(content.layer, what), labels.filename, what);
   const object = Uint8Array.from(file.bytes);
   if (object.length > maxObjectBytes)
-    throw new ImageError(`read ${what}: ${file.name} has ${object.length} bytes, ${maxObjectBytes} are allowed`, {
-      code: "too-big",
-      retry: "when-changed",
-    });
+    throw new ImageError(
+      `read ${what}: ${JSON.stringify(file.name)} has ${object.length} bytes, ${maxObjectBytes} are allowed`,
+      {
+        code: "too-big",
+        retry: "when-changed",
+      },
+    );
   if (object[0] !== 0x7f || Buffer.from(object.subarray(1, 4)).toString("latin1") !== "ELF")
-    return malformed(`read ${what}: ${file.name} is no ELF object; put in what clang -target bpf made`);
+    return malformed(`read ${what}: ${JSON.stringify(file.name)} is no ELF object; put in what clang -target bpf made`);
   return { object, objectDigest: digestOf(object), labels };
 }
 
