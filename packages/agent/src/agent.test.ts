@@ -122,11 +122,13 @@ const pathOf = (name: string) => join(storeDir(), objectPath(refOf(name), "yaml"
 
 async function apply(text: string): Promise<void> {
   const store = new DirectoryStore({ directory: storeDir(), clock });
-  for (const { manifest, text: own, source } of cutManifest(text, "/home/me/x.yaml").objects) {
-    const identity = identify(manifest);
-    assert.ok("ref" in identity);
-    await store.write({ ref: { ...identity.ref, namespace: "default" }, value: manifest.value, text: own, source });
-  }
+  await store.writeAll(
+    cutManifest(text, "/home/me/x.yaml").objects.map(({ manifest, text: own, source }) => {
+      const identity = identify(manifest);
+      assert.ok("ref" in identity);
+      return { ref: { ...identity.ref, namespace: "default" }, value: manifest.value, text: own, source };
+    }),
+  );
 }
 
 async function reportOf(agent: Agent, name: string): Promise<ObjectReport> {
@@ -161,6 +163,18 @@ test("startAgent puts what is applied later into force without being asked", asy
   await until("the program is planned", () => daemon.plan.programs.length === 1);
   rmSync(pathOf("a"));
   await until("the program is gone", () => daemon.plan.programs.length === 0);
+});
+
+test("startAgent makes one plan of all objects that were applied together", async () => {
+  await using _agent = await start();
+  const names = Array.from({ length: 30 }, (_, at) => `p${at}`);
+  for (const list of ["10.0.0.1", "10.0.0.2"]) {
+    const before = daemon.plans;
+    await apply(names.map((name) => program(name, "eth0", [list])).join("---\n"));
+    await until("all are planned", () => daemon.plans > before && daemon.plan.programs.length === names.length);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    assert.equal(daemon.plans, before + 1);
+  }
 });
 
 test("startAgent attaches as soon as the interface appears, and plans nothing anew when nothing follows from a change", async () => {

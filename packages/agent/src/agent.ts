@@ -34,8 +34,9 @@ export interface Agent extends AsyncDisposable {
 const countersMs = 5000;
 /** Several readers in a row share one reading. */
 const freshMs = 100;
-/** Files of one `apply` that come at once are one plan. */
+/** Files of one `apply` that come at once are one plan: it begins after so much silence, or so much time. */
 const gatherMs = 2;
+const gatherMostMs = 20;
 
 /** Resolves when the objects that are there now are planned for. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
@@ -60,6 +61,7 @@ class StoreAgent implements Agent {
   #counters: readonly InstanceCounters[] = [];
   #countedAt = -Infinity;
   #gathering: NodeJS.Timeout | undefined;
+  #isMoreComing = false;
   #passes: Promise<void> = Promise.resolve();
   #saves: Promise<void> = Promise.resolve();
   #isSaveDue = false;
@@ -132,7 +134,18 @@ class StoreAgent implements Agent {
   #onHint(hint: StoreHint): void {
     if (hint === "anything" || this.#hints === "anything") this.#hints = "anything";
     else for (const path of hint) this.#hints.add(path);
-    this.#gathering ??= setTimeout(() => {
+    if (this.#gathering !== undefined) {
+      this.#isMoreComing = true;
+      return;
+    }
+    this.#gather(performance.now() + gatherMostMs);
+  }
+
+  /** Waits for a moment of silence, but not for ever. */
+  #gather(untilMs: number): void {
+    this.#isMoreComing = false;
+    this.#gathering = setTimeout(() => {
+      if (this.#isMoreComing && performance.now() < untilMs) return this.#gather(untilMs);
       this.#gathering = undefined;
       void this.#pass();
     }, gatherMs);

@@ -1,4 +1,5 @@
-import { open, mkdir, rename, rm } from "node:fs/promises";
+import { renameSync } from "node:fs";
+import { open, mkdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 let serial = 0;
@@ -20,21 +21,39 @@ export interface AtomicOptions {
  * and when. Makes missing directories. Durable when the promise resolves.
  */
 export async function writeFileAtomically(path: string, text: string, options: AtomicOptions = {}): Promise<void> {
-  const directory = dirname(path);
-  await mkdir(directory, { recursive: true });
-  const unfinished = join(directory, `.${basename(path).slice(0, 200)}.${process.pid}.${serial++}.tmp`);
+  await writeFilesAtomically([{ path, text, mode: options.mode }], options);
+}
+
+export interface NewFile {
+  readonly path: string;
+  readonly text: string;
+  /** 0644 when not given. */
+  readonly mode?: number | undefined;
+}
+
+/** Several files at once: all are on the disk before the first takes its place, and then all do within a moment. */
+export async function writeFilesAtomically(
+  files: readonly NewFile[],
+  { isDurable = true }: Pick<AtomicOptions, "isDurable"> = {},
+): Promise<void> {
+  const drafts: { readonly unfinished: string; readonly path: string }[] = [];
   try {
-    {
-      await using file = await open(unfinished, "wx", options.mode ?? 0o644);
+    for (const { path, text, mode } of files) {
+      const directory = dirname(path);
+      await mkdir(directory, { recursive: true });
+      const unfinished = join(directory, `.${basename(path).slice(0, 200)}.${process.pid}.${serial++}.tmp`);
+      drafts.push({ unfinished, path });
+      await using file = await open(unfinished, "wx", mode ?? 0o644);
       await file.writeFile(text);
-      if (options.isDurable !== false) await file.sync();
+      if (isDurable) await file.sync();
     }
-    await rename(unfinished, path);
+    for (const { unfinished, path } of drafts) renameSync(unfinished, path);
   } catch (error) {
-    await rm(unfinished, { force: true });
+    for (const { unfinished } of drafts) await rm(unfinished, { force: true });
     throw error;
   }
-  if (options.isDurable !== false) await syncDirectory(directory);
+  if (isDurable)
+    for (const directory of new Set(files.map(({ path }) => dirname(path)))) await syncDirectory(directory);
 }
 
 /** Makes a rename or removal in the directory survive a power cut; file systems that cannot are left alone. */

@@ -74,16 +74,26 @@ async function store(
   world: World,
 ): Promise<void> {
   const directory = openStore(config, world);
-  for (const { input, kind, ref, value } of objects) {
-    const wanted = { ref, value, text: input.text, source: input.storedSource };
-    try {
-      const outcome = isDryRun ? await directory.compare(wanted) : await directory.write(wanted);
-      world.out.write(`${singularName(kind)}/${ref.name} ${outcome}${isDryRun ? " (dry run)" : ""}\n`);
-    } catch (cause) {
-      throw new Failure(
-        `store ${singularName(kind)}/${ref.name} in ${config.store}: ${errnoOf(cause)}; run as root, or give --store`,
-        { cause },
-      );
-    }
+  const wanted = objects.map(({ input, ref, value }) => ({
+    ref,
+    value,
+    text: input.text,
+    source: input.storedSource,
+  }));
+  try {
+    const outcomes = isDryRun
+      ? await Promise.all(wanted.map((each) => directory.compare(each)))
+      : await directory.writeAll(wanted);
+    for (const [at, { kind, ref }] of objects.entries())
+      world.out.write(`${singularName(kind)}/${ref.name} ${outcomes[at]}${isDryRun ? " (dry run)" : ""}\n`);
+  } catch (cause) {
+    throw new Failure(`store objects in ${config.store}: ${errnoOf(cause)}; ${helpFor(cause)}`, { cause });
   }
+}
+
+function helpFor(cause: unknown): string {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  if (code === "ENOSPC" || code === "EDQUOT") return "make room there, or give --store";
+  if (code === "EROFS") return "it is mounted read-only: mount it writable, or give --store";
+  return "run as root, or give --store";
 }

@@ -248,6 +248,21 @@ test("DirectoryStore leaves no unfinished file behind when writing fails", async
   assert.deepEqual(readdirSync(dirname(path)), ["filter.yaml"]);
 });
 
+test("DirectoryStore.writeAll changes nothing when one of several objects cannot be written", async () => {
+  const store = newStore();
+  await apply(store, filterText);
+  const other = filterText.replace("name: filter\n  namespace: default", "name: other\n  namespace: blocked");
+  const folder = dirname(dirname(join(directory, objectPath(filterRef, "yaml"))));
+  writeFileSync(join(folder, "blocked"), "");
+  const changed = filterText.replace("10.0.0.2", "10.0.0.3");
+  const before = readFileSync(join(directory, objectPath(filterRef, "yaml")), "utf8");
+  await assert.rejects(store.writeAll([...cut(changed), ...cut(other)]));
+  assert.equal(readFileSync(join(directory, objectPath(filterRef, "yaml")), "utf8"), before);
+  assert.deepEqual(readdirSync(join(folder, "default")), ["filter.yaml"]);
+  rmSync(join(folder, "blocked"));
+  assert.deepEqual(await store.writeAll([...cut(changed), ...cut(other)]), ["configured", "created"]);
+});
+
 test("objectPath never leaves the store, whatever the names", () => {
   const part = fc.oneof(
     fc.string(),

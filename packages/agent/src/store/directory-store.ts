@@ -3,7 +3,7 @@ import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { canonicalJson, refKey, type Clock, type Issue, type ObjectRef } from "@bpfleet/base";
 import { parseManifest, type KubeObject, type ObjectMeta } from "@bpfleet/kinds";
-import { isUnfinished, syncDirectory, writeFileAtomically } from "../atomic-file.ts";
+import { isUnfinished, syncDirectory, writeFilesAtomically, type NewFile } from "../atomic-file.ts";
 import { shiftPosition, type ObjectSource } from "./cut-manifest.ts";
 import { checkRef, namespaceOfPath, objectPath } from "./object-path.ts";
 import { identify, type BrokenFile, type StoredObject, type StoreSnapshot } from "./stored-object.ts";
@@ -18,6 +18,11 @@ export interface NewObject {
 }
 
 export type WriteOutcome = "created" | "configured" | "unchanged";
+
+interface Draft {
+  readonly outcome: WriteOutcome;
+  readonly file?: NewFile | undefined;
+}
 
 /** What the store cannot know of a file that nobody applied: kept by the agent beside the status. */
 export type FindHeader = (
@@ -98,8 +103,23 @@ export class DirectoryStore {
     return (await this.#readFile(this.#pathOf(ref), undefined))?.content;
   }
 
-  /** Writes when text or place differ; `unchanged` says that the object is the same, not its comments or lines. */
   async write(wanted: NewObject): Promise<WriteOutcome> {
+    const [outcome] = await this.writeAll([wanted]);
+    return outcome ?? "unchanged";
+  }
+
+  /**
+   * Writes where text or place differ; `unchanged` says that the object is the same, not its comments or lines.
+   * All objects are changed within a moment, or none when one cannot be written.
+   */
+  async writeAll(wanted: readonly NewObject[]): Promise<readonly WriteOutcome[]> {
+    const drafts: Draft[] = [];
+    for (const each of wanted) drafts.push(await this.#draft(each));
+    await writeFilesAtomically(drafts.flatMap(({ file }) => (file === undefined ? [] : [file])));
+    return drafts.map(({ outcome }) => outcome);
+  }
+
+  async #draft(wanted: NewObject): Promise<Draft> {
     const path = this.#pathOf(wanted.ref);
     const before = await this.read(wanted.ref);
     const stored = before !== undefined && "ref" in before ? before : undefined;
@@ -107,12 +127,12 @@ export class DirectoryStore {
     const object = wanted.value as KubeObject;
     const outcome = stored === undefined ? "created" : isSameObject(stored.object, object) ? "unchanged" : "configured";
     const isSameText = stored?.text === text && canonicalJson(stored.source) === canonicalJson(wanted.source);
-    if (outcome === "unchanged" && isSameText) return outcome;
+    if (outcome === "unchanged" && isSameText) return { outcome };
     const spec = specFingerprint(object);
     const meta = stored?.object.metadata;
-    await writeFileAtomically(
+    const file: NewFile = {
       path,
-      renderStored(text, {
+      text: renderStored(text, {
         uid: meta?.uid ?? randomUUID(),
         creationTimestamp: meta?.creationTimestamp ?? isoSeconds(this.#options.clock.now()),
         generation: (meta?.generation ?? 0) + (stored?.spec === spec ? 0 : 1),
@@ -121,9 +141,9 @@ export class DirectoryStore {
         spec,
         source: wanted.source,
       }),
-      wanted.ref.group === "" && wanted.ref.kind === "Secret" ? { mode: 0o600 } : {},
-    );
-    return outcome;
+      mode: wanted.ref.group === "" && wanted.ref.kind === "Secret" ? 0o600 : undefined,
+    };
+    return { outcome, file };
   }
 
   /** What `write` would do. */
