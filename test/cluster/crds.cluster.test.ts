@@ -8,7 +8,7 @@ import type { DefinedKind, KubeObject } from "@bpfleet/kinds";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startApiServer } from "./api-server.ts";
 import type { Answer, ApiServer } from "./api-server.ts";
-import { mapSpecs, programSpecs } from "./specs.ts";
+import { configSpecs, mapSpecs, programSpecs } from "./specs.ts";
 
 const root = join(import.meta.dirname, "../..");
 const skip = whyNoBuild();
@@ -43,11 +43,16 @@ function kindOf(name: string): DefinedKind {
 }
 
 function pathOf(kind: DefinedKind, rest = ""): string {
-  return `/apis/${kind.group}/${kind.version}/namespaces/default/${kind.plural}${rest}`;
+  const where = kind.scope === "Cluster" ? "" : "namespaces/default/";
+  return `/apis/${kind.group}/${kind.version}/${where}${kind.plural}${rest}`;
 }
 
 function objectOf(kind: DefinedKind, spec: unknown, name = "test"): KubeObject {
-  return { apiVersion: apiVersionOf(kind), kind: kind.kind, metadata: { name, namespace: "default" }, spec };
+  return { apiVersion: apiVersionOf(kind), kind: kind.kind, metadata: metadataOf(kind, name), spec };
+}
+
+function metadataOf(kind: DefinedKind, name: string): KubeObject["metadata"] {
+  return kind.scope === "Cluster" ? { name } : { name, namespace: "default" };
 }
 
 /** What the API server would do with an object; nothing is kept. */
@@ -119,12 +124,35 @@ test("CRDs are accepted as structural, with their short names, columns and statu
   }
 });
 
+/** A sample of an object that is made: what the API server gives is left out. */
+function withoutVersions(file: string): string {
+  const lines = readFileSync(join(root, file), "utf8").split("\n");
+  return lines.filter((line) => !/^  (resourceVersion|uid|generation|creationTimestamp):/.test(line)).join("\n");
+}
+
 test("CRDs and samples apply with kubectl as the guides say, and come back by every name", { skip }, () => {
-  for (const file of globSync("packages/kinds/src/networking.fos1.io/*/samples/*.yaml", { cwd: root })) {
-    assert.match(api().kubectl(["apply", "--validate=strict", "-f", join(root, file)]), /created\n$/);
+  for (const kind of served) {
+    for (const file of globSync(`packages/kinds/src/${kind.group}/${kind.singular}/samples/*.yaml`, { cwd: root })) {
+      if (kind.madeFrom === undefined)
+        assert.match(api().kubectl(["apply", "--validate=strict", "-f", join(root, file)]), /created\n$/);
+      else assert.match(api().kubectl(["create", "--validate=strict", "-f", "-"], withoutVersions(file)), /created\n$/);
+    }
   }
   const names = ["ebpf", "ebpfprogram", "ebpfprograms.networking.fos1.io", "EBPFProgram"];
   for (const name of names) assert.match(api().kubectl(["get", name]), /xdp-packet-filter +xdp +eth0 /);
+  assert.match(
+    api().kubectl(["get", "bpfprogramconfigs"]),
+    /NAME +TYPE +SECNAME +STATUS +INTERFACE +PRIORITY +DIRECTION +TRACEPOINT\n(.*\n)*tc-pass-all-nodes +TC +classifier +eth0 +0 +INGRESS/,
+  );
+  assert.match(
+    api().kubectl(["get", "bpfprogramconfig", "xdp-pass-all-nodes"]),
+    /\nxdp-pass-all-nodes +XDP +pass +eth0 +0/,
+  );
+  assert.match(
+    api().kubectl(["get", "bpfdebpfprograms"]),
+    /xdp-pass-all-nodes-bpfd-deployment-worker2 +xdp-pass-all-nodes +eth0/,
+  );
+  assert.match(api().kubectl(["get", "ebpfprograms"]), /xdp-packet-filter/);
   assert.match(api().kubectl(["get", "bpfleet", "-o", "name"]), /ebpfmap\.networking\.fos1\.io\/blacklist-map/);
   assert.match(
     api().kubectl(["explain", "ebpfprogram.spec.settings.rateLimiting.packetsPerSecond"]),
@@ -184,18 +212,28 @@ test("CRDs keep the status that a kind writes, and keep it apart from the spec",
     lastTransitionTime: "2026-01-01T00:00:00Z",
     observedGeneration: 1,
   };
+  const names: Readonly<Record<string, string>> = {
+    EBPFProgram: "xdp-packet-filter",
+    EBPFMap: "blacklist-map",
+    BpfProgramConfig: "xdp-pass-all-nodes",
+    EbpfProgramConfig: "xdp-pass-all-nodes",
+    BpfProgram: "xdp-pass-all-nodes-bpfd-deployment-worker2",
+    EbpfProgram: "xdp-pass-all-nodes-bpfd-deployment-worker2",
+  };
   for (const kind of served) {
-    const name = kind.kind === "EBPFProgram" ? "xdp-packet-filter" : "blacklist-map";
+    const name = names[kind.kind] ?? assert.fail(kind.kind);
     const { body: object } = await api().call("GET", pathOf(kind, `/${name}`));
-    const status = {
-      ...statuses[kind.kind],
-      observedGeneration: 1,
-      conditions: [condition],
-      lastUpdated: "2026-01-01T00:00:00Z",
-    };
+    const own = statuses[kind.kind];
+    const { observedGeneration: _, ...plain } = condition;
+    const status =
+      own === undefined
+        ? { conditions: [{ ...plain, type: "NotYetLoaded" }, plain] }
+        : { ...own, observedGeneration: 1, conditions: [condition], lastUpdated: "2026-01-01T00:00:00Z" };
+    const changed =
+      own !== undefined ? { description: "changed" } : kind.madeFrom === undefined ? { name: "x" } : { node: "x" };
     const answer = await api().call("PUT", pathOf(kind, `/${name}/status?fieldValidation=Strict`), {
       ...object,
-      spec: { ...(object["spec"] as object), description: "changed" },
+      spec: { ...(object["spec"] as object), ...changed },
       status,
     });
     assert.equal(answer.status, 200, String(answer.body["message"]));
@@ -204,7 +242,10 @@ test("CRDs keep the status that a kind writes, and keep it apart from the spec",
     const apply = await api().call(
       "PATCH",
       pathOf(kind, `/${name}/status?fieldManager=agent&force=true`),
-      { ...objectOf(kind, undefined, name), status: { state: "Pending" } },
+      {
+        ...objectOf(kind, undefined, name),
+        status: own === undefined ? { conditions: [plain] } : { state: "Pending" },
+      },
       { "content-type": "application/apply-patch+yaml" },
     );
     assert.equal(apply.status, 200, String(apply.body["message"]));
@@ -230,8 +271,70 @@ test("CRDs and parse decide alike on specs written to break each rule", { skip }
   }
 });
 
-/** Codes of what CEL does not look at: the bytes of entries. */
-const onlyOurs = new Set(["duplicate-key"]);
+test("CRDs and parse decide alike on every form of a program that people bring", { skip }, async () => {
+  for (const name of ["BpfProgramConfig", "EbpfProgramConfig"]) {
+    for (const [spec, ...breaks] of configSpecs) {
+      const kind = kindOf(name);
+      await compare(kind, spec, onlyOurs);
+      assert.deepEqual(faultyFields(await dryRun(kind, objectOf(kind, spec))), breaks, JSON.stringify(spec));
+    }
+  }
+});
+
+test("CRDs and parse decide alike on any BpfProgramConfig", { skip }, async () => {
+  const name = fc.constantFrom("eth0", "a/b", "a b", "", "f", 5);
+  const number = fc.constantFrom(0, 1, 1000, 1001, -1, 1.5, "1", null);
+  const pick = (...values: readonly unknown[]): fc.Arbitrary<unknown> => fc.constantFrom(...values);
+  const some = (fields: Readonly<Record<string, fc.Arbitrary<unknown>>>): fc.Arbitrary<unknown> =>
+    fc.record(fields, { requiredKeys: [] });
+  const selector = some({
+    matchLabels: fc.dictionary(pick("a", "b") as fc.Arbitrary<string>, pick("x", "", "-", 1)),
+    matchExpressions: fc.array(
+      some({ key: pick("a", ""), operator: pick("In", "NotIn", "Exists", "in"), values: fc.array(pick("x", "a b")) }),
+      { maxLength: 2 },
+    ),
+  });
+  const attachpoint = some({
+    interface: name,
+    networkmultiattach: some({
+      interface: name,
+      interfaceselector: some({ interface: name, primarynodeinterface: pick(true, false, "true") }),
+      priority: number,
+      direction: pick("NONE", "INGRESS", "EGRESS", "ingress"),
+      proceedon: fc.array(pick("PASS", "DROP", "PIPE", "X"), { maxLength: 3 }),
+    }),
+    singleattach: some({ name, binary: pick("/x", "x"), offset: number }),
+    cgroup: some({ namespace: pick("prod", ""), podselector: selector, hook: pick("egress", "sysctl", "x") }),
+  });
+  const spec = some({
+    name,
+    type: pick(
+      "XDP",
+      "TC",
+      "TRACEPOINT",
+      "KPROBE",
+      "UPROBE",
+      "FENTRY",
+      "CGROUP_SKB",
+      "CGROUP_SYSCTL",
+      "SOCKOPS",
+      "xdp",
+    ),
+    nodeselector: selector,
+    priority: number,
+    attachpoint,
+    bytecode: pick("image://x", "x", { imageurl: "x" }, { path: "/x" }, {}, null, 5),
+    globals: fc.dictionary(pick("a", "a b") as fc.Arbitrary<string>, pick(1, true, "x", [1], {}, [])),
+    sharedmaps: fc.dictionary(pick("a") as fc.Arbitrary<string>, pick("x", "", 1)),
+  });
+  await fc.assert(
+    fc.asyncProperty(spec, (value) => compare(kindOf("BpfProgramConfig"), value, onlyOurs)),
+    { numRuns: 600 },
+  );
+});
+
+/** Codes of what CEL does not look at: the bytes of entries, fields that may be text or an object. */
+const onlyOurs = new Set(["duplicate-key", "bytecode"]);
 
 test("CRDs and parse decide alike on any EBPFProgram", { skip }, async () => {
   const flag = fc.oneof(

@@ -120,3 +120,98 @@ export const mapSpecs: readonly SpecCase[] = [
   [{ ...trie, flags: 4294967296 }, "spec.flags"],
   [{ ...trie, accessedBy: ["a", "a"] }, "spec.accessedBy[1]"],
 ];
+
+const image = "quay.io/bpfd-bytecode/xdp_pass:latest";
+const onAll = { name: "pass", type: "XDP", nodeselector: {} };
+const shared = { networkmultiattach: { interface: "eth0", priority: 0 } };
+const later = { ...onAll, bytecode: `image://${image}` };
+const traced = { name: "hello", type: "TRACEPOINT", nodeselector: {}, bytecode: "file:///x.o" };
+
+function network(fields: object): Readonly<Record<string, unknown>> {
+  return { ...later, attachpoint: { networkmultiattach: { interface: "eth0", priority: 0, ...fields } } };
+}
+
+function single(type: string, singleattach: object): Readonly<Record<string, unknown>> {
+  return { ...traced, type, attachpoint: { singleattach } };
+}
+
+function grouped(type: string, fields: object): Readonly<Record<string, unknown>> {
+  return { ...traced, type, attachpoint: { cgroup: { namespace: "prod", ...fields } } };
+}
+
+export const configSpecs: readonly SpecCase[] = [
+  [{ ...onAll, priority: 0, attachpoint: onEth0, bytecode: { imageurl: image } }],
+  [{ ...onAll, priority: 0, attachpoint: onEth0, bytecode: { path: "/x.o" } }],
+  [{ ...onAll, attachpoint: shared, bytecode: `image://${image}` }],
+  [
+    {
+      ...onAll,
+      attachpoint: shared,
+      bytecode: { image: { url: image, imagepullpolicy: "Always", imagepullsecret: "x" } },
+    },
+  ],
+  [{ ...onAll, attachpoint: shared }, "spec.bytecode"],
+  [{ ...onAll, attachpoint: onEth0, bytecode: { imageurl: image } }, "spec.priority"],
+  [{ ...onAll, priority: 1001, attachpoint: onEth0, bytecode: { imageurl: image } }, "spec.priority"],
+  [{ ...later, attachpoint: {} }, "spec.attachpoint"],
+  [{ ...later, priority: 0, attachpoint: { ...onEth0, ...shared } }, "spec.attachpoint"],
+  [{ ...later, attachpoint: { singleattach: { name: "a/b" } } }, "spec.attachpoint"],
+  [{ ...later, type: "xdp", attachpoint: shared }, "spec.type"],
+  [{ ...later, attachpoint: { networkmultiattach: { priority: 0 } } }, "spec.attachpoint.networkmultiattach"],
+  [network({ interfaceselector: { interface: "eth0" } }), "spec.attachpoint.networkmultiattach"],
+  [
+    {
+      ...later,
+      attachpoint: { networkmultiattach: { priority: 0, interfaceselector: { primarynodeinterface: true } } },
+    },
+  ],
+  [
+    {
+      ...later,
+      attachpoint: { networkmultiattach: { priority: 0, interfaceselector: { primarynodeinterface: false } } },
+    },
+    "spec.attachpoint.networkmultiattach.interfaceselector.primarynodeinterface",
+  ],
+  [
+    { ...later, attachpoint: { networkmultiattach: { priority: 0, interfaceselector: {} } } },
+    "spec.attachpoint.networkmultiattach.interfaceselector",
+  ],
+  [network({ direction: "BOTH" }), "spec.attachpoint.networkmultiattach.direction"],
+  [network({ proceedon: ["PASS", "DISPATCHER_RETURN"] })],
+  [network({ proceedon: ["PASS", "FAIL"] }), "spec.attachpoint.networkmultiattach.proceedon[1]"],
+  [network({ priority: -1 }), "spec.attachpoint.networkmultiattach.priority"],
+  [single("TRACEPOINT", { name: "syscalls/sys_enter_openat" })],
+  [single("TRACEPOINT", { name: "openat" }), "spec.attachpoint.singleattach.name"],
+  [single("RAW_TRACEPOINT", { name: "sys_enter" })],
+  [single("KPROBE", { name: "do_exit", offset: 4 })],
+  [single("KPROBE", { name: "do_exit", binary: "/x" }), "spec.attachpoint.singleattach.binary"],
+  [single("UPROBE", { name: "main" }), "spec.attachpoint.singleattach.binary"],
+  [single("UPROBE", { name: "main", binary: "/bin/x", offset: 1 })],
+  [single("FENTRY", { name: "f", offset: 1 }), "spec.attachpoint.singleattach.offset"],
+  [{ ...traced, attachpoint: onEth0 }, "spec.attachpoint", "spec.priority"],
+  [grouped("SOCKOPS", {})],
+  [grouped("CGROUP_SKB", { hook: "egress", podselector: { matchLabels: { app: "web" } } })],
+  [grouped("CGROUP_SKB", { hook: "connect4" }), "spec.attachpoint.cgroup.hook"],
+  [grouped("CGROUP_SOCK_ADDR", { hook: "connect6" })],
+  [
+    {
+      ...later,
+      attachpoint: shared,
+      nodeselector: { matchLabels: { a: "b" }, matchExpressions: [{ key: "x", operator: "In", values: ["1"] }] },
+    },
+  ],
+  [
+    { ...later, attachpoint: shared, nodeselector: { matchExpressions: [{ key: "x", operator: "In" }] } },
+    "spec.nodeselector.matchExpressions[0].values",
+  ],
+  [
+    {
+      ...later,
+      attachpoint: shared,
+      nodeselector: { matchExpressions: [{ key: "x", operator: "Exists", values: ["1"] }] },
+    },
+    "spec.nodeselector.matchExpressions[0].values",
+  ],
+  [{ ...later, attachpoint: shared, globals: { a: 1, b: "x", c: [1, true] }, sharedmaps: { stats: "other" } }],
+  [{ ...later, attachpoint: shared, sharedmaps: { stats: "" } }, "spec.sharedmaps.stats"],
+];

@@ -97,7 +97,7 @@ spec:
   attachpoint:
     interface: eth0
   bytecode:
-    image: {url: quay.io/x, imagepullsecret: regcred}
+    image: {url: quay.io/x}
 `;
 const source = { from: "image", reference: "quay.io/x", pullPolicy: "IfNotPresent" } as const;
 
@@ -115,7 +115,7 @@ async function apply(text: string): Promise<void> {
   }
 }
 
-function ready(pullSecret: string): void {
+function ready(): void {
   const facts = {
     state: "ready",
     objectDigest: "0a",
@@ -126,7 +126,7 @@ function ready(pullSecret: string): void {
     globals: [],
     license: "GPL",
   } as const;
-  daemon.setFacts({ bytecode: { [renderSource({ ...source, pullSecret })]: facts } });
+  daemon.setFacts({ bytecode: { [renderSource(source)]: facts } });
 }
 
 async function find(agent: Agent, ref: ObjectRef): Promise<ObjectReport | undefined> {
@@ -141,7 +141,7 @@ function conditionsOf(object: KubeObject | undefined): readonly string[] {
 }
 
 test("startAgent hands the daemon the sources that configs name, with their Secrets", async () => {
-  await apply(config);
+  await apply(config.replace("{url: quay.io/x}", "{url: quay.io/x, imagepullsecret: regcred}"));
   await using agent = await start();
   assert.deepEqual(daemon.sources, [{ ...source, pullSecret: "bpfd/regcred" }]);
   assert.deepEqual(daemon.secrets, {});
@@ -169,7 +169,7 @@ test("startAgent makes an object of each config, and keeps what it is over resta
     assert.deepEqual(conditionsOf((await find(agent, configRef))?.object), [
       "NotYetLoaded: Waiting for BpfProgramConfig Object to be reconciled to all nodes",
     ]);
-    ready("bpfd/regcred");
+    ready();
     made = await find(agent, programRef);
     assert.deepEqual(made?.object.spec, {
       programs: { [uuid]: { attachpoint: { interface: "eth0" }, maps: { stats: `/run/bpfd/fs/maps/${uuid}/stats` } } },
@@ -198,7 +198,7 @@ test("startAgent makes an object of each config, and keeps what it is over resta
 
 test("startAgent removes a made object with its config, and a new config has a new one", async () => {
   await apply(config);
-  ready("bpfd/regcred");
+  ready();
   await using agent = await start();
   const first = await find(agent, programRef);
   const store = new DirectoryStore({ directory: join(directory, "objects"), clock });
@@ -220,7 +220,7 @@ test("startAgent tells the cause beside the fixed message", async () => {
   await using agent = await start();
   daemon.setFacts({
     bytecode: {
-      [renderSource({ ...source, pullSecret: "bpfd/regcred" })]: {
+      [renderSource(source)]: {
         state: "failed",
         reason: "ImageNotFound",
         message: "pull quay.io/x: not found",
@@ -232,7 +232,7 @@ test("startAgent tells the cause beside the fixed message", async () => {
     "Cause: pull quay.io/x: not found",
     "NotLoaded: Failed to load bpfProgram",
   ]);
-  ready("bpfd/regcred");
+  ready();
   assert.deepEqual(
     conditionsOf((await find(agent, programRef))?.object).at(-1),
     "Loaded: Successfully loaded BpfProgram",
@@ -241,7 +241,7 @@ test("startAgent tells the cause beside the fixed message", async () => {
 
 test("startAgent unloads and loads with the labels of the node", async () => {
   await apply(config.replace("nodeselector: {}", "nodeselector: {matchLabels: {deploy-ebpf: 'true'}}"));
-  ready("bpfd/regcred");
+  ready();
   await using agent = await start();
   assert.equal(daemon.plan.programs.length, 0);
   assert.deepEqual(daemon.sources, []);

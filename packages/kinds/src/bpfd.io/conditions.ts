@@ -4,33 +4,34 @@ import { previousConditions, renderTime } from "../status/conditions.ts";
 import type { Aspect } from "../status/conditions.ts";
 import { isRecord } from "../yaml/read-yaml.ts";
 
-/** Why something is not as asked: ours, beside bpfd's fixed messages. It comes first, for the last one is current. */
-export const causeType = "Cause";
+/** Ours beside bpfd's, whose fixed messages never say why. They come first, for the last condition is current. */
+const ourTypes = ["Cause", "Note"];
 
 export type Said = Pick<Aspect, "type" | "reason" | "message">;
 
 /**
  * Conditions as bpfd keeps them: every type that was ever true stays, with status True, and the last one is current.
- * Our own `Cause` is there only as long as there is one.
+ * Ours are there only as long as there is something to say.
  */
 export function nextConditions(
   previousStatus: unknown,
   said: readonly Said[],
-  cause: Pick<Aspect, "reason" | "message"> | undefined,
+  ours: readonly Said[],
   knownTypes: readonly string[],
   clock: Clock,
 ): readonly Condition[] {
   const now = renderTime(clock.now());
   const before = previousConditions(isRecord(previousStatus) ? previousStatus["conditions"] : undefined);
   const stamp = (aspect: Said, since: string): Condition => ({ ...aspect, status: "True", lastTransitionTime: since });
-  let kept = before.filter(({ type }) => type !== causeType && knownTypes.includes(type));
+  let kept = before.filter(({ type }) => !ourTypes.includes(type) && knownTypes.includes(type));
   for (const aspect of said) {
     const last = kept.at(-1);
     const since = last?.type === aspect.type ? last.lastTransitionTime : now;
     kept = [...kept.filter(({ type }) => type !== aspect.type), stamp(aspect, since)];
   }
-  if (cause === undefined) return kept;
-  const earlier = before.find(({ type, reason }) => type === causeType && reason === cause.reason);
-  const { reason, message } = cause;
-  return [stamp({ type: causeType, reason, message }, earlier?.lastTransitionTime ?? now), ...kept];
+  const own = ours.map((aspect) => {
+    const earlier = before.find(({ type, reason }) => type === aspect.type && reason === aspect.reason);
+    return stamp(aspect, earlier?.lastTransitionTime ?? now);
+  });
+  return [...own, ...kept];
 }

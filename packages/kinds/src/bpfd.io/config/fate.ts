@@ -1,23 +1,46 @@
 import type { Outcome, Parsed } from "../../kind.ts";
-import type { Aspect } from "../../status/conditions.ts";
 import { ObjectFate } from "../../status/fate.ts";
+import type { Said } from "../conditions.ts";
 import { notSelectedReason } from "./lower.ts";
 import type { ProgramConfig } from "./spec.ts";
 
-export type Cause = Pick<Aspect, "reason" | "message">;
-
-/** What a config became on this node. */
-export type ConfigFate =
-  | { readonly state: "loaded" | "not-selected" | "pending" }
-  | { readonly state: "failed"; readonly cause: Cause };
+/** What a config became on this node, and what bpfd's messages do not say of it. */
+export interface ConfigFate {
+  readonly state: "loaded" | "not-selected" | "pending" | "failed";
+  readonly ours: readonly Said[];
+}
 
 /** Reasons for waiting that say nothing bad yet. */
 const underWay = ["Fetching"];
+/** Reason of mistakes in a config that was sound before: what it said then stays in force. */
+const spoilt = "Invalid";
 
 export function configFate(parsed: Parsed<ProgramConfig>, outcome: Outcome): ConfigFate {
   const fate = new ObjectFate(parsed.ref, outcome);
-  const [refused] = fate.problemsOf("refused");
-  if (refused !== undefined) return failed(refused);
+  const refused = fate.problemsOf("refused");
+  const notes = fate.problemsOf("note").filter(({ reason }) => reason !== notSelectedReason);
+  const { state, cause } = judge(fate, outcome);
+  const [first] = notes;
+  const told = cause ?? refused.find(({ reason }) => reason === spoilt);
+  return {
+    state,
+    ours: [
+      ...(told === undefined ? [] : [{ type: "Cause", reason: told.reason, message: told.message }]),
+      ...(first === undefined
+        ? []
+        : [{ type: "Note", reason: first.reason, message: notes.map(({ message }) => message).join("; ") }]),
+    ],
+  };
+}
+
+interface Judgement {
+  readonly state: ConfigFate["state"];
+  readonly cause?: Pick<Said, "reason" | "message">;
+}
+
+function judge(fate: ObjectFate, outcome: Outcome): Judgement {
+  const refused = fate.problemsOf("refused").find(({ reason }) => reason !== spoilt);
+  if (refused !== undefined) return { state: "failed", cause: refused };
   if (fate.problemsOf("note").some(({ reason }) => reason === notSelectedReason)) return { state: "not-selected" };
   const hooks = fate.hooks().map(({ key }) => key);
   const fates = [
@@ -25,20 +48,16 @@ export function configFate(parsed: Parsed<ProgramConfig>, outcome: Outcome): Con
     fate.fateOf("program", fate.programKeys()),
     fate.fateOf("hook", hooks),
   ];
-  const bad = fates.find(({ state }) => state === "failed");
-  if (bad !== undefined) return failed(bad);
+  const failed = fates.find(({ state }) => state === "failed");
+  if (failed !== undefined) return { state: "failed", cause: failed };
   const waiting = fate.problemsOf("waiting").find(({ reason }) => !underWay.includes(reason));
-  if (waiting !== undefined) return failed(waiting);
+  if (waiting !== undefined) return { state: "failed", cause: waiting };
   if (fate.programKeys().length === 0) return { state: "pending" };
-  if (outcome.isPaused)
-    return failed({
-      reason: "Paused",
-      message: "everything is detached by `ebpfctl pause`; `ebpfctl resume` attaches it again",
-    });
-  const isThere = hooks.length > 0 && fates.every(({ state }) => state === "in-force");
-  return { state: isThere ? "loaded" : "pending" };
+  if (outcome.isPaused) return { state: "failed", cause: paused };
+  return { state: hooks.length > 0 && fates.every(({ state }) => state === "in-force") ? "loaded" : "pending" };
 }
 
-function failed({ reason, message }: Cause): ConfigFate {
-  return { state: "failed", cause: { reason, message } };
-}
+const paused = {
+  reason: "Paused",
+  message: "everything is detached by `ebpfctl pause`; `ebpfctl resume` attaches it again",
+} as const;

@@ -17,6 +17,7 @@ export type ConfigStatus = Static<typeof configStatusSchema>;
 
 export const configConditions: Readonly<Record<string, string>> = {
   Cause: "Something is not as asked: why. Ours; it comes first, and goes when the cause does.",
+  Note: "All is as asked, and there is something to know: a map that was made anew, a field without effect. Ours.",
   NotYetLoaded: "The config was read. It stays when others follow.",
   ReconcileError: "On some node the program is not loaded.",
   ReconcileSuccess: "On every selected node the program is loaded.",
@@ -33,11 +34,10 @@ export function configStatus(names: KindNames, parsed: Parsed<ProgramConfig>, ou
     reason: "ProgramsNotYetLoaded",
     message: `Waiting for ${names.config} Object to be reconciled to all nodes`,
   };
-  const begun = nextConditions(outcome.previousStatus, [], undefined, knownTypes, outcome.clock);
+  const begun = nextConditions(outcome.previousStatus, [], [], knownTypes, outcome.clock);
   const isNew = !begun.some(({ type }) => type === first.type);
   const said = [...(isNew ? [first] : []), ...currentOf(names, fate.state, made)];
-  const cause = fate.state === "failed" ? fate.cause : undefined;
-  return { conditions: [...nextConditions(outcome.previousStatus, said, cause, knownTypes, outcome.clock)] };
+  return { conditions: [...nextConditions(outcome.previousStatus, said, fate.ours, knownTypes, outcome.clock)] };
 }
 
 function currentOf({ noun }: KindNames, state: ReturnType<typeof configFate>["state"], made: string): readonly Said[] {

@@ -187,6 +187,15 @@ test("makeProgram keeps every type that was true, the current one last, and its 
   assert.notEqual(time(back, "Loaded"), time(loaded, "Loaded"));
 });
 
+test("makeProgram tells notes beside, and mistakes in a config that stays in force as it was", () => {
+  const scene = sceneOf(sample("bpfprogramconfig"));
+  const note = scene.problem("note", "MapChanged", "map stats changed: size 16 → 24");
+  const loaded = "Loaded bpfdLoaded: Successfully loaded BpfProgram";
+  assert.deepEqual(said(scene.made({ problems: [note] })), [`Note MapChanged: ${note.message}`, loaded]);
+  const spoilt = scene.problem("refused", "Invalid", "spec.type: must be one of XDP");
+  assert.deepEqual(said(scene.made({ problems: [spoilt] })), [`Cause Invalid: ${spoilt.message}`, loaded]);
+});
+
 test("makeProgram is for a node that is not selected too, without a finalizer", () => {
   const scene = sceneOf(sample("bpfprogramconfig"));
   const problems = [scene.problem("note", "nodeNotSelected", "it has no label")];

@@ -26,7 +26,6 @@ export function makeProgram(
   const name = programName(metadata.name, nodeName);
   const outcome = outcomeFor({ group: bpfdGroup, kind: names.program, namespace: "", name });
   const fate = configFate(parsed, outcome);
-  const cause = fate.state === "failed" ? fate.cause : undefined;
   const said = saidOf(fate.state, names, loadedNoun(names, spec));
   const apiVersion = `${bpfdGroup}/${bpfdVersion}`;
   const owner = { apiVersion, kind: names.config, name: metadata.name, uid: metadata.uid ?? "" };
@@ -43,7 +42,7 @@ export function makeProgram(
       programs: programsOf(parsed, outcome),
       ...(eraOf(spec) === "first" ? {} : { node: nodeName, type: spec.type }),
     },
-    status: { conditions: nextConditions(outcome.previousStatus, said, cause, knownTypes, outcome.clock) },
+    status: { conditions: nextConditions(outcome.previousStatus, said, fate.ours, knownTypes, outcome.clock) },
   };
 }
 

@@ -33,6 +33,7 @@ export interface NodeProgram extends KubeObject {
 
 export const programConditions: Readonly<Record<string, string>> = {
   Cause: "Something is not as asked: why. Ours; it comes first, and goes when the cause does.",
+  Note: "All is as asked, and there is something to know: a map that was made anew, a field without effect. Ours.",
   Loaded: "The program runs.",
   NotLoaded: "The program could not be loaded or attached.",
   NotUnLoaded: "The program could not be removed.",
