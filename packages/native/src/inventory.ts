@@ -1,5 +1,5 @@
 import type { Inventory, InventoryLink, MapType, ObservedKernel } from "@bpfleet/kernel";
-import { list, queryHook, type LinkInfo, type Netns } from "./binding.ts";
+import { list, queryHook, type LinkInfo, type Netns, type Target } from "./binding.ts";
 import { cgroupPaths } from "./cgroups.ts";
 import type { ChainRecords } from "./chain-record.ts";
 import { inNetns } from "./hook-places.ts";
@@ -33,6 +33,7 @@ export async function readInventory(
   }
   const ourLinks = new Map(observed.hooks.map((hook) => [hook.linkId, hook.key]));
   const cgroups = links.some((link) => link.type === "cgroup") ? cgroupPaths() : new Map<bigint, string>();
+  const here = await linksHere(links, ourLinks, interfaces, netns);
   return {
     programs: programs.map((program) => ({
       id: program.id,
@@ -60,22 +61,56 @@ export async function readInventory(
         id: link.id,
         type: link.type,
         programId: link.programId,
-        target: targetOf(link, interfaces, cgroups),
+        target: targetOf(link, interfaces, cgroups, here),
         ours: ourLinks.get(link.id),
       })),
       ...observed.hooks.filter((hook) => hook.linkId === 0).map((hook) => filterLink(hook.key, hook.programId)),
-      ...(await withoutLink(links, interfaces, netns)),
+      ...(await withoutLink(links, here, interfaces, netns)),
     ],
   };
 }
 
+/**
+ * A link tells the number of its interface, but not the namespace that counts so: which of them are at our
+ * interfaces, our interfaces tell. XDP tells its program only, which may be on equal numbers of two namespaces.
+ */
+async function linksHere(
+  links: readonly LinkInfo[],
+  ours: ReadonlyMap<number, string>,
+  interfaces: Interfaces,
+  netns: string | Netns | undefined,
+): Promise<ReadonlySet<number>> {
+  const here = new Set<number>();
+  for (const link of links) {
+    const target = targetAt(link);
+    if (target === undefined || link.ifindex === undefined || !interfaces.byIndex.has(link.ifindex)) continue;
+    const state = await queryHook(target, inNetns({ netns })).catch(() => undefined);
+    const isHere = "xdp" in target ? state?.programs.includes(link.programId) : state?.links.includes(link.id);
+    if (isHere === true || ours.has(link.id)) here.add(link.id);
+  }
+  return here;
+}
+
+function targetAt({ type, attachType, ifindex }: LinkInfo): Target | undefined {
+  if (ifindex === undefined || ifindex === 0) return undefined;
+  if (type === "xdp") return { xdp: ifindex };
+  if (type === "tcx") return { tcx: ifindex, dir: attachType === "tcx_egress" ? "egress" : "ingress" };
+  return type === "netkit" ? { netkit: ifindex, peer: attachType === "netkit_peer" } : undefined;
+}
+
 /** `xdp eth0`, `cgroup_inet_egress /pods/a`; interfaces of other namespaces by number. */
-function targetOf(link: LinkInfo, interfaces: Interfaces, cgroups: ReadonlyMap<bigint, string>): string {
+function targetOf(
+  link: LinkInfo,
+  interfaces: Interfaces,
+  cgroups: ReadonlyMap<bigint, string>,
+  here: ReadonlySet<number>,
+): string {
   const { type, attachType, ifindex, cgroupId, tracepoint, netnsInode, targetProgramId } = link;
   const kind = attachType ?? type;
   if (ifindex !== undefined) {
     if (ifindex === 0) return `${kind} of an interface that is gone`;
-    return `${kind} ${interfaces.byIndex.get(ifindex) ?? `interface ${ifindex}`}`;
+    const name = here.has(link.id) ? interfaces.byIndex.get(ifindex) : undefined;
+    return `${kind} ${name ?? `ifindex ${ifindex} in another namespace`}`;
   }
   if (cgroupId !== undefined)
     return cgroupId === 0n
@@ -93,10 +128,11 @@ function filterLink(key: string, programId: number): InventoryLink {
 /** XDP programs that somebody attached by netlink. */
 async function withoutLink(
   links: readonly LinkInfo[],
+  here: ReadonlySet<number>,
   interfaces: Interfaces,
   netns: string | Netns | undefined,
 ): Promise<InventoryLink[]> {
-  const held = new Set(links.filter((link) => link.type === "xdp").map((link) => link.ifindex));
+  const held = new Set(links.filter((link) => link.type === "xdp" && here.has(link.id)).map((link) => link.ifindex));
   const found: InventoryLink[] = [];
   for (const [name, ifindex] of interfaces.byName) {
     if (held.has(ifindex)) continue;

@@ -125,6 +125,35 @@ test("NodeKernel names interface and cgroup of every link in its inventory, and 
   assert.ok(constants.length >= 2, "its .rodata and scratch maps are ours too");
 });
 
+test("NodeKernel tells links at equal numbers of other namespaces from those at its own interfaces", async () => {
+  await using kernel = await nodeHarness();
+  const port = await kernel.open();
+  const ifindex = kernel.sandbox.ifindex(kernel.netns.name, "v0");
+  const other = kernel.sandbox.netns();
+  kernel.sandbox.ip(other.name, "link", "add", "w0", "type", "veth", "peer", "name", "w1");
+  await using object = BpfObject.open(kernel.sandbox.compile("contract"), {
+    name: "theirs",
+    autoload: ["count_tc", "count_xdp"],
+  });
+  await object.load();
+  using tc = object.program("count_tc");
+  using xdp = object.program("count_xdp");
+  await using tcx = await tc.attach({ tcx: ifindex, dir: "ingress" }, { inNetns: other.path });
+  await using there = await xdp.attach({ xdp: ifindex }, { inNetns: other.path });
+  const targets = async () => {
+    const { links } = await port.inventory();
+    return [tcx, there].map(({ info }) => links.find((link) => link.id === info.id)?.target);
+  };
+  const elsewhere = [
+    `tcx_ingress ifindex ${ifindex} in another namespace`,
+    `xdp ifindex ${ifindex} in another namespace`,
+  ];
+  assert.deepEqual(await targets(), elsewhere);
+  await apply(port, planOf(kernel, {}));
+  assert.deepEqual(await targets(), elsewhere);
+  assert.equal((await port.inventory()).links.find((link) => link.ours === "xdp/v0")?.target, "xdp v0");
+});
+
 test("NodeKernel attaches every kind of cgroup program, and sees when the cgroup is gone or another by the same name", async () => {
   await using sandbox = new KernelSandbox();
   const cgroup = sandbox.cgroup();
