@@ -1,124 +1,109 @@
-import { renderAge, renderTable } from "@bpfleet/base";
-import { DaemonClient } from "@bpfleet/daemon/client";
-import type { Inventory, InventoryLink, InventoryMap, InventoryProgram } from "@bpfleet/kernel";
+import { alignTabs, describeTabs, renderTable } from "@bpfleet/base";
+import { DaemonClient, type Survey } from "@bpfleet/daemon/client";
 import { parseConfig } from "../config.ts";
+import { parseDuration } from "../duration.ts";
 import { Failure } from "../failure.ts";
+import { links, maps, programs, type Listing } from "../inventory/listings.ts";
+import { SurveyRows } from "../inventory/rows.ts";
+import { renderJson } from "../maps/json.ts";
 import { sortKeys } from "../output/print-objects.ts";
 import type { World } from "../world.ts";
 import type { DefineCommand } from "./mod.ts";
 
-interface Listing<T> {
-  readonly command: string;
-  readonly summary: string;
-  readonly what: string;
-  pick(inventory: Inventory): readonly T[];
-  readonly columns: readonly {
-    readonly name: string;
-    readonly isWide?: true;
-    readonly cell: (item: T, nowMs: number) => string;
-  }[];
+/** Long enough for a count, short enough for a look. */
+const usualSample = "200ms";
+
+export const defineProg: DefineCommand = (program, world) => {
+  define(program, world, programs);
+};
+export const defineLink: DefineCommand = (program, world) => {
+  define(program, world, links);
+};
+/** `map` with its lists; what else can be done with maps is added to it. */
+export const defineMapListing = (program: Parameters<DefineCommand>[0], world: World) => define(program, world, maps);
+
+interface Item {
+  readonly id: number;
+  readonly ours?: string | undefined;
 }
 
-const owner = ({ ours }: { readonly ours?: string | undefined }) => ours ?? "<foreign>";
-
-const programs: Listing<InventoryProgram> = {
-  command: "prog",
-  summary: "list every BPF program on this node, ours and foreign",
-  what: "programs",
-  pick: (inventory) => inventory.programs,
-  columns: [
-    { name: "ID", cell: ({ id }) => String(id) },
-    { name: "TYPE", cell: ({ type }) => type },
-    { name: "NAME", cell: ({ name }) => name },
-    { name: "OWNER", cell: owner },
-    { name: "RUNS", cell: ({ runCount }) => String(runCount) },
-    { name: "NS/RUN", cell: ({ runCount, runTimeNs }) => (runCount === 0n ? "" : String(runTimeNs / runCount)) },
-    { name: "AGE", cell: ({ loadedAt }, nowMs) => age(loadedAt, nowMs) },
-    { name: "TAG", isWide: true, cell: ({ tag }) => tag },
-    { name: "UID", isWide: true, cell: ({ uid }) => String(uid) },
-    { name: "INSNS", isWide: true, cell: ({ verifiedInsns }) => String(verifiedInsns) },
-    { name: "JITED", isWide: true, cell: ({ jitedBytes }) => String(jitedBytes) },
-    { name: "MAPS", isWide: true, cell: ({ mapIds }) => mapIds.join(",") },
-  ],
-};
-
-const maps: Listing<InventoryMap> = {
-  command: "map",
-  summary: "list every BPF map on this node, ours and foreign",
-  what: "maps",
-  pick: (inventory) => inventory.maps,
-  columns: [
-    { name: "ID", cell: ({ id }) => String(id) },
-    { name: "TYPE", cell: ({ type }) => type },
-    { name: "NAME", cell: ({ name }) => name },
-    { name: "OWNER", cell: owner },
-    { name: "KEY", cell: ({ definition }) => String(definition.keySize) },
-    { name: "VALUE", cell: ({ definition }) => String(definition.valueSize) },
-    { name: "MAX", cell: ({ definition }) => String(definition.maxEntries) },
-    { name: "FLAGS", isWide: true, cell: ({ definition }) => `0x${definition.flags.toString(16)}` },
-  ],
-};
-
-const links: Listing<InventoryLink> = {
-  command: "link",
-  summary: "list every BPF link on this node, ours and foreign",
-  what: "links",
-  pick: (inventory) => inventory.links,
-  columns: [
-    { name: "ID", cell: ({ id }) => String(id) },
-    { name: "TYPE", cell: ({ type }) => type },
-    { name: "TARGET", cell: ({ target }) => target },
-    { name: "PROGRAM", cell: ({ programId }) => String(programId) },
-    { name: "OWNER", cell: owner },
-  ],
-};
-
-export const defineProg: DefineCommand = (program, world) => define(program, world, programs);
-export const defineMap: DefineCommand = (program, world) => define(program, world, maps);
-export const defineLink: DefineCommand = (program, world) => define(program, world, links);
-
-function define<T extends { readonly ours?: string | undefined }>(
-  program: Parameters<DefineCommand>[0],
-  world: World,
-  listing: Listing<T>,
-): void {
-  program
-    .command(listing.command)
-    .summary(listing.summary)
-    .description(`What the kernel holds: ${listing.what}, ours and foreign.`)
+function define<T extends Item>(program: Parameters<DefineCommand>[0], world: World, listing: Listing<T>) {
+  const { command: name, summary, what } = listing;
+  const parent = program
+    .command(name)
+    .summary(summary)
+    .description(`What the kernel holds: ${what}, ours and foreign.`);
+  const list = parent
     .command("list")
     .description(
-      `${listing.summary.charAt(0).toUpperCase()}${listing.summary.slice(1)}. Foreign ones are never touched.`,
+      `List every BPF ${name === "prog" ? "program" : name} on this node, ours and foreign, with its owner. Foreign ones are never touched.`,
     )
     .option("--ours", "only ours")
     .option("--no-headers", "leave the first line out")
-    .option("-o, --output <form>", "json|wide")
-    .action(async (flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json" && flags.output !== "wide") {
+    .option("-o, --output <form>", "json|wide");
+  if (name === "prog")
+    list.option("--sample [duration]", `count runs in a window from now on (${usualSample}); RUNS are then per second`);
+  list.action(async (given, command) => {
+    const flags: typeof given & { readonly sample?: string | true } = given;
+    if (flags.output !== undefined && flags.output !== "json" && flags.output !== "wide")
+      throw new Failure(
+        `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|wide`,
+      );
+    const sampleMs = flags.sample === undefined ? 0 : parseDuration(flags.sample === true ? usualSample : flags.sample);
+    const survey = await readSurvey(command, world, sampleMs, flags.output !== undefined);
+    const items = listing.pick(new SurveyRows(survey)).filter(({ ours }) => flags.ours !== true || ours !== undefined);
+    if (survey.sample !== undefined) world.err.write(`${renderCost(survey.sample)}\n`);
+    if (flags.output === "json") {
+      world.out.write(`${renderJson(sortKeys(items), 2)}\n`);
+      return;
+    }
+    const columns = listing.columns.filter(({ isWide }) => isWide !== true || flags.output === "wide");
+    const nowMs = world.clock.now();
+    const rows = items.map((item) => columns.map(({ cell }) => cell(item, nowMs)));
+    world.out.write(renderTable(flags.headers ? columns.map((column) => column.name) : undefined, rows));
+    if (items.length === 0) world.err.write(`No ${what} found\n`);
+    for (const { kind, key, text } of survey.findings)
+      if (kind !== "healed") world.err.write(`${kind}: ${key}: ${text}\n`);
+  });
+  parent
+    .command("show")
+    .description(`Everything known of one ${name === "prog" ? "program" : name}: owner, holders, what it costs.`)
+    .argument("<id>", `its id, as \`ebpfctl ${name} list\` has it`)
+    .option("-o, --output <form>", "json")
+    .action(async (id, flags, command) => {
+      if (!/^[1-9]\d{0,9}$/.test(id)) throw new Failure(`invalid id ${JSON.stringify(id)}: give a number from 1`);
+      if (flags.output !== undefined && flags.output !== "json")
         throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|wide`,
+          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
         );
-      }
-      const config = parseConfig(command.optsWithGlobals(), world);
-      using daemon = new DaemonClient(config.socket);
-      const items = listing
-        .pick(await daemon.inventory())
-        .filter(({ ours }) => flags.ours !== true || ours !== undefined);
-      if (flags.output === "json") {
-        world.out.write(
-          `${JSON.stringify(sortKeys(items), (_, value: unknown) => (typeof value === "bigint" ? Number(value) : value), 2)}\n`,
-        );
-        return;
-      }
-      const columns = listing.columns.filter(({ isWide }) => isWide !== true || flags.output === "wide");
-      const nowMs = world.clock.now();
-      const rows = items.map((item) => columns.map(({ cell }) => cell(item, nowMs)));
-      world.out.write(renderTable(flags.headers ? columns.map(({ name }) => name) : undefined, rows));
-      if (items.length === 0) world.err.write(`No ${listing.what} found\n`);
+      const survey = await readSurvey(command, world, 0, true);
+      const item = listing.pick(new SurveyRows(survey)).find((each) => each.id === Number(id));
+      if (item === undefined) throw new Failure(`there is no ${name} ${id}; \`ebpfctl ${name} list\` has them all`);
+      if (flags.output === "json") world.out.write(`${renderJson(sortKeys(item), 2)}\n`);
+      else world.out.write(renderDetails(listing, item, world.clock.now()));
     });
+  return parent;
 }
 
-function age(loadedAt: string, nowMs: number): string {
-  const at = Date.parse(loadedAt);
-  return Number.isNaN(at) ? "<unknown>" : renderAge(nowMs - at);
+function renderDetails<T>({ columns, details }: Listing<T>, item: T, nowMs: number): string {
+  const lines = [...columns, ...details].flatMap(({ name, cell }) => {
+    const text = cell(item, nowMs);
+    return text === "" ? [] : [`${name.charAt(0)}${name.slice(1).toLowerCase()}:\t${text}`];
+  });
+  return `${alignTabs(lines, describeTabs)}\n`;
+}
+
+async function readSurvey(
+  command: { optsWithGlobals(): Parameters<typeof parseConfig>[0] },
+  world: World,
+  sampleMs: number,
+  withEntries: boolean,
+): Promise<Survey> {
+  using daemon = new DaemonClient(parseConfig(command.optsWithGlobals(), world).socket);
+  return await daemon.survey({ sampleMs: Math.round(sampleMs), withEntries });
+}
+
+function renderCost({ windowMs, switchingMs, runs }: NonNullable<Survey["sample"]>): string {
+  const timed = runs.reduce((sum, each) => sum + each.runs, 0n);
+  return `statistics were on for ${Math.round(windowMs)} ms (switching took ${switchingMs.toFixed(1)} ms): ${timed} runs were timed, each at the cost of two clock readings`;
 }

@@ -50,8 +50,8 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: "map",
-    summary: "list every BPF map on this node, ours and foreign",
-    load: async () => (await import("./inventory.ts")).defineMap,
+    summary: "list, print and change the BPF maps on this node",
+    load: async () => (await import("./map.ts")).defineMap,
   },
   {
     name: "link",

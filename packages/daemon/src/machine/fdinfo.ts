@@ -42,7 +42,10 @@ function heldBy(pid: number): HoldingProcess | undefined {
     const cgroup = parseCgroup(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
     return {
       pid,
-      command: readFileSync(`/proc/${pid}/comm`, "utf8").trim(),
+      // Anybody may name a process; nobody may steer a terminal by it.
+      command: readFileSync(`/proc/${pid}/comm`, "utf8")
+        .trim()
+        .replace(/[^\x20-\x7e]/g, "?"),
       cgroup,
       ...parsePod(cgroup),
       programIds: [...programIds],

@@ -1,0 +1,17 @@
+import type { MapRef } from "@bpfleet/daemon/client";
+import { findKindByName } from "@bpfleet/kinds";
+import { Failure } from "../failure.ts";
+
+/** `7` is an id, `/run/bpfd/fs/maps/…` a pin, `ebpfmap/NAME` an object, and anything else a key of ours. */
+export function parseMapRef(text: string, namespace: string): MapRef {
+  if (/^[1-9]\d{0,9}$/.test(text) && Number(text) < 2 ** 32) return { by: "id", id: Number(text) };
+  if (text.startsWith("/")) return { by: "pin-path", path: text };
+  const [type = "", name, ...more] = text.split("/");
+  if (name !== undefined && more.length === 0 && name !== "" && findKindByName(type)?.kind === "EBPFMap")
+    return { by: "key", key: `maps/${namespace}/${name}` };
+  if (text === "" || name === undefined)
+    throw new Failure(
+      `invalid map ${JSON.stringify(text)}: give its id, its pin path, ebpfmap/NAME, or a key as \`ebpfctl map list\` has it`,
+    );
+  return { by: "key", key: text };
+}
