@@ -13,7 +13,7 @@ export function lockFolder(path: string): Disposable {
     if (!(cause instanceof BpfError)) throw cause;
     if (cause.code !== "busy")
       throw new KernelError(`lock ${path}: ${cause.message}`, {
-        code: "internal",
+        code: cause.code === "not-permitted" ? "no-permission" : "internal",
         call: "flock",
         errno: cause.errnoName,
         retry: "when-changed",

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { KernelError } from "@bpfleet/base";
 
 export type Loaded =
   | { readonly is: "there"; readonly text: string }
@@ -61,13 +62,25 @@ export class StateFile {
     } catch (error) {
       await file.close();
       await rm(draft, { force: true });
-      throw error;
+      throw this.#cannotWrite(error);
     }
     this.#header = header;
     const durable = syncAndClose(file, dirname(this.path));
     // Whoever wants to know awaits it; a failure must not end the process of one who does not.
     durable.catch(() => undefined);
     return { durable };
+  }
+
+  #cannotWrite(error: unknown): unknown {
+    if (!(error instanceof Error) || !("code" in error)) return error;
+    const help = error.code === "ENOSPC" || error.code === "EDQUOT" ? "make room there" : "make it writable";
+    return new KernelError(`write ${this.path}: ${error.message}; ${help}, or choose another folder with --state`, {
+      code: "internal",
+      call: "write",
+      errno: String(error.code),
+      retry: "backoff",
+      cause: error,
+    });
   }
 
   async remove(): Promise<void> {
