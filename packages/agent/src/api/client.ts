@@ -15,11 +15,11 @@ export function syncAgent(socket: string, signal?: AbortSignal): Promise<NodeRep
   return ask(socket, "POST", "/v1/sync", signal);
 }
 
-/** Whether anybody listens there. */
+/** Whether anybody listens there, as far as one may know. */
 export async function answers(socket: string): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const connection = connect(socket, () => resolve(true));
-  connection.on("error", () => resolve(false));
+  connection.on("error", (error) => resolve("code" in error && error.code === "EACCES"));
   const isThere = await promise;
   connection.destroy();
   return isThere;
