@@ -1,5 +1,6 @@
 import { execFile, execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { basename, join } from "node:path";
 import { inNamespace, server } from "./network.ts";
@@ -37,13 +38,28 @@ export class Receiver implements Disposable {
     return this.#counts[address] ?? 0;
   }
 
+  /** Resolves when nothing has arrived for half a second. */
+  async quiet(): Promise<void> {
+    for (let before = -1, now = this.#total(); before !== now; before = now, now = this.#total()) await sleep(500);
+  }
+
+  #total(): number {
+    return Object.values(this.#counts).reduce((sum, count) => sum + count, 0);
+  }
+
   [Symbol.dispose](): void {
     this.#child.kill();
   }
 }
 
-/** Sends from a client's address; resolves to how many packets left. */
-export async function send(from: string, packetsPerSecond: number, seconds: number): Promise<number> {
+export interface Sent {
+  readonly sent: number;
+  /** A busy machine sends more slowly than it is asked to. */
+  readonly tookSeconds: number;
+}
+
+/** Sends from a client's address; resolves when all packets have left. */
+export async function send(from: string, packetsPerSecond: number, seconds: number): Promise<Sent> {
   const argv = [
     process.execPath,
     join(here, "sender.ts"),
@@ -54,7 +70,7 @@ export async function send(from: string, packetsPerSecond: number, seconds: numb
     String(seconds),
   ];
   const { stdout } = await run(...inNamespace("clients", argv));
-  return (JSON.parse(stdout) as { readonly sent: number }).sent;
+  return JSON.parse(stdout) as Sent;
 }
 
 interface Explained {

@@ -1,4 +1,4 @@
-// Sends small UDP packets from one address at a steady rate; prints how many it sent.
+// Sends small UDP packets from one address at a steady rate; prints how many it sent, and how long that really took.
 // usage: sender.ts FROM TO PORT PACKETS_PER_SECOND SECONDS
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -14,8 +14,10 @@ const payload = Buffer.alloc(22, from);
 const started = performance.now();
 const until = Number(seconds) * 1000;
 let sent = 0;
+let done = 0;
 let failed = 0;
 const count = (error: Error | null): void => {
+  done++;
   if (error) failed++;
 };
 for (let elapsed = 0; elapsed < until; elapsed = performance.now() - started) {
@@ -26,6 +28,7 @@ for (let elapsed = 0; elapsed < until; elapsed = performance.now() - started) {
   }
   await new Promise((resolve) => setTimeout(resolve, 1));
 }
-await new Promise((resolve) => setTimeout(resolve, 50));
+while (done < sent) await new Promise((resolve) => setTimeout(resolve, 1));
+const tookSeconds = (performance.now() - started) / 1000;
 socket.close();
-process.stdout.write(JSON.stringify({ sent: sent - failed }) + "\n");
+process.stdout.write(JSON.stringify({ sent: sent - failed, tookSeconds }) + "\n");
