@@ -56,6 +56,7 @@ test("findKindByName finds a kind by every name that kubectl takes", () => {
   assert.equal(findKindByName("po")?.kind, "Pod");
   assert.equal(findKindByName("bpfdebpfprograms")?.kind, "EbpfProgram");
   assert.equal(findKindByName("ebpfprogram.bpfd.io")?.kind, "EbpfProgram");
+  assert.equal(findKindByName("ebpfprograms.bpfd.io")?.kind, "EbpfProgram");
   assert.equal(findKindByName("ebpfprograms.example.com"), undefined);
 });
 

@@ -35,6 +35,8 @@ export function findKindByName(name: string): DefinedKind | undefined {
   return kinds.find((candidate) => {
     const names = [candidate.plural, candidate.singular, candidate.kind.toLowerCase(), ...candidate.shortNames];
     const groups = [candidate.group, `${candidate.version}.${candidate.group}`];
-    return names.includes(first) && (tail === "" || groups.includes(tail));
+    // With its group a kind needs no plural of its own: `ebpfprograms.bpfd.io`.
+    const isPlain = tail !== "" && first === `${candidate.kind.toLowerCase()}s`;
+    return (names.includes(first) || isPlain) && (tail === "" || groups.includes(tail));
   });
 }
