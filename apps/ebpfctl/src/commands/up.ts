@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { serveAgent, startAgent, type NodeReport } from "@bpfleet/agent";
 import { renderRef } from "@bpfleet/base";
 import { startDaemon, type Daemon, type LogOptions } from "@bpfleet/daemon";
@@ -12,6 +12,7 @@ import { whileTelling } from "../output/progress.ts";
 import { productVersion } from "../product.ts";
 import { parseMetricsAddress } from "../up/metrics-address.ts";
 import { ResultTeller } from "../up/result-teller.ts";
+import { serveBpfd } from "../up/serve-bpfd.ts";
 import type { World } from "../world.ts";
 import type { DefineCommand } from "./mod.ts";
 
@@ -45,6 +46,7 @@ export const defineUp: DefineCommand = (program, world) => {
     )
     .option("--objects <file>", "list of the BPF objects (env: BPFLEET_OBJECTS, usually the built ones)")
     .option("--legacy-tc", "attach tc programs by cls_bpf filters even where the kernel has TCX")
+    .option("--bpfd-config <file>", "serve bpfd's API as this bpfd.toml says: [tls] and [grpc.endpoint]")
     .option("--once", "bring the kernel to what is declared and end; exit code 1 when something failed")
     .option("--log <level>", `JSON lines on standard error: ${logLevels.join(", ")}`, "warn")
     .action(async (flags, command) => {
@@ -69,6 +71,10 @@ export const defineUp: DefineCommand = (program, world) => {
         }),
       );
       if (flags.once !== true) closing.use(await serveAgent(agent, config.agentSocket));
+      if (flags.once !== true && flags.bpfdConfig !== undefined) {
+        const { store } = config;
+        closing.use(await serveBpfd(resolve(world.cwd, flags.bpfdConfig), { store, agent, clock: world.clock }));
+      }
       await whileTelling(world, "applying", () => settledOr(daemon, interrupt));
       const report = await agent.report();
       world.out.write(`${readyLine(report, daemon, config, world.clock.monotonicMs() - startedMs)}\n`);

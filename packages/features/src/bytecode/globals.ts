@@ -6,13 +6,25 @@ export type EncodedGlobal =
   | { readonly bytes: Uint8Array; readonly refusal?: undefined }
   | { readonly bytes?: undefined; readonly refusal: string };
 
+/** The variable as it is in memory, whatever its type. */
+const rawForm = /^bytes:((?:[0-9a-f]{2})+)$/i;
+
 /** The bytes of a variable; a refusal names it, its C type and what was given. */
 export function encodeWish(global: BytecodeGlobal, value: GlobalWish["value"]): EncodedGlobal {
+  const raw = typeof value === "string" ? rawForm.exec(value)?.[1] : undefined;
+  if (raw !== undefined) return encodeRaw(global, raw);
   const bytes = new Uint8Array(global.sizeBytes);
   const misfit = put(global.shape, value, new DataView(bytes.buffer), 0);
   if (misfit === undefined) return { bytes };
   const given = typeof value === "string" ? JSON.stringify(value) : renderGiven(value);
   return { refusal: `set global ${global.name}, ${global.type}, to ${given}: ${misfit}` };
+}
+
+function encodeRaw({ name, type, sizeBytes }: BytecodeGlobal, hex: string): EncodedGlobal {
+  const given = hex.length / 2;
+  if (given !== sizeBytes)
+    return { refusal: `set global ${name}, ${type}: it has ${sizeBytes} bytes; ${given} are given` };
+  return { bytes: Uint8Array.from({ length: given }, (_, at) => Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16)) };
 }
 
 type Scalar = string | number | boolean;

@@ -1,0 +1,206 @@
+import { once } from "node:events";
+import { chmod, mkdir, readFile, rm } from "node:fs/promises";
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from "node:http2";
+import { connect, type AddressInfo } from "node:net";
+import { dirname } from "node:path";
+import { X509Certificate } from "node:crypto";
+import type { TLSSocket } from "node:tls";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError, createContextKey, createContextValues, type ConnectRouter } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { Loader as LoaderService, LoaderMessageSchema, type LoaderMessage } from "@bpfleet/wire";
+import type { BpfdConfig, TlsFiles } from "./bpfd-config.ts";
+import type { Caller } from "./declaration.ts";
+import type { Loader } from "./loader.ts";
+import { Refusal, type RefusalCode } from "./refusal.ts";
+
+/** Global data is the largest thing in a request. */
+const readMaxBytes = 4 << 20;
+const unauthenticated = "16";
+
+const codes: Readonly<Record<RefusalCode, Code>> = {
+  aborted: Code.Aborted,
+  "invalid-argument": Code.InvalidArgument,
+  unauthenticated: Code.Unauthenticated,
+  unavailable: Code.Unavailable,
+};
+
+const callerKey = createContextKey<Caller | undefined>(undefined);
+
+export interface LoaderServer extends AsyncDisposable {
+  /** Of the TCP port, when certificates are configured. */
+  readonly port: number | undefined;
+}
+
+/**
+ * Serves bpfd's API: by TCP to clients with a certificate of the configured authority, and on a unix socket that only
+ * its owner may open. Throws, and serves nothing, when a file or an address cannot be used.
+ */
+export async function serveLoader(loader: Loader, config: BpfdConfig): Promise<LoaderServer> {
+  await using closing = new AsyncDisposableStack();
+  const options = { routes: (router: ConnectRouter) => routeLoader(router, loader), readMaxBytes } as const;
+  const only = { grpc: true, grpcWeb: false, connect: false } as const;
+  const local: Caller = { name: "unix", isAdministrator: true };
+  const contextValues = () => createContextValues().set(callerKey, local);
+  const unix = createServer(connectNodeAdapter({ ...options, ...only, contextValues }));
+  await listenUnix(unix, config.unix);
+  closing.defer(() => rm(config.unix, { force: true }));
+  closing.use(closingOf(unix));
+  let port: number | undefined;
+  if (config.tls !== undefined) {
+    const tcp = await createTlsServer(config.tls, config, (contextValues) =>
+      connectNodeAdapter({ ...options, ...only, contextValues }),
+    );
+    const sessions = closingOf(tcp);
+    tcp.listen(config.port, config.address);
+    try {
+      await once(tcp, "listening");
+    } catch (cause) {
+      throw new Error(
+        `serve [${config.address}]:${config.port}: ${textOf(cause)}; stop the other one, or set grpc.endpoint`,
+        {
+          cause,
+        },
+      );
+    }
+    closing.use(sessions);
+    port = (tcp.address() as AddressInfo).port;
+  }
+  const owned = closing.move();
+  return { port, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+function routeLoader(router: ConnectRouter, loader: Loader): void {
+  const answer = async (
+    request: LoaderMessage,
+    caller: Caller | undefined,
+    work: (bytes: Uint8Array, caller: Caller) => Promise<Uint8Array>,
+  ): Promise<LoaderMessage> => {
+    try {
+      if (caller === undefined) throw new Refusal("unauthenticated", "no client certificate");
+      return fromBinary(LoaderMessageSchema, await work(toBinary(LoaderMessageSchema, request), caller));
+    } catch (error) {
+      // Nobody but the client can do something about it; bpfd said ABORTED to whatever happened.
+      throw new ConnectError(textOf(error), error instanceof Refusal ? codes[error.code] : Code.Aborted);
+    }
+  };
+  router.service(LoaderService, {
+    load: (request, { values, signal }) =>
+      answer(request, values.get(callerKey), (bytes, caller) => loader.load(bytes, caller, signal)),
+    unload: (request, { values }) =>
+      answer(request, values.get(callerKey), (bytes, caller) => loader.unload(bytes, caller)),
+    list: (request, { values }) =>
+      answer(request, values.get(callerKey), (bytes, caller) => loader.list(bytes, caller)),
+  });
+}
+
+type Adapter = (
+  contextValues: (request: unknown) => ReturnType<typeof createContextValues>,
+) => (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+
+async function createTlsServer(
+  files: TlsFiles,
+  { administrators }: BpfdConfig,
+  adapt: Adapter,
+): Promise<Http2SecureServer> {
+  const [ca, cert, key] = await Promise.all([read(files.caCert), read(files.cert), read(files.key)]);
+  const authorities = new Set(splitPem(ca).map((pem) => new X509Certificate(pem).fingerprint256));
+  const callers = new WeakMap<Http2ServerRequest, Caller>();
+  const handle = adapt((request) => createContextValues().set(callerKey, callers.get(request as Http2ServerRequest)));
+  // Who has no certificate is told so in gRPC's words, before anything of his is read.
+  const tls = { ca, cert, key, requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.2" } as const;
+  return createSecureServer(tls, (request, response) => {
+    const name = commonName(request.stream.session?.socket as TLSSocket | undefined, authorities);
+    if (name === undefined) {
+      const message = encodeURIComponent(
+        "exactly one client certificate of this authority, with a common name, is needed",
+      );
+      const headers = { ":status": 200, "content-type": "application/grpc+proto" };
+      request.stream.respond(
+        { ...headers, "grpc-status": unauthenticated, "grpc-message": message },
+        { endStream: true },
+      );
+      return;
+    }
+    callers.set(request, { name: `CN=${name}`, isAdministrator: administrators.includes(name) });
+    handle(request, response);
+  });
+}
+
+/** Of the one certificate that an authority of ours issued itself. */
+function commonName(socket: TLSSocket | undefined, authorities: ReadonlySet<string>): string | undefined {
+  if (socket?.authorized !== true) return undefined;
+  const leaf = socket.getPeerCertificate(true);
+  if (!authorities.has(leaf.issuerCertificate?.fingerprint256 ?? "")) return undefined;
+  const name: unknown = leaf.subject?.CN;
+  return typeof name === "string" && name !== "" ? name : undefined;
+}
+
+function splitPem(pem: Buffer): readonly string[] {
+  return pem.toString("latin1").match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? [];
+}
+
+async function read(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new Error(`read ${path}, which bpfd's configuration names: ${textOf(cause)}`, { cause });
+  }
+}
+
+async function listenUnix(server: Http2Server, path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  if (await isAnswered(path))
+    throw new Error(`serve ${path}: another process answers there; stop it, or set grpc.endpoint.unix`);
+  await rm(path, { force: true });
+  // The socket is bound in the call: nobody can open it before its mode is right.
+  const umask = process.umask(0o177);
+  try {
+    server.listen(path);
+  } finally {
+    process.umask(umask);
+  }
+  await once(server, "listening");
+  await chmod(path, 0o600);
+}
+
+async function isAnswered(path: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const connection = connect(path, () => resolve(true));
+  connection.on("error", () => resolve(false));
+  try {
+    return await promise;
+  } finally {
+    connection.destroy();
+  }
+}
+
+function closingOf(server: Http2Server | Http2SecureServer): AsyncDisposable {
+  const sessions = new Set<ServerHttp2Session>();
+  const onSession = (session: ServerHttp2Session): void => {
+    sessions.add(session);
+    session.on("close", () => sessions.delete(session));
+    session.on("error", () => session.destroy());
+  };
+  server.on("session", onSession);
+  return {
+    async [Symbol.asyncDispose]() {
+      if (!server.listening) return;
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const session of sessions) session.destroy();
+      await closed;
+    },
+  };
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
