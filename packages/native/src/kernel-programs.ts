@@ -128,7 +128,8 @@ async function openElf(
     throw refusal(what, `object ${name} has no program ${spec.entry}`, "not-found", "BPF_OBJECT_OPEN");
   if (missing !== undefined)
     throw refusal(what, `object ${name} has no map ${missing}`, "not-found", "BPF_OBJECT_OPEN");
-  const programTypes = entry.type === spec.type ? {} : { [spec.entry]: { type: spec.type } };
+  const kind = kindOf(spec.type, entry);
+  const programTypes = kind === undefined ? {} : { [spec.entry]: kind };
   const object = BpfObject.open(elf, { name, reuseMaps, autoload: [spec.entry], programTypes });
   try {
     object.setGlobals(spec.globals);
@@ -137,6 +138,16 @@ async function openElf(
     await object.close();
     throw error;
   }
+}
+
+/** What the section does not say, or says so that it would fit no chain: all of one hook have the same attach type. */
+function kindOf(
+  type: ProgramSpec["type"],
+  { type: read, expectedAttachType }: BpfObject["programs"][number],
+): { readonly type: string; readonly expectedAttachType?: string } | undefined {
+  if (type === "xdp" && expectedAttachType === undefined) return { type, expectedAttachType: "xdp" };
+  if (type === "sched_cls" && expectedAttachType !== undefined) return { type };
+  return read === type ? undefined : { type };
 }
 
 /** struct xdp_md and struct __sk_buff, as far as BPF_PROG_TEST_RUN takes them. */
