@@ -44,6 +44,18 @@ test("nextEvents says nothing of what is still being done", () => {
   assert.deepEqual(reasons, [["Normal", "Accepted"]]);
 });
 
+test("nextEvents warns of conditions that are bad news when they are true", () => {
+  const after = status(
+    ["Cause", "True", "ImageNotFound", "no such tag"],
+    ["NotYetLoaded", "True", "ProgramsNotYetLoaded", "waiting"],
+    ["ReconcileError", "True", "ReconcileError", "failed"],
+  );
+  assert.deepEqual(
+    nextEvents([], undefined, after, "t").map(({ type, reason }) => `${type} ${reason}`),
+    ["Warning ImageNotFound", "Normal ProgramsNotYetLoaded", "Warning ReconcileError"],
+  );
+});
+
 test("nextEvents keeps the last twenty, and takes any status", () => {
   let events = nextEvents([], "nonsense", { conditions: [null, 7] }, "t");
   assert.deepEqual(events, []);

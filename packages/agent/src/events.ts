@@ -1,4 +1,4 @@
-import type { Condition } from "@bpfleet/kinds";
+import { troubleConditions, type Condition } from "@bpfleet/kinds";
 import type { ObjectEvent } from "./report.ts";
 
 const keptEvents = 20;
@@ -25,7 +25,7 @@ export function nextEvents(
     told.add(cause);
     next = addEvent(
       next,
-      condition.status === "False" ? "Warning" : "Normal",
+      condition.status === "False" || troubleConditions.includes(condition.type) ? "Warning" : "Normal",
       condition.reason,
       condition.message,
       now,

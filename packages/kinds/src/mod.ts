@@ -6,6 +6,7 @@ export * from "./kinds.ts";
 export { cgroupAnnotation, netnsAnnotation } from "./core/pod/schema.ts";
 export { internalIpsOf } from "./core/node/schema.ts";
 export { secretData, type Secret } from "./core/secret/schema.ts";
+export { troubleConditions } from "./bpfd.io/conditions.ts";
 export { programName } from "./bpfd.io/names.ts";
 export { eraOf, type ProgramConfig } from "./bpfd.io/config/spec.ts";
 export type { NodeProgram } from "./bpfd.io/program/spec.ts";

@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -83,6 +84,28 @@ test("DirectoryStore.write creates, configures and leaves unchanged, as kubectl 
   assert.equal(second.object.metadata.uid, first.object.metadata.uid);
   assert.equal(second.object.metadata.creationTimestamp, first.object.metadata.creationTimestamp);
   assert.notEqual(second.object.metadata.resourceVersion, first.object.metadata.resourceVersion);
+});
+
+test("DirectoryStore keeps a Secret from everybody but its owner", async () => {
+  const text = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: bpfd}\nstringData: {a: b}\n";
+  assert.deepEqual(await apply(newStore(), text), ["created"]);
+  assert.equal(statSync(join(directory, "core/Secret/bpfd/s.yaml")).mode & 0o777, 0o600);
+});
+
+test("DirectoryStore keeps the status of kinds that Kubernetes defines, for nobody else writes it", async () => {
+  const node = (address: string): string =>
+    `apiVersion: v1\nkind: Node\nmetadata: {name: worker}\nstatus: {addresses: [{type: InternalIP, address: ${address}}]}\n`;
+  const store = newStore();
+  assert.deepEqual(await apply(store, node("192.0.2.1")), ["created"]);
+  assert.deepEqual(await apply(store, node("192.0.2.1")), ["unchanged"]);
+  assert.deepEqual(await apply(store, node("192.0.2.2")), ["configured"]);
+  const stored = await store.read({ group: "", kind: "Node", namespace: "", name: "worker" });
+  assert.ok(stored !== undefined && "object" in stored);
+  assert.deepEqual(stored.object.status, { addresses: [{ type: "InternalIP", address: "192.0.2.2" }] });
+  await apply(store, `${filterText}status: {state: Active}\n`);
+  const filter = await store.read(cut(filterText)[0]?.ref ?? assert.fail());
+  assert.ok(filter !== undefined && "object" in filter);
+  assert.equal(filter.object.status, undefined);
 });
 
 test("DirectoryStore.write bumps the generation for spec only, not for labels", async () => {

@@ -7,6 +7,15 @@ import { isRecord } from "../yaml/read-yaml.ts";
 /** Ours beside bpfd's, whose fixed messages never say why. They come first, for the last condition is current. */
 const ourTypes = ["Cause", "Note"];
 
+/** Types of conditions whose being true is bad news: with bpfd every condition that is told is true. */
+export const troubleConditions: readonly string[] = [
+  "Cause",
+  "NotLoaded",
+  "NotUnLoaded",
+  "ReconcileError",
+  "DeleteError",
+];
+
 export type Said = Pick<Aspect, "type" | "reason" | "message">;
 
 /**
