@@ -1,0 +1,74 @@
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { NodeReport } from "@bpfleet/agent";
+
+const kinds: readonly string[] = ["BpfProgram", "EbpfProgram"];
+
+export interface ProgramFilesAccess {
+  readonly group?: number | undefined;
+  readonly mode?: number | undefined;
+}
+
+/**
+ * The programs of this node as files, `<directory>/<Kind>/<name>.json`: where applications find the pins of their maps
+ * without a cluster. Whoever may open the maps may read them.
+ */
+export class ProgramFiles {
+  readonly #directory: string;
+  readonly #access: ProgramFilesAccess;
+
+  constructor(directory: string, access: ProgramFilesAccess) {
+    this.#directory = directory;
+    this.#access = access;
+  }
+
+  /** Nothing is made on a node that never had a program. */
+  update(report: NodeReport): void {
+    for (const kind of kinds) {
+      const programs = report.objects.filter(({ ref }) => ref.group === "bpfd.io" && ref.kind === kind);
+      const texts = new Map(
+        programs.map(({ ref, object }) => [`${encodeURIComponent(ref.name)}.json`, `${JSON.stringify(object)}\n`]),
+      );
+      const folder = join(this.#directory, kind);
+      if (texts.size > 0) this.#makeFolder(folder);
+      for (const name of list(folder)) if (!texts.has(name)) rmSync(join(folder, name), { force: true });
+      for (const [name, text] of texts) this.#write(folder, name, text);
+    }
+  }
+
+  #makeFolder(folder: string): void {
+    const { group, mode = 0o640 } = this.#access;
+    for (const each of [this.#directory, folder]) {
+      mkdirSync(each, { recursive: true });
+      chmodSync(each, (mode & 0o004) === 0 ? 0o750 : 0o755);
+      if (group !== undefined) chownSync(each, 0, group);
+    }
+  }
+
+  #write(folder: string, name: string, text: string): void {
+    const path = join(folder, name);
+    if (read(path) === text) return;
+    const { group, mode = 0o640 } = this.#access;
+    const fresh = join(folder, `.${name}`);
+    writeFileSync(fresh, text);
+    chmodSync(fresh, mode & 0o644);
+    if (group !== undefined) chownSync(fresh, 0, group);
+    renameSync(fresh, path);
+  }
+}
+
+function list(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
