@@ -33,6 +33,15 @@ import {
   setLink,
   type Place,
 } from "./hook-places.ts";
+import {
+  findNetns,
+  hasClsact,
+  netnsNumber,
+  readRecords,
+  removeIdleClsact,
+  writeRecord,
+  type FilterRecord,
+} from "./clsact.ts";
 import { readInterfaces, type Interfaces } from "./interfaces.ts";
 import { hasCode, refusal, saying } from "./kernel-error.ts";
 import { pinnedProgramId, type KernelPrograms } from "./kernel-programs.ts";
@@ -304,6 +313,7 @@ export class KernelHooks {
       );
     // Pinned first: a filter that no pin tells of would stay for ever after a crash.
     replacePin(program, this.#pins.filter(key));
+    writeRecord(this.#pins.filterPlace(key), await this.#recordOf(at));
     await setFilter(at, program, holder !== undefined);
   }
 
@@ -316,10 +326,31 @@ export class KernelHooks {
   async #clearFilter(key: string): Promise<void> {
     const pin = this.#pins.filter(key);
     if (!isThere(pin)) return;
-    const at = this.#filterPlace(parseHookKey(key), await readInterfaces(this.#options.netns));
-    const holder = at && (await findFilter(at));
-    if (at !== undefined && holder !== undefined && this.#isOurs(key, holder)) await clearFilter(at);
+    const point = parseHookKey(key);
+    const places = readRecords(this.#pins.filterPlace(key));
+    for (const { netns: number, ifindex, isClsactOurs } of places) {
+      const own = this.#options.netns;
+      const netns = number === 0 || number === netnsNumber(own) ? own : findNetns(number);
+      if (point?.hook !== "tc" || (netns === undefined && number !== 0 && number !== netnsNumber(own))) continue;
+      const at = filterAt(ifindex, point.direction, netns);
+      const holder = await findFilter(at);
+      if (holder !== undefined && this.#isOurs(key, holder)) await clearFilter(at);
+      if (isClsactOurs) await removeIdleClsact(ifindex, netns);
+    }
+    removeTree(this.#pins.filterPlace(key));
     unpin(pin);
+  }
+
+  async #recordOf({ ifindex }: ClsBpf): Promise<FilterRecord> {
+    const netns = netnsNumber(this.#options.netns);
+    const known = this.#pins
+      .keys("places")
+      .flatMap(({ path }) => readRecords(path))
+      .filter((record) => record.netns === netns && record.ifindex === ifindex);
+    const isClsactOurs =
+      known.some((record) => record.isClsactOurs) ||
+      (known.length === 0 && !(await hasClsact(ifindex, this.#options.netns)));
+    return { netns, ifindex, isClsactOurs };
   }
 
   async #filterProgram(point: HookPoint | undefined, interfaces: Interfaces): Promise<number | undefined> {

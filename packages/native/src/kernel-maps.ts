@@ -145,7 +145,12 @@ export class KernelMaps {
       const holder = pinnedMapId(pinPath);
       if (holder === id && pinnedMapId(marker) === id) return;
       if (isThere(pinPath) && !this.#isOurs(holder, marker)) {
-        throw refusal(what, "something that is not ours is pinned there (EEXIST)", "exists", "BPF_OBJ_PIN");
+        throw refusal(
+          what,
+          `something that is not ours is pinned there (EEXIST); choose another path, or take it away with: rm ${pinPath}`,
+          "exists",
+          "BPF_OBJ_PIN",
+        );
       }
       if (holder !== undefined && holder !== id) replacePin(map, pinPath);
       replacePin(map, marker);

@@ -17,7 +17,7 @@ import {
 import { BpfLink, BpfMap, BpfObject, detachClsBpf, isBpffs, queryClsBpf, queryHook } from "./binding.ts";
 import { cgroupRoot } from "./cgroups.ts";
 import { NodeKernel } from "./node-kernel.ts";
-import { nodeHarness } from "./testing/kernel-harness.ts";
+import { nodeHarness, type NodeHarness } from "./testing/kernel-harness.ts";
 import { apply, counted, counts, planOf } from "./testing/kernel-plan.ts";
 import { KernelSandbox } from "./testing/kernel-sandbox.ts";
 
@@ -81,6 +81,67 @@ test("NodeKernel leaves another's filters, links and qdiscs alone", async () => 
   assert.deepEqual((await queryHook({ tcx: ifindex, dir: "ingress" }, { inNetns })).programs, [program.info.id]);
   assert.equal((await queryClsBpf(theirs))?.programId, program.info.id);
   await detachClsBpf(theirs);
+});
+
+/** A filter of cls_bpf on v0, as the port attaches it. */
+async function legacyFilter(kernel: NodeHarness, port: NodeKernel): Promise<{ readonly key: string }> {
+  const point: HookPoint = { hook: "tc", interface: "v0", direction: "egress" };
+  const key = renderHookKey(point);
+  const spec: ProgramSpec = {
+    key: "test/tc",
+    name: "tc",
+    type: "sched_cls",
+    object: kernel.object,
+    entry: "count_tc",
+    globals: { verdict: -1 },
+    maps: {},
+  };
+  const identity = { key: "test/tc", generation: "g" };
+  await port.loadProgram(spec, identity, new Map());
+  await port.setHook({
+    spec: { key, point, members: [] },
+    generation: "g",
+    members: [{ spec, identity, maps: new Map(), mode: "stub", proceedOn: [] }],
+    mode: "native",
+    legacyTc: true,
+  });
+  return { key };
+}
+
+const tc = (netns: string, ...args: string[]) => spawnSync("tc", ["-n", netns, ...args], { encoding: "utf8" }).stdout;
+
+test("NodeKernel takes the qdisc away that it made for a filter, and leaves one that others made or use", async () => {
+  await using kernel = await nodeHarness();
+  const { name } = kernel.netns;
+  const port = await kernel.open();
+  const shown = () => tc(name, "qdisc", "show", "dev", "v0").includes("clsact");
+  const { key } = await legacyFilter(kernel, port);
+  assert.equal(shown(), true);
+  await port.clearHook(key);
+  assert.equal(shown(), false, "its own");
+  tc(name, "qdisc", "add", "dev", "v0", "clsact");
+  await legacyFilter(kernel, port);
+  await port.clearHook(key);
+  assert.equal(shown(), true, "another's");
+  tc(name, "qdisc", "del", "dev", "v0", "clsact");
+  await legacyFilter(kernel, await kernel.open());
+  await using object = BpfObject.open(kernel.sandbox.compile("contract"), { name: "theirs", autoload: ["count_tc"] });
+  await object.load();
+  using program = object.program("count_tc");
+  const ifindex = kernel.sandbox.ifindex(name, "v0");
+  await program.attachClsBpf({ ifindex, direction: "ingress", handle: 1, priority: 1, inNetns: kernel.netns.path });
+  await port.clearHook(key);
+  assert.equal(shown(), true, "its own, which another uses meanwhile");
+});
+
+test("NodeKernel takes its filters away also when it is called from another network namespace", async () => {
+  await using kernel = await nodeHarness();
+  await legacyFilter(kernel, await kernel.open());
+  const { peer, bpffs } = kernel;
+  const elsewhere = await NodeKernel.open({ bpffsDir: bpffs, netns: peer.path, loadObject: async () => undefined });
+  await elsewhere.removeEverything();
+  assert.equal(tc(kernel.netns.name, "filter", "show", "dev", "v0", "egress"), "");
+  assert.equal(tc(kernel.netns.name, "qdisc", "show", "dev", "v0").includes("clsact"), false);
 });
 
 test("NodeKernel takes a link up again that somebody unpinned and still holds", async () => {

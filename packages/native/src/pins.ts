@@ -17,7 +17,8 @@ import { refusal, saying } from "./kernel-error.ts";
  *   maps/KEY@GENERATION        maps and programs of the plan
  *   programs/KEY@GENERATION
  *   links/HOOK                 the link of a hook …
- *   filters/HOOK               … or, where tc has no links, the program of the filter
+ *   filters/HOOK               … or, where tc has no links, the program of the filter, and
+ *   places/HOOK/PLACE/         where that filter is (an empty folder, see clsact.ts)
  *   chains/HOOK/GENERATION@ID/ what a chain is made of; ID is its main program's
  *   paths/PATH                 a map that is also pinned at PATH for the user
  *
@@ -64,6 +65,11 @@ export class Pins {
     return join(this.root, "filters", encodePinName(identityKey(hookKey)));
   }
 
+  /** Where the filter of a hook is. */
+  filterPlace(hookKey: string): string {
+    return join(this.root, "places", encodePinName(identityKey(hookKey)));
+  }
+
   chains(hookKey: string): string {
     return join(this.root, "chains", encodePinName(identityKey(hookKey)));
   }
@@ -89,7 +95,7 @@ export class Pins {
   }
 
   /** Keys of hooks, or paths of the user's pins, with where they are pinned. */
-  keys(folder: "links" | "filters" | "chains" | "paths"): { readonly key: string; readonly path: string }[] {
+  keys(folder: "links" | "filters" | "places" | "chains" | "paths"): { readonly key: string; readonly path: string }[] {
     return listNames(join(this.root, folder)).flatMap((name) => {
       const key = decodePinName(name);
       return key === undefined ? [] : [{ key, path: join(this.root, folder, name) }];

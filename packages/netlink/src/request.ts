@@ -1,5 +1,6 @@
 import { encodeAttribute, encodeText, encodeU32 } from "./attributes.ts";
 import { encodeMessage, messageFlags } from "./message.ts";
+import { tcHandles } from "./traffic-control.ts";
 
 /** `RTM_NEW*` numbers; the matching `RTM_DEL*` is one more, `RTM_GET*` two more. */
 export const routeTypesBase = { link: 16, address: 20, route: 24, neighbour: 28, qdisc: 36, filter: 44 } as const;
@@ -74,6 +75,22 @@ export function encodeLinkRequest(
     sequence,
     portId: 0,
     payload: join(join(head, name), encodeAttribute(extMask, encodeU32(skipStats))),
+  });
+}
+
+/** Takes the clsact qdisc from an interface, with all filters below it. */
+export function encodeClsactRemoval(ifindex: number, sequence: number): Uint8Array {
+  const head = new Uint8Array(headBytes.qdisc);
+  const view = new DataView(head.buffer);
+  view.setInt32(4, ifindex, true);
+  view.setUint32(8, tcHandles.clsact & 0xffff0000, true);
+  view.setUint32(12, tcHandles.clsact, true);
+  return encodeMessage({
+    type: routeTypesBase.qdisc + 1,
+    flags: messageFlags.request | messageFlags.ack,
+    sequence,
+    portId: 0,
+    payload: head,
   });
 }
 
