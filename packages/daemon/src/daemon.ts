@@ -1,7 +1,17 @@
 import type { ObjectRef } from "@bpfleet/base";
 import type { Decision, Feature, InstanceCounters } from "@bpfleet/features";
 import type { HookCounters } from "./counters.ts";
-import type { Inventory, ItemResult, KernelPort, NodeFacts, NodePlan, ObservedKernel } from "@bpfleet/kernel";
+import type { PinAccess } from "@bpfleet/native";
+import type { PullSecrets } from "./bytecode/bytecode-watch.ts";
+import type {
+  BytecodeSource,
+  Inventory,
+  ItemResult,
+  KernelPort,
+  NodeFacts,
+  NodePlan,
+  ObservedKernel,
+} from "@bpfleet/kernel";
 
 /**
  * The part of bpfleet that talks to the kernel. It holds one plan and keeps it true; whoever makes
@@ -14,6 +24,11 @@ export interface Daemon extends AsyncDisposable {
   onFacts(callback: (facts: NodeFacts) => void): () => void;
   /** cgroup v2 paths to look for; those that exist appear in `facts().cgroups`. Replaces the earlier list. */
   watchCgroups(paths: readonly string[]): void;
+  /**
+   * Objects to fetch, verify and read; what becomes of them appears in `facts().bytecode`. Replaces the
+   * earlier list. `secrets`: `data` of the Secrets that sources name.
+   */
+  watchBytecode(sources: readonly BytecodeSource[], secrets: PullSecrets): void;
   /**
    * Makes this the plan to keep true. `complete` says that every declaration was read: only then is
    * anything removed that the plan does not name, and the plan kept for the next start.
@@ -63,12 +78,27 @@ export interface DaemonOptions {
   /** Whole seconds between two looks at the kernel when nothing happens; 10 when not given. */
   readonly driftSeconds?: number | undefined;
   readonly log?: LogOptions | undefined;
+  /** Where programs that people bring come from; nothing is fetched without it. */
+  readonly bytecode?: BytecodeOptions | undefined;
+  /** Who may open the maps below `<bpffs>/maps`; root alone when not given. */
+  readonly pinAccess?: PinAccess | undefined;
   /** Mount a bpffs where none is; otherwise that is an error. */
   readonly mountBpffs?: boolean | undefined;
   /** Attach tc programs by cls_bpf filters even where the kernel has TCX. */
   readonly legacyTc?: boolean | undefined;
   /** The kernel; the real one through the native addon when not given. */
   readonly kernel?: KernelPort | undefined;
+}
+
+export interface BytecodeOptions {
+  /** Directory of what was fetched; `<state>/content` when not given. */
+  readonly store?: string | undefined;
+  /** File that says which signatures are asked for; without one nobody looks. */
+  readonly policy?: string | undefined;
+  /** The file of the policy need not be there; nobody looks then. Otherwise its absence refuses every image. */
+  readonly mayLackPolicy?: boolean | undefined;
+  /** Directory of `<host>/hosts.toml` files: where images are to be had in place of their host. */
+  readonly mirrors?: string | undefined;
 }
 
 export type MetricsAddress = { readonly port: number; readonly host?: string | undefined } | { readonly unix: string };

@@ -4,6 +4,7 @@ import type { Feature, InstanceCounters } from "@bpfleet/features";
 import {
   mapIdentity,
   renderIdentity,
+  type BytecodeSource,
   type Inventory,
   type KernelPort,
   type NodeFacts,
@@ -11,6 +12,8 @@ import {
   type ObservedKernel,
 } from "@bpfleet/kernel";
 import { libbpfVersion } from "@bpfleet/native";
+import type { BytecodeWatch, PullSecrets } from "./bytecode/bytecode-watch.ts";
+import type { NodeFactsWatch } from "./facts/node-facts.ts";
 import { CounterReader, type HookCounters } from "./counters.ts";
 import type {
   Daemon,
@@ -41,7 +44,8 @@ export interface NodeDaemonParts {
   readonly kernel: KernelPort;
   readonly features: readonly Feature[];
   readonly loop: WorkLoop;
-  readonly facts: { get(): NodeFacts; watchCgroups(paths: readonly string[]): void };
+  readonly facts: Pick<NodeFactsWatch, "get" | "watchCgroups" | "plannedAs">;
+  readonly bytecode: Pick<BytecodeWatch, "watch">;
   /** Filled by the one who watches the facts. */
   readonly factsListeners: Set<FactsListener>;
   readonly applySeconds: Histogram;
@@ -96,8 +100,13 @@ export class NodeDaemon implements Daemon {
     this.#parts.facts.watchCgroups(paths);
   }
 
+  watchBytecode(sources: readonly BytecodeSource[], secrets: PullSecrets): void {
+    this.#parts.bytecode.watch(sources, secrets);
+  }
+
   setPlan(plan: NodePlan, options: { readonly complete: boolean }): void {
     this.#parts.loop.setPlan(plan, options.complete);
+    this.#parts.facts.plannedAs(plan);
   }
 
   results(): DaemonResults {

@@ -1,8 +1,10 @@
 import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import type { Clock } from "@bpfleet/base";
 import type { KernelPort } from "@bpfleet/kernel";
 import { NodeKernel } from "@bpfleet/native";
 import { pino, type Logger } from "pino";
+import { BytecodeWatch } from "./bytecode/bytecode-watch.ts";
 import type { Daemon, DaemonOptions, LogOptions } from "./daemon.ts";
 import { errorText } from "./error-text.ts";
 import { NodeFactsWatch } from "./facts/node-facts.ts";
@@ -40,6 +42,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     nodeName: options.nodeName,
     objects: objects.facts,
     hashSeed: remembered.hashSeed,
+    pinRoot: options.bpffs,
     pollMs,
     onTrouble,
     onChange: (after, places) => {
@@ -49,9 +52,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   // Half of all code is the API's; it is read while the kernel verifies the programs that measure it.
   const [facts, { ApiServer }] = await Promise.all([measuring, import("./api/api-server.ts")]);
   closing.use(facts);
+  if (remembered.plan !== undefined) facts.plannedAs(remembered.plan);
+  const { store = join(options.state, "content"), ...places } = options.bytecode ?? {};
+  const bytecode = closing.use(
+    new BytecodeWatch({ store, ...places, onChange: (found) => facts.bytecodeIs(found) }),
+  );
   const { chainInline, chainStub, tcx } = facts.get().kernel;
   const kernel =
-    options.kernel ?? (await openKernel(options, objects, { inline: chainInline, stub: chainStub }, closing));
+    options.kernel ?? (await openKernel(options, objects, bytecode, { inline: chainInline, stub: chainStub }, closing));
 
   // The bpffs may have been mounted just now.
   facts.look();
@@ -76,6 +84,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     features: options.features,
     loop,
     facts,
+    bytecode,
     factsListeners,
     applySeconds,
     clock,
@@ -91,7 +100,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       plan: () => loop.plan(),
       facts: () => facts.get(),
       results: () => loop.results(),
-      loadObject: (name) => objects.load(name),
+      loadObject: async (name) => (await objects.load(name)) ?? (await bytecode.load(name)),
     });
     owned.use(await ApiServer.listen(options.socket, daemon, machine));
     if (options.metrics !== undefined) owned.use(await MetricsServer.listen(options.metrics, () => daemon.metrics()));
@@ -105,12 +114,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 async function openKernel(
   options: DaemonOptions,
   objects: BpfObjects,
+  bytecode: BytecodeWatch,
   chainOffers: NonNullable<Parameters<typeof NodeKernel.open>[0]["chainOffers"]>,
   closing: AsyncDisposableStack,
 ): Promise<KernelPort> {
   const kernel = await NodeKernel.open({
     bpffsDir: options.bpffs,
-    loadObject: (name) => objects.load(name),
+    loadObject: async (name) => (await objects.load(name)) ?? (await bytecode.load(name)),
+    pinAccess: options.pinAccess,
     mount: options.mountBpffs ?? false,
     chainOffers,
   });

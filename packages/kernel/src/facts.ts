@@ -1,3 +1,4 @@
+import type { PlanPart } from "./assemble.ts";
 import type { BytecodeFacts, SeenMap } from "./bytecode-facts.ts";
 
 /** What a node is, as far as plans depend on it. */
@@ -20,6 +21,8 @@ export interface NodeFacts {
   readonly pinRoot?: string | undefined;
   /** By `MapSpec.key`: what the map was in earlier plans, newest last. */
   readonly seenMaps?: Readonly<Record<string, readonly SeenMap[]>> | undefined;
+  /** By `refKey` of the owner: what brought programs became in the last plan. It goes on while a change cannot be served. */
+  readonly earlierPlans?: Readonly<Record<string, PlanPart>> | undefined;
   /** Labels of this node. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
 }

@@ -1,7 +1,8 @@
 import { availableParallelism } from "node:os";
 import { isDeepStrictEqual } from "node:util";
-import type { KernelFacts, NodeFacts } from "@bpfleet/kernel";
+import type { KernelFacts, NodeFacts, NodePlan } from "@bpfleet/kernel";
 import { findCgroupId } from "@bpfleet/native";
+import { earlierPlansOf, seeMaps } from "../bytecode/earlier-plans.ts";
 import { changedNames } from "./interface-table.ts";
 import { InterfaceWatch } from "./interface-watch.ts";
 import { measureKernel } from "./kernel-offers.ts";
@@ -11,6 +12,8 @@ export interface NodeFactsOptions {
   readonly nodeName: string;
   readonly objects: NodeFacts["objects"];
   readonly hashSeed: number;
+  /** The bpffs that holds our pins. */
+  readonly pinRoot?: string | undefined;
   /** Between two looks at what tells nobody of its changes: cgroups and mounts. */
   readonly pollMs: number;
   /** `places`: names of interfaces and paths of cgroups that came, went or are different. */
@@ -27,13 +30,14 @@ export class NodeFactsWatch implements AsyncDisposable {
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(options: NodeFactsOptions, kernel: KernelFacts) {
-    const { nodeName, objects, hashSeed } = options;
+    const { nodeName, objects, hashSeed, pinRoot } = options;
     this.#options = options;
     this.#facts = {
       nodeName,
       objects,
       hashSeed,
       kernel,
+      pinRoot,
       cpus: availableParallelism(),
       interfaces: [],
       cgroups: {},
@@ -61,6 +65,19 @@ export class NodeFactsWatch implements AsyncDisposable {
     this.look();
   }
 
+  /** What became of the objects that declarations name. */
+  bytecodeIs(bytecode: NonNullable<NodeFacts["bytecode"]>): void {
+    this.#change({ bytecode });
+  }
+
+  /** The plan of now is the earlier one of the next. */
+  plannedAs(plan: NodePlan): void {
+    const seenMaps = seeMaps(this.#facts.seenMaps ?? {}, plan);
+    const earlierPlans = earlierPlansOf(plan);
+    const isPlain = Object.keys(earlierPlans).length === 0 && this.#facts.earlierPlans === undefined;
+    if (!isPlain) this.#change({ seenMaps, earlierPlans });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
     await this.#interfaces?.[Symbol.asyncDispose]();
@@ -75,7 +92,9 @@ export class NodeFactsWatch implements AsyncDisposable {
     }
   }
 
-  #change(change: Partial<Pick<NodeFacts, "interfaces" | "cgroups" | "bpffs">>): void {
+  #change(
+    change: Partial<Pick<NodeFacts, "interfaces" | "cgroups" | "bpffs" | "bytecode" | "seenMaps" | "earlierPlans">>,
+  ): void {
     const before = this.#facts;
     const after = { ...before, ...change };
     if (isDeepStrictEqual(before, after)) return;

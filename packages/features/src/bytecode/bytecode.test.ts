@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { refKey } from "@bpfleet/base";
 import {
   assemblePlan,
   diffPlan,
@@ -147,6 +148,21 @@ test("planBytecode goes on with what was ready before when an image cannot be ha
   assert.deepEqual(reasons(planned), ["note RegistryUnreachable"]);
 });
 
+test("planBytecode goes on with the earlier program while a changed declaration is fetched or refused", () => {
+  const before = plan([intent("a")], facts({ a: ready() }));
+  const { maps, programs, instances, hooks } = before;
+  const attachments = hooks.flatMap(({ point, members }) => members.map((member) => ({ point, member })));
+  const earlierPlans = {
+    [refKey(intent("a").origin.object)]: { maps, programs, attachments, instances, problems: [] },
+  };
+  for (const known of [{}, { a: ready({ programs: [] }) }]) {
+    const after = plan([intent("a", { priority: 1 })], facts(known, { earlierPlans }));
+    assert.deepEqual({ ...after, problems: [] }, { ...before, problems: [] });
+    assert.equal(reasons(after).at(-1), "note EarlierInForce");
+  }
+  assert.deepEqual(plan([], facts({}, { earlierPlans })).programs, []);
+});
+
 test("planBytecode keeps program and maps of an interface that is not there, and of the primary one finds the name", () => {
   const gone = plan([intent("a", { at: { hook: "xdp", interfaces: { names: ["eth9"] } } })], facts({ a: ready() }));
   assert.deepEqual([gone.programs.length, gone.maps.length, gone.hooks.length], [1, 1, 0]);
@@ -158,7 +174,7 @@ test("planBytecode keeps program and maps of an interface that is not there, and
     { ...v0, name: "first", hasDefaultRoute: true },
     { ...v0, name: "second", addresses: ["10.0.0.5/24"] },
   ];
-  const known = facts({ a: ready() }, { interfaces });
+  const known = facts({ a: ready({ programs: [{ ...pass, section: "tc/pass" }] }) }, { interfaces });
   assert.deepEqual(plan([intent("a", { at })], known).hooks[0]?.key, "tc-egress/second");
   const elsewhere = { ...at, interfaces: { ...at.interfaces, addresses: [] } };
   assert.deepEqual(plan([intent("a", { at: elsewhere })], known).hooks[0]?.key, "tc-egress/first");
@@ -218,7 +234,7 @@ test("matchSection finds what bpfd found, names what is there, and refuses to gu
     return found.program === undefined ? found.message : found.program.entry;
   };
   const frags = { ...pass, entry: "frags", section: "xdp.frags/other", type: "xdp" } as const;
-  const tc = { ...pass, entry: "classify", section: "classifier/pass", type: "sched_cls" } as const;
+  const tc = { ...pass, entry: "classify", section: "classifier/pass", type: undefined } as const;
   for (const name of ["pass", "xdp/pass", "pass_all"]) assert.equal(find(name, [pass, frags, tc]), "pass_all", name);
   assert.equal(find("other", [pass, frags]), "frags");
   assert.match(find("pass", [pass, { ...pass, entry: "second" }]), /fits several programs: pass_all .*, second /);

@@ -32,21 +32,34 @@ function findProgram(programs: readonly BytecodeProgram[], name: string, type: P
   let foreign: BytecodeProgram | undefined;
   for (const way of ways) {
     const candidates = programs.filter(way);
-    const fitting = candidates.filter((program) => program.type === undefined || program.type === type);
+    const fitting = candidates.filter((program) => [undefined, type].includes(typeOf(program)));
     // Of programs by one name that which says its type goes before that which says none.
-    const typed = fitting.filter((program) => program.type !== undefined);
+    const typed = fitting.filter((program) => typeOf(program) !== undefined);
     const [only, ...others] = typed.length > 0 ? typed : fitting;
     if (only !== undefined && others.length === 0) return { program: only };
     if (only !== undefined) return ambiguous(name, [only, ...others]);
     foreign ??= candidates[0];
   }
   if (foreign !== undefined) {
-    const message = `section ${foreign.section} holds ${foreign.entry}, a program of type ${foreign.type}; this attach point takes ${type}`;
+    const message = `section ${foreign.section} holds ${foreign.entry}, a program of type ${typeOf(foreign)}; this attach point takes ${type}`;
     return { reason: "WrongProgramType", message };
   }
   const there = programs.map(({ section, entry }) => `${section} (${entry})`).join(", ");
   const message = `Unable to find a valid program with section name ${name}; the object has ${there === "" ? "no program" : there}`;
   return { reason: "SectionNotFound", message };
+}
+
+/** What libbpf takes for no type but bpfd did: `xdp/pass`, `classifier/pass`. */
+const prefixTypes: Readonly<Record<string, ProgramType>> = {
+  xdp: "xdp",
+  "xdp.frags": "xdp",
+  classifier: "sched_cls",
+  tc: "sched_cls",
+  tcx: "sched_cls",
+};
+
+function typeOf({ type, section }: BytecodeProgram): ProgramType | undefined {
+  return type ?? prefixTypes[section.split("/")[0] ?? ""];
 }
 
 function ambiguous(name: string, candidates: readonly BytecodeProgram[]): Matched {

@@ -1,3 +1,4 @@
+import { refKey } from "@bpfleet/base";
 import type { FeatureInstance, MapSpec, NodeFacts, PlanProblem, ProgramSpec, SeenMap } from "@bpfleet/kernel";
 import type { Attachment, FeaturePlan } from "../feature.ts";
 import type { BytecodeIntent } from "./intent.ts";
@@ -39,7 +40,10 @@ export function planBytecode(intents: readonly BytecodeIntent[], facts: NodeFact
   const wishes: Wish[] = [];
   for (const intent of intents) {
     const read = readIntent(intent, facts, draft.problems);
-    if (read === undefined) continue;
+    if (read === undefined) {
+      keepEarlier(intent, facts, draft);
+      continue;
+    }
     const { spots, problems } = findSpots(intent, facts);
     draft.problems.push(...problems);
     wishes.push({ intent, read, spots });
@@ -47,10 +51,25 @@ export function planBytecode(intents: readonly BytecodeIntent[], facts: NodeFact
   const sharing = new Sharing(intents, wishes);
   for (const wish of wishes) {
     const shared = sharing.resolve(wish, draft.problems);
-    if (shared === undefined) continue;
+    if (shared === undefined) {
+      keepEarlier(wish.intent, facts, draft);
+      continue;
+    }
     for (const spot of wish.spots) planSpot(wish, spot, shared, facts, draft);
   }
   return draft;
+}
+
+/** While a changed declaration cannot be served, what ran before it goes on, as it was. */
+function keepEarlier({ origin }: BytecodeIntent, { earlierPlans }: NodeFacts, draft: Draft): void {
+  const earlier = earlierPlans?.[refKey(origin.object)];
+  if (earlier === undefined || earlier.programs.length === 0) return;
+  draft.maps.push(...earlier.maps);
+  draft.programs.push(...earlier.programs);
+  draft.attachments.push(...earlier.attachments);
+  draft.instances.push(...earlier.instances);
+  const message = "until then the earlier program goes on, with its maps";
+  draft.problems.push({ origin, reason: "EarlierInForce", message, severity: "note" });
 }
 
 function planSpot(

@@ -1,0 +1,45 @@
+import { refKey } from "@bpfleet/base";
+import type { MapSpec, NodeFacts, NodePlan, PlanPart, SeenMap } from "@bpfleet/kernel";
+
+const feature = "bytecode";
+const seenKept = 3;
+
+/** What each owner of brought programs has in a plan, as a part that can be planned again. */
+export function earlierPlansOf(plan: NodePlan): NonNullable<NodeFacts["earlierPlans"]> {
+  const parts: Record<string, PlanPart> = {};
+  const owned = Map.groupBy(
+    plan.instances.filter((instance) => instance.feature === feature),
+    ({ owner }) => refKey(owner),
+  );
+  for (const [owner, instances] of owned) {
+    const programs = new Set(instances.flatMap((instance) => instance.programs));
+    const isOwned = (spec: { readonly owner?: MapSpec["owner"] }): boolean =>
+      spec.owner !== undefined && refKey(spec.owner) === owner;
+    parts[owner] = {
+      instances,
+      maps: plan.maps.filter(isOwned),
+      programs: plan.programs.filter(({ key }) => programs.has(key)),
+      attachments: plan.hooks.flatMap(({ point, members }) =>
+        members.filter(({ program }) => programs.has(program)).map((member) => ({ point, member })),
+      ),
+      problems: [],
+    };
+  }
+  return parts;
+}
+
+/** With the maps of this plan that are not what was seen last. */
+export function seeMaps(seen: NonNullable<NodeFacts["seenMaps"]>, plan: NodePlan): NonNullable<NodeFacts["seenMaps"]> {
+  const after: Record<string, readonly SeenMap[]> = {};
+  for (const { key, definition, layout, types } of plan.maps) {
+    if (layout === undefined || types === undefined) continue;
+    const now: SeenMap = { definition, layout, keyType: types.key, valueType: types.value };
+    const before = (seen[key] ?? []).filter((each) => !isSame(each, now));
+    after[key] = [...before, now].slice(-seenKept);
+  }
+  return after;
+}
+
+function isSame(a: SeenMap, b: SeenMap): boolean {
+  return a.layout === b.layout && JSON.stringify(a.definition) === JSON.stringify(b.definition);
+}
