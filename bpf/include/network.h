@@ -118,9 +118,7 @@ static __always_inline enum fault read_ipv4(const struct packet *packet, __u32 o
 	header_length = (out->first_word >> 8 & 15) * 4;
 	if (header_length < sizeof(*header) || offset + header_length > packet->length)
 		return FAULT_MALFORMED_IPV4_IHL;
-	total_length = bpf_ntohs(header->tot_len);
-	if (packet->is_batch && total_length == 0)
-		total_length = packet->length - offset;
+	total_length = told_length(packet, offset, bpf_ntohs(header->tot_len));
 	if (total_length < header_length || offset + total_length > packet->length)
 		return FAULT_MALFORMED_IPV4_LENGTH;
 	out->network = NETWORK_IPV4;
@@ -155,9 +153,7 @@ static __always_inline enum fault read_ipv6(const struct packet *packet, __u32 o
 	if (out->first_word >> 12 != 6)
 		return FAULT_MALFORMED_IPV6_VERSION;
 	out->payload = offset + sizeof(*header);
-	payload_length = bpf_ntohs(header->payload_len);
-	if (packet->is_batch && payload_length == 0)
-		payload_length = packet->length - out->payload;
+	payload_length = told_length(packet, out->payload, bpf_ntohs(header->payload_len));
 	if (out->payload + payload_length > packet->length)
 		return FAULT_MALFORMED_IPV6_LENGTH;
 	out->network = NETWORK_IPV6;

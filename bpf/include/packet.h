@@ -22,8 +22,8 @@ struct packet {
 	void *data_end; /* of what can be read directly; an skb may go on behind it */
 	__u32 length;
 	enum packet_source source;
-	/* The kernel cuts it into several packets later, or has joined them: length fields may be 0. */
-	bool is_batch;
+	/* Not 0: the kernel cuts it into several packets later, or has joined them; length fields may be 0. */
+	__u32 gso_size;
 	/* There is no Ethernet header: a cgroup hook, or a device without link layer. */
 	bool starts_at_network;
 };
@@ -50,30 +50,54 @@ static __always_inline struct packet packet_of_skb(struct __sk_buff *skb, enum p
 		.data_end = (void *)(long)skb->data_end,
 		.length = skb->len,
 		.source = source,
-		.is_batch = skb->gso_size != 0,
+		.gso_size = skb->gso_size,
 		.starts_at_network = source == PACKET_CGROUP,
 	};
 }
 
 /*
- * The same value, of which the verifier only knows that it is at most `mask` (all ones, up to 16 of
- * them): what follows is then verified once, and not once for each way that leads there. Packets are
- * shorter than 16 MiB, so what is added is 0.
+ * The same value, of which the verifier only knows that it is at most `mask` (all ones): what follows is
+ * then verified once, and not once for each way that leads there. Packets are shorter than 16 MiB, so
+ * what is changed is nothing.
  */
 static __always_inline __u32 blur(const struct packet *packet, __u32 value, __u32 mask)
 {
-	return (value + (packet->length >> 24) * 0x101) & mask;
+	return (value ^ (packet->length >> 24) * 0x01010101U) & mask;
+}
+
+/* All ones if the value is 0, else none. Arithmetic, for a comparison would double the verifier's paths. */
+static __always_inline __u32 ones_if_zero(__u32 value)
+{
+	__u64 wide = value;
+
+	asm volatile("" : "+r"(wide));
+	return (wide - 1) >> 32;
+}
+
+/* What a length field says of the bytes from `offset` on. */
+static __always_inline __u32 told_length(const struct packet *packet, __u32 offset, __u32 told)
+{
+	if (packet->source == PACKET_XDP)
+		return told;
+	return told | ((packet->length - offset) & ones_if_zero(told) & ~ones_if_zero(packet->gso_size));
 }
 
 /*
  * The header at `offset`. In an skb it may lie behind the linear part, so there it is copied; reading
- * it in place where it does not would be two paths to the verifier, for every header.
+ * it in place where it does not would be two paths to the verifier, for every header. In a frame the
+ * bounds are read anew: how far earlier headers reached would keep the verifier from seeing that paths
+ * are the same from here on, and all that follows would be verified once for each number of tags.
  */
 static __always_inline void *header_at(const struct packet *packet, __u32 offset, void *copy, __u32 size)
 {
-	void *header = packet->data + offset;
+	const volatile struct xdp_md *frame = packet->ctx;
+	void *header;
 
 	if (packet->source != PACKET_XDP)
 		return bpf_skb_load_bytes(packet->ctx, offset, copy, size) ? NULL : copy;
-	return header + size <= packet->data_end ? header : NULL;
+	header = (void *)(long)frame->data + offset;
+	if (header + size > (void *)(long)frame->data_end)
+		return NULL;
+	__builtin_assume(header != NULL);
+	return header;
 }

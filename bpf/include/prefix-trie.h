@@ -20,9 +20,6 @@
 #define TRIE_STRIDE 6
 /* Words of the largest node; every chunk ends with as many, so that one check covers a node. */
 #define TRIE_NODE_WORDS 66
-/* Strides that 128 bits have at most. */
-#define TRIE_DEPTH_IPV4 6
-#define TRIE_DEPTH_IPV6 22
 
 #define TRIE_PATH 0xffffffff00000000ULL
 #define TRIE_SKIP_SHIFT 26
@@ -45,6 +42,7 @@ struct trie {
 	__u32 root_skip;
 	__u32 direct_bits;
 	__u32 last_node; /* last word of a chunk at which a node may start */
+	__u32 depth; /* nodes on the longest way down: the verifier follows no more */
 };
 
 static __always_inline __u32 count_bits(__u64 bits)
@@ -73,7 +71,6 @@ static __always_inline bool differs(__u64 bits, __u64 path, __u32 count)
 /* Rule of the longest prefix that holds the address; 0 if none does. */
 static __always_inline __u32 trie_find(const struct trie *trie, struct address address, bool is_long)
 {
-	int depth = is_long ? TRIE_DEPTH_IPV6 : TRIE_DEPTH_IPV4;
 	__u32 index, chunk;
 	__u64 *words, slot;
 
@@ -88,7 +85,7 @@ static __always_inline __u32 trie_find(const struct trie *trie, struct address a
 	slot = words[index % TRIE_CHUNK_WORDS];
 	drop_bits(&address, trie->direct_bits, is_long);
 #pragma clang loop unroll(disable)
-	for (int level = 0; level <= depth; level++) {
+	for (__u32 level = 0; level <= trie->depth; level++) {
 		__u32 skip = slot >> TRIE_SKIP_SHIFT & TRIE_SKIP, word = slot & TRIE_NUMBER, within;
 		bool is_off = differs(address.high, slot & TRIE_PATH, skip);
 		const struct trie_node *node;

@@ -58,7 +58,8 @@ static __always_inline __u32 bucket_set_of(__u64 source, __u64 seed)
 }
 
 /* The number of the bucket that is the source's, or that it may have; BUCKET_WAYS is the shared one. */
-static __always_inline __u32 find_way(const struct bucket_set *set, __u64 source, __u64 now, bool *is_new)
+static __always_inline __u32 find_way(const struct packet *packet, const struct bucket_set *set, __u64 source,
+				      __u64 now, bool *is_new)
 {
 	__u32 way = BUCKET_WAYS;
 
@@ -67,12 +68,15 @@ static __always_inline __u32 find_way(const struct bucket_set *set, __u64 source
 	for (int at = 0; at < BUCKET_WAYS; at++)
 		if (set->ways[at].source == source)
 			way = at;
+	way = blur(packet, way, 7);
 	if (way < BUCKET_WAYS)
 		return way;
+	way = BUCKET_WAYS;
 #pragma unroll
 	for (int at = 0; at < BUCKET_WAYS; at++)
 		if (set->ways[at].full_at <= now)
 			way = at;
+	way = blur(packet, way, 7);
 	*is_new = way < BUCKET_WAYS;
 	return way;
 }
@@ -88,7 +92,7 @@ static __always_inline bool take_token(const struct packet *packet, __u64 source
 
 	if (!set)
 		return true;
-	index = blur(packet, find_way(set, source, now, &is_new), 7);
+	index = find_way(packet, set, source, now, &is_new);
 	if (is_new && takes)
 		*(volatile __u64 *)&set->ways[index].source = source;
 	full_at = &set->ways[index].full_at;

@@ -183,7 +183,7 @@ static __always_inline enum fault read_udp(const struct packet *packet, __u32 of
 	if (!udp)
 		return FAULT_MALFORMED_UDP;
 	length = bpf_ntohs(udp->len);
-	if (!packet->is_batch && (length < sizeof(*udp) || (part == PART_WHOLE && length > room)))
+	if (!packet->gso_size && (length < sizeof(*udp) || (part == PART_WHOLE && length > room)))
 		return FAULT_MALFORMED_UDP;
 	out->source_port = udp->source;
 	out->destination_port = udp->dest;

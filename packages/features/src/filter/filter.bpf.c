@@ -45,6 +45,7 @@ const volatile __u64 list4_path, list6_path;
 const volatile __u32 list4_skip, list6_skip;
 const volatile __u32 list4_bits, list6_bits;
 const volatile __u32 list4_last_node, list6_last_node;
+const volatile __u32 list4_depth, list6_depth;
 
 /* Lists that others change while the program runs: EBPFMap objects. Value 1 blocks. */
 struct live_key4 {
@@ -91,11 +92,11 @@ const volatile bool starts_at_network;
 static __always_inline __u32 find_in_list(enum network network, struct address address)
 {
 	if (network == NETWORK_IPV4) {
-		struct trie trie = { &list4, list4_path, list4_skip, list4_bits, list4_last_node };
+		struct trie trie = { &list4, list4_path, list4_skip, list4_bits, list4_last_node, list4_depth };
 
 		return has_list4 ? trie_find(&trie, address, false) : 0;
 	}
-	struct trie trie = { &list6, list6_path, list6_skip, list6_bits, list6_last_node };
+	struct trie trie = { &list6, list6_path, list6_skip, list6_bits, list6_last_node, list6_depth };
 
 	return has_list6 ? trie_find(&trie, address, true) : 0;
 }

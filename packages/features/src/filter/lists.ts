@@ -45,6 +45,7 @@ export function planLists(
       list4_skip: trie.rootSkip,
       list4_bits: trie.directBits,
       list4_last_node: trie.lastNode,
+      list4_depth: trie.depth,
     };
   }
   if (list6.count > 0) {
@@ -57,6 +58,7 @@ export function planLists(
       list6_skip: trie.rootSkip,
       list6_bits: trie.directBits,
       list6_last_node: trie.lastNode,
+      list6_depth: trie.depth,
     };
   }
   return { maps, names, globals, counts };

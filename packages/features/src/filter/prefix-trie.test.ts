@@ -49,7 +49,7 @@ function findInTrie(trie: PrefixTrie, address: bigint, family: 4 | 6): number {
   };
   if (take(trie.rootSkip) !== trie.rootPath >> BigInt(64 - trie.rootSkip)) return 0;
   let slot = view.getBigUint64(Number(take(trie.directBits)) * 8, true);
-  for (;;) {
+  for (let level = 0; level <= trie.depth; level++) {
     const skip = Number((slot >> 26n) & 63n);
     const isOff = take(skip) !== slot >> BigInt(64 - skip);
     const number = Number(slot & 0xffffffn);
@@ -61,6 +61,7 @@ function findInTrie(trie: PrefixTrie, address: bigint, family: 4 | 6): number {
     const rank = before.toString(2).replaceAll("0", "").length - 1;
     slot = view.getBigUint64(at + 16 + rank * 8, true);
   }
+  throw new Error(`find ${address} in the trie: it goes deeper than ${trie.depth}`);
 }
 
 function prefixesOf(family: 4 | 6): fc.Arbitrary<Ruled[]> {

@@ -11,6 +11,8 @@ export interface PrefixTrie {
   readonly directBits: number;
   /** Last word of a chunk at which a node may start. */
   readonly lastNode: number;
+  /** Nodes on the longest way down. */
+  readonly depth: number;
 }
 
 const stride = 6;
@@ -87,6 +89,7 @@ class TrieBuilder {
       rootSkip: skip,
       directBits,
       lastNode: chunk - nodeWords,
+      depth: this.#scratch.length,
     };
   }
 

@@ -34,10 +34,12 @@ export interface FilterGlobals {
   readonly instance_id: bigint;
   readonly is_stateful: boolean;
   readonly list4_bits: number;
+  readonly list4_depth: number;
   readonly list4_last_node: number;
   readonly list4_path: bigint;
   readonly list4_skip: number;
   readonly list6_bits: number;
+  readonly list6_depth: number;
   readonly list6_last_node: number;
   readonly list6_path: bigint;
   readonly list6_skip: number;
