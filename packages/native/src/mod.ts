@@ -6,4 +6,4 @@ export type { LoadObject } from "./loaded-objects.ts";
 export type { PinAccess } from "./pin-access.ts";
 export * from "./elf.ts";
 export * from "./node-kernel.ts";
-export { kernelError } from "./kernel-error.ts";
+export { kernelError, sourceLine } from "./kernel-error.ts";

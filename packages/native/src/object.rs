@@ -26,6 +26,7 @@ pub struct OpenSpec {
     pub autoload: Option<Vec<String>>,
     pub program_types: HashMap<String, ProgramTypeSpec>,
     pub kernel_log_level: Option<u32>,
+    pub kernel_btf: Option<String>,
 }
 
 #[napi(object)]
@@ -429,12 +430,14 @@ fn open(elf: &[u8], spec: &OpenSpec) -> Res<Inner> {
     let name = spec.name.clone().unwrap_or_else(|| "bpf".into());
     let label = format!("object {name}");
     let c_name = c_string(&name, "open", &label)?;
+    let kernel_btf = spec.kernel_btf.as_deref().map(|path| c_string(path, "open", &label)).transpose()?;
     let pin_dir = spec.map_pin_dir.as_deref().map(|dir| c_string(dir, "open", &label)).transpose()?;
     // SAFETY: a plain C struct; zero is the value of every unused field.
     let mut opts: sys::bpf_object_open_opts = unsafe { zeroed() };
     opts.sz = size_of_val(&opts) as sys::size_t;
     opts.object_name = c_name.as_ptr();
     opts.pin_root_path = pin_dir.as_ref().map_or(std::ptr::null(), |dir| dir.as_ptr());
+    opts.btf_custom_path = kernel_btf.as_ref().map_or(std::ptr::null(), |path| path.as_ptr());
     opts.kernel_log_level = spec.kernel_log_level.unwrap_or(0);
     // SAFETY: bytes and options outlive the call, after which libbpf has copied what it needs.
     let (object, said) = printed(|| unsafe { sys::bpf_object__open_mem(elf.as_ptr().cast(), elf.len() as sys::size_t, &opts) });

@@ -64,6 +64,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./image.ts")).defineImage,
   },
   {
+    name: "preflight",
+    summary: "say whether an object or image loads on this node, and why not",
+    load: async () => (await import("./preflight.ts")).definePreflight,
+  },
+  {
     name: "pause",
     summary: "detach everything at once, until resume",
     load: async () => (await import("./pause.ts")).definePause,

@@ -23,6 +23,8 @@ export interface OpenOptions {
   programTypes?: Readonly<Record<string, { type: string; expectedAttachType?: string }>>;
   /** 1 or 2: keep the verifier's log of accepted programs too; 4: only its statistics. */
   kernelLogLevel?: number;
+  /** A file with the type information of the kernel to relocate for; the running one when left out. */
+  kernelBtf?: string;
 }
 
 export class BpfObject implements AsyncDisposable {
