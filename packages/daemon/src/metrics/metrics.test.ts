@@ -29,8 +29,8 @@ function parse(text: string): Parsed {
   const types = new Map<string, string>();
   const series = new Map<string, { labels: Record<string, string>; value: string }[]>();
   const seen = new Set<string>();
-  for (const line of text.trimEnd().split("\n")) {
-    const header = /^# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.*)$/.exec(line);
+  for (const line of text.slice(0, -1).split("\n")) {
+    const header = /^# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*) (.*)$/s.exec(line);
     if (header !== null) {
       if (header[1] === "TYPE") {
         assert.ok(!types.has(header[2]!), `${header[2]} twice`);
@@ -38,7 +38,7 @@ function parse(text: string): Parsed {
       }
       continue;
     }
-    const found = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$/.exec(line);
+    const found = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$/s.exec(line);
     assert.ok(found, `no line of the format: ${line}`);
     const [, name = "", labelText = "", value = ""] = found;
     assert.ok(types.has(name.replace(/_(bucket|sum|count)$/, "")) || types.has(name), `${name} has no TYPE`);
@@ -46,7 +46,7 @@ function parse(text: string): Parsed {
     const rest = labelText.replaceAll(
       /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\["\\n])*)",?/g,
       (_, label: string, escaped: string) => {
-        labels[label] = escaped.replaceAll(/\\(.)/g, (__, character: string) => (character === "n" ? "\n" : character));
+        labels[label] = escaped.replaceAll(/\\(.)/gs, (__, character: string) => (character === "n" ? "\n" : character));
         return "";
       },
     );
