@@ -2,13 +2,11 @@ import type { Clock } from "@bpfleet/base";
 import type { Daemon } from "@bpfleet/daemon";
 import type { Feature } from "@bpfleet/features";
 import type { Kind } from "@bpfleet/kinds";
-import type { BytecodeWatcher } from "./bytecode-sources.ts";
 
 export type AgentDaemon = Pick<
   Daemon,
-  "facts" | "onFacts" | "watchCgroups" | "setPlan" | "results" | "onChange" | "settled" | "counters"
-> &
-  BytecodeWatcher;
+  "facts" | "onFacts" | "watchCgroups" | "watchBytecode" | "setPlan" | "results" | "onChange" | "settled" | "counters"
+>;
 
 export interface AgentOptions {
   /** Directory of the objects; made when it is not there. */

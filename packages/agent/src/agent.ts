@@ -183,7 +183,7 @@ class StoreAgent implements Agent {
       const objects = this.#desired.sound();
       daemon.watchCgroups(cgroupsOf(objects.map(({ parsed }) => parsed.object)));
       this.#lowered = lowerObjects(objects, facts);
-      daemon.watchBytecode?.(sourcesOf(this.#lowered.intents), pullSecretsOf(objects));
+      daemon.watchBytecode(sourcesOf(this.#lowered.intents), pullSecretsOf(objects));
     }
     const { plan, problems } = planIntents(this.#lowered, features, facts);
     this.#planned = facts;
@@ -282,9 +282,10 @@ class StoreAgent implements Agent {
   #outcome(fate: ObjectFate, previous: ObjectRecord | undefined): Parameters<Kind["status"]>[1] {
     const { daemon, clock } = this.#options;
     const facts = daemon.facts();
-    const entryCount = fate.counters
-      .map(({ gauges }) => gauges["map_entries"])
-      .find((entries) => entries !== undefined);
+    const gauge = (name: string): number | undefined => {
+      const found = fate.counters.map(({ gauges }) => gauges[name]).find((value) => value !== undefined);
+      return found === undefined ? undefined : Number(found);
+    };
     return {
       nodeName: facts.nodeName,
       problems: fate.problems,
@@ -294,7 +295,8 @@ class StoreAgent implements Agent {
       passReasons: this.#passReasons,
       interfaces: facts.interfaces,
       isPaused: daemon.results().isPaused,
-      entryCount: entryCount === undefined ? undefined : Number(entryCount),
+      entryCount: gauge("map_entries"),
+      memoryBytes: gauge("map_memory_bytes"),
       previousStatus: previous?.status,
       clock,
     };

@@ -1,16 +1,11 @@
+import type { Daemon } from "@bpfleet/daemon";
 import type { BytecodeIntent, Intent } from "@bpfleet/features";
 import { renderSource, type BytecodeSource } from "@bpfleet/kernel";
 import { secretData, type Secret } from "@bpfleet/kinds";
 import type { AcceptedObject } from "./compile.ts";
 
 /** `data` of the Secrets that sources name, by `namespace/name`: values in base64. */
-export type PullSecrets = Readonly<Record<string, Readonly<Record<string, string>>>>;
-
-/** The part of the daemon that fetches objects. */
-export interface BytecodeWatcher {
-  /** Objects to fetch; what becomes of them appears in `facts().bytecode`. Replaces the earlier list. */
-  watchBytecode?(sources: readonly BytecodeSource[], secrets: PullSecrets): void;
-}
+export type PullSecrets = Parameters<Daemon["watchBytecode"]>[1];
 
 /** Each source that some intent names, once. */
 export function sourcesOf(intents: readonly Intent[]): readonly BytecodeSource[] {

@@ -10,4 +10,3 @@ export * from "./api/client.ts";
 export * from "./api/server.ts";
 export * from "./records.ts";
 export * from "./compile.ts";
-export type { BytecodeWatcher, PullSecrets } from "./bytecode-sources.ts";
