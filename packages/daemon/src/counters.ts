@@ -33,7 +33,12 @@ export class CounterReader {
     for (const instance of plan.instances) {
       const feature = this.#features.get(instance.feature);
       const readings = feature && (await this.readings(plan, instance, feature.counterRoles));
-      if (feature !== undefined && readings !== undefined) counters.push(feature.counters(instance, readings));
+      if (feature === undefined || readings === undefined) continue;
+      const counted = feature.counters(instance, readings);
+      const memory = await this.#memory(plan, instance, feature.measuredRoles ?? []);
+      counters.push(
+        memory === undefined ? counted : { ...counted, gauges: { ...counted.gauges, map_memory_bytes: memory } },
+      );
     }
     return counters;
   }
@@ -53,6 +58,16 @@ export class CounterReader {
       readings.set(role, entries);
     }
     return readings;
+  }
+
+  async #memory(plan: NodePlan, instance: FeatureInstance, roles: readonly string[]): Promise<number | undefined> {
+    const sizes: number[] = [];
+    for (const role of roles) {
+      const spec = plan.maps.find((each) => each.key === instance.maps[role]);
+      const size = spec && (await this.#kernel.mapMemory?.(mapIdentity(spec)));
+      if (size !== undefined) sizes.push(size);
+    }
+    return sizes.length === 0 ? undefined : sizes.reduce((sum, size) => sum + size, 0);
   }
 
   /** Only where several programs share a hook: there nobody else counts what each of them did. */

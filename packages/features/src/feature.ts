@@ -73,6 +73,8 @@ export interface Feature<I extends Intent = Intent> {
   readonly passReasons: readonly string[];
   /** Roles of the maps that `counters` wants to see. */
   readonly counterRoles: readonly string[];
+  /** Roles of maps whose memory is told as gauge `map_memory_bytes`. */
+  readonly measuredRoles?: readonly string[] | undefined;
   counters(instance: FeatureInstance, readings: MapReadings): InstanceCounters;
   /** Absent for features that judge no packets. */
   readonly explanations?: Explanations | undefined;

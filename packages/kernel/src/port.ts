@@ -16,6 +16,8 @@ export interface KernelPort {
   createMap(spec: MapSpec): Promise<void>;
   /** All entries; per-CPU values one after the other, each padded to 8 bytes. `undefined` if it is not pinned. */
   readMap(identity: MapIdentity): Promise<MapEntries | undefined>;
+  /** Bytes of kernel memory that it takes; `undefined` if it is not pinned. */
+  mapMemory?(identity: MapIdentity): Promise<number | undefined>;
   /** Puts, then deletes. Refuses with code `full` before anything is changed when the entries do not fit. */
   writeMap(identity: MapIdentity, puts: MapEntries, deletes: MapEntries): Promise<void>;
   /** Removes its pins, the user's too. */

@@ -12,6 +12,7 @@ import {
   type MapType,
   type ObservedMap,
 } from "@bpfleet/kernel";
+import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BpfMap, BpfObject, isBpffs, possibleCpus, type RingBatch } from "./binding.ts";
 import { hasCode, kernelError, refusal, saying } from "./kernel-error.ts";
@@ -79,6 +80,16 @@ export class KernelMaps {
       if (!isKeyed(type as MapType))
         throw refusal(what, `entries of a ${type} cannot be listed`, "not-supported", "BPF_MAP_LOOKUP_BATCH");
       return map.readBatch();
+    });
+  }
+
+  /** Only the text that the kernel has about a descriptor tells. */
+  async memory(identity: MapIdentity): Promise<number | undefined> {
+    return saying(`measure map ${identity.key}`, () => {
+      using map = this.#find(identity);
+      if (map === undefined) return undefined;
+      const memory = /^memlock:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${map.fd}`, "utf8"))?.[1];
+      return memory === undefined ? undefined : Number(memory);
     });
   }
 

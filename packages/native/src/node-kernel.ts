@@ -86,6 +86,10 @@ export class NodeKernel implements KernelPort {
     return this.#maps.read(identity);
   }
 
+  mapMemory(identity: MapIdentity): Promise<number | undefined> {
+    return this.#maps.memory(identity);
+  }
+
   writeMap(identity: MapIdentity, puts: MapEntries, deletes: MapEntries): Promise<void> {
     return this.#maps.write(identity, puts, deletes);
   }

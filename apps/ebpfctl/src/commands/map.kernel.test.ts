@@ -99,6 +99,17 @@ test("map set refuses maps that are sealed, and those of others without --force"
   assert.equal((await listMaps()).find(({ id }) => id === foreign.id)?.use.entries, 1);
 });
 
+test("the status of an EBPFMap tells how much memory it takes", async () => {
+  for (let tries = 0; tries < 100; tries++) {
+    const { status } = JSON.parse(await bench.do("get", "ebpfmap/blacklist-map", "-o", "json")) as {
+      status?: { memoryUsage?: number };
+    };
+    if ((status?.memoryUsage ?? 0) > 0) return;
+    await sleep(100);
+  }
+  assert.fail("it does not tell");
+});
+
 test("map watch prints what changes", async () => {
   const watch = bench.spawn("map", "watch", "ebpfmap/blacklist-map", "--interval", "50ms", "--count", "2");
   while (!/^watching \d+ entries of map \d+ /m.test(watch.err)) await sleep(10);

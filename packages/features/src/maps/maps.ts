@@ -9,6 +9,7 @@ export const maps: Feature<MapIntent> = {
   plan: planMaps,
   passReasons: [],
   counterRoles: ["map"],
+  measuredRoles: ["map"],
   counters: countMap,
 };
 
