@@ -25,9 +25,16 @@ export class StandaloneNode implements AsyncDisposable {
   readonly slice: string;
   readonly #sliceFolder: string;
   readonly metrics: string;
+  readonly bpffs: string;
   #up: ChildProcess | undefined;
 
-  private constructor(sandbox: KernelSandbox, sliceFolder: string, netns: string, bpffs: string) {
+  private constructor(
+    sandbox: KernelSandbox,
+    sliceFolder: string,
+    netns: string,
+    bpffs: string,
+    env: NodeJS.ProcessEnv,
+  ) {
     this.#sandbox = sandbox;
     this.#sliceFolder = sliceFolder;
     this.slice = basename(sliceFolder);
@@ -40,24 +47,26 @@ export class StandaloneNode implements AsyncDisposable {
       BPFLEET_SOCKET: join(sandbox.dir, "bpfleet.sock"),
       BPFLEET_BPFFS: bpffs,
       BPFLEET_METRICS_ADDR: `unix:${join(sandbox.dir, "metrics.sock")}`,
+      ...env,
     };
+    this.bpffs = bpffs;
   }
 
   /** `undefined` where the machine has no cgroup v2. */
-  static async make(): Promise<StandaloneNode | undefined> {
+  static async make(env: NodeJS.ProcessEnv = {}): Promise<StandaloneNode | undefined> {
     await using made = new AsyncDisposableStack();
     const sandbox = made.use(new KernelSandbox());
     const slice = sandbox.cgroup();
     if (slice === undefined) return undefined;
     const { name } = sandbox.netns();
-    const node = new StandaloneNode(sandbox, slice, name, await sandbox.bpffs());
+    const node = new StandaloneNode(sandbox, slice, name, await sandbox.bpffs(), env);
     made.move();
     return node;
   }
 
   /** Starts `ebpfctl up`; `prelude` runs before it, in a mount namespace of its own. */
-  async up(prelude = ""): Promise<void> {
-    const inside = ["nsenter", `--net=/run/netns/${this.netns}`, ebpfctl, "up", "--log", "error"];
+  async up(prelude = "", ...flags: readonly string[]): Promise<void> {
+    const inside = ["nsenter", `--net=/run/netns/${this.netns}`, ebpfctl, "up", "--log", "error", ...flags];
     const [command = "", ...args] =
       prelude === ""
         ? inside
@@ -76,12 +85,17 @@ export class StandaloneNode implements AsyncDisposable {
     this.#sandbox.ip(this.netns, "link", "set", "lo", "up");
   }
 
-  async stop(): Promise<void> {
+  /** Of the commands of this node. */
+  get environment(): NodeJS.ProcessEnv {
+    return this.#env;
+  }
+
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     const child = this.#up;
     this.#up = undefined;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, "exit");
-    child.kill("SIGTERM");
+    child.kill(signal);
     await ended;
   }
 

@@ -1,10 +1,12 @@
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
+import { InvalidArgumentError } from "@commander-js/extra-typings";
 import { serveAgent, startAgent, type NodeReport } from "@bpfleet/agent";
 import { renderRef } from "@bpfleet/base";
-import { startDaemon, type Daemon, type LogOptions } from "@bpfleet/daemon";
+import { startDaemon, type BytecodeOptions, type Daemon, type LogOptions } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
+import { usualImagePlaces } from "@bpfleet/oci/local";
 import { parseConfig, type Config } from "../config.ts";
 import { Failure, SilentFailure } from "../failure.ts";
 import { count } from "../manifests/render-issues.ts";
@@ -12,8 +14,9 @@ import { whileTelling } from "../output/progress.ts";
 import { productVersion } from "../product.ts";
 import { parseMetricsAddress } from "../up/metrics-address.ts";
 import { ResultTeller } from "../up/result-teller.ts";
-import { serveBpfd } from "../up/serve-bpfd.ts";
+import { tellPrograms } from "../up/tell-programs.ts";
 import type { World } from "../world.ts";
+import { mirrorsFlag, policyFlag } from "./image-access.ts";
 import type { DefineCommand } from "./mod.ts";
 
 /** Where the build puts the BPF objects of this checkout. */
@@ -27,6 +30,10 @@ interface UpFlags {
   readonly legacyTc?: true | undefined;
   readonly once?: true | undefined;
   readonly log: string;
+  readonly mirrors?: string | undefined;
+  readonly policy?: string | undefined;
+  readonly mapsGroup?: number | undefined;
+  readonly mapsMode?: number | undefined;
 }
 
 export const defineUp: DefineCommand = (program, world) => {
@@ -46,6 +53,10 @@ export const defineUp: DefineCommand = (program, world) => {
     )
     .option("--objects <file>", "list of the BPF objects (env: BPFLEET_OBJECTS, usually the built ones)")
     .option("--legacy-tc", "attach tc programs by cls_bpf filters even where the kernel has TCX")
+    .addOption(mirrorsFlag)
+    .addOption(policyFlag)
+    .option("--maps-group <gid>", "group that may open the maps of brought programs", parseGroup)
+    .option("--maps-mode <mode>", "mode of the pins of these maps, usually 0640", parseMode)
     .option("--bpfd-config <file>", "serve bpfd's API as this bpfd.toml says: [tls] and [grpc.endpoint]")
     .option("--once", "bring the kernel to what is declared and end; exit code 1 when something failed")
     .option("--log <level>", `JSON lines on standard error: ${logLevels.join(", ")}`, "warn")
@@ -70,9 +81,15 @@ export const defineUp: DefineCommand = (program, world) => {
           onNotice: (notice) => world.err.write(`warning: ${notice}\n`),
         }),
       );
-      if (flags.once !== true) closing.use(await serveAgent(agent, config.agentSocket));
+      if (flags.once !== true) {
+        closing.use(await serveAgent(agent, config.agentSocket));
+        const access = { group: flags.mapsGroup, mode: flags.mapsMode };
+        const onTrouble = (message: string) => world.err.write(`warning: ${message}\n`);
+        closing.use(tellPrograms({ agent, daemon, socket: config.socket, access, onTrouble }));
+      }
       if (flags.once !== true && flags.bpfdConfig !== undefined) {
         const { store } = config;
+        const { serveBpfd } = await import("../up/serve-bpfd.ts");
         closing.use(await serveBpfd(resolve(world.cwd, flags.bpfdConfig), { store, agent, clock: world.clock }));
       }
       await whileTelling(world, "applying", () => settledOr(daemon, interrupt));
@@ -99,7 +116,28 @@ function daemonOptions(flags: UpFlags, config: Config, world: World): Parameters
     log: { level: parseLevel(flags.log) },
     mountBpffs: true,
     legacyTc: flags.legacyTc === true,
+    bytecode: bytecodeOptions(flags, world),
+    pinAccess: { group: flags.mapsGroup, mode: flags.mapsMode },
   };
+}
+
+function bytecodeOptions({ mirrors, policy }: UpFlags, { env, cwd }: World): BytecodeOptions {
+  const named = (policy ?? env["BPFLEET_IMAGE_POLICY"]) || undefined;
+  return {
+    mirrors: resolve(cwd, (mirrors ?? env["BPFLEET_REGISTRIES"]) || usualImagePlaces.mirrors),
+    policy: resolve(cwd, named ?? usualImagePlaces.policy),
+    mayLackPolicy: named === undefined,
+  };
+}
+
+function parseGroup(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("give the number of a group");
+  return Number(text);
+}
+
+function parseMode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) throw new InvalidArgumentError("give an octal mode such as 0640");
+  return Number.parseInt(text, 8);
 }
 
 function parseLevel(text: string): LogOptions["level"] {
