@@ -7,7 +7,7 @@ import type {
   TestRunResult,
 } from "@bpfleet/kernel";
 import { BpfObject, BpfProgram, type BpfMap } from "./binding.ts";
-import { hasCode, refusal, saying } from "./kernel-error.ts";
+import { hasCode, kernelError, refusal, saying } from "./kernel-error.ts";
 import type { KernelMaps } from "./kernel-maps.ts";
 import type { LoadedObjects } from "./loaded-objects.ts";
 import { isThere, pinAt, unpin, type Pins } from "./pins.ts";
@@ -43,7 +43,7 @@ export class KernelPrograms {
     if (isThere(path)) return;
     await saying(`load program ${spec.key}`, async () => {
       await using opened = await this.openObject(spec, maps);
-      await opened.object.load();
+      await loadOpened(opened.object, spec);
       using program = opened.object.program(spec.entry);
       // The kernel then lists exactly what the plan names, so that observe can compare.
       for (const map of opened.shared) program.bindMap(map);
@@ -111,6 +111,17 @@ export class KernelPrograms {
       await object.close();
     };
     return { object, shared: Object.values(reuseMaps), [Symbol.asyncDispose]: dispose };
+  }
+}
+
+/** Where functions of the kernel cannot be watched, it says so as if a privilege were missing. */
+async function loadOpened(object: BpfObject, spec: ProgramSpec): Promise<void> {
+  try {
+    await object.load();
+  } catch (error) {
+    if (spec.type !== "tracing" || process.getuid?.() !== 0 || !hasCode(error, "not-permitted")) throw error;
+    const said = "this kernel refuses programs on its functions (fentry, fexit); use a tracepoint";
+    throw kernelError(`load program ${spec.key}`, error, { code: "not-supported", said });
   }
 }
 

@@ -112,3 +112,27 @@ test("NodeKernel says how to mount tracefs, and counts system calls where it is 
   assert.equal(links.find((link) => link.ours !== undefined)?.target, "perf_event sys_enter_getpgid");
   await port.removeEverything();
 });
+
+test("NodeKernel says that this kernel refuses programs on its functions, where it does", async () => {
+  const watching = sandbox.compile("fentry");
+  const bpffsDir = await sandbox.bpffs();
+  const port = await NodeKernel.open({ bpffsDir, loadObject: async () => watching });
+  const digest = createHash("sha256").update(watching).digest("hex");
+  const spec: ProgramSpec = {
+    key: "test/watch",
+    name: "watch",
+    type: "tracing",
+    object: { name: "fentry", digest },
+    entry: "watch_exit",
+    globals: {},
+    maps: {},
+  };
+  const member = { program: spec.key, priority: 0, proceedOn: [] };
+  const point: HookPoint = { hook: "fentry", function: "do_exit", member: spec.key };
+  const attachments = [{ point, member }];
+  const plan = assemblePlan([{ maps: [], programs: [spec], attachments, instances: [], problems: [] }]);
+  const { failed } = await apply(port, plan);
+  if (failed.length > 0) assert.match(failed.join(), /this kernel refuses programs on its functions/);
+  else assert.equal((await port.observe()).hooks[0]?.result.mode, "fentry");
+  await port.removeEverything();
+});
