@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { CommandBench, type CommandRun } from "../testing/run-command.ts";
@@ -168,6 +170,20 @@ test("apply says what to do about inputs that it does not take", async () => {
     assert.equal(run.exitCode, 1);
     assert.match(run.err, message);
     assert.match(run.err, /^error: /);
+  }
+});
+
+test("apply --wait fails when the agent does not answer in time", async () => {
+  write("edge.yaml", filter);
+  mkdirSync(join(bench.directory, "run"));
+  const silent = createServer(() => undefined).listen(join(bench.directory, "run/bpfleet-agent.sock"));
+  await once(silent, "listening");
+  try {
+    const run = await bench.run(["apply", "--wait", "300ms", "-f", "edge.yaml"]);
+    assert.equal(run.exitCode, 1);
+    assert.match(run.err, /error: timed out waiting for 1 of 1 object\nerror: .*edge: the agent has not answered yet/);
+  } finally {
+    silent.close();
   }
 });
 

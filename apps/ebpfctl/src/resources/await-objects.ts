@@ -49,14 +49,14 @@ function timedOut(error: unknown): undefined {
 type Fate = Pick<ObjectReport, "ref" | "state" | "messages">;
 
 function unfinished(refs: readonly ObjectRef[], report: NodeReport | undefined): readonly Fate[] {
-  if (report === undefined) return [];
+  const why = report === undefined ? "the agent has not answered yet; it may be busy with this" : "not read yet";
   return refs
     .map(
       (ref) =>
-        report.objects.find((object) => sameRef(object.ref, ref)) ?? {
+        report?.objects.find((object) => sameRef(object.ref, ref)) ?? {
           ref,
           state: "pending" as const,
-          messages: ["not read yet"],
+          messages: [why],
         },
     )
     .filter(({ state }) => state !== "in-force");
