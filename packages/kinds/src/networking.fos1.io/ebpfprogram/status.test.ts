@@ -94,6 +94,12 @@ test("programStatus of what is in force says where and how it runs", () => {
   assert.equal(result.lastUpdated, "2026-01-01T00:00:00Z");
   const direct = status({ items: items({ hook: { mode: "skb", chain: "direct", memberModes: ["inline"] } }) });
   assert.equal(direct.mode, "skb");
+  const said = "attach xdp/eth0: operation not supported (EOPNOTSUPP)";
+  const fallen: HookResult = { mode: "skb", chain: "direct", memberModes: [], reason: said };
+  assert.equal(
+    status({ items: items({ hook: fallen }) }).conditions?.find(({ type }) => type === "Attached")?.message,
+    `runs on eth0, not in the driver but in the kernel's generic path (${said})`,
+  );
 });
 
 test("programStatus tells the mode of the program itself, not of what tracks flows for it", () => {

@@ -80,7 +80,10 @@ function attachedAspect(fate: ObjectFate, hooks: readonly HookSpec[], outcome: O
       "hook",
       hooks.map((hook) => hook.key),
     ),
-    { reason: "Attached", message: `runs on ${places(hooks, outcome.plan)}${downNote(hooks, outcome)}` },
+    {
+      reason: "Attached",
+      message: `runs on ${places(hooks, outcome.plan)}${downNote(hooks, outcome)}${genericNote(fate, hooks)}`,
+    },
   );
   if (attached.status !== "True" || waiting === undefined) return attached;
   return { type: "Attached", status: "False", reason: waiting.reason, message: waiting.message };
@@ -97,6 +100,14 @@ function downNote(hooks: readonly HookSpec[], outcome: Outcome): string {
   const names = hooks.flatMap(({ point }) => (isInterfacePoint(point) ? [point.interface] : []));
   const down = outcome.interfaces.find((facts) => names.includes(facts.name) && !facts.isUp);
   return down === undefined ? "" : `, which is down`;
+}
+
+/** XDP that the driver does not run costs more: it says why. */
+function genericNote(fate: ObjectFate, hooks: readonly HookSpec[]): string {
+  const results = hooks.map((hook) => fate.result("hook", hook.key)?.hook);
+  const generic = results.find((result) => result?.mode === "skb");
+  if (generic === undefined) return "";
+  return `, not in the driver but in the kernel's generic path${generic.reason === undefined ? "" : ` (${generic.reason})`}`;
 }
 
 function places(hooks: readonly HookSpec[], plan: NodePlan): string {
