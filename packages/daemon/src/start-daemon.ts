@@ -4,6 +4,7 @@ import type { Clock } from "@bpfleet/base";
 import type { KernelPort } from "@bpfleet/kernel";
 import { NodeKernel } from "@bpfleet/native";
 import { pino, type Logger } from "pino";
+import { ApiServer } from "./api/api-server.ts";
 import { BytecodeWatch } from "./bytecode/bytecode-watch.ts";
 import type { Daemon, DaemonOptions, LogOptions } from "./daemon.ts";
 import { errorText } from "./error-text.ts";
@@ -38,25 +39,22 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const objects = new BpfObjects(options.objects);
 
   const factsListeners = new Set<FactsListener>();
-  const measuring = NodeFactsWatch.start({
-    nodeName: options.nodeName,
-    objects: objects.facts,
-    hashSeed: remembered.hashSeed,
-    pinRoot: options.bpffs,
-    pollMs,
-    onTrouble,
-    onChange: (after, places) => {
-      for (const listener of factsListeners) listener(after, places);
-    },
-  });
-  // Half of all code is the API's; it is read while the kernel verifies the programs that measure it.
-  const [facts, { ApiServer }] = await Promise.all([measuring, import("./api/api-server.ts")]);
-  closing.use(facts);
+  const facts = closing.use(
+    await NodeFactsWatch.start({
+      nodeName: options.nodeName,
+      objects: objects.facts,
+      hashSeed: remembered.hashSeed,
+      pinRoot: options.bpffs,
+      pollMs,
+      onTrouble,
+      onChange: (after, places) => {
+        for (const listener of factsListeners) listener(after, places);
+      },
+    }),
+  );
   if (remembered.plan !== undefined) facts.plannedAs(remembered.plan);
   const { store = join(options.state, "content"), ...places } = options.bytecode ?? {};
-  const bytecode = closing.use(
-    new BytecodeWatch({ store, ...places, onChange: (found) => facts.bytecodeIs(found) }),
-  );
+  const bytecode = closing.use(new BytecodeWatch({ store, ...places, onChange: (found) => facts.bytecodeIs(found) }));
   const { chainInline, chainStub, tcx } = facts.get().kernel;
   const kernel =
     options.kernel ?? (await openKernel(options, objects, bytecode, { inline: chainInline, stub: chainStub }, closing));

@@ -1,5 +1,6 @@
 export type * from "./bytecode.ts";
 export * from "./digest.ts";
+export * from "./image-places.ts";
 export { fetchBytecode, ownPlatform } from "./fetch-bytecode.ts";
 export type { FetchRequest } from "./fetch-request.ts";
 export { buildImage } from "./image/build-image.ts";
@@ -26,7 +27,7 @@ export type { Credentials } from "./registry/credentials.ts";
 export { decideSignature } from "./signature/decide-signature.ts";
 export { fetchEvidence } from "./signature/evidence.ts";
 export type { Evidence } from "./signature/evidence.ts";
-export { loadImagePolicy, loadNodePolicy, parseImagePolicy, usualImagePlaces } from "./signature/policy-file.ts";
+export { loadImagePolicy, loadNodePolicy, parseImagePolicy } from "./signature/policy-file.ts";
 export { findRule, openPolicy } from "./signature/policy.ts";
 export type { Accepted, ImagePolicy, SignatureMode, SignatureRule } from "./signature/policy.ts";
 export { ContentStore } from "./store/content-store.ts";

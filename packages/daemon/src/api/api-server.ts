@@ -3,16 +3,14 @@ import { chmodSync, mkdirSync, rmSync } from "node:fs";
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import { connect } from "node:net";
 import { dirname } from "node:path";
-import type { ConnectRouter } from "@connectrpc/connect";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { KernelError } from "@bpfleet/base";
 import { errorText } from "../error-text.ts";
 import type { Machine } from "../machine/machine.ts";
-import { routeDaemon, type ServedDaemon } from "./daemon-routes.ts";
-import { routeMachine } from "./machine-routes.ts";
+import type { ApiHandler } from "./api-handler.ts";
+import type { ServedDaemon } from "./daemon-routes.ts";
 
-/** Requests are a packet or an entry at most; anything larger is not ours. */
-const readMaxBytes = 1 << 20;
+/** So long after the start the code that answers is loaded, unless somebody asks before. */
+const idleMs = 1000;
 
 /** The daemon's API (gRPC, and Connect for curl) on a unix socket that only its owner may open. */
 export class ApiServer implements AsyncDisposable {
@@ -20,9 +18,13 @@ export class ApiServer implements AsyncDisposable {
   readonly #socket: string;
   readonly #sessions = new Set<ServerHttp2Session>();
 
-  private constructor(server: Http2Server, socket: string) {
+  readonly #loadSoon: NodeJS.Timeout;
+
+  private constructor(server: Http2Server, socket: string, load: () => Promise<ApiHandler>) {
     this.#server = server;
     this.#socket = socket;
+    this.#loadSoon = setTimeout(() => void load().catch(() => undefined), idleMs);
+    this.#loadSoon.unref();
     server.on("session", (session) => {
       this.#sessions.add(session);
       session.on("close", () => this.#sessions.delete(session));
@@ -32,12 +34,17 @@ export class ApiServer implements AsyncDisposable {
   }
 
   static async listen(socket: string, daemon: ServedDaemon, machine?: Machine): Promise<ApiServer> {
-    const routes = (router: ConnectRouter): void => {
-      routeDaemon(router, daemon);
-      if (machine !== undefined) routeMachine(router, machine);
-    };
-    const server = createServer(connectNodeAdapter({ routes, readMaxBytes }));
-    const api = new ApiServer(server, socket);
+    // What answers is a third of a daemon's code: what is declared is in force before it is loaded.
+    let handler: Promise<ApiHandler> | undefined;
+    const load = (): Promise<ApiHandler> =>
+      (handler ??= import("./api-handler.ts").then(({ createApiHandler }) => createApiHandler(daemon, machine)));
+    const server = createServer((request, response) => {
+      load().then(
+        (handle) => handle(request, response),
+        (error: unknown) => response.stream.destroy(error instanceof Error ? error : new Error(String(error))),
+      );
+    });
+    const api = new ApiServer(server, socket, load);
     try {
       mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
       if (await isAnswered(socket))
@@ -53,6 +60,7 @@ export class ApiServer implements AsyncDisposable {
       await once(server, "listening");
       chmodSync(socket, 0o600);
     } catch (cause) {
+      clearTimeout(api.#loadSoon);
       const code = cause instanceof KernelError ? cause.code : "internal";
       throw new KernelError(
         `serve the API at ${socket}: ${errorText(cause)}; stop the other one, or choose another socket`,
@@ -63,6 +71,7 @@ export class ApiServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#loadSoon);
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const session of this.#sessions) session.destroy();
     await closed;

@@ -2,20 +2,11 @@ import { readFile, stat } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { errorCodes, ImageError, KernelError, type ErrorCode } from "@bpfleet/base";
 import { renderSource, type BytecodeFacts, type BytecodeReady, type BytecodeSource } from "@bpfleet/kernel";
-import {
-  ContentStore,
-  credentialsOfSecret,
-  fetchBytecode,
-  isDigest,
-  loadImagePolicy,
-  loadNodePolicy,
-  openPolicy,
-  type Bytecode,
-  type FetchRequest,
-  type ImagePolicy,
-} from "@bpfleet/oci";
+import type * as oci from "@bpfleet/oci";
+import type { Bytecode, FetchRequest } from "@bpfleet/oci";
+import { ContentStore, isDigest, openPolicy, type ImagePolicy } from "@bpfleet/oci/local";
 import { errorText } from "../error-text.ts";
-import { readObject } from "./read-object.ts";
+import type { ObjectFacts } from "./read-object.ts";
 
 /** `data` of Secrets with credentials of registries, by `namespace/name`: values in base64. */
 export type PullSecrets = Readonly<Record<string, Readonly<Record<string, string>>>>;
@@ -170,7 +161,7 @@ export class BytecodeWatch implements AsyncDisposable {
   async #read({ source }: Watched, signal: AbortSignal): Promise<BytecodeReady> {
     if (source.from === "file") {
       const bytes = await readSourceFile(source.path);
-      const facts = await readObject(bytes, source.path);
+      const facts = await readObjectOf(bytes, source.path);
       await this.#store.writeBlob(bytes);
       return { state: "ready", signature: "unsigned", labels: {}, ...facts };
     }
@@ -178,13 +169,14 @@ export class BytecodeWatch implements AsyncDisposable {
       reference: source.reference,
       pullPolicy: source.pullPolicy,
       policy: await this.#policy(),
-      auth: this.#credentials(source.pullSecret),
+      auth: await this.#credentials(source.pullSecret),
       store: this.#store,
       signal,
       ...(this.#options.mirrors !== undefined && { mirrors: this.#options.mirrors }),
     };
-    const { bytes, digest, labels, signature } = await (this.#options.fetch ?? fetchBytecode)(request);
-    const facts = await readObject(bytes, source.reference);
+    const fetch = this.#options.fetch ?? (await loadOci()).fetchBytecode;
+    const { bytes, digest, labels, signature } = await fetch(request);
+    const facts = await readObjectOf(bytes, source.reference);
     await this.#store.writeBlob(bytes);
     return { state: "ready", imageDigest: digest, signature: signatureText(signature), labels: labels.all, ...facts };
   }
@@ -192,16 +184,17 @@ export class BytecodeWatch implements AsyncDisposable {
   async #policy(): Promise<ImagePolicy> {
     const { policy, mayLackPolicy = false } = this.#options;
     if (policy === undefined) return openPolicy;
+    const { loadImagePolicy, loadNodePolicy } = await loadOci();
     const loaded = await (mayLackPolicy ? loadNodePolicy : loadImagePolicy)(policy);
     if (loaded.ok) return loaded.value;
     const said = loaded.issues.map(({ message }) => message).join("; ");
     throw new ImageError(`read the image policy of this node: ${said}`, { code: "invalid", retry: "when-changed" });
   }
 
-  #credentials(pullSecret: string | undefined): NonNullable<FetchRequest["auth"]> {
+  async #credentials(pullSecret: string | undefined): Promise<NonNullable<FetchRequest["auth"]>> {
     const data = pullSecret === undefined ? undefined : this.#secrets[pullSecret];
     if (data === undefined) return new Map();
-    const read = credentialsOfSecret(data);
+    const read = (await loadOci()).credentialsOfSecret(data);
     if (read.ok) return read.value;
     const said = read.issues.map(({ message }) => message).join("; ");
     throw new ImageError(`use Secret ${pullSecret}: ${said}`, { code: "unauthorized", retry: "when-changed" });
@@ -218,6 +211,16 @@ export class BytecodeWatch implements AsyncDisposable {
     this.#published = facts;
     this.#options.onChange(facts);
   }
+}
+
+/** Registries and signatures are most of the code of a daemon, and most nodes ask for none. */
+function loadOci(): Promise<typeof oci> {
+  return import("@bpfleet/oci");
+}
+
+async function readObjectOf(bytes: Uint8Array, what: string): Promise<ObjectFacts> {
+  const { readObject } = await import("./read-object.ts");
+  return readObject(bytes, what);
 }
 
 function readyOf(facts: BytecodeFacts): BytecodeReady | undefined {

@@ -67,12 +67,6 @@ export type PolicyFile = Static<typeof policyFileSchema>;
 /** Reads a file that the policy names. Throws what the file system says. */
 export type ReadFile = (path: string) => Promise<string>;
 
-/** Where a node's policy and its mirrors are, unless told otherwise. */
-export const usualImagePlaces = {
-  policy: "/etc/bpfleet/image-policy.yaml",
-  mirrors: "/etc/bpfleet/registries",
-} as const;
-
 /** The policy of a node that may have none: then nobody looks at signatures. */
 export async function loadNodePolicy(path: string): Promise<Result<ImagePolicy>> {
   const loaded = await loadImagePolicy(path);

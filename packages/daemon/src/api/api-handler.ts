@@ -1,0 +1,19 @@
+import type { ConnectRouter } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import type { Machine } from "../machine/machine.ts";
+import { routeDaemon, type ServedDaemon } from "./daemon-routes.ts";
+import { routeMachine } from "./machine-routes.ts";
+
+/** Requests are a packet or an entry at most; anything larger is not ours. */
+const readMaxBytes = 1 << 20;
+
+export type ApiHandler = ReturnType<typeof connectNodeAdapter>;
+
+/** Answers the requests of the daemon's API. */
+export function createApiHandler(daemon: ServedDaemon, machine: Machine | undefined): ApiHandler {
+  const routes = (router: ConnectRouter): void => {
+    routeDaemon(router, daemon);
+    if (machine !== undefined) routeMachine(router, machine);
+  };
+  return connectNodeAdapter({ routes, readMaxBytes });
+}

@@ -1,0 +1,5 @@
+/** What needs neither registries nor signatures, and a hundredth of the code. */
+export { isDigest, type Digest } from "./digest.ts";
+export { usualImagePlaces } from "./image-places.ts";
+export { openPolicy, type ImagePolicy } from "./signature/policy.ts";
+export { ContentStore } from "./store/content-store.ts";
