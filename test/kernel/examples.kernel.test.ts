@@ -78,13 +78,18 @@ class ExampleNode implements AsyncDisposable {
 
   /** An example's program, with what it says; ended with the node. */
   run(path: string, args: readonly string[], who: { readonly uid?: number; readonly gid?: number }): Application {
+    return this.runNode([join(examples, path), ...args], who);
+  }
+
+  runNode(args: readonly string[], who: { readonly uid?: number; readonly gid?: number }): Application {
     const env = {
       ...this.node.environment,
       NODENAME: nodeName,
       EBPFCTL: join(root, "bin/ebpfctl"),
       BPFLEET_PROGRAMS: join(dirname(this.node.metrics), "programs"),
     };
-    const child = spawn(process.execPath, [join(examples, path), ...args], {
+    const child = spawn(process.execPath, args, {
+      cwd: join(root, "packages/client"),
       env,
       stdio: ["ignore", "pipe", "pipe"],
       ...who,
@@ -157,6 +162,10 @@ test("examples/manual-with-app tells packets and bytes as a user without rights,
   assert.equal(example.ping(5), 5);
   const [, packets] = await application.says(/([1-9]\d*) packets received\n[1-9]\d* bytes received/);
   assert.ok(Number(packets) >= 5);
+  const readme = readFileSync(join(root, "packages/client/README.md"), "utf8");
+  const [, code = ""] = /```ts\n([^]*?)```/.exec(readme) ?? [];
+  const shown = example.runNode(["--input-type=module-typescript", "-e", code], { uid: appUser, gid: appGroup });
+  await shown.says(/[1-9]\d* packets since it was loaded/);
   const stranger = example.run("manual-with-app/counter.ts", [], { uid: appUser, gid: appUser });
   await stranger.says(/EACCES|permission denied|not permitted/i);
 });

@@ -317,3 +317,11 @@ test("planBytecode keeps the earlier program in force when the next one does not
   assert.equal(results.find(({ item }) => item === "program")?.state, "failed");
   assert.match(results.find(({ item }) => item === "hook")?.error?.message ?? "", /the verifier says no/);
 });
+
+test("encodeWish takes a variable as it is in memory, of exactly its size", () => {
+  const shape = { is: "other", sizeBytes: 4 } as const;
+  const global: BytecodeGlobal = { name: "raw", section: ".rodata", sizeBytes: 4, type: "struct pair", shape };
+  assert.deepEqual(encodeWish(global, "bytes:0a0B00ff").bytes, Uint8Array.of(10, 11, 0, 255));
+  assert.equal(encodeWish(global, "bytes:0a0b").refusal, "set global raw, struct pair: it has 4 bytes; 2 are given");
+  assert.match(encodeWish(global, "bytes:0a0").refusal ?? "", /only numbers/);
+});
