@@ -1,26 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import {
-  isArrayLike,
-  isKeyed,
-  parseHookKey,
-  placeOf,
-  isInterfacePoint,
-  type Inventory,
-  type MapType,
-  type NodeFacts,
-  type NodePlan,
-  type ObservedKernel,
-} from "@bpfleet/kernel";
+import { isArrayLike, isKeyed, type Inventory, type MapType, type NodeFacts } from "@bpfleet/kernel";
 import { BpfError, BpfMap, RunStatistics } from "@bpfleet/native";
 import type { DaemonResults } from "../daemon.ts";
 import { findHolders } from "./fdinfo.ts";
 import type {
-  Finding,
-  KeyOwner,
   Machine,
   MapReading,
   MapUse,
-  ProgramPlace,
   ReadMapRequest,
   Sample,
   Survey,
@@ -28,6 +14,7 @@ import type {
   WriteMapRequest,
 } from "./machine.ts";
 import { NodeMaps, useOf, type NodeMapsParts } from "./node-maps.ts";
+import { findingsOf, ownersOf, placesOf } from "./survey-facts.ts";
 
 /** Counting is a read of every key; beyond this a map is only said to have more. */
 const mostCounted = 65_536;
@@ -120,54 +107,4 @@ async function countEntries(
   if (!isKeyed(type)) return undefined;
   const { count } = await map.readBatch({ max: mostCounted });
   return { entries: count, isAtLeast: count >= mostCounted && count < maxEntries };
-}
-
-function placesOf({ hooks }: ObservedKernel): ProgramPlace[] {
-  return hooks.flatMap(({ key, members }) =>
-    members.map((programId, at) => ({ programId, hook: key, position: at + 1, members: members.length })),
-  );
-}
-
-function ownersOf({ maps, programs }: NodePlan, { bytecode = {} }: NodeFacts): KeyOwner[] {
-  const images = new Map(
-    Object.values(bytecode).flatMap((facts) => {
-      const ready = facts.state === "ready" ? facts : facts.state === "failed" ? facts.earlier : undefined;
-      return ready?.imageDigest === undefined ? [] : [[ready.objectDigest, ready.imageDigest] as const];
-    }),
-  );
-  return [
-    ...maps.map(({ key, owner }) => ({ key, owner })),
-    ...programs.map(({ key, owner, object }) => {
-      const imageDigest = images.get(object.digest);
-      return { key, owner, objectDigest: object.digest, ...(imageDigest !== undefined && { imageDigest }) };
-    }),
-  ];
-}
-
-function findingsOf(plan: NodePlan, observed: ObservedKernel, { links }: Inventory, results: DaemonResults): Finding[] {
-  const findings: Finding[] = [];
-  const orphan = (item: string, key: string): void =>
-    void findings.push({ kind: "orphan", key, text: `no object on this node wants this ${item} any more` });
-  const wanted = (items: readonly { readonly key: string }[]) => new Set(items.map(({ key }) => key));
-  const [maps, programs, hooks] = [wanted(plan.maps), wanted(plan.programs), wanted(plan.hooks)];
-  for (const { key } of observed.maps) if (!maps.has(key)) orphan("map", key);
-  for (const { key } of observed.programs) if (!programs.has(key)) orphan("program", key);
-  for (const { key } of observed.hooks) if (!hooks.has(key)) orphan("hook", key);
-  for (const { item, key, error } of results.items)
-    if (item === "hook" && error?.code === "busy") findings.push({ kind: "conflict", key, text: error.message });
-  for (const key of hooks) {
-    const point = parseHookKey(key);
-    if (point === undefined || !isInterfacePoint(point)) continue;
-    for (const { id, type, programId, target, ours } of links) {
-      const isThere = type === (point.hook === "xdp" ? "xdp" : "tcx") && target.endsWith(` ${placeOf(point)}`);
-      if (isThere && ours === undefined)
-        findings.push({
-          kind: "conflict",
-          key,
-          text: `foreign program ${programId} is on it too, by link ${id}: ${target}`,
-        });
-    }
-  }
-  for (const { item, key, what } of results.healed) findings.push({ kind: "healed", key, text: `${item}: ${what}` });
-  return findings;
 }
