@@ -119,7 +119,15 @@ fn btf_info(fd: &OwnedFd, object: &str) -> Res<BtfInfo> {
     let mut info: sys::bpf_btf_info = unsafe { zeroed() };
     info.name = name.as_mut_ptr() as u64;
     info.name_len = name.len() as u32;
-    info_by_fd(fd, &mut info, "inspect", object)?;
+    match info_by_fd(fd, &mut info, "inspect", object) {
+        // Before 5.11 type information has no name, and asking for one is an error.
+        Err(failure) if failure.errno == libc::E2BIG => {
+            // SAFETY: as above.
+            info = unsafe { zeroed() };
+            info_by_fd(fd, &mut info, "inspect", object)?;
+        }
+        answer => answer?,
+    }
     Ok(BtfInfo { id: info.id, name: name_of(&name), size: info.btf_size, is_kernel: info.kernel_btf != 0 })
 }
 
