@@ -8,7 +8,8 @@ import { parseBpfdConfig } from "./bpfd-config.ts";
 import type { Layout } from "./layout.ts";
 import { bpfdProtos } from "./testing/bpfd-protos.ts";
 import { Authority, type IssuedFiles } from "./testing/certificates.ts";
-import { LoaderBench, type LoaderClient } from "./testing/loader-bench.ts";
+import { LoaderBench } from "./testing/loader-bench.ts";
+import type { LoaderClient } from "./testing/loader-client.ts";
 import { loadSamples } from "./testing/load-samples.ts";
 
 let bench: LoaderBench;

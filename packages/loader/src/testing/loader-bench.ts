@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { credentials, makeGenericClientConstructor, type ServiceError } from "@grpc/grpc-js";
+import { credentials } from "@grpc/grpc-js";
 import { DirectoryStore, startAgent, type Agent } from "@bpfleet/agent";
 import { ObedientDaemon } from "@bpfleet/agent/testing";
 import type { Clock } from "@bpfleet/base";
@@ -12,6 +12,7 @@ import { parseBpfdConfig, type BpfdConfig } from "../bpfd-config.ts";
 import { Loader } from "../loader.ts";
 import { serveLoader, type LoaderServer } from "../loader-server.ts";
 import { Authority, type IssuedFiles } from "./certificates.ts";
+import { LoaderClient } from "./loader-client.ts";
 
 const clock: Clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 
@@ -112,52 +113,5 @@ export class LoaderBench implements AsyncDisposable {
 
   localClient(): LoaderClient {
     return new LoaderClient(`unix:${this.config.unix}`, credentials.createInsecure());
-  }
-}
-
-const asIs = { serialize: (bytes: Buffer) => bytes, deserialize: (bytes: Buffer) => bytes };
-
-function method(name: string) {
-  return {
-    path: `/bpfd.v1.Loader/${name}`,
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: asIs.serialize,
-    requestDeserialize: asIs.deserialize,
-    responseSerialize: asIs.serialize,
-    responseDeserialize: asIs.deserialize,
-  } as const;
-}
-
-const GrpcClient = makeGenericClientConstructor(
-  { Load: method("Load"), Unload: method("Unload"), List: method("List") },
-  "Loader",
-);
-
-type Call = (request: Buffer, callback: (error: ServiceError | null, answer?: Buffer) => void) => void;
-
-/** grpc-js leaves reserved characters of a percent-encoded message as they came. */
-function withWholeDetails(error: ServiceError | null): Error {
-  return error === null ? new Error("no answer") : Object.assign(error, { details: decodeURIComponent(error.details) });
-}
-
-/** grpc-js with bytes as they are. */
-export class LoaderClient implements Disposable {
-  readonly #client: InstanceType<typeof GrpcClient>;
-
-  constructor(address: string, channel: ReturnType<typeof credentials.createSsl>) {
-    this.#client = new GrpcClient(address, channel);
-  }
-
-  call(name: "Load" | "Unload" | "List", request: Buffer): Promise<Buffer> {
-    const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-    (this.#client[name] as unknown as Call).call(this.#client, request, (error, answer) =>
-      error === null && answer !== undefined ? resolve(answer) : reject(withWholeDetails(error)),
-    );
-    return promise;
-  }
-
-  [Symbol.dispose](): void {
-    this.#client.close();
   }
 }

@@ -1,0 +1,2 @@
+export { Authority, type IssuedFiles } from "./certificates.ts";
+export { bpfdProtos, type BpfdProto } from "./bpfd-protos.ts";
