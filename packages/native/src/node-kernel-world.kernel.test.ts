@@ -144,6 +144,21 @@ test("NodeKernel takes its filters away also when it is called from another netw
   assert.equal(tc(kernel.netns.name, "qdisc", "show", "dev", "v0").includes("clsact"), false);
 });
 
+test("NodeKernel.observe does not take an unmounted bpffs for an empty one", async () => {
+  await using kernel = await nodeHarness();
+  const port = await kernel.open();
+  await apply(port, planOf(kernel, {}));
+  spawnSync("umount", ["--lazy", kernel.bpffs]);
+  try {
+    await assert.rejects(
+      port.observe(),
+      (error) => error instanceof KernelError && /was unmounted/.test(error.message),
+    );
+  } finally {
+    spawnSync("mount", ["-t", "bpf", "bpf", kernel.bpffs]);
+  }
+});
+
 test("NodeKernel takes a link up again that somebody unpinned and still holds", async () => {
   await using kernel = await nodeHarness();
   const port = await kernel.open();

@@ -67,6 +67,7 @@ export class NodeKernel implements KernelPort {
 
   async observe(): Promise<ObservedKernel> {
     return saying("read the pins", async () => {
+      this.#pins.check();
       const programs = this.#programs.observe();
       return { maps: this.#maps.observe(), programs, hooks: await this.#hooks.observe(programs) };
     });

@@ -49,6 +49,17 @@ export class Pins {
     });
   }
 
+  /** An empty folder must not be taken for a node on which nothing of ours is. */
+  check(): void {
+    if (isBpffs(this.bpffs)) return;
+    throw refusal(
+      `use ${this.bpffs}`,
+      "its bpffs was unmounted; what is attached stays until this daemon ends, and the next `ebpfctl up` mounts a new one and attaches everything again",
+      "invalid",
+      "STATFS",
+    );
+  }
+
   map(identity: Identity): string {
     return join(this.root, "maps", encodeIdentity(identity));
   }
