@@ -8,6 +8,7 @@ import { parseConfig, type Config } from "../config.ts";
 import { Failure } from "../failure.ts";
 import { count } from "../manifests/render-issues.ts";
 import { whileTelling } from "../output/progress.ts";
+import { removeProgramFiles } from "../up/program-files.ts";
 import type { DefineCommand } from "./mod.ts";
 
 /** What the daemon and the agent keep in the state directory; the objects in the store are the user's. */
@@ -25,6 +26,7 @@ export const defineCleanup: DefineCommand = (program, world) => {
     .action(async (flags, command) => {
       const config = parseConfig(command.optsWithGlobals(), world);
       const removed = await whileTelling(world, "removing", () => cleanKernel(config, flags.force === true));
+      removeProgramFiles(config.socket);
       if (flags.keepState !== true)
         for (const name of remembered) await rm(join(config.state, name), { recursive: true, force: true });
       world.out.write(

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { NodeReport, ObjectReport } from "@bpfleet/agent";
-import { ProgramFiles } from "./program-files.ts";
+import { ProgramFiles, removeProgramFiles } from "./program-files.ts";
 
 function report(...names: readonly string[]): NodeReport {
   const objects = names.map((name): ObjectReport => {
@@ -29,6 +29,8 @@ test("ProgramFiles tells of the programs that there are, to whom may open their 
     assert.equal(statSync(join(folder, "BpfProgram")).mode & 0o777, 0o750);
     files.update(report("b-node"));
     assert.equal(existsSync(path), false);
+    removeProgramFiles(join(directory, "bpfleet.sock"));
+    assert.deepEqual(readdirSync(folder), []);
   } finally {
     rmSync(directory, { recursive: true });
   }

@@ -1,8 +1,18 @@
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { NodeReport } from "@bpfleet/agent";
 
 const kinds: readonly string[] = ["BpfProgram", "EbpfProgram"];
+
+/** Beside the daemon's socket. */
+export function programsFolder(socket: string): string {
+  return join(dirname(socket), "programs");
+}
+
+/** Of a node on which nothing is in force any more. */
+export function removeProgramFiles(socket: string): void {
+  for (const kind of kinds) rmSync(join(programsFolder(socket), kind), { recursive: true, force: true });
+}
 
 export interface ProgramFilesAccess {
   readonly group?: number | undefined;

@@ -1,7 +1,6 @@
-import { dirname, join } from "node:path";
 import type { Agent } from "@bpfleet/agent";
 import type { Daemon } from "@bpfleet/daemon";
-import { ProgramFiles, type ProgramFilesAccess } from "./program-files.ts";
+import { ProgramFiles, programsFolder, type ProgramFilesAccess } from "./program-files.ts";
 
 /** Results come one by one while a plan is applied. */
 const gatherMs = 50;
@@ -17,7 +16,7 @@ export interface TellOptions {
 
 /** Keeps the files that tell of this node's programs as they are; see ProgramFiles. */
 export function tellPrograms({ agent, daemon, socket, access, onTrouble }: TellOptions): AsyncDisposable {
-  const directory = join(dirname(socket), "programs");
+  const directory = programsFolder(socket);
   const files = new ProgramFiles(directory, access);
   let timer: NodeJS.Timeout | undefined;
   let telling = Promise.resolve();
