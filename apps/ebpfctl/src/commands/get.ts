@@ -6,8 +6,10 @@ import {
   type OutputFormat,
   type TableOptions,
 } from "../output/print-objects.ts";
+import type { Issue } from "@bpfleet/base";
 import { parseConfig } from "../config.ts";
 import { SilentFailure } from "../failure.ts";
+import { count } from "../manifests/render-issues.ts";
 import { parseLabelSelector } from "../resources/label-selector.ts";
 import { loadNode } from "../resources/load-node.ts";
 import { parseResourceArgs, type ResourceWish } from "../resources/resource-args.ts";
@@ -37,8 +39,10 @@ export const defineGet: DefineCommand = (program, world) => {
         matches: flags.selector === undefined ? undefined : parseLabelSelector(flags.selector),
       };
       const print = new Printer(world, wishes, scope, format, flags.headers);
-      const selection = selectObjects(await loadNode(config, world), wishes, scope);
+      const report = await loadNode(config, world);
+      const selection = selectObjects(report, wishes, scope);
       print.all(selection);
+      for (const { path, issues } of report.broken) world.err.write(brokenFile(path, issues));
       for (const failure of selection.failures) world.err.write(`${failure.message}\n`);
       if (selection.failures.length > 0) throw new SilentFailure();
       if (flags.watch === true) {
@@ -46,6 +50,13 @@ export const defineGet: DefineCommand = (program, world) => {
       }
     });
 };
+
+/** A file of the store that is no object: nothing in a list would tell of it. */
+function brokenFile(path: string, [first, ...others]: readonly Issue[]): string {
+  const place = first?.position === undefined ? path : `${path}:${first.position.line}:${first.position.column}`;
+  const rest = others.length === 0 ? "" : `, and ${count(others.length, "more mistake")}`;
+  return `warning: ${place}: ${first?.message ?? "it cannot be read"}${rest}; correct or remove it\n`;
+}
 
 class Printer {
   readonly #world: World;

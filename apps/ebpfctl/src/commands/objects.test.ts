@@ -187,6 +187,15 @@ test("apply --wait fails when the agent does not answer in time", async () => {
   }
 });
 
+test("get names files of the store that cannot be read, and shows the others", async () => {
+  write("edge.yaml", filter);
+  await bench.run(["apply", "-f", "edge.yaml"]);
+  write("objects/networking.fos1.io/EBPFProgram/default/bad.yaml", "kind: [\n");
+  const run = await bench.run(["get", "ebpf", "-o", "name"]);
+  assert.equal(run.out, "ebpfprogram.networking.fos1.io/edge\n");
+  assert.match(run.err, /warning: DIR\/objects\/.*\/bad\.yaml:\d+:\d+: parse YAML: .*; correct or remove it\n/);
+});
+
 test("get warns that nobody serves the store, and that the status is the last run's", async () => {
   const run = await bench.run(["get", "ebpf"]);
   assert.match(
