@@ -37,6 +37,16 @@ test("preflight says yes of an object that loads, with what it asks for", async 
   assert.match(out, /^program type +xdp +4\.8 +pass$/m);
 });
 
+test("preflight takes what image build wrote", async () => {
+  using bench = new CommandBench();
+  const object = compile("boxed", 'SEC("xdp/pass") int pass(struct xdp_md *ctx) { return XDP_PASS; }');
+  const image = join(directory, "boxed.tar");
+  assert.equal((await bench.run(["image", "build", object, "-o", image])).exitCode, 0);
+  const { exitCode, out, err } = await bench.run(["preflight", image]);
+  assert.equal(exitCode, 0, err);
+  assert.match(out, /^ {2}yes {2}pass \(xdp, section xdp\/pass\)$/m);
+});
+
 test("preflight explains what the verifier refuses: instruction, line of C, cause and help", async () => {
   using bench = new CommandBench();
   const object = compile(

@@ -19,7 +19,7 @@ export const definePreflight: DefineCommand = (program, world) => {
     .description(
       "Load every program of an object for a moment, attach nothing, and say what the kernel says; a refusal of the verifier is explained. The features that the object asks for are listed with the oldest Linux that has them. Needs root. Exit code 0: everything loads, 3: something does not, 1: it cannot be told.",
     )
-    .argument("<object>", "a file, or an image as host/repository:tag")
+    .argument("<object>", "a file, one that `ebpfctl image build` wrote, or an image as host/repository:tag")
     .option("--program <name>", "only this program, by its function or section")
     .option(
       "--kernel-btf <file>",
@@ -37,7 +37,10 @@ export const definePreflight: DefineCommand = (program, world) => {
         throw new Failure(
           `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
         );
-      const elf = (await readLocal(name, world)) ?? (await fetchImage(name, flags, world));
+      const isImageFile = name.endsWith(".tar");
+      const elf = isImageFile
+        ? await readImageFile(resolve(world.cwd, name), flags.platform)
+        : ((await readLocal(name, world)) ?? (await fetchImage(name, flags, world)));
       const { preflight } = await import("@bpfleet/daemon");
       const kernelBtfs = flags.kernelBtf.map((file) => resolve(world.cwd, file));
       const report = await preflight(elf, { name: "object", program: flags.program, kernelBtfs });
@@ -68,6 +71,14 @@ async function readLocal(name: string, world: World): Promise<Uint8Array | undef
       },
     );
   }
+}
+
+async function readImageFile(path: string, platform: string | undefined): Promise<Uint8Array> {
+  const { isIndex, ownPlatform, parseManifest, readBytecode, readLayout } = await import("@bpfleet/oci");
+  const built = await readLayout(path, platform ?? ownPlatform);
+  const manifest = parseManifest(built.manifest, path);
+  if (isIndex(manifest)) throw new TypeError("readLayout returns an image");
+  return readBytecode({ ...built, manifest }, path).object;
 }
 
 type AccessFlags = Parameters<typeof readAccess>[0] & { readonly policy?: string; readonly platform?: string };
