@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fetchReport } from "@bpfleet/agent";
 import { BpfMap } from "@bpfleet/native";
 import { InnerProcess, KernelSandbox } from "@bpfleet/native/testing";
 import { buildImage, pushImage, type BuiltImage, type Evidence } from "@bpfleet/oci";
@@ -15,7 +16,6 @@ import {
   RegistryBench,
   RegistryProcess,
 } from "@bpfleet/oci/testing";
-import { runCaptured } from "../../apps/ebpfctl/src/testing/run-command.ts";
 import { StandaloneNode } from "./standalone-node.ts";
 
 export const nodeName = "bpfd-deployment-worker2";
@@ -125,11 +125,12 @@ export class BytecodeNode implements AsyncDisposable {
     return this.node.apply(yaml);
   }
 
-  async program(config: string, kind = "bpfprogram"): Promise<ProgramObject | undefined> {
-    const argv = ["get", kind, `${config}-${nodeName}`, "-o", "json"];
-    // In this process: asking again and again must not keep the node from its work.
-    const { exitCode, out } = await runCaptured(argv, { env: this.node.env, cwd: "/", nowMs: () => Date.now() });
-    return exitCode === 0 ? (JSON.parse(out) as ProgramObject) : undefined;
+  /** Asked over the agent's socket: a command each time would keep the node from its work. */
+  async program(config: string, kind: "BpfProgram" | "EbpfProgram" = "BpfProgram"): Promise<ProgramObject | undefined> {
+    const { objects } = await fetchReport(this.node.agentSocket);
+    const name = `${config}-${nodeName}`;
+    const found = objects.find(({ ref }) => ref.group === "bpfd.io" && ref.kind === kind && ref.name === name);
+    return found?.object as ProgramObject | undefined;
   }
 
   /** The program of a config as soon as its last condition is of this type, and `holds`. */
@@ -137,7 +138,7 @@ export class BytecodeNode implements AsyncDisposable {
     config: string,
     type: string,
     holds: (program: ProgramObject) => boolean = () => true,
-    kind = "bpfprogram",
+    kind: "BpfProgram" | "EbpfProgram" = "BpfProgram",
   ): Promise<ProgramObject> {
     let last: ProgramObject | undefined;
     for (const end = performance.now() + 30_000; performance.now() < end; await sleep(50)) {
@@ -175,6 +176,10 @@ export class BytecodeNode implements AsyncDisposable {
   /** Name of the namespace behind `eth0`. */
   get client(): string {
     return this.#client;
+  }
+
+  get clientIfindex(): number {
+    return this.#sandbox.ifindex(this.#client, "eth0");
   }
 
   ip(...args: readonly string[]): string {

@@ -124,7 +124,7 @@ describe("programs out of images", { skip: bytecodeAbsence ?? false }, async () 
     await node.apply(sample("bpfprogramconfig/samples/xdp-pass-all-nodes.yaml"));
     await node.apply(sample("ebpfprogramconfig/samples/xdp-pass-all-nodes.yaml"));
     await node.current("xdp-pass-all-nodes", "Loaded");
-    await node.current("xdp-pass-all-nodes", "Loaded", () => true, "ebpfprograms.bpfd.io");
+    await node.current("xdp-pass-all-nodes", "Loaded", () => true, "EbpfProgram");
     assert.equal(node.ping(5), 5);
   });
 

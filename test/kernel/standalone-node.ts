@@ -19,13 +19,14 @@ export class StandaloneNode implements AsyncDisposable {
   readonly #sandbox: KernelSandbox;
   readonly #cgroups: string[] = [];
   readonly #processes: InnerProcess[] = [];
-  readonly env: Readonly<NodeJS.ProcessEnv>;
+  readonly #env: NodeJS.ProcessEnv;
   readonly netns: string;
   /** Path of the cgroup that holds those of the pods, below the mount of cgroup v2. */
   readonly slice: string;
   readonly #sliceFolder: string;
   readonly metrics: string;
   readonly bpffs: string;
+  readonly agentSocket: string;
   #up: ChildProcess | undefined;
 
   private constructor(
@@ -40,7 +41,7 @@ export class StandaloneNode implements AsyncDisposable {
     this.slice = basename(sliceFolder);
     this.netns = netns;
     this.metrics = join(sandbox.dir, "metrics.sock");
-    this.env = {
+    this.#env = {
       ...process.env,
       BPFLEET_STORE: join(sandbox.dir, "objects"),
       BPFLEET_STATE: join(sandbox.dir, "state"),
@@ -50,6 +51,7 @@ export class StandaloneNode implements AsyncDisposable {
       ...env,
     };
     this.bpffs = bpffs;
+    this.agentSocket = join(sandbox.dir, "bpfleet-agent.sock");
   }
 
   /** `undefined` where the machine has no cgroup v2. */
@@ -71,7 +73,7 @@ export class StandaloneNode implements AsyncDisposable {
       prelude === ""
         ? inside
         : ["unshare", "--mount", "--propagation", "private", "sh", "-ec", `${prelude}; exec "$@"`, "sh", ...inside];
-    const child = spawn(command, args, { env: this.env, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(command, args, { env: this.#env, stdio: ["ignore", "pipe", "inherit"] });
     this.#up = child;
     let said = "";
     const ready = new Promise<void>((done, fail) => {
@@ -87,7 +89,7 @@ export class StandaloneNode implements AsyncDisposable {
 
   /** Of the commands of this node. */
   get environment(): NodeJS.ProcessEnv {
-    return this.env;
+    return this.#env;
   }
 
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
@@ -100,7 +102,7 @@ export class StandaloneNode implements AsyncDisposable {
   }
 
   async run(argv: readonly string[], input = ""): Promise<CommandResult> {
-    const child = spawn(ebpfctl, argv, { env: this.env, stdio: ["pipe", "pipe", "pipe"] });
+    const child = spawn(ebpfctl, argv, { env: this.#env, stdio: ["pipe", "pipe", "pipe"] });
     const texts = { out: "", err: "" };
     child.stdout.on("data", (chunk) => void (texts.out += String(chunk)));
     child.stderr.on("data", (chunk) => void (texts.err += String(chunk)));
