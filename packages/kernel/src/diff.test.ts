@@ -15,6 +15,7 @@ import {
   renderHookKey,
   type HookPoint,
   type MapContents,
+  type MapDefinition,
   type MapSpec,
   type NodePlan,
   type ProgramSpec,
@@ -214,6 +215,31 @@ function assertContents(world: FakeWorld, spec: MapSpec): void {
     [],
   );
 }
+
+test("diffPlan takes what others wrote into a map over when its size or type changes, and nothing that was ours", async () => {
+  const sized = (maxEntries: number, type: MapDefinition["type"], keys: readonly string[], prune = false): NodePlan => {
+    const entries = packEntries(keys.map((key) => [key, Uint8Array.of(7, 0, 0, 0)] as const));
+    const definition: MapDefinition = { type, keySize: 4, valueSize: 4, maxEntries, flags: 0 };
+    const map: MapSpec = { key: "m", name: "m", definition, contents: { kind: "kept", entries, prune } };
+    return assemblePlan([{ maps: [map], programs: [], attachments: [], instances: [], problems: [] }]);
+  };
+  const [a, b, theirs] = ["0a000000", "0b000000", "ff000000"];
+  for (const [next, expected] of [
+    [sized(8, "hash", [b]), [b, theirs]],
+    [sized(4, "lru_hash", [a]), [a, theirs]],
+    [sized(8, "hash", [b], true), [b]],
+  ] as const) {
+    const world = new FakeWorld();
+    const first = sized(4, "hash", [a, b]);
+    const { journal } = await realise(world, first, emptyJournal);
+    const [before] = world.maps.values();
+    before?.entries.set(theirs, Uint8Array.of(1, 0, 0, 0));
+    const after = await realise(world, next, journal);
+    const [map, ...others] = world.maps.values();
+    assert.deepEqual([[...(map?.entries.keys() ?? [])].toSorted(), others], [expected, []]);
+    assert.equal((await realise(world, next, after.journal)).actions, 0);
+  }
+});
 
 test("diffPlan never takes a hook's program away before another is in force", async () => {
   await fc.assert(

@@ -1,10 +1,18 @@
 import { actionId, type Action, type CounterPair, type Deed } from "./action.ts";
-import { diffEntries, isKeyed } from "./entries.ts";
-import { identityKey, planGenerations, renderIdentity, resolveMaps, type HookGenerations } from "./identity.ts";
+import { diffEntries, indexEntries, isArrayLike, isKeyed, isPerCpu, packEntries } from "./entries.ts";
+import {
+  type HookGenerations,
+  identityKey,
+  mapIdentity,
+  planGenerations,
+  renderIdentity,
+  resolveMaps,
+} from "./identity.ts";
 import { ownedKeys, type Journal } from "./journal.ts";
 import type {
   ChainMember,
   KernelPort,
+  MapIdentity,
   MemberMode,
   ObservedHook,
   ObservedKernel,
@@ -40,14 +48,38 @@ export async function observePlan(port: KernelPort, plan: NodePlan): Promise<Obs
   const kept = new Set<string>();
   for (const spec of plan.maps) {
     const identity = identities.get(spec.key);
-    if (spec.contents.kind === "kept" && isKeyed(spec.definition.type) && identity !== undefined)
-      kept.add(renderIdentity(identity));
+    if (spec.contents.kind !== "kept" || !isKeyed(spec.definition.type) || identity === undefined) continue;
+    kept.add(renderIdentity(identity));
+    const predecessor = findPredecessor(spec, identity, observed.maps);
+    if (predecessor !== undefined) kept.add(renderIdentity(predecessor));
   }
   const maps: ObservedMap[] = [];
   for (const map of observed.maps) {
     maps.push(kept.has(renderIdentity(map)) ? { ...map, entries: await port.readMap(map) } : map);
   }
   return { ...observed, maps };
+}
+
+/**
+ * The map that one whose contents are kept takes over from, when only its size or type changed: the newest, as
+ * long as the new one is not there. What others wrote into it is theirs in the new one too.
+ */
+function findPredecessor(
+  spec: MapSpec,
+  identity: MapIdentity,
+  observed: readonly ObservedMap[],
+): ObservedMap | undefined {
+  const { type, keySize, valueSize } = spec.definition;
+  const family = observed.filter((map) => map.key === identity.key);
+  if (family.some((map) => map.generation === identity.generation) || isArrayLike(type) || isPerCpu(type))
+    return undefined;
+  return family
+    .filter(({ definition, generation }) => {
+      const isAlike = definition.keySize === keySize && definition.valueSize === valueSize;
+      const isListed = isKeyed(definition.type) && !isArrayLike(definition.type) && !isPerCpu(definition.type);
+      return isAlike && isListed && mapIdentity({ ...spec, definition }).generation === generation;
+    })
+    .toSorted((a, b) => b.mapId - a.mapId)[0];
 }
 
 class Diff {
@@ -108,7 +140,19 @@ class Diff {
   #createMap(spec: MapSpec): void {
     const identity = this.#generations.maps.get(spec.key);
     if (identity !== undefined && !this.#maps.has(renderIdentity(identity)))
-      this.#add({ do: "create-map", spec, identity });
+      this.#add({ do: "create-map", spec: this.#withEntriesOfOthers(spec, identity), identity });
+  }
+
+  #withEntriesOfOthers(spec: MapSpec, identity: MapIdentity): MapSpec {
+    const { contents } = spec;
+    if (contents.kind !== "kept" || contents.prune) return spec;
+    const predecessor = findPredecessor(spec, identity, this.#observed.maps);
+    if (predecessor?.entries === undefined) return spec;
+    const wanted = indexEntries(contents.entries);
+    const owned = ownedKeys(this.#journal, { ...spec, definition: predecessor.definition });
+    const others = [...indexEntries(predecessor.entries)].filter(([key]) => !wanted.has(key) && !owned.has(key));
+    if (others.length === 0) return spec;
+    return { ...spec, contents: { ...contents, entries: packEntries([...wanted, ...others]) } };
   }
 
   #writeMap(spec: MapSpec): void {

@@ -33,7 +33,8 @@ export function journalBefore(journal: Journal, plan: NodePlan): Journal {
 }
 
 /**
- * Forgets what is no longer ours: the rest of maps that are now as planned, and maps that nobody plans.
+ * Forgets what is no longer ours: the rest of maps that are now as planned, and maps that nobody plans. Of a map
+ * that is to be replaced and is not yet, what is ours in the old one stays known.
  * Remembers why hooks do not run as asked.
  */
 export function journalAfter(journal: Journal, plan: NodePlan, results: readonly ItemResult[]): Journal {
@@ -44,7 +45,9 @@ export function journalAfter(journal: Journal, plan: NodePlan, results: readonly
   for (const spec of keptMaps(plan)) {
     const name = renderIdentity(mapIdentity(spec));
     if (inForce.has(spec.key)) owned[name] = joinKeys(new Set(plannedKeys(spec)));
-    else if (journal.owned[name] !== undefined) owned[name] = journal.owned[name];
+    else
+      for (const [known, keys] of Object.entries(journal.owned))
+        if (known.startsWith(`${mapIdentity(spec).key}@`)) owned[known] = keys;
   }
   const reasons = Object.fromEntries(
     results.flatMap(({ key, hook }) => (hook?.reason === undefined ? [] : [[key, hook.reason]])),
