@@ -11,7 +11,7 @@ import {
 } from "node:http2";
 import { connect, type AddressInfo } from "node:net";
 import { dirname } from "node:path";
-import { X509Certificate } from "node:crypto";
+import { constants, X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createContextKey, createContextValues, type ConnectRouter } from "@connectrpc/connect";
@@ -42,9 +42,13 @@ export interface LoaderServer extends AsyncDisposable {
 
 /**
  * Serves bpfd's API: by TCP to clients with a certificate of the configured authority, and on a unix socket that only
- * its owner may open. Throws, and serves nothing, when a file or an address cannot be used.
+ * its owner may open. Certificates are read again every `renewMs`. Throws, and serves nothing, when a file or an address cannot be used.
  */
-export async function serveLoader(loader: Loader, config: BpfdConfig): Promise<LoaderServer> {
+export async function serveLoader(
+  loader: Loader,
+  config: BpfdConfig,
+  { renewMs = 60_000 }: { readonly renewMs?: number } = {},
+): Promise<LoaderServer> {
   await using closing = new AsyncDisposableStack();
   const options = { routes: (router: ConnectRouter) => routeLoader(router, loader), readMaxBytes } as const;
   const only = { grpc: true, grpcWeb: false, connect: false } as const;
@@ -56,7 +60,7 @@ export async function serveLoader(loader: Loader, config: BpfdConfig): Promise<L
   closing.use(closingOf(unix));
   let port: number | undefined;
   if (config.tls !== undefined) {
-    const tcp = await createTlsServer(config.tls, config, (contextValues) =>
+    const tcp = await createTlsServer(config.tls, config, renewMs, (contextValues) =>
       connectNodeAdapter({ ...options, ...only, contextValues }),
     );
     const sessions = closingOf(tcp);
@@ -106,19 +110,33 @@ type Adapter = (
   contextValues: (request: unknown) => ReturnType<typeof createContextValues>,
 ) => (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
+interface Credentials {
+  readonly tls: { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer };
+  readonly authorities: ReadonlySet<string>;
+  readonly text: string;
+}
+
+async function readCredentials(files: TlsFiles): Promise<Credentials> {
+  const [ca, cert, key] = await Promise.all([read(files.caCert), read(files.cert), read(files.key)]);
+  const authorities = new Set(splitPem(ca).map((pem) => new X509Certificate(pem).fingerprint256));
+  return { tls: { ca, cert, key }, authorities, text: Buffer.concat([ca, cert, key]).toString("latin1") };
+}
+
+const demands = { requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.2" } as const;
+
 async function createTlsServer(
   files: TlsFiles,
   { administrators }: BpfdConfig,
+  renewMs: number,
   adapt: Adapter,
 ): Promise<Http2SecureServer> {
-  const [ca, cert, key] = await Promise.all([read(files.caCert), read(files.cert), read(files.key)]);
-  const authorities = new Set(splitPem(ca).map((pem) => new X509Certificate(pem).fingerprint256));
+  let current = await readCredentials(files);
   const callers = new WeakMap<Http2ServerRequest, Caller>();
   const handle = adapt((request) => createContextValues().set(callerKey, callers.get(request as Http2ServerRequest)));
-  // Who has no certificate is told so in gRPC's words, before anything of his is read.
-  const tls = { ca, cert, key, requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.2" } as const;
-  return createSecureServer(tls, (request, response) => {
-    const name = commonName(request.stream.session?.socket as TLSSocket | undefined, authorities);
+  // Who has no certificate is told so in gRPC's words, before anything of his is read. A ticket carries no chain.
+  const server = createSecureServer({ ...current.tls, ...demands, secureOptions: constants.SSL_OP_NO_TICKET });
+  server.on("request", (request, response) => {
+    const name = commonName(request.stream.session?.socket as TLSSocket | undefined, current.authorities);
     if (name === undefined) {
       const message = encodeURIComponent(
         "exactly one client certificate of this authority, with a common name, is needed",
@@ -133,6 +151,19 @@ async function createTlsServer(
     callers.set(request, { name: `CN=${name}`, isAdministrator: administrators.includes(name) });
     handle(request, response);
   });
+  const renewing = setInterval(() => {
+    readCredentials(files)
+      .then((fresh) => {
+        if (fresh.text === current.text) return;
+        server.setSecureContext({ ...fresh.tls, secureOptions: constants.SSL_OP_NO_TICKET });
+        current = fresh;
+      })
+      // Half-written or missing files are read again; until then the earlier ones serve.
+      .catch(() => undefined);
+  }, renewMs);
+  renewing.unref();
+  server.once("close", () => clearInterval(renewing));
+  return server;
 }
 
 /** Of the one certificate that an authority of ours issued itself. */

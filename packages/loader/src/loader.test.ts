@@ -180,6 +180,27 @@ test("Loader keeps the password of a registry in a Secret that only its owner re
   assert.deepEqual(bench.store.snapshot().objects, []);
 });
 
+test("serveLoader takes a renewed authority, and no client of the one before", async () => {
+  const before = readFileSync(bench.authority.cert);
+  const next = new Authority(bench.directory, "next-ca");
+  const files = next.issue("app-of-next");
+  writeFileSync(bench.authority.cert, Buffer.concat([before, readFileSync(next.cert)]));
+  const works = async (who: IssuedFiles): Promise<boolean> => {
+    using client = bench.client(who);
+    try {
+      await list(client, "p2");
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  for (let tries = 0; !(await works(files)); tries++) assert.ok(tries < 50);
+  assert.equal(await works(app), true);
+  writeFileSync(bench.authority.cert, before);
+  for (let tries = 0; await works(files); tries++) assert.ok(tries < 50);
+  assert.equal(await works(app), true);
+});
+
 test("parseBpfdConfig has bpfd's defaults, and names the key that is wrong", () => {
   const { tls, address, port, unix, administrators } = parseBpfdConfig("[tls]\n");
   assert.deepEqual(tls, {

@@ -80,7 +80,7 @@ export class LoaderBench implements AsyncDisposable {
       clock,
     });
     const loader = new Loader({ store: this.store, agent: this.#agent, layout: this.config.layout, timeoutMs: 5000 });
-    this.#server = await serveLoader(loader, this.config);
+    this.#server = await serveLoader(loader, this.config, { renewMs: 50 });
   }
 
   async stop(): Promise<void> {
