@@ -14,6 +14,7 @@ import { WorkLoop } from "./loop/work-loop.ts";
 import { Histogram } from "./metrics/histogram.ts";
 import { MetricsServer } from "./metrics/metrics-server.ts";
 import { NodeMachine } from "./machine/node-machine.ts";
+import { SharedMaps } from "./machine/shared-maps.ts";
 import { NodeDaemon, type FactsListener } from "./node-daemon.ts";
 import { lockFolder } from "./node-lock.ts";
 import { NodeState } from "./state/node-state.ts";
@@ -101,6 +102,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       loadObject: async (name) => (await objects.load(name)) ?? (await bytecode.load(name)),
     });
     owned.use(await ApiServer.listen(options.socket, daemon, machine));
+    if (options.pinAccess !== undefined) {
+      const { group, mode = 0o640 } = options.pinAccess;
+      // To connect to a socket is to write to it: whoever may read the pins may.
+      const access = { group, mode: 0o600 | (mode & 0o040 ? 0o060 : 0) | (mode & 0o004 ? 0o006 : 0) };
+      const socket = `${options.socket.replace(/\.sock$/, "")}-maps.sock`;
+      owned.use(await ApiServer.listenFor(access, socket, new SharedMaps(machine, kernel)));
+    }
     if (options.metrics !== undefined) owned.use(await MetricsServer.listen(options.metrics, () => daemon.metrics()));
   } catch (error) {
     await daemon.stop();

@@ -10,9 +10,9 @@ const readMaxBytes = 1 << 20;
 export type ApiHandler = ReturnType<typeof connectNodeAdapter>;
 
 /** Answers the requests of the daemon's API. */
-export function createApiHandler(daemon: ServedDaemon, machine: Machine | undefined): ApiHandler {
+export function createApiHandler(daemon: ServedDaemon | undefined, machine: Machine | undefined): ApiHandler {
   const routes = (router: ConnectRouter): void => {
-    routeDaemon(router, daemon);
+    if (daemon !== undefined) routeDaemon(router, daemon);
     if (machine !== undefined) routeMachine(router, machine);
   };
   return connectNodeAdapter({ routes, readMaxBytes });

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, rmSync } from "node:fs";
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import { connect } from "node:net";
 import { dirname } from "node:path";
@@ -11,6 +11,11 @@ import type { ServedDaemon } from "./daemon-routes.ts";
 
 /** So long after the start the code that answers is loaded, unless somebody asks before. */
 const idleMs = 1000;
+
+export interface SocketAccess {
+  readonly group?: number | undefined;
+  readonly mode: number;
+}
 
 /** The daemon's API (gRPC, and Connect for curl) on a unix socket that only its owner may open. */
 export class ApiServer implements AsyncDisposable {
@@ -33,7 +38,21 @@ export class ApiServer implements AsyncDisposable {
     });
   }
 
-  static async listen(socket: string, daemon: ServedDaemon, machine?: Machine): Promise<ApiServer> {
+  static listen(socket: string, daemon: ServedDaemon, machine?: Machine): Promise<ApiServer> {
+    return ApiServer.#listen(socket, daemon, machine, { mode: 0o600 });
+  }
+
+  /** Only MachineService, for whom `access` lets in. */
+  static listenFor(access: SocketAccess, socket: string, machine: Machine): Promise<ApiServer> {
+    return ApiServer.#listen(socket, undefined, machine, access);
+  }
+
+  static async #listen(
+    socket: string,
+    daemon: ServedDaemon | undefined,
+    machine: Machine | undefined,
+    { group, mode }: SocketAccess,
+  ): Promise<ApiServer> {
     // What answers is a third of a daemon's code: what is declared is in force before it is loaded.
     let handler: Promise<ApiHandler> | undefined;
     const load = (): Promise<ApiHandler> =>
@@ -58,7 +77,8 @@ export class ApiServer implements AsyncDisposable {
         process.umask(umask);
       }
       await once(server, "listening");
-      chmodSync(socket, 0o600);
+      if (group !== undefined) chownSync(socket, process.getuid?.() ?? 0, group);
+      chmodSync(socket, mode);
     } catch (cause) {
       clearTimeout(api.#loadSoon);
       const code = cause instanceof KernelError ? cause.code : "internal";

@@ -17,7 +17,10 @@ import {
 /** Batches of events that may wait for a slow reader; older ones are then left out. */
 const waitingBatches = 64;
 
-export type ServedDaemon = Omit<Daemon, "setPlan" | "watchCgroups" | "watchBytecode" | "stop" | typeof Symbol.asyncDispose>;
+export type ServedDaemon = Omit<
+  Daemon,
+  "setPlan" | "watchCgroups" | "watchBytecode" | "stop" | typeof Symbol.asyncDispose
+>;
 
 export function routeDaemon(router: ConnectRouter, daemon: ServedDaemon): void {
   router.service(DaemonService, {

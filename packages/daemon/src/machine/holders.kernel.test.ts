@@ -10,7 +10,8 @@ test("findHolders names the process that holds a map, and forgets it when it is 
     using map = BpfMap.create({ type: "hash", name: "held", keySize: 4, valueSize: 8, maxEntries: 64 });
     ({ id } = map.info);
     const own = (await findHolders()).find(({ pid }) => pid === process.pid);
-    assert.ok(own?.mapIds.includes(id));
+    assert.ok(own);
+    assert.ok(own.mapIds.includes(id));
     assert.notEqual(own.command, "");
     assert.ok(useOf(map).memoryBytes > 0n);
     assert.equal(useOf(map).isFrozen, false);
