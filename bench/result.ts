@@ -45,7 +45,7 @@ export function answer(
     value: round(value),
     peer,
     peerValue: round(peerValue),
-    ratio: round(value / peerValue),
+    ratio: value === peerValue ? 1 : round(value / peerValue),
     target,
   };
 }
