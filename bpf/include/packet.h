@@ -58,11 +58,11 @@ static __always_inline struct packet packet_of_skb(struct __sk_buff *skb, enum p
 /*
  * The same value, of which the verifier only knows that it is at most `mask` (all ones): what follows is
  * then verified once, and not once for each way that leads there. Packets are shorter than 16 MiB, so
- * what is changed is nothing.
+ * what is added is 0.
  */
 static __always_inline __u32 blur(const struct packet *packet, __u32 value, __u32 mask)
 {
-	return (value ^ (packet->length >> 24) * 0x01010101U) & mask;
+	return (value + (packet->length >> 24) * 0x01010101U) & mask;
 }
 
 /* All ones if the value is 0, else none. Arithmetic, for a comparison would double the verifier's paths. */
