@@ -73,6 +73,8 @@ describe("startDaemon", () => {
     const first = await scene.start();
     await first.apply([blocks(always)]);
     await first[Symbol.asyncDispose]();
+    // Mount namespaces that others made meanwhile keep the file system alive behind an unmount.
+    rmSync(join(scene.options.bpffs, "bpfleet"), { recursive: true });
     await unmount(scene.options.bpffs);
     await until("the kernel let go", () => scene.answers(always));
     await mountBpffs(scene.options.bpffs);
@@ -81,6 +83,7 @@ describe("startDaemon", () => {
     assert.equal(scene.answers(never), true);
     await second[Symbol.asyncDispose]();
 
+    rmSync(join(scene.options.bpffs, "bpfleet"), { recursive: true });
     await unmount(scene.options.bpffs);
     await mountBpffs(scene.options.bpffs);
     writeFileSync(join(scene.options.state, "plan"), "garbage\n");
