@@ -44,8 +44,9 @@ export class Standalone implements AsyncDisposable {
   }
 
   /** Declares an object as an editor does: a new file in the place of the old one. */
-  declare(kind: string, name: string, yaml: string): void {
-    const path = join(this.#dir, "objects", "networking.fos1.io", kind, "default", `${name}.yaml`);
+  declare(kind: string, name: string, yaml: string, group = "networking.fos1.io"): void {
+    const namespace = group === "networking.fos1.io" ? "default" : "_";
+    const path = join(this.#dir, "objects", group, kind, namespace, `${name}.yaml`);
     mkdirSync(dirname(path), { recursive: true });
     const unfinished = join(this.#dir, `${name}.tmp`);
     writeFileSync(unfinished, yaml);
