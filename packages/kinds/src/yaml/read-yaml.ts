@@ -1,5 +1,7 @@
 import { isAlias, isMap, isScalar, isSeq, parseAllDocuments } from "yaml";
 import type { Document, Node, Pair, Scalar as ScalarNode, YAMLMap, YAMLSeq } from "yaml";
+import { shortenLists } from "./long-lists.ts";
+import type { LongList } from "./long-lists.ts";
 import { joinPointer, placeOffset, renderPath } from "./places.ts";
 import type { Place } from "./places.ts";
 import { resolvePlain, resolveTagged } from "./scalars.ts";
@@ -23,12 +25,30 @@ export interface ReadFault {
 const maxValues = 1_000_000;
 const maxDepth = 200;
 
+const noLists: ReadonlyMap<number, LongList> = new Map();
+
 export function readYaml(text: string): readonly ReadDocument[] {
+  const shortened = shortenLists(text);
+  if (shortened !== undefined) {
+    const found = new Set<LongList>();
+    const documents = readDocuments(shortened.text, shortened.lists, found);
+    const isClean = documents.every(({ faults }) => faults.length === 0);
+    if (isClean && found.size === shortened.lists.size) return documents;
+  }
+  return readDocuments(text, noLists, new Set());
+}
+
+/** `found` gets the lists that were where they seemed to be. */
+function readDocuments(
+  text: string,
+  lists: ReadonlyMap<number, LongList>,
+  found: Set<LongList>,
+): readonly ReadDocument[] {
   return parseDocuments(text).map((document) => {
     if (!("contents" in document)) return document;
     const broken = document.errors.map((error) => syntaxFault(error.pos[0], error.message));
     if (broken.length > 0) return { value: undefined, place: document.range[0], faults: broken };
-    return new YamlReader(document).read();
+    return new YamlReader(document, lists, found).read();
   });
 }
 
@@ -49,13 +69,17 @@ function parseDocuments(text: string): readonly (Document.Parsed | ReadDocument)
 
 class YamlReader {
   readonly #document: Document.Parsed;
+  readonly #lists: ReadonlyMap<number, LongList>;
+  readonly #found: Set<LongList>;
   readonly #faults: ReadFault[] = [];
   readonly #anchors = new Map<string, Node>();
   readonly #open = new Set<Node>();
   #values = 0;
 
-  constructor(document: Document.Parsed) {
+  constructor(document: Document.Parsed, lists: ReadonlyMap<number, LongList>, found: Set<LongList>) {
     this.#document = document;
+    this.#lists = lists;
+    this.#found = found;
   }
 
   read(): ReadDocument {
@@ -110,12 +134,28 @@ class YamlReader {
   #sequence(node: YAMLSeq, at: number, path: string, depth: number): [unknown, Place] {
     const values: unknown[] = [];
     const items: Place[] = [];
-    for (const [index, item] of (node.items as (Node | null)[]).entries()) {
-      const [value, place] = this.#node(item, joinPointer(path, index), depth + 1);
+    const nodes = node.items as (Node | null)[];
+    for (const [index, item] of nodes.entries()) {
+      const [value, place] = this.#node(item, joinPointer(path, values.length), depth + 1);
       values.push(value);
       items.push(place);
+      const list = this.#lists.get(item?.range?.[0] ?? -1);
+      if (list !== undefined && nodes[index + 1]?.range?.[0] === list.last) this.#between(list, path, values, items);
     }
     return [values, { at, items }];
+  }
+
+  #between(list: LongList, path: string, values: unknown[], items: Place[]): void {
+    this.#found.add(list);
+    this.#values += list.values.length;
+    for (const [index, text] of list.values.entries()) {
+      const at = list.offsets[index] ?? 0;
+      const resolved = resolvePlain(text);
+      if (!resolved.ok)
+        this.#fault("value", at, joinPointer(path, values.length), `cannot be read: ${resolved.because}`);
+      values.push(resolved.ok ? resolved.value : null);
+      items.push(at);
+    }
   }
 
   #map(node: YAMLMap, at: number, path: string, depth: number): [unknown, Place] {
