@@ -362,6 +362,19 @@ test("diffPlan attaches by stubs first and inlines last, and not again after a r
   }
 });
 
+test("diffPlan inlines at once what would be more stubs than a packet may go through", async () => {
+  const hookActions = async (members: number): Promise<readonly string[]> => {
+    const programs = Array.from({ length: members }, (_, at) => ({ ...programA, key: `p/${at}` }));
+    const plan = onePlan(mapA, programs);
+    const actions = diffPlan(plan, await observePlan(new FakeKernel(freshWorld()), plan), emptyJournal);
+    return actions.flatMap((action) =>
+      action.do === "set-hook" || action.do === "inline-hook" ? [`${action.do} ${action.members[0]?.mode}`] : [],
+    );
+  };
+  assert.deepEqual(await hookActions(33), ["set-hook stub", "inline-hook inline"]);
+  assert.deepEqual(await hookActions(34), ["set-hook inline"]);
+});
+
 test("diffPlan loads again what runs over a map that was unpinned, and attaches it", async () => {
   const world = freshWorld();
   const plan = onePlan(mapA);

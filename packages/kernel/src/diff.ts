@@ -21,6 +21,9 @@ import type {
 } from "./port.ts";
 import type { HookSpec, MapSpec, NodePlan } from "./specs.ts";
 
+/** The kernel lets a packet make so many tail calls, and every stub makes one. */
+const mostStubs = 33;
+
 /** Which modes of the chain this kernel runs rightly (NodeFacts.kernel.chainInline, chainStub). */
 export interface DiffOptions {
   readonly inline: boolean;
@@ -185,7 +188,7 @@ class Diff {
     const wanted = this.#generations.hooks.get(spec.key);
     if (wanted === undefined || this.#isInForce(wanted)) return;
     const there = this.#hooks.get(wanted.key);
-    const mode = this.#options.stub || !this.#options.inline ? "stub" : "inline";
+    const mode = this.#firstMode(wanted);
     this.#add(
       {
         do: "set-hook",
@@ -196,6 +199,12 @@ class Diff {
       },
       wanted.members.map((member) => `load-program ${renderIdentity(member.identity)}`),
     );
+  }
+
+  /** Stubs are there at once, as long as the kernel lets one packet go through so many. */
+  #firstMode({ members }: HookGenerations): MemberMode {
+    const { inline, stub } = this.#options;
+    return !inline || (stub && members.length <= mostStubs) ? "stub" : "inline";
   }
 
   #isInForce(wanted: HookGenerations): boolean {
@@ -343,7 +352,8 @@ class Diff {
 
   #inlineHook(spec: HookSpec): void {
     const wanted = this.#generations.hooks.get(spec.key);
-    if (wanted === undefined || !wanted.isChain || !this.#options.inline || !this.#options.stub) return;
+    if (wanted === undefined || !wanted.isChain) return;
+    if (!this.#options.inline || this.#firstMode(wanted) === "inline") return;
     if (this.#journal.refusedInline.includes(wanted.generation.inline)) return;
     const isSet = this.#actions.has(`set-hook ${spec.key}`);
     if (!isSet && this.#hooks.get(wanted.key)?.generation === wanted.generation.inline) return;
