@@ -177,6 +177,25 @@ test("startAgent makes one plan of all objects that were applied together", asyn
   }
 });
 
+test("startAgent lets who asks while counters are read wait for them", async () => {
+  await apply(program("a", "eth0"));
+  await using agent = await start();
+  await agent.report();
+  const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+  await pause(120);
+  const read = daemon.counters.bind(daemon);
+  daemon.counters = async () => {
+    await pause(30);
+    return read();
+  };
+  daemon.hits = 41n;
+  const told = await Promise.all([reportOf(agent, "a"), reportOf(agent, "a")]);
+  const dropped = told.map(
+    ({ object }) => (object.status as { metrics: { packetsDropped: number } }).metrics.packetsDropped,
+  );
+  assert.deepEqual(dropped, [41, 41]);
+});
+
 test("startAgent attaches as soon as the interface appears, and plans nothing anew when nothing follows from a change", async () => {
   await apply(program("a", "later0"));
   await using agent = await start();

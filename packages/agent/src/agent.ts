@@ -60,6 +60,7 @@ class StoreAgent implements Agent {
   #planned: NodeFacts | undefined;
   #counters: readonly InstanceCounters[] = [];
   #countedAt = -Infinity;
+  #counting: Promise<void> = Promise.resolve();
   #gathering: NodeJS.Timeout | undefined;
   #isMoreComing = false;
   #passes: Promise<void> = Promise.resolve();
@@ -217,16 +218,22 @@ class StoreAgent implements Agent {
     return [...warnings, ...spoilt, ...refused];
   }
 
-  async #count(): Promise<void> {
-    const { clock, daemon } = this.#options;
+  /** Whoever asks while counters are being read waits for them: what was read before may be seconds old. */
+  #count(): Promise<void> {
+    const now = this.#options.clock.monotonicMs();
     if (this.#plan.instances.length === 0) this.#counters = [];
-    else if (clock.monotonicMs() - this.#countedAt >= freshMs) {
-      this.#countedAt = clock.monotonicMs();
-      try {
-        this.#counters = await daemon.counters();
-      } catch (error) {
-        this.#tell(`read counters: ${errorText(error)}`);
-      }
+    else if (now - this.#countedAt >= freshMs) {
+      this.#countedAt = now;
+      this.#counting = this.#readCounters();
+    }
+    return this.#counting;
+  }
+
+  async #readCounters(): Promise<void> {
+    try {
+      this.#counters = await this.#options.daemon.counters();
+    } catch (error) {
+      this.#tell(`read counters: ${errorText(error)}`);
     }
   }
 
