@@ -14,11 +14,10 @@ const payload = Buffer.alloc(22, from);
 const started = performance.now();
 const until = Number(seconds) * 1000;
 let sent = 0;
-let done = 0;
-let failed = 0;
+const answered = { all: 0, failed: 0 };
 const count = (error: Error | null): void => {
-  done++;
-  if (error) failed++;
+  answered.all++;
+  if (error) answered.failed++;
 };
 for (let elapsed = 0; elapsed < until; elapsed = performance.now() - started) {
   const due = Math.ceil((Math.min(elapsed + 1, until) / 1000) * Number(rate));
@@ -28,7 +27,7 @@ for (let elapsed = 0; elapsed < until; elapsed = performance.now() - started) {
   }
   await new Promise((resolve) => setTimeout(resolve, 1));
 }
-while (done < sent) await new Promise((resolve) => setTimeout(resolve, 1));
+while (answered.all < sent) await new Promise((resolve) => setTimeout(resolve, 1));
 const tookSeconds = (performance.now() - started) / 1000;
 socket.close();
-process.stdout.write(JSON.stringify({ sent: sent - failed, tookSeconds }) + "\n");
+process.stdout.write(JSON.stringify({ sent: sent - answered.failed, tookSeconds }) + "\n");
