@@ -191,8 +191,9 @@ export class WorkLoop {
     const plan = wanted?.plan ?? emptyPlan;
     const target = isPaused ? { ...plan, hooks: [] } : plan;
     try {
-      const observed = await observePlan(this.#options.kernel, target);
-      if (wanted?.isComplete === true) await this.#rememberPlan(plan);
+      // Before anything changes, so that a restart does not turn back to an older plan.
+      const remembered = wanted?.isComplete === true ? this.#rememberPlan(plan) : undefined;
+      const observed = await observePlan(this.#options.kernel, target).finally(() => remembered);
       const actions = this.#allowed(
         diffPlan(target, observed, this.#journal, this.#options.modes()),
         wanted?.isComplete ?? false,
@@ -217,7 +218,6 @@ export class WorkLoop {
     return actions.filter((action) => !isRemoval(action) || (isPaused && action.do === "clear-hook"));
   }
 
-  /** Before anything changes, so that a restart does not turn back to an older plan. */
   async #rememberPlan(plan: NodePlan): Promise<void> {
     try {
       const { durable } = await this.#options.state.savePlan(plan);
