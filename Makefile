@@ -28,7 +28,7 @@ test-unit: ; @$(MAKE) --no-print-directory test KIND=unit
 test-kernel: ; @$(MAKE) --no-print-directory test KIND=kernel
 test-cluster: ; @$(MAKE) --no-print-directory test KIND=cluster
 
-test-kernels: setup ## Run the compact tests in emulated Linux 5.10, 6.1 and 6.12, as root; not part of test, 15 to 60 minutes
+test-kernels: setup ## Run the compact tests in emulated Linux 5.10, 6.1 and 6.12, as root; not part of test, up to 25 minutes each
 	@tools/kernels/test.sh $(KERNELS)
 
 bench: ## Measure against the peers, as root; writes bench/results
