@@ -44,7 +44,7 @@ export interface NodeDaemonParts {
   readonly kernel: KernelPort;
   readonly features: readonly Feature[];
   readonly loop: WorkLoop;
-  readonly facts: Pick<NodeFactsWatch, "get" | "watchCgroups" | "plannedAs">;
+  readonly facts: Pick<NodeFactsWatch, "get" | "watchCgroups" | "plannedAs" | "inForceAre">;
   readonly bytecode: Pick<BytecodeWatch, "watch">;
   /** Filled by the one who watches the facts. */
   readonly factsListeners: Set<FactsListener>;
@@ -84,6 +84,7 @@ export class NodeDaemon implements Daemon {
     loop.onChange((results) => {
       this.#countHealed(results);
       void this.#events.refresh();
+      if (results.isSettled && !results.isPaused) facts.inForceAre(loop.plan(), inForcePrograms(results));
     });
   }
 
@@ -222,4 +223,8 @@ export class NodeDaemon implements Daemon {
     for (const { at } of healed) if (at > this.#lastHealedAt) this.#healedTotal++;
     this.#lastHealedAt = Math.max(this.#lastHealedAt, ...healed.map(({ at }) => at));
   }
+}
+
+function inForcePrograms({ items }: DaemonResults): ReadonlySet<string> {
+  return new Set(items.flatMap(({ item, key, state }) => (item === "program" && state === "in-force" ? [key] : [])));
 }

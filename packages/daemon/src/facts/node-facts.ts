@@ -28,6 +28,7 @@ export class NodeFactsWatch implements AsyncDisposable {
   #cgroupPaths: readonly string[] = [];
   #interfaces: InterfaceWatch | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #proven: NonNullable<NodeFacts["earlierPlans"]> = {};
 
   private constructor(options: NodeFactsOptions, kernel: KernelFacts) {
     const { nodeName, objects, hashSeed, pinRoot } = options;
@@ -70,12 +71,24 @@ export class NodeFactsWatch implements AsyncDisposable {
     this.#change({ bytecode });
   }
 
-  /** The plan of now is the earlier one of the next. */
+  /** The plan of now is the earlier one of the next, except where the kernel refused it. */
   plannedAs(plan: NodePlan): void {
     const seenMaps = seeMaps(this.#facts.seenMaps ?? {}, plan);
-    const earlierPlans = earlierPlansOf(plan);
+    const parts = Object.entries(earlierPlansOf(plan));
+    const earlierPlans = Object.fromEntries(parts.map(([owner, part]) => [owner, this.#proven[owner] ?? part]));
     const isPlain = Object.keys(earlierPlans).length === 0 && this.#facts.earlierPlans === undefined;
     if (!isPlain) this.#change({ seenMaps, earlierPlans });
+  }
+
+  /** Programs of this plan that are in force are what later plans can go back to. */
+  inForceAre(plan: NodePlan, programs: ReadonlySet<string>): void {
+    const parts = Object.entries(earlierPlansOf(plan));
+    const proven = parts.map(([owner, part]) => {
+      const isInForce = part.programs.every(({ key }) => programs.has(key));
+      return [owner, isInForce ? part : this.#proven[owner]] as const;
+    });
+    this.#proven = Object.fromEntries(proven.flatMap(([owner, part]) => (part === undefined ? [] : [[owner, part]])));
+    if (parts.length > 0) this.plannedAs(plan);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
