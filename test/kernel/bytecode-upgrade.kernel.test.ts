@@ -1,0 +1,182 @@
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, describe, it } from "node:test";
+import { syncAgent } from "@bpfleet/agent";
+import { BpfMap } from "@bpfleet/native";
+import { bytecodeAbsence, BytecodeNode, causeOf, pinsOf, type ProgramObject } from "./bytecode-node.ts";
+
+const etherType = 0x88b5;
+const sender = join(import.meta.dirname, "../../packages/native/testdata/send-frames.c");
+
+interface Wish {
+  readonly tag?: string;
+  readonly priority?: number;
+  readonly proceedOn?: string;
+  readonly globals?: string;
+}
+
+describe("an upgrade of a running program", { skip: bytecodeAbsence ?? false }, async () => {
+  if (bytecodeAbsence !== undefined) return;
+  const node = await BytecodeNode.make();
+  after(() => node[Symbol.asyncDispose]());
+  for (const [tag, flags] of [
+    ["v1", []],
+    ["v2", ["-DVERSION2"]],
+    ["wide", ["-DWIDE"]],
+    ["broken", ["-DBROKEN"]],
+  ] as const)
+    await node.push(`quay.io/bpfd-bytecode/owners:${tag}`, node.image(flags));
+  await node.node.up("mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing");
+  const sendFrames = join(node.bench.directory, "send-frames");
+  execFileSync("clang", ["-O2", sender, "-o", sendFrames]);
+
+  /** Drops everything, so that a packet that the host sees went unfiltered. */
+  const config = (wish: Wish = {}): string => {
+    const { tag = "v1", priority = 50, proceedOn = "[PASS]", globals = "{ verdict: 1 }" } = wish;
+    return `apiVersion: bpfd.io/v1alpha1
+kind: BpfProgramConfig
+metadata: { name: guard }
+spec:
+  name: pass
+  type: XDP
+  nodeselector: {}
+  attachpoint: { networkmultiattach: { interface: eth0, priority: ${priority}, proceedon: ${proceedOn} } }
+  bytecode: image://quay.io/bpfd-bytecode/owners:${tag}
+  globals: ${globals}
+`;
+  };
+
+  const witness = `apiVersion: bpfd.io/v1alpha1
+kind: BpfProgramConfig
+metadata: { name: witness }
+spec:
+  name: classifier
+  type: TC
+  nodeselector: {}
+  attachpoint: { networkmultiattach: { interface: eth0, priority: 0, direction: INGRESS } }
+  bytecode: image://quay.io/bpfd-bytecode/owners:v1
+`;
+
+  const counted = (program: ProgramObject): bigint => {
+    using map = BpfMap.openPinned(pinsOf(program)["stats"] ?? "", { readOnly: true });
+    return map.getRaw(Buffer.alloc(4))?.readBigUInt64LE() ?? 0n;
+  };
+  const mapIdAt = (pin: string): number => {
+    using map = BpfMap.openPinned(pin, { readOnly: true });
+    return map.info.id;
+  };
+  const mapId = (program: ProgramObject): number => mapIdAt(pinsOf(program)["stats"] ?? "");
+  const attached = (): number => {
+    const [link] = JSON.parse(node.ip("-j", "-d", "link", "show", "eth0")) as { xdp?: { prog?: { id: number } } }[];
+    return link?.xdp?.prog?.id ?? 0;
+  };
+  const noteOf = (program: ProgramObject): string =>
+    program.status?.conditions?.find(({ type }) => type === "Note")?.message ?? "";
+
+  it("meets every packet with the old program or the new one, and keeps what the maps hold", async () => {
+    await node.apply(config());
+    const first = await node.current("guard", "Loaded");
+    // Behind it: counts what gets past.
+    await node.apply(witness);
+    const behind = await node.current("witness", "Loaded");
+    const before = counted(behind);
+    const child = spawn("ip", [
+      "netns",
+      "exec",
+      node.client,
+      sendFrames,
+      String(node.clientIfindex),
+      String(etherType),
+      "60",
+    ]);
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    await lines.next();
+    const changes: readonly Wish[] = [
+      { tag: "v2" },
+      { tag: "v2", priority: 7 },
+      { tag: "v2", priority: 7, proceedOn: "[PASS, TX]" },
+      { tag: "v2", priority: 7, globals: "{ verdict: 1, id: 3 }" },
+      { tag: "v1" },
+    ];
+    for (const change of changes) {
+      await node.apply(config(change));
+      const seen = counted(first);
+      await node.until("packets go on being counted", () => counted(first) > seen);
+      await node.current("guard", "Loaded", () => true);
+    }
+    child.kill("SIGTERM");
+    const sent = BigInt(String((await lines.next()).value));
+    await once(child, "exit");
+    assert.equal(counted(behind), before, "packets that went unfiltered");
+    const last = await node.current("guard", "Loaded");
+    assert.deepEqual(pinsOf(last), pinsOf(first));
+    await node.until("each packet was counted once", () => counted(last) >= sent);
+    assert.equal(counted(last) - sent < 20n, true, "only what the stacks say by themselves comes beside");
+    await node.remove("witness");
+  });
+
+  it("that changes a map's layout says which one and how, and begins it anew", async () => {
+    const before = await node.current("guard", "Loaded");
+    const id = mapId(before);
+    await node.apply(config({ tag: "wide", globals: "{ verdict: 2 }" }));
+    const wide = await node.current("guard", "Loaded", (program) => noteOf(program).includes("map stats changed"));
+    assert.match(noteOf(wide), /^map stats changed: .*rx_errors.*; it was made anew, without what it held/);
+    assert.deepEqual(pinsOf(wide), pinsOf(before));
+    await node.until("the pin leads to the new map", () => mapId(wide) !== id);
+    await node.apply(config({ globals: "{ verdict: 2 }" }));
+    await node.current("guard", "Loaded", (program) => /rx_errors/.test(noteOf(program)));
+    await syncAgent(node.node.agentSocket);
+  });
+
+  it("that the verifier refuses leaves the old one at work, and says so", async () => {
+    await syncAgent(node.node.agentSocket);
+    const pin = pinsOf(await node.current("guard", "Loaded"))["stats"] ?? "";
+    const [before, id] = [attached(), mapIdAt(pin)];
+    await node.apply(config({ tag: "broken", globals: "{}" }));
+    const refused = await node.current("guard", "NotLoaded");
+    assert.match(causeOf(refused), /verifier/);
+    assert.equal(attached(), before);
+    assert.equal(mapIdAt(pin), id);
+    assert.equal(node.ping(3), 3);
+  });
+
+  it("to an image or a global that does not exist leaves the old one at work too", async () => {
+    const before = attached();
+    await node.apply(config({ tag: "absent", globals: "{ verdict: 2 }" }));
+    await node.current("guard", "NotLoaded", (program) => causeOf(program).includes("404 MANIFEST_UNKNOWN"));
+    assert.equal(attached(), before);
+    for (const [globals, cause] of [
+      ["{ verdikt: 2 }", /verdikt/],
+      ["{ verdict: 4294967296 }", /verdict/],
+    ] as const) {
+      await node.apply(config({ globals }));
+      await node.current("guard", "NotLoaded", (program) => cause.test(causeOf(program)));
+      assert.equal(attached(), before);
+    }
+    await node.apply(config({ globals: "{ verdict: 2 }" }));
+    await node.current("guard", "Loaded");
+    assert.equal(node.ping(3), 3);
+    await node.remove("guard");
+  });
+
+  it("needs no interface: the sample of a tracepoint counts system calls", async () => {
+    await node.apply(`apiVersion: bpfd.io/v1alpha1
+kind: BpfProgramConfig
+metadata: { name: tracepoint-example }
+spec:
+  name: hello
+  type: TRACEPOINT
+  nodeselector: {}
+  attachpoint: { singleattach: { name: syscalls/sys_enter_openat } }
+  bytecode: image://quay.io/bpfd-bytecode/owners:v1
+`);
+    const loaded = await node.current("tracepoint-example", "Loaded");
+    const seen = counted(loaded);
+    node.inside("cat", "/dev/null");
+    assert.ok(counted(loaded) > seen);
+    await node.remove("tracepoint-example");
+  });
+});
