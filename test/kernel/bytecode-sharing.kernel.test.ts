@@ -175,11 +175,10 @@ spec: { type: xdp, interface: eth0, settings: { blacklist: { enabled: true, ips:
     await node.apply(xdp("behind"));
     assert.match(causeOf(await node.current("behind", "NotLoaded")), new RegExp(`program.*\\b${foreign?.id}\\b`));
     assert.deepEqual(onEth0(), foreign);
+    await node.remove("behind");
+    assert.deepEqual(onEth0(), foreign);
     node.inside("bpftool", "net", "detach", "xdp", "dev", "eth0");
     rmSync(pin);
-    await node.apply(xdp("behind", { priority: 51 }));
-    await node.current("behind", "Loaded");
-    await node.remove("behind");
   });
 });
 
