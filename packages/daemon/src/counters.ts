@@ -3,6 +3,7 @@ import {
   isInterfacePoint,
   isKeyed,
   mapIdentity,
+  planGenerations,
   renderHookKey,
   type FeatureInstance,
   type KernelPort,
@@ -77,7 +78,8 @@ export class CounterReader {
       if (!isInterfacePoint(point) || members.length < 2) continue;
       const hook = renderHookKey(point);
       const reading = await this.#kernel.readHook(hook);
-      if (reading === undefined) continue;
+      // It may run without a program that cannot be loaded: its rows are then not those of the plan.
+      if (reading === undefined || !generationsOf(plan, hook).includes(reading.generation)) continue;
       const counts = readChainCounters(point.hook, members, reading.values);
       counters.push({
         hook,
@@ -86,4 +88,8 @@ export class CounterReader {
     }
     return counters;
   }
+}
+
+function generationsOf(plan: NodePlan, hook: string): readonly string[] {
+  return Object.values(planGenerations(plan).hooks.get(hook)?.generation ?? {});
 }

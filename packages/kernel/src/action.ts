@@ -94,6 +94,7 @@ export function renderAction(action: Action): string {
     case "load-program":
       return `${action.replaces ? "reload" : "load"} program ${action.spec.key}`;
     case "set-hook": {
+      if (action.members.length === 0) return `detach ${action.spec.key}`;
       const verb = { new: "attach", changed: "replace", detached: "attach again" }[action.why];
       return `${verb} ${action.spec.key}: ${action.members.map((member) => member.spec.key).join(", ")}`;
     }

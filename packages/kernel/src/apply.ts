@@ -4,6 +4,7 @@ import { carryCounters } from "./carry.ts";
 import { identityKey, planGenerations, renderIdentity } from "./identity.ts";
 import type { HookResult, ItemError, ItemResult, KernelPort, ObservedKernel } from "./port.ts";
 import type { Journal } from "./journal.ts";
+import { runnableOf } from "./runnable.ts";
 import type { NodePlan } from "./specs.ts";
 
 export interface ApplyOptions {
@@ -28,6 +29,10 @@ export interface ActionOutcome {
   readonly state: "done" | "failed" | "withheld";
   readonly error?: ItemError | undefined;
   readonly hook?: HookResult | undefined;
+  /** Of a hook that not all of its programs run on as planned: what the first of them failed with. */
+  readonly without?: ItemError | undefined;
+  /** Nothing had to be done. */
+  readonly isIdle?: boolean | undefined;
 }
 
 export interface Applied {
@@ -77,15 +82,43 @@ async function carryOut(
 ): Promise<ActionOutcome> {
   const cause = action.needs
     .map((need) => outcomes.get(need))
-    .find((outcome) => outcome !== undefined && outcome.state !== "done");
+    .find((outcome) => outcome !== undefined && (outcome.state !== "done" || isShort(action, outcome)));
   if (cause !== undefined) {
-    const code = cause.error?.code ?? "internal";
-    return {
-      action,
-      state: "withheld",
-      error: { code, message: `${renderAction(action)}: waits for: ${cause.error?.message}` },
+    const error: ItemError = {
+      code: (cause.error ?? cause.without)?.code ?? "internal",
+      message: `${renderAction(action)}: waits for: ${(cause.error ?? cause.without)?.message}`,
     };
+    if (action.do === "set-hook") return setWithout(action, error, outcomes, port, options);
+    return { action, state: "withheld", error };
   }
+  return tryAction(action, port, options);
+}
+
+/** What is to be inlined is what the hook runs. */
+function isShort(action: Action, { without }: ActionOutcome): boolean {
+  return action.do === "inline-hook" && without !== undefined;
+}
+
+/** The programs of a hook that can run are not held back by one that cannot be loaded. */
+async function setWithout(
+  action: Extract<Action, { do: "set-hook" }>,
+  without: ItemError,
+  outcomes: ReadonlyMap<string, ActionOutcome>,
+  port: KernelPort,
+  options: ApplyOptions,
+): Promise<ActionOutcome> {
+  const runnable = runnableOf(action, options.observed, ({ identity }) => {
+    const load = outcomes.get(`load-program ${renderIdentity(identity)}`);
+    return load === undefined || load.state === "done";
+  });
+  if (runnable === undefined) return { action, state: "withheld", error: without };
+  const { members, generation, isInForce } = runnable;
+  const short = { ...action, members, generation };
+  if (isInForce) return { action: short, state: "done", without, isIdle: true };
+  return { ...(await tryAction(short, port, options)), without };
+}
+
+async function tryAction(action: Action, port: KernelPort, options: ApplyOptions): Promise<ActionOutcome> {
   const held = options.hold?.(action);
   if (held !== undefined) return { action, state: "failed", error: held };
   try {
@@ -109,7 +142,9 @@ async function perform(action: Action, port: KernelPort, legacyTc: boolean): Pro
       return undefined;
     case "set-hook":
     case "inline-hook":
-      return setHook(action, port, legacyTc);
+      if (action.members.length > 0) return setHook(action, port, legacyTc);
+      await port.clearHook(action.spec.key);
+      return undefined;
     case "pin-map":
       await port.pinMap(action.identity, action.pinPath);
       return undefined;
@@ -200,15 +235,22 @@ function resultsOf(
       ? lacking("program", key)
       : result("program", key, [`load-program ${renderIdentity(identity)}`]);
   });
-  const hooks = plan.hooks.map(({ key }) => {
+  const hooks = plan.hooks.map(({ key }): ItemResult => {
     if (!generations.hooks.has(key)) return lacking("hook", key);
     const before = observed.hooks.find((hook) => hook.key === identityKey(key))?.result;
     const reason = options.journal?.reasons?.[key];
     const known = before && isLess(before) && reason !== undefined ? { ...before, reason } : before;
-    const hook = outcomes.get(`inline-hook ${key}`)?.hook ?? outcomes.get(`set-hook ${key}`)?.hook ?? known;
+    const set = outcomes.get(`set-hook ${key}`);
+    const hook = outcomes.get(`inline-hook ${key}`)?.hook ?? set?.hook ?? known;
+    if (set?.state === "done" && set.without !== undefined && !runsAnyOfPlan(set.action))
+      return { item: "hook", key, state: "withheld", error: set.without, hook };
     return result("hook", key, [`set-hook ${key}`], hook);
   });
   return [...maps, ...programs, ...hooks];
+}
+
+function runsAnyOfPlan(action: Action): boolean {
+  return action.do === "set-hook" && action.members.some((member) => member.isEarlier !== true);
 }
 
 /** It runs in another way than the best one. */

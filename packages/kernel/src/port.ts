@@ -112,6 +112,8 @@ export interface ChainMember {
   readonly maps: ReadonlyMap<string, MapIdentity>;
   readonly mode: MemberMode;
   readonly proceedOn: readonly number[];
+  /** It is not what `spec` says: that cannot be loaded, and what was loaded before runs on, as a stub. */
+  readonly isEarlier?: boolean | undefined;
 }
 
 export interface HookResult {

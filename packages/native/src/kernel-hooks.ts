@@ -261,6 +261,11 @@ export class KernelHooks {
       const program = programs[index];
       if (program === undefined) throw new TypeError("every member has a program");
       const { mode, proceedOn, spec, maps } = member;
+      // Its object is not at hand: it is called as it was loaded.
+      if (member.isEarlier === true) {
+        parts.push({ program, mode: "stub", proceedOn });
+        continue;
+      }
       const { object } = held.use(await this.#programs.openObject(spec, maps));
       const { flags = 0, expectedAttachType } = object.programs.find((each) => each.name === spec.entry) ?? {};
       // A stub is called as it was loaded; only one that takes fragments must perhaps be loaded without.

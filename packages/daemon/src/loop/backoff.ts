@@ -29,7 +29,7 @@ export class Backoff {
 
   /** What the action failed with, as long as it is too early to try it again. */
   hold(action: Action, nowMs: number): ItemError | undefined {
-    const failure = this.#failures.get(action.id);
+    const failure = this.#failureOf(action);
     return failure !== undefined && failure.dueMs > nowMs ? failure.error : undefined;
   }
 
@@ -38,7 +38,7 @@ export class Backoff {
     const failures = new Map<string, Failure>();
     for (const { action, state, error } of outcomes) {
       if (state !== "failed" || error === undefined) continue;
-      const before = this.#failures.get(action.id);
+      const before = this.#failureOf(action);
       if (before !== undefined && before.dueMs > nowMs) {
         failures.set(action.id, before);
         continue;
@@ -59,6 +59,14 @@ export class Backoff {
   /** When the next one is due; Infinity when none is. */
   nextDueMs(): number {
     return Math.min(Infinity, ...[...this.#failures.values()].map((failure) => failure.dueMs));
+  }
+
+  /** Other programs on the same hook may fare better. */
+  #failureOf(action: Action): Failure | undefined {
+    const failure = this.#failures.get(action.id);
+    const isOther =
+      action.do === "set-hook" && failure?.action.do === "set-hook" && action.generation !== failure.action.generation;
+    return isOther ? undefined : failure;
   }
 
   #waitMs(error: ItemError, count: number): number {

@@ -10,8 +10,21 @@ export function itemName(item: Pick<ItemResult, "item" | "key">): string {
 /** Items that were in force, with what was wanted of them. */
 export type InForce = ReadonlyMap<string, unknown>;
 
-export function itemsInForce(items: readonly ItemResult[], wishes: InForce): InForce {
-  const names = items.filter((item) => item.state === "in-force").map(itemName);
+/** Hooks that run without a program which cannot be loaded change as soon as it can: nobody meddled. */
+export function itemsInForce(
+  items: readonly ItemResult[],
+  wishes: InForce,
+  outcomes: readonly ActionOutcome[],
+): InForce {
+  const short = new Set(
+    outcomes.flatMap(({ action, without }) =>
+      action.do === "set-hook" && without !== undefined ? `hook ${action.spec.key}` : [],
+    ),
+  );
+  const names = items
+    .filter((item) => item.state === "in-force")
+    .map(itemName)
+    .filter((name) => !short.has(name));
   return new Map(names.map((name) => [name, wishes.get(name)]));
 }
 
@@ -29,7 +42,7 @@ export function wishesOf(plan: NodePlan): InForce {
 
 /** What others changed: an action on something that was in force, though nothing else was wanted of it. */
 export function healedBy(outcome: ActionOutcome, before: InForce, wishes: InForce, at: number): Healed | undefined {
-  if (outcome.state !== "done") return undefined;
+  if (outcome.state !== "done" || outcome.without !== undefined) return undefined;
   const found = describe(outcome.action);
   if (found === undefined) return undefined;
   const name = itemName(found);

@@ -422,3 +422,24 @@ test("WorkLoop converges to the last plan whatever was asked, failed or changed 
     { numRuns: 40 },
   );
 });
+
+test("WorkLoop takes a program into its hook when it can be loaded at last, and does not call that meddling", async (t) => {
+  const world = new FakeWorld();
+  world.addInterface("a");
+  const loop = startLoop(t, world);
+  let isRefused = true;
+  world.intercept = ({ method, key }) =>
+    isRefused && method === "loadProgram" && key === "q" ? fakeError("internal", "no luck", "x") : undefined;
+  loop.setPlan(
+    { ...emptyPlan, programs: [program("p", []), program("q", [])], hooks: [hook(xdp("a"), "p", "q")] },
+    true,
+  );
+  const short = await loop.settled();
+  assert.equal(stateOf(short, "q"), "failed");
+  assert.equal(stateOf(short, "xdp/a"), "in-force");
+  assert.equal(world.hooks.get("xdp/a")?.members.length, 1);
+  isRefused = false;
+  const whole = await until(loop, (results) => stateOf(results, "q") === "in-force");
+  assert.equal(world.hooks.get("xdp/a")?.members.length, 2);
+  assert.deepEqual(whole.healed, []);
+});

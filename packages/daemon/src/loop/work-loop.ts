@@ -206,7 +206,10 @@ export class WorkLoop {
       );
       this.#publish(wanted, isPaused, plan, outcomes.results, outcomes.outcomes);
       this.#observeFailures = 0;
-      for (const action of actions) if (action.do === "inline-hook") await this.#inline(action, target, observed);
+      const short = outcomes.outcomes.filter(({ without }) => without !== undefined).map(({ action }) => action.id);
+      for (const action of actions)
+        if (action.do === "inline-hook" && !short.some((id) => action.needs.includes(id)))
+          await this.#inline(action, target, observed);
     } catch (error) {
       this.#lament(wanted, isPaused, error);
     }
@@ -296,9 +299,9 @@ export class WorkLoop {
     for (const { item, key, what } of healed) log.warn({ item, key, what }, "healed");
     this.#healed = [...this.#healed, ...healed].slice(-healedKept);
     const items = isPaused ? [...results, ...pausedHooks(plan)] : results;
-    this.#inForce = itemsInForce(items, wishes);
+    this.#inForce = itemsInForce(items, wishes, outcomes);
     this.#triedFor = wish;
-    const reached = outcomes.some((outcome) => outcome.state === "done");
+    const reached = outcomes.some((outcome) => outcome.state === "done" && outcome.isIdle !== true);
     const applyMs = isFirst && reached && wanted !== undefined ? clock.monotonicMs() - wanted.sinceMs : undefined;
     if (applyMs !== undefined) onInForce?.(applyMs);
     const stuck = outcomes.find((outcome) => outcome.state === "failed" && isRemoval(outcome.action));
@@ -350,8 +353,9 @@ export class WorkLoop {
   }
 
   /** One line per action; a failure again only when it fails in another way. */
-  #report({ action, state, error }: ActionOutcome): void {
+  #report({ action, state, error, isIdle = false }: ActionOutcome): void {
     const { log } = this.#options;
+    if (isIdle) return;
     if (state === "done") {
       this.#sayings.delete(action.id);
       log.info({ what: renderAction(action) }, "done");
