@@ -163,6 +163,23 @@ test("planBytecode goes on with the earlier program while a changed declaration 
   assert.deepEqual(plan([], facts({}, { earlierPlans })).programs, []);
 });
 
+test("planBytecode detaches what the image policy comes to refuse, unless it is to be kept; a refused upgrade changes nothing", () => {
+  const before = plan([intent("a")], facts({ a: ready() }));
+  const { maps, programs, instances, hooks } = before;
+  const attachments = hooks.flatMap(({ point, members }) => members.map((member) => ({ point, member })));
+  const earlierPlans = {
+    [refKey(intent("a").origin.object)]: { maps, programs, attachments, instances, problems: [] },
+  };
+  const refused = { state: "failed", reason: "SignatureRefused", message: "nobody signed it" } as const;
+  const known = facts({ a: refused, b: refused }, { earlierPlans });
+  const revoked = plan([intent("a")], known);
+  assert.deepEqual([revoked.maps, revoked.programs, revoked.hooks], [[], [], []]);
+  assert.deepEqual(reasons(revoked), ["waiting SignatureRefused", "note Revoked"]);
+  const { source } = intent("b");
+  for (const goesOn of [intent("a", { keepsRevoked: true }), intent("a", { source })])
+    assert.deepEqual({ ...plan([goesOn], known), problems: [] }, { ...before, problems: [] });
+});
+
 test("planBytecode keeps program and maps of an interface that is not there, and of the primary one finds the name", () => {
   const gone = plan([intent("a", { at: { hook: "xdp", interfaces: { names: ["eth9"] } } })], facts({ a: ready() }));
   assert.deepEqual([gone.programs.length, gone.maps.length, gone.hooks.length], [1, 1, 0]);

@@ -18,6 +18,8 @@ export interface BytecodeIntent extends Intent {
   readonly globals: Readonly<Record<string, GlobalWish>>;
   /** Map name in the object → the config whose map of that name is used instead. */
   readonly sharedMaps: Readonly<Record<string, SharedMap>>;
+  /** What runs goes on when the image policy of the node comes to refuse it. */
+  readonly keepsRevoked?: boolean | undefined;
 }
 
 export interface GlobalWish {

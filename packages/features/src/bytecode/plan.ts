@@ -1,5 +1,13 @@
 import { refKey } from "@bpfleet/base";
-import type { FeatureInstance, MapSpec, NodeFacts, PlanProblem, ProgramSpec, SeenMap } from "@bpfleet/kernel";
+import {
+  renderSource,
+  type FeatureInstance,
+  type MapSpec,
+  type NodeFacts,
+  type PlanProblem,
+  type ProgramSpec,
+  type SeenMap,
+} from "@bpfleet/kernel";
 import type { Attachment, FeaturePlan } from "../feature.ts";
 import type { BytecodeIntent } from "./intent.ts";
 import { describeMapChange, isSameMap } from "./map-change.ts";
@@ -12,6 +20,8 @@ export const feature = "bytecode";
 /** What people are told of a program beside what the plan says. */
 export interface BytecodeData {
   readonly uuid: string;
+  /** Reference of the image or path of the file. */
+  readonly source?: string | undefined;
   readonly interface?: string | undefined;
   readonly section: string;
   readonly entry: string;
@@ -61,15 +71,37 @@ export function planBytecode(intents: readonly BytecodeIntent[], facts: NodeFact
 }
 
 /** While a changed declaration cannot be served, what ran before it goes on, as it was. */
-function keepEarlier({ origin }: BytecodeIntent, { earlierPlans }: NodeFacts, draft: Draft): void {
-  const earlier = earlierPlans?.[refKey(origin.object)];
+function keepEarlier(intent: BytecodeIntent, facts: NodeFacts, draft: Draft): void {
+  const { origin } = intent;
+  const earlier = facts.earlierPlans?.[refKey(origin.object)];
   if (earlier === undefined || earlier.programs.length === 0) return;
+  if (isRevoked(intent, facts, earlier.instances)) {
+    const message =
+      "what ran was detached, since the image policy of this node no longer takes it; the annotation bpfleet.io/on-revoke: keep lets it run on";
+    draft.problems.push({ origin, reason: "Revoked", message, severity: "note" });
+    return;
+  }
   draft.maps.push(...earlier.maps);
   draft.programs.push(...earlier.programs);
   draft.attachments.push(...earlier.attachments);
   draft.instances.push(...earlier.instances);
   const message = "until then the earlier program goes on, with its maps";
   draft.problems.push({ origin, reason: "EarlierInForce", message, severity: "note" });
+}
+
+/** The policy refuses the very source of what runs; refused upgrades from another one leave what runs alone. */
+function isRevoked(
+  { source, keepsRevoked = false }: BytecodeIntent,
+  { bytecode }: NodeFacts,
+  instances: readonly FeatureInstance[],
+): boolean {
+  const found = bytecode?.[renderSource(source)];
+  if (keepsRevoked || found?.state !== "failed" || found.reason !== "SignatureRefused") return false;
+  return instances.some(({ data }) => (data as BytecodeData).source === nameOf(source));
+}
+
+function nameOf(source: BytecodeIntent["source"]): string {
+  return source.from === "file" ? source.path : source.reference;
 }
 
 function planSpot(
@@ -125,6 +157,7 @@ function planSpot(
     rules: [],
     data: {
       uuid,
+      source: nameOf(intent.source),
       interface: spot.interface,
       section: program.section,
       entry: program.entry,

@@ -317,3 +317,10 @@ test("configRules hold the attach point to the type", () => {
   );
   assert.match(line("SOCKOPS", "{cgroup: {namespace: prod, hook: egress}}"), /hook: must be sock_ops for type SOCKOPS/);
 });
+
+test("lowerConfig lets what runs go on after its image is refused only where the annotation says keep", () => {
+  const of = (value: string) =>
+    lowered(config(forms["E2"] ?? "").replace("{name: c}", `{name: c, annotations: {bpfleet.io/on-revoke: ${value}}}`))
+      .keepsRevoked;
+  assert.deepEqual([of("keep"), of("detach")], [true, undefined]);
+});

@@ -13,6 +13,9 @@ import type { ConfigSpec, ProgramConfig } from "./spec.ts";
 /** Reason of the note that a config is not meant for this node. */
 export const notSelectedReason = "nodeNotSelected";
 
+/** With the value `keep`: what runs goes on when the image policy comes to refuse it. */
+export const onRevokeAnnotation = "bpfleet.io/on-revoke";
+
 /** What a config asks of the bytecode feature; nothing where the node is not selected. */
 export function lowerConfig(parsed: Parsed<ProgramConfig>, view: ResourceView): Lowered {
   const { spec } = parsed.object;
@@ -50,6 +53,7 @@ export function lowerConfig(parsed: Parsed<ProgramConfig>, view: ResourceView): 
         { config, origin: originOf(joinPointer("/spec/sharedmaps", name)) },
       ]),
     ),
+    ...(parsed.object.metadata.annotations?.[onRevokeAnnotation] === "keep" && { keepsRevoked: true }),
   };
   return { intents: [intent], problems };
 }
