@@ -3,9 +3,11 @@ import { join } from "node:path";
 import type { Clock } from "@bpfleet/base";
 import type { KernelPort } from "@bpfleet/kernel";
 import { NodeKernel } from "@bpfleet/native";
+import { ContentStore } from "@bpfleet/oci/local";
 import { pino, type Logger } from "pino";
 import { ApiServer } from "./api/api-server.ts";
 import { BytecodeWatch } from "./bytecode/bytecode-watch.ts";
+import { ContentCollector, objectsInUse } from "./bytecode/content-collector.ts";
 import type { Daemon, DaemonOptions, LogOptions } from "./daemon.ts";
 import { errorText } from "./error-text.ts";
 import { NodeFactsWatch } from "./facts/node-facts.ts";
@@ -76,6 +78,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   });
   closing.defer(() => loop.stop());
   factsListeners.add((_, places) => loop.placesChanged(places));
+  const collector = closing.use(
+    new ContentCollector({
+      store: new ContentStore(store),
+      // Without a complete plan nobody knows what is needed.
+      inUse: () => (loop.results().isComplete ? objectsInUse(loop.plan(), facts.get()) : undefined),
+      onTrouble,
+      now: () => clock.now(),
+    }),
+  );
+  loop.onChange(() => collector.changed());
   const parts = {
     version: options.version,
     nodeName: options.nodeName,
