@@ -92,7 +92,7 @@ async function explain(plan: NodePlan, hook: string, verdicts: Record<string, nu
   };
   const explanation = await explainPacket({ hook, packet }, plan, undefined, {
     kernel,
-    features: [judge],
+    features: [judge, { ...judge, name: "bytecode", explanations: undefined }],
     reader: new CounterReader(kernel, [judge]),
   });
   return { explanation, twins };
@@ -132,6 +132,29 @@ test("explainPacket walks the members in order as long as their verdicts proceed
       { knob: 1, dry_run: true },
     ],
   );
+});
+
+test("explainPacket does not run programs without a dry run, says what it assumes of them, and goes on", async () => {
+  const plan = planOf([
+    {
+      point: eth0,
+      members: [
+        { program: "brought", proceedOn: [0, 2] },
+        { program: "a", proceedOn: [2] },
+      ],
+    },
+  ]);
+  const instances = plan.instances.map((each) => (each.key === "brought" ? { ...each, feature: "bytecode" } : each));
+  const { explanation, twins } = await explain({ ...plan, instances }, "xdp/eth0", { a: 1 });
+  assert.deepEqual(
+    explanation.steps.map(({ program, verdictName, proceeds }) => [program, verdictName, proceeds]),
+    [
+      ["brought", "XDP_PASS", true],
+      ["a", "XDP_DROP", false],
+    ],
+  );
+  assert.match(explanation.steps[0]?.decision?.text ?? "", /^not run, since it may write its maps.*assumed: XDP_PASS$/);
+  assert.deepEqual([twins.map(({ key }) => key), explanation.passes], [["a"], false]);
 });
 
 test("explainPacket gives the last member's verdict when all proceed", async () => {

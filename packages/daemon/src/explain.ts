@@ -1,4 +1,4 @@
-import { KernelError } from "@bpfleet/base";
+import { KernelError, type ObjectRef } from "@bpfleet/base";
 import type { Feature } from "@bpfleet/features";
 import {
   isInterfacePoint,
@@ -79,6 +79,9 @@ async function explainMember(
     });
   }
   const { explanations } = feature;
+  if (explanations === undefined && (isInterfacePoint(point) || point.hook === "cgroup")) {
+    return { step: assume(member, instance.owner, point), packetAfter: packet };
+  }
   if (explanations === undefined) {
     throw new KernelError(`explain ${member.program}: it judges no packets, or cannot say how`, {
       code: "not-supported",
@@ -101,6 +104,16 @@ async function explainMember(
     },
     packetAfter: run.packet,
   };
+}
+
+/** A program that somebody brought has no dry-run twin: running it might write its maps. */
+function assume(member: Member, owner: ObjectRef, { hook }: HookPoint): Omit<ExplainStep, "proceeds"> {
+  const passing = member.proceedOn.find((code) => letsPass(hook, code)) ?? member.proceedOn[0];
+  const verdict = hook === "cgroup" ? 1 : (passing ?? (hook === "xdp" ? 2 : 0));
+  const name = verdictName(hook, verdict);
+  const text = `not run, since it may write its maps and has no dry run; assumed: ${name}`;
+  const decision = { owner, verdict: letsPass(hook, verdict) ? "pass" : "drop", reason: "assumed", text } as const;
+  return { program: member.program, owner, verdict, verdictName: name, decision };
 }
 
 /** A cgroup hook has a key per program; the key without the program names them all. */
