@@ -46,7 +46,9 @@ function parse(text: string): Parsed {
     const rest = labelText.replaceAll(
       /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\["\\n])*)",?/g,
       (_, label: string, escaped: string) => {
-        labels[label] = escaped.replaceAll(/\\(.)/gs, (__, character: string) => (character === "n" ? "\n" : character));
+        labels[label] = escaped.replaceAll(/\\(.)/gs, (__, character: string) =>
+          character === "n" ? "\n" : character,
+        );
         return "";
       },
     );
