@@ -192,8 +192,12 @@ export class WorkLoop {
     const target = isPaused ? { ...plan, hooks: [] } : plan;
     try {
       // Before anything changes, so that a restart does not turn back to an older plan.
-      const remembered = wanted?.isComplete === true ? this.#rememberPlan(plan) : undefined;
-      const observed = await observePlan(this.#options.kernel, target).finally(() => remembered);
+      const [observing] = await Promise.allSettled([
+        observePlan(this.#options.kernel, target),
+        wanted?.isComplete === true ? this.#rememberPlan(plan) : undefined,
+      ]);
+      if (observing.status === "rejected") throw observing.reason;
+      const observed = observing.value;
       const actions = this.#allowed(
         diffPlan(target, observed, this.#journal, this.#options.modes()),
         wanted?.isComplete ?? false,
