@@ -10,4 +10,5 @@ export type {
   TraceOptions,
 } from "./daemon.ts";
 export * from "./api/daemon-client.ts";
+export { earlierPlansOf } from "./bytecode/earlier-plans.ts";
 export type * from "./machine/machine.ts";

@@ -1,6 +1,6 @@
 import { acceptObject, compilePlan, isAccepted, type AcceptedObject, type StoredObject } from "@bpfleet/agent";
 import { refKey, sameRef } from "@bpfleet/base";
-import type { DaemonClient } from "@bpfleet/daemon/client";
+import { earlierPlansOf, type DaemonClient } from "@bpfleet/daemon/client";
 import { features } from "@bpfleet/features";
 import {
   diffPlan,
@@ -42,15 +42,24 @@ export async function planChange(
   const wanted = [...stored.filter(({ parsed }) => !asked.has(refKey(parsed.ref))), ...objects.map(acceptInput)];
   const { facts, results } = await daemon.state({ withCounters: false });
   const before = compilePlan(stored, features, facts).plan;
-  const { plan, problems } = compilePlan(wanted, features, facts);
+  // An image that nobody has fetched yet cannot be judged: what runs in its place goes on until then.
+  const { plan, problems } = compilePlan(wanted, features, { ...facts, earlierPlans: earlierPlansOf(before) });
   const kept = plan.maps.filter(({ contents }) => contents.kind === "kept").map(({ key }) => key);
   const observed = await daemon.observe(kept);
   const actions = diffPlan(plan, observed, journalAfter(emptyJournal, before, allInForce(before)), modesOf(facts));
   return {
     changes: summarizeActions(actions),
-    problems: problems.filter(({ origin }) => objects.some(({ ref }) => sameRef(ref, origin.object))),
+    problems: problems.filter(({ origin }) => objects.some(({ ref }) => sameRef(ref, origin.object))).map(sayUnknown),
     isPaused: results.isPaused,
   };
+}
+
+function sayUnknown(problem: PlanProblem): PlanProblem {
+  if (problem.reason !== "Fetching") return problem;
+  const { kind, name } = problem.origin.object;
+  const what = problem.message.replace(/^fetching /, "");
+  const message = `${kind} ${name}: what it would change cannot be told before the daemon has fetched ${what}`;
+  return { ...problem, message };
 }
 
 function acceptInput({ input, kind, parsed }: AdmittedObject): AcceptedObject {

@@ -36,6 +36,20 @@ const facts: NodeFacts = {
   cpus: 2,
   objects: { filter: { digest: "ab" } },
   hashSeed: 0xffffffff,
+  pinRoot: "/run/bpfd/fs",
+  bytecode: {
+    "file:///a.o": { state: "failed", reason: "NotAnObject", message: "it is text" },
+    "file:///b.o": {
+      state: "ready",
+      objectDigest: "ab",
+      signature: "unsigned",
+      labels: {},
+      programs: [{ entry: "pass", section: "xdp/pass", type: "xdp", instructions: 2 }],
+      maps: [],
+      globals: [{ name: "g", section: ".rodata", sizeBytes: 1, type: "bool", shape: { is: "bool" } }],
+      license: "GPL",
+    },
+  },
   cgroups: { "/pod": "123456789012345" },
   bpffs: ["/run/bpfd/fs"],
   interfaces: [

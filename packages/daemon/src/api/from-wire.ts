@@ -48,6 +48,8 @@ export function decodeFacts(facts: wire.Facts): NodeFacts {
     hashSeed: facts.hashSeed,
     cgroups: facts.cgroups,
     bpffs: facts.bpffs,
+    ...(facts.bytecode !== "" && { bytecode: JSON.parse(facts.bytecode) as NonNullable<NodeFacts["bytecode"]> }),
+    ...(facts.pinRoot !== undefined && { pinRoot: facts.pinRoot }),
   };
 }
 

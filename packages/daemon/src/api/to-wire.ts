@@ -28,6 +28,8 @@ export function encodeFacts(facts: NodeFacts): wire.Facts {
     hashSeed: facts.hashSeed,
     cgroups: { ...facts.cgroups },
     bpffs: [...facts.bpffs],
+    ...(facts.bytecode !== undefined && { bytecode: JSON.stringify(facts.bytecode) }),
+    ...(facts.pinRoot !== undefined && { pinRoot: facts.pinRoot }),
   });
 }
 
