@@ -191,7 +191,9 @@ test("startAgent makes an object of each config, and keeps what it is over resta
     const again = await find(agent, programRef);
     assert.equal(again?.object.metadata.uid, made?.object.metadata.uid);
     assert.equal(again?.object.metadata.creationTimestamp, made?.object.metadata.creationTimestamp);
-    assert.deepEqual(again?.object, made?.object);
+    // Not with the last report: a report may be older than the record that was written at the end.
+    const kept = JSON.parse(before) as { readonly made: { readonly object: KubeObject }; readonly status: unknown };
+    assert.deepEqual(again?.object, { ...kept.made.object, status: kept.status });
   }
   assert.equal(readFileSync(stored, "utf8"), before);
 });
