@@ -49,7 +49,7 @@ function isKnown(hook: ObservedHook, programs: readonly ObservedProgram[]): bool
   return hook.members.length > 0 && hook.members.every((id) => known.has(id));
 }
 
-/** The one that runs there, else the newest. */
+/** The one that runs there; the newest where nothing runs now. What never ran on a hook does not come to it by a failure. */
 function earlierOf(
   { identity, spec }: ChainMember,
   action: SetHook,
@@ -58,6 +58,7 @@ function earlierOf(
 ): ObservedProgram | undefined {
   const isRunning = (program: ObservedProgram) => Number(there?.members.includes(program.programId) ?? false);
   return programs
+    .filter((program) => there?.isAttached !== true || isRunning(program) === 1)
     .filter(({ key, generation }) => key === identity.key && generation !== identity.generation)
     .filter(({ type }) => !isInterfacePoint(action.spec.point) || type === spec.type)
     .toSorted((a, b) => isRunning(b) - isRunning(a) || b.programId - a.programId)[0];
