@@ -184,9 +184,9 @@ test("WorkLoop waits between attempts, longer each time", async (t) => {
   };
   const loop = startLoop(t, world, undefined, { backoff: { firstMs: 10, longestMs: 10_000 }, driftMs: 5 });
   loop.setPlan(filterOn("eth0"), true);
-  await sleep(200);
+  for (let waitedMs = 0; attempts.length < 4 && waitedMs < 10_000; waitedMs += 10) await sleep(10);
   const gaps = attempts.slice(1).map((at, index) => at - (attempts[index] ?? 0));
-  assert.ok(attempts.length >= 3 && attempts.length <= 6, `${attempts.length} attempts in 200 ms`);
+  assert.ok(attempts.length >= 4, `${attempts.length} attempts in 10 s`);
   gaps.forEach((gap, index) => assert.ok(gap >= 10 * 2 ** index - 2, `gaps ${gaps.map(Math.round).join()}`));
   assert.equal(stateOf(loop.results(), "xdp/eth0"), "withheld");
 });
