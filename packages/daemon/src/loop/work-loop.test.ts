@@ -186,7 +186,7 @@ test("WorkLoop waits between attempts, longer each time", async (t) => {
   loop.setPlan(filterOn("eth0"), true);
   for (let waitedMs = 0; attempts.length < 4 && waitedMs < 10_000; waitedMs += 10) await sleep(10);
   const gaps = attempts.slice(1).map((at, index) => at - (attempts[index] ?? 0));
-  assert.ok(attempts.length >= 4, `${attempts.length} attempts in 10 s`);
+  assert.ok(attempts.length >= 4 && attempts.length <= 6, `${attempts.length} attempts`);
   gaps.forEach((gap, index) => assert.ok(gap >= 10 * 2 ** index - 2, `gaps ${gaps.map(Math.round).join()}`));
   assert.equal(stateOf(loop.results(), "xdp/eth0"), "withheld");
 });
