@@ -27,6 +27,13 @@ export interface FeaturePlan {
   readonly problems: readonly PlanProblem[];
 }
 
+/** A FeaturePlan while it is being made. */
+export type Draft = { -readonly [Part in keyof FeaturePlan]: FeaturePlan[Part][number][] };
+
+export function startDraft(): Draft {
+  return { maps: [], programs: [], attachments: [], instances: [], problems: [] };
+}
+
 export interface Attachment {
   readonly point: HookPoint;
   readonly member: HookMember;

@@ -1,14 +1,6 @@
 import { fingerprint } from "@bpfleet/base";
-import type {
-  FeatureInstance,
-  MapEntries,
-  MapSpec,
-  NodeFacts,
-  PlanProblem,
-  ProgramSpec,
-  RuleRef,
-} from "@bpfleet/kernel";
-import type { Attachment, FeaturePlan } from "../feature.ts";
+import type { MapEntries, MapSpec, NodeFacts, RuleRef } from "@bpfleet/kernel";
+import { startDraft, type FeaturePlan } from "../feature.ts";
 import { reasonsMap } from "../generated/shared.ts";
 import { placePods, type PodData } from "../pod-cgroups.ts";
 import { planRuleCounters } from "../rule-counters.ts";
@@ -23,13 +15,7 @@ const anyMinor = 0xffffffff;
 const numberBits = 32;
 
 export function planDevices(intents: readonly DevicesIntent[], facts: NodeFacts): FeaturePlan {
-  const plan = {
-    maps: [] as MapSpec[],
-    programs: [] as ProgramSpec[],
-    attachments: [] as Attachment[],
-    instances: [] as FeatureInstance[],
-    problems: [] as PlanProblem[],
-  };
+  const plan = startDraft();
   for (const intent of intents) {
     const owner = intent.origin.object;
     const { ready, problems } = placePods(intent.pods, intent.origin, facts);

@@ -1,5 +1,4 @@
 import type { HookPoint, NodeFacts, PlanProblem } from "@bpfleet/kernel";
-import type { FeaturePlan } from "../feature.ts";
 import { placePods } from "../pod-cgroups.ts";
 import type { filterPrograms } from "./generated/filter.ts";
 import type { FilterIntent, PodCgroup } from "./intent.ts";
@@ -103,6 +102,3 @@ function findCgroups(
 function distinctPaths(pods: readonly PodCgroup[], facts: NodeFacts): readonly string[] {
   return [...new Map(pods.map(({ path }) => [facts.cgroups[path], path])).values()];
 }
-
-/** Where a plan is gathered. */
-export type Draft = { -readonly [Part in keyof FeaturePlan]: FeaturePlan[Part][number][] };

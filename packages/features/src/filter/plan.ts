@@ -1,6 +1,6 @@
 import type { HookPoint, MapSpec, NodeFacts, ProgramSpec } from "@bpfleet/kernel";
 import { instanceIdOf } from "../events.ts";
-import type { FeaturePlan } from "../feature.ts";
+import { startDraft, type Draft, type FeaturePlan } from "../feature.ts";
 import { explainedMap, reasonsMap } from "../generated/shared.ts";
 import { eventsSpec, traceSpec } from "../node-maps.ts";
 import { planRuleCounters } from "../rule-counters.ts";
@@ -8,7 +8,7 @@ import { filterMaps, filterPrograms, filterSize, type FilterGlobals } from "./ge
 import type { FilterIntent, PodCgroup } from "./intent.ts";
 import { planLists, type PlannedLists } from "./lists.ts";
 import { checkIntent, ticksPerPacket } from "./limits.ts";
-import { findPlaces, type Draft, type Place } from "./places.ts";
+import { findPlaces, type Place } from "./places.ts";
 import { numberRules, type FilterRules } from "./rules.ts";
 
 export const feature = "filter";
@@ -30,7 +30,7 @@ export interface FilterData {
 }
 
 export function planFilter(intents: readonly FilterIntent[], facts: NodeFacts): FeaturePlan {
-  const draft: Draft = { maps: [], programs: [], attachments: [], instances: [], problems: [] };
+  const draft = startDraft();
   const taken = new Set<string>();
   for (const intent of intents) {
     const { namespace, name } = intent.origin.object;

@@ -1,17 +1,11 @@
-import type { FeatureInstance, MapSpec, NodeFacts, PlanProblem, ProgramSpec } from "@bpfleet/kernel";
-import type { Attachment, FeaturePlan } from "../feature.ts";
+import type { NodeFacts } from "@bpfleet/kernel";
+import { startDraft, type FeaturePlan } from "../feature.ts";
 import { placePods, type PodData } from "../pod-cgroups.ts";
 import { socketsMaps } from "./generated/sockets.ts";
 import type { SocketsIntent } from "./intent.ts";
 
 export function planSockets(intents: readonly SocketsIntent[], facts: NodeFacts): FeaturePlan {
-  const plan = {
-    maps: [] as MapSpec[],
-    programs: [] as ProgramSpec[],
-    attachments: [] as Attachment[],
-    instances: [] as FeatureInstance[],
-    problems: [] as PlanProblem[],
-  };
+  const plan = startDraft();
   for (const intent of intents) {
     const owner = intent.origin.object;
     const { ready, problems } = placePods(intent.pods, intent.origin, facts);
