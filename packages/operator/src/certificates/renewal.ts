@@ -1,0 +1,65 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import type { Authority, CertificateNames, KeyPair } from "./authority.ts";
+
+/** A certificate is renewed when this share of its life is over. */
+const usedShare = 2 / 3;
+
+/**
+ * Why a certificate must be issued anew, in words; `undefined` while it is good. Whatever is kept may have been
+ * damaged or changed by others: then it is issued anew too.
+ */
+export function whyRenew(
+  kept: Partial<KeyPair> | undefined,
+  names: CertificateNames,
+  authority: Authority,
+  at: number,
+): string | undefined {
+  if (kept?.certificate === undefined || kept.key === undefined) return "there is none";
+  const certificate = readCertificate(kept.certificate);
+  if (certificate === undefined) return "it cannot be read";
+  if (!isKeyOf(kept.key, certificate)) return "its key is not the one it was made for";
+  const issuer = readCertificate(authority.certificate);
+  if (issuer === undefined || !certificate.checkIssued(issuer) || !certificate.verify(issuer.publicKey))
+    return "another authority signs now";
+  const missing = missingName(certificate, names);
+  if (missing !== undefined) return `it is not for ${missing}`;
+  if (at >= renewAt(certificate)) return `two thirds of its life are over; it ends ${certificate.validTo}`;
+  return undefined;
+}
+
+/** When a certificate is due to be issued anew, in milliseconds since the epoch. */
+export function renewAt(certificate: Pick<X509Certificate, "validFromDate" | "validToDate">): number {
+  const [from, to] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()];
+  return from + (to - from) * usedShare;
+}
+
+/** The first certificate of a PEM text, or undefined. */
+export function readCertificate(pem: string): X509Certificate | undefined {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    return undefined;
+  }
+}
+
+function isKeyOf(key: string, certificate: X509Certificate): boolean {
+  try {
+    return certificate.checkPrivateKey(createPrivateKey(key));
+  } catch {
+    return false;
+  }
+}
+
+/** The first name or use that is asked for and not in the certificate. */
+function missingName(certificate: X509Certificate, names: CertificateNames): string | undefined {
+  if (certificate.subject !== `CN=${names.commonName}`) return names.commonName;
+  const known = new Set((certificate.subjectAltName ?? "").split(", "));
+  const missing =
+    names.dnsNames?.find((name) => !known.has(`DNS:${name}`)) ??
+    names.uris?.find((uri) => !known.has(`URI:${uri}`)) ??
+    names.ipAddresses?.find((address) => certificate.checkIP(address) === undefined);
+  if (missing !== undefined) return missing;
+  const uses = { server: "1.3.6.1.5.5.7.3.1", client: "1.3.6.1.5.5.7.3.2" } as const;
+  const granted = new Set(certificate.keyUsage);
+  return names.usages.find((usage) => !granted.has(uses[usage]));
+}
