@@ -18,13 +18,15 @@ function renderKind(kind: DefinedKind, root: string): string {
   const readme = readFileSync(join(folder, "README.md"), "utf8").trimEnd();
   const { source } = kind;
   const parts = [readme, renderNames(kind)];
-  if (source.isOurs) {
-    parts.push(`## Fields of spec\n\n${renderFields(source.specSchema, "spec")}`);
-    const rules = listFields(source.specSchema, "spec").flatMap((field) => field.rules);
+  const { specSchema, statusSchema } = source;
+  if (source.isOurs && specSchema !== undefined) {
+    parts.push(`## Fields of spec\n\n${renderFields(specSchema, "spec")}`);
+    const rules = listFields(specSchema, "spec").flatMap((field) => field.rules);
     if (rules.length > 0)
       parts.push(`## Rules\n\n${rules.map((rule) => `- \`${rule.field}\` ${rule.message}`).join("\n")}`);
-    parts.push(`## Fields of status\n\n${renderFields(source.statusSchema, "status")}`);
   }
+  if (source.isOurs && statusSchema !== undefined)
+    parts.push(`## Fields of status\n\n${renderFields(statusSchema, "status")}`);
   const conditions = Object.entries(source.conditions);
   if (conditions.length > 0) parts.push(`## Conditions\n\n${renderRows(["condition", "true when"], conditions)}`);
   const columns = kind.columns.map(({ name, description, priority, jsonPath }) => [

@@ -22,8 +22,10 @@ export interface KindSource<T extends KubeObject> {
   readonly access: readonly KindAccess[];
   /** Conditions with what they say, for the reference page. */
   readonly conditions: Readonly<Record<string, string>>;
-  readonly specSchema: TSchema;
-  readonly statusSchema: TSchema;
+  /** Left out by kinds that have no spec: all they say is status. */
+  readonly specSchema?: TSchema | undefined;
+  /** Left out by kinds of which nobody reports anything. */
+  readonly statusSchema?: TSchema | undefined;
   /** False for kinds that Kubernetes itself defines: no CRD, and their `spec` is not ours to judge. */
   readonly isOurs: boolean;
   /** What neither a field's schema nor a rule can say, and warnings. A field may be of the wrong type where `found` is not sound. */
@@ -98,7 +100,7 @@ function parseObject<T extends KubeObject>(
     ...admitted,
     ...(status === undefined ? {} : { status }),
   } as unknown as T;
-  if (!source.isOurs || isRecord(admitted.spec)) source.check?.(object, found);
+  if (!source.isOurs || source.specSchema === undefined || isRecord(admitted.spec)) source.check?.(object, found);
   const issues = found.issues.toSorted(byPosition);
   if (found.hasErrors) return refused(issues);
   return ok({ object, ref: refOf(source, meta), positionOf }, issues);
@@ -110,11 +112,15 @@ function byPosition(a: Issue, b: Issue): number {
 }
 
 function admitSpec(
-  source: { readonly isOurs: boolean; readonly specSchema: TSchema },
+  source: Pick<KindSource<KubeObject>, "isOurs" | "specSchema">,
   spec: unknown,
   found: IssueList,
 ): { spec?: unknown } {
   if (!source.isOurs) return spec === undefined ? {} : { spec };
+  if (source.specSchema === undefined) {
+    if (spec !== undefined) found.warning("/spec", "unknown-field", "unknown field, left out");
+    return {};
+  }
   if (spec === undefined || spec === null) {
     found.error("/spec", "required", "is required");
     return {};

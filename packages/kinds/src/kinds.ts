@@ -2,6 +2,7 @@ import { bpfdEbpfProgram } from "./bpfd.io/bpfdebpfprogram/bpfdebpfprogram.ts";
 import { bpfProgram } from "./bpfd.io/bpfprogram/bpfprogram.ts";
 import { bpfProgramConfig } from "./bpfd.io/bpfprogramconfig/bpfprogramconfig.ts";
 import { ebpfProgramConfig } from "./bpfd.io/ebpfprogramconfig/ebpfprogramconfig.ts";
+import { nodeState } from "./bpfleet.io/nodestate/nodestate.ts";
 import { node } from "./core/node/node.ts";
 import { pod } from "./core/pod/pod.ts";
 import { secret } from "./core/secret/secret.ts";
@@ -21,6 +22,7 @@ export const kinds = [
   ebpfProgramConfig,
   bpfProgram,
   bpfdEbpfProgram,
+  nodeState,
 ] as unknown as readonly DefinedKind[];
 
 /** The kind of an object, by what stands in the object. */

@@ -3,6 +3,16 @@ export { apiVersionOf } from "./define-kind.ts";
 export type { DefinedKind, KindSource } from "./define-kind.ts";
 export * from "./kind.ts";
 export * from "./kinds.ts";
+export { boundNodeState, type NodeFindings } from "./bpfleet.io/nodestate/bound-node-state.ts";
+export type {
+  NodeState,
+  NodeStateLink,
+  NodeStateMap,
+  NodeStateProgram,
+  NodeStateResult,
+  NodeStateResultState,
+  NodeStateStatus,
+} from "./bpfleet.io/nodestate/schema.ts";
 export { cgroupAnnotation, netnsAnnotation } from "./core/pod/schema.ts";
 export { internalIpsOf } from "./core/node/schema.ts";
 export { secretData, type Secret } from "./core/secret/schema.ts";

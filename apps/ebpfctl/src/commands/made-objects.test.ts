@@ -128,5 +128,5 @@ test("describe says of a Secret how long its values are, not what they are", asy
 
 test("kinds that are made say of which they are", () => {
   const made = kinds.flatMap(({ kind, madeFrom }) => (madeFrom === undefined ? [] : [`${kind} of ${madeFrom}`]));
-  assert.deepEqual(made, ["BpfProgram of BpfProgramConfig", "EbpfProgram of EbpfProgramConfig"]);
+  assert.deepEqual(made, ["BpfProgram of BpfProgramConfig", "EbpfProgram of EbpfProgramConfig", "NodeState of Node"]);
 });

@@ -11,13 +11,13 @@ interface CrdSource {
   readonly scope: Kind["scope"];
   readonly description: string;
   readonly columns: readonly Column[];
-  readonly specSchema: object;
-  readonly statusSchema: object;
+  readonly specSchema?: object | undefined;
+  readonly statusSchema?: object | undefined;
 }
 
-/** The CustomResourceDefinition. The status is always in it: without its schema a status apply answers 500. */
+/** The CustomResourceDefinition. A status that is written has its schema in it: without one a status apply answers 500. */
 export function renderCrd(source: CrdSource): Record<string, unknown> {
-  const { group, version, kind, plural, singular, shortNames, scope, description } = source;
+  const { group, version, kind, plural, singular, shortNames, scope, description, specSchema, statusSchema } = source;
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
@@ -38,19 +38,19 @@ export function renderCrd(source: CrdSource): Record<string, unknown> {
           name: version,
           served: true,
           storage: true,
-          subresources: { status: {} },
+          ...(statusSchema === undefined ? {} : { subresources: { status: {} } }),
           additionalPrinterColumns: source.columns.map(renderColumn),
           schema: {
             openAPIV3Schema: {
               type: "object",
               description,
-              required: ["spec"],
+              ...(specSchema === undefined ? {} : { required: ["spec"] }),
               properties: {
                 apiVersion: { type: "string" },
                 kind: { type: "string" },
                 metadata: { type: "object" },
-                spec: toStructural(source.specSchema),
-                status: toStructural(source.statusSchema),
+                ...(specSchema === undefined ? {} : { spec: toStructural(specSchema) }),
+                ...(statusSchema === undefined ? {} : { status: toStructural(statusSchema) }),
               },
             },
           },
