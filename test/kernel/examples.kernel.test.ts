@@ -76,6 +76,12 @@ class ExampleNode implements AsyncDisposable {
     return Number(/(\d+) received/.exec(String(stdout))?.[1] ?? 0);
   }
 
+  /** What is declared is in force some time later. */
+  async until(what: string, holds: () => boolean): Promise<void> {
+    for (const end = performance.now() + 30_000; !holds(); await sleep(50))
+      if (performance.now() > end) assert.fail(`wait until ${what}: 30 s are over`);
+  }
+
   /** An example's program, with what it says; ended with the node. */
   run(path: string, args: readonly string[], who: { readonly uid?: number; readonly gid?: number }): Application {
     return this.runNode([join(examples, path), ...args], who);
@@ -114,7 +120,7 @@ class Application implements AsyncDisposable {
   }
 
   async says(what: RegExp): Promise<RegExpExecArray> {
-    for (const end = performance.now() + 20_000; performance.now() < end; await sleep(30)) {
+    for (const end = performance.now() + 60_000; performance.now() < end; await sleep(30)) {
       const found = what.exec(this.said);
       if (found !== null) return found;
     }
@@ -130,7 +136,7 @@ class Application implements AsyncDisposable {
 }
 
 async function loaded(node: StandaloneNode, config: string): Promise<void> {
-  for (const end = performance.now() + 20_000; performance.now() < end; await sleep(50)) {
+  for (const end = performance.now() + 60_000; performance.now() < end; await sleep(50)) {
     const { exitCode, out } = await node.run(["get", "bpfprogram", `${config}-${nodeName}`, "-o", "json"]);
     if (exitCode !== 0) continue;
     const { status } = JSON.parse(out) as { status?: { conditions?: readonly { type: string }[] } };
@@ -178,10 +184,12 @@ test("examples/dynamic opens, closes and takes back its program by itself", asyn
   await loaded(example.node, "gate");
   assert.ok(example.ping(12) >= 8);
   await application.says(/closed after \d+ packets/);
+  await example.until("the gate is closed", () => example.ping(1) === 0);
   assert.equal(example.ping(3), 0);
   await application.says(/[1-9]\d* packets dropped/);
   await application[Symbol.asyncDispose]();
   const { exitCode } = await example.node.run(["get", "bpfprogramconfig", "gate"]);
   assert.notEqual(exitCode, 0);
+  await example.until("the gate is gone", () => example.ping(1) === 1);
   assert.equal(example.ping(3), 3);
 });

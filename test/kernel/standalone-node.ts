@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { mkdirSync, rmdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { syncAgent } from "@bpfleet/agent";
 import { InnerProcess, KernelSandbox } from "@bpfleet/native/testing";
 
 const ebpfctl = join(import.meta.dirname, "../../bin/ebpfctl");
@@ -111,23 +112,31 @@ export class StandaloneNode implements AsyncDisposable {
     return { exitCode, ...texts };
   }
 
-  /** A command that must succeed; its output. */
+  /** A command that must succeed; its output. What it declares was tried when this resolves. */
   async do(...argv: readonly string[]): Promise<string> {
     const { exitCode, out, err } = await this.run(argv);
     assert.equal(exitCode, 0, `ebpfctl ${argv.join(" ")}: ${out}${err}`);
+    if (["apply", "delete"].includes(argv[0] ?? "")) await this.#tried();
     return out;
   }
 
+  /** What is declared was tried when this resolves; what must be fetched first may not have come yet. */
   async apply(yaml: string): Promise<string> {
     const { exitCode, out, err } = await this.run(["apply", "-f", "-"], yaml);
     assert.equal(exitCode, 0, `ebpfctl apply: ${out}${err}`);
+    await this.#tried();
     return out;
+  }
+
+  /** Declared is not in force: packets that are sent at once may still meet what was declared before. */
+  async #tried(): Promise<void> {
+    if (this.#up !== undefined) await syncAgent(this.agentSocket);
   }
 
   /** The status of a program, as soon as `holds` says that it is the one. */
   async status<S>(name: string, holds: (status: S) => boolean): Promise<S> {
     let status: S | undefined;
-    for (const end = performance.now() + 10_000; performance.now() < end; await sleep(50)) {
+    for (const end = performance.now() + 30_000; performance.now() < end; await sleep(50)) {
       ({ status } = JSON.parse(await this.do("get", "ebpfprogram", name, "-o", "json")) as { status?: S });
       if (status !== undefined && holds(status)) return status;
     }
