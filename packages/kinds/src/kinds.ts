@@ -2,6 +2,7 @@ import { bpfdEbpfProgram } from "./bpfd.io/bpfdebpfprogram/bpfdebpfprogram.ts";
 import { bpfProgram } from "./bpfd.io/bpfprogram/bpfprogram.ts";
 import { bpfProgramConfig } from "./bpfd.io/bpfprogramconfig/bpfprogramconfig.ts";
 import { ebpfProgramConfig } from "./bpfd.io/ebpfprogramconfig/ebpfprogramconfig.ts";
+import { addressSlice } from "./bpfleet.io/addressslice/addressslice.ts";
 import { nodeState } from "./bpfleet.io/nodestate/nodestate.ts";
 import { node } from "./core/node/node.ts";
 import { pod } from "./core/pod/pod.ts";
@@ -16,6 +17,7 @@ export const kinds = [
   node,
   secret,
   pod,
+  addressSlice,
   ebpfMap,
   ebpfProgram,
   bpfProgramConfig,

@@ -3,6 +3,19 @@ export { apiVersionOf } from "./define-kind.ts";
 export type { DefinedKind, KindSource } from "./define-kind.ts";
 export * from "./kind.ts";
 export * from "./kinds.ts";
+export {
+  packAddresses,
+  readAddresses,
+  sliceTarget,
+  type KnownAddress,
+  type SliceChanges,
+} from "./bpfleet.io/addressslice/pack.ts";
+export type {
+  AddressLabelSet,
+  AddressSlice,
+  AddressSliceEntry,
+  AddressSliceSpec,
+} from "./bpfleet.io/addressslice/schema.ts";
 export { boundNodeState, type NodeFindings } from "./bpfleet.io/nodestate/bound-node-state.ts";
 export type {
   NodeState,

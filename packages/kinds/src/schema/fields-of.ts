@@ -29,7 +29,7 @@ function walk(schema: JsonSchema, path: string, isRequired: boolean): readonly F
       path,
       isRequired,
     );
-  const rules = (schema.rules ?? []).map(({ field, message }) => ({
+  const rules = [...(schema.rules ?? []), ...(schema.changeRules ?? [])].map(({ field, message }) => ({
     field: `${path}${field.replaceAll("/", ".")}`,
     message,
   }));

@@ -26,6 +26,7 @@ export interface JsonSchema {
   readonly pattern?: string;
   readonly format?: string;
   readonly rules?: readonly Rule[];
+  readonly changeRules?: readonly ChangeRule[];
   /** What a pattern asks for, in words that follow "must be". */
   readonly patternMeaning?: string;
   readonly "x-kubernetes-preserve-unknown-fields"?: boolean;
@@ -51,6 +52,20 @@ export interface Rule {
   /** The message with the value at fault, where we can say more than CEL. */
   readonly explain?: (self: never) => string;
 }
+
+/** What a change may not do; only the API server knows what was before. */
+export interface ChangeRule extends Pick<Rule, "field" | "code" | "message"> {
+  /** True for a change that is fine; `self` is the value that carries the rule, `oldSelf` the one before. */
+  readonly cel: string;
+}
+
+/** A field that stays as it was made. */
+export const neverChanges: ChangeRule = {
+  cel: "self == oldSelf",
+  field: "",
+  code: "forbidden",
+  message: "cannot be changed; make another object",
+};
 
 export function asJsonSchema(schema: object): JsonSchema {
   return schema as JsonSchema;

@@ -1,5 +1,5 @@
 import { asJsonSchema, entriesOf, enumOf, nullableOf } from "./json-schema.ts";
-import type { JsonSchema, Rule } from "./json-schema.ts";
+import type { ChangeRule, JsonSchema } from "./json-schema.ts";
 
 /** Fields that go into a structural schema as they are. */
 const kept = [
@@ -72,12 +72,12 @@ function plainFields(schema: JsonSchema): Record<string, unknown> {
 
 function kubernetesFields(schema: JsonSchema): Record<string, unknown> {
   const fields = Object.fromEntries(Object.entries(schema).filter(([name]) => name.startsWith("x-kubernetes-")));
-  if (schema.rules !== undefined && schema.rules.length > 0)
-    fields["x-kubernetes-validations"] = schema.rules.map(renderRule);
+  const rules = [...(schema.rules ?? []), ...(schema.changeRules ?? [])];
+  if (rules.length > 0) fields["x-kubernetes-validations"] = rules.map(renderRule);
   return fields;
 }
 
-function renderRule(rule: Rule): Record<string, unknown> {
+function renderRule(rule: ChangeRule): Record<string, unknown> {
   const reasons = { required: "FieldValueRequired", invalid: "FieldValueInvalid", forbidden: "FieldValueForbidden" };
   const fieldPath = rule.field === "" ? {} : { fieldPath: rule.field.replaceAll("/", ".") };
   return { rule: rule.cel, message: rule.message, reason: reasons[rule.code], ...fieldPath };

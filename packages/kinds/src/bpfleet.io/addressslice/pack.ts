@@ -1,0 +1,214 @@
+import { canonicalJson } from "@bpfleet/base";
+import { maxSliceAddresses } from "./schema.ts";
+import type { AddressLabelSet, AddressSlice, AddressSliceSpec } from "./schema.ts";
+
+/** One address, and what it is. */
+export interface KnownAddress {
+  readonly of: AddressSliceSpec["of"];
+  /** Of pods. */
+  readonly namespace?: string | undefined;
+  readonly ip: string;
+  readonly name?: string | undefined;
+  readonly node: string;
+  /** Shared by all addresses that say the same, where they come from slices. */
+  readonly set: AddressLabelSet;
+}
+
+export interface SliceChanges {
+  /** To be created, or to replace the slice of the same name. */
+  readonly write: readonly AddressSlice[];
+  /** Names of slices that nothing is left in. These go first: an address may have moved to another namespace. */
+  readonly remove: readonly string[];
+}
+
+/**
+ * How many addresses one slice is filled with. Every change of a slice is sent whole to every node:
+ * small slices make changes cheap, large ones lists.
+ */
+export const sliceTarget = 100;
+
+/** A slice is full before its labels make it larger than this, in JSON. */
+const maxSliceBytes = 256 * 1024;
+
+interface Bin {
+  readonly name: string;
+  readonly before: AddressSlice | undefined;
+  readonly held: KnownAddress[];
+  readonly sets: Set<string>;
+  bytes: number;
+  isChanged: boolean;
+}
+
+/**
+ * What has to be written so that slices say what is wanted: an address stays in its slice, new ones go to slices that
+ * change anyway. Equal arguments, equal changes; once they are written there are none.
+ */
+export function packAddresses(
+  current: readonly AddressSlice[],
+  wanted: readonly KnownAddress[],
+  target: number = sliceTarget,
+): SliceChanges {
+  const groups = Map.groupBy(wanted, groupOf);
+  const slices = Map.groupBy(current, ({ spec }) => groupOf(spec));
+  const names = new Set([...groups.keys(), ...slices.keys()]);
+  const changes = [...names]
+    .toSorted()
+    .map((group) => packGroup(slices.get(group) ?? [], groups.get(group) ?? [], Math.min(target, maxSliceAddresses)));
+  return { write: changes.flatMap(({ write }) => write), remove: changes.flatMap(({ remove }) => remove) };
+}
+
+function packGroup(current: readonly AddressSlice[], given: readonly KnownAddress[], target: number): SliceChanges {
+  // Of two that claim one address the later one counts: the earlier is about to be gone.
+  const wanted = new Map(given.map((address) => [address.ip, address]));
+  const bins = current.toSorted(byName).map(binOf);
+  for (const bin of bins) keepIn(bin, wanted);
+  for (const address of [...wanted.values()].toSorted(byAddress)) put(address, bins, target);
+  const used = bins.filter(({ held }) => held.length > 0);
+  if (used.length > 2 * Math.ceil(given.length / target) && used.every(({ bytes }) => bytes < maxSliceBytes / 2))
+    merge(bins, target);
+  return {
+    write: bins.flatMap((bin) => (bin.held.length > 0 && bin.isChanged ? writeBin(bin) : [])),
+    remove: bins.flatMap(({ before, name, held }) => (before !== undefined && held.length === 0 ? [name] : [])),
+  };
+}
+
+function binOf(slice: AddressSlice): Bin {
+  return { name: slice.metadata.name, before: slice, held: [], sets: new Set(), bytes: 0, isChanged: false };
+}
+
+/** Moves what is wanted and was in the slice from `wanted` into its bin. */
+function keepIn(bin: Bin, wanted: Map<string, KnownAddress>): void {
+  for (const { ip } of bin.before?.spec.addresses ?? []) {
+    const address = wanted.get(ip);
+    if (address === undefined) continue;
+    wanted.delete(ip);
+    add(bin, address);
+  }
+  bin.isChanged = bin.held.length === 0 || canonicalJson(specOf(bin.held)) !== canonicalJson(bin.before?.spec);
+}
+
+/** Into a slice that is written anyway, else into the first with room, else into a new one. */
+function put(address: KnownAddress, bins: Bin[], target: number): void {
+  const hasRoom = (bin: Bin): boolean =>
+    bin.held.length > 0 && bin.held.length < target && bin.bytes + sizeIn(bin, address) <= maxSliceBytes;
+  const empty = bins.find(({ held }) => held.length === 0);
+  const bin =
+    bins.find((each) => each.isChanged && hasRoom(each)) ?? bins.find(hasRoom) ?? empty ?? newBin(address, bins);
+  add(bin, address);
+  bin.isChanged = true;
+}
+
+function add(bin: Bin, address: KnownAddress): void {
+  bin.bytes += sizeIn(bin, address);
+  bin.held.push(address);
+  bin.sets.add(setName(address.set));
+}
+
+/** Many deletions leave slices nearly empty: what is in them moves to the first ones. */
+function merge(bins: Bin[], target: number): void {
+  const all = bins.flatMap(({ held }) => held.splice(0)).toSorted(byAddress);
+  for (const bin of bins) {
+    bin.bytes = 0;
+    bin.sets.clear();
+  }
+  for (const address of all) put(address, bins, target);
+}
+
+function newBin(address: KnownAddress, bins: Bin[]): Bin {
+  const taken = new Set(bins.map(({ name }) => name));
+  const stem = address.of === "Node" ? "nodes" : `pods-${address.namespace ?? ""}`;
+  let at = 0;
+  while (taken.has(`${stem}-${at}`)) at++;
+  const bin: Bin = { name: `${stem}-${at}`, before: undefined, held: [], sets: new Set(), bytes: 0, isChanged: true };
+  bins.push(bin);
+  return bin;
+}
+
+function writeBin({ name, before, held }: Bin): readonly AddressSlice[] {
+  const spec = specOf(held);
+  const labels = spec.namespace === undefined ? {} : { labels: { "bpfleet.io/namespace": spec.namespace } };
+  if (before !== undefined && canonicalJson(before.spec) === canonicalJson(spec)) return [];
+  return [{ apiVersion: "bpfleet.io/v1alpha1", kind: "AddressSlice", metadata: { name, ...labels }, spec }];
+}
+
+function specOf(held: readonly KnownAddress[]): AddressSliceSpec {
+  const [first] = held;
+  const sets = new Map(held.map(({ set }) => [setName(set), set]));
+  const names = [...sets.keys()].toSorted();
+  const nodes = [...new Set(held.map(({ node }) => node))].toSorted();
+  const setPlaces = new Map(names.map((name, at) => [name, at]));
+  const nodePlaces = new Map(nodes.map((name, at) => [name, at]));
+  return {
+    of: first?.of ?? "Pod",
+    ...(first?.namespace !== undefined && { namespace: first.namespace }),
+    nodes,
+    labelSets: names.flatMap((name) => sets.get(name) ?? []),
+    addresses: held.toSorted(byAddress).map(({ ip, name, node, set }) => ({
+      ip,
+      ...(name !== undefined && { name }),
+      set: setPlaces.get(setName(set)) ?? 0,
+      node: nodePlaces.get(node) ?? 0,
+    })),
+  };
+}
+
+/** What all slices say, by address. Of two slices that name an address the one that was written last counts. */
+export function readAddresses(slices: Iterable<AddressSlice>): ReadonlyMap<string, KnownAddress> {
+  const known = new Map<string, KnownAddress>();
+  for (const { spec } of [...slices].toSorted(byVersion)) {
+    const { of, namespace, nodes, labelSets, addresses } = spec;
+    for (const { ip, name, set, node } of addresses) {
+      const labelSet = labelSets[set];
+      const nodeName = nodes[node];
+      if (labelSet === undefined || nodeName === undefined) continue;
+      known.set(ip, {
+        of,
+        ip,
+        node: nodeName,
+        set: labelSet,
+        ...(namespace !== undefined && { namespace }),
+        ...(name !== undefined && { name }),
+      });
+    }
+  }
+  return known;
+}
+
+function groupOf({ of, namespace }: Pick<KnownAddress, "of" | "namespace">): string {
+  return of === "Node" ? "nodes" : `pods ${namespace ?? ""}`;
+}
+
+function byName(a: AddressSlice, b: AddressSlice): number {
+  return compare(a.metadata.name, b.metadata.name);
+}
+
+/** Versions are numbers that grow; what has none was never written. */
+function byVersion(a: AddressSlice, b: AddressSlice): number {
+  const [first, second] = [a, b].map(({ metadata }) => metadata.resourceVersion ?? "");
+  return (first ?? "").length - (second ?? "").length || compare(first ?? "", second ?? "") || byName(a, b);
+}
+
+function byAddress(a: Pick<KnownAddress, "ip">, b: Pick<KnownAddress, "ip">): number {
+  return compare(a.ip, b.ip);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** What an address adds to a slice, in JSON: at least that, and not much more. */
+function sizeIn({ sets }: Bin, { ip, node, name = "", set }: KnownAddress): number {
+  const known = setName(set);
+  return ip.length + node.length + name.length + 48 + (sets.has(known) ? 0 : known.length);
+}
+
+const setNames = new WeakMap<AddressLabelSet, string>();
+
+/** Equal sets, equal names. */
+function setName(set: AddressLabelSet): string {
+  const known = setNames.get(set);
+  if (known !== undefined) return known;
+  const name = canonicalJson(set);
+  setNames.set(set, name);
+  return name;
+}
