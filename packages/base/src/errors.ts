@@ -61,6 +61,26 @@ export const errorCodes = {
     exitCode: 1,
     hint: "sign the image, or change the image policy of this node",
   },
+  "api-unreachable": {
+    reason: "ApiServerUnreachable",
+    exitCode: 1,
+    hint: "check that the API server runs and that the kubeconfig names its address",
+  },
+  "api-unauthorized": {
+    reason: "ApiUnauthorized",
+    exitCode: 1,
+    hint: "renew the credentials of the kubeconfig's user, or the token of the service account",
+  },
+  "api-forbidden": {
+    reason: "ApiForbidden",
+    exitCode: 1,
+    hint: "`kubectl auth can-i --list` says what is granted; a Role or ClusterRole grants more",
+  },
+  kubeconfig: {
+    reason: "KubeconfigInvalid",
+    exitCode: 1,
+    hint: "correct the field that the message names; `kubectl config view` shows the file as it is read",
+  },
   internal: { reason: "InternalError", exitCode: 1, hint: "report it with the output of -v" },
 } as const satisfies Record<string, ErrorFacts>;
 

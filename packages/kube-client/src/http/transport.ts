@@ -1,0 +1,144 @@
+import { createGunzip } from "node:zlib";
+import type { Readable } from "node:stream";
+import { Agent, ProxyAgent } from "undici";
+import type { Dispatcher } from "undici";
+import { unanswered } from "@bpfleet/kube";
+import type { ClientCertificate, ClusterAccess, Proof } from "./access.ts";
+
+export interface Outgoing {
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  readonly path: string;
+  readonly body?: string | undefined;
+  readonly contentType?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly headersTimeoutMs: number;
+  /** 0: the caller looks after silence. */
+  readonly bodyTimeoutMs: number;
+}
+
+export interface Incoming {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** Unpacked; ends with an error when it is cut off. */
+  readonly body: Readable;
+}
+
+/** Requests to one server with what proves who we are, on pooled connections. */
+export class Transport implements AsyncDisposable {
+  readonly access: ClusterAccess;
+  readonly #prefix: string;
+  readonly #origin: string;
+  #pool: { readonly certificate: ClientCertificate | undefined; readonly dispatcher: Dispatcher } | undefined;
+  readonly #retired = new Set<Dispatcher>();
+
+  constructor(access: ClusterAccess) {
+    this.access = access;
+    const url = new URL(access.server);
+    this.#origin = url.origin;
+    this.#prefix = url.pathname.replace(/\/$/, "");
+  }
+
+  /** Tells the answer's status and body; asks once more with renewed credentials after a 401. */
+  async send(doing: string, outgoing: Outgoing): Promise<Incoming> {
+    const first = await this.#attempt(doing, outgoing);
+    if (first.status !== 401) return first;
+    first.body.resume();
+    await this.access.credentials.renew();
+    return this.#attempt(doing, outgoing);
+  }
+
+  async #attempt(doing: string, outgoing: Outgoing): Promise<Incoming> {
+    const { signal } = outgoing;
+    signal?.throwIfAborted();
+    const proof = await this.access.credentials.current();
+    try {
+      const answer = await this.#dispatcher(proof).request({
+        origin: this.#origin,
+        path: `${this.#prefix}${outgoing.path}`,
+        method: outgoing.method,
+        headers: headersOf(proof, outgoing),
+        body: outgoing.body ?? null,
+        signal: signal ?? null,
+        headersTimeout: outgoing.headersTimeoutMs,
+        bodyTimeout: outgoing.bodyTimeoutMs,
+      });
+      return { status: answer.statusCode, headers: answer.headers, body: unpack(answer.body, answer.headers) };
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw unanswered(doing, `${saidBy(cause)} by ${this.access.server}`, cause);
+    }
+  }
+
+  #dispatcher(proof: Proof): Dispatcher {
+    const { certificate } = proof;
+    if (this.#pool !== undefined && isSameCertificate(this.#pool.certificate, certificate))
+      return this.#pool.dispatcher;
+    const old = this.#pool?.dispatcher;
+    const dispatcher = makeDispatcher(this.access, certificate);
+    this.#pool = { certificate, dispatcher };
+    if (old !== undefined) {
+      // Running watches end by themselves; new requests come with the new certificate.
+      this.#retired.add(old);
+      void old.close().finally(() => this.#retired.delete(old));
+    }
+    return dispatcher;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const all = [...this.#retired, ...(this.#pool === undefined ? [] : [this.#pool.dispatcher])];
+    this.#pool = undefined;
+    await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
+  }
+}
+
+function makeDispatcher(access: ClusterAccess, certificate: ClientCertificate | undefined): Dispatcher {
+  const { tls } = access;
+  const secure = {
+    ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+    ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
+    ...(tls.isInsecure === true ? { rejectUnauthorized: false } : {}),
+    ...(certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key }),
+  };
+  const allowH2 = access.allowsHttp2 ?? true;
+  const pool = { allowH2, keepAliveTimeout: 30_000, connectTimeout: 10_000 };
+  if (access.proxyUrl !== undefined) {
+    return new ProxyAgent({
+      ...pool,
+      uri: access.proxyUrl,
+      requestTls: { ...secure, timeout: 10_000 },
+      proxyTunnel: true,
+    });
+  }
+  const h2 = allowH2 ? { h2Options: { pingInterval: 20_000 } } : {};
+  return new Agent({ ...pool, ...h2, connect: { ...secure, timeout: 10_000, keepAlive: true } });
+}
+
+function isSameCertificate(a: ClientCertificate | undefined, b: ClientCertificate | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && a.cert === b.cert && a.key === b.key);
+}
+
+function headersOf(proof: Proof, outgoing: Outgoing): Record<string, string> {
+  return {
+    accept: "application/json",
+    "accept-encoding": "gzip",
+    "user-agent": "bpfleet",
+    ...(outgoing.body === undefined ? {} : { "content-type": outgoing.contentType ?? "application/json" }),
+    ...(proof.authorization === undefined ? {} : { authorization: proof.authorization }),
+    ...proof.headers,
+  };
+}
+
+function unpack(body: Readable, headers: Incoming["headers"]): Readable {
+  if (headers["content-encoding"] !== "gzip") return body;
+  const gunzip = createGunzip();
+  body.once("error", (error) => gunzip.destroy(error));
+  gunzip.once("close", () => body.destroy());
+  return body.pipe(gunzip);
+}
+
+/** The short word of the system or of the library: `connect ECONNREFUSED 127.0.0.1:6443`. */
+export function saidBy(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  if (cause instanceof AggregateError && cause.errors.length > 0) return saidBy(cause.errors[0]);
+  return cause.message === "" ? cause.name : cause.message;
+}

@@ -1,0 +1,7 @@
+export * from "./controller/controller.ts";
+export * from "./election/leader-elector.ts";
+export * from "./http/access.ts";
+export { connectKube } from "./http/http-client.ts";
+export * from "./informer/informer.ts";
+export * from "./kube-client.ts";
+export * from "./timing.ts";
