@@ -26,7 +26,7 @@ async function declare(isClosed: boolean): Promise<void> {
 async function packets(action: number): Promise<bigint> {
   const program = await loadedProgram("gate", { signal: stopping.signal });
   using map = await openMap(mapPath(program, "xdp_stats_map"));
-  const perCpu = map.get(new Uint8Array([action, 0, 0, 0])) ?? [];
+  const perCpu = (await map.get(new Uint8Array([action, 0, 0, 0]))) ?? [];
   return perCpu.reduce((total, value) => total + value.readBigUInt64LE(0), 0n);
 }
 

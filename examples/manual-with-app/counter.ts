@@ -6,7 +6,7 @@ const passed = new Uint8Array([2, 0, 0, 0]);
 
 async function tell(program: NodeProgram): Promise<void> {
   using map = await openMap(mapPath(program, "xdp_stats_map"));
-  const perCpu = map.get(passed) ?? [];
+  const perCpu = (await map.get(passed)) ?? [];
   const sum = (offset: number): bigint => perCpu.reduce((total, value) => total + value.readBigUInt64LE(offset), 0n);
   console.log(`${sum(0)} packets received\n${sum(8)} bytes received\n`);
 }

@@ -1,5 +1,5 @@
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Clock } from "@bpfleet/base";
 import type { KernelPort } from "@bpfleet/kernel";
 import { NodeKernel } from "@bpfleet/native";
@@ -140,6 +140,7 @@ async function openKernel(
     bpffsDir: options.bpffs,
     loadObject: async (name) => (await objects.load(name)) ?? (await bytecode.load(name)),
     pinAccess: options.pinAccess,
+    types: join(dirname(options.socket), "btf"),
     mount: options.mountBpffs ?? false,
     chainOffers,
   });

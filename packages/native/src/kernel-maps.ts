@@ -19,17 +19,31 @@ import { hasCode, kernelError, refusal, saying } from "./kernel-error.ts";
 import type { LoadedObjects } from "./loaded-objects.ts";
 import { makePinFolders, openPin, removeEmptyFolders, type PinAccess } from "./pin-access.ts";
 import { isThere, pinAt, replacePin, unpin, type Pins } from "./pins.ts";
+import { TypeFiles } from "./type-files.ts";
+
+export interface MapAccess {
+  readonly pins?: PinAccess | undefined;
+  /** Folder of the files that tell the types of maps below `<bpffs>/maps`; without it there are none. */
+  readonly types?: string | undefined;
+}
 
 /** The maps of the port, each a pin. */
 export class KernelMaps {
   readonly #pins: Pins;
   readonly #objects: LoadedObjects;
   readonly #access: PinAccess | undefined;
+  readonly #types: TypeFiles | undefined;
 
-  constructor(pins: Pins, objects: LoadedObjects, access?: PinAccess) {
+  constructor(pins: Pins, objects: LoadedObjects, { pins: access, types }: MapAccess = {}) {
     this.#pins = pins;
     this.#objects = objects;
     this.#access = access;
+    this.#types = types === undefined ? undefined : new TypeFiles(types, join(pins.bpffs, "maps"), access);
+  }
+
+  /** What a bpffs that is gone has left outside of it. */
+  sweep(): void {
+    this.#types?.sweep(new Set(this.#userPins().map(({ path }) => path)));
   }
 
   observe(): ObservedMap[] {
@@ -38,7 +52,7 @@ export class KernelMaps {
       using map = BpfMap.openPinned(path);
       const { id } = map.info;
       const pinPaths = userPins
-        .filter((pin) => pin.mapId === id && pinnedMapId(pin.path) === id)
+        .filter((pin) => pin.mapId === id && pinnedMapId(pin.path) === id && this.#isTyped(pin.path, map))
         .map((pin) => pin.path);
       return { key, generation, mapId: id, definition: definitionOf(map), pinPaths };
     });
@@ -154,7 +168,7 @@ export class KernelMaps {
       const { id } = map.info;
       const marker = this.#pins.userPin(pinPath);
       const holder = pinnedMapId(pinPath);
-      if (holder === id && pinnedMapId(marker) === id) return;
+      if (holder === id && pinnedMapId(marker) === id && this.#isTyped(pinPath, map)) return;
       if (isThere(pinPath) && !this.#isOurs(holder, marker)) {
         throw refusal(
           what,
@@ -163,6 +177,7 @@ export class KernelMaps {
           "BPF_OBJ_PIN",
         );
       }
+      if (this.#isInOurTree(pinPath)) this.#types?.write(pinPath, map);
       if (holder !== undefined && holder !== id) replacePin(map, pinPath);
       replacePin(map, marker);
       if (holder === undefined) map.pin(pinPath);
@@ -199,6 +214,10 @@ export class KernelMaps {
     for (const pin of this.#userPins()) this.#unpinPath(pin.path, pin.mapId);
   }
 
+  #isTyped(pin: string, map: BpfMap): boolean {
+    return this.#types === undefined || !this.#isInOurTree(pin) || this.#types.has(pin, map);
+  }
+
   #find(identity: MapIdentity): BpfMap | undefined {
     return openIfThere(this.#pins.map(identity));
   }
@@ -226,7 +245,10 @@ export class KernelMaps {
   /** What others have pinned there meanwhile stays. */
   #unpinPath(path: string, mapId: number): void {
     if (pinnedMapId(path) === mapId) unpin(path);
-    if (this.#isInOurTree(path)) removeEmptyFolders(join(this.#pins.bpffs, "maps"), dirname(path));
+    if (this.#isInOurTree(path)) {
+      removeEmptyFolders(join(this.#pins.bpffs, "maps"), dirname(path));
+      this.#types?.remove(path);
+    }
     unpin(this.#pins.userPin(path));
   }
 }

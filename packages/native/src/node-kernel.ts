@@ -36,6 +36,8 @@ export interface NodeKernelOptions {
   readonly netns?: string | Netns | undefined;
   /** Who may open the maps below `<bpffsDir>/maps`; root when left out. */
   readonly pinAccess?: PinAccess | undefined;
+  /** Folder of files that tell the types of those maps to whom may open them; none are written without it. */
+  readonly types?: string | undefined;
   /** What `selfTestChain` found; both modes when left out. */
   readonly chainOffers?: ChainOffers | undefined;
 }
@@ -52,7 +54,7 @@ export class NodeKernel implements KernelPort {
     this.#pins = pins;
     this.#netns = options.netns;
     const objects = new LoadedObjects(options.loadObject);
-    this.#maps = new KernelMaps(pins, objects, options.pinAccess);
+    this.#maps = new KernelMaps(pins, objects, { pins: options.pinAccess, types: options.types });
     this.#programs = new KernelPrograms(pins, this.#maps, objects);
     this.#hooks = new KernelHooks(pins, this.#programs, { netns: options.netns, offers: options.chainOffers });
   }
@@ -62,7 +64,9 @@ export class NodeKernel implements KernelPort {
     await pins.prepare(options.mount ?? false);
     // Whoever may open a map below must be able to come there; what is not theirs has folders of mode 0700.
     if (options.pinAccess !== undefined) chmodSync(options.bpffsDir, 0o711);
-    return new NodeKernel(pins, options);
+    const kernel = new NodeKernel(pins, options);
+    kernel.#maps.sweep();
+    return kernel;
   }
 
   async observe(): Promise<ObservedKernel> {

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { KernelError } from "@bpfleet/base";
 import type { ObservedKernel } from "@bpfleet/kernel";
 import { BpfError, isBpffs, NodeKernel, PathLock, unmount } from "@bpfleet/native";
@@ -39,12 +39,16 @@ export const defineCleanup: DefineCommand = (program, world) => {
 
 /** What was removed, in words; `undefined` where nothing can be. */
 async function cleanKernel(config: Config, isForced: boolean): Promise<string | undefined> {
-  const { bpffs } = config;
+  const { bpffs, socket } = config;
   if (!existsSync(bpffs) || !isBpffs(bpffs)) return undefined;
   let observed: ObservedKernel;
   {
     using _lock = isForced ? undefined : takeNode(bpffs);
-    const kernel = await NodeKernel.open({ bpffsDir: bpffs, loadObject: async () => undefined });
+    const kernel = await NodeKernel.open({
+      bpffsDir: bpffs,
+      loadObject: async () => undefined,
+      types: join(dirname(socket), "btf"),
+    });
     observed = await kernel.observe();
     await kernel.removeEverything();
   }
