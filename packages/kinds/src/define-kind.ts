@@ -2,6 +2,7 @@ import type { Issue, ObjectRef, Position, Result } from "@bpfleet/base";
 import { ok, refused } from "@bpfleet/base";
 import type { TSchema } from "typebox";
 import type { KindAccess } from "./access.ts";
+import { aggregateStatus, type FleetOutcome } from "./aggregate.ts";
 import type { Column, Kind, KubeObject, Lowered, ObjectMeta, Outcome, Parsed, ResourceView } from "./kind.ts";
 import { admitMetadata } from "./metadata.ts";
 import { admit, describe, IssueList } from "./schema/admit.ts";
@@ -32,6 +33,8 @@ export interface KindSource<T extends KubeObject> {
   check?(object: T, found: IssueList): void;
   lower(parsed: Parsed<T>, view: ResourceView): Lowered;
   status(parsed: Parsed<T>, outcome: Outcome): unknown;
+  /** Left out: as `aggregateStatus` does it. */
+  aggregate?(object: KubeObject, fleet: FleetOutcome): unknown;
   generate?(parsed: Parsed<T>, outcomeFor: (ref: ObjectRef) => Outcome): readonly KubeObject[];
   readonly madeFrom?: string;
   /** Fields beside `spec` that are kept as they are, for kinds that Kubernetes defines. */
@@ -59,6 +62,7 @@ export function defineKind<T extends KubeObject>(source: KindSource<T>): Defined
     parse: (value, positionOf = noPosition) => parseObject(source, value, positionOf),
     lower: (parsed, view) => source.lower(parsed, view),
     status: (parsed, outcome) => source.status(parsed, outcome),
+    aggregate: (object, fleet) => source.aggregate?.(object, fleet) ?? aggregateStatus(source, object, fleet),
     generate: (parsed, outcomeFor) => source.generate?.(parsed, outcomeFor) ?? [],
     madeFrom: source.madeFrom,
     crd: () => (source.isOurs ? renderCrd(source) : undefined),

@@ -1,6 +1,7 @@
 import type { Clock, Issue, ObjectRef, Result } from "@bpfleet/base";
 import type { InstanceCounters, Intent } from "@bpfleet/features";
 import type { InterfaceFacts, ItemResult, NodePlan, PlanProblem } from "@bpfleet/kernel";
+import type { FleetOutcome } from "./aggregate.ts";
 
 export interface ObjectMeta {
   readonly name: string;
@@ -119,6 +120,8 @@ export interface Kind<T extends KubeObject = KubeObject> {
   parse(value: unknown, positionOf?: Parsed["positionOf"]): Result<Parsed<T>>;
   lower(parsed: Parsed<T>, view: ResourceView): Lowered;
   status(parsed: Parsed<T>, outcome: Outcome): unknown;
+  /** The status on all nodes. The object may be without its spec; equal outcomes make equal statuses. */
+  aggregate(object: KubeObject, fleet: FleetOutcome): unknown;
   /**
    * Objects that are made of this one on this node, with their status; whoever keeps them adds uid and versions.
    * `outcomeFor` is the outcome with the previous status of the object that is made.

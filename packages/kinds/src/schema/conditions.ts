@@ -16,6 +16,15 @@ const conditionSchema = Type.Object(
 
 /** The fields that the status of every kind begins with. */
 export const commonStatus = {
+  nodes: Type.Optional(
+    Type.Object(
+      {
+        ready: Type.Integer({ format: "int64", minimum: 0, description: "Nodes on which it is in force." }),
+        total: Type.Integer({ format: "int64", minimum: 0, description: "Nodes that it means." }),
+      },
+      { description: "On how many nodes of a cluster it is in force." },
+    ),
+  ),
   observedGeneration: Type.Optional(
     Type.Integer({ format: "int64", minimum: 0, description: "The generation of the object that this status is of." }),
   ),

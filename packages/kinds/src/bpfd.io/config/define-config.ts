@@ -3,6 +3,7 @@ import type { DefinedKind, KindSource } from "../../define-kind.ts";
 import { bpfdGroup, bpfdVersion } from "../names.ts";
 import type { KindNames } from "../names.ts";
 import { makeProgram } from "../program/make-program.ts";
+import { aggregateConfig } from "./aggregate.ts";
 import { checkConfig } from "./check.ts";
 import { lowerConfig } from "./lower.ts";
 import type { ProgramConfig } from "./spec.ts";
@@ -35,6 +36,7 @@ export function defineConfig(names: KindNames, parts: ConfigParts): DefinedKind<
     check: checkConfig,
     lower: lowerConfig,
     status: (parsed, outcome) => configStatus(names, parsed, outcome),
+    aggregate: (object, fleet) => aggregateConfig(names, object, fleet),
     generate: (parsed, outcomeFor) => [makeProgram(names, parsed, outcomeFor)],
   });
 }

@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { NodeResult } from "./aggregate.ts";
+import type { Condition, KubeObject } from "./kind.ts";
+import { findKind } from "./kinds.ts";
+
+function clockAt(seconds: number): { now(): number; monotonicMs(): number } {
+  return { now: () => seconds * 1000, monotonicMs: () => 0 };
+}
+
+function objectOf(apiVersion: string, kind: string, generation = 1, more: object = {}): KubeObject {
+  return { apiVersion, kind, metadata: { name: "o", uid: "u", generation, ...more } };
+}
+
+function result(nodeName: string, fields: Partial<NodeResult> = {}): NodeResult {
+  const isReady = fields.state === undefined || fields.state === "InForce";
+  const ready = {
+    type: "Ready",
+    status: isReady ? "True" : "False",
+    reason: isReady ? "Ready" : "X",
+    message: isReady ? "in force" : "no",
+  } as const;
+  return { nodeName, state: "InForce", observedGeneration: 1, conditions: [ready], numbers: {}, ...fields };
+}
+
+interface Status {
+  readonly state?: string;
+  readonly reason?: string;
+  readonly nodes?: { readonly ready: number; readonly total: number };
+  readonly metrics?: Readonly<Record<string, unknown>>;
+  readonly conditions: readonly Condition[];
+}
+
+function programStatus(
+  results: readonly NodeResult[],
+  silentNodes: readonly string[] = [],
+  previousStatus: unknown = undefined,
+  at = 0,
+  generation = 1,
+): Status {
+  const kind = findKind("networking.fos1.io/v1alpha1", "EBPFProgram");
+  assert.ok(kind !== undefined);
+  const object = objectOf("networking.fos1.io/v1alpha1", "EBPFProgram", generation);
+  return kind.aggregate(object, { results, silentNodes, previousStatus, clock: clockAt(at) }) as Status;
+}
+
+test("aggregateStatus is Ready when every node that is meant is, and adds numbers up", () => {
+  const numbers = {
+    "/metrics/packetsPassed": 3,
+    "/metrics/packetsDropped": 4,
+    "/metrics/nothing/here": 1,
+    "/metrics/rules/0/packets": 1,
+  };
+  const status = programStatus([
+    result("a", { numbers }),
+    result("b", { numbers }),
+    result("c", { state: "NotSelected" }),
+  ]);
+  const [ready] = status.conditions;
+  assert.deepEqual([ready?.type, ready?.status, ready?.message], ["Ready", "True", "in force on 2 nodes"]);
+  assert.deepEqual([status.state, status.reason, status.nodes], ["Active", undefined, { ready: 2, total: 2 }]);
+  assert.deepEqual(status.metrics, {
+    bytesDropped: 0,
+    bytesPassed: 0,
+    gauges: {},
+    packetsDropped: 8,
+    packetsPassed: 6,
+    reasons: [],
+    rules: [],
+  });
+});
+
+test("aggregateStatus names what most nodes say, and at most three of them", () => {
+  const bad = (name: string, message: string): NodeResult =>
+    result(name, { state: "Failed", conditions: [{ type: "Ready", status: "False", reason: "Verifier", message }] });
+  const status = programStatus([bad("n5", "y"), bad("n1", "x"), bad("n3", "x"), bad("n2", "x"), result("n4")]);
+  assert.equal(status.conditions[0]?.message, "x (on 4 of 5 nodes: n1, n2, n3 and 1 more)");
+  assert.deepEqual(
+    [status.state, status.nodes, status.reason],
+    ["Failed", { ready: 1, total: 5 }, status.conditions[0]?.message],
+  );
+});
+
+test("aggregateStatus counts nodes that are silent or know an older generation as not yet", () => {
+  const status = programStatus([result("a"), result("b", { observedGeneration: 2 })], ["c"], undefined, 0, 2);
+  const [ready] = status.conditions;
+  assert.deepEqual(
+    [ready?.status, ready?.reason, ready?.message],
+    ["False", "InProgress", "1 of 3 nodes; not yet: a, c"],
+  );
+  assert.equal(status.state, "Pending");
+  assert.equal(programStatus([]).conditions[0]?.status, "Unknown");
+});
+
+test("aggregateStatus of an equal outcome is equal, and the time of a transition stays", () => {
+  const first = programStatus([result("a")], [], undefined, 10);
+  assert.deepEqual(programStatus([result("a")], [], first, 99), first);
+  const later = programStatus([result("a", { state: "Failed" })], [], first, 99);
+  assert.equal(later.conditions[0]?.lastTransitionTime, "1970-01-01T00:01:39Z");
+});
+
+function configStatus(
+  results: readonly NodeResult[],
+  silentNodes: readonly string[] = [],
+  previousStatus: unknown = undefined,
+  deleting: object = {},
+  remaining: readonly { name: string; cannotUnload: boolean }[] = [],
+): readonly string[] {
+  return conditionsOf(configStatusOf(results, silentNodes, previousStatus, deleting, remaining));
+}
+
+function configStatusOf(
+  results: readonly NodeResult[],
+  silentNodes: readonly string[],
+  previousStatus: unknown,
+  deleting: object = {},
+  remaining: readonly { name: string; cannotUnload: boolean }[] = [],
+): unknown {
+  const kind = findKind("bpfd.io/v1alpha1", "BpfProgramConfig");
+  assert.ok(kind !== undefined);
+  const object = objectOf("bpfd.io/v1alpha1", "BpfProgramConfig", 1, deleting);
+  return kind.aggregate(object, { results, silentNodes, remaining, previousStatus, clock: clockAt(0) });
+}
+
+function conditionsOf(status: unknown): readonly string[] {
+  return (status as Status).conditions.map(({ type, message }) => `${type}: ${message}`);
+}
+
+const waiting = "NotYetLoaded: Waiting for BpfProgramConfig Object to be reconciled to all nodes";
+
+test("aggregate of a BpfProgramConfig says what bpfd said, and keeps what it said before", () => {
+  const begun = configStatusOf([], ["a", "b"], undefined);
+  assert.deepEqual(conditionsOf(begun), [waiting]);
+  assert.deepEqual(configStatus([result("a")], ["b"], begun), [waiting]);
+  const done = "ReconcileSuccess: bpfProgramReconciliation Succeeded on all nodes";
+  assert.deepEqual(configStatus([result("a"), result("b", { state: "NotSelected" })], [], begun), [waiting, done]);
+});
+
+test("aggregate of a BpfProgramConfig names the objects of nodes that failed, and their cause", () => {
+  const cause = { type: "Cause", status: "True", reason: "InterfaceNotFound", message: "eth9 is not there" } as const;
+  const results = [
+    result("b", { state: "Waiting", conditions: [cause] }),
+    result("a", { state: "Failed", conditions: [cause] }),
+    result("c"),
+  ];
+  assert.deepEqual(configStatus(results), [
+    "Cause: eth9 is not there (on 2 of 3 nodes: a, b)",
+    waiting,
+    "ReconcileError: bpfProgramReconciliation failed on the following bpfProgram Objects: [o-a, o-b]",
+  ]);
+});
+
+test("aggregate of a BpfProgramConfig that is being deleted names what cannot be unloaded", () => {
+  const deleting = { deletionTimestamp: "2026-01-01T00:00:00Z" };
+  const remaining = [
+    { name: "o-a", cannotUnload: true },
+    { name: "o-b", cannotUnload: false },
+  ];
+  assert.deepEqual(configStatus([result("a")], [], undefined, deleting, remaining), [
+    waiting,
+    "DeleteError: bpfProgramConfig Deletion failed on the following bpfProgram Objects: [o-a]",
+  ]);
+});

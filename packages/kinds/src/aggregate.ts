@@ -1,0 +1,217 @@
+import type { Clock } from "@bpfleet/base";
+import type { Condition, KubeObject } from "./kind.ts";
+import { stampStatus, type Aspect } from "./status/conditions.ts";
+import { isRecord } from "./yaml/read-yaml.ts";
+
+/** What became of an object on one node, as the node's own object says it. */
+export interface NodeResult {
+  readonly nodeName: string;
+  readonly state: "InForce" | "Waiting" | "Failed" | "Pending" | "NotSelected" | "NotServed";
+  readonly observedGeneration?: number | undefined;
+  readonly conditions: readonly Pick<Condition, "type" | "status" | "reason" | "message">[];
+  /** By JSON pointer into the status of the kind. */
+  readonly numbers: Readonly<Record<string, number>>;
+}
+
+/** What became of one object on all nodes. */
+export interface FleetOutcome {
+  readonly results: readonly NodeResult[];
+  /** Nodes that have an agent, which has not told of the object. */
+  readonly silentNodes: readonly string[];
+  /** Of an object that is being deleted: what was made of it and is still there. */
+  readonly remaining?: readonly { readonly name: string; readonly cannotUnload: boolean }[] | undefined;
+  readonly previousStatus: unknown;
+  readonly clock: Clock;
+}
+
+/** The part of a kind that its status on all nodes needs. */
+export interface AggregateSource {
+  readonly conditions: Readonly<Record<string, string>>;
+  /** Kinds without one have no status. */
+  readonly statusSchema?: object | undefined;
+}
+
+/** Nodes that a message names. */
+const maxNames = 3;
+
+/**
+ * The status of an object on all nodes: a condition is True when it is on every node that the object means, numbers
+ * are added up, `state` is the worst, `nodes` counts. Fields that differ from node to node are not in it; the nodes'
+ * own objects have them. Equal outcomes make equal statuses.
+ */
+export function aggregateStatus(source: AggregateSource, object: KubeObject, fleet: FleetOutcome): unknown {
+  const { statusSchema } = source;
+  if (statusSchema === undefined) return undefined;
+  const { generation } = object.metadata;
+  const meant = fleet.results.filter(({ state }) => state !== "NotSelected");
+  const current = meant.filter((result) => isCurrent(result, generation));
+  const late = [...meant.filter((result) => !isCurrent(result, generation)).map(nameOf), ...fleet.silentNodes];
+  const total = meant.length + fleet.silentNodes.length;
+  const ready = current.filter(({ state }) => state === "InForce").length;
+  const aspects = typesOf(source, current).map((type) => aspectOf(type, current, late, total));
+  const [first] = aspects;
+  const properties = propertiesOf(statusSchema);
+  const fields: Record<string, unknown> = {};
+  if (properties["state"] !== undefined) {
+    fields["state"] = stateWord(properties["state"], worstOf(current, late.length, total));
+    if (properties["reason"] !== undefined && first !== undefined && first.status !== "True")
+      fields["reason"] = first.message;
+  }
+  addNumbers(fields, statusSchema, current);
+  if (properties["nodes"] !== undefined) fields["nodes"] = { ready, total };
+  const status = stampStatus(fields, aspects, generation, fleet);
+  if (properties["lastUpdated"] !== undefined) return status;
+  const { lastUpdated: _, ...rest } = status;
+  return rest;
+}
+
+/** Whether the node has seen the object as it is now. */
+export function isCurrent({ observedGeneration }: NodeResult, generation: number | undefined): boolean {
+  return generation === undefined || observedGeneration === undefined || observedGeneration >= generation;
+}
+
+/** `n1, n2, n3 and 4 more`. */
+export function listNames(names: readonly string[], most = maxNames): string {
+  const sorted = names.toSorted();
+  const rest = sorted.length - most;
+  return rest > 0 ? `${sorted.slice(0, most).join(", ")} and ${rest} more` : sorted.join(", ");
+}
+
+/** The word that most of them say; of equally many the first in order of the alphabet. */
+export function mostCommon(texts: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
+  const [best] = [...counts].toSorted(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));
+  return best?.[0] ?? "";
+}
+
+function nameOf({ nodeName }: NodeResult): string {
+  return nodeName;
+}
+
+/** `Ready` first, then as the kind lists them, then what else the nodes say. */
+function typesOf(source: AggregateSource, results: readonly NodeResult[]): readonly string[] {
+  const told = new Set(results.flatMap(({ conditions }) => conditions.map(({ type }) => type)));
+  const known = Object.keys(source.conditions).filter((type) => told.has(type) || results.length === 0);
+  return [...new Set(["Ready", ...known, ...[...told].toSorted()])];
+}
+
+function aspectOf(type: string, results: readonly NodeResult[], late: readonly string[], total: number): Aspect {
+  const said = results.flatMap((result) => {
+    const condition =
+      result.conditions.find((each) => each.type === type) ?? (type === "Ready" ? readyOf(result) : undefined);
+    return condition === undefined ? [] : [{ nodeName: result.nodeName, ...condition }];
+  });
+  if (total === 0)
+    return { type, status: "Unknown", reason: "NoNodes", message: "no node is meant by it, or none has an agent yet" };
+  const worst = said.some(({ status }) => status === "False") ? "False" : "Unknown";
+  const bad = said.filter(({ status }) => status !== "True" && (worst === "Unknown" || status === "False"));
+  if (bad.length > 0) {
+    const reason = mostCommon(bad.map((condition) => condition.reason));
+    const same = bad.filter((condition) => condition.reason === reason);
+    const message = `${mostCommon(same.map((condition) => condition.message))}${onNodes(bad.map(nameOf2), total)}`;
+    return { type, status: worst, reason, message };
+  }
+  if (late.length > 0) {
+    const message = `${said.length} of ${total} nodes; not yet: ${listNames(late)}`;
+    return { type, status: "False", reason: "InProgress", message };
+  }
+  const message = mostCommon(said.map((condition) => condition.message));
+  return {
+    type,
+    status: "True",
+    reason: mostCommon(said.map((condition) => condition.reason)),
+    message: total === 1 ? message : `${message === "" ? "so it is" : message} on ${total} nodes`,
+  };
+}
+
+function nameOf2({ nodeName }: { readonly nodeName: string }): string {
+  return nodeName;
+}
+
+function readyOf({ state }: NodeResult): NodeResult["conditions"][number] {
+  const isReady = state === "InForce";
+  return {
+    type: "Ready",
+    status: isReady ? "True" : "False",
+    reason: isReady ? "Ready" : state === "Pending" ? "InProgress" : state,
+    message: isReady ? "in force" : "",
+  };
+}
+
+function onNodes(names: readonly string[], total: number): string {
+  return total === 1 ? "" : ` (on ${names.length} of ${total} nodes: ${listNames(names)})`;
+}
+
+type Worst = "failed" | "pending" | "in-force";
+
+function worstOf(results: readonly NodeResult[], late: number, total: number): Worst {
+  if (results.some(({ state }) => state === "Failed" || state === "NotServed")) return "failed";
+  if (late > 0 || total === 0 || results.some(({ state }) => state !== "InForce")) return "pending";
+  return "in-force";
+}
+
+/** The kind's own word of its list: the one that is neither of trouble nor of waiting is for being in force. */
+function stateWord(schema: unknown, worst: Worst): string {
+  const words = isRecord(schema) && Array.isArray(schema["enum"]) ? schema["enum"].map(String) : [];
+  const failed = words.find((word) => /^(failed|error)$/i.test(word)) ?? "Failed";
+  const pending = words.find((word) => /^(pending|waiting|creating)$/i.test(word)) ?? "Pending";
+  if (worst === "failed") return failed;
+  if (worst === "pending") return pending;
+  return words.find((word) => word !== failed && word !== pending && word !== "Unknown") ?? "Active";
+}
+
+function addNumbers(fields: Record<string, unknown>, schema: object, results: readonly NodeResult[]): void {
+  const sums = new Map<string, number>();
+  for (const { numbers } of results)
+    for (const [pointer, value] of Object.entries(numbers)) sums.set(pointer, (sums.get(pointer) ?? 0) + value);
+  for (const [pointer, sum] of [...sums].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    const path = pointer
+      .split("/")
+      .slice(1)
+      .map((word) => word.replaceAll("~1", "/").replaceAll("~0", "~"));
+    setNumber(fields, schema, path, sum);
+  }
+}
+
+/** Sets what the schema has a place for; objects on the way get what is required in them. Lists are not gone into. */
+function setNumber(fields: Record<string, unknown>, schema: object, path: readonly string[], value: number): void {
+  const [name, ...rest] = path;
+  const inner = name === undefined ? undefined : fieldSchema(schema, name);
+  if (name === undefined || name === "__proto__" || inner === undefined) return;
+  if (rest.length === 0) {
+    if (inner["type"] === "integer" || inner["type"] === "number") fields[name] = value;
+    return;
+  }
+  if (inner["type"] !== "object") return;
+  const existing = fields[name];
+  const object = isRecord(existing) ? existing : emptyOf(inner);
+  fields[name] = object;
+  setNumber(object, inner, rest, value);
+}
+
+function emptyOf(schema: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const empty: Record<string, unknown> = {};
+  for (const name of Array.isArray(schema["required"]) ? schema["required"].map(String) : []) {
+    const inner = fieldSchema(schema, name);
+    if (inner?.["type"] === "array") empty[name] = [];
+    else if (inner?.["type"] === "object") empty[name] = emptyOf(inner);
+    else if (inner?.["type"] === "integer" || inner?.["type"] === "number") empty[name] = 0;
+  }
+  return empty;
+}
+
+function fieldSchema(schema: object, name: string): Readonly<Record<string, unknown>> | undefined {
+  const properties = propertiesOf(schema);
+  if (Object.hasOwn(properties, name)) return isRecord(properties[name]) ? properties[name] : undefined;
+  // Records: TypeBox keeps the schema of their values under a pattern.
+  const { patternProperties, additionalProperties } = schema as Readonly<Record<string, unknown>>;
+  const [pattern] = isRecord(patternProperties) ? Object.values(patternProperties) : [];
+  const values = pattern ?? additionalProperties;
+  return isRecord(values) ? values : undefined;
+}
+
+function propertiesOf(schema: object): Readonly<Record<string, unknown>> {
+  const { properties } = schema as { readonly properties?: unknown };
+  return isRecord(properties) ? properties : {};
+}

@@ -1,0 +1,77 @@
+import { isCurrent, listNames, mostCommon, type FleetOutcome, type NodeResult } from "../../aggregate.ts";
+import type { KubeObject } from "../../kind.ts";
+import { nextConditions, type Said } from "../conditions.ts";
+import { programName } from "../names.ts";
+import type { KindNames } from "../names.ts";
+import { configConditions, type ConfigStatus } from "./status.ts";
+
+/** Objects that a message names; a condition's message is bounded. */
+const maxObjects = 100;
+const knownTypes = Object.keys(configConditions);
+
+/** The conditions of a config on all nodes, in bpfd's words. */
+export function aggregateConfig(names: KindNames, object: KubeObject, fleet: FleetOutcome): ConfigStatus {
+  const { noun } = names;
+  const before = nextConditions(fleet.previousStatus, [], [], knownTypes, fleet.clock);
+  const isNew = !before.some(({ type }) => type === "NotYetLoaded");
+  const first: Said = {
+    type: "NotYetLoaded",
+    reason: "ProgramsNotYetLoaded",
+    message: `Waiting for ${names.config} Object to be reconciled to all nodes`,
+  };
+  const current = fleet.results.filter((result) => isCurrent(result, object.metadata.generation));
+  const failed = current.filter(({ state }) => state === "Failed" || state === "Waiting" || state === "NotServed");
+  const stuck = (fleet.remaining ?? []).filter(({ cannotUnload }) => cannotUnload).map(({ name }) => name);
+  const said: Said[] = isNew ? [first] : [];
+  if (object.metadata.deletionTimestamp !== undefined) {
+    if (stuck.length > 0)
+      said.push({
+        type: "DeleteError",
+        reason: "DeleteError",
+        message: `${lowerFirst(names.config)} Deletion failed on the following ${noun} Objects: [${listNames(stuck, maxObjects)}]`,
+      });
+  } else if (failed.length > 0) {
+    const made = failed.map(({ nodeName }) => programName(object.metadata.name, nodeName));
+    said.push({
+      type: "ReconcileError",
+      reason: "ReconcileError",
+      message: `${noun}Reconciliation failed on the following ${noun} Objects: [${listNames(made, maxObjects)}]`,
+    });
+  } else if (isDone(fleet, current)) {
+    said.push({
+      type: "ReconcileSuccess",
+      reason: "ReconcileSuccess",
+      message: `${noun}Reconciliation Succeeded on all nodes`,
+    });
+  }
+  const ours = ["Cause", "Note"].flatMap((type) => sharedCondition(type, current));
+  return { conditions: [...nextConditions(fleet.previousStatus, said, ours, knownTypes, fleet.clock)] };
+}
+
+function isDone(fleet: FleetOutcome, current: readonly NodeResult[]): boolean {
+  return (
+    current.length > 0 &&
+    fleet.silentNodes.length === 0 &&
+    current.length === fleet.results.length &&
+    current.every(({ state }) => state === "InForce" || state === "NotSelected")
+  );
+}
+
+/** What most nodes say under a type, with some of the nodes that do. */
+function sharedCondition(type: string, results: readonly NodeResult[]): readonly Said[] {
+  const said = results.flatMap(({ nodeName, conditions }) =>
+    conditions.flatMap((each) => (each.type === type ? [{ ...each, nodeName }] : [])),
+  );
+  if (said.length === 0) return [];
+  const reason = mostCommon(said.map((each) => each.reason));
+  const message = mostCommon(said.flatMap((each) => (each.reason === reason ? [each.message] : [])));
+  const where =
+    results.length === 1
+      ? ""
+      : ` (on ${said.length} of ${results.length} nodes: ${listNames(said.map(({ nodeName }) => nodeName))})`;
+  return [{ type, reason, message: `${message}${where}` }];
+}
+
+function lowerFirst(text: string): string {
+  return `${text.slice(0, 1).toLowerCase()}${text.slice(1)}`;
+}
