@@ -25,10 +25,14 @@ export interface KindSource<T extends KubeObject> {
   readonly conditions: Readonly<Record<string, string>>;
   /** Left out by kinds that have no spec: all they say is status. */
   readonly specSchema?: TSchema | undefined;
+  /** Of a list beside `spec`, for kinds of which one object may say several things: either may be left out, not both. */
+  readonly specsSchema?: TSchema | undefined;
   /** Left out by kinds of which nobody reports anything. */
   readonly statusSchema?: TSchema | undefined;
   /** False for kinds that Kubernetes itself defines: no CRD, and their `spec` is not ours to judge. */
   readonly isOurs: boolean;
+  /** For kinds of Kubernetes that we serve: their `spec` is admitted all the same. */
+  readonly admitsSpec?: boolean | undefined;
   /** What neither a field's schema nor a rule can say, and warnings. A field may be of the wrong type where `found` is not sound. */
   check?(object: T, found: IssueList): void;
   lower(parsed: Parsed<T>, view: ResourceView): Lowered;
@@ -37,6 +41,10 @@ export interface KindSource<T extends KubeObject> {
   aggregate?(object: KubeObject, fleet: FleetOutcome): unknown;
   generate?(parsed: Parsed<T>, outcomeFor: (ref: ObjectRef) => Outcome): readonly KubeObject[];
   readonly madeFrom?: string;
+  /** The project whose CRD this is: ours is for clusters that have none, and never replaces theirs. */
+  readonly crdOwner?: "Calico" | "Cilium" | undefined;
+  /** What to use instead: whoever writes an object of this kind is told. */
+  readonly deprecation?: string | undefined;
   /** Fields beside `spec` that are kept as they are, for kinds that Kubernetes defines. */
   readonly fields?: readonly string[];
 }
@@ -88,14 +96,18 @@ function parseObject<T extends KubeObject>(
     return refused(found.issues);
   }
   const { apiVersion, kind, metadata, spec, status, ...rest } = value;
+  const specs = source.specsSchema === undefined ? undefined : rest["specs"];
   if (apiVersion !== apiVersionOf(source))
     found.error("/apiVersion", "enum", `must be ${apiVersionOf(source)}, is ${describe(apiVersion)}`);
   if (kind !== source.kind) found.error("/kind", "enum", `must be ${source.kind}, is ${describe(kind)}`);
+  if (source.deprecation !== undefined)
+    found.warning("/kind", "deprecated", `${source.kind} is deprecated; ${source.deprecation}`);
   const meta = admitMetadata(metadata, source.scope, found);
   const own = (source.fields ?? []).filter((name) => rest[name] !== undefined).map((name) => [name, rest[name]]);
+  const known = [...(source.fields ?? []), ...(source.specsSchema === undefined ? [] : ["specs"])];
   for (const name of Object.keys(rest))
-    if (source.fields?.includes(name) !== true) found.warning(`/${name}`, "unknown-field", "unknown field, left out");
-  const admitted = admitSpec(source, spec, found);
+    if (!known.includes(name)) found.warning(`/${name}`, "unknown-field", "unknown field, left out");
+  const admitted = { ...admitSpec(source, spec, specs, found), ...admitSpecs(source, specs, found) };
   const object = {
     apiVersion: apiVersionOf(source),
     kind: source.kind,
@@ -104,7 +116,7 @@ function parseObject<T extends KubeObject>(
     ...admitted,
     ...(status === undefined ? {} : { status }),
   } as unknown as T;
-  if (!source.isOurs || source.specSchema === undefined || isRecord(admitted.spec)) source.check?.(object, found);
+  if (isCheckable(source, admitted)) source.check?.(object, found);
   const issues = found.issues.toSorted(byPosition);
   if (found.hasErrors) return refused(issues);
   return ok({ object, ref: refOf(source, meta), positionOf }, issues);
@@ -115,21 +127,35 @@ function byPosition(a: Issue, b: Issue): number {
   return a.position.line - b.position.line || a.position.column - b.position.column;
 }
 
-function admitSpec(
-  source: Pick<KindSource<KubeObject>, "isOurs" | "specSchema">,
-  spec: unknown,
-  found: IssueList,
-): { spec?: unknown } {
-  if (!source.isOurs) return spec === undefined ? {} : { spec };
+type SpecSource = Pick<KindSource<KubeObject>, "isOurs" | "admitsSpec" | "specSchema" | "specsSchema">;
+
+interface Admitted {
+  readonly spec?: unknown;
+  readonly specs?: unknown;
+}
+
+/** Without a spec there is nothing to check where one is needed. */
+function isCheckable(source: SpecSource, { spec, specs }: Admitted): boolean {
+  if (!source.isOurs && source.admitsSpec !== true) return true;
+  return source.specSchema === undefined || isRecord(spec) || Array.isArray(specs);
+}
+
+function admitSpec(source: SpecSource, spec: unknown, specs: unknown, found: IssueList): Admitted {
+  if (!source.isOurs && source.admitsSpec !== true) return spec === undefined ? {} : { spec };
   if (source.specSchema === undefined) {
     if (spec !== undefined) found.warning("/spec", "unknown-field", "unknown field, left out");
     return {};
   }
   if (spec === undefined || spec === null) {
-    found.error("/spec", "required", "is required");
+    if (specs === undefined || specs === null) found.error("/spec", "required", "is required");
     return {};
   }
   return { spec: admit(source.specSchema, spec, "/spec", found) };
+}
+
+function admitSpecs({ specsSchema }: SpecSource, specs: unknown, found: IssueList): Admitted {
+  if (specsSchema === undefined || specs === undefined || specs === null) return {};
+  return { specs: admit(specsSchema, specs, "/specs", found) };
 }
 
 function refOf(

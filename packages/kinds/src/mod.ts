@@ -37,6 +37,7 @@ export type { NodeProgram } from "./bpfd.io/program/spec.ts";
 export { mapKey } from "./networking.fos1.io/ebpfmap/map-key.ts";
 export type { EBPFMap, EBPFMapStatus } from "./networking.fos1.io/ebpfmap/schema.ts";
 export type { EBPFProgram, EBPFProgramStatus } from "./networking.fos1.io/ebpfprogram/schema.ts";
+export { lowerNothing, notServed, notServedReason } from "./not-served.ts";
 export { parsePrefix, renderAddress, renderPrefix, type PrefixReading } from "./address/prefix.ts";
 export { refusedStatus, renderTime } from "./status/conditions.ts";
 export { listFields, type FieldFacts } from "./schema/fields-of.ts";

@@ -11,6 +11,7 @@ import type { PlanProblem } from "@bpfleet/kernel";
 import { parsePrefix, renderPrefix } from "../../address/prefix.ts";
 import { findPodCgroups } from "../../core/pod/cgroups.ts";
 import type { Lowered, Parsed, ResourceView } from "../../kind.ts";
+import { notServed } from "../../not-served.ts";
 import { defaultDevices } from "./devices.ts";
 import { findMaps } from "./maps.ts";
 import type { EBPFProgram } from "./schema.ts";
@@ -94,13 +95,7 @@ class Lowering {
     const { settings, priority } = this.#parsed.object.spec;
     for (const field of ["enableRedirection", "enableTracing"] as const) {
       if (settings?.socketOps?.[field] !== true) continue;
-      const path = `/spec/settings/socketOps/${field}`;
-      this.#problem(
-        "refused",
-        "NotServed",
-        path,
-        `spec.settings.socketOps.${field} is not served yet; set it to false`,
-      );
+      this.problems.push(notServed(this.#parsed, `/spec/settings/socketOps/${field}`, "set it to false"));
     }
     if (settings?.socketOps?.enableMonitoring === false) {
       this.#problem(
