@@ -20,7 +20,7 @@ interface CrdSource {
 /** The CustomResourceDefinition. A status that is written has its schema in it: without one a status apply answers 500. */
 export function renderCrd(source: CrdSource): Record<string, unknown> {
   const { group, version, kind, plural, singular, shortNames, scope, description } = source;
-  const { specSchema, statusSchema, deprecation } = source;
+  const { specSchema, specsSchema, statusSchema, deprecation } = source;
   return {
     apiVersion: "apiextensions.k8s.io/v1",
     kind: "CustomResourceDefinition",
