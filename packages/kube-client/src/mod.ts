@@ -1,4 +1,5 @@
 export * from "./controller/controller.ts";
+export { createController } from "./controller/queue-controller.ts";
 export * from "./election/leader-elector.ts";
 export * from "./http/access.ts";
 export { connectKube } from "./http/http-client.ts";

@@ -2,6 +2,7 @@ export * from "./api-error.ts";
 export * from "./api-object.ts";
 export * from "./election/election-config.ts";
 export * from "./queue/outcome.ts";
+export * from "./queue/work-queue.ts";
 export * from "./resource.ts";
 export * from "./watch/object-cache.ts";
 export * from "./watch/reflection.ts";

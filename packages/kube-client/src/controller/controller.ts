@@ -1,4 +1,4 @@
-import type { Outcome } from "@bpfleet/kube";
+import type { Outcome, WorkQueueOptions } from "@bpfleet/kube";
 import type { Timing } from "../timing.ts";
 
 export interface ControllerOptions {
@@ -11,6 +11,7 @@ export interface ControllerOptions {
    */
   readonly reconcile: (key: string, signal: AbortSignal) => Promise<Outcome>;
   readonly onFailure?: ((failure: ReconcileFailure) => void) | undefined;
+  readonly queue?: Partial<WorkQueueOptions> | undefined;
   readonly timing?: Timing | undefined;
 }
 
@@ -28,6 +29,8 @@ export interface Controller extends AsyncDisposable {
   /** Keys that wait to be worked on now. */
   readonly waiting: number;
   readonly working: number;
+  /** Keys that are due later. */
+  readonly delayed: number;
   add(key: string): void;
   addAfter(key: string, afterMs: number): void;
   start(): this;
