@@ -9,21 +9,18 @@ export function kindFolder(kind: DefinedKind): string {
 }
 
 /**
- * The CustomResourceDefinitions: each lives in the `generated` folder of its kind, which is a kustomize base, and
- * manifests/base/ebpf lists these bases.
+ * The CustomResourceDefinitions: each lives in the `generated` folder of its kind, which is a kustomize base;
+ * generate-manifests.ts lists these bases.
  */
 export function generateCrds(): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
-  const bases: string[] = [];
   for (const kind of kinds) {
     const crd = kind.crd();
     if (crd === undefined) continue;
     const folder = `${kindFolder(kind)}/generated`;
     files.set(`${folder}/crd.yaml`, header + renderYaml(crd));
     files.set(`${folder}/kustomization.yaml`, header + renderYaml(kustomization(["crd.yaml"])));
-    bases.push(`../../../${folder}`);
   }
-  files.set("manifests/base/ebpf/kustomization.yaml", header + renderYaml(kustomization(bases.toSorted())));
   return files;
 }
 

@@ -34,7 +34,7 @@ interface Status {
 function programStatus(
   results: readonly NodeResult[],
   silentNodes: readonly string[] = [],
-  previousStatus: unknown = undefined,
+  previousStatus?: unknown,
   at = 0,
   generation = 1,
 ): Status {
@@ -102,7 +102,7 @@ test("aggregateStatus of an equal outcome is equal, and the time of a transition
 function configStatus(
   results: readonly NodeResult[],
   silentNodes: readonly string[] = [],
-  previousStatus: unknown = undefined,
+  previousStatus?: unknown,
   deleting: object = {},
   remaining: readonly { name: string; cannotUnload: boolean }[] = [],
 ): readonly string[] {

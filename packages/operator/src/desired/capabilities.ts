@@ -1,0 +1,12 @@
+/**
+ * What the daemon may do beyond reading its files, each with what breaks without it. Everything else is dropped;
+ * agent, operator and webhook have none.
+ */
+export const daemonCapabilities = {
+  BPF: "bpf(2): maps, programs, BTF; without it only sockets could be filtered",
+  NET_ADMIN: "XDP, tc and cgroup programs are attached, and interfaces read, with it",
+  PERFMON: "programs on tracepoints and functions are attached with it, and the verifier lets pointers be compared",
+  SYS_ADMIN:
+    "programs, maps and links are found by their numbers only with it: adoption after a restart, and the inventory of what others loaded",
+  SYS_RESOURCE: "Linux before 5.11 counts maps against RLIMIT_MEMLOCK, which is raised with it",
+} as const;

@@ -1,0 +1,289 @@
+import { canonicalJson, fingerprint } from "@bpfleet/base";
+import { daemonCapabilities } from "./capabilities.ts";
+import type { Manifest } from "./manifest.ts";
+import { optional } from "./manifest.ts";
+import {
+  annotations,
+  daemonLabels,
+  daemonSetName,
+  documentedLabel,
+  madeByOperator,
+  nodeConfigMapName,
+  ownNamespace,
+  plainUser,
+  ports,
+  secretNames,
+} from "./names.ts";
+import type { Settings } from "./settings.ts";
+
+/** What the cluster itself decides of the DaemonSet. */
+export interface NodeSetup {
+  readonly settings: Settings;
+  /** CiliumNetworkPolicy and FelixConfiguration are followed by this fleet, not by the agents of their makers. */
+  readonly followsCilium: boolean;
+  readonly followsCalico: boolean;
+}
+
+const runDir = "/run/bpfd";
+const bpffs = `${runDir}/fs`;
+const socket = `${runDir}/bpfleet.sock`;
+const stateDir = "/var/lib/bpfleet";
+const tlsDir = "/etc/bpfleet/tls";
+const configDir = "/etc/bpfd";
+const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+const locked = {
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  capabilities: { drop: ["ALL"] },
+} as const;
+
+/** Daemon and agent on every node. */
+export function daemonSet(setup: NodeSetup): Manifest {
+  const { settings } = setup;
+  return setOf(
+    { ...podAnnotations(setup), "kubectl.kubernetes.io/default-container": "bpfd" },
+    {
+      ...podBase(settings),
+      initContainers: [bpffsContainer(settings)],
+      containers: [daemonContainer(setup), agentContainer(setup)],
+      volumes: volumes(),
+    },
+    // Programs stay attached while a pod is replaced, so that many may be at once.
+    "10%",
+  );
+}
+
+/**
+ * The same set with pods that detach and remove everything and then stand Ready, so that the API server counts the
+ * nodes that are clean. The daemon of a node has ended before its pod begins.
+ */
+export function cleanupDaemonSet(settings: Settings): Manifest {
+  const clean = [
+    hostPath("run", runDir, "DirectoryOrCreate"),
+    hostPath("state", stateDir, "DirectoryOrCreate"),
+    hostPath("sys-bpf", "/sys/fs/bpf"),
+    hostPath("cgroup", "/sys/fs/cgroup"),
+  ];
+  const container = (name: string, command: readonly string[], securityContext: object): object => ({
+    name,
+    ...imageOf(settings.daemonImage, settings),
+    command,
+    env: [env("BPFLEET_BPFFS", bpffs), env("BPFLEET_STATE", stateDir), env("BPFLEET_SOCKET", socket)],
+    securityContext,
+    resources: small,
+  });
+  return setOf(
+    { [annotations.undeploy]: "true" },
+    {
+      ...podBase(settings),
+      initContainers: [
+        {
+          ...container("cleanup", ["/usr/bin/ebpfctl", "cleanup"], {
+            ...locked,
+            privileged: true,
+            allowPrivilegeEscalation: true,
+            capabilities: {},
+          }),
+          volumeMounts: [
+            { ...mount("run", runDir), mountPropagation: "Bidirectional" },
+            mount("state", stateDir),
+            { ...mount("sys-bpf", "/sys/fs/bpf"), mountPropagation: "Bidirectional" },
+            { ...mount("cgroup", "/sys/fs/cgroup"), readOnly: true },
+          ],
+        },
+      ],
+      containers: [
+        container("clean", ["/usr/bin/ebpfctl", "sleep"], { ...locked, runAsNonRoot: true, runAsUser: plainUser }),
+      ],
+      volumes: clean,
+    },
+    "100%",
+  );
+}
+
+function setOf(annotated: Readonly<Record<string, string>>, podSpec: object, maxUnavailable: string): Manifest {
+  return {
+    apiVersion: "apps/v1",
+    kind: "DaemonSet",
+    metadata: { name: daemonSetName, namespace: ownNamespace, labels: { ...madeByOperator, ...daemonLabels } },
+    spec: {
+      selector: { matchLabels: daemonLabels },
+      updateStrategy: { type: "RollingUpdate", rollingUpdate: { maxSurge: 0, maxUnavailable } },
+      template: {
+        metadata: { labels: { ...madeByOperator, ...daemonLabels, ...documentedLabel }, annotations: annotated },
+        spec: podSpec,
+      },
+    },
+  };
+}
+
+/** What pods read only at their start; where it changes, they are replaced. */
+function podAnnotations({ settings, followsCilium, followsCalico }: NodeSetup): Readonly<Record<string, string>> {
+  return {
+    [annotations.logLevel]: settings.daemonLogLevel,
+    [annotations.configHash]: fingerprint(canonicalJson({ settings, followsCilium, followsCalico })),
+  };
+}
+
+function podBase(settings: Settings): object {
+  return {
+    serviceAccountName: daemonSetName,
+    // The daemon has no business with the API server; the agent's container mounts a token of its own.
+    automountServiceAccountToken: false,
+    hostNetwork: true,
+    dnsPolicy: "ClusterFirstWithHostNet",
+    nodeSelector: { "kubernetes.io/os": "linux" },
+    // Policies hold on every node, also on those that are being drained or are out of memory.
+    tolerations: [{ operator: "Exists" }],
+    priorityClassName: "system-node-critical",
+    terminationGracePeriodSeconds: 10,
+    securityContext: { fsGroup: plainUser, seccompProfile: { type: "RuntimeDefault" } },
+    ...(settings.imagePullSecrets.length === 0
+      ? {}
+      : { imagePullSecrets: settings.imagePullSecrets.map((name) => ({ name })) }),
+  };
+}
+
+/**
+ * Mounts the bpffs where it outlives us: in the mount namespace of the host. Only a privileged container may
+ * propagate a mount to there; it does nothing else, and ends.
+ */
+function bpffsContainer(settings: Settings): object {
+  return {
+    name: "bpffs",
+    ...imageOf(settings.daemonImage, settings),
+    command: ["/usr/bin/ebpfctl", "mount-bpffs", bpffs, "/sys/fs/bpf"],
+    securityContext: { privileged: true, runAsUser: 0, readOnlyRootFilesystem: true },
+    volumeMounts: [
+      { ...mount("run", runDir), mountPropagation: "Bidirectional" },
+      { ...mount("sys-bpf", "/sys/fs/bpf"), mountPropagation: "Bidirectional" },
+    ],
+    resources: small,
+  };
+}
+
+function daemonContainer({ settings }: NodeSetup): object {
+  return {
+    name: "bpfd",
+    ...imageOf(settings.daemonImage, settings),
+    env: [
+      ...nodeEnv(settings.daemonLogLevel),
+      env("BPFLEET_STATE", stateDir),
+      env("BPFLEET_BPFFS", bpffs),
+      env("BPFLEET_METRICS_ADDR", `:${ports.daemonMetrics}`),
+      ...(settings.bpfdToml === undefined ? [] : [env("BPFLEET_BPFD_CONFIG", `${configDir}/bpfd.toml`)]),
+    ],
+    // Root of the container, without the rights of root: Kubernetes hands added capabilities to no other user.
+    // The group opens the socket to the agent.
+    securityContext: {
+      ...locked,
+      runAsUser: 0,
+      runAsGroup: plainUser,
+      capabilities: { drop: ["ALL"], add: Object.keys(daemonCapabilities) },
+      // The profile that runtimes bring forbids writing below /sys/fs, where pins are.
+      appArmorProfile: { type: "Unconfined" },
+    },
+    ports: [{ name: "metrics", containerPort: ports.daemonMetrics, protocol: "TCP" }],
+    volumeMounts: [
+      { ...mount("run", runDir), mountPropagation: "HostToContainer" },
+      { ...mount("sys-bpf", "/sys/fs/bpf"), mountPropagation: "HostToContainer" },
+      { ...mount("cgroup", "/sys/fs/cgroup"), mountPropagation: "HostToContainer", readOnly: true },
+      { ...mount("tracing", "/sys/kernel/tracing"), readOnly: true },
+      mount("state", stateDir),
+      { ...mount("daemon-tls", tlsDir), readOnly: true },
+      { ...mount("config", configDir), readOnly: true },
+    ],
+    ...probes("/metrics", ports.daemonMetrics),
+    // No limit of memory: the kernel charges maps to whoever made them, and what people declare decides of their size.
+    resources: { requests: { cpu: "50m", memory: "96Mi" } },
+  };
+}
+
+function agentContainer({ settings, followsCilium, followsCalico }: NodeSetup): object {
+  return {
+    name: "bpfd-agent",
+    ...imageOf(settings.agentImage, settings),
+    env: [
+      ...nodeEnv(settings.agentLogLevel),
+      env("BPFLEET_HEALTH_ADDR", `127.0.0.1:${ports.agent}`),
+      env("BPFLEET_FOLLOW_CILIUM", String(followsCilium)),
+      env("BPFLEET_FOLLOW_CALICO", String(followsCalico)),
+    ],
+    securityContext: { ...locked, runAsNonRoot: true, runAsUser: plainUser, runAsGroup: plainUser },
+    volumeMounts: [
+      { ...mount("run", runDir), readOnly: true },
+      { ...mount("agent-tls", tlsDir), readOnly: true },
+      { ...mount("account", accountDir), readOnly: true },
+    ],
+    ...probes("/healthz", ports.agent, "127.0.0.1"),
+    resources: { requests: { cpu: "50m", memory: "96Mi" }, limits: { memory: "256Mi" } },
+  };
+}
+
+function volumes(): readonly object[] {
+  return [
+    hostPath("run", runDir, "DirectoryOrCreate"),
+    hostPath("sys-bpf", "/sys/fs/bpf"),
+    hostPath("cgroup", "/sys/fs/cgroup"),
+    hostPath("tracing", "/sys/kernel/tracing"),
+    hostPath("state", stateDir, "DirectoryOrCreate"),
+    { name: "daemon-tls", secret: { secretName: secretNames.daemon, defaultMode: 0o440 } },
+    { name: "agent-tls", secret: { secretName: secretNames.agent, defaultMode: 0o440 } },
+    { name: "config", configMap: { name: nodeConfigMapName, defaultMode: 0o444 } },
+    {
+      name: "account",
+      projected: {
+        defaultMode: 0o440,
+        sources: [
+          { serviceAccountToken: { path: "token", expirationSeconds: 3607 } },
+          { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
+          {
+            downwardAPI: {
+              items: [{ path: "namespace", fieldRef: { apiVersion: "v1", fieldPath: "metadata.namespace" } }],
+            },
+          },
+        ],
+      },
+    },
+  ];
+}
+
+function nodeEnv(level: string): readonly object[] {
+  const nodeName = { valueFrom: { fieldRef: { apiVersion: "v1", fieldPath: "spec.nodeName" } } };
+  return [
+    // bpfd's name of it, which its own programs and examples read.
+    { name: "NODENAME", ...nodeName },
+    { name: "BPFLEET_NODE_NAME", ...nodeName },
+    env("BPFLEET_SOCKET", socket),
+    env("BPFLEET_TLS_DIR", tlsDir),
+    env("LOG_LEVEL", level),
+  ];
+}
+
+const small = { requests: { cpu: "10m", memory: "32Mi" } };
+
+function probes(path: string, port: number, host?: string): object {
+  const httpGet = { path, port, scheme: "HTTP", ...optional("host", host) };
+  return {
+    startupProbe: { httpGet, periodSeconds: 2, failureThreshold: 60, timeoutSeconds: 5 },
+    livenessProbe: { httpGet, periodSeconds: 20, failureThreshold: 3, timeoutSeconds: 10 },
+    readinessProbe: { httpGet, periodSeconds: 5, failureThreshold: 3, timeoutSeconds: 5 },
+  };
+}
+
+function imageOf(image: string, { imagePullPolicy }: Settings): object {
+  return { image, ...optional("imagePullPolicy", imagePullPolicy) };
+}
+
+function env(name: string, value: string): object {
+  return { name, value };
+}
+
+function mount(name: string, mountPath: string): { readonly name: string; readonly mountPath: string } {
+  return { name, mountPath };
+}
+
+function hostPath(name: string, path: string, type?: string): object {
+  return { name, hostPath: { path, ...optional("type", type) } };
+}

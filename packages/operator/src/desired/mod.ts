@@ -1,0 +1,10 @@
+export * from "./access.ts";
+export * from "./base-manifests.ts";
+export * from "./capabilities.ts";
+export * from "./daemon-set.ts";
+export type { Manifest } from "./manifest.ts";
+export * from "./names.ts";
+export * from "./node-objects.ts";
+export * from "./operator-deployment.ts";
+export * from "./roles.ts";
+export * from "./settings.ts";

@@ -1,0 +1,112 @@
+import type { Issue, Result } from "@bpfleet/base";
+import { ok, refused } from "@bpfleet/base";
+import { didYouMean } from "@bpfleet/kinds";
+
+export const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** Whether policies of a kind are enforced whose own agents may run here too. */
+export const enforcements = ["auto", "always", "never"] as const;
+export type Enforcement = (typeof enforcements)[number];
+
+/** What `bpfd-config` says, complete. */
+export interface Settings {
+  readonly daemonImage: string;
+  readonly agentImage: string;
+  readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never" | undefined;
+  readonly imagePullSecrets: readonly string[];
+  readonly daemonLogLevel: LogLevel;
+  readonly agentLogLevel: LogLevel;
+  /** `undefined`: bpfd's API is not served. */
+  readonly bpfdToml: string | undefined;
+  readonly enforceCilium: Enforcement;
+  readonly enforceCalico: Enforcement;
+}
+
+/** What stands for keys that the ConfigMap does not have. */
+export interface DefaultImages {
+  readonly daemonImage: string;
+  readonly agentImage: string;
+}
+
+/** Keys of the ConfigMap with what they say, for the reference and for the ConfigMap that is made. */
+export const settingKeys = {
+  "bpfd.image": "Image of the daemon.",
+  "bpfd.agent.image": "Image of the agent.",
+  "bpfd.log.level": `How much the daemon says: ${logLevels.join(", ")}.`,
+  "bpfd.agent.log.level": "The same for the agent; as bpfd.log.level when left out.",
+  "bpfd.toml": "Where bpfd's API is served: [tls], [grpc.endpoint]; not at all when left out.",
+  "bpfd.namespace": "Without effect; bpfd had it.",
+  "bpfleet.image-pull-policy": "Always, IfNotPresent or Never.",
+  "bpfleet.image-pull-secrets": "Names of Secrets in kube-system, with commas between them.",
+  "bpfleet.enforce.cilium": "Enforce CiliumNetworkPolicy: auto (where Cilium's own agents do not run), always, never.",
+  "bpfleet.enforce.calico": "Follow FelixConfiguration: auto (where Calico's own agents do not run), always, never.",
+} as const;
+type SettingKey = keyof typeof settingKeys;
+
+const pullPolicies = ["Always", "IfNotPresent", "Never"] as const;
+
+/** Reads the `data` of the ConfigMap; all mistakes at once. Unknown keys are warned of and left alone. */
+export function parseSettings(data: Readonly<Record<string, string>>, images: DefaultImages): Result<Settings> {
+  const issues: Issue[] = [];
+  const read = (key: SettingKey): string | undefined => data[key]?.trim() || undefined;
+  const word = <W extends string>(key: SettingKey, words: readonly W[], usual: W): W => {
+    const text = read(key);
+    const known = words.find((each) => each === text);
+    if (text !== undefined && known === undefined)
+      issues.push(issueOf(key, "enum", `must be one of ${words.join(", ")}, is ${JSON.stringify(text)}`, "error"));
+    return known ?? usual;
+  };
+  const image = (key: SettingKey, usual: string): string => {
+    const text = read(key) ?? usual;
+    if (/\s/.test(text))
+      issues.push(issueOf(key, "format", `must be the name of an image, is ${JSON.stringify(text)}`, "error"));
+    return text;
+  };
+  // RUST_LOG, which the original takes, may go on with levels of modules.
+  const level = (key: SettingKey, usual: LogLevel): LogLevel => {
+    const [first = ""] = (read(key) ?? "").toLowerCase().split(",");
+    const known = logLevels.find(
+      (each) => each === (first === "off" ? "silent" : first === "warning" ? "warn" : first),
+    );
+    if (first !== "" && known === undefined)
+      issues.push(issueOf(key, "enum", `must be one of ${logLevels.join(", ")}, is ${JSON.stringify(first)}`, "error"));
+    return known ?? usual;
+  };
+  for (const key of Object.keys(data)) {
+    if (Object.hasOwn(settingKeys, key)) continue;
+    issues.push(
+      issueOf(
+        key,
+        "unknown-field",
+        `unknown key, without effect${didYouMean(key, Object.keys(settingKeys))}`,
+        "warning",
+      ),
+    );
+  }
+  const daemonLogLevel = level("bpfd.log.level", "info");
+  const settings: Settings = {
+    daemonImage: image("bpfd.image", images.daemonImage),
+    agentImage: image("bpfd.agent.image", images.agentImage),
+    imagePullPolicy:
+      read("bpfleet.image-pull-policy") === undefined
+        ? undefined
+        : word("bpfleet.image-pull-policy", pullPolicies, "IfNotPresent"),
+    imagePullSecrets: (read("bpfleet.image-pull-secrets") ?? "").split(/[\s,]+/).filter((name) => name !== ""),
+    daemonLogLevel,
+    agentLogLevel: level("bpfd.agent.log.level", daemonLogLevel),
+    bpfdToml: data["bpfd.toml"]?.trim() === "" ? undefined : data["bpfd.toml"],
+    enforceCilium: word("bpfleet.enforce.cilium", enforcements, "auto"),
+    enforceCalico: word("bpfleet.enforce.calico", enforcements, "auto"),
+  };
+  return issues.some(({ severity }) => severity === "error") ? refused(issues) : ok(settings, issues);
+}
+
+function issueOf(key: string, code: string, message: string, severity: Issue["severity"]): Issue {
+  return {
+    path: `/data/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`,
+    code,
+    message: `${key}: ${message}`,
+    severity,
+  };
+}
