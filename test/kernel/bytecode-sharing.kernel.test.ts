@@ -206,6 +206,7 @@ describe("ten tc programs", { skip: bytecodeAbsence ?? false }, async () => {
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
       );
       assert.equal(filters().length, flags.length, filters().join("\n"));
+      for (const filter of filters()) assert.match(filter, /^filter .*pref 50 bpf chain 0 handle 0x2 /);
       await node.remove(...configs);
       await node.until("no filter is left", () => filters().length === 0);
     });

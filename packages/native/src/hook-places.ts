@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { KernelError } from "@bpfleet/base";
-import { isInterfacePoint, type HookPoint, type HookRequest, type TracingPoint } from "@bpfleet/kernel";
+import { isInterfacePoint, type HookPoint, type HookRequest, type TracingPoint, type XdpMode } from "@bpfleet/kernel";
 import {
   BpfLink,
   BpfProgram,
@@ -73,7 +73,8 @@ export function openLink(path: string): BpfLink | undefined {
 
 /**
  * Attaches by a link and pins it, or swaps the program of the link that is pinned there. A link of ours
- * that somebody unpinned is taken up again as long as anything holds it.
+ * that somebody unpinned is taken up again as long as anything holds it. A link of the mode `earlier` gives way to one
+ * of the place's, and is made again where that cannot be.
  */
 export async function setLink(
   place: Place,
@@ -81,20 +82,29 @@ export async function setLink(
   pin: string,
   what: string,
   isOurs: IsOurs,
+  earlier?: XdpMode,
 ): Promise<void> {
   await using held = openLink(pin);
   if (held !== undefined) {
     const { info } = held;
     const isHere = info.type === "cgroup" ? isLinkAt(info, place.point, noInterfaces) : info.ifindex === place.ifindex;
-    if (isHere) {
+    if (isHere && earlier === undefined) {
       using old = BpfProgram.fromId(info.programId);
       await held.update(program, old);
       return;
     }
     await detach(held, pin);
   }
-  await using link = await attachOrAdopt(place, program, what, isOurs);
-  pinAt(link, pin);
+  try {
+    await using link = await attachOrAdopt(place, program, what, isOurs);
+    pinAt(link, pin);
+  } catch (error) {
+    if (held === undefined || earlier === undefined) throw error;
+    const back = { ...place, target: { xdp: place.ifindex, mode: earlier } };
+    await using link = await attachOrAdopt(back, program, what, isOurs);
+    pinAt(link, pin);
+    throw error;
+  }
 }
 
 /** Whether a program is one that we put on this hook. */
@@ -185,15 +195,16 @@ async function holders(place: Place): Promise<string> {
 }
 
 /**
- * Where tc has no links: one filter of ours per interface and direction, always the same one, found
- * again by its handle.
+ * Where tc has no links: one filter of ours per interface and direction, whoever brought the programs in it, found
+ * again by preference and handle. They are those of bpfd. On the way out too it stands before what tc numbers by
+ * itself (from 49152 down): cls_bpf ends with the first verdict, so whoever stood behind could be passed by.
  */
 export function filterAt(ifindex: number, direction: "ingress" | "egress", netns: string | Netns | undefined): ClsBpf {
   return {
     ifindex,
     direction,
-    handle: 0xb9f1ee7,
-    priority: direction === "ingress" ? 10 : 65_000,
+    handle: 0x2,
+    priority: 50,
     ...inNetns({ netns }),
   };
 }

@@ -14,6 +14,7 @@ import {
   type ObservedHook,
   type ObservedProgram,
   type TracingPoint,
+  type XdpMode,
 } from "@bpfleet/kernel";
 import type { ChainOffers } from "@bpfleet/kernel/chain";
 import { queryHook, type ClsBpf, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
@@ -245,6 +246,7 @@ export class KernelHooks {
     const there = await this.#observeHook(identityKey(spec.key), known, interfaces);
     if (there === undefined || !there.isAttached || there.generation !== generation) return undefined;
     if (there.members.length !== ids.length || !ids.every((id, index) => id === there.members[index])) return undefined;
+    if (isToMove(request, there.result.mode)) return undefined;
     return legacyTc && there.result.mode === "tcx" ? undefined : there.result;
   }
 
@@ -288,7 +290,10 @@ export class KernelHooks {
     const link = this.#pins.link(key);
     const isOurs = (programId: number): boolean => this.#isOurs(key, programId);
     if (place.point.hook !== "tc") {
-      await setLink(place, program, link, what, isOurs);
+      const isFixed = place.point.hook === "xdp" && request.isModeFixed === true;
+      const before = isFixed ? await this.#xdpMode(place.ifindex) : request.mode;
+      const earlier = before === request.mode ? undefined : before;
+      await setLink(place, program, link, what, isOurs, earlier);
       return place.point.hook === "cgroup" ? "cgroup" : this.#xdpMode(place.ifindex);
     }
     if (!request.legacyTc) {
@@ -312,7 +317,7 @@ export class KernelHooks {
     if (!isOurs)
       throw refusal(
         what,
-        `program ${holder} holds our filter (handle ${at.handle.toString(16)}, priority ${at.priority})`,
+        `program ${holder} holds the place of our filter (pref ${at.priority} handle 0x${at.handle.toString(16)})`,
         "busy",
         "RTM_NEWTFILTER",
       );
@@ -386,9 +391,14 @@ export class KernelHooks {
     if (mainId === undefined) this.chains.removeFolder(key);
   }
 
-  async #xdpMode(ifindex: number | undefined): Promise<string> {
+  async #xdpMode(ifindex: number | undefined): Promise<XdpMode> {
     if (ifindex === undefined) return "native";
     const { mode } = await queryHook({ xdp: ifindex }, inNetns(this.#options));
-    return mode ?? "native";
+    return mode === "skb" ? "skb" : "native";
   }
+}
+
+/** A link stays in the mode that it was made with. */
+function isToMove({ spec, mode, isModeFixed }: HookRequest, there: string): boolean {
+  return spec.point.hook === "xdp" && isModeFixed === true && there !== mode;
 }
