@@ -1,7 +1,7 @@
 # bpfleet. `make demo` and `make test` are all a fresh machine needs: both run `make setup` first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster test-kernels bench check format generate manifests install uninstall clean
+.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster test-e2e test-kernels bench check format generate manifests install uninstall clean
 require-kubectl = @command -v kubectl >/dev/null || \
 	{ echo 'find kubectl: not installed; get it from https://kubernetes.io/docs/tasks/tools/' >&2; exit 1; }
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -27,6 +27,10 @@ test: ## Run all tests, as root; KIND=unit|kernel|cluster for one suite, FILES=p
 test-unit: ; @$(MAKE) --no-print-directory test KIND=unit
 test-kernel: ; @$(MAKE) --no-print-directory test KIND=kernel
 test-cluster: ; @$(MAKE) --no-print-directory test KIND=cluster
+
+test-e2e: ## Run the product on a whole cluster in namespaces of this machine, as root
+	@tools/setup.sh e2e
+	@node tools/test.ts e2e $(FILES) $(ARGS)
 
 test-kernels: setup ## Run the compact tests in emulated Linux 5.10, 6.1 and 6.12, as root; not part of test, up to 25 minutes each
 	@tools/kernels/test.sh $(KERNELS)

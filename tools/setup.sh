@@ -3,7 +3,7 @@
 # packages of the lockfile, the native addon, the BPF objects. Each step is skipped when it is up to
 # date, so that a second run takes well under a second. Used by make setup, demo, test and bench; with
 # the word "bench" it installs the programs that we are measured against as well, with "test" the
-# registry that images are pulled from.
+# registry that images are pulled from, with "e2e" what a node of a cluster consists of too.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -39,8 +39,18 @@ needs() {
 		unshare                  util-linux      util-linux              util-linux        util-linux
 		/etc/ssl/certs           ca-certificates ca-certificates         ca-certificates   ca-certificates
 	END
-	[ "$purpose" != test ] || cat <<-'END'
-		docker-registry          docker-registry -                       -                 docker-registry
+	case $purpose in test | e2e)
+		cat <<-'END'
+			docker-registry          docker-registry -                       -                 docker-registry
+			go                       golang-go       golang                  go                go
+		END
+		;;
+	esac
+	[ "$purpose" != e2e ] || cat <<-'END'
+		containerd               containerd      containerd              containerd        containerd
+		runc                     runc            runc                    runc              runc
+		iptables                 iptables        iptables                iptables          iptables
+		/bin/busybox             busybox-static  busybox                 busybox           busybox-static
 	END
 	[ "$purpose" = bench ] || return 0
 	cat <<-'END'
@@ -148,7 +158,9 @@ install_packages() {
 		apt-get -o DPkg::Lock::Timeout=300 update
 		apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
 		# Debian starts what it installs; the tests run a registry of their own.
-		case " $* " in *" docker-registry "*) systemctl disable --now docker-registry || true ;; esac
+		for service in docker-registry containerd; do
+			case " $* " in *" $service "*) systemctl disable --now $service || true ;; esac
+		done
 	else
 		eval "$(install_command "$@")"
 	fi

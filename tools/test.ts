@@ -1,7 +1,7 @@
 /**
- * Runs the tests: `node tools/test.ts [unit|kernel|cluster]... [PART-OF-A-PATH]... [--types=skip] [--leaks=warn]`.
+ * Runs the tests: `node tools/test.ts [unit|kernel|cluster|e2e]... [PART-OF-A-PATH]... [--types=skip] [--leaks=warn]`.
  *
- * Types first, so that nothing stale passes; then the suites in order. A suite fails as a whole when
+ * Types first, so that nothing stale passes; then the suites in order, e2e only when it is named. A suite fails as a whole when
  * something stays behind on the machine, or when a test is skipped that test/node/expected-refusals.json
  * does not list. For work in a tree or on a machine that others change meanwhile: `--types=skip` starts
  * the tests at once, `--leaks=warn` lets what stays behind pass.
@@ -49,7 +49,7 @@ function readOptions(args: readonly string[], environment: NodeJS.ProcessEnv): O
   if (unknown !== undefined)
     throw new RangeError(`run tests: unknown option ${unknown}; there are ${knownFlags.join(" and ")}`);
   return {
-    suites: chosen.length > 0 ? chosen : suites,
+    suites: chosen.length > 0 ? chosen : suites.filter((suite) => suite.runsAlways),
     parts: words.filter((word) => !suites.some((suite) => suite.name === word)),
     checksTypes: !args.includes("--types=skip"),
     leaksFail: !args.includes("--leaks=warn"),

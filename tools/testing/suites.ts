@@ -1,6 +1,6 @@
 import { globSync } from "node:fs";
 
-export type SuiteName = "unit" | "kernel" | "cluster";
+export type SuiteName = "unit" | "kernel" | "cluster" | "e2e";
 
 /** What the suffix of a test file says about its needs. */
 export interface Suite {
@@ -9,18 +9,20 @@ export interface Suite {
   readonly concurrency: number;
   readonly fileTimeoutMs: number;
   readonly needsRoot: boolean;
+  /** Whether it runs when no suite is named. */
+  readonly runsAlways: boolean;
 }
 
 export const suites: readonly Suite[] = [
-  { name: "unit", concurrency: 2, fileTimeoutMs: 120_000, needsRoot: false },
-  { name: "kernel", concurrency: 1, fileTimeoutMs: 600_000, needsRoot: true },
-  { name: "cluster", concurrency: 1, fileTimeoutMs: 2_400_000, needsRoot: false },
+  { name: "unit", concurrency: 2, fileTimeoutMs: 120_000, needsRoot: false, runsAlways: true },
+  { name: "kernel", concurrency: 1, fileTimeoutMs: 600_000, needsRoot: true, runsAlways: true },
+  { name: "cluster", concurrency: 1, fileTimeoutMs: 2_400_000, needsRoot: false, runsAlways: true },
+  { name: "e2e", concurrency: 1, fileTimeoutMs: 2_400_000, needsRoot: true, runsAlways: false },
 ];
 
 export function suiteOf(file: string): SuiteName | undefined {
   if (!file.endsWith(".test.ts")) return undefined;
-  if (file.endsWith(".kernel.test.ts")) return "kernel";
-  return file.endsWith(".cluster.test.ts") ? "cluster" : "unit";
+  return suites.find(({ name }) => file.endsWith(`.${name}.test.ts`))?.name ?? "unit";
 }
 
 /** Paths from `root`, sorted; `parts` keeps the files whose path contains one of them. */
