@@ -11,6 +11,7 @@ import type {
   NodeFacts,
   NodePlan,
   ObservedKernel,
+  XdpMode,
 } from "@bpfleet/kernel";
 
 /**
@@ -96,6 +97,8 @@ export interface BytecodeOptions {
   /** File that says which signatures are asked for; without one nobody looks. */
   readonly policy?: string | undefined;
   /** The file of the policy need not be there; nobody looks then. Otherwise its absence refuses every image. */
+  /** How XDP is to run on interfaces, by name; as well as it can on the others. */
+  readonly xdpModes?: Readonly<Record<string, XdpMode>> | undefined;
   readonly mayLackPolicy?: boolean | undefined;
   /** Directory of `<host>/hosts.toml` files: where images are to be had in place of their host. */
   readonly mirrors?: string | undefined;

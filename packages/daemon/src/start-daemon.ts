@@ -73,7 +73,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     clock,
     log,
     driftMs: (options.driftSeconds ?? 10) * 1000,
-    modes: () => ({ inline: chainInline.has, stub: chainStub.has, legacyTc: options.legacyTc === true || !tcx.has }),
+    modes: () => ({
+      inline: chainInline.has,
+      stub: chainStub.has,
+      legacyTc: options.legacyTc === true || !tcx.has,
+      xdpModes: options.xdpModes,
+    }),
     onInForce: (ms) => applySeconds.observe(ms / 1000),
   });
   closing.defer(() => loop.stop());

@@ -1,4 +1,4 @@
-import type { ChainMember, MapIdentity, ObservedHook, ProgramIdentity } from "./port.ts";
+import type { ChainMember, MapIdentity, ObservedHook, ProgramIdentity, XdpMode } from "./port.ts";
 import { renderIdentity } from "./identity.ts";
 import type { HookSpec, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
 
@@ -31,6 +31,8 @@ export type Deed =
       readonly generation: string;
       readonly members: readonly ChainMember[];
       readonly why: "new" | "changed" | "detached";
+      /** The mode that somebody asked for; without it the best that the interface has. */
+      readonly xdpMode?: XdpMode | undefined;
     }
   | { readonly do: "pin-map"; readonly spec: MapSpec; readonly identity: MapIdentity; readonly pinPath: string }
   | { readonly do: "carry-counters"; readonly from: readonly CounterPair[]; readonly to: CounterPair }
@@ -44,6 +46,7 @@ export type Deed =
       readonly spec: HookSpec;
       readonly generation: string;
       readonly members: readonly ChainMember[];
+      readonly xdpMode?: XdpMode | undefined;
     };
 
 /** Maps of rule counters that belong together. */

@@ -166,17 +166,24 @@ async function perform(action: Action, port: KernelPort, legacyTc: boolean): Pro
   }
 }
 
-/** XDP in the driver where it can, else in the generic path, with what the driver said. */
+/** XDP as asked; else in the driver where it can, or in the generic path with what the driver said. */
 async function setHook(
   action: Extract<Action, { do: "set-hook" | "inline-hook" }>,
   port: KernelPort,
   legacyTc: boolean,
 ): Promise<HookResult> {
-  const { spec, generation, members } = action;
+  const { spec, generation, members, xdpMode } = action;
+  const isModeFixed = xdpMode !== undefined;
   try {
-    return await port.setHook({ spec, generation, members, mode: "native", legacyTc });
+    return await port.setHook({ spec, generation, members, mode: xdpMode ?? "native", isModeFixed, legacyTc });
   } catch (error) {
     if (spec.point.hook !== "xdp" || !(error instanceof KernelError) || error.code !== "not-supported") throw error;
+    if (isModeFixed) {
+      const help =
+        xdpMode === "native" ? "native mode is asked for there; skb works with every driver" : "ask for native mode";
+      const { code, call, errno, retry, detail } = error;
+      throw new KernelError(`${error.message}; ${help}`, { code, call, errno, retry, detail, cause: error });
+    }
     const result = await port.setHook({ spec, generation, members, mode: "skb", legacyTc });
     return { ...result, reason: error.message };
   }

@@ -18,8 +18,9 @@ import type {
   ObservedKernel,
   ObservedMap,
   ObservedProgram,
+  XdpMode,
 } from "./port.ts";
-import type { HookSpec, MapSpec, NodePlan } from "./specs.ts";
+import type { HookPoint, HookSpec, MapSpec, NodePlan } from "./specs.ts";
 
 /** The kernel lets a packet make so many tail calls, and every stub makes one. */
 const mostStubs = 33;
@@ -28,6 +29,8 @@ const mostStubs = 33;
 export interface DiffOptions {
   readonly inline: boolean;
   readonly stub: boolean;
+  /** By interface: how XDP is to run there; as well as it can where nothing is said. */
+  readonly xdpModes?: Readonly<Record<string, XdpMode>> | undefined;
 }
 
 /**
@@ -186,7 +189,7 @@ class Diff {
 
   #setHook(spec: HookSpec): void {
     const wanted = this.#generations.hooks.get(spec.key);
-    if (wanted === undefined || this.#isInForce(wanted)) return;
+    if (wanted === undefined || this.#isInForce(wanted, this.#xdpMode(spec.point).xdpMode)) return;
     const there = this.#hooks.get(wanted.key);
     const mode = this.#firstMode(wanted);
     this.#add(
@@ -196,6 +199,7 @@ class Diff {
         generation: wanted.generation[mode],
         members: membersIn(wanted, mode),
         why: there === undefined ? "new" : there.isAttached ? "changed" : "detached",
+        ...this.#xdpMode(spec.point),
       },
       wanted.members.map((member) => `load-program ${renderIdentity(member.identity)}`),
     );
@@ -207,9 +211,15 @@ class Diff {
     return !inline || (stub && members.length <= mostStubs) ? "stub" : "inline";
   }
 
-  #isInForce(wanted: HookGenerations): boolean {
+  #xdpMode(point: HookPoint): { readonly xdpMode?: XdpMode } {
+    const asked = point.hook === "xdp" ? this.#options.xdpModes?.[point.interface] : undefined;
+    return asked === undefined ? {} : { xdpMode: asked };
+  }
+
+  #isInForce(wanted: HookGenerations, xdpMode: XdpMode | undefined): boolean {
     const there = this.#hooks.get(wanted.key);
     if (there === undefined || !there.isAttached) return false;
+    if (xdpMode !== undefined && there.result.mode !== xdpMode) return false;
     if (there.generation !== wanted.generation.stub && there.generation !== wanted.generation.inline) return false;
     return (
       there.members.length === wanted.members.length &&
@@ -357,7 +367,9 @@ class Diff {
     if (this.#journal.refusedInline.includes(wanted.generation.inline)) return;
     const isSet = this.#actions.has(`set-hook ${spec.key}`);
     if (!isSet && this.#hooks.get(wanted.key)?.generation === wanted.generation.inline) return;
-    this.#add({ do: "inline-hook", spec, generation: wanted.generation.inline, members: membersIn(wanted, "inline") }, [
+    const members = membersIn(wanted, "inline");
+    const mode = this.#xdpMode(spec.point);
+    this.#add({ do: "inline-hook", spec, generation: wanted.generation.inline, members, ...mode }, [
       `set-hook ${spec.key}`,
     ]);
   }

@@ -219,7 +219,7 @@ export class FakeKernel implements KernelPort {
   }
 
   async setHook(request: HookRequest): Promise<HookResult> {
-    const { spec, generation, members, mode } = request;
+    const { spec, generation, members, mode, isModeFixed } = request;
     const { world } = this;
     const key = identityKey(spec.key);
     const placeId = world.placeId(spec.point);
@@ -246,10 +246,11 @@ export class FakeKernel implements KernelPort {
     }
     const there = world.hooks.get(key);
     const held = there?.placeId === placeId ? there : undefined;
+    const isToMove = spec.point.hook === "xdp" && isModeFixed === true && held?.result.mode !== mode;
     if (
       spec.point.hook === "xdp" &&
       mode === "native" &&
-      held === undefined &&
+      (held === undefined || isToMove) &&
       world.genericOnly.has(spec.point.interface)
     ) {
       throw fakeError(
@@ -260,7 +261,7 @@ export class FakeKernel implements KernelPort {
       );
     }
     const memberIds = programs.map((program) => program.id);
-    if (held?.generation === generation && memberIds.every((id, index) => id === held.members[index]))
+    if (!isToMove && held?.generation === generation && memberIds.every((id, index) => id === held.members[index]))
       return held.result;
     this.#before("setHook", spec.key);
     const chain = isChain(spec.point, members);
@@ -268,12 +269,12 @@ export class FakeKernel implements KernelPort {
       key,
       point: spec.point,
       placeId,
-      linkId: held?.linkId ?? world.nextId(),
+      linkId: (isToMove ? undefined : held?.linkId) ?? world.nextId(),
       programId: chain ? world.nextId() : (memberIds[0] ?? 0),
       generation,
       members: memberIds,
       result: {
-        mode: held?.result.mode ?? modeAt(spec.point, request),
+        mode: (isToMove ? undefined : held?.result.mode) ?? modeAt(spec.point, request),
         chain: chain ? "chain" : "direct",
         memberModes: chain ? members.map((member) => member.mode) : [],
       },

@@ -93,6 +93,29 @@ export function hookContract(contract: Contract): void {
     assert.equal((await port.setHook(request(generic, [xdp]))).mode, "skb", "what is in force stays");
   });
 
+  contract(
+    "setHook attaches anew in the mode that is fixed, and leaves what ran where that cannot be",
+    async (port, kernel) => {
+      const xdp = (await loaded(port, kernel, "count_xdp")).member;
+      const point: HookPoint = { hook: "xdp", interface: kernel.interface };
+      const modes: string[] = [];
+      for (const mode of ["native", "skb", "native"] as const) {
+        const set = () => port.setHook(request(point, [xdp], { mode, isModeFixed: true }));
+        modes.push((await set()).mode);
+        const [hook] = (await port.observe()).hooks;
+        assert.equal(hook?.result.mode, mode);
+        await set();
+        assert.equal((await port.observe()).hooks[0]?.linkId, hook?.linkId, "what is as asked is left alone");
+      }
+      assert.deepEqual(modes, ["native", "skb", "native"]);
+      const generic: HookPoint = { hook: "xdp", interface: kernel.genericInterface };
+      assert.equal((await port.setHook(request(generic, [xdp], { mode: "skb", isModeFixed: true }))).mode, "skb");
+      await rejects(port.setHook(request(generic, [xdp], { mode: "native", isModeFixed: true })), "not-supported");
+      const there = (await port.observe()).hooks.find(({ key }) => key === renderHookKey(generic));
+      assert.deepEqual([there?.isAttached, there?.result.mode], [true, "skb"]);
+    },
+  );
+
   contract("setHook attaches to a cgroup, for each program its own link", async (port, kernel) => {
     const one = (await loaded(port, kernel, "count_skb", { verdict: 1 }, "one")).member;
     const two = (await loaded(port, kernel, "count_skb", { verdict: 1 }, "two")).member;

@@ -93,6 +93,9 @@ export interface ObservedKernel {
   readonly hooks: readonly ObservedHook[];
 }
 
+/** In the driver, or in the generic path of the kernel that every interface has. */
+export type XdpMode = "native" | "skb";
+
 /** How a chain of several programs runs: copied into one program, or each called through a stub. */
 export type MemberMode = "inline" | "stub";
 
@@ -101,7 +104,9 @@ export interface HookRequest {
   readonly generation: string;
   readonly members: readonly ChainMember[];
   /** XDP only. `native` falls back to `skb` never by itself: the caller decides. */
-  readonly mode: "native" | "skb";
+  readonly mode: XdpMode;
+  /** What is there in another mode is attached anew in this one; else it stays as it is. */
+  readonly isModeFixed?: boolean | undefined;
   /** Use cls_bpf even where TCX exists. */
   readonly legacyTc: boolean;
 }

@@ -12,6 +12,10 @@ export interface BpfdConfig {
   readonly administrators: readonly string[];
   /** Of answers to clients that have loaded nothing. Ours. */
   readonly layout: Layout;
+  /** By interface, where the file says something of it. */
+  readonly xdpModes: Readonly<Record<string, "native" | "skb">>;
+  /** What the file says and nothing comes of. */
+  readonly notices: readonly string[];
 }
 
 export interface TlsFiles {
@@ -20,12 +24,18 @@ export interface TlsFiles {
   readonly key: string;
 }
 
+/** bpfd's client reads these, its daemon did not. */
+const clientKeys = ["client_cert", "client_key"] as const;
+
 /** Throws a SyntaxError that names the key. */
 export function parseBpfdConfig(text: string): BpfdConfig {
-  const file = parse(text) as Record<string, unknown>;
-  const tls = file["tls"] === undefined ? undefined : table(file["tls"], "tls");
-  const endpoint = table(table(file["grpc"], "grpc")["endpoint"], "grpc.endpoint");
-  const loader = table(file["loader"], "loader");
+  const file = table(parse(text), "", ["tls", "interfaces", "grpc", "loader"]);
+  const tls =
+    file["tls"] === undefined ? undefined : table(file["tls"], "tls", ["ca_cert", "cert", "key", ...clientKeys]);
+  const grpc = table(file["grpc"], "grpc", ["endpoint"]);
+  const endpoint = table(grpc["endpoint"], "grpc.endpoint", ["address", "port", "unix"]);
+  const loader = table(file["loader"], "loader", ["administrators", "layout"]);
+  const unread = clientKeys.filter((key) => tls?.[key] !== undefined);
   const layout = textOf(loader, "layout", "loader.layout", "p2").toLowerCase();
   const known = layouts.find((each) => each === layout);
   if (known === undefined) throw new SyntaxError(`loader.layout: must be one of ${layouts.join(", ")}, is ${layout}`);
@@ -49,13 +59,37 @@ export function parseBpfdConfig(text: string): BpfdConfig {
     unix: textOf(endpoint, "unix", "grpc.endpoint.unix", "/run/bpfd/bpfd.sock"),
     administrators,
     layout: known,
+    xdpModes: readModes(table(file["interfaces"], "interfaces")),
+    notices: unread.map((key) => `tls.${key}: is for clients, and is not read here`),
   };
 }
 
-function table(value: unknown, key: string): Record<string, unknown> {
+function readModes(interfaces: Record<string, unknown>): Record<string, "native" | "skb"> {
+  return Object.fromEntries(
+    Object.entries(interfaces).map(([name, value]) => {
+      const key = `interfaces.${name}`;
+      const asked = textOf(table(value, key, ["xdp_mode"]), "xdp_mode", `${key}.xdp_mode`, "skb");
+      if (asked === "hw")
+        throw new SyntaxError(
+          `${key}.xdp_mode: hw is not served, programs are loaded for the host and not for the device; write drv or skb`,
+        );
+      if (asked !== "drv" && asked !== "skb")
+        throw new SyntaxError(`${key}.xdp_mode: must be one of skb, drv, hw, is ${asked}`);
+      return [name, asked === "drv" ? "native" : "skb"];
+    }),
+  );
+}
+
+/** `keys`: all that there can be; any when left out. */
+function table(value: unknown, key: string, keys?: readonly string[]): Record<string, unknown> {
   if (value === undefined) return {};
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new SyntaxError(`${key}: must be a table`);
+  const unknown = Object.keys(value).find((each) => keys?.includes(each) === false);
+  if (unknown !== undefined)
+    throw new SyntaxError(
+      `${key === "" ? "" : `${key}.`}${unknown}: is no key of bpfd.toml; there are ${keys?.join(", ")}`,
+    );
   return value as Record<string, unknown>;
 }
 

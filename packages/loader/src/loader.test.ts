@@ -210,8 +210,31 @@ test("parseBpfdConfig has bpfd's defaults, and names the key that is wrong", () 
     key: "/etc/bpfd/certs/bpfd/tls.key",
   });
   assert.deepEqual([address, port, unix, administrators], ["::1", 50051, "/run/bpfd/bpfd.sock", []]);
-  assert.equal(parseBpfdConfig('[interfaces.eth0]\nxdp_mode = "drv"\n').tls, undefined);
   assert.throws(() => parseBpfdConfig("[grpc.endpoint]\nport = 99999\n"), /grpc\.endpoint\.port/);
   assert.throws(() => parseBpfdConfig('[loader]\nlayout = "p9"\n'), /loader\.layout/);
   assert.throws(() => parseBpfdConfig("[tls\n"));
+});
+
+test("parseBpfdConfig serves or refuses every key by its name", () => {
+  const interfaces = '[interfaces.eth0]\nxdp_mode = "drv"\n[interfaces."eth0.7"]\nxdp_mode = "skb"\n[interfaces.lo]\n';
+  const { tls, xdpModes } = parseBpfdConfig(interfaces);
+  assert.equal(tls, undefined);
+  assert.deepEqual(xdpModes, { eth0: "native", "eth0.7": "skb", lo: "skb" });
+  const { notices } = parseBpfdConfig('[tls]\nclient_cert = "/c"\nclient_key = "/k"\n');
+  assert.deepEqual(
+    notices.map((notice) => notice.split(":")[0]),
+    ["tls.client_cert", "tls.client_key"],
+  );
+  for (const [text, what] of [
+    ['[interfaces.eth0]\nxdp_mode = "hw"\n', /^SyntaxError: interfaces\.eth0\.xdp_mode: hw is not served/],
+    ['[interfaces.eth0]\nxdp_mode = "fast"\n', /interfaces\.eth0\.xdp_mode: must be one of skb, drv, hw, is fast/],
+    ["[interfaces.eth0]\nmtu = 5\n", /interfaces\.eth0\.mtu: is no key/],
+    ["[interfaces]\neth0 = 5\n", /interfaces\.eth0: must be a table/],
+    ['[tls]\nca = "/x"\n', /tls\.ca: is no key of bpfd\.toml; there are ca_cert, cert, key/],
+    ["[grpc.endpoint]\nhost = 5\n", /grpc\.endpoint\.host: is no key/],
+    ["[grpc]\nport = 5\n", /grpc\.port: is no key/],
+    ["[signing]\n", /^SyntaxError: signing: is no key/],
+    ["[grpc.endpoint]\naddress = 5\n", /grpc\.endpoint\.address: must be text/],
+  ] as const)
+    assert.throws(() => parseBpfdConfig(text), what, text);
 });

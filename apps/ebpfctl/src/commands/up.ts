@@ -16,6 +16,7 @@ import { parseMetricsAddress } from "../up/metrics-address.ts";
 import { ResultTeller } from "../up/result-teller.ts";
 import { tellPrograms } from "../up/tell-programs.ts";
 import type { World } from "../world.ts";
+import type { BpfdConfig } from "@bpfleet/loader";
 import { mirrorsFlag, policyFlag } from "./image-access.ts";
 import type { DefineCommand } from "./mod.ts";
 
@@ -34,6 +35,7 @@ interface UpFlags {
   readonly policy?: string | undefined;
   readonly mapsGroup?: number | undefined;
   readonly mapsMode?: number | undefined;
+  readonly bpfdConfig?: string | undefined;
 }
 
 export const defineUp: DefineCommand = (program, world) => {
@@ -57,7 +59,7 @@ export const defineUp: DefineCommand = (program, world) => {
     .addOption(policyFlag)
     .option("--maps-group <gid>", "group that may open the maps of brought programs", parseGroup)
     .option("--maps-mode <mode>", "mode of the pins of these maps, usually 0640", parseMode)
-    .option("--bpfd-config <file>", "serve bpfd's API as this bpfd.toml says: [tls] and [grpc.endpoint]")
+    .option("--bpfd-config <file>", "serve bpfd's API as this bpfd.toml says: [tls], [grpc.endpoint] and [interfaces]")
     .option("--once", "bring the kernel to what is declared and end; exit code 1 when something failed")
     .option("--log <level>", `JSON lines on standard error: ${logLevels.join(", ")}`, "warn")
     .action(async (flags, command) => {
@@ -65,8 +67,13 @@ export const defineUp: DefineCommand = (program, world) => {
       const interrupt = world.onInterrupt();
       const startedMs = world.clock.monotonicMs();
       await using closing = new AsyncDisposableStack();
+      const onNotice = (notice: string) => world.err.write(`warning: ${notice}\n`);
+      const bpfd = await readBpfd(flags, world);
+      for (const notice of bpfd?.notices ?? []) onNotice(`${flags.bpfdConfig}: ${notice}`);
       const daemon = closing.use(
-        await whileTelling(world, "starting", () => startDaemon(daemonOptions(flags, config, world))),
+        await whileTelling(world, "starting", () =>
+          startDaemon({ ...daemonOptions(flags, config, world), xdpModes: bpfd?.xdpModes }),
+        ),
       );
       const teller = new ResultTeller((line) => world.out.write(`${line}\n`));
       closing.defer(daemon.onChange((results) => teller.tell(results)));
@@ -78,19 +85,18 @@ export const defineUp: DefineCommand = (program, world) => {
           features,
           kinds,
           clock: world.clock,
-          onNotice: (notice) => world.err.write(`warning: ${notice}\n`),
+          onNotice,
         }),
       );
       if (flags.once !== true) {
         closing.use(await serveAgent(agent, config.agentSocket));
         const access = { group: flags.mapsGroup, mode: flags.mapsMode };
-        const onTrouble = (message: string) => world.err.write(`warning: ${message}\n`);
-        closing.use(tellPrograms({ agent, daemon, socket: config.socket, access, onTrouble }));
+        closing.use(tellPrograms({ agent, daemon, socket: config.socket, access, onTrouble: onNotice }));
       }
-      if (flags.once !== true && flags.bpfdConfig !== undefined) {
+      if (flags.once !== true && bpfd !== undefined) {
         const { store } = config;
         const { serveBpfd } = await import("../up/serve-bpfd.ts");
-        closing.use(await serveBpfd(resolve(world.cwd, flags.bpfdConfig), { store, agent, clock: world.clock }));
+        closing.use(await serveBpfd(bpfd, { store, agent, clock: world.clock }));
       }
       await whileTelling(world, "applying", () => settledOr(daemon, interrupt));
       const report = await agent.report();
@@ -101,6 +107,12 @@ export const defineUp: DefineCommand = (program, world) => {
       world.out.write("stopping; what is in force stays in force, `ebpfctl cleanup` removes it\n");
     });
 };
+
+async function readBpfd({ bpfdConfig }: UpFlags, { cwd }: World): Promise<BpfdConfig | undefined> {
+  if (bpfdConfig === undefined) return undefined;
+  const { readBpfdConfig } = await import("../up/serve-bpfd.ts");
+  return readBpfdConfig(resolve(cwd, bpfdConfig));
+}
 
 function daemonOptions(flags: UpFlags, config: Config, world: World): Parameters<typeof startDaemon>[0] {
   const { env } = world;

@@ -6,10 +6,9 @@ import { Failure } from "../failure.ts";
 
 /** bpfd's API over this node's declarations, as a bpfd.toml says. */
 export async function serveBpfd(
-  path: string,
+  config: BpfdConfig,
   node: { readonly store: string; readonly agent: Agent; readonly clock: Clock },
 ): Promise<AsyncDisposable> {
-  const config = await readBpfdConfig(path);
   const store = new DirectoryStore({ directory: node.store, clock: node.clock });
   try {
     return await serveLoader(new Loader({ store, agent: node.agent, layout: config.layout }), config);
@@ -18,7 +17,7 @@ export async function serveBpfd(
   }
 }
 
-async function readBpfdConfig(path: string): Promise<BpfdConfig> {
+export async function readBpfdConfig(path: string): Promise<BpfdConfig> {
   try {
     return parseBpfdConfig(await readFile(path, "utf8"));
   } catch (cause) {
