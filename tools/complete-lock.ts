@@ -30,6 +30,8 @@ function platformOf(name: string): Pick<LockedPackage, "os" | "cpu" | "libc"> | 
   const words = name.replace("armv7", "arm").replace("aarch64", "arm64").split(/[/-]/);
   const os = systems.find((system) => words.includes(system));
   const cpu = processors.find((processor) => words.includes(processor));
+  // WebAssembly runs on every system.
+  if (cpu === "wasm32") return { cpu: [cpu] };
   if (os === undefined || cpu === undefined) return undefined;
   const libc = words.some((word) => word.startsWith("musl"))
     ? "musl"
