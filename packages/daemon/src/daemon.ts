@@ -85,6 +85,8 @@ export interface DaemonOptions {
   readonly pinAccess?: PinAccess | undefined;
   /** Mount a bpffs where none is; otherwise that is an error. */
   readonly mountBpffs?: boolean | undefined;
+  /** How XDP is to run on interfaces, by name; as well as it can on the others. */
+  readonly xdpModes?: Readonly<Record<string, XdpMode>> | undefined;
   /** Attach tc programs by cls_bpf filters even where the kernel has TCX. */
   readonly legacyTc?: boolean | undefined;
   /** The kernel; the real one through the native addon when not given. */
@@ -97,8 +99,6 @@ export interface BytecodeOptions {
   /** File that says which signatures are asked for; without one nobody looks. */
   readonly policy?: string | undefined;
   /** The file of the policy need not be there; nobody looks then. Otherwise its absence refuses every image. */
-  /** How XDP is to run on interfaces, by name; as well as it can on the others. */
-  readonly xdpModes?: Readonly<Record<string, XdpMode>> | undefined;
   readonly mayLackPolicy?: boolean | undefined;
   /** Directory of `<host>/hosts.toml` files: where images are to be had in place of their host. */
   readonly mirrors?: string | undefined;
