@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { BpfProgram } from "@bpfleet/native";
 import { bytecodeAbsence, BytecodeNode, causeOf, pinsOf, readNumbers } from "./bytecode-node.ts";
 
 const pass = 2;
@@ -56,6 +57,15 @@ ${wish.shares === undefined ? "" : `  sharedmaps: { trail: ${wish.shares} }`}
   const onEth0 = (): { id: number } | undefined => {
     const [link] = JSON.parse(node.ip("-j", "-d", "link", "show", "eth0")) as { xdp?: { prog?: { id: number } } }[];
     return link?.xdp?.prog;
+  };
+
+  /** Long before a refused attempt is made again by itself. */
+  const atOnce = async (config: string, change: () => unknown): Promise<void> => {
+    const started = performance.now();
+    await change();
+    await node.current(config, "Loaded");
+    const took = performance.now() - started;
+    assert.ok(took < 15_000, `${took} ms`);
   };
 
   const names = ["a-75", "b-50", "c-100", "d-25"];
@@ -161,7 +171,7 @@ spec: { type: xdp, interface: eth0, settings: { blacklist: { enabled: true, ips:
     const first = await node.current("late", "Loaded");
     node.ip("link", "delete", "late0");
     await node.current("late", "NotLoaded");
-    node.ip("link", "add", "late0", "type", "veth", "peer", "name", "late1");
+    await atOnce("late", () => node.ip("link", "add", "late0", "type", "veth", "peer", "name", "late1"));
     assert.deepEqual((await node.current("late", "Loaded")).spec, first.spec);
     await node.remove("late");
   });
@@ -178,6 +188,48 @@ spec: { type: xdp, interface: eth0, settings: { blacklist: { enabled: true, ips:
     await node.remove("behind");
     assert.deepEqual(onEth0(), foreign);
     node.inside("bpftool", "net", "detach", "xdp", "dev", "eth0");
+    rmSync(pin);
+  });
+
+  it("take the interface at once when a foreign program leaves it, with its link or without one", async () => {
+    const pin = join(node.node.bpffs, "foreign");
+    node.inside("bpftool", "prog", "load", join(node.bench.directory, "owners.o"), pin, "type", "xdp");
+    node.inside("bpftool", "net", "attach", "xdp", "pinned", pin, "dev", "eth0");
+    await node.apply(xdp("behind"));
+    await node.current("behind", "NotLoaded");
+    await atOnce("behind", () => node.inside("bpftool", "net", "detach", "xdp", "dev", "eth0"));
+    assert.equal(node.ping(3), 3);
+    await node.remove("behind");
+
+    const ifindex = Number(node.inside("cat", "/sys/class/net/eth0/ifindex"));
+    using program = BpfProgram.openPinned(pin);
+    const link = await program.attach({ xdp: ifindex }, { inNetns: `/run/netns/${node.node.netns}` });
+    await node.apply(xdp("behind"));
+    await node.current("behind", "NotLoaded");
+    // Says nothing to anybody.
+    await atOnce("behind", () => link.close());
+    await node.remove("behind");
+    rmSync(pin);
+  });
+});
+
+describe("a tc program behind a foreign filter", { skip: bytecodeAbsence ?? false }, async () => {
+  if (bytecodeAbsence !== undefined) return;
+  it("says who has its place, and takes it at once when it is left", async () => {
+    await using node = await BytecodeNode.make();
+    await node.push("quay.io/bpfd-bytecode/tc_pass:latest", node.image());
+    const pin = join(node.node.bpffs, "foreign");
+    node.inside("bpftool", "prog", "load", join(node.bench.directory, "owners.o"), pin, "type", "classifier");
+    node.inside("tc", "qdisc", "add", "dev", "eth0", "clsact");
+    const place = ["dev", "eth0", "ingress", "protocol", "all", "pref", "50"];
+    node.inside("tc", "filter", "add", ...place, "handle", "2", "bpf", "da", "object-pinned", pin);
+    await node.node.up("", "--legacy-tc");
+    await node.apply(tcConfig("tc-0", 0, 1));
+    assert.match(causeOf(await node.current("tc-0", "NotLoaded")), /program \d+ .*pref 50 handle 0x2/);
+    const started = performance.now();
+    node.inside("tc", "filter", "delete", ...place);
+    await node.current("tc-0", "Loaded");
+    assert.ok(performance.now() - started < 15_000);
     rmSync(pin);
   });
 });

@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Clock } from "@bpfleet/base";
-import type { KernelPort } from "@bpfleet/kernel";
+import { parseHookKey, type ItemResult, type KernelPort } from "@bpfleet/kernel";
 import { NodeKernel } from "@bpfleet/native";
 import { ContentStore } from "@bpfleet/oci/local";
 import { pino, type Logger } from "pino";
@@ -93,6 +93,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }),
   );
   loop.onChange(() => collector.changed());
+  loop.onChange(({ items }) => facts.watchHeld(heldInterfaces(items)));
   const parts = {
     version: options.version,
     nodeName: options.nodeName,
@@ -151,6 +152,14 @@ async function openKernel(
   });
   closing.use(lockFolder(options.bpffs));
   return kernel;
+}
+
+/** Where others have the XDP program. */
+function heldInterfaces(items: readonly ItemResult[]): ReadonlySet<string> {
+  const points = items.flatMap(({ item, key, error }) =>
+    item === "hook" && error?.code === "busy" ? [parseHookKey(key)] : [],
+  );
+  return new Set(points.flatMap((point) => (point?.hook === "xdp" ? [point.interface] : [])));
 }
 
 /** Lines leave at once: what was decided before a crash can be read after it. */

@@ -121,3 +121,22 @@ test("parseMounts reads escaped paths and lets the last mount on a directory win
   assert.equal(findCgroup2(mounts), "/sys/fs/cgroup/unified");
   assert.equal(findCgroup2([]), undefined);
 });
+
+test("InterfaceTable tells once which interfaces an XDP program or a filter left", () => {
+  const table = new InterfaceTable();
+  const withXdp = (name: string, ...programIds: number[]): RouteEvent =>
+    there({
+      table: "link",
+      link: { ...link(7, name), xdp: programIds.length > 0 ? { mode: "native", programIds } : undefined },
+    });
+  const filter = { ifindex: 7, handle: 2, parent: 0, priority: 50, protocol: 3, chain: 0, kind: "bpf", bpf: undefined };
+  table.reset([link(1, "lo")], [], []);
+  for (const event of [withXdp("eth0", 1), withXdp("eth0", 2)]) table.apply(event);
+  table.apply({ table: "filter", filter, change: "there" });
+  assert.deepEqual([...table.takeFreed()], []);
+  table.apply(withXdp("eth0"));
+  assert.deepEqual([...table.takeFreed()], ["eth0"]);
+  table.apply({ table: "filter", filter, change: "gone" });
+  assert.deepEqual([...table.takeFreed()], ["eth0"]);
+  assert.deepEqual([...table.takeFreed()], []);
+});

@@ -7,6 +7,7 @@ export class InterfaceTable {
   /** ifindex → `10.0.0.1/24`. */
   readonly #addresses = new Map<number, Set<string>>();
   #defaultRoutes: ReadonlySet<number> = new Set();
+  #freed = new Set<string>();
 
   /** `routes` are those of the main table. */
   reset(links: readonly Link[], addresses: readonly Address[], routes: readonly Route[]): void {
@@ -32,6 +33,7 @@ export class InterfaceTable {
     switch (event.table) {
       case "link": {
         const { link, change } = event;
+        if (hasXdp(this.#links.get(link.ifindex)) && !hasXdp(link)) this.#freed.add(link.name);
         if (change === "there") this.#links.set(link.ifindex, link);
         else {
           this.#links.delete(link.ifindex);
@@ -47,9 +49,22 @@ export class InterfaceTable {
       }
       case "route":
         return event.route.isDefault ? "routes" : "done";
+      case "filter": {
+        const { filter, change } = event;
+        const name = this.#links.get(filter.ifindex)?.name;
+        if (change === "gone" && name !== undefined) this.#freed.add(name);
+        return "done";
+      }
       default:
         return "done";
     }
+  }
+
+  /** Names of interfaces that lost an XDP program or a filter since the last call. */
+  takeFreed(): ReadonlySet<string> {
+    const freed = this.#freed;
+    this.#freed = new Set();
+    return freed;
   }
 
   #routesOver(ifindex: number): "done" | "routes" {
@@ -77,6 +92,10 @@ export class InterfaceTable {
     if (addresses === undefined) this.#addresses.set(ifindex, (addresses = new Set()));
     return addresses;
   }
+}
+
+export function hasXdp(link: Link | undefined): boolean {
+  return (link?.xdp?.programIds.length ?? 0) > 0;
 }
 
 function renderAddress({ address, prefixLength }: Address): string {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { InterfaceFacts } from "@bpfleet/kernel";
 import { NetlinkSocket } from "@bpfleet/native";
 import { decodeEvent, eventGroups, mainTable, NetlinkError, parseMessages, type RouteEvent } from "@bpfleet/netlink";
-import { InterfaceTable } from "./interface-table.ts";
+import { hasXdp, InterfaceTable } from "./interface-table.ts";
 import { dumpTable } from "./netlink-dump.ts";
 
 const groups = [
@@ -11,11 +11,15 @@ const groups = [
   eventGroups.ipv6Address,
   eventGroups.ipv4Route,
   eventGroups.ipv6Route,
+  eventGroups.trafficControl,
 ];
 const reopenMs = 1000;
+/** Between two looks at hooks that others hold. */
+const heldMs = 500;
 
 export interface InterfaceWatchOptions {
-  readonly onChange: (interfaces: readonly InterfaceFacts[]) => void;
+  /** `freed`: names of interfaces that an XDP program or a filter of tc left. */
+  readonly onChange: (interfaces: readonly InterfaceFacts[], freed: ReadonlySet<string>) => void;
   /** Events were lost or the socket broke; it goes on by itself. */
   readonly onTrouble: (error: unknown) => void;
 }
@@ -28,6 +32,8 @@ export class InterfaceWatch implements AsyncDisposable {
   #isClosed = false;
   #isTelling = false;
   #reading: Promise<void> | undefined;
+  #held: ReadonlySet<string> = new Set();
+  #heldTimer: NodeJS.Timeout | undefined;
 
   private constructor(options: InterfaceWatchOptions) {
     this.#options = options;
@@ -52,10 +58,33 @@ export class InterfaceWatch implements AsyncDisposable {
     return this.#table.list();
   }
 
+  /** On these others have an XDP program. The kernel is silent when it goes with its link, so it is looked for. */
+  watchHeld(names: ReadonlySet<string>): void {
+    this.#held = names;
+    if (names.size === 0 || this.#isClosed) return this.#endHeld();
+    this.#heldTimer ??= setInterval(() => void this.#lookAtHeld(), heldMs);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
+    this.#endHeld();
     await this.#socket.close();
     await this.#reading;
+  }
+
+  async #lookAtHeld(): Promise<void> {
+    try {
+      const links = await dumpTable("link");
+      const free = links.flatMap(({ link }) => (this.#held.has(link.name) && !hasXdp(link) ? [link.name] : []));
+      if (free.length > 0 && !this.#isClosed) this.#options.onChange(this.#table.list(), new Set(free));
+    } catch (error) {
+      this.#options.onTrouble(error);
+    }
+  }
+
+  #endHeld(): void {
+    clearInterval(this.#heldTimer);
+    this.#heldTimer = undefined;
   }
 
   async #read(): Promise<void> {
@@ -128,7 +157,7 @@ export class InterfaceWatch implements AsyncDisposable {
     this.#isTelling = true;
     setImmediate(() => {
       this.#isTelling = false;
-      if (!this.#isClosed) this.#options.onChange(this.#table.list());
+      if (!this.#isClosed) this.#options.onChange(this.#table.list(), this.#table.takeFreed());
     });
   }
 }

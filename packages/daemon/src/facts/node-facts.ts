@@ -16,7 +16,7 @@ export interface NodeFactsOptions {
   readonly pinRoot?: string | undefined;
   /** Between two looks at what tells nobody of its changes: cgroups and mounts. */
   readonly pollMs: number;
-  /** `places`: names of interfaces and paths of cgroups that came, went or are different. */
+  /** `places`: names of interfaces and paths of cgroups that came, went, are different, or were left by a program. */
   readonly onChange: (facts: NodeFacts, places: ReadonlySet<string>) => void;
   readonly onTrouble: (error: unknown) => void;
 }
@@ -49,7 +49,7 @@ export class NodeFactsWatch implements AsyncDisposable {
   static async start(options: NodeFactsOptions): Promise<NodeFactsWatch> {
     const watch = new NodeFactsWatch(options, await measureKernel(readMounts()));
     watch.#interfaces = await InterfaceWatch.start({
-      onChange: (interfaces) => watch.#change({ interfaces }),
+      onChange: (interfaces, freed) => watch.#change({ interfaces }, freed),
       onTrouble: options.onTrouble,
     });
     watch.#facts = { ...watch.#facts, interfaces: watch.#interfaces.list() };
@@ -64,6 +64,11 @@ export class NodeFactsWatch implements AsyncDisposable {
   watchCgroups(paths: readonly string[]): void {
     this.#cgroupPaths = [...paths];
     this.look();
+  }
+
+  /** Interfaces on which others have an XDP program where one of ours is wanted. */
+  watchHeld(interfaces: ReadonlySet<string>): void {
+    this.#interfaces?.watchHeld(interfaces);
   }
 
   /** What became of the objects that declarations name. */
@@ -107,12 +112,14 @@ export class NodeFactsWatch implements AsyncDisposable {
 
   #change(
     change: Partial<Pick<NodeFacts, "interfaces" | "cgroups" | "bpffs" | "bytecode" | "seenMaps" | "earlierPlans">>,
+    freed: ReadonlySet<string> = new Set(),
   ): void {
     const before = this.#facts;
-    const after = { ...before, ...change };
-    if (isDeepStrictEqual(before, after)) return;
+    const changed = { ...before, ...change };
+    const after = isDeepStrictEqual(before, changed) ? before : changed;
+    if (after === before && freed.size === 0) return;
     this.#facts = after;
-    const places = changedNames(before.interfaces, after.interfaces);
+    const places = new Set([...changedNames(before.interfaces, after.interfaces), ...freed]);
     for (const path of Object.keys({ ...before.cgroups, ...after.cgroups })) {
       if (before.cgroups[path] !== after.cgroups[path]) places.add(path);
     }
