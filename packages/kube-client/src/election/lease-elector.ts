@@ -1,0 +1,210 @@
+import { Election, isApiError, leases, releasedLease, renderAddress, unanswered } from "@bpfleet/kube";
+import type { ElectionConfig, ElectionStep, ElectionTime, Lease } from "@bpfleet/kube";
+import { saidBy } from "../http/transport.ts";
+import { at } from "../kube-client.ts";
+import type { KubeClient } from "../kube-client.ts";
+import { systemTiming } from "../timing.ts";
+import type { Timing } from "../timing.ts";
+import type { LeaderElector, LeaderElectorOptions } from "./leader-elector.ts";
+import { Term } from "./term.ts";
+
+const releaseTimeoutMs = 2000;
+
+export function createLeaderElector(
+  client: KubeClient,
+  config: ElectionConfig,
+  options: LeaderElectorOptions = {},
+): LeaderElector {
+  return config.isEnabled ? new LeaseElector(client, config, options) : new LoneLeader(config.identity);
+}
+
+class LeaseElector implements LeaderElector {
+  readonly #client: KubeClient;
+  readonly #config: ElectionConfig;
+  readonly #options: LeaderElectorOptions;
+  readonly #timing: Timing;
+  readonly #stop = new AbortController();
+  #election: Election;
+  #running: Promise<void> | undefined;
+  #told: string | undefined;
+  #term: Term | undefined;
+
+  constructor(client: KubeClient, config: ElectionConfig, options: LeaderElectorOptions) {
+    this.#client = client;
+    this.#config = config;
+    this.#options = options;
+    this.#timing = options.timing ?? systemTiming;
+    this.#election = this.#begin();
+  }
+
+  get isLeader(): boolean {
+    return this.#election.isLeader(this.#timing.monotonicMs());
+  }
+
+  get leader(): string | undefined {
+    return this.#election.leader;
+  }
+
+  run(lead: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    if (this.#running !== undefined) throw new TypeError("run a leader elector: it runs already");
+    this.#running = this.#run(lead);
+    return this.#running;
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running?.catch(() => undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #run(lead: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const { signal } = this.#stop;
+    try {
+      while (!signal.aborted) {
+        await this.#step(this.#election.next(this.#time()));
+        if (signal.aborted) break;
+        if (this.isLeader) this.#term ??= this.#lead(lead);
+        const term = this.#term;
+        if (term === undefined || (this.isLeader && !term.mustEnd)) continue;
+        await this.#endTerm();
+        if (!term.hasEndedItself) continue;
+        // The lease goes to whoever wants it, and we stand again.
+        await this.#release();
+        this.#election = this.#begin();
+        await this.#timing.sleep(this.#config.retryPeriodMs, signal);
+      }
+    } finally {
+      try {
+        await this.#endTerm();
+      } finally {
+        await this.#release();
+      }
+    }
+  }
+
+  async #step(step: ElectionStep): Promise<void> {
+    const election = this.#election;
+    if (step.do === "wait") {
+      // A leader's wait ends with its leadership and with the end of `lead`.
+      const until =
+        this.#term === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, this.#term.over]);
+      await this.#timing.sleep(step.ms, until);
+      election.see({ saw: "waited" }, this.#timing.monotonicMs());
+      return;
+    }
+    const call = { timeoutMs: step.timeoutMs, signal: this.#stop.signal };
+    try {
+      if (step.do === "read") {
+        const lease = await this.#client.find<Lease>(this.#address(), call);
+        election.see({ saw: "lease", lease }, this.#timing.monotonicMs());
+      } else {
+        const lease = await this.#client[step.do]<Lease>(this.#address(), step.lease, call);
+        election.see({ saw: "written", lease }, this.#timing.monotonicMs());
+        this.#term?.extend();
+      }
+    } catch (cause) {
+      if (this.#stop.signal.aborted) return;
+      const isOutdated = isApiError(cause) && (cause.status === 409 || (cause.isNotFound && step.do === "update"));
+      election.see({ saw: isOutdated ? "conflict" : "failed" }, this.#timing.monotonicMs());
+      if (!isOutdated) this.#options.onFault?.(isApiError(cause) ? cause : this.#unanswered(cause));
+    }
+    this.#tellLeader();
+  }
+
+  #lead(lead: (signal: AbortSignal) => Promise<void>): Term {
+    const term = new Term(this.#timing, () => this.#election.leadsUntilMs);
+    term.begin(lead);
+    return term;
+  }
+
+  async #endTerm(): Promise<void> {
+    const term = this.#term;
+    this.#term = undefined;
+    await term?.end();
+  }
+
+  async #release(): Promise<void> {
+    let lease = this.#election.release(this.#time());
+    try {
+      for (let tries = 0; lease !== undefined && tries < 3; tries++) {
+        if (await this.#giveUp(lease)) return;
+        // A renewal that we no longer waited for came first.
+        const found = await this.#client.find<Lease>(this.#address(), { timeoutMs: releaseTimeoutMs });
+        const isOurs = found?.spec?.holderIdentity === this.#config.identity;
+        lease = isOurs ? releasedLease(found, this.#timing.now()) : undefined;
+      }
+    } catch (cause) {
+      // Then it runs out by itself.
+      this.#options.onFault?.(isApiError(cause) ? cause : this.#unanswered(cause));
+    }
+  }
+
+  async #giveUp(lease: Lease): Promise<boolean> {
+    try {
+      await this.#client.update<Lease>(this.#address(), lease, { timeoutMs: releaseTimeoutMs });
+      return true;
+    } catch (cause) {
+      if (isApiError(cause) && cause.isConflict) return false;
+      throw cause;
+    }
+  }
+
+  #tellLeader(): void {
+    const { leader } = this.#election;
+    if (leader === this.#told) return;
+    this.#told = leader;
+    if (leader !== undefined) this.#options.onLeader?.(leader);
+  }
+
+  #begin(): Election {
+    return new Election(this.#config, () => this.#timing.random());
+  }
+
+  #time(): ElectionTime {
+    return { nowMs: this.#timing.monotonicMs(), wallMs: this.#timing.now() };
+  }
+
+  #address(): ReturnType<typeof at> {
+    return at(leases, this.#config);
+  }
+
+  #unanswered(cause: unknown): ReturnType<typeof unanswered> {
+    return unanswered(`hold ${renderAddress(this.#address())}`, saidBy(cause), cause);
+  }
+}
+
+/** Where there is no election: this process leads for as long as it runs. */
+class LoneLeader implements LeaderElector {
+  readonly #identity: string;
+  readonly #stop = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(identity: string) {
+    this.#identity = identity;
+  }
+
+  get isLeader(): boolean {
+    return this.#running !== undefined && !this.#stop.signal.aborted;
+  }
+
+  get leader(): string {
+    return this.#identity;
+  }
+
+  run(lead: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    this.#running ??= lead(this.#stop.signal);
+    return this.#running;
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running?.catch(() => undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
