@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { chmod, mkdir, readFile, rm } from "node:fs/promises";
+import { chmod, mkdir, rm } from "node:fs/promises";
 import {
   createSecureServer,
   createServer,
@@ -11,13 +11,14 @@ import {
 } from "node:http2";
 import { connect, type AddressInfo } from "node:net";
 import { dirname } from "node:path";
-import { constants, X509Certificate } from "node:crypto";
+import { constants } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createContextKey, createContextValues, type ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Loader as LoaderService, LoaderMessageSchema, type LoaderMessage } from "@bpfleet/wire";
 import type { BpfdConfig, TlsFiles } from "./bpfd-config.ts";
+import { readCredentials, renewCredentials } from "./credentials.ts";
 import type { Caller } from "./declaration.ts";
 import type { Loader } from "./loader.ts";
 import { Refusal, type RefusalCode } from "./refusal.ts";
@@ -40,6 +41,11 @@ export interface LoaderServer extends AsyncDisposable {
   readonly port: number | undefined;
 }
 
+export interface ServeOptions {
+  readonly renewMs?: number;
+  readonly onNotice?: (notice: string) => void;
+}
+
 /**
  * Serves bpfd's API: by TCP to clients with a certificate of the configured authority, and on a unix socket that only
  * its owner may open. Certificates are read again every `renewMs`. Throws, and serves nothing, when a file or an address cannot be used.
@@ -47,7 +53,7 @@ export interface LoaderServer extends AsyncDisposable {
 export async function serveLoader(
   loader: Loader,
   config: BpfdConfig,
-  { renewMs = 60_000 }: { readonly renewMs?: number } = {},
+  { renewMs = 60_000, onNotice = () => undefined }: ServeOptions = {},
 ): Promise<LoaderServer> {
   await using closing = new AsyncDisposableStack();
   const options = { routes: (router: ConnectRouter) => routeLoader(router, loader), readMaxBytes } as const;
@@ -60,7 +66,7 @@ export async function serveLoader(
   closing.use(closingOf(unix));
   let port: number | undefined;
   if (config.tls !== undefined) {
-    const tcp = await createTlsServer(config.tls, config, renewMs, (contextValues) =>
+    const tcp = await createTlsServer(config.tls, config, { renewMs, onNotice }, (contextValues) =>
       connectNodeAdapter({ ...options, ...only, contextValues }),
     );
     const sessions = closingOf(tcp);
@@ -110,24 +116,12 @@ type Adapter = (
   contextValues: (request: unknown) => ReturnType<typeof createContextValues>,
 ) => (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
-interface Credentials {
-  readonly tls: { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer };
-  readonly authorities: ReadonlySet<string>;
-  readonly text: string;
-}
-
-async function readCredentials(files: TlsFiles): Promise<Credentials> {
-  const [ca, cert, key] = await Promise.all([read(files.caCert), read(files.cert), read(files.key)]);
-  const authorities = new Set(splitPem(ca).map((pem) => new X509Certificate(pem).fingerprint256));
-  return { tls: { ca, cert, key }, authorities, text: Buffer.concat([ca, cert, key]).toString("latin1") };
-}
-
 const demands = { requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.2" } as const;
 
 async function createTlsServer(
   files: TlsFiles,
   { administrators }: BpfdConfig,
-  renewMs: number,
+  renewal: Required<ServeOptions>,
   adapt: Adapter,
 ): Promise<Http2SecureServer> {
   let current = await readCredentials(files);
@@ -151,18 +145,14 @@ async function createTlsServer(
     callers.set(request, { name: `CN=${name}`, isAdministrator: administrators.includes(name) });
     handle(request, response);
   });
-  const renewing = setInterval(() => {
-    readCredentials(files)
-      .then((fresh) => {
-        if (fresh.text === current.text) return;
-        server.setSecureContext({ ...fresh.tls, secureOptions: constants.SSL_OP_NO_TICKET });
-        current = fresh;
-      })
-      // Half-written or missing files are read again; until then the earlier ones serve.
-      .catch(() => undefined);
-  }, renewMs);
-  renewing.unref();
-  server.once("close", () => clearInterval(renewing));
+  const renewing = renewCredentials(files, current, {
+    ...renewal,
+    onRenewed: (fresh) => {
+      server.setSecureContext({ ...fresh.tls, secureOptions: constants.SSL_OP_NO_TICKET });
+      current = fresh;
+    },
+  });
+  server.once("close", () => renewing[Symbol.dispose]());
   return server;
 }
 
@@ -173,18 +163,6 @@ function commonName(socket: TLSSocket | undefined, authorities: ReadonlySet<stri
   if (!authorities.has(leaf.issuerCertificate?.fingerprint256 ?? "")) return undefined;
   const name: unknown = leaf.subject?.CN;
   return typeof name === "string" && name !== "" ? name : undefined;
-}
-
-function splitPem(pem: Buffer): readonly string[] {
-  return pem.toString("latin1").match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? [];
-}
-
-async function read(path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
-    throw new Error(`read ${path}, which bpfd's configuration names: ${textOf(cause)}`, { cause });
-  }
 }
 
 async function listenUnix(server: Http2Server, path: string): Promise<void> {

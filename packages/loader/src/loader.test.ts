@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { status } from "@grpc/grpc-js";
@@ -124,7 +124,10 @@ test("Loader answers UNAUTHENTICATED to whoever has no certificate of the author
   using without = bench.client(undefined);
   const strangers = new Authority(bench.directory, "strangers");
   using foreign = bench.client(strangers.issue("app-of-strangers"));
-  for (const client of [without, foreign]) await assert.rejects(list(client, "p2"), { code: status.UNAUTHENTICATED });
+  using expired = bench.client(bench.authority.issue("expired", undefined, { days: -1 }));
+  using nameless = bench.client(bench.authority.issue("nameless", undefined, { subject: "/O=nameless" }));
+  for (const client of [without, foreign, expired, nameless])
+    await assert.rejects(list(client, "p2"), { code: status.UNAUTHENTICATED });
   const chain = join(bench.directory, "chain.crt");
   const intermediate = bench.authority.issueAuthority("middle");
   const leaf = intermediate.issue("below");
@@ -197,9 +200,67 @@ test("serveLoader takes a renewed authority, and no client of the one before", a
   for (let tries = 0; !(await works(files)) || !(await works(app)); tries++) assert.ok(tries < 50);
   writeFileSync(bench.authority.cert, before);
   for (let tries = 0; await works(files); tries++) assert.ok(tries < 50);
-  // Between two moments of the write the file is empty, and nobody is let in.
-  for (let tries = 0; !(await works(app)); tries++) assert.ok(tries < 50);
-  assert.equal(await works(files), false);
+  assert.equal(await works(app), true);
+});
+
+test("serveLoader goes on with the certificates from before while files are half written, unreadable or do not fit, and says so", async () => {
+  const { cert: ca } = bench.authority;
+  const { cert = "", key = "" } = bench.config.tls ?? {};
+  const whole = new Map([ca, cert, key].map((path) => [path, readFileSync(path)] as const));
+  const wholeCa = whole.get(ca) ?? Buffer.of();
+  const another = new Authority(bench.directory, "another-ca").issue("another");
+  const works = async (): Promise<boolean> => {
+    using client = bench.client(app, wholeCa);
+    try {
+      await list(client, "p2");
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const damages: readonly (readonly [path: string, write: (path: string) => void, notice: RegExp])[] = [
+    [ca, (path) => writeFileSync(path, ""), /it has 0 whole certificates of 0; .* goes on with the certificates/],
+    [ca, (path) => writeFileSync(path, wholeCa.subarray(0, 300)), /it has 0 whole certificates of 1/],
+    [
+      ca,
+      (path) => writeFileSync(path, Buffer.concat([wholeCa, wholeCa.subarray(0, 300)])),
+      /1 whole certificates of 2/,
+    ],
+    [ca, (path) => writeFileSync(path, wholeCa.toString().replace(/M[A-Z]/g, "AA")), /it is not a certificate/],
+    [ca, (path) => rmSync(path), /ENOENT/],
+    [cert, (path) => writeFileSync(path, readFileSync(another.cert)), /it is not the certificate of the key/],
+    [key, (path) => writeFileSync(path, "-----BEGIN PRIVATE KEY-----\n"), /it is not a private key/],
+  ];
+  using stranger = bench.client(another, wholeCa);
+  for (const [path, damage, notice] of damages) {
+    bench.notices.length = 0;
+    damage(path);
+    for (let tries = 0; !bench.notices.some((each) => notice.test(each)); tries++) {
+      assert.ok(tries < 200, `${String(notice)} was not said: ${bench.notices.join("\n")}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.equal(await works(), true, String(notice));
+    await assert.rejects(list(stranger, "p2"), { code: status.UNAUTHENTICATED });
+    writeFileSync(path, whole.get(path) ?? "");
+    for (let tries = 0; !bench.notices.some((each) => /can be used again/.test(each)); tries++) {
+      assert.ok(tries < 200);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+});
+
+test("serveLoader serves nothing when it starts with files that are not whole", async () => {
+  const path = bench.authority.cert;
+  const whole = readFileSync(path);
+  await bench.stop();
+  try {
+    writeFileSync(path, whole.subarray(0, 300));
+    await assert.rejects(bench.startServer(), /it has 0 whole certificates of 1/);
+    await bench.stop();
+  } finally {
+    writeFileSync(path, whole);
+    await bench.startServer();
+  }
 });
 
 test("parseBpfdConfig has bpfd's defaults, and names the key that is wrong", () => {

@@ -33,6 +33,7 @@ interface UpFlags {
   readonly log: string;
   readonly mirrors?: string | undefined;
   readonly policy?: string | undefined;
+  readonly imageCheck?: string | undefined;
   readonly mapsGroup?: number | undefined;
   readonly mapsMode?: number | undefined;
   readonly bpfdConfig?: string | undefined;
@@ -57,6 +58,10 @@ export const defineUp: DefineCommand = (program, world) => {
     .option("--legacy-tc", "attach tc programs by cls_bpf filters even where the kernel has TCX")
     .addOption(mirrorsFlag)
     .addOption(policyFlag)
+    .option(
+      "--image-check <seconds>",
+      "how often images with pull policy Always are asked for again, 0 is never (env: BPFLEET_IMAGE_CHECK, usually 300)",
+    )
     .option("--maps-group <gid>", "group that may open the maps of brought programs", parseGroup)
     .option("--maps-mode <mode>", "mode of the pins of these maps, usually 0640", parseMode)
     .option("--bpfd-config <file>", "serve bpfd's API as this bpfd.toml says: [tls], [grpc.endpoint] and [interfaces]")
@@ -96,7 +101,7 @@ export const defineUp: DefineCommand = (program, world) => {
       if (flags.once !== true && bpfd !== undefined) {
         const { store } = config;
         const { serveBpfd } = await import("../up/serve-bpfd.ts");
-        closing.use(await serveBpfd(bpfd, { store, agent, clock: world.clock }));
+        closing.use(await serveBpfd(bpfd, { store, agent, clock: world.clock, onNotice }));
       }
       await whileTelling(world, "applying", () => settledOr(daemon, interrupt));
       const report = await agent.report();
@@ -133,13 +138,21 @@ function daemonOptions(flags: UpFlags, config: Config, world: World): Parameters
   };
 }
 
-function bytecodeOptions({ mirrors, policy }: UpFlags, { env, cwd }: World): BytecodeOptions {
+function bytecodeOptions({ mirrors, policy, imageCheck }: UpFlags, { env, cwd }: World): BytecodeOptions {
   const named = (policy ?? env["BPFLEET_IMAGE_POLICY"]) || undefined;
   return {
     mirrors: resolve(cwd, (mirrors ?? env["BPFLEET_REGISTRIES"]) || usualImagePlaces.mirrors),
     policy: resolve(cwd, named ?? usualImagePlaces.policy),
     mayLackPolicy: named === undefined,
+    checkMs: parseCheck((imageCheck ?? env["BPFLEET_IMAGE_CHECK"]) || "300"),
   };
+}
+
+function parseCheck(text: string): number {
+  if (!/^\d{1,7}$/.test(text))
+    throw new Failure(`invalid argument ${JSON.stringify(text)} for "--image-check": give whole seconds, or 0`);
+  const seconds = Number(text);
+  return seconds === 0 ? Infinity : seconds * 1000;
 }
 
 function parseGroup(text: string): number {

@@ -7,11 +7,16 @@ import { Failure } from "../failure.ts";
 /** bpfd's API over this node's declarations, as a bpfd.toml says. */
 export async function serveBpfd(
   config: BpfdConfig,
-  node: { readonly store: string; readonly agent: Agent; readonly clock: Clock },
+  node: {
+    readonly store: string;
+    readonly agent: Agent;
+    readonly clock: Clock;
+    readonly onNotice: (notice: string) => void;
+  },
 ): Promise<AsyncDisposable> {
   const store = new DirectoryStore({ directory: node.store, clock: node.clock });
   try {
-    return await serveLoader(new Loader({ store, agent: node.agent, layout: config.layout }), config);
+    return await serveLoader(new Loader({ store, agent: node.agent, layout: config.layout }), config, node);
   } catch (cause) {
     throw new Failure(cause instanceof Error ? cause.message : String(cause));
   }

@@ -25,11 +25,12 @@ export class Authority implements IssuedFiles {
       openssl(`req -x509 ${curve} -days 2 -keyout ${this.key} -out ${this.cert} -subj /CN=${name}`);
   }
 
-  issue(name: string, extensions = leafExtensions): IssuedFiles {
+  /** `days`: from now; one that is negative was good until then. */
+  issue(name: string, extensions = leafExtensions, { days = 2, subject = `/CN=${name}` } = {}): IssuedFiles {
     const at = (ending: string): string => join(this.#directory, `${name}.${ending}`);
     writeFileSync(at("ext"), extensions);
-    openssl(`req ${curve} -keyout ${at("key")} -out ${at("csr")} -subj /CN=${name}`);
-    const signer = `-CA ${this.cert} -CAkey ${this.key} -CAcreateserial -days 2`;
+    openssl(`req ${curve} -keyout ${at("key")} -out ${at("csr")} -subj ${subject}`);
+    const signer = `-CA ${this.cert} -CAkey ${this.key} -CAcreateserial -days ${days}`;
     openssl(`x509 -req -in ${at("csr")} ${signer} -extfile ${at("ext")} -out ${at("crt")}`);
     return { cert: at("crt"), key: at("key") };
   }

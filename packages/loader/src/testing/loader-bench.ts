@@ -40,6 +40,7 @@ export class LoaderBench implements AsyncDisposable {
   readonly daemon = new ObedientDaemon();
   readonly store: DirectoryStore;
   readonly config: BpfdConfig;
+  readonly notices: string[] = [];
   #agent: Agent | undefined;
   #server: LoaderServer | undefined;
 
@@ -80,7 +81,10 @@ export class LoaderBench implements AsyncDisposable {
       clock,
     });
     const loader = new Loader({ store: this.store, agent: this.#agent, layout: this.config.layout, timeoutMs: 5000 });
-    this.#server = await serveLoader(loader, this.config, { renewMs: 50 });
+    this.#server = await serveLoader(loader, this.config, {
+      renewMs: 50,
+      onNotice: (notice) => this.notices.push(notice),
+    });
   }
 
   async stop(): Promise<void> {
@@ -105,8 +109,7 @@ export class LoaderBench implements AsyncDisposable {
   }
 
   /** With the certificate; `undefined`: with none. */
-  client(files: IssuedFiles | undefined): LoaderClient {
-    const ca = readFileSync(this.authority.cert);
+  client(files: IssuedFiles | undefined, ca: Buffer = readFileSync(this.authority.cert)): LoaderClient {
     const own = files === undefined ? [] : [readFileSync(files.key), readFileSync(files.cert)];
     return new LoaderClient(`[::1]:${this.#server?.port ?? 0}`, credentials.createSsl(ca, ...own));
   }
