@@ -4,6 +4,8 @@ import { bpfProgramConfig } from "./bpfd.io/bpfprogramconfig/bpfprogramconfig.ts
 import { ebpfProgramConfig } from "./bpfd.io/ebpfprogramconfig/ebpfprogramconfig.ts";
 import { addressSlice } from "./bpfleet.io/addressslice/addressslice.ts";
 import { nodeState } from "./bpfleet.io/nodestate/nodestate.ts";
+import { ciliumClusterwideNetworkPolicy } from "./cilium.io/ciliumclusterwidenetworkpolicy/ciliumclusterwidenetworkpolicy.ts";
+import { ciliumNetworkPolicy } from "./cilium.io/ciliumnetworkpolicy/ciliumnetworkpolicy.ts";
 import { node } from "./core/node/node.ts";
 import { pod } from "./core/pod/pod.ts";
 import { secret } from "./core/secret/secret.ts";
@@ -11,6 +13,7 @@ import { apiVersionOf } from "./define-kind.ts";
 import type { DefinedKind } from "./define-kind.ts";
 import { ebpfMap } from "./networking.fos1.io/ebpfmap/ebpfmap.ts";
 import { ebpfProgram } from "./networking.fos1.io/ebpfprogram/ebpfprogram.ts";
+import { networkPolicy } from "./networking.k8s.io/networkpolicy/networkpolicy.ts";
 
 /** Every kind that people may declare, in the order in which they are applied. */
 export const kinds = [
@@ -20,6 +23,9 @@ export const kinds = [
   addressSlice,
   ebpfMap,
   ebpfProgram,
+  networkPolicy,
+  ciliumNetworkPolicy,
+  ciliumClusterwideNetworkPolicy,
   bpfProgramConfig,
   ebpfProgramConfig,
   bpfProgram,

@@ -1,0 +1,1 @@
+export { policyColumns as columns } from "../../policy/policy-status.ts";

@@ -1,0 +1,27 @@
+import type { Origin } from "@bpfleet/base";
+import type { Parsed } from "../kind.ts";
+import { modeAnnotation, onRevokeAnnotation, type Policy } from "./policy.ts";
+
+/** What every part of a policy is read with. */
+export interface ReadContext {
+  /** Of the policy; undefined for one of the whole cluster. */
+  readonly namespace: string | undefined;
+  originOf(path: string): Origin;
+}
+
+export function readContext(parsed: Parsed): ReadContext {
+  const { ref, positionOf } = parsed;
+  return {
+    namespace: ref.namespace === "" ? undefined : ref.namespace,
+    originOf: (path) => ({ object: ref, path, position: positionOf(path) }),
+  };
+}
+
+/** What annotations say of a whole policy. */
+export function policyModes({ object }: Parsed): Pick<Policy, "mode" | "onRevoke"> {
+  const annotations = object.metadata.annotations ?? {};
+  return {
+    mode: annotations[modeAnnotation] === "shadow" ? "shadow" : "enforce",
+    onRevoke: annotations[onRevokeAnnotation] === "keep" ? "keep" : "cut",
+  };
+}
