@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 import fc from "fast-check";
 import { apiVersionOf, kinds, parseManifest, renderYaml } from "@bpfleet/kinds";
 import type { DefinedKind, KubeObject } from "@bpfleet/kinds";
+import { ownGroups } from "@bpfleet/operator/desired";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startApiServer } from "./api-server.ts";
 import type { Answer, ApiServer } from "./api-server.ts";
@@ -21,6 +22,9 @@ before(async () => {
   if (skip !== undefined) return;
   server = await startApiServer(buildControlPlane());
   server.kubectl(["apply", "--server-side", "-k", join(root, "manifests/base/ebpf")]);
+  // The operator installs those of other owners where they are absent.
+  for (const kind of served.filter(({ group }) => !ownGroups.includes(group)))
+    server.kubectl(["apply", "--server-side", "-f", "-"], JSON.stringify(kind.crd()));
   server.kubectl([
     "wait",
     "--for=condition=Established",
