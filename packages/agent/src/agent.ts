@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { relative } from "node:path";
 import { errorCodes, refKey, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
+import { emptyPlan, type ItemResult, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { Kind, KubeObject } from "@bpfleet/kinds";
 import type { AgentOptions } from "./agent-options.ts";
 import { pullSecretsOf, sourcesOf } from "./bytecode-sources.ts";
@@ -10,6 +10,7 @@ import { lowerObjects, planIntents, type AcceptedObject, type LoweredObjects } f
 import { DesiredObjects, issueProblem } from "./desired-objects.ts";
 import { nextEvents } from "./events.ts";
 import { identifyMade, recordOfSame, withoutStatus } from "./made-object.ts";
+import { leavingReports } from "./leaving.ts";
 import { Fates, messagesOf, stateOf, type ObjectFate } from "./object-fate.ts";
 import { sameNode } from "./node-view.ts";
 import { cgroupsOf } from "./pod-cgroups.ts";
@@ -262,7 +263,19 @@ class StoreAgent implements Agent {
         this.#records.find(stored.ref),
       );
     });
-    return [...new Map([...refused, ...reports].map((report) => [refKey(report.ref), report])).values()];
+    const all = [...this.#leaving(results.leftovers ?? []), ...refused, ...reports];
+    return [...new Map(all.map((report) => [refKey(report.ref), report])).values()];
+  }
+
+  /** Nobody declares them any more, and the kernel still has them. */
+  #leaving(leftovers: readonly ItemResult[]): readonly ObjectReport[] {
+    const held = [...this.#desired.sound().map(({ parsed }) => parsed.ref), ...this.#heldRefs()];
+    const declared = new Set(held.map(refKey));
+    const nothing = { problems: [], items: [], counters: [] };
+    return leavingReports(
+      { records: this.#records, kinds: this.#options.kinds, clock: this.#options.clock },
+      { isDeclared: (ref) => declared.has(refKey(ref)), leftovers, outcome: this.#outcome(nothing, undefined) },
+    );
   }
 
   /** The objects that a kind makes of one. */

@@ -217,6 +217,60 @@ test("startAgent removes a made object with its config, and a new config has a n
   assert.notEqual(second?.object.metadata.uid, first?.object.metadata.uid);
 });
 
+test("startAgent tells of a config that is removed and stays in the kernel, over restarts, until it is gone", async () => {
+  await apply(config);
+  ready();
+  const store = new DirectoryStore({ directory: join(directory, "objects"), clock });
+  const messages = async (agent: Agent): Promise<readonly (readonly string[])[]> => [
+    conditionsOf((await find(agent, programRef))?.object),
+    conditionsOf((await find(agent, configRef))?.object),
+  ];
+  const expected = [
+    [
+      "Cause: detach xdp/eth0: read-only file system (EROFS)",
+      "Loaded: Successfully loaded BpfProgram",
+      "NotUnLoaded: Failed to unload bpfProgram",
+    ],
+    [
+      "Cause: detach xdp/eth0: read-only file system (EROFS)",
+      "NotYetLoaded: Waiting for BpfProgramConfig Object to be reconciled to all nodes",
+      "ReconcileSuccess: bpfProgramReconciliation Succeeded on all nodes",
+      "DeleteError: bpfProgramConfig Deletion failed on the following bpfProgram Objects: [xdp-pass-node]",
+    ],
+  ];
+  const stored = join(directory, "state/status/bpfd.io/BpfProgram/_/xdp-pass-node.json");
+  let since: string | undefined;
+  {
+    await using agent = await start();
+    await agent.sync();
+    for (let tries = 0; !existsSync(stored) && tries < 200; tries++)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    daemon.keepsPrograms = true;
+    await store.remove(configRef);
+    await agent.sync();
+    assert.deepEqual(await messages(agent), expected);
+    const made = await find(agent, programRef);
+    assert.equal(made?.state, "failed");
+    assert.deepEqual(made.object.metadata.finalizers, ["bpfd.io.agent/finalizer"]);
+    since = made.object.metadata.deletionTimestamp;
+    assert.match(since ?? "", /^\d{4}-/);
+  }
+  {
+    await using agent = await start();
+    assert.deepEqual(await messages(agent), expected);
+    assert.equal((await find(agent, programRef))?.object.metadata.deletionTimestamp, since);
+    daemon.keepsPrograms = false;
+    assert.equal(await find(agent, programRef), undefined);
+    assert.equal(await find(agent, configRef), undefined);
+    await apply(config);
+    await agent.sync();
+    assert.equal(
+      conditionsOf((await find(agent, programRef))?.object).at(-1),
+      "Loaded: Successfully loaded BpfProgram",
+    );
+  }
+});
+
 test("startAgent tells the cause beside the fixed message", async () => {
   await apply(config);
   await using agent = await start();

@@ -122,6 +122,8 @@ export interface DaemonResults {
   readonly isPaused: boolean;
   /** One per map, program and hook of the plan, in its order. */
   readonly items: readonly ItemResult[];
+  /** What the plan no longer names and what could not be removed; not given when there is nothing. */
+  readonly leftovers?: readonly ItemResult[] | undefined;
   /** What others changed and the loop put right, newest last, at most 100. */
   readonly healed: readonly Healed[];
   /** Of the last change that reached the kernel: milliseconds from `setPlan` to in force. */

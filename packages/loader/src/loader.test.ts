@@ -92,6 +92,21 @@ test("Loader lets nobody unload but who loaded, an administrator and the unix so
   assert.equal((await list(local, "p2")).length, 0);
 });
 
+test("Loader says why a program that it unloads stays", async () => {
+  using client = bench.client(app);
+  const id = await load(client, "p2", plainLoad);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  bench.daemon.keepsPrograms = true;
+  try {
+    await assert.rejects(unload(client, id), {
+      code: status.ABORTED,
+      details: /detach xdp\/eth0: read-only file system/,
+    });
+  } finally {
+    bench.daemon.keepsPrograms = false;
+  }
+});
+
 test("Loader says invalid id to what is none, and Invalid ID to one that nobody has", async () => {
   using client = bench.client(app);
   await assert.rejects(unload(client, "nonsense"), { code: status.INVALID_ARGUMENT, details: "invalid id" });

@@ -69,7 +69,10 @@ export class Loader {
         "aborted",
         `unload ${id}: ${ref.kind} ${ref.name} declares it; remove that with: ebpfctl delete ${ref.kind.toLowerCase()} ${ref.name}`,
       );
-    await this.#remove(loadId);
+    const after = await this.#remove(loadId);
+    const stuck = after.objects.find((each) => refKey(each.ref) === refKey(ref));
+    if (stuck?.state === "failed")
+      throw new Refusal("aborted", `unload ${id}: ${stuck.messages[0] ?? "it is still there"}`);
     return new Uint8Array();
   }
 
@@ -94,10 +97,10 @@ export class Loader {
     await this.#options.store.write({ ref, value, text: JSON.stringify(value, undefined, 2), source });
   }
 
-  async #remove(id: string): Promise<void> {
+  async #remove(id: string): Promise<NodeReport> {
     await this.#options.store.remove(configRef(id));
     await this.#options.store.remove(secretRef(id));
-    await this.#options.agent.sync();
+    return this.#options.agent.sync();
   }
 
   async #untilLoaded(ref: ObjectRef, signal: AbortSignal | undefined): Promise<string> {

@@ -16,6 +16,9 @@ export class ObedientDaemon implements AgentDaemon {
   sources: readonly BytecodeSource[] = [];
   secrets: PullSecrets = {};
   hits = 0n;
+  /** Every program that was once planned stays in the kernel. */
+  keepsPrograms = false;
+  readonly #seen = new Set<string>();
   #facts: NodeFacts = {
     nodeName: "node",
     cpus: 2,
@@ -74,6 +77,7 @@ export class ObedientDaemon implements AgentDaemon {
   setPlan(plan: NodePlan, options: { readonly complete: boolean }): void {
     this.plan = plan;
     this.isComplete = options.complete;
+    for (const { key } of plan.programs) this.#seen.add(key);
     this.plans++;
     for (const tell of this.#onChange) tell(this.results());
   }
@@ -103,10 +107,17 @@ export class ObedientDaemon implements AgentDaemon {
       isSettled: true,
       isPaused: false,
       items,
+      leftovers: this.#leftovers(),
       healed: [],
       applyMs: 1,
       trouble: undefined,
     };
+  }
+  #leftovers(): DaemonResults["leftovers"] {
+    const planned = new Set(this.plan.programs.map(({ key }) => key));
+    const left = this.keepsPrograms ? [...this.#seen].filter((key) => !planned.has(key)) : [];
+    const error = { code: "internal", message: "detach xdp/eth0: read-only file system (EROFS)" } as const;
+    return left.length === 0 ? undefined : left.map((key) => ({ item: "program", key, state: "failed", error }));
   }
   onChange(callback: (results: DaemonResults) => void): () => void {
     this.#onChange.add(callback);

@@ -25,6 +25,7 @@ import { errorText } from "../error-text.ts";
 import type { NodeState, Remembered } from "../state/node-state.ts";
 import { Backoff, type BackoffOptions } from "./backoff.ts";
 import { healedBy, itemsInForce, wishesOf, type InForce } from "./healing.ts";
+import { leftoversOf, unwanted } from "./leftovers.ts";
 import { Signal } from "./signal.ts";
 
 export interface LoopOptions {
@@ -316,6 +317,7 @@ export class WorkLoop {
       isPaused,
       isSettled: wanted === this.#wanted && isPaused === this.#isPaused,
       items,
+      leftovers: leftoversOf(plan, outcomes),
       healed: this.#healed,
       applyMs: applyMs ?? this.#results.applyMs,
       trouble: stuck?.error?.message,
@@ -326,16 +328,21 @@ export class WorkLoop {
   #lament(wanted: Wanted | undefined, isPaused: boolean, error: unknown): void {
     this.#observeFailures++;
     const message = errorText(error);
+    const items = this.#results.items.map((item) => ({
+      ...item,
+      state: "failed" as const,
+      error: { code: "internal" as const, message },
+    }));
     this.#say("observe", error);
     this.#change({
       revision: wanted?.revision ?? 0,
       isPaused,
       isSettled: wanted === this.#wanted && isPaused === this.#isPaused,
-      items: this.#results.items.map((item) => ({
-        ...item,
-        state: "failed" as const,
-        error: { code: "internal" as const, message },
-      })),
+      items,
+      leftovers:
+        wanted?.isComplete === true
+          ? unwanted(wanted.plan, [...items, ...(this.#results.leftovers ?? [])])
+          : this.#results.leftovers,
       trouble: message,
     });
   }

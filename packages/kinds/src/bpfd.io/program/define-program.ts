@@ -1,5 +1,7 @@
 import { defineKind } from "../../define-kind.ts";
 import type { DefinedKind, KindSource } from "../../define-kind.ts";
+import type { Outcome } from "../../kind.ts";
+import { nextConditions } from "../conditions.ts";
 import { bpfdGroup, bpfdVersion } from "../names.ts";
 import type { KindNames } from "../names.ts";
 import { programConditions } from "./spec.ts";
@@ -27,6 +29,19 @@ export function defineProgram(names: KindNames, plural: string, parts: ProgramPa
     isOurs: true,
     madeFrom: names.config,
     lower: () => ({ intents: [], problems: [] }),
-    status: (parsed) => parsed.object.status ?? {},
+    status: (parsed, outcome) =>
+      isLeaving(parsed.object) ? stuckStatus(names, outcome) : (parsed.object.status ?? {}),
   });
+}
+
+function isLeaving({ metadata }: NodeProgram): boolean {
+  return metadata.deletionTimestamp !== undefined;
+}
+
+/** It should be gone, and something keeps it. */
+function stuckStatus({ noun }: KindNames, { previousStatus, problems, clock }: Outcome): NodeProgram["status"] {
+  const said = { type: "NotUnLoaded", reason: "bpfdNotUnloaded", message: `Failed to unload ${noun}` };
+  const causes = problems.map(({ reason, message }) => ({ type: "Cause", reason, message }));
+  const known = Object.keys(programConditions);
+  return { conditions: nextConditions(previousStatus, [said], causes.slice(0, 1), known, clock) };
 }
