@@ -4,7 +4,7 @@ export type LayerEntry = LayerFile | LayerFolder | LayerLink;
 export interface LayerFile extends LayerMode {
   readonly kind: "file";
   readonly bytes: Uint8Array;
-  /** What whoever runs the file may do, whatever user that is: numbers of capabilities. */
+  /** Numbers of capabilities that whoever runs the file may take, as far as the container has them. */
   readonly capabilities?: readonly number[];
 }
 
@@ -79,11 +79,11 @@ function record(key: string, value: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(String(length)), rest]);
 }
 
-/** `struct vfs_cap_data` of revision 2, permitted and effective. */
+/** `struct vfs_cap_data` of revision 2: permitted only, so that the file also runs where some are withheld. */
 function renderCapabilities(numbers: readonly number[]): Buffer {
   const bits = numbers.reduce((sum, number) => sum | (1n << BigInt(number)), 0n);
   const bytes = Buffer.alloc(20);
-  bytes.writeUInt32LE(0x02000001, 0);
+  bytes.writeUInt32LE(0x02000000, 0);
   bytes.writeUInt32LE(Number(bits & 0xffffffffn), 4);
   bytes.writeUInt32LE(Number(bits >> 32n), 12);
   return bytes;

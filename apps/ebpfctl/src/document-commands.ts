@@ -28,4 +28,24 @@ export const documentCommands: readonly DocumentCommand[] = [
   },
   { document: "kubectl bpfprogramconfigs", here: ["get", "bpfprogramconfigs"] },
   { document: "kubectl bpfprograms", here: ["get", "bpfprograms"] },
+  {
+    document: "kubectl exec -it <controller-pod> -- ls /sys/fs/bpf/",
+    note: "`ls /sys/fs/bpf/`; in a cluster in a pod of the DaemonSet, whose image has `ls`",
+  },
+  {
+    document: "kubectl exec … daemonset/calico-node -- bpftool prog list",
+    note: "`ebpfctl prog list`; in a cluster `kubectl exec -n kube-system daemonset/bpfd-daemon -- bpftool prog list`",
+  },
+  {
+    document: "kubectl exec … daemonset/calico-node -- calico-node -bpf-maps",
+    note: "`ebpfctl map list`; in a cluster `kubectl exec -n kube-system daemonset/bpfd-daemon -- calico-node -bpf-maps`",
+  },
+  {
+    document: "kubectl exec … daemonset/calico-node -- wget -O - localhost:9091/metrics",
+    note: "`ebpfctl up --metrics-addr :9091` serves them; in a cluster `kubectl exec -n kube-system daemonset/bpfd-daemon -- wget -O - localhost:9091/metrics`",
+  },
+  {
+    document: "kubectl exec … deployment/calico-kube-controllers -- calico-kube-controllers status",
+    note: "in a cluster `kubectl exec -n kube-system deployment/podconfigmap-controller -- calico-kube-controllers status`",
+  },
 ];

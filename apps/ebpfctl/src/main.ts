@@ -1,4 +1,7 @@
+import { basename } from "node:path";
 import { runCli } from "./cli.ts";
+import { wordsFor } from "./other-names.ts";
 import { processWorld } from "./world.ts";
 
-process.exitCode = await runCli(process.argv.slice(2), processWorld(process.env));
+const [, path = "", ...words] = process.argv;
+process.exitCode = await runCli(wordsFor(basename(path), words), processWorld(process.env));

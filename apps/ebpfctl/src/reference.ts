@@ -1,12 +1,14 @@
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { fullProgram } from "./cli.ts";
+import { commands } from "./commands/mod.ts";
 import { documentCommands } from "./document-commands.ts";
 import { quietWorld } from "./world.ts";
 
 /** docs/reference/commands.md: every command with all its flags, as `--help` has them. */
 export async function renderReference(): Promise<string> {
   const program = await fullProgram(quietWorld());
-  const shown = program.commands.filter((command) => !command.name().startsWith("_"));
+  const hidden = new Set(commands.filter(({ isHidden }) => isHidden === true).map(({ name }) => name));
+  const shown = program.commands.filter((command) => !hidden.has(command.name()));
   return [
     "# Commands of ebpfctl",
     program.description(),

@@ -98,5 +98,14 @@ export const commands: readonly CommandEntry[] = [
     summary: "print a script that completes command lines",
     load: async () => (await import("./completion.ts")).defineCompletion,
   },
+  {
+    name: "mount-bpffs",
+    summary: "",
+    isHidden: true,
+    load: async () => (await import("./mount-bpffs.ts")).defineMountBpffs,
+  },
+  { name: "sleep", summary: "", isHidden: true, load: async () => (await import("./container.ts")).defineSleep },
+  { name: "ls", summary: "", isHidden: true, load: async () => (await import("./container.ts")).defineLs },
+  { name: "wget", summary: "", isHidden: true, load: async () => (await import("./container.ts")).defineWget },
   { name: "__complete", summary: "", isHidden: true, load: async () => (await import("./complete.ts")).defineComplete },
 ];

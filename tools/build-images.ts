@@ -1,0 +1,34 @@
+/**
+ * Builds the images of daemon, agent and operator into build/images/bpfleet.tar, without a container engine; with
+ * `push`, puts them into their registries too. Their names: BPFD_IMG, BPFD_AGENT_IMG, BPFD_OPERATOR_IMG.
+ */
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { buildAppImages } from "./images/app-images.ts";
+import { renderArchive } from "./images/image.ts";
+import { chosenNames, fullName } from "./images/names.ts";
+import { pushImages } from "./images/push.ts";
+
+const archive = join(import.meta.dirname, "../build/images/bpfleet.tar");
+
+async function main(words: readonly string[]): Promise<void> {
+  const images = await buildAppImages();
+  const named = Array.from(chosenNames(process.env), ([app, name]) => {
+    const image = images.get(app);
+    if (image === undefined) throw new RangeError(`build images: there is none of ${app}`);
+    return [fullName(name), image] as const;
+  });
+  mkdirSync(dirname(archive), { recursive: true });
+  writeFileSync(`${archive}.half`, renderArchive(new Map(named)));
+  renameSync(`${archive}.half`, archive);
+  for (const [name, image] of named) {
+    const bytes = image.layers.reduce((sum, layer) => sum + layer.bytes.length, 0);
+    console.log(`${name}\t${image.digest}\t${(bytes / 1e6).toFixed(1)} MB`);
+  }
+  if (words.includes("push")) await pushImages(named);
+}
+
+await main(process.argv.slice(2)).catch((error: unknown) => {
+  console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,59 @@
+import { globSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { rolldown } from "rolldown";
+
+export interface Bundle {
+  /** Name of each file → what it holds; one file is called by each entry. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Text of the licences of all packages of others that are in it. */
+  readonly licences: string;
+}
+
+/**
+ * The entries and all that they import, as few files. `import.meta.dirname` becomes the folder of the source
+ * below `home`, so that what is found beside the sources is found there.
+ */
+export async function bundle(root: string, entries: Readonly<Record<string, string>>, home: string): Promise<Bundle> {
+  const build = await rolldown({
+    cwd: root,
+    input: Object.fromEntries(Object.entries(entries).map(([name, path]) => [name, join(root, path)])),
+    platform: "node",
+    external: [/\.node$/],
+    logLevel: "warn",
+    plugins: [
+      {
+        name: "places",
+        transform(code, id) {
+          if (!code.includes("import.meta.dirname") || id.includes("node_modules")) return undefined;
+          const place = JSON.stringify(join(home, relative(root, dirname(id))));
+          return { code: code.replaceAll("import.meta.dirname", place), map: null };
+        },
+      },
+    ],
+  });
+  const { output } = await build.generate({ format: "esm", chunkFileNames: "[name]-[hash].js", minify: false });
+  await build.close();
+  const files = new Map<string, Uint8Array>();
+  const modules: string[] = [];
+  for (const part of output) {
+    files.set(part.fileName, Buffer.from(part.type === "chunk" ? part.code : part.source));
+    if (part.type === "chunk") modules.push(...Object.keys(part.modules));
+  }
+  return { files, licences: licencesOf(modules) };
+}
+
+function licencesOf(modules: readonly string[]): string {
+  const folders = new Set(
+    modules.flatMap((path) => {
+      const [, folder] = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path) ?? [];
+      return folder === undefined ? [] : [folder];
+    }),
+  );
+  const texts = Array.from(folders, (folder) => {
+    const about = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Record<string, string>;
+    const [file] = globSync("{LICENSE,LICENCE,license,License,COPYING}*", { cwd: folder }).toSorted();
+    const text = file === undefined ? `Licence: ${about["license"]}` : readFileSync(join(folder, file), "utf8").trim();
+    return `${about["name"]} ${about["version"]} (${about["license"]})\n\n${text}\n`;
+  });
+  return texts.toSorted().join(`\n${"-".repeat(80)}\n\n`);
+}
