@@ -11,8 +11,12 @@ import { pod } from "./core/pod/pod.ts";
 import { secret } from "./core/secret/secret.ts";
 import { apiVersionOf } from "./define-kind.ts";
 import type { DefinedKind } from "./define-kind.ts";
+import { ebpfContainerPolicy } from "./networking.fos1.io/ebpfcontainerpolicy/ebpfcontainerpolicy.ts";
 import { ebpfMap } from "./networking.fos1.io/ebpfmap/ebpfmap.ts";
+import { ebpfNatPolicy } from "./networking.fos1.io/ebpfnatpolicy/ebpfnatpolicy.ts";
+import { ebpfNetworkPolicy } from "./networking.fos1.io/ebpfnetworkpolicy/ebpfnetworkpolicy.ts";
 import { ebpfProgram } from "./networking.fos1.io/ebpfprogram/ebpfprogram.ts";
+import { ebpfTrafficControl } from "./networking.fos1.io/ebpftrafficcontrol/ebpftrafficcontrol.ts";
 import { networkPolicy } from "./networking.k8s.io/networkpolicy/networkpolicy.ts";
 
 /** Every kind that people may declare, in the order in which they are applied. */
@@ -23,6 +27,10 @@ export const kinds = [
   addressSlice,
   ebpfMap,
   ebpfProgram,
+  ebpfTrafficControl,
+  ebpfNatPolicy,
+  ebpfContainerPolicy,
+  ebpfNetworkPolicy,
   networkPolicy,
   ciliumNetworkPolicy,
   ciliumClusterwideNetworkPolicy,

@@ -35,8 +35,15 @@ export { programName } from "./bpfd.io/names.ts";
 export { eraOf, type ProgramConfig } from "./bpfd.io/config/spec.ts";
 export type { NodeProgram } from "./bpfd.io/program/spec.ts";
 export { mapKey } from "./networking.fos1.io/ebpfmap/map-key.ts";
+export type {
+  EBPFContainerPolicy,
+  EBPFContainerPolicyStatus,
+} from "./networking.fos1.io/ebpfcontainerpolicy/schema.ts";
 export type { EBPFMap, EBPFMapStatus } from "./networking.fos1.io/ebpfmap/schema.ts";
+export type { EBPFNATPolicy, EBPFNATPolicyStatus } from "./networking.fos1.io/ebpfnatpolicy/schema.ts";
+export type { EBPFNetworkPolicy, EBPFNetworkPolicyStatus } from "./networking.fos1.io/ebpfnetworkpolicy/schema.ts";
 export type { EBPFProgram, EBPFProgramStatus } from "./networking.fos1.io/ebpfprogram/schema.ts";
+export type { EBPFTrafficControl, EBPFTrafficControlStatus } from "./networking.fos1.io/ebpftrafficcontrol/schema.ts";
 export { lowerNothing, notServed, notServedReason } from "./not-served.ts";
 export * from "./policy/policy.ts";
 export { findPolicy } from "./policy/read-policy.ts";

@@ -67,8 +67,9 @@ function admitShape(schema: JsonSchema, value: unknown, path: string, found: Iss
     return value;
   }
   if (schema["x-kubernetes-int-or-string"] === true) {
-    if (typeof value !== "string" && !Number.isInteger(value))
-      found.error(path, "type", `must be a whole number or text, is ${describe(value)}`);
+    if (typeof value === "string") checkString(schema, value, path, found);
+    else if (Number.isInteger(value)) checkNumber(schema, value, path, found);
+    else found.error(path, "type", `must be a whole number or text, is ${describe(value)}`);
     return value;
   }
   switch (schema.type) {
@@ -138,6 +139,8 @@ function admitArray(schema: JsonSchema, value: unknown, path: string, found: Iss
   const admitted =
     items === undefined ? value : value.map((item, index) => admitNode(items, item, joinPointer(path, index), found));
   if (schema["x-kubernetes-list-type"] === "set") checkUnique(admitted, path, found);
+  if (schema["x-kubernetes-list-type"] === "map")
+    checkUniqueKeys(admitted, schema["x-kubernetes-list-map-keys"] as readonly string[], path, found);
   return admitted;
 }
 
@@ -151,6 +154,24 @@ function checkUnique(values: readonly unknown[], path: string, found: IssueList)
         joinPointer(path, index),
         "duplicate",
         `${describe(value)} is already at position ${earlier}; keep one`,
+      );
+  }
+}
+
+function checkUniqueKeys(items: readonly unknown[], keys: readonly string[], path: string, found: IssueList): void {
+  const seen = new Map<string, number>();
+  for (const [index, item] of items.entries()) {
+    const at = joinPointer(path, index);
+    if (!isRecord(item) || keys.some((key) => !found.isSound(joinPointer(at, key)))) continue;
+    const values = keys.map((key) => item[key]);
+    const name = JSON.stringify(values);
+    const earlier = seen.get(name);
+    if (earlier === undefined) seen.set(name, index);
+    else
+      found.error(
+        at,
+        "duplicate",
+        `${keys.map((key, place) => `${key} ${describe(values[place])}`).join(", ")} is already at position ${earlier}; keep one`,
       );
   }
 }

@@ -1,7 +1,6 @@
 import type { Static } from "typebox";
-import { parsePrefix } from "../../address/prefix.ts";
+import { addressRule } from "../../address/rules.ts";
 import type { KubeObject } from "../../kind.ts";
-import { describe } from "../../schema/admit.ts";
 import { int32 } from "../../schema/fields.ts";
 import { neverChanges } from "../../schema/json-schema.ts";
 import type { Rule } from "../../schema/json-schema.ts";
@@ -11,16 +10,6 @@ import { Type } from "../../schema/type.ts";
 export const maxSliceAddresses = 1000;
 
 const atomic = { "x-kubernetes-list-type": "atomic" } as const;
-
-const addressRule: Rule = {
-  cel: "isIP(self)",
-  holds: (self: string) => !self.includes("/") && parsePrefix(self).ok,
-  reads: [""],
-  field: "",
-  code: "invalid",
-  message: "must be an IPv4 or IPv6 address",
-  explain: (self: string) => `must be an IPv4 or IPv6 address, is ${describe(self)}`,
-};
 
 const portSchema = Type.Object({
   name: Type.String({ minLength: 1, maxLength: 63, description: "Name of the port." }),
@@ -52,7 +41,7 @@ const addressSchema = Type.Object({
 
 const rules: readonly Rule[] = [
   {
-    cel: "self.of != 'Pod' || has(self.namespace)",
+    cel: "self.of != 'Pod' || has(self.__namespace__)",
     holds: (self: AddressSliceSpec) => self.of !== "Pod" || self.namespace !== undefined,
     reads: ["/of", "/namespace"],
     field: "/namespace",
@@ -60,7 +49,7 @@ const rules: readonly Rule[] = [
     message: "is required for addresses of pods",
   },
   {
-    cel: "self.of == 'Pod' || !has(self.namespace)",
+    cel: "self.of == 'Pod' || !has(self.__namespace__)",
     holds: (self: AddressSliceSpec) => self.of === "Pod" || self.namespace === undefined,
     reads: ["/of", "/namespace"],
     field: "/namespace",

@@ -1,20 +1,5 @@
-import { parsePrefix } from "../../address/prefix.ts";
-import { describe } from "../../schema/admit.ts";
 import type { Rule } from "../../schema/json-schema.ts";
 import type { EBPFProgramSpec, ProgramKind } from "./schema.ts";
-
-export const prefixRule: Rule = {
-  cel: "isIP(self) || isCIDR(self)",
-  holds: (self: string) => parsePrefix(self).ok,
-  reads: [""],
-  field: "",
-  code: "invalid",
-  message: "must be an IPv4 or IPv6 address or a CIDR",
-  explain: (self: string) => {
-    const read = parsePrefix(self);
-    return `must be an IPv4 or IPv6 address or a CIDR, is ${describe(self)}: ${read.ok ? "" : read.because}`;
-  },
-};
 
 /** A switch that only some types can serve. */
 function needsType(pointer: string, types: readonly ProgramKind[], why: string): Rule {

@@ -1,9 +1,10 @@
 import { Type } from "../../schema/type.ts";
 import type { Static } from "typebox";
+import { prefixRule } from "../../address/rules.ts";
 import type { KubeObject } from "../../kind.ts";
 import { commonStatus } from "../../schema/conditions.ts";
-import { flag, int32 } from "../../schema/fields.ts";
-import { prefixRule, programRules } from "./rules.ts";
+import { flag, int32, interfaceName } from "../../schema/fields.ts";
+import { programRules } from "./rules.ts";
 
 export const programTypes = ["xdp", "tc-ingress", "tc-egress", "sockops", "cgroup"] as const;
 export type ProgramKind = (typeof programTypes)[number];
@@ -110,14 +111,9 @@ export const specSchema = Type.Object(
         "Where in the kernel the program runs: xdp as early as a packet can be seen, tc-ingress after it, tc-egress before a packet leaves, cgroup and sockops on the pods of the object's namespace.",
     }),
     interface: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 15,
-        pattern: "^[^\\x00-\\x20/:\\x7f]+$",
-        patternMeaning: "the name of a network interface, without spaces, / and :",
-        description:
-          "The network interface, for types xdp, tc-ingress and tc-egress. It may appear later, and be created anew.",
-      }),
+      interfaceName(
+        "The network interface, for types xdp, tc-ingress and tc-egress. It may appear later, and be created anew.",
+      ),
     ),
     priority: int32({
       minimum: 0,

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { issueLines, readAll } from "../../testing/read-all.ts";
+
+function policy(spec: string): string {
+  const base = "apiVersion: networking.fos1.io/v1alpha1\nkind: EBPFContainerPolicy\nmetadata: {name: t}\nspec:\n";
+  return `${base}${spec.replaceAll(/^/gm, "  ")}\n`;
+}
+
+function issues(spec: string): string[] {
+  return issueLines(policy(spec)).map((line) => line.replaceAll("spec.networkControls.", ""));
+}
+
+const selector = "selector: {podSelector: {matchLabels: {app: db}}}";
+
+test("EBPFContainerPolicy finds all that is wrong at once, each with its line", () => {
+  const spec = `selector: {}
+resourceLimits:
+  bandwidthLimits: {egressBitsPerSecond: 0}
+  connectionLimits: {maxConnections: many}
+networkControls:
+  defaultEgressAction: block
+  ingressRules:
+    - ports: [{protocol: SCTP}, {endPort: 90}, {port: 90, endPort: 80}]
+      ipBlock: {cidr: 10.0.0.0/8, except: [10.0.0.0/33]}
+deviceControl:
+  allowedDevices: [{deviceType: char, minor: 3}]`;
+  assert.deepEqual(issues(spec), [
+    "5: error spec.selector.podSelector: is required; {} means all pods of the namespace",
+    "7: error spec.resourceLimits.bandwidthLimits.egressBitsPerSecond: must be at least 1, is 0",
+    '8: error spec.resourceLimits.connectionLimits.maxConnections: must be a whole number, is "many"',
+    '10: error defaultEgressAction: must be one of allow, deny, is "block"',
+    '12: error ingressRules[0].ports[0].protocol: must be one of TCP, UDP, is "SCTP"',
+    "12: error ingressRules[0].ports[1].endPort: needs port: the first of the range",
+    "12: error ingressRules[0].ports[2].endPort: must be at least port",
+    '13: error ingressRules[0].ipBlock.except[0]: must be an IPv4 or IPv6 address or a CIDR, is "10.0.0.0/33": the length after the slash must be 0 to 32',
+    "15: error spec.deviceControl.allowedDevices[0].minor: needs major: a minor number alone names no device",
+  ]);
+});
+
+test("EBPFContainerPolicy wants exceptions within what they are exceptions of", () => {
+  const block = (text: string): string[] =>
+    issues(
+      `${selector}\nnetworkControls: {enableEgressControl: true, egressRules: [{action: deny, ipBlock: ${text}}]}`,
+    );
+  assert.deepEqual(block("{cidr: 10.0.0.0/8, except: [10.1.0.0/16, 10.2.3.4]}"), []);
+  assert.deepEqual(block("{cidr: 10.0.0.0/8, except: [11.0.0.0/16, 0.0.0.0/0, 'fd00::/8']}"), [
+    "6: error egressRules[0].ipBlock.except[0]: must lie within 10.0.0.0/8, is 11.0.0.0/16",
+    "6: error egressRules[0].ipBlock.except[1]: must lie within 10.0.0.0/8, is 0.0.0.0/0",
+    "6: error egressRules[0].ipBlock.except[2]: must lie within 10.0.0.0/8, is fd00::/8",
+  ]);
+  assert.match(block("{cidr: 10.0.0.0/8, except: [10.0.0.0/8]}")[0] ?? "", /warning .*no address is meant/);
+});
+
+test("EBPFContainerPolicy warns of what does nothing, and of what does too much", () => {
+  const warnings = (controls: string, at = selector): string => {
+    const lines = issues(`${at}\nnetworkControls: ${controls}`);
+    assert.ok(
+      lines.every((line) => line.includes("warning")),
+      lines.join("\n"),
+    );
+    return lines.join("\n");
+  };
+  const dns = "{ports: [{protocol: UDP, port: 53}]}";
+  assert.match(warnings("{egressRules: [{action: deny}]}"), /egressRules: has no effect without enableEgressControl/);
+  assert.match(warnings("{defaultIngressAction: deny}"), /has no effect without enableIngressControl/);
+  assert.match(warnings("{enableEgressControl: true}"), /decides nothing: no rule denies/);
+  assert.match(warnings("{enableEgressControl: true, defaultEgressAction: deny}"), /cannot look up names/);
+  assert.equal(warnings(`{enableEgressControl: true, defaultEgressAction: deny, egressRules: [${dns}]}`), "");
+  assert.equal(
+    warnings(
+      "{enableEgressControl: true, defaultEgressAction: deny, egressRules: [{ports: [{port: 50, endPort: 60}]}]}",
+    ),
+    "",
+  );
+  assert.match(
+    warnings("{enableIngressControl: true, ingressRules: [{action: deny}, {ports: [{port: 1}]}]}"),
+    /ingressRules\[1\]: is never reached, nor is what follows: position 0 takes everything/,
+  );
+  assert.match(
+    warnings("{enableIngressControl: true, defaultIngressAction: deny}", "selector: {podSelector: {}}"),
+    /every pod of the namespace is cut off/,
+  );
+  const devices = (text: string): string[] => issues(`${selector}\ndeviceControl: ${text}`);
+  assert.match(devices("{allowedDevices: [{deviceType: char}]}")[0] ?? "", /has no effect without/);
+  assert.match(devices("{enableDeviceControl: true}")[0] ?? "", /not even use \/dev\/null/);
+  assert.match(devices("{enableDeviceControl: true, defaultDeviceAction: allow}")[0] ?? "", /every device may be used/);
+});
+
+test("EBPFContainerPolicy names each part that is not served yet", () => {
+  const told = (spec: string): string[] =>
+    readAll(policy(`${selector}\n${spec}`))
+      .lower()
+      .problems.map(({ reason, origin, message }) => `${reason} ${origin.position?.line} ${message}`);
+  assert.deepEqual(
+    told("resourceLimits: {connectionLimits: {maxConnections: 1}}\ndeviceControl: {enableDeviceControl: true}"),
+    [
+      "NotServed 6 spec.resourceLimits.connectionLimits is not served yet; connections are not limited",
+      "NotServed 7 spec.deviceControl is not served yet; every device may be used",
+      "NotServed 6 spec.resourceLimits.enableAccounting is not served yet; nothing is counted",
+    ],
+  );
+  assert.deepEqual(told("priority: 5"), [
+    "NotServed 4 EBPFContainerPolicy is not served yet; nothing is done for the pods",
+  ]);
+});

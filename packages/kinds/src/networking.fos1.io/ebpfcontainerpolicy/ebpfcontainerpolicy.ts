@@ -1,0 +1,28 @@
+import { defineKind } from "../../define-kind.ts";
+import { containerPolicyAccess } from "./access.ts";
+import { checkContainerPolicy } from "./check.ts";
+import { containerPolicyColumns } from "./columns.ts";
+import { lowerContainerPolicy } from "./lower.ts";
+import { specSchema, statusSchema } from "./schema.ts";
+import type { EBPFContainerPolicy } from "./schema.ts";
+import { containerPolicyConditions, containerPolicyStatus } from "./status.ts";
+
+export const ebpfContainerPolicy = defineKind<EBPFContainerPolicy>({
+  group: "networking.fos1.io",
+  version: "v1alpha1",
+  kind: "EBPFContainerPolicy",
+  plural: "ebpfcontainerpolicies",
+  singular: "ebpfcontainerpolicy",
+  shortNames: ["ecpol"],
+  scope: "Namespaced",
+  description: "What pods of one namespace may use, and whom they may talk to.",
+  columns: containerPolicyColumns,
+  access: containerPolicyAccess,
+  conditions: containerPolicyConditions,
+  specSchema,
+  statusSchema,
+  isOurs: true,
+  check: checkContainerPolicy,
+  lower: lowerContainerPolicy,
+  status: containerPolicyStatus,
+});

@@ -1,0 +1,18 @@
+import type { Column } from "../../kind.ts";
+import { ageColumn } from "../../schema/columns.ts";
+import { readyColumns } from "../parts/columns.ts";
+
+export const networkPolicyColumns: readonly Column[] = [
+  { name: "Type", jsonPath: ".spec.policyType", type: "string", priority: 0, description: "What the policy is about." },
+  { name: "Priority", jsonPath: ".spec.priority", type: "integer", priority: 0, description: "Lower decides first." },
+  ...readyColumns,
+  ageColumn,
+  {
+    name: "Matches",
+    jsonPath: ".status.metrics.matches",
+    type: "integer",
+    priority: 1,
+    description: "Packets that a rule decided.",
+  },
+  { name: "Drops", jsonPath: ".status.metrics.drops", type: "integer", priority: 1, description: "Packets dropped." },
+];
