@@ -7,3 +7,6 @@ export { connectKube } from "./http/http-client.ts";
 export * from "./informer/informer.ts";
 export * from "./kube-client.ts";
 export * from "./timing.ts";
+export { AccessError } from "./kubeconfig/access-error.ts";
+export * from "./kubeconfig/access-options.ts";
+export { kubeconfigAccess, loadAccess } from "./kubeconfig/load-access.ts";

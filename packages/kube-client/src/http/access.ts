@@ -26,16 +26,18 @@ export interface ClientCertificate {
 /** What proves who we are; asked before every request, so that what was renewed is used at once. */
 export interface Credentials {
   current(): Promise<Proof>;
-  /** The server refused what `current` gave: read or make it anew. */
-  renew(): Promise<void>;
+  /** The server refused what `current` gave: that is read or made anew, unless it was meanwhile. */
+  renew(refused: Proof): Promise<void>;
 }
 
 export interface Proof {
   /** The whole header `authorization`. */
   readonly authorization?: string | undefined;
   readonly certificate?: ClientCertificate | undefined;
-  /** `Impersonate-…` */
-  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** PEM of whom we trust, where it is renewed while we run. */
+  readonly ca?: string | undefined;
+  /** `impersonate-…` */
+  readonly headers?: Readonly<Record<string, string | readonly string[]>> | undefined;
 }
 
 export const anonymous: Credentials = {

@@ -3,7 +3,7 @@ import type { Readable } from "node:stream";
 import { Agent, ProxyAgent } from "undici";
 import type { Dispatcher } from "undici";
 import { unanswered } from "@bpfleet/kube";
-import type { ClientCertificate, ClusterAccess, Proof } from "./access.ts";
+import type { ClusterAccess, Proof } from "./access.ts";
 
 export interface Outgoing {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -28,7 +28,7 @@ export class Transport implements AsyncDisposable {
   readonly access: ClusterAccess;
   readonly #prefix: string;
   readonly #origin: string;
-  #pool: { readonly certificate: ClientCertificate | undefined; readonly dispatcher: Dispatcher } | undefined;
+  #pool: { readonly proof: Proof; readonly dispatcher: Dispatcher } | undefined;
   readonly #retired = new Set<Dispatcher>();
 
   constructor(access: ClusterAccess) {
@@ -40,17 +40,20 @@ export class Transport implements AsyncDisposable {
 
   /** Tells the answer's status and body; asks once more with renewed credentials after a 401. */
   async send(doing: string, outgoing: Outgoing): Promise<Incoming> {
-    const first = await this.#attempt(doing, outgoing);
+    const { credentials } = this.access;
+    const proof = await credentials.current();
+    const first = await this.#attempt(doing, outgoing, proof);
     if (first.status !== 401) return first;
+    await credentials.renew(proof);
+    const renewed = await credentials.current();
+    if (isSameProof(proof, renewed)) return first;
     first.body.resume();
-    await this.access.credentials.renew();
-    return this.#attempt(doing, outgoing);
+    return this.#attempt(doing, outgoing, renewed);
   }
 
-  async #attempt(doing: string, outgoing: Outgoing): Promise<Incoming> {
+  async #attempt(doing: string, outgoing: Outgoing, proof: Proof): Promise<Incoming> {
     const { signal } = outgoing;
     signal?.throwIfAborted();
-    const proof = await this.access.credentials.current();
     try {
       const answer = await this.#dispatcher(proof).request({
         origin: this.#origin,
@@ -70,12 +73,10 @@ export class Transport implements AsyncDisposable {
   }
 
   #dispatcher(proof: Proof): Dispatcher {
-    const { certificate } = proof;
-    if (this.#pool !== undefined && isSameCertificate(this.#pool.certificate, certificate))
-      return this.#pool.dispatcher;
+    if (this.#pool !== undefined && hasSameConnection(this.#pool.proof, proof)) return this.#pool.dispatcher;
     const old = this.#pool?.dispatcher;
-    const dispatcher = makeDispatcher(this.access, certificate);
-    this.#pool = { certificate, dispatcher };
+    const dispatcher = makeDispatcher(this.access, proof);
+    this.#pool = { proof, dispatcher };
     if (old !== undefined) {
       // Running watches end by themselves; new requests come with the new certificate.
       this.#retired.add(old);
@@ -91,10 +92,10 @@ export class Transport implements AsyncDisposable {
   }
 }
 
-function makeDispatcher(access: ClusterAccess, certificate: ClientCertificate | undefined): Dispatcher {
+function makeDispatcher(access: ClusterAccess, { certificate, ca = access.tls.ca }: Proof): Dispatcher {
   const { tls } = access;
   const secure = {
-    ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+    ...(ca === undefined ? {} : { ca }),
     ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
     ...(tls.isInsecure === true ? { rejectUnauthorized: false } : {}),
     ...(certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key }),
@@ -113,18 +114,23 @@ function makeDispatcher(access: ClusterAccess, certificate: ClientCertificate | 
   return new Agent({ ...pool, ...h2, connect: { ...secure, timeout: 10_000, keepAlive: true } });
 }
 
-function isSameCertificate(a: ClientCertificate | undefined, b: ClientCertificate | undefined): boolean {
-  return a === b || (a !== undefined && b !== undefined && a.cert === b.cert && a.key === b.key);
+/** What is proved when a connection is made. */
+function hasSameConnection(a: Proof, b: Proof): boolean {
+  return a.ca === b.ca && a.certificate?.cert === b.certificate?.cert && a.certificate?.key === b.certificate?.key;
 }
 
-function headersOf(proof: Proof, outgoing: Outgoing): Record<string, string> {
+function isSameProof(a: Proof, b: Proof): boolean {
+  return hasSameConnection(a, b) && a.authorization === b.authorization;
+}
+
+function headersOf(proof: Proof, outgoing: Outgoing): Record<string, string | string[]> {
   return {
     accept: "application/json",
     "accept-encoding": "gzip",
     "user-agent": "bpfleet",
     ...(outgoing.body === undefined ? {} : { "content-type": outgoing.contentType ?? "application/json" }),
     ...(proof.authorization === undefined ? {} : { authorization: proof.authorization }),
-    ...proof.headers,
+    ...Object.fromEntries(Object.entries(proof.headers ?? {}).map(([name, value]) => [name, [value].flat()])),
   };
 }
 
