@@ -3,6 +3,7 @@
  * agent, operator and webhook have none.
  */
 export const daemonCapabilities = {
+  DAC_READ_SEARCH: "tracefs is closed to all but root, and the numbers of tracepoints stand there",
   BPF: "bpf(2): maps, programs, BTF; without it only sockets could be filtered",
   NET_ADMIN: "XDP, tc and cgroup programs are attached, and interfaces read, with it",
   PERFMON: "programs on tracepoints and functions are attached with it, and the verifier lets pointers be compared",

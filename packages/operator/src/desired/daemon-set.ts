@@ -147,17 +147,19 @@ function podBase(settings: Settings): object {
 
 /**
  * Mounts the bpffs where it outlives us: in the mount namespace of the host. Only a privileged container may
- * propagate a mount to there; it does nothing else, and ends.
+ * propagate a mount to there; it gives the daemon the folders that are its own, does nothing else, and ends.
  */
 function bpffsContainer(settings: Settings): object {
   return {
     name: "bpffs",
     ...imageOf(settings.daemonImage, settings),
     command: ["/usr/bin/ebpfctl", "mount-bpffs", bpffs, "/sys/fs/bpf"],
+    args: ["--owner", String(plainUser), "--give", runDir, stateDir],
     securityContext: { privileged: true, runAsUser: 0, readOnlyRootFilesystem: true },
     volumeMounts: [
       { ...mount("run", runDir), mountPropagation: "Bidirectional" },
       { ...mount("sys-bpf", "/sys/fs/bpf"), mountPropagation: "Bidirectional" },
+      mount("state", stateDir),
     ],
     resources: small,
   };
@@ -174,11 +176,13 @@ function daemonContainer({ settings }: NodeSetup): object {
       env("BPFLEET_METRICS_ADDR", `:${ports.daemonMetrics}`),
       ...(settings.bpfdToml === undefined ? [] : [env("BPFLEET_BPFD_CONFIG", `${configDir}/bpfd.toml`)]),
     ],
-    // Root of the container, without the rights of root: Kubernetes hands added capabilities to no other user.
-    // The group opens the socket to the agent.
+    // Kubernetes hands added capabilities to root only: this user takes them from the file that it starts, which is
+    // what "escalation" means here. Nothing else in the image has any to take.
     securityContext: {
       ...locked,
-      runAsUser: 0,
+      allowPrivilegeEscalation: true,
+      runAsNonRoot: true,
+      runAsUser: plainUser,
       runAsGroup: plainUser,
       capabilities: { drop: ["ALL"], add: Object.keys(daemonCapabilities) },
       // The profile that runtimes bring forbids writing below /sys/fs, where pins are.

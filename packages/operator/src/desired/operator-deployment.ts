@@ -57,6 +57,8 @@ function controller({ operatorImage, daemonImage, agentImage }: OperatorImages):
   return {
     name: "controller",
     image: operatorImage,
+    // Images that were loaded into nodes by hand are used; those of a release never change under their name.
+    imagePullPolicy: "IfNotPresent",
     env: [
       { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
       { name: "POD_NAMESPACE", valueFrom: { fieldRef: { fieldPath: "metadata.namespace" } } },
@@ -125,6 +127,7 @@ export function bpfdConfig(images: DefaultImages): Manifest {
       "bpfd.image": images.daemonImage,
       "bpfd.agent.image": images.agentImage,
       "bpfd.log.level": "info",
+      "bpfleet.image-pull-policy": "IfNotPresent",
     },
   };
 }
