@@ -1,20 +1,20 @@
 import { mkdir } from "node:fs/promises";
 import { relative } from "node:path";
-import { errorCodes, refKey, type ObjectRef } from "@bpfleet/base";
+import { refKey, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type ItemResult, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { Kind, KubeObject } from "@bpfleet/kinds";
 import type { AgentOptions } from "./agent-options.ts";
 import { pullSecretsOf, sourcesOf } from "./bytecode-sources.ts";
 import { lowerObjects, planIntents, type AcceptedObject, type LoweredObjects } from "./compile.ts";
-import { DesiredObjects, issueProblem } from "./desired-objects.ts";
+import { DesiredObjects } from "./desired-objects.ts";
 import { nextEvents } from "./events.ts";
-import { identifyMade, recordOfSame, withoutStatus } from "./made-object.ts";
+import { identifyMade, recordOfSame } from "./made-object.ts";
 import { leavingReports } from "./leaving.ts";
-import { Fates, messagesOf, stateOf, type ObjectFate } from "./object-fate.ts";
+import { Fates, messagesOf, refusedStatus, stateOf, type ObjectFate } from "./object-fate.ts";
 import { sameNode } from "./node-view.ts";
 import { cgroupsOf } from "./pod-cgroups.ts";
-import { Records, type ObjectRecord } from "./records.ts";
+import { recordOfReport, Records, type ObjectRecord } from "./records.ts";
 import { samePlan } from "./same-plan.ts";
 import type { NodeReport, ObjectReport } from "./report.ts";
 import { DirectoryStore, isoSeconds } from "./store/directory-store.ts";
@@ -69,6 +69,8 @@ class StoreAgent implements Agent {
   #isSaveDue = false;
   #isClosed = false;
   readonly #told = new Set<string>();
+  /** What was said last of objects that are made: their versions go on from there, stored or not. */
+  readonly #said = new Map<string, ObjectRecord>();
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -109,13 +111,24 @@ class StoreAgent implements Agent {
     await this.#count();
     const { daemon, clock } = this.#options;
     const results = daemon.results();
+    const objects = this.#reports();
+    // What is told is stored, so that no version is given twice after a restart.
+    if (results.isSettled && objects.some((report) => !this.#isStored(report))) {
+      this.#saveSoon();
+      await this.#saves;
+    }
     return {
       takenAt: isoSeconds(clock.now()),
       isPaused: results.isPaused,
-      objects: this.#reports(),
+      objects,
       broken: this.#desired.broken(),
       trouble: results.trouble,
     };
+  }
+
+  #isStored({ ref, object: { metadata }, madeFrom }: ObjectReport): boolean {
+    const stored = madeFrom === undefined ? undefined : this.#records.find(ref);
+    return madeFrom === undefined || stored?.resourceVersion === metadata.resourceVersion;
   }
 
   async sync(): Promise<NodeReport> {
@@ -189,7 +202,7 @@ class StoreAgent implements Agent {
     }
     const { plan, problems } = planIntents(this.#lowered, features, facts);
     this.#planned = facts;
-    this.#problems = [...problems, ...this.#issueProblems()];
+    this.#problems = [...problems, ...this.#desired.problems()];
     const isSame = !isAsked && samePlan(plan, this.#plan);
     this.#plan = plan;
     if (!isSame) daemon.setPlan(plan, { complete: this.#isComplete() });
@@ -204,19 +217,6 @@ class StoreAgent implements Agent {
         `${ref.kind} ${ref.name}: its file cannot be read, so nothing is removed from the kernel until it is corrected or removed`,
       );
     return held.length === 0;
-  }
-
-  #issueProblems(): readonly PlanProblem[] {
-    const warnings = this.#desired
-      .sound()
-      .flatMap(({ parsed, issues }) => issues.map((issue) => issueProblem(parsed.ref, issue, false)));
-    const spoilt = this.#desired
-      .spoilt()
-      .flatMap(({ good, issues }) => issues.map((issue) => issueProblem(good.parsed.ref, issue, true)));
-    const refused = this.#desired
-      .refused()
-      .flatMap(({ stored, issues }) => issues.map((issue) => issueProblem(stored.ref, issue, false)));
-    return [...warnings, ...spoilt, ...refused];
   }
 
   /** Whoever asks while counters are being read waits for them: what was read before may be seconds old. */
@@ -257,7 +257,7 @@ class StoreAgent implements Agent {
       return this.#reportOf(
         stored.ref,
         stored.object,
-        this.#refusal(fate),
+        refusedStatus(fate, this.#options.clock),
         "failed",
         fate,
         this.#records.find(stored.ref),
@@ -288,10 +288,13 @@ class StoreAgent implements Agent {
         .map((object) => {
           const ref = { ...parsed.ref, kind: object.kind, name: object.metadata.name };
           const previous = recordOf(ref);
-          const whole = identifyMade(object, ref, previous, now);
+          const said = recordOfSame(this.#said.get(refKey(ref)), parsed.object) ?? previous;
+          const whole = identifyMade(object, ref, said, now);
           const { state, messages } = own;
           const events = nextEvents(previous?.events ?? [], previous?.status, whole.status, now);
-          return { ref, object: whole, state, messages, events, madeFrom: parsed.ref };
+          const report: ObjectReport = { ref, object: whole, state, messages, events, madeFrom: parsed.ref };
+          this.#said.set(refKey(ref), recordOfReport(report, ""));
+          return report;
         });
     } catch (error) {
       this.#tell(`tell what ${kind.kind} ${parsed.ref.name} became: ${errorText(error)}; report it with the object`);
@@ -327,26 +330,8 @@ class StoreAgent implements Agent {
       return make();
     } catch (error) {
       this.#tell(`tell status: ${errorText(error)}; report it with the object`);
-      return this.#refusal(fate);
+      return refusedStatus(fate, this.#options.clock);
     }
-  }
-
-  /** The least that every status has, where the kind cannot say more. */
-  #refusal(fate: ObjectFate): unknown {
-    const [first] = fate.problems;
-    const lastTransitionTime = isoSeconds(this.#options.clock.now());
-    const message = messagesOf(fate)[0] ?? "";
-    return {
-      conditions: [
-        {
-          type: "Ready",
-          status: "False",
-          reason: first?.reason ?? errorCodes.internal.reason,
-          message,
-          lastTransitionTime,
-        },
-      ],
-    };
   }
 
   #reportOf(
@@ -381,24 +366,10 @@ class StoreAgent implements Agent {
     if (!this.#options.daemon.results().isSettled) return;
     const specs = this.#desired.specs();
     const reports = this.#reports();
-    for (const { ref, object, state, messages, events, madeFrom } of reports) {
-      const { uid = "", creationTimestamp = "", generation = 1, resourceVersion = "1" } = object.metadata;
-      const spec = specs.get(refKey(ref)) ?? "";
-      await this.#records.save({
-        ref,
-        uid,
-        creationTimestamp,
-        generation,
-        resourceVersion,
-        spec,
-        state,
-        messages,
-        status: object.status,
-        events,
-        ...(madeFrom === undefined ? {} : { made: { from: madeFrom, object: withoutStatus(object) } }),
-      });
-    }
+    for (const report of reports) await this.#records.save(recordOfReport(report, specs.get(refKey(report.ref)) ?? ""));
     const held = this.#heldRefs();
+    const there = new Set(reports.map(({ ref }) => refKey(ref)));
+    for (const key of this.#said.keys()) if (!there.has(key)) this.#said.delete(key);
     await this.#records.keepOnly([...reports.map(({ ref }) => ref), ...held, ...this.#records.madeFrom(held)]);
   }
 

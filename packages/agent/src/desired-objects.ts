@@ -58,6 +58,20 @@ export class DesiredObjects {
     );
   }
 
+  /** Mistakes and warnings, as problems of the objects that have them. */
+  problems(): readonly PlanProblem[] {
+    const warnings = this.sound().flatMap(({ parsed, issues }) =>
+      issues.map((issue) => issueProblem(parsed.ref, issue, false)),
+    );
+    const spoilt = this.spoilt().flatMap(({ good, issues }) =>
+      issues.map((issue) => issueProblem(good.parsed.ref, issue, true)),
+    );
+    const refused = this.refused().flatMap(({ stored, issues }) =>
+      issues.map((issue) => issueProblem(stored.ref, issue, false)),
+    );
+    return [...warnings, ...spoilt, ...refused];
+  }
+
   /** Files of which nothing can be told but that they are no objects. */
   broken(): readonly BrokenFile[] {
     return [...this.#files.values()].flatMap(({ now }) => ("path" in now ? [now] : []));
@@ -81,7 +95,7 @@ export class DesiredObjects {
 }
 
 /** With the place in the message: status and conditions show nothing else. */
-export function issueProblem(ref: ObjectRef, issue: Issue, isServedAsBefore: boolean): PlanProblem {
+function issueProblem(ref: ObjectRef, issue: Issue, isServedAsBefore: boolean): PlanProblem {
   const { position } = issue;
   const place = position === undefined ? "" : `${position.file}:${position.line}: `;
   const isError = issue.severity === "error";

@@ -198,6 +198,27 @@ test("startAgent makes an object of each config, and keeps what it is over resta
   assert.equal(readFileSync(stored, "utf8"), before);
 });
 
+test("startAgent tells the generation of a made object that is stored, and never one twice", async () => {
+  await apply(config);
+  const stored = join(directory, "state/status/bpfd.io/BpfProgram/_/xdp-pass-node.json");
+  const kept = (): KubeObject["metadata"] =>
+    (JSON.parse(readFileSync(stored, "utf8")) as { made: { object: KubeObject } }).made.object.metadata;
+  const seen = new Map<number, unknown>();
+  for (let turn = 0; turn < 3; turn++) {
+    await using agent = await start();
+    for (const change of [() => daemon.setFacts({ bytecode: {} }), ready, () => daemon.setFacts({ bytecode: {} })]) {
+      change();
+      const made = await find(agent, programRef);
+      const { generation = 0, resourceVersion } = made?.object.metadata ?? {};
+      assert.deepEqual([kept().generation, kept().resourceVersion], [generation, resourceVersion]);
+      const spec = seen.get(generation) ?? made?.object.spec;
+      assert.deepEqual(made?.object.spec, spec, "one generation is one spec");
+      seen.set(generation, spec);
+    }
+  }
+  assert.deepEqual([...seen.keys()], [1, 2, 3, 4, 5, 6, 7]);
+});
+
 test("startAgent removes a made object with its config, and a new config has a new one", async () => {
   await apply(config);
   ready();

@@ -1,7 +1,8 @@
-import { refKey, type ObjectRef } from "@bpfleet/base";
+import { errorCodes, refKey, type Clock, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
 import type { ItemResult, NodePlan, PlanProblem } from "@bpfleet/kernel";
 import type { ObjectState } from "./report.ts";
+import { isoSeconds } from "./store/directory-store.ts";
 
 /** What one object became: the part of the node's results that is its own. */
 export interface ObjectFate {
@@ -69,6 +70,14 @@ export function stateOf(fate: ObjectFate, isCurrent: boolean, isPaused: boolean)
   if (fate.problems.some((problem) => problem.severity === "waiting")) return "waiting";
   if (isPaused || fate.items.some((item) => item.state !== "in-force")) return "pending";
   return "in-force";
+}
+
+/** The least that every status has, where the kind cannot say more. */
+export function refusedStatus(fate: ObjectFate, clock: Clock): unknown {
+  const reason = fate.problems[0]?.reason ?? errorCodes.internal.reason;
+  const lastTransitionTime = isoSeconds(clock.now());
+  const message = messagesOf(fate)[0] ?? "";
+  return { conditions: [{ type: "Ready", status: "False", reason, message, lastTransitionTime }] };
 }
 
 /** Why it is not in force, then what the user should know. */

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { refKey, type ObjectRef } from "@bpfleet/base";
 import type { KubeObject } from "@bpfleet/kinds";
 import { writeFileAtomically } from "./atomic-file.ts";
-import type { ObjectEvent, ObjectState } from "./report.ts";
+import { withoutStatus } from "./made-object.ts";
+import type { ObjectEvent, ObjectReport, ObjectState } from "./report.ts";
 import { objectPath } from "./store/object-path.ts";
 import type { StoredHeader } from "./store/stored-text.ts";
 
@@ -69,6 +70,27 @@ export class Records {
       await rm(join(this.#directory, objectPath(record.ref, "json")), { force: true });
     }
   }
+}
+
+/** `spec`: fingerprint of what is declared. */
+export function recordOfReport(
+  { ref, object, state, messages, events, madeFrom }: ObjectReport,
+  spec: string,
+): ObjectRecord {
+  const { uid = "", creationTimestamp = "", generation = 1, resourceVersion = "1" } = object.metadata;
+  return {
+    ref,
+    uid,
+    creationTimestamp,
+    generation,
+    resourceVersion,
+    spec,
+    state,
+    messages,
+    status: object.status,
+    events,
+    ...(madeFrom === undefined ? {} : { made: { from: madeFrom, object: withoutStatus(object) } }),
+  };
 }
 
 async function listJson(directory: string): Promise<readonly string[]> {

@@ -1,17 +1,19 @@
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { InvalidArgumentError } from "@commander-js/extra-typings";
-import { serveAgent, startAgent, type NodeReport } from "@bpfleet/agent";
+import { serveAgent, startAgent, type Agent, type NodeReport } from "@bpfleet/agent";
 import { renderRef } from "@bpfleet/base";
 import { startDaemon, type BytecodeOptions, type Daemon, type LogOptions } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
 import { usualImagePlaces } from "@bpfleet/oci/local";
 import { parseConfig, type Config } from "../config.ts";
+import { parseDuration } from "../duration.ts";
 import { Failure, SilentFailure } from "../failure.ts";
 import { count } from "../manifests/render-issues.ts";
 import { whileTelling } from "../output/progress.ts";
 import { productVersion } from "../product.ts";
+import { awaitImages, type ImagePatience } from "../up/await-images.ts";
 import { parseMetricsAddress } from "../up/metrics-address.ts";
 import { ResultTeller } from "../up/result-teller.ts";
 import { tellPrograms } from "../up/tell-programs.ts";
@@ -30,6 +32,7 @@ interface UpFlags {
   readonly objects?: string | undefined;
   readonly legacyTc?: true | undefined;
   readonly once?: true | undefined;
+  readonly timeout: string;
   readonly log: string;
   readonly mirrors?: string | undefined;
   readonly policy?: string | undefined;
@@ -66,9 +69,11 @@ export const defineUp: DefineCommand = (program, world) => {
     .option("--maps-mode <mode>", "mode of the pins of these maps, usually 0640", parseMode)
     .option("--bpfd-config <file>", "serve bpfd's API as this bpfd.toml says: [tls], [grpc.endpoint] and [interfaces]")
     .option("--once", "bring the kernel to what is declared and end; exit code 1 when something failed")
+    .option("--timeout <duration>", "with --once: how long to wait for images that are being fetched", "1m")
     .option("--log <level>", `JSON lines on standard error: ${logLevels.join(", ")}`, "warn")
     .action(async (flags, command) => {
       const config = parseConfig(command.optsWithGlobals(), world);
+      const timeoutMs = parseDuration(flags.timeout);
       const interrupt = world.onInterrupt();
       const startedMs = world.clock.monotonicMs();
       await using closing = new AsyncDisposableStack();
@@ -104,9 +109,10 @@ export const defineUp: DefineCommand = (program, world) => {
         closing.use(await serveBpfd(bpfd, { store, agent, clock: world.clock, onNotice }));
       }
       await whileTelling(world, "applying", () => settledOr(daemon, interrupt));
+      const late = flags.once === true ? await fetchAll(agent, daemon, world, { timeoutMs, signal: interrupt }) : [];
       const report = await agent.report();
       world.out.write(`${readyLine(report, daemon, config, world.clock.monotonicMs() - startedMs)}\n`);
-      if (flags.once === true) return endOnce(report, world);
+      if (flags.once === true) return endOnce(report, late, flags.timeout, world);
       if (!interrupt.aborted)
         await new Promise((resolve) => interrupt.addEventListener("abort", resolve, { once: true }));
       world.out.write("stopping; what is in force stays in force, `ebpfctl cleanup` removes it\n");
@@ -192,9 +198,27 @@ function readyLine(report: NodeReport, daemon: Daemon, config: Config, tookMs: n
   return `ready in ${Math.round(tookMs)} ms: ${config.store} has ${count(objects.length, "object")}${counts.length === 0 ? "" : ` (${counts.join(", ")})`}, commands reach ${config.socket}${paused}`;
 }
 
-function endOnce(report: NodeReport, world: World): void {
+/** What is fetched may name more to fetch. */
+async function fetchAll(
+  agent: Agent,
+  daemon: Daemon,
+  world: World,
+  patience: ImagePatience,
+): Promise<readonly string[]> {
+  const endMs = world.clock.monotonicMs() + patience.timeoutMs;
+  for (;;) {
+    const timeoutMs = Math.max(0, endMs - world.clock.monotonicMs());
+    const late = await whileTelling(world, "fetching images", () => awaitImages(daemon, { ...patience, timeoutMs }));
+    await agent.sync();
+    if (late.length > 0 || (await awaitImages(daemon, { ...patience, timeoutMs: 0 })).length === 0) return late;
+  }
+}
+
+function endOnce(report: NodeReport, late: readonly string[], timeout: string, world: World): void {
+  for (const name of late)
+    world.err.write(`error: ${name} is still being fetched after ${timeout}; give a longer --timeout\n`);
   const failed = report.objects.filter(({ state, madeFrom }) => state === "failed" && madeFrom === undefined);
   for (const { ref, messages } of failed) world.err.write(`error: ${renderRef(ref)}: ${messages[0] ?? "failed"}\n`);
   if (report.trouble !== undefined) throw new Failure(report.trouble);
-  if (failed.length > 0 || report.broken.length > 0) throw new SilentFailure();
+  if (late.length > 0 || failed.length > 0 || report.broken.length > 0) throw new SilentFailure();
 }
