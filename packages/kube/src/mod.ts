@@ -4,6 +4,8 @@ export * from "./election/election-config.ts";
 export * from "./election/election.ts";
 export * from "./election/lease.ts";
 export * from "./election/parse-election.ts";
+export * from "./events/event-book.ts";
+export * from "./events/kube-event.ts";
 export * from "./queue/outcome.ts";
 export * from "./queue/work-queue.ts";
 export * from "./resource.ts";

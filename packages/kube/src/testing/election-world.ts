@@ -1,3 +1,4 @@
+import { chanceOf } from "./chance.ts";
 import { Election } from "../election/election.ts";
 import type { ElectionSight, ElectionStep } from "../election/election.ts";
 import type { ElectionConfig } from "../election/election-config.ts";
@@ -31,7 +32,7 @@ export class ElectionWorld {
   readonly #options: WorldOptions;
   readonly #candidates: Candidate[];
   readonly #events: { atMs: number; run: () => void }[] = [];
-  #state: number;
+  readonly random: () => number;
   #nowMs = 0;
   #lease: Lease | undefined;
   #version = 0;
@@ -42,7 +43,7 @@ export class ElectionWorld {
 
   constructor(options: WorldOptions) {
     this.#options = options;
-    this.#state = options.seed;
+    this.random = chanceOf(options.seed);
     const [slowest, fastest] = options.rates;
     this.#candidates = Array.from({ length: options.candidates }, (_, index) => ({
       identity: `candidate-${index}`,
@@ -52,14 +53,6 @@ export class ElectionWorld {
       offsetMs: Math.round(1e9 * this.random()),
     }));
     for (const candidate of this.#candidates) this.#after(1000 * this.random(), () => this.#turn(candidate, 0));
-  }
-
-  /** mulberry32 */
-  random(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let value = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-    return ((value ^ (value >>> 14)) >>> 0) / 4294967296;
   }
 
   run(forMs: number): void {
