@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { RegistryBench, registryAbsence, RegistryProcess, registryUser } from "@bpfleet/oci/testing";
 import { CommandBench } from "../testing/run-command.ts";
 
 const root = join(import.meta.dirname, "../../../..");
 const directory = mkdtempSync(join(tmpdir(), "ebpfctl-preflight-"));
+const skip = registryAbsence() ?? false;
 after(() => rmSync(directory, { recursive: true }));
 
 function compile(name: string, source: string): string {
@@ -89,6 +91,69 @@ test("preflight checks relocations against the types of other kernels", async ()
   assert.match(out, /^other +CO-RE \(\d+ relocations\), with BTF of the kernel +5\.4$/m);
   assert.match(out, /^against \/sys\/kernel\/btf\/vmlinux\n {2}\? {4}on_enter: \d+ instructions? /m);
   assert.match(out, /^against DIR\/missing\.btf\n {2}no {3}on_enter: .*ENOENT/m);
+});
+
+test("preflight checks against a directory of kernels, and tells of each", async () => {
+  using bench = new CommandBench();
+  const object = compile(
+    "named",
+    'struct task_struct { int pid; } __attribute__((preserve_access_index));\nint seen = 0;\nSEC("raw_tp/sys_enter") int on_enter(void *ctx) {\n  seen = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), pid);\n  return 0;\n}',
+  );
+  const kernels = join(directory, "kernels");
+  mkdirSync(join(kernels, "old"), { recursive: true });
+  // The BTF of an object stands for that of a kernel: it has a struct of the name.
+  for (const [name, field] of [
+    ["5.4.btf", "pid"],
+    ["old/4.18.btf", "tgid"],
+  ] as const) {
+    const types = compile(
+      `kernel-${field}`,
+      `struct task_struct { int first; int ${field}; } task;\nSEC("xdp") int pass(struct xdp_md *ctx) { return task.${field}; }`,
+    );
+    execFileSync("llvm-objcopy", ["--dump-section", `.BTF=${join(kernels, name)}`, types]);
+  }
+  writeFileSync(join(kernels, "notes"), "no BTF");
+  const { exitCode, out } = await bench.run(["preflight", object, "--kernel-btf", kernels]);
+  assert.equal(exitCode, 0, out);
+  assert.match(out, /^against .*\/5\.4\.btf\n {2}yes {2}on_enter: every relocation is found$/m);
+  assert.match(out, /^against .*\/notes\n {2}no {3}on_enter: /m);
+  assert.match(out, /^against .*\/old\/4\.18\.btf\n {2}\? {4}on_enter: \d+ instructions? /m);
+  mkdirSync(join(directory, "empty"));
+  const empty = await bench.run(["preflight", object, "--kernel-btf", join(directory, "empty")]);
+  assert.match(empty.err, /there are no files with BTF in it/);
+});
+
+test("preflight takes an image of a registry, with a password where that asks for one", { skip }, async () => {
+  using bench = new CommandBench();
+  using registries = new RegistryBench();
+  await using registry = await RegistryProcess.start(join(registries.directory, "basic"), registries.tls, "basic");
+  registries.mirror("registry.example", [`https://${registry.host}`]);
+  const object = compile("pulled", 'SEC("xdp/pass") int pass(struct xdp_md *ctx) { return XDP_PASS; }');
+  const name = "registry.example/bpfd-bytecode/pulled:1";
+  const write = (file: string, password: string): string => {
+    const auth = Buffer.from(`${registryUser.username}:${password}`).toString("base64");
+    const path = join(bench.directory, file);
+    writeFileSync(path, JSON.stringify({ auths: { [registry.host]: { auth } } }));
+    return path;
+  };
+  const right = write("right.json", registryUser.password);
+  const mirrors = ["--mirrors", registries.mirrors];
+  const image = join(directory, "pulled.tar");
+  assert.equal((await bench.run(["image", "build", object, "-o", image])).exitCode, 0);
+  const pushed = await bench.run(["image", "push", image, name, ...mirrors, "--authfile", right]);
+  assert.equal(pushed.exitCode, 0, pushed.err);
+  const { exitCode, out, err } = await bench.run(["preflight", name, ...mirrors, "--authfile", right]);
+  assert.equal(exitCode, 0, err);
+  assert.match(out, /^yes: registry\.example\/.*:1 loads on this kernel\n {2}yes {2}pass \(xdp, section xdp\/pass\)$/m);
+  const anonymous = await bench.run(["preflight", name, ...mirrors]);
+  assert.equal(anonymous.exitCode, 1);
+  assert.match(anonymous.err, /pulled from .*: 401 UNAUTHORIZED .*give a pull secret/);
+  const wrong = await bench.run(["preflight", name, ...mirrors, "--authfile", write("wrong.json", "no")]);
+  assert.equal(wrong.exitCode, 1);
+  assert.doesNotMatch(wrong.err, /opensesame|bm8=/);
+  const missing = await bench.run(["preflight", name.replace("pulled", "nosuch"), ...mirrors, "--authfile", right]);
+  assert.equal(missing.exitCode, 1);
+  assert.match(missing.err, /nosuch/);
 });
 
 test("preflight says how to rebuild what cannot be read", async () => {

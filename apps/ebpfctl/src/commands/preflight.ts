@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import type { Dirent } from "node:fs";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { renderTable } from "@bpfleet/base";
@@ -23,7 +24,7 @@ export const definePreflight: DefineCommand = (program, world) => {
     .option("--program <name>", "only this program, by its function or section")
     .option(
       "--kernel-btf <file>",
-      "BTF of another kernel to check relocations against; several times",
+      "BTF of another kernel to check relocations against, or a directory of such files; several times",
       collect,
       [] as readonly string[],
     )
@@ -42,7 +43,7 @@ export const definePreflight: DefineCommand = (program, world) => {
         ? await readImageFile(resolve(world.cwd, name), flags.platform)
         : ((await readLocal(name, world)) ?? (await fetchImage(name, flags, world)));
       const { preflight } = await import("@bpfleet/daemon");
-      const kernelBtfs = flags.kernelBtf.map((file) => resolve(world.cwd, file));
+      const kernelBtfs = (await Promise.all(flags.kernelBtf.map((path) => listBtf(resolve(world.cwd, path))))).flat();
       const report = await preflight(elf, { name: "object", program: flags.program, kernelBtfs });
       if (report.trouble !== undefined && flags.output === undefined)
         throw new Failure(`read ${name}: ${printable(report.trouble)}`);
@@ -55,6 +56,21 @@ export const definePreflight: DefineCommand = (program, world) => {
       if (!report.loads) throw new SilentFailure(exitRefused);
     });
 };
+
+/** The file, or those of the directory by name: `5.10.btf`, `ubuntu/vmlinux-5.15`. */
+async function listBtf(path: string): Promise<readonly string[]> {
+  let entries: Dirent[];
+  try {
+    entries = await readdir(path, { withFileTypes: true, recursive: true });
+  } catch (cause) {
+    // What cannot be read is told beside what can.
+    if (["ENOTDIR", "ENOENT"].includes((cause as NodeJS.ErrnoException).code ?? "")) return [path];
+    throw new Failure(`read ${path}: ${(cause as Error).message}`, { cause });
+  }
+  const files = entries.filter((entry) => entry.isFile() && !entry.name.startsWith("."));
+  if (files.length === 0) throw new Failure(`read ${path}: there are no files with BTF in it`);
+  return files.map(({ parentPath, name }) => join(parentPath, name)).toSorted();
+}
 
 /** `undefined` when there is no such file: then it is an image. */
 async function readLocal(name: string, world: World): Promise<Uint8Array | undefined> {
