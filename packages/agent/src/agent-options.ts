@@ -1,12 +1,9 @@
 import type { Clock } from "@bpfleet/base";
-import type { Daemon } from "@bpfleet/daemon";
+import type { AgentDaemon } from "@bpfleet/daemon";
 import type { Feature } from "@bpfleet/features";
 import type { Kind } from "@bpfleet/kinds";
 
-export type AgentDaemon = Pick<
-  Daemon,
-  "facts" | "onFacts" | "watchCgroups" | "watchBytecode" | "setPlan" | "results" | "onChange" | "settled" | "counters"
->;
+export type { AgentDaemon };
 
 export interface AgentOptions {
   /** Directory of the objects; made when it is not there. */

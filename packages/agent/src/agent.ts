@@ -188,17 +188,20 @@ class StoreAgent implements Agent {
         for (const { position, message } of issues)
           this.#tell(`${position?.file}:${position?.line}:${position?.column}: ${message}`);
     }
-    this.#replan(facts, isChanged || isFirst);
+    await this.#replan(facts, isChanged || isFirst);
     this.#saveSoon();
   }
 
-  #replan(facts: NodeFacts, isAsked: boolean): void {
+  async #replan(known: NodeFacts, isAsked: boolean): Promise<void> {
     const { daemon, features } = this.#options;
+    let facts = known;
     if (isAsked || !sameNode(facts, this.#planned)) {
       const objects = this.#desired.sound();
-      daemon.watchCgroups(cgroupsOf(objects.map(({ parsed }) => parsed.object)));
+      await daemon.watchCgroups(cgroupsOf(objects.map(({ parsed }) => parsed.object)));
       this.#lowered = lowerObjects(objects, facts);
-      daemon.watchBytecode(sourcesOf(this.#lowered.intents), pullSecretsOf(objects));
+      await daemon.watchBytecode(sourcesOf(this.#lowered.intents), pullSecretsOf(objects));
+      // What was not watched before is part of the facts only now: no plan is to be without it.
+      facts = daemon.facts();
     }
     const { plan, problems } = planIntents(this.#lowered, features, facts);
     this.#planned = facts;

@@ -1,5 +1,6 @@
 /** The daemon's API for other processes. Loads neither the native addon nor anything that needs privileges. */
 export type {
+  AgentDaemon,
   DaemonResults,
   DaemonVersion,
   ExplainRequest,
@@ -10,5 +11,7 @@ export type {
   TraceOptions,
 } from "./daemon.ts";
 export * from "./api/daemon-client.ts";
+export { RemoteDaemon, type RemoteDaemonOptions } from "./plan-service/remote-daemon.ts";
+export { TlsFiles, type TlsFilesOptions, type TlsMaterial, type TlsPaths } from "./tls/tls-files.ts";
 export { earlierPlansOf } from "./bytecode/earlier-plans.ts";
 export type * from "./machine/machine.ts";

@@ -13,6 +13,7 @@ import type {
   ObservedKernel,
   XdpMode,
 } from "@bpfleet/kernel";
+import type { TlsPaths } from "./tls/tls-files.ts";
 
 /**
  * The part of bpfleet that talks to the kernel. It holds one plan and keeps it true; whoever makes
@@ -32,9 +33,10 @@ export interface Daemon extends AsyncDisposable {
   watchBytecode(sources: readonly BytecodeSource[], secrets: PullSecrets): void;
   /**
    * Makes this the plan to keep true. `complete` says that every declaration was read: only then is
-   * anything removed that the plan does not name, and the plan kept for the next start.
+   * anything removed that the plan does not name, and the plan kept for the next start. Returns the revision
+   * under which the results tell of it.
    */
-  setPlan(plan: NodePlan, options: { readonly complete: boolean }): void;
+  setPlan(plan: NodePlan, options: { readonly complete: boolean }): number;
   /** What became of the plan. */
   results(): DaemonResults;
   /** Called after every change of `results()`. */
@@ -61,6 +63,17 @@ export interface Daemon extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+/** What an agent needs of its daemon, in the same process or in another. */
+export interface AgentDaemon extends Pick<
+  Daemon,
+  "facts" | "onFacts" | "results" | "onChange" | "settled" | "counters"
+> {
+  /** Where a promise is given back: `facts()` tell of them when it resolves, or nobody can tell now. */
+  watchCgroups(paths: readonly string[]): void | Promise<void>;
+  watchBytecode(sources: readonly BytecodeSource[], secrets: PullSecrets): void | Promise<void>;
+  setPlan(plan: NodePlan, options: { readonly complete: boolean }): void;
+}
+
 export interface DaemonOptions {
   readonly nodeName: string;
   /** Version of the product, for `version()` and the build metric. */
@@ -81,6 +94,8 @@ export interface DaemonOptions {
   readonly log?: LogOptions | undefined;
   /** Where programs that people bring come from; nothing is fetched without it. */
   readonly bytecode?: BytecodeOptions | undefined;
+  /** Where an agent in another process hands in its plans; `undefined` serves none. */
+  readonly agent?: AgentAccess | undefined;
   /** Who may open the maps below `<bpffs>/maps`; root alone when not given. */
   readonly pinAccess?: PinAccess | undefined;
   /** Mount a bpffs where none is; otherwise that is an error. */
@@ -93,6 +108,14 @@ export interface DaemonOptions {
   readonly kernel?: KernelPort | undefined;
 }
 
+export interface AgentAccess {
+  /** Unix socket of PlanService, beside that of the API; made with mode 0600, or 0660 for `group`. */
+  readonly socket: string;
+  readonly tls: TlsPaths;
+  /** Whose processes may connect; the certificate decides in any case. */
+  readonly group?: number | undefined;
+}
+
 export interface BytecodeOptions {
   /** Directory of what was fetched; `<state>/content` when not given. */
   readonly store?: string | undefined;
@@ -102,6 +125,8 @@ export interface BytecodeOptions {
   readonly mayLackPolicy?: boolean | undefined;
   /** Directory of `<host>/hosts.toml` files: where images are to be had in place of their host. */
   readonly mirrors?: string | undefined;
+  /** Between two looks at what an image with pull policy Always is now; five minutes when not given, Infinity is never. */
+  readonly checkMs?: number | undefined;
 }
 
 export type MetricsAddress = { readonly port: number; readonly host?: string | undefined } | { readonly unix: string };

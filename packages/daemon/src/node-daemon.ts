@@ -105,9 +105,10 @@ export class NodeDaemon implements Daemon {
     this.#parts.bytecode.watch(sources, secrets);
   }
 
-  setPlan(plan: NodePlan, options: { readonly complete: boolean }): void {
-    this.#parts.loop.setPlan(plan, options.complete);
+  setPlan(plan: NodePlan, options: { readonly complete: boolean }): number {
+    const revision = this.#parts.loop.setPlan(plan, options.complete);
     this.#parts.facts.plannedAs(plan);
+    return revision;
   }
 
   results(): DaemonResults {

@@ -8,7 +8,7 @@ import { pino, type Logger } from "pino";
 import { ApiServer } from "./api/api-server.ts";
 import { BytecodeWatch } from "./bytecode/bytecode-watch.ts";
 import { ContentCollector, objectsInUse } from "./bytecode/content-collector.ts";
-import type { Daemon, DaemonOptions, LogOptions } from "./daemon.ts";
+import type { AgentAccess, Daemon, DaemonOptions, LogOptions } from "./daemon.ts";
 import { errorText } from "./error-text.ts";
 import { NodeFactsWatch } from "./facts/node-facts.ts";
 import { BpfObjects } from "./facts/objects.ts";
@@ -127,12 +127,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       const socket = `${options.socket.replace(/\.sock$/, "")}-maps.sock`;
       owned.use(await ApiServer.listenFor(access, socket, new SharedMaps(machine, kernel)));
     }
+    if (options.agent !== undefined) owned.use(await servePlans(daemon, options.agent, onTrouble));
     if (options.metrics !== undefined) owned.use(await MetricsServer.listen(options.metrics, () => daemon.metrics()));
   } catch (error) {
     await daemon.stop();
     throw error;
   }
   return daemon;
+}
+
+/** Loaded where an agent is served: in one process with its agent a daemon has no use for it. */
+async function servePlans(
+  daemon: NodeDaemon,
+  { socket, tls, group }: AgentAccess,
+  onTrouble: (error: unknown) => void,
+): Promise<AsyncDisposable> {
+  const { PlanServer } = await import("./plan-service/plan-server.ts");
+  const access = { group, mode: group === undefined ? 0o600 : 0o660 };
+  return PlanServer.start(daemon, { socket, tls, access, onTrouble });
 }
 
 async function openKernel(

@@ -125,12 +125,14 @@ export class WorkLoop {
     return () => void this.#listeners.delete(listener);
   }
 
-  setPlan(plan: NodePlan, isComplete: boolean): void {
+  /** The revision under which the results tell of it. */
+  setPlan(plan: NodePlan, isComplete: boolean): number {
     if (this.#isStopped) throw new TypeError("set a plan: the daemon has stopped");
     const revision = (this.#wanted?.revision ?? 0) + 1;
     this.#wanted = { plan, isComplete, revision, sinceMs: this.#options.clock.monotonicMs() };
     this.#unsettle();
     this.#signal.raise();
+    return revision;
   }
 
   /** These interfaces or cgroups came, went or changed. */

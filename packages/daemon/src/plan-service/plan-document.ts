@@ -1,0 +1,83 @@
+import { KernelError } from "@bpfleet/base";
+import {
+  parseHookKey,
+  type FeatureInstance,
+  type HookSpec,
+  type MapSpec,
+  type NodePlan,
+  type PlanProblem,
+  type ProgramSpec,
+} from "@bpfleet/kernel";
+import { decodeValue, type HeldDocument, type OutgoingItem } from "@bpfleet/wire";
+import { outgoing, uniqueKeys, valuesOf } from "./protocol.ts";
+import { decodeRules, encodeRules, type RuleRows } from "./rule-rows.ts";
+
+export function* planItems({ maps, programs, hooks, instances, problems }: NodePlan): Generator<OutgoingItem> {
+  for (const each of maps) yield outgoing("maps", each.key, each);
+  for (const each of programs) yield outgoing("programs", each.key, each);
+  for (const each of hooks) yield outgoing("hooks", each.key, each);
+  const unique = uniqueKeys();
+  for (const each of instances)
+    yield outgoing("instances", unique(`${each.feature} ${each.key}`), { ...each, rules: encodeRules(each.rules) });
+  if (problems.length > 0) yield outgoing("problems", "problems", problems);
+}
+
+/** One item of a plan that an agent sent. What a daemon cannot carry out is refused here, by its name. */
+export function decodePlanItem(body: Uint8Array, section: string): unknown {
+  const value = decodeValue(body);
+  if (section === "problems") return value;
+  if (!isRecord(value) || typeof value["key"] !== "string") throw refusal(section, "an item has no key");
+  const name = `${section} ${value["key"]}`;
+  switch (section) {
+    case "maps":
+      if (!isRecord(value["definition"]) || !isContents(value["contents"])) throw refusal(name, "this is no map");
+      return value;
+    case "programs":
+      if (!isRecord(value["object"]) || !isRecord(value["globals"]) || !isRecord(value["maps"]))
+        throw refusal(name, "this is no program");
+      return value;
+    case "hooks":
+      if (parseHookKey(value["key"]) === undefined) throw refusal(name, "there is no such hook in this version");
+      if (!Array.isArray(value["members"]) || !isRecord(value["point"])) throw refusal(name, "this is no hook");
+      return value;
+    case "instances":
+      if (!isRecord(value["rules"]) || !Array.isArray(value["programs"])) throw refusal(name, "this is no instance");
+      return { ...value, rules: decodeRules(value["rules"] as unknown as RuleRows) };
+    default:
+      throw refusal(section, "there is no such section in this version");
+  }
+}
+
+export function planOf(document: HeldDocument<unknown>): NodePlan {
+  return {
+    maps: valuesOf(document, "maps") as readonly MapSpec[],
+    programs: valuesOf(document, "programs") as readonly ProgramSpec[],
+    hooks: valuesOf(document, "hooks") as readonly HookSpec[],
+    instances: valuesOf(document, "instances") as readonly FeatureInstance[],
+    problems: (valuesOf(document, "problems") as readonly (readonly PlanProblem[])[]).flat(),
+  };
+}
+
+function isContents(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  if (value["kind"] === "live") return true;
+  const entries = value["entries"];
+  return (
+    (value["kind"] === "sealed" || value["kind"] === "kept") &&
+    isRecord(entries) &&
+    entries["keys"] instanceof Uint8Array &&
+    entries["values"] instanceof Uint8Array
+  );
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null;
+}
+
+function refusal(name: string, why: string): KernelError {
+  return new KernelError(`read the plan: ${name}: ${why}; run agent and daemon of one version`, {
+    code: "invalid",
+    call: "SetPlan",
+    retry: "when-changed",
+  });
+}

@@ -1,0 +1,231 @@
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import { randomUUID } from "node:crypto";
+import { KernelError } from "@bpfleet/base";
+import { emptyPlan, type BytecodeSource, type NodePlan } from "@bpfleet/kernel";
+import {
+  DocumentReader,
+  encodeDifference,
+  MalformedDocument,
+  OtherBase,
+  outlineOf,
+  PlanService,
+  SessionEventSchema,
+  type Frame,
+  type HeldDocument,
+  type OpenRequest,
+  type Outline,
+  type OutgoingItem,
+  type PlanPart,
+  type SessionEvent,
+} from "@bpfleet/wire";
+import { answer } from "../api/daemon-routes.ts";
+import { encodeInventory } from "../api/to-wire.ts";
+import type { PullSecrets } from "../bytecode/bytecode-watch.ts";
+import type { Daemon } from "../daemon.ts";
+import { encodeAllCounters } from "./counters-document.ts";
+import { factsItems } from "./facts-document.ts";
+import { cutValue, readValue } from "./parts.ts";
+import { decodePlanItem, planOf } from "./plan-document.ts";
+import { hashItem, largestDocumentBytes, protocols as ownProtocols, type ProtocolRange } from "./protocol.ts";
+import { resultsItems } from "./results-document.ts";
+
+export type PlannedDaemon = Pick<
+  Daemon,
+  | "facts"
+  | "onFacts"
+  | "watchCgroups"
+  | "watchBytecode"
+  | "setPlan"
+  | "results"
+  | "onChange"
+  | "counters"
+  | "inventory"
+  | "version"
+>;
+
+export interface PlanRoutesOptions {
+  /** Another range than this version's, to try versions against each other. */
+  readonly protocols?: ProtocolRange | undefined;
+}
+
+/** Results come one by one while a plan is applied. */
+const gatherMs = 20;
+
+/** What an agent is to this daemon from its call until it hangs up. */
+interface Session {
+  readonly id: string;
+  readonly agentId: string;
+  readonly end: () => void;
+}
+
+export function routePlan(
+  router: ConnectRouter,
+  daemon: PlannedDaemon,
+  { protocols = ownProtocols }: PlanRoutesOptions,
+): void {
+  let session: Session | undefined;
+  let held: HeldDocument<unknown> | undefined;
+  let plan: NodePlan = emptyPlan;
+  let serial = 1n;
+  daemon.onFacts(() => serial++);
+
+  const check = (id: string): void => {
+    if (id !== session?.id)
+      throw new ConnectError("drive this daemon: the session has ended; open another", Code.Aborted);
+  };
+
+  router.service(PlanService, {
+    async *open(request, context) {
+      const protocol = agree(request, protocols, daemon);
+      if (session !== undefined && session.agentId !== request.agentId)
+        throw new ConnectError("drive this daemon: another agent does already; stop it", Code.FailedPrecondition);
+      session?.end();
+      const ended = new AbortController();
+      const own: Session = { id: randomUUID(), agentId: request.agentId, end: () => ended.abort() };
+      session = own;
+      // The agent knows of no plan: it will send a whole one.
+      held = undefined;
+      try {
+        const { version, kernel, node, libbpf } = daemon.version();
+        const hello = { protocol, session: own.id, version, kernel, node, libbpf };
+        yield create(SessionEventSchema, { event: { case: "hello", value: hello } });
+        yield* changes(daemon, () => serial, [context.signal, ended.signal]);
+      } finally {
+        if (session === own) session = undefined;
+      }
+    },
+
+    setPlan: (parts) =>
+      answer(async () => {
+        const received = await readPlan(parts, held, check);
+        if (received === undefined) return { wantsWhole: true };
+        held = received.document;
+        plan = planOf(held);
+        return { revision: daemon.setPlan(plan, { complete: received.isComplete }) };
+      }),
+
+    watchCgroups: ({ session: id, paths }) => {
+      check(id);
+      daemon.watchCgroups(paths);
+      return { serial };
+    },
+
+    watchBytecode: (parts) =>
+      answer(async () => {
+        const { sources, secrets } = (await readValue(parts, check)) as {
+          sources: readonly BytecodeSource[];
+          secrets: PullSecrets;
+        };
+        daemon.watchBytecode(sources, secrets);
+        return { serial };
+      }),
+
+    async *readCounters({ session: id }) {
+      check(id);
+      const counters = await answer(() => daemon.counters());
+      yield* cutValue(encodeAllCounters(counters, plan), id);
+    },
+
+    readInventory: ({ session: id }) =>
+      answer(async () => {
+        check(id);
+        return encodeInventory(await daemon.inventory());
+      }),
+  });
+}
+
+/** The newest version that both speak. */
+function agree(
+  { oldestProtocol, newestProtocol, agentVersion }: OpenRequest,
+  own: ProtocolRange,
+  daemon: PlannedDaemon,
+): number {
+  const newest = Math.min(newestProtocol, own.newest);
+  if (newest >= Math.max(oldestProtocol, own.oldest)) return newest;
+  const behind = newestProtocol < own.oldest ? "agent" : "daemon";
+  throw new ConnectError(
+    `drive daemon ${daemon.version().version}: agent ${agentVersion} speaks protocol ${rangeText(oldestProtocol, newestProtocol)}, this daemon ${rangeText(own.oldest, own.newest)}; upgrade the ${behind}`,
+    Code.Unimplemented,
+  );
+}
+
+function rangeText(oldest: number, newest: number): string {
+  return oldest === newest ? `${newest}` : `${oldest} to ${newest}`;
+}
+
+/** Facts and results, whole at first and then what changed. A reader that is slow gets fewer, larger changes. */
+async function* changes(
+  daemon: PlannedDaemon,
+  serialOf: () => bigint,
+  ends: readonly AbortSignal[],
+): AsyncGenerator<SessionEvent> {
+  let wake = (): void => {};
+  const stops = [daemon.onFacts(() => wake()), daemon.onChange(() => wake())];
+  for (const signal of ends) signal.addEventListener("abort", () => wake());
+  let facts: ReturnType<Daemon["facts"]> | undefined;
+  let results: ReturnType<Daemon["results"]> | undefined;
+  let factsOutline: Outline | undefined;
+  let resultsOutline: Outline | undefined;
+  try {
+    while (!ends.some(({ aborted }) => aborted)) {
+      if (facts !== daemon.facts()) {
+        facts = daemon.facts();
+        const serial = serialOf();
+        const items = [...factsItems(facts)];
+        for (const frame of framesOf(factsOutline, items))
+          yield create(SessionEventSchema, { event: { case: "facts", value: { serial, frame } } });
+        factsOutline = outlineOf(items);
+        continue;
+      }
+      if (results !== daemon.results()) {
+        results = daemon.results();
+        const items = [...resultsItems(results)];
+        for (const frame of framesOf(resultsOutline, items))
+          yield create(SessionEventSchema, { event: { case: "results", value: { frame } } });
+        resultsOutline = outlineOf(items);
+        await new Promise((resolve) => setTimeout(resolve, gatherMs));
+        continue;
+      }
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        if (ends.some(({ aborted }) => aborted)) resolve();
+      });
+    }
+  } finally {
+    for (const stop of stops) stop();
+  }
+}
+
+function framesOf(base: Outline | undefined, items: readonly OutgoingItem[]): Generator<Frame> {
+  return encodeDifference(base, items, hashItem);
+}
+
+/** `undefined` when it is the difference to a plan that is not here. */
+async function readPlan(
+  parts: AsyncIterable<PlanPart>,
+  held: HeldDocument<unknown> | undefined,
+  check: (session: string) => void,
+): Promise<{ readonly document: HeldDocument<unknown>; readonly isComplete: boolean } | undefined> {
+  const options = { hash: hashItem, decode: decodePlanItem, largestBytes: largestDocumentBytes };
+  const reader = new DocumentReader(held, options);
+  let whole: { readonly document: HeldDocument<unknown>; readonly isComplete: boolean } | undefined;
+  try {
+    for await (const { session, isComplete, frame } of parts) {
+      check(session);
+      const document = frame && reader.take(frame);
+      if (document !== undefined) whole = { document, isComplete };
+    }
+  } catch (error) {
+    if (error instanceof OtherBase) return undefined;
+    if (!(error instanceof MalformedDocument || error instanceof RangeError)) throw error;
+    throw new KernelError(`read the plan: ${error.message}; run agent and daemon of one version`, {
+      code: "invalid",
+      call: "SetPlan",
+      retry: "when-changed",
+      cause: error,
+    });
+  }
+  if (whole === undefined) throw new ConnectError("read the plan: it is cut short", Code.InvalidArgument);
+  return whole;
+}

@@ -1,0 +1,118 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { TlsPaths } from "../tls/tls-files.ts";
+
+export interface CertificateWish {
+  readonly commonName: string;
+  readonly uri?: string | undefined;
+  /** In seconds from now; a week when not given. */
+  readonly validSeconds?: number | undefined;
+  /** Other than this folder's authority. */
+  readonly authority?: string | undefined;
+}
+
+/** An authority and what it signs, in a folder; replaced as a kubelet replaces the files of a Secret. */
+export class Certificates {
+  readonly #folder: string;
+  #serial = 0;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "index.txt"), "");
+    writeFileSync(join(folder, "index.txt.attr"), "unique_subject = no\n");
+    writeFileSync(join(folder, "ca.cnf"), configuration(folder));
+    this.addAuthority("ca");
+  }
+
+  addAuthority(name: string): void {
+    const usage = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"];
+    this.#sign(join(this.#folder, name), `/CN=bpfleet ${name}`, usage, undefined, 7 * 86_400);
+  }
+
+  /** The files `tls.crt`, `tls.key` and `ca.crt` below a link that is swapped when they are made again. */
+  issue(name: string, { commonName, uri, validSeconds = 7 * 86_400, authority = "ca" }: CertificateWish): TlsPaths {
+    const volume = join(this.#folder, name);
+    const version = join(volume, `..${++this.#serial}`);
+    mkdirSync(version, { recursive: true });
+    const extensions = [
+      "basicConstraints=CA:FALSE",
+      "extendedKeyUsage=serverAuth,clientAuth",
+      ...(uri === undefined ? [] : [`subjectAltName=URI:${uri}`]),
+    ];
+    const signer = join(this.#folder, authority);
+    this.#sign(join(version, "tls"), `/CN=${commonName}`, extensions, signer, validSeconds);
+    execFileSync("cp", [`${signer}.crt`, join(version, "ca.crt")]);
+    symlinkSync(version, join(volume, "..new"));
+    renameSync(join(volume, "..new"), join(volume, "..data"));
+    const at = (file: string): string => join(volume, "..data", file);
+    return { cert: at("tls.crt"), key: at("tls.key"), ca: at("ca.crt") };
+  }
+
+  issueDaemon(more: Partial<CertificateWish> = {}): TlsPaths {
+    return this.issue("daemon", { commonName: "bpfd", uri: "bpfleet://daemon", ...more });
+  }
+
+  issueAgent(more: Partial<CertificateWish> = {}): TlsPaths {
+    return this.issue("agent", { commonName: "bpfd-agent", uri: "bpfleet://agent", ...more });
+  }
+
+  #sign(
+    path: string,
+    subject: string,
+    extensions: readonly string[],
+    signer: string | undefined,
+    validSeconds: number,
+  ): void {
+    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", `${path}.key`];
+    openssl("req", "-new", "-config", join(this.#folder, "ca.cnf"), "-subj", subject, ...key, "-out", `${path}.csr`);
+    writeFileSync(`${path}.ext`, `${extensions.join("\n")}\n`);
+    const signing =
+      signer === undefined
+        ? ["-selfsign", "-keyfile", `${path}.key`]
+        : ["-cert", `${signer}.crt`, "-keyfile", `${signer}.key`];
+    const dates = ["-startdate", "20200101000000Z", "-enddate", renderDate(Date.now() + validSeconds * 1000)];
+    const files = ["-in", `${path}.csr`, "-extfile", `${path}.ext`, "-out", `${path}.crt`];
+    // Of all its commands only `ca` signs for less than a day.
+    openssl(
+      "ca",
+      "-batch",
+      "-notext",
+      "-create_serial",
+      "-config",
+      join(this.#folder, "ca.cnf"),
+      ...signing,
+      ...dates,
+      ...files,
+    );
+  }
+}
+
+function openssl(...args: readonly string[]): void {
+  execFileSync("openssl", args, { stdio: ["ignore", "ignore", "pipe"] });
+}
+
+function renderDate(ms: number): string {
+  return `${new Date(ms).toISOString().replaceAll(/[-:T]|\.\d+Z/g, "")}Z`;
+}
+
+function configuration(folder: string): string {
+  return [
+    "[req]",
+    "distinguished_name=dn",
+    "prompt=no",
+    "[dn]",
+    "[ca]",
+    "default_ca=own",
+    "[own]",
+    `database=${join(folder, "index.txt")}`,
+    `serial=${join(folder, "serial")}`,
+    `new_certs_dir=${folder}`,
+    "default_md=sha256",
+    "policy=any",
+    "[any]",
+    "commonName=supplied",
+    "",
+  ].join("\n");
+}

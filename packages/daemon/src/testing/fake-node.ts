@@ -1,0 +1,142 @@
+import type { Counter, Feature, InstanceCounters } from "@bpfleet/features";
+import { emptyJournal, FakeKernel, FakeWorld, type NodeFacts } from "@bpfleet/kernel";
+import { pino } from "pino";
+import type { PullSecrets } from "../bytecode/bytecode-watch.ts";
+import { WorkLoop } from "../loop/work-loop.ts";
+import { Histogram } from "../metrics/histogram.ts";
+import { NodeDaemon, type FactsListener } from "../node-daemon.ts";
+import type { NodeState } from "../state/node-state.ts";
+
+const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
+const offer = { has: true } as const;
+
+/** Counts every rule of an instance as its index, times the packets that the world saw. */
+export const countingFeature: Feature = {
+  name: "counting",
+  plan: () => ({ maps: [], programs: [], attachments: [], instances: [], problems: [] }),
+  passReasons: ["allowed"],
+  counterRoles: [],
+  counters: ({ owner, rules }): InstanceCounters => ({
+    owner,
+    labels: { direction: "ingress" },
+    reasons: { allowed: count(7) },
+    rules: rules.map((rule) => ({ rule, counter: count(rule.index) })),
+    gauges: { entries: rules.length, large: 2n ** 63n },
+  }),
+};
+
+function count(packets: number): Counter {
+  return { packets: BigInt(packets), bytes: BigInt(packets) * 60n };
+}
+
+/** A daemon over a kernel in memory: its loop, its plans and its results are the real ones. */
+export class FakeNode implements AsyncDisposable {
+  readonly world: FakeWorld;
+  readonly daemon: NodeDaemon;
+  cgroupPaths: readonly string[] = [];
+  watched: { readonly sources: readonly unknown[]; readonly secrets: PullSecrets } = { sources: [], secrets: {} };
+  readonly #listeners = new Set<FactsListener>();
+  #facts: NodeFacts;
+
+  constructor(world: FakeWorld = new FakeWorld()) {
+    this.world = world;
+    this.#facts = this.#measure();
+    const kernel = new FakeKernel(world);
+    const memory: Pick<NodeState, "savePlan" | "saveJournal" | "savePaused"> = {
+      savePlan: async () => ({ durable: Promise.resolve() }),
+      saveJournal: async () => undefined,
+      savePaused: async () => undefined,
+    };
+    const loop = new WorkLoop({
+      kernel,
+      state: memory,
+      remembered: { plan: undefined, journal: emptyJournal, isPaused: false, hashSeed: 1, unusable: [] },
+      modes: () => ({ inline: true, stub: true, legacyTc: false }),
+      clock,
+      log: pino({ level: "silent" }),
+      driftMs: 50,
+      backoff: { firstMs: 5, longestMs: 40 },
+    });
+    const closing = new AsyncDisposableStack();
+    closing.defer(() => loop.stop());
+    this.#listeners.add((_, places) => loop.placesChanged(places));
+    this.daemon = new NodeDaemon({
+      version: "0.1.0",
+      nodeName: "n1",
+      kernel,
+      features: [countingFeature],
+      loop,
+      facts: {
+        get: () => this.#facts,
+        watchCgroups: (paths) => {
+          this.cgroupPaths = paths;
+          this.look();
+        },
+        plannedAs: () => undefined,
+        inForceAre: () => undefined,
+      },
+      bytecode: {
+        watch: (sources, secrets) => {
+          this.watched = { sources, secrets };
+          this.look();
+        },
+      },
+      factsListeners: this.#listeners,
+      applySeconds: new Histogram([1]),
+      clock,
+      onTrouble: () => undefined,
+      closing,
+    });
+    loop.start();
+  }
+
+  /** The world is another one: what the daemon watches is measured again. */
+  look(): void {
+    this.#facts = this.#measure();
+    for (const tell of this.#listeners) tell(this.#facts, new Set(this.world.interfaces.keys()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.daemon.stop();
+  }
+
+  #measure(): NodeFacts {
+    const { interfaces, cgroups } = this.world;
+    return {
+      nodeName: "n1",
+      cpus: 2,
+      objects: { filter: { digest: "ab" } },
+      hashSeed: 0xffffffff,
+      pinRoot: "/run/bpfd/fs",
+      bpffs: ["/run/bpfd/fs"],
+      bytecode: Object.fromEntries(
+        this.watched.sources.map((source) => [JSON.stringify(source), { state: "fetching" } as const]),
+      ),
+      cgroups: Object.fromEntries(
+        this.cgroupPaths.flatMap((path) => {
+          const id = cgroups.get(path);
+          return id === undefined ? [] : [[path, `${id}`]];
+        }),
+      ),
+      interfaces: [...interfaces].map(([name, ifindex]) => ({
+        name,
+        ifindex,
+        isUp: true,
+        mtu: 1500,
+        linkKind: "veth",
+        mac: "02:00:00:00:00:01",
+        addresses: ["10.0.0.1/24"],
+        hasDefaultRoute: false,
+      })),
+      kernel: {
+        release: "6.18",
+        btf: offer,
+        tcx: { has: false, why: "too old" },
+        cgroup2: offer,
+        ringbuf: offer,
+        chainInline: offer,
+        chainStub: offer,
+      },
+    };
+  }
+}
