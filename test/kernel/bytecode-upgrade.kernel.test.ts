@@ -6,10 +6,18 @@ import { createInterface } from "node:readline";
 import { after, describe, it } from "node:test";
 import { syncAgent } from "@bpfleet/agent";
 import { BpfMap } from "@bpfleet/native";
-import { bytecodeAbsence, BytecodeNode, causeOf, pinsOf, type ProgramObject } from "./bytecode-node.ts";
+import { bytecodeAbsence, BytecodeNode, causeOf, pinsOf, readNumbers, type ProgramObject } from "./bytecode-node.ts";
 
 const etherType = 0x88b5;
 const sender = join(import.meta.dirname, "../../packages/native/testdata/send-frames.c");
+
+function mapIdAt(pin: string): number {
+  using map = BpfMap.openPinned(pin, { readOnly: true });
+  return map.info.id;
+}
+
+const noteOf = (program: ProgramObject): string =>
+  program.status?.conditions?.find(({ type }) => type === "Note")?.message ?? "";
 
 interface Wish {
   readonly tag?: string;
@@ -64,17 +72,11 @@ spec:
     using map = BpfMap.openPinned(pinsOf(program)["stats"] ?? "", { readOnly: true });
     return map.getRaw(Buffer.alloc(4))?.readBigUInt64LE() ?? 0n;
   };
-  const mapIdAt = (pin: string): number => {
-    using map = BpfMap.openPinned(pin, { readOnly: true });
-    return map.info.id;
-  };
   const mapId = (program: ProgramObject): number => mapIdAt(pinsOf(program)["stats"] ?? "");
   const attached = (): number => {
     const [link] = JSON.parse(node.ip("-j", "-d", "link", "show", "eth0")) as { xdp?: { prog?: { id: number } } }[];
     return link?.xdp?.prog?.id ?? 0;
   };
-  const noteOf = (program: ProgramObject): string =>
-    program.status?.conditions?.find(({ type }) => type === "Note")?.message ?? "";
 
   it("meets every packet with the old program or the new one, and keeps what the maps hold", async () => {
     await node.apply(config());
@@ -178,5 +180,56 @@ spec:
     node.inside("cat", "/dev/null");
     assert.ok(counted(loaded) > seen);
     await node.remove("tracepoint-example");
+  });
+});
+
+describe("an image with pull policy Always", { skip: bytecodeAbsence ?? false }, async () => {
+  if (bytecodeAbsence !== undefined) return;
+
+  it("is asked for again by itself: another one is swapped in, and without its registry it runs on and says so", async () => {
+    await using node = await BytecodeNode.make();
+    const name = "quay.io/bpfd-bytecode/owners:latest";
+    const first = await node.push(name, node.image());
+    await node.node.up("", "--image-check", "1");
+    await node.apply(`apiVersion: bpfd.io/v1alpha1
+kind: BpfProgramConfig
+metadata: { name: moving }
+spec:
+  name: pass
+  type: XDP
+  nodeselector: {}
+  attachpoint: { networkmultiattach: { interface: eth0, priority: 50 } }
+  bytecode: { image: { url: "${name}", imagepullpolicy: Always } }
+`);
+    const pin = pinsOf(await node.current("moving", "Loaded"))["stats"] ?? "";
+    const runs = async (digest: string): Promise<boolean> =>
+      (await node.node.do("prog", "list", "--ours", "-o", "json")).includes(digest);
+    assert.ok(await runs(first));
+    const [id, counted] = [mapIdAt(pin), node.ping(5)];
+    assert.equal(counted, 5);
+
+    const second = await node.push(name, node.image(["-DVERSION2"]));
+    assert.notEqual(second, first);
+    await node.until("the other image runs", () => runs(second));
+    assert.equal(mapIdAt(pin), id, "the maps stay");
+    assert.ok((readNumbers(pin, 1)[0] ?? 0n) >= 5n);
+    assert.equal(node.ping(3), 3);
+
+    await node.serve("quay.io", false);
+    const away = await node.current("moving", "Loaded", (program) => noteOf(program) !== "");
+    assert.match(
+      noteOf(away),
+      /bpfd-bytecode\/owners .*ECONNREFUSED.*; what was there before \(sha256:[0-9a-f]{12}\) goes on/,
+    );
+    assert.ok(await runs(second));
+    assert.equal(node.ping(3), 3);
+    await node.serve("quay.io", true);
+    await node.current("moving", "Loaded", (program) => noteOf(program) === "");
+
+    await node.push(name, node.image(["-DBROKEN"]));
+    const refused = await node.current("moving", "NotLoaded");
+    assert.match(causeOf(refused), /verifier/);
+    assert.ok(await runs(second));
+    assert.equal(node.ping(3), 3);
   });
 });

@@ -66,8 +66,12 @@ async function pull(
     if (isIndex(manifest)) return malformed(`read ${name}: its index lists another index; push one that lists images`);
   }
   const descriptor = layerOf(manifest, name);
-  const config = await client.fetchBlob(manifest.config, sizeCaps.config, "configuration");
-  const layer = await client.fetchBlob(descriptor, sizeCaps.layer, "layer");
+  // What an image is made of may be at hand from an earlier pull, under the same digests.
+  const config =
+    (await store.findBlob(manifest.config.digest)) ??
+    (await client.fetchBlob(manifest.config, sizeCaps.config, "configuration"));
+  const layer =
+    (await store.findBlob(descriptor.digest)) ?? (await client.fetchBlob(descriptor, sizeCaps.layer, "layer"));
   const digests = [...new Set([chosen.digest, root.digest])];
   let evidence: readonly Evidence[] = [];
   let unread: ImageError | undefined;

@@ -172,6 +172,54 @@ test("BytecodeWatch tries an image again, at once with another secret, and keeps
   assert.deepEqual(await watch.load(`bytecode/${ready.objectDigest}`), new Uint8Array(counter));
 });
 
+test("BytecodeWatch asks again by itself for what Always may have become, and for nothing else", async () => {
+  const image = (pullPolicy: "Always" | "IfNotPresent", reference: string): BytecodeSource => ({
+    from: "image",
+    reference,
+    pullPolicy,
+  });
+  const [always, present] = [image("Always", "example.test/x:1"), image("IfNotPresent", "example.test/y:1")];
+  const pinned = image("Always", `example.test/x@sha256:${"0".repeat(64)}`);
+  const asked: string[] = [];
+  let isAway = false;
+  const { watch } = await watching({
+    checkMs: 20,
+    fetch: async ({ reference }) => {
+      asked.push(reference);
+      const times = asked.filter((each) => each === reference).length;
+      if (isAway) throw new ImageError(`pull ${reference}: ECONNREFUSED`, { code: "unreachable", retry: "backoff" });
+      return {
+        reference,
+        digest: digestOf(Buffer.from(`manifest ${times > 2}`)),
+        objectDigest: digestOf(counter),
+        bytes: counter,
+        labels: { all: {} },
+        signature: { state: "not-checked", reason: "the policy is off" },
+        warnings: [],
+        from: "registry",
+      };
+    },
+  });
+  await using _ = watch;
+  const seen = async (holds: (facts: BytecodeFacts | undefined) => boolean): Promise<void> => {
+    for (let left = 500; left > 0 && !holds(watch.facts()[renderSource(always)]); left--)
+      await new Promise((wake) => setTimeout(wake, 10));
+    assert.ok(holds(watch.facts()[renderSource(always)]), JSON.stringify(watch.facts()));
+  };
+  watch.watch([always, present, pinned], {});
+  const [first, later] = [false, true].map((isLater) => digestOf(Buffer.from(`manifest ${isLater}`)));
+  await seen((facts) => facts?.state === "ready" && facts.imageDigest === first);
+  await seen((facts) => facts?.state === "ready" && facts.imageDigest === later);
+  isAway = true;
+  await seen((facts) => facts?.state === "failed" && facts.earlier?.imageDigest === later);
+  isAway = false;
+  await seen((facts) => facts?.state === "ready");
+  assert.deepEqual(
+    asked.filter((reference) => reference !== "example.test/x:1"),
+    ["example.test/y:1", pinned.from === "image" ? pinned.reference : ""],
+  );
+});
+
 test("BytecodeWatch drops what the policy refuses after a change of the policy", async () => {
   const policy = join(dir, "policy.yaml");
   writeFileSync(policy, "apiVersion: bpfleet.io/v1alpha1\nkind: ImagePolicy\n");

@@ -25,6 +25,8 @@ export interface BytecodeWatchOptions {
   readonly pollMs?: number | undefined;
   /** After a failure: the first wait, doubled up to the longest. */
   readonly retry?: { readonly firstMs: number; readonly longestMs: number } | undefined;
+  /** Between two looks at what an image with pull policy Always is now, give or take a fifth; Infinity is never. */
+  readonly checkMs?: number | undefined;
   readonly fetch?: ((request: FetchRequest) => Promise<Bytecode>) | undefined;
 }
 
@@ -41,6 +43,7 @@ interface Watched {
   working: AbortController | undefined;
 }
 
+const usualCheckMs = 300_000;
 const objectPrefix = "bytecode/";
 
 /** Fetches, verifies and reads the objects that declarations name, and goes on trying those that it could not have. */
@@ -152,10 +155,16 @@ export class BytecodeWatch implements AsyncDisposable {
       watched.dueMs = performance.now() + Math.min(longestMs, firstMs * 2 ** watched.failures++);
     } else {
       watched.failures = 0;
-      watched.dueMs = Infinity;
+      watched.dueMs = performance.now() + this.#checkMs(source);
       watched.readySeen = seen;
     }
     this.#publish();
+  }
+
+  /** Nodes that were started together do not ask together. */
+  #checkMs(source: BytecodeSource): number {
+    const mayChange = source.from === "image" && source.pullPolicy === "Always" && !source.reference.includes("@");
+    return mayChange ? (this.#options.checkMs ?? usualCheckMs) * (0.8 + 0.4 * Math.random()) : Infinity;
   }
 
   async #read({ source }: Watched, signal: AbortSignal): Promise<BytecodeReady> {
