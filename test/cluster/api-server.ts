@@ -70,6 +70,7 @@ class Cluster implements AsyncDisposable {
       `--service-account-key-file=${this.#at("accounts.key")}`,
       `--service-account-signing-key-file=${this.#at("accounts.key")}`,
       "--service-cluster-ip-range=10.96.0.0/16",
+      "--allow-privileged=true",
       "--disable-admission-plugins=ServiceAccount",
     ]);
     const kubeconfig = this.#writeKubeconfig(url);

@@ -1,4 +1,12 @@
-export * from "./certificates/authority.ts";
 export * from "./certificates/authority-state.ts";
+export * from "./certificates/authority.ts";
 export * from "./certificates/renewal.ts";
 export * from "./certificates/secret-data.ts";
+export * from "./webhook/admission-review.ts";
+export * from "./webhook/admission-view.ts";
+export * from "./webhook/review-admission.ts";
+export * from "./webhook/webhook-objects.ts";
+export * from "./webhook/webhook-server.ts";
+export type { LogLine } from "./run/telling.ts";
+export { CertificateKeeper } from "./certificates/certificate-keeper.ts";
+export { startOperator, type Operator, type OperatorOptions } from "./run/operator.ts";

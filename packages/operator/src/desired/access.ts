@@ -76,7 +76,14 @@ export function operatorAccess(kinds: readonly DefinedKind[]): readonly AccessRu
     ),
     ...(foreign.length === 0
       ? []
-      : [rule("apiextensions.k8s.io", ["customresourcedefinitions"], applyVerbs, foreign.map(crdName))]),
+      : [
+          rule(
+            "apiextensions.k8s.io",
+            ["customresourcedefinitions"],
+            [...applyVerbs, "list", "watch"],
+            foreign.map(crdName),
+          ),
+        ]),
     rule(
       "admissionregistration.k8s.io",
       ["validatingwebhookconfigurations"],

@@ -1,0 +1,31 @@
+import { kinds } from "@bpfleet/kinds";
+import { connectKube, loadAccess } from "@bpfleet/kube-client";
+import { startOperator, type LogLine } from "@bpfleet/operator";
+import { logLevels, parseConfig } from "./config.ts";
+
+const config = parseConfig(process.env);
+if (!config.ok) {
+  for (const { message } of config.issues) console.error(`error: ${message}`);
+  process.exit(2);
+}
+const { election, images, metrics, logLevel } = config.value;
+
+function log({ level, message, fields }: LogLine): void {
+  if (logLevels.indexOf(level) < logLevels.indexOf(logLevel)) return;
+  process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`);
+}
+
+try {
+  await using client = connectKube(loadAccess({ env: process.env }));
+  await using operator = await startOperator({ client, kinds, images, election, metrics, log });
+  const { promise, resolve } = Promise.withResolvers<string>();
+  for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => resolve(signal));
+  log({
+    level: "info",
+    message: `serving${operator.metricsPort === undefined ? "" : ` metrics on port ${operator.metricsPort}`}`,
+  });
+  log({ level: "info", message: `${await promise}: giving the lease back` });
+} catch (error) {
+  log({ level: "error", message: error instanceof Error ? error.message : String(error) });
+  process.exitCode = 1;
+}

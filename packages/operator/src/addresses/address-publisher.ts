@@ -1,0 +1,165 @@
+import { packAddresses, type AddressSlice, type KnownAddress } from "@bpfleet/kinds";
+import { awaitChange, compareResourceVersions, type AnyObject, type Outcome } from "@bpfleet/kube";
+import {
+  createController,
+  createInformer,
+  type Controller,
+  type Informer,
+  type KubeClient,
+  type Timing,
+} from "@bpfleet/kube-client";
+import { fieldManager } from "../desired/names.ts";
+import type { NodeRegister } from "../nodes/node-register.ts";
+import { resources } from "../reconcile/resources.ts";
+import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { addressesOf, compactPod, LabelSets, nodeAddresses, samePod, type AddressedPod } from "./known-addresses.ts";
+
+export interface AddressPublisherOptions {
+  readonly client: KubeClient;
+  readonly nodes: NodeRegister;
+  readonly teller: Teller;
+  readonly timing: Timing;
+  readonly pace?: { readonly gatherMs: number; readonly betweenMs: number } | undefined;
+}
+
+interface KeptSlice extends AnyObject {
+  readonly spec: AddressSlice["spec"];
+}
+
+/** Key of the addresses of nodes; no namespace is called so. */
+const nodesKey = "/nodes";
+const usualPace = { gatherMs: 200, betweenMs: 1000 };
+
+/** Writes whose addresses they are, for agents that do not watch the pods of other nodes. */
+export class AddressPublisher implements Part {
+  readonly name = "addresses";
+  readonly #options: AddressPublisherOptions;
+  readonly #pace: NonNullable<AddressPublisherOptions["pace"]>;
+  readonly #sets = new LabelSets();
+  readonly #pods: Informer<AddressedPod>;
+  readonly #slices: Informer<KeptSlice>;
+  /** What we wrote, until it is seen. */
+  readonly #written = new Map<string, KeptSlice | "removed">();
+  readonly #lastAt = new Map<string, number>();
+  #controller: Controller | undefined;
+
+  constructor(options: AddressPublisherOptions) {
+    this.#options = options;
+    this.#pace = options.pace ?? usualPace;
+    const { client, nodes, teller } = options;
+    this.#pods = createInformer<AddressedPod>(client, {
+      resource: resources.pods,
+      transform: (pod) => compactPod(pod, this.#sets),
+      indexes: { namespace: ({ metadata }) => [metadata.namespace ?? ""] },
+      onFault: (error) => teller.fault(error),
+    });
+    this.#pods.onChange((change) => {
+      const { object } = change;
+      if (change.type === "updated" ? samePod(change.before, object) : object.ips.length === 0) return;
+      this.#soon(object.metadata.namespace ?? "");
+    });
+    this.#slices = createInformer<KeptSlice>(client, {
+      resource: resources.addressSlices,
+      transform: ({ apiVersion, kind, metadata: { name, uid, resourceVersion }, spec }) => ({
+        apiVersion,
+        kind,
+        metadata: { name, uid, resourceVersion },
+        spec,
+      }),
+      indexes: { group: ({ spec }) => [groupOf(spec)] },
+      onFault: (error) => teller.fault(error),
+    });
+    this.#slices.onChange(({ object, type }) => {
+      const written = this.#written.get(object.metadata.name);
+      if (written === "removed" ? type === "deleted" : written !== undefined && !isOlder(object, written))
+        this.#written.delete(object.metadata.name);
+      this.#soon(groupOf(object.spec));
+    });
+    nodes.onAddresses(() => this.#soon(nodesKey));
+    this.#pods.start();
+    this.#slices.start();
+  }
+
+  /** For metrics. */
+  get sizes(): { readonly pods: number; readonly slices: number } {
+    return { pods: this.#pods.size, slices: this.#slices.size };
+  }
+
+  async lead(signal: AbortSignal): Promise<void> {
+    const { nodes, teller, timing } = this.#options;
+    await Promise.all([this.#pods.synced(signal), this.#slices.synced(signal), nodes.synced(signal)]);
+    this.#written.clear();
+    this.#controller = createController({
+      name: this.name,
+      workers: 2,
+      timing,
+      reconcile: (key, stop) => this.#publish(key, stop),
+      onFailure: (failure) => teller.failed(this.name, failure),
+    });
+    const groups = [
+      ...this.#pods.list().map(({ metadata }) => metadata.namespace ?? ""),
+      ...this.#slices.list().map(({ spec }) => groupOf(spec)),
+      nodesKey,
+    ];
+    for (const group of new Set(groups)) this.#controller.add(group);
+    try {
+      await runWhileLeading(this.#controller, signal);
+    } finally {
+      this.#controller = undefined;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#pods.stop(), this.#slices.stop()]);
+  }
+
+  #soon(group: string): void {
+    if (this.#controller === undefined) return;
+    const sinceMs = this.#options.timing.monotonicMs() - (this.#lastAt.get(group) ?? -Infinity);
+    this.#controller.addAfter(group, Math.max(this.#pace.gatherMs, this.#pace.betweenMs - sinceMs));
+  }
+
+  async #publish(group: string, signal: AbortSignal): Promise<Outcome> {
+    const { client, teller, timing } = this.#options;
+    this.#lastAt.set(group, timing.monotonicMs());
+    const { write, remove } = packAddresses(this.#current(group), this.#wanted(group));
+    for (const name of remove) {
+      await client.delete({ ...resources.addressSlices, name }, { signal });
+      this.#written.set(name, "removed");
+      teller.wrote("delete", `AddressSlice ${name}`);
+    }
+    for (const slice of write) {
+      const answer = await client.apply<KeptSlice>(resources.addressSlices, slice, {
+        fieldManager,
+        isForced: true,
+        signal,
+      });
+      this.#written.set(slice.metadata.name, answer);
+      teller.wrote("apply", `AddressSlice ${slice.metadata.name}`);
+    }
+    return awaitChange;
+  }
+
+  #wanted(group: string): readonly KnownAddress[] {
+    if (group === nodesKey) return this.#options.nodes.list().flatMap((node) => nodeAddresses(node, this.#sets));
+    return this.#pods.byIndex("namespace", group).flatMap((pod) => addressesOf(pod));
+  }
+
+  /** As they are, with what we wrote and did not see yet. */
+  #current(group: string): readonly KeptSlice[] {
+    const seen = new Map(this.#slices.byIndex("group", group).map((slice) => [slice.metadata.name, slice]));
+    for (const [name, written] of this.#written) {
+      if (written === "removed") seen.delete(name);
+      else if (groupOf(written.spec) === group) seen.set(name, written);
+    }
+    return [...seen.values()];
+  }
+}
+
+function groupOf({ of, namespace }: Pick<AddressSlice["spec"], "of" | "namespace">): string {
+  return of === "Node" ? nodesKey : (namespace ?? "");
+}
+
+function isOlder(a: AnyObject, b: AnyObject): boolean {
+  return (compareResourceVersions(a.metadata.resourceVersion ?? "", b.metadata.resourceVersion ?? "") ?? 0) < 0;
+}

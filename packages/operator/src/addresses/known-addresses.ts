@@ -1,0 +1,98 @@
+import { canonicalJson } from "@bpfleet/base";
+import type { AddressLabelSet, KnownAddress } from "@bpfleet/kinds";
+import type { AnyObject } from "@bpfleet/kube";
+import type { KnownNode } from "../nodes/node-register.ts";
+
+/** What is kept of a Pod: its addresses, and what they are. */
+export interface AddressedPod extends AnyObject {
+  readonly ips: readonly string[];
+  readonly node: string;
+  readonly set: AddressLabelSet | undefined;
+}
+
+interface WirePod {
+  readonly spec?: {
+    readonly nodeName?: string;
+    readonly hostNetwork?: boolean;
+    readonly serviceAccountName?: string;
+    readonly containers?: readonly WireContainer[];
+    readonly initContainers?: readonly (WireContainer & { readonly restartPolicy?: string })[];
+  };
+  readonly status?: {
+    readonly phase?: string;
+    readonly podIP?: string;
+    readonly podIPs?: readonly { readonly ip?: string }[];
+  };
+}
+
+interface WireContainer {
+  readonly ports?: readonly { readonly name?: string; readonly protocol?: string; readonly containerPort?: number }[];
+}
+
+const protocols = ["TCP", "UDP", "SCTP"] as const;
+
+/** Keeps equal label sets once: pods of one make share theirs. */
+export class LabelSets {
+  readonly #sets = new Map<string, AddressLabelSet>();
+
+  of(set: AddressLabelSet): AddressLabelSet {
+    const key = canonicalJson(set);
+    const known = this.#sets.get(key);
+    if (known !== undefined) return known;
+    if (this.#sets.size > 50_000) this.#sets.clear();
+    this.#sets.set(key, set);
+    return set;
+  }
+}
+
+/** Pods on the network of their node, and those that have ended, have no address of their own. */
+export function compactPod(object: AnyObject, sets: LabelSets): AddressedPod {
+  const { name, namespace, uid, resourceVersion, labels = {} } = object.metadata;
+  const { spec = {}, status = {} } = object as WirePod;
+  const hasOwn = spec.hostNetwork !== true && status.phase !== "Succeeded" && status.phase !== "Failed";
+  const given = status.podIPs?.flatMap(({ ip }) => ip ?? []) ?? [];
+  const ips = hasOwn ? (given.length > 0 ? given : status.podIP === undefined ? [] : [status.podIP]) : [];
+  return {
+    apiVersion: object.apiVersion,
+    kind: object.kind,
+    metadata: { name, namespace, uid, resourceVersion },
+    ips: ips.filter((ip) => ip !== ""),
+    node: spec.nodeName ?? "",
+    set: ips.length === 0 ? undefined : sets.of(setOf(labels, spec)),
+  };
+}
+
+function setOf(labels: Readonly<Record<string, string>>, spec: NonNullable<WirePod["spec"]>): AddressLabelSet {
+  const sidecars = (spec.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === "Always");
+  const ports = [...(spec.containers ?? []), ...sidecars].flatMap(({ ports: own = [] }) =>
+    own.flatMap(({ name, protocol = "TCP", containerPort }) => {
+      const known = protocols.find((each) => each === protocol);
+      return name === undefined || containerPort === undefined || known === undefined
+        ? []
+        : [{ name, protocol: known, port: containerPort }];
+    }),
+  );
+  return {
+    labels,
+    ...(spec.serviceAccountName === undefined || spec.serviceAccountName === ""
+      ? {}
+      : { serviceAccount: spec.serviceAccountName }),
+    ...(ports.length === 0 ? {} : { ports: ports.slice(0, 64) }),
+  };
+}
+
+/** Equal for pods that say the same to others. */
+export function samePod(a: AddressedPod, b: AddressedPod): boolean {
+  return a.node === b.node && canonicalJson(a.set) === canonicalJson(b.set) && a.ips.join(" ") === b.ips.join(" ");
+}
+
+export function addressesOf(pod: AddressedPod): readonly KnownAddress[] {
+  const { set, node, ips, metadata } = pod;
+  if (set === undefined || node === "") return [];
+  return ips.map((ip) => ({ of: "Pod", namespace: metadata.namespace, ip, name: metadata.name, node, set }));
+}
+
+export function nodeAddresses({ metadata, addresses }: KnownNode, sets: LabelSets): readonly KnownAddress[] {
+  const set = sets.of({ labels: metadata.labels ?? {} });
+  return [...new Set(addresses)].map((ip) => ({ of: "Node", ip, node: metadata.name, set }));
+}

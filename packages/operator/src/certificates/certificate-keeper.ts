@@ -1,0 +1,194 @@
+import { canonicalJson } from "@bpfleet/base";
+import { recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
+import {
+  createController,
+  createInformer,
+  type Controller,
+  type Informer,
+  type KubeClient,
+  type Timing,
+} from "@bpfleet/kube-client";
+import { fieldManager, madeByOperator, ownNamespace, secretNames } from "../desired/names.ts";
+import { resources } from "../reconcile/resources.ts";
+import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import {
+  advanceAuthority,
+  defaultAuthorityPlan,
+  trustBundle,
+  type AuthorityPlan,
+  type AuthorityState,
+} from "./authority-state.ts";
+import { issueCertificate, type KeyPair } from "./authority.ts";
+import { leafCertificates, leafDays, type LeafCertificate } from "./leaf-certificates.ts";
+import { whyRenew } from "./renewal.ts";
+import {
+  decodeAuthority,
+  decodeBundle,
+  decodeKeyPair,
+  encodeAuthority,
+  encodeKeyPair,
+  type SecretData,
+} from "./secret-data.ts";
+
+export interface CertificateKeeperOptions {
+  readonly client: KubeClient;
+  readonly teller: Teller;
+  readonly timing: Timing;
+  readonly plan?: Partial<AuthorityPlan> | undefined;
+  readonly leafDays?: number | undefined;
+  /** How often it is looked whether anything is due. */
+  readonly everyMs?: number | undefined;
+}
+
+interface KeptSecret extends AnyObject {
+  readonly data?: SecretData;
+}
+
+const usualEveryMs = 60_000;
+const key = "certificates";
+
+/** Keeps the authority and its certificates in Secrets, and replaces each before it ends. */
+export class CertificateKeeper implements Part {
+  readonly name = "certificates";
+  readonly #options: CertificateKeeperOptions;
+  readonly #secrets: ReadonlyMap<string, Informer<KeptSecret>>;
+  readonly #listeners = new Set<() => void>();
+  #controller: Controller | undefined;
+  #isPaused = false;
+
+  constructor(options: CertificateKeeperOptions) {
+    this.#options = options;
+    const { client, teller } = options;
+    this.#secrets = new Map(
+      Object.values(secretNames).map((name) => {
+        const informer = createInformer<KeptSecret>(client, {
+          resource: { ...resources.secrets, namespace: ownNamespace, name },
+          onFault: (error) => teller.fault(error),
+        });
+        informer.onChange(() => {
+          this.#controller?.add(key);
+          if (name === secretNames.webhook) for (const listener of this.#listeners) listener();
+        });
+        return [name, informer.start()] as const;
+      }),
+    );
+  }
+
+  /** What the webhook serves with, and what its clients are to trust; on every replica. */
+  webhookCertificate(): (KeyPair & { readonly bundle: string }) | undefined {
+    const data = this.#dataOf(secretNames.webhook);
+    const [pair, bundle] = [decodeKeyPair(data), decodeBundle(data)];
+    return pair === undefined || bundle === undefined ? undefined : { ...pair, bundle };
+  }
+
+  onWebhookCertificate(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** While everything is being removed. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  async removeAll(signal: AbortSignal): Promise<void> {
+    this.pause();
+    for (const [name, informer] of this.#secrets) {
+      if (informer.size === 0) continue;
+      await this.#options.client.delete({ ...resources.secrets, namespace: ownNamespace, name }, { signal });
+      this.#options.teller.wrote("delete", `Secret ${name}`, "the fleet is undeployed");
+    }
+  }
+
+  async lead(signal: AbortSignal): Promise<void> {
+    const { teller, timing } = this.#options;
+    await Promise.all([...this.#secrets.values()].map((informer) => informer.synced(signal)));
+    this.#isPaused = false;
+    this.#controller = createController({
+      name: this.name,
+      timing,
+      reconcile: (_key, stop) => this.#keep(stop),
+      onFailure: (failure) => teller.failed(this.name, failure),
+    });
+    this.#controller.add(key);
+    try {
+      await runWhileLeading(this.#controller, signal);
+    } finally {
+      this.#controller = undefined;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#secrets.values()].map((informer) => informer.stop()));
+  }
+
+  async #keep(signal: AbortSignal): Promise<Outcome> {
+    const again = recheckAfter(this.#options.everyMs ?? usualEveryMs);
+    if (this.#isPaused) return again;
+    const authority = await this.#keepAuthority(signal);
+    for (const leaf of leafCertificates) await this.#keepLeaf(leaf, authority, signal);
+    return again;
+  }
+
+  async #keepAuthority(signal: AbortSignal): Promise<AuthorityState> {
+    const plan = { ...defaultAuthorityPlan, ...this.#options.plan };
+    const data = this.#dataOf(secretNames.authority);
+    const before = decodeAuthority(data);
+    const after = await advanceAuthority(before, plan, this.#options.timing.now());
+    const wanted = encodeAuthority(after, trustBundle(after));
+    if (canonicalJson(wanted) !== canonicalJson(data))
+      await this.#write(
+        secretNames.authority,
+        "Opaque",
+        wanted,
+        before === undefined ? "there is none" : "its time has come",
+        signal,
+      );
+    return after;
+  }
+
+  async #keepLeaf({ secret, names }: LeafCertificate, authority: AuthorityState, signal: AbortSignal): Promise<void> {
+    const data = this.#dataOf(secret);
+    const at = this.#options.timing.now();
+    const kept = decodeKeyPair(data);
+    const why = whyRenew(kept, names, authority.current, at);
+    const bundle = trustBundle(authority);
+    if (why === undefined && decodeBundle(data) === bundle) return;
+    const days = this.#options.leafDays ?? leafDays;
+    const pair =
+      why === undefined && kept !== undefined ? kept : await issueCertificate(authority.current, names, { at, days });
+    await this.#write(
+      secret,
+      "kubernetes.io/tls",
+      encodeKeyPair(pair, bundle),
+      why ?? "who is trusted has changed",
+      signal,
+    );
+  }
+
+  async #write(name: string, type: string, data: SecretData, because: string, signal: AbortSignal): Promise<void> {
+    const { client, teller } = this.#options;
+    const live = this.#secrets.get(name)?.list()[0];
+    // With its version it is refused when somebody else wrote meanwhile: two authorities would part the fleet.
+    const version =
+      live === undefined ? {} : { resourceVersion: live.metadata.resourceVersion, uid: live.metadata.uid };
+    const secret = {
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name, namespace: ownNamespace, labels: madeByOperator, ...version },
+      type,
+      data,
+    };
+    await client.apply<KeptSecret>({ ...resources.secrets, namespace: ownNamespace }, secret, {
+      fieldManager,
+      isForced: true,
+      signal,
+    });
+    teller.wrote("apply", `Secret ${name}`, because);
+  }
+
+  /** As it was last seen: a write by an older copy is refused by its version, and tried again. */
+  #dataOf(name: string): SecretData | undefined {
+    return this.#secrets.get(name)?.list()[0]?.data;
+  }
+}

@@ -1,0 +1,214 @@
+import { renderRef } from "@bpfleet/base";
+import type { DefinedKind } from "@bpfleet/kinds";
+import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
+import {
+  createController,
+  createInformer,
+  type Controller,
+  type Informer,
+  type KubeClient,
+  type Timing,
+} from "@bpfleet/kube-client";
+import {
+  annotations,
+  bpfdNamespace,
+  configMapName,
+  daemonSetName,
+  fieldManager,
+  ownNamespace,
+} from "../desired/names.ts";
+import { nodeObjects } from "../desired/node-objects.ts";
+import { agentClusterRole } from "../desired/roles.ts";
+import { parseSettings, type DefaultImages } from "../desired/settings.ts";
+import { idOf, KeptObjects } from "../reconcile/kept-objects.ts";
+import { resourceOf, resources } from "../reconcile/resources.ts";
+import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { planFleet, type FleetPlan, type Follows } from "./fleet-plan.ts";
+import { renderUndeployed, rolloutOf, uncleanNodes } from "./undeploy.ts";
+
+export interface FleetKeeperOptions {
+  readonly client: KubeClient;
+  readonly kinds: readonly DefinedKind[];
+  readonly images: DefaultImages;
+  readonly teller: Teller;
+  readonly timing: Timing;
+  /** Removes what else there is of ours in the cluster, when every node is clean. */
+  readonly removeRest: (signal: AbortSignal) => Promise<void>;
+}
+
+const planKey = "plan";
+const daemonSetId = idOf(resources.daemonSets, { namespace: ownNamespace, name: daemonSetName });
+const undeployPollMs = 1000;
+
+/** Keeps what runs on the nodes as the ConfigMap says. */
+export class FleetKeeper implements Part {
+  readonly name = "fleet";
+  readonly #options: FleetKeeperOptions;
+  readonly #kept: KeptObjects;
+  readonly #config: readonly Informer<AnyObject>[];
+  readonly #cilium: Informer<AnyObject>;
+  readonly #calico: Informer<AnyObject>;
+  #controller: Controller | undefined;
+  #undeployingSince: number | undefined;
+
+  constructor(options: FleetKeeperOptions) {
+    this.#options = options;
+    const { client, kinds, images, teller } = options;
+    const follow = (
+      resource: Parameters<typeof createInformer>[1]["resource"],
+      fieldSelector?: string,
+    ): Informer<AnyObject> => {
+      const informer = createInformer<AnyObject>(client, {
+        resource,
+        fieldSelector,
+        onFault: (error) => teller.fault(error),
+      });
+      informer.onChange(() => this.#controller?.add(planKey));
+      return informer.start();
+    };
+    this.#config = [ownNamespace, bpfdNamespace].map((namespace) =>
+      follow({ ...resources.configMaps, namespace, name: configMapName }),
+    );
+    this.#cilium = follow(resources.daemonSets, "metadata.name=cilium");
+    this.#calico = follow(resources.daemonSets, "metadata.name=calico-node");
+    this.#kept = new KeptObjects({
+      client,
+      onChange: (id) => this.#controller?.add(id),
+      onWrite: ({ verb, id, because }) => teller.wrote(verb, id, because),
+      onFault: (error) => teller.fault(error),
+    });
+    const usual = parseSettings({}, images);
+    if (!usual.ok) throw new TypeError("read the usual settings: they are refused");
+    const setup = { settings: usual.value, followsCilium: true, followsCalico: true };
+    for (const object of [...agentClusterRole(kinds), ...nodeObjects(setup)])
+      this.#kept.follow(resourceOf(object), object.metadata);
+  }
+
+  /** Whose kinds the nodes follow; `undefined` until that is known. */
+  get follows(): Follows | undefined {
+    if (!this.#isSynced()) return undefined;
+    const plan = this.#plan();
+    return plan.do === "run" ? plan.follows : undefined;
+  }
+
+  async lead(signal: AbortSignal): Promise<void> {
+    const informers = [...this.#config, this.#cilium, this.#calico];
+    await Promise.all([...informers.map((informer) => informer.synced(signal)), this.#kept.synced(signal)]);
+    this.#kept.forget();
+    this.#undeployingSince = undefined;
+    const { teller, timing } = this.#options;
+    this.#controller = createController({
+      name: this.name,
+      timing,
+      reconcile: (key, stop) => (key === planKey ? this.#follow(stop) : this.#keep(key, stop)),
+      onFailure: (failure) => teller.failed(this.name, failure),
+    });
+    this.#controller.add(planKey);
+    try {
+      await runWhileLeading(this.#controller, signal);
+    } finally {
+      this.#controller = undefined;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const informers = [...this.#config, this.#cilium, this.#calico];
+    await Promise.all([...informers.map((informer) => informer.stop()), this.#kept[Symbol.asyncDispose]()]);
+  }
+
+  #isSynced(): boolean {
+    return [...this.#config, this.#cilium, this.#calico].every(({ isSynced }) => isSynced);
+  }
+
+  #configMap(): AnyObject | undefined {
+    return this.#config.flatMap((informer) => informer.list())[0];
+  }
+
+  #plan(): FleetPlan {
+    const { kinds, images } = this.#options;
+    return planFleet({
+      kinds,
+      images,
+      configMap: this.#configMap(),
+      ciliumRuns: this.#cilium.size > 0,
+      calicoRuns: this.#calico.size > 0,
+    });
+  }
+
+  async #keep(id: string, signal: AbortSignal): Promise<Outcome> {
+    await this.#kept.keep(id, signal);
+    return awaitChange;
+  }
+
+  async #follow(signal: AbortSignal): Promise<Outcome> {
+    const plan = this.#plan();
+    const { teller } = this.#options;
+    if (plan.do !== "undeploy") this.#undeployingSince = undefined;
+    switch (plan.do) {
+      case "remove-daemon-set":
+        teller.note(
+          `there is no ConfigMap ${configMapName} in ${ownNamespace} or ${bpfdNamespace}, so there is no DaemonSet; what is in force on the nodes stays in force`,
+        );
+        await this.#kept.remove(daemonSetId, `there is no ConfigMap ${configMapName}`, signal);
+        return awaitChange;
+      case "keep":
+        for (const { message } of plan.issues)
+          teller.note(`ConfigMap ${configMapName}: ${message}; nothing is changed until it is corrected`);
+        return awaitChange;
+      case "run":
+        for (const { message } of plan.issues) teller.note(`ConfigMap ${configMapName}: ${message}`);
+        for (const object of plan.objects) this.#kept.want(idOf(resourceOf(object), object.metadata), object);
+        return awaitChange;
+      case "undeploy":
+        return this.#undeploy(plan, signal);
+      case "nothing":
+        for (const id of this.#kept.ids) this.#kept.want(id, undefined);
+        teller.note(
+          `undeployed: ${plan.report}; remove the annotation ${annotations.undeploy} from ConfigMap ${configMapName} to begin anew`,
+        );
+        return awaitChange;
+    }
+  }
+
+  /** Every pod of the set is replaced by one that cleans its node; those that do not come are waited for so long. */
+  async #undeploy(plan: Extract<FleetPlan, { do: "undeploy" }>, signal: AbortSignal): Promise<Outcome> {
+    const { client, teller, timing, removeRest } = this.#options;
+    const now = timing.monotonicMs();
+    this.#undeployingSince ??= now;
+    for (const object of plan.objects) this.#kept.want(idOf(resourceOf(object), object.metadata), object);
+    await this.#kept.keep(daemonSetId, signal);
+    const set = this.#kept.find(daemonSetId);
+    const isOurs = podAnnotation(set) === "true";
+    const rollout = set === undefined || !isOurs ? { wanted: 0, ready: 0, isDone: false } : rolloutOf(set);
+    if (!rollout.isDone && now - this.#undeployingSince < plan.patienceMs) return recheckAfter(undeployPollMs);
+    const pods = await client.list<AnyObject>(
+      { ...resources.pods, namespace: ownNamespace },
+      { labelSelector: `name=${daemonSetName}`, signal },
+    );
+    const report = renderUndeployed(rollout, uncleanNodes(pods.items));
+    await this.#kept.remove(daemonSetId, report, signal);
+    await removeRest(signal);
+    // Roles came with the manifests and go with them.
+    for (const id of this.#kept.ids.filter((each) => !each.startsWith("clusterrole")))
+      await this.#kept.remove(id, "the fleet is undeployed", signal);
+    const configMap = this.#configMap();
+    if (configMap !== undefined) {
+      const { namespace, name } = configMap.metadata;
+      const patch = { metadata: { annotations: { [annotations.undeployed]: report } } };
+      await client.patch({ ...resources.configMaps, namespace, name }, patch, { type: "merge", fieldManager, signal });
+      teller.wrote("patch", renderRef({ group: "", kind: "ConfigMap", namespace: namespace ?? "", name }), report);
+    }
+    return awaitChange;
+  }
+}
+
+function podAnnotation(set: AnyObject | undefined): string | undefined {
+  const typed = set as
+    | {
+        readonly spec?: {
+          readonly template?: { readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> } };
+        };
+      }
+    | undefined;
+  return typed?.spec?.template?.metadata?.annotations?.[annotations.undeploy];
+}

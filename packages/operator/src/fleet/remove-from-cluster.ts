@@ -1,0 +1,66 @@
+import type { DefinedKind } from "@bpfleet/kinds";
+import { isApiError, type AnyObject, type ResourceType } from "@bpfleet/kube";
+import type { KubeClient } from "@bpfleet/kube-client";
+import { isDeclared, isMade } from "../desired/access.ts";
+import { finalizers } from "../desired/names.ts";
+import { setFinalizers } from "../nodes/finalizers.ts";
+import { resources } from "../reconcile/resources.ts";
+import type { Teller } from "../run/part.ts";
+
+export interface RemovalOptions {
+  readonly client: KubeClient;
+  readonly kinds: readonly DefinedKind[];
+  readonly teller: Teller;
+  readonly signal: AbortSignal;
+}
+
+/** When no agent is left: what agents made, what nodes told, and what would wait for them for ever. */
+export async function removeFromCluster(options: RemovalOptions): Promise<void> {
+  const { kinds } = options;
+  for (const kind of kinds.filter(isMade)) await removeAll(options, typeOf(kind), finalizers.program);
+  for (const kind of kinds.filter((each) => isDeclared(each) && each.group === "bpfd.io"))
+    await release(options, typeOf(kind), finalizers.config);
+  await removeAll(options, resources.nodeStates);
+  await removeAll(options, resources.addressSlices);
+}
+
+async function removeAll(options: RemovalOptions, type: ResourceType, finalizer?: string): Promise<void> {
+  const { client, signal, teller } = options;
+  for await (const page of pagesOf(options, type))
+    for (const object of page) {
+      const { name } = object.metadata;
+      if (finalizer !== undefined) await drop(options, type, object, finalizer);
+      if (await client.delete({ ...type, name }, { signal })) teller.wrote("delete", `${object.kind} ${name}`);
+    }
+}
+
+async function release(options: RemovalOptions, type: ResourceType, finalizer: string): Promise<void> {
+  for await (const page of pagesOf(options, type))
+    for (const object of page) await drop(options, type, object, finalizer);
+}
+
+async function drop(options: RemovalOptions, type: ResourceType, object: AnyObject, finalizer: string): Promise<void> {
+  const { client, signal } = options;
+  const held = object.metadata.finalizers ?? [];
+  if (!held.includes(finalizer)) return;
+  await setFinalizers(
+    client,
+    type,
+    object,
+    held.filter((each) => each !== finalizer),
+    signal,
+  );
+}
+
+/** Nothing where the CRD is gone already. */
+async function* pagesOf({ client, signal }: RemovalOptions, type: ResourceType): AsyncIterable<readonly AnyObject[]> {
+  try {
+    yield* client.pages<AnyObject>(type, { signal });
+  } catch (error) {
+    if (!isApiError(error) || !error.isNotFound) throw error;
+  }
+}
+
+function typeOf({ group, version, plural }: DefinedKind): ResourceType {
+  return { group, version, plural };
+}

@@ -1,0 +1,111 @@
+import type { DefinedKind } from "@bpfleet/kinds";
+import { awaitChange, recheckAfter, type AnyObject, type Outcome, type ResourceType } from "@bpfleet/kube";
+import {
+  createController,
+  createInformer,
+  type Controller,
+  type Informer,
+  type KubeClient,
+  type Timing,
+} from "@bpfleet/kube-client";
+import { isDeclared, isMade } from "../desired/access.ts";
+import { finalizers } from "../desired/names.ts";
+import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { setFinalizers } from "./finalizers.ts";
+import type { NodePrograms } from "./node-programs.ts";
+
+export interface ConfigFinalizerOptions {
+  readonly client: KubeClient;
+  readonly kinds: readonly DefinedKind[];
+  readonly programs: NodePrograms;
+  readonly teller: Teller;
+  readonly timing: Timing;
+}
+
+/** bpfd's retry. */
+const recheckMs = 5000;
+
+/** Holds a config that is deleted until every node has unloaded its program, as bpfd did. */
+export class ConfigFinalizer implements Part {
+  readonly name = "finalizers";
+  readonly #options: ConfigFinalizerOptions;
+  readonly #configs: ReadonlyMap<string, readonly [ResourceType, Informer<AnyObject>]>;
+  #controller: Controller | undefined;
+
+  constructor(options: ConfigFinalizerOptions) {
+    this.#options = options;
+    const { client, kinds, programs, teller } = options;
+    const made = kinds.filter(isMade);
+    const owners = kinds.filter(
+      (kind) => isDeclared(kind) && made.some(({ madeFrom, group }) => madeFrom === kind.kind && group === kind.group),
+    );
+    this.#configs = new Map(
+      owners.map(({ group, version, plural, kind }) => {
+        const resource = { group, version, plural };
+        const informer = createInformer<AnyObject>(client, {
+          resource,
+          transform: headerOf,
+          onFault: (error) => teller.fault(error),
+        });
+        informer.onChange(({ type, object }) => {
+          if (type !== "deleted") this.#controller?.add(`${kind}/${object.metadata.name}`);
+        });
+        return [kind, [resource, informer.start()]] as const;
+      }),
+    );
+    programs.onChange((config) => {
+      for (const [kind, [, informer]] of this.#configs)
+        if (informer.find(config)?.metadata.deletionTimestamp !== undefined) this.#controller?.add(`${kind}/${config}`);
+    });
+  }
+
+  async lead(signal: AbortSignal): Promise<void> {
+    const { programs, teller, timing } = this.#options;
+    await programs.synced(signal);
+    this.#controller = createController({
+      name: this.name,
+      timing,
+      reconcile: (key, stop) => this.#reconcile(key, stop),
+      onFailure: (failure) => teller.failed(this.name, failure),
+    });
+    for (const [kind, [, informer]] of this.#configs)
+      for (const { metadata } of informer.list()) this.#controller.add(`${kind}/${metadata.name}`);
+    try {
+      await runWhileLeading(this.#controller, signal);
+    } finally {
+      this.#controller = undefined;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#configs.values()].map(([, informer]) => informer.stop()));
+  }
+
+  async #reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
+    const { client, programs, teller } = this.#options;
+    const [kind = "", name = ""] = key.split("/");
+    const [type, informer] = this.#configs.get(kind) ?? [];
+    const config = informer?.find(name);
+    if (type === undefined || config === undefined) return awaitChange;
+    const { finalizers: held = [], deletionTimestamp } = config.metadata;
+    const isHeld = held.includes(finalizers.config);
+    if (deletionTimestamp === undefined) {
+      if (!isHeld) await setFinalizers(client, type, config, [...held, finalizers.config], signal);
+      return awaitChange;
+    }
+    if (!isHeld) return awaitChange;
+    const loaded = programs
+      .ofConfig(config)
+      .filter(({ metadata }) => metadata.finalizers?.includes(finalizers.program) === true);
+    if (loaded.length > 0) return recheckAfter(recheckMs);
+    const others = held.filter((each) => each !== finalizers.config);
+    await setFinalizers(client, type, config, others, signal);
+    teller.wrote("release", `${kind} ${name}`, "no node has its program any more");
+    return awaitChange;
+  }
+}
+
+function headerOf({ apiVersion, kind, metadata }: AnyObject): AnyObject {
+  const { name, uid, resourceVersion, finalizers: held, deletionTimestamp } = metadata;
+  return { apiVersion, kind, metadata: { name, uid, resourceVersion, finalizers: held, deletionTimestamp } };
+}

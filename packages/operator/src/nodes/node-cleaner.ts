@@ -1,0 +1,108 @@
+import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
+import {
+  createController,
+  createInformer,
+  type Controller,
+  type Informer,
+  type KubeClient,
+  type Timing,
+} from "@bpfleet/kube-client";
+import { finalizers } from "../desired/names.ts";
+import { resources } from "../reconcile/resources.ts";
+import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { setFinalizers } from "./finalizers.ts";
+import type { NodePrograms } from "./node-programs.ts";
+import type { NodeRegister } from "./node-register.ts";
+import { nodeOf } from "./orphans.ts";
+
+export interface NodeCleanerOptions {
+  readonly client: KubeClient;
+  readonly nodes: NodeRegister;
+  readonly programs: NodePrograms;
+  readonly teller: Teller;
+  readonly timing: Timing;
+  /** A node that registers itself anew is away for a moment. */
+  readonly graceMs?: number | undefined;
+}
+
+const sweepKey = "sweep";
+const usualGraceMs = 10_000;
+/** What is left of nodes that went while nobody led, or whose objects came late. */
+const sweepMs = 300_000;
+
+/** Removes what nodes left that are gone: their NodeState, and objects that wait for an agent that never comes. */
+export class NodeCleaner implements Part {
+  readonly name = "nodes";
+  readonly #options: NodeCleanerOptions;
+  readonly #states: Informer<AnyObject>;
+  #controller: Controller | undefined;
+
+  constructor(options: NodeCleanerOptions) {
+    this.#options = options;
+    const { client, nodes, teller } = options;
+    this.#states = createInformer<AnyObject>(client, {
+      resource: resources.nodeStates,
+      transform: ({ apiVersion, kind, metadata }) => ({
+        apiVersion,
+        kind,
+        metadata: { name: metadata.name, uid: metadata.uid, resourceVersion: metadata.resourceVersion },
+      }),
+      onFault: (error) => teller.fault(error),
+    }).start();
+    nodes.onChange((_name, isThere) => {
+      if (!isThere) this.#controller?.addAfter(sweepKey, options.graceMs ?? usualGraceMs);
+    });
+  }
+
+  async lead(signal: AbortSignal): Promise<void> {
+    const { nodes, programs, teller, timing } = this.#options;
+    await Promise.all([this.#states.synced(signal), nodes.synced(signal), programs.synced(signal)]);
+    this.#controller = createController({
+      name: this.name,
+      timing,
+      reconcile: (_key, stop) => this.#sweep(stop),
+      onFailure: (failure) => teller.failed(this.name, failure),
+    });
+    this.#controller.addAfter(sweepKey, this.#options.graceMs ?? usualGraceMs);
+    try {
+      await runWhileLeading(this.#controller, signal);
+    } finally {
+      this.#controller = undefined;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#states.stop();
+  }
+
+  async #sweep(signal: AbortSignal): Promise<Outcome> {
+    const { client, nodes, programs, teller } = this.#options;
+    // No node at all is a cluster that is being made or a list that cannot be believed.
+    if (nodes.size === 0) return recheckAfter(sweepMs);
+    const known = {
+      has: (name: string) => nodes.has(name),
+      names: () => nodes.list().map(({ metadata }) => metadata.name),
+    };
+    for (const { type, program } of programs.all()) {
+      if (signal.aborted) return awaitChange;
+      if (nodeOf(program, known) !== undefined) continue;
+      const { name, finalizers: held = [] } = program.metadata;
+      const others = held.filter((each) => each !== finalizers.program);
+      if (others.length < held.length && !(await setFinalizers(client, type, program, others, signal))) continue;
+      if (await client.delete({ ...type, name }, { signal, ...ofUid(program) }))
+        teller.wrote("delete", `${program.kind} ${name}`, "its node is gone");
+    }
+    for (const state of this.#states.list()) {
+      const { name } = state.metadata;
+      if (signal.aborted) return awaitChange;
+      if (nodes.has(name)) continue;
+      if (await client.delete({ ...resources.nodeStates, name }, { signal, ...ofUid(state) }))
+        teller.wrote("delete", `NodeState ${name}`, "its node is gone");
+    }
+    return recheckAfter(sweepMs);
+  }
+}
+
+function ofUid({ metadata }: AnyObject): { preconditions?: { uid: string } } {
+  return metadata.uid === undefined ? {} : { preconditions: { uid: metadata.uid } };
+}

@@ -1,0 +1,78 @@
+import type { AnyObject } from "@bpfleet/kube";
+import { createInformer, type Informer, type KubeClient } from "@bpfleet/kube-client";
+import { resources } from "../reconcile/resources.ts";
+import type { Teller } from "../run/part.ts";
+
+/** What is kept of a Node. */
+export interface KnownNode extends AnyObject {
+  readonly addresses: readonly string[];
+}
+
+interface WireNode {
+  readonly status?: { readonly addresses?: readonly { readonly type?: string; readonly address?: string }[] };
+}
+
+/** The nodes that there are. */
+export class NodeRegister implements AsyncDisposable {
+  readonly #informer: Informer<KnownNode>;
+
+  constructor(client: KubeClient, teller: Teller) {
+    this.#informer = createInformer<KnownNode>(client, {
+      resource: resources.nodes,
+      transform: compactNode,
+      onFault: (error) => teller.fault(error),
+    }).start();
+  }
+
+  get size(): number {
+    return this.#informer.size;
+  }
+
+  has(name: string): boolean {
+    return this.#informer.find(name) !== undefined;
+  }
+
+  list(): readonly KnownNode[] {
+    return this.#informer.list();
+  }
+
+  synced(signal: AbortSignal): Promise<void> {
+    return this.#informer.synced(signal);
+  }
+
+  /** When a node comes or goes. */
+  onChange(listener: (name: string, isThere: boolean) => void): void {
+    this.#informer.onChange(({ type, object }) => {
+      if (type !== "updated") listener(object.metadata.name, type === "added");
+    });
+  }
+
+  /** When what is kept of a node changes too. */
+  onAddresses(listener: () => void): void {
+    this.#informer.onChange((change) => {
+      if (change.type !== "updated" || essence(change.before) !== essence(change.object)) listener();
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#informer.stop();
+  }
+}
+
+function compactNode(object: KnownNode): KnownNode {
+  const { name, uid, resourceVersion, labels } = object.metadata;
+  const wire = (object as WireNode).status?.addresses ?? [];
+  const addresses = wire.flatMap(({ type, address }) =>
+    address !== undefined && (type === "InternalIP" || type === "ExternalIP") ? [address] : [],
+  );
+  return {
+    apiVersion: object.apiVersion,
+    kind: object.kind,
+    metadata: { name, uid, resourceVersion, labels },
+    addresses,
+  };
+}
+
+function essence({ metadata, addresses }: KnownNode): string {
+  return JSON.stringify([metadata.labels, addresses]);
+}

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { AnyObject } from "@bpfleet/kube";
+import { rememberApplied, settle } from "./settle.ts";
+
+const wanted: AnyObject = {
+  apiVersion: "apps/v1",
+  kind: "DaemonSet",
+  metadata: { name: "d", namespace: "n", labels: { a: "1" } },
+  spec: { template: { spec: { containers: [{ name: "c", image: "i", resources: { requests: { cpu: "0.1" } } }] } } },
+};
+
+const ownFields = {
+  "f:metadata": { "f:labels": { "f:a": {} } },
+  "f:spec": {
+    "f:template": {
+      "f:spec": {
+        "f:containers": {
+          'k:{"name":"c"}': { ".": {}, "f:name": {}, "f:image": {}, "f:resources": { "f:requests": { "f:cpu": {} } } },
+        },
+      },
+    },
+  },
+};
+
+interface Edit {
+  readonly image?: string;
+  readonly more?: object;
+  readonly containers?: readonly object[];
+  readonly managers?: readonly object[];
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly metadata?: object;
+}
+
+/** As a server hands it out: with defaults, and values as it writes them. */
+function live({
+  image = "i",
+  more = {},
+  containers = [],
+  managers = [],
+  labels = {},
+  metadata = {},
+}: Edit = {}): AnyObject {
+  const own = { manager: "bpfleet-operator", operation: "Apply", fieldsV1: ownFields };
+  return {
+    apiVersion: "apps/v1",
+    kind: "DaemonSet",
+    metadata: {
+      name: "d",
+      namespace: "n",
+      uid: "u",
+      resourceVersion: "7",
+      labels: { a: "1", ...labels },
+      managedFields: [own, ...managers],
+      ...metadata,
+    },
+    spec: {
+      revisionHistoryLimit: 10,
+      template: {
+        spec: {
+          containers: [
+            { name: "c", image, imagePullPolicy: "Always", resources: { requests: { cpu: "100m" } }, ...more },
+            ...containers,
+          ],
+        },
+      },
+    },
+    status: { numberReady: 1 },
+  };
+}
+
+function by(manager: string, fieldsV1: object, rest: object = {}): object {
+  return { manager, operation: "Update", fieldsV1, ...rest };
+}
+
+const applied = rememberApplied(wanted, live());
+
+test("settle leaves alone what the server filled in, wrote otherwise, or reports", () => {
+  const status = by("kube-controller-manager", { "f:status": { "f:numberReady": {} } }, { subresource: "status" });
+  assert.deepEqual(settle(wanted, live({ managers: [status], labels: { other: "x" } }), applied), { do: "nothing" });
+});
+
+test("settle applies what is absent, unknown, edited, replaced by another object, or wanted otherwise", () => {
+  const because = (object: AnyObject | undefined, known = applied, wish = wanted): string => {
+    const step = settle(wish, object, known);
+    assert.equal(step.do, "apply");
+    return step.do === "apply" ? step.because : "";
+  };
+  assert.equal(because(undefined), "it is not there");
+  assert.equal(because(live({ image: "other" })), "it was edited");
+  assert.equal(because(live({ metadata: { uid: "v" } })), "it is another object");
+  assert.equal(
+    because(live(), applied, { ...wanted, metadata: { ...wanted.metadata, labels: {} } }),
+    "what is wanted has changed",
+  );
+  assert.equal(settle(wanted, live(), undefined).do, "apply");
+});
+
+test("settle replaces an object to which somebody added, and keeps the metadata of others", () => {
+  const edit = by("kubectl-edit", {
+    "f:spec": { "f:template": { "f:spec": { "f:containers": { 'k:{"name":"x"}': { ".": {}, "f:name": {} } } } } },
+  });
+  const step = settle(wanted, live({ containers: [{ name: "x" }], managers: [edit], labels: { other: "x" } }), applied);
+  assert.ok(step.do === "replace");
+  assert.match(step.because, /containers\.\[\{"name":"x"\}\]\.name/);
+  assert.deepEqual(step.object["spec"], wanted["spec"]);
+  assert.deepEqual(step.object.metadata.labels, { a: "1", other: "x" });
+  assert.equal(step.object.metadata.managedFields, undefined);
+});
+
+test("settle takes a restart of the rollout for no edit, and keeps it when something else is", () => {
+  const path = (field: object): object => ({
+    "f:spec": { "f:template": { "f:metadata": { "f:annotations": field } } },
+  });
+  const restart = by("kubectl-rollout", path({ "f:kubectl.kubernetes.io/restartedAt": {} }));
+  assert.deepEqual(settle(wanted, live({ managers: [restart] }), applied), { do: "nothing" });
+});
+
+test("settle waits for the end of what is being deleted, and for news of its own write", () => {
+  assert.deepEqual(settle(wanted, live({ metadata: { deletionTimestamp: "t" } }), applied), { do: "wait" });
+  const older = live({ image: "before", metadata: { resourceVersion: "6" } });
+  assert.deepEqual(settle(wanted, older, applied), { do: "wait" });
+});

@@ -1,0 +1,205 @@
+import type { DefinedKind } from "@bpfleet/kinds";
+import type { ElectionConfig } from "@bpfleet/kube";
+import {
+  createLeaderElector,
+  systemTiming,
+  type KubeClient,
+  type LeaderElector,
+  type Timing,
+} from "@bpfleet/kube-client";
+import { AddressPublisher } from "../addresses/address-publisher.ts";
+import { CertificateKeeper } from "../certificates/certificate-keeper.ts";
+import { CrdKeeper } from "../crds/crd-keeper.ts";
+import { isDeclared, isOfOthers } from "../desired/access.ts";
+import type { DefaultImages } from "../desired/settings.ts";
+import { FleetKeeper } from "../fleet/fleet-keeper.ts";
+import { removeFromCluster } from "../fleet/remove-from-cluster.ts";
+import { counter, gauge, renderMetrics } from "../metrics/operator-metrics.ts";
+import { serveHealth, type HealthServer } from "../metrics/health-server.ts";
+import { ConfigFinalizer } from "../nodes/config-finalizer.ts";
+import { NodeCleaner } from "../nodes/node-cleaner.ts";
+import { NodePrograms } from "../nodes/node-programs.ts";
+import { NodeRegister } from "../nodes/node-register.ts";
+import { Aggregator, type Pace } from "../status/aggregator.ts";
+import type { Part } from "./part.ts";
+import { Telling, type LogLine } from "./telling.ts";
+
+export interface OperatorOptions {
+  readonly client: KubeClient;
+  readonly kinds: readonly DefinedKind[];
+  readonly images: DefaultImages;
+  readonly election: ElectionConfig;
+  /** Where /metrics, /healthz and /readyz are served; nowhere when left out. */
+  readonly metrics?: { readonly host?: string | undefined; readonly port: number } | undefined;
+  readonly log: (line: LogLine) => void;
+  readonly timing?: Timing | undefined;
+  readonly pace?: Partial<Pace> | undefined;
+  readonly nodeGraceMs?: number | undefined;
+  readonly certificates?:
+    | { readonly leafDays?: number; readonly everyMs?: number; readonly overlapMs?: number }
+    | undefined;
+}
+
+/** One replica. */
+export interface Operator extends AsyncDisposable {
+  readonly isLeader: boolean;
+  readonly leader: string | undefined;
+  readonly metricsPort: number | undefined;
+  readonly certificates: CertificateKeeper;
+  metrics(): string;
+  /** Gives the lease back, so that the other replica acts at once; then ends. */
+  stop(): Promise<void>;
+}
+
+/** Follows the cluster, and acts while it leads. */
+export async function startOperator(options: OperatorOptions): Promise<Operator> {
+  const operator = new RunningOperator(options);
+  await operator.start();
+  return operator;
+}
+
+class RunningOperator implements Operator {
+  readonly certificates: CertificateKeeper;
+  readonly #options: OperatorOptions;
+  readonly #telling: Telling;
+  readonly #nodes: NodeRegister;
+  readonly #programs: NodePrograms;
+  readonly #parts: readonly Part[];
+  readonly #aggregator: Aggregator;
+  readonly #addresses: AddressPublisher;
+  readonly #elector: LeaderElector;
+  #health: HealthServer | undefined;
+  #running: Promise<void> | undefined;
+  #ended: Error | undefined;
+
+  constructor(options: OperatorOptions) {
+    this.#options = options;
+    const { client, kinds, images, election, log, timing = systemTiming } = options;
+    this.#telling = new Telling(log);
+    const shared = { client, kinds, teller: this.#telling, timing };
+    this.#nodes = new NodeRegister(client, this.#telling);
+    this.#programs = new NodePrograms(client, kinds, this.#telling);
+    const { overlapMs, ...certificates } = options.certificates ?? {};
+    this.certificates = new CertificateKeeper({
+      ...shared,
+      ...certificates,
+      plan: overlapMs === undefined ? {} : { overlapMs },
+    });
+    const fleet = new FleetKeeper({
+      ...shared,
+      images,
+      removeRest: async (signal) => {
+        await this.certificates.removeAll(signal);
+        await removeFromCluster({ ...shared, signal });
+      },
+    });
+    const isFollowed = (kind: DefinedKind): boolean => {
+      if (!isOfOthers(kind)) return true;
+      return (kind.group === "cilium.io" ? fleet.follows?.cilium : fleet.follows?.calico) === true;
+    };
+    const declared = kinds.filter((kind) => isDeclared(kind) && kind.crd() !== undefined);
+    this.#aggregator = new Aggregator({
+      ...shared,
+      kinds: declared,
+      isFollowed,
+      nodes: this.#nodes,
+      programs: this.#programs,
+      pace: options.pace,
+    });
+    this.#addresses = new AddressPublisher({ ...shared, nodes: this.#nodes });
+    this.#parts = [
+      fleet,
+      this.certificates,
+      new CrdKeeper(shared),
+      this.#aggregator,
+      new ConfigFinalizer({ ...shared, programs: this.#programs }),
+      new NodeCleaner({ ...shared, nodes: this.#nodes, programs: this.#programs, graceMs: options.nodeGraceMs }),
+      this.#addresses,
+    ];
+    this.#elector = createLeaderElector(client, election, {
+      timing,
+      onLeader: (identity) => this.#telling.note(`the leader is ${identity}`),
+      onFault: (error) => this.#telling.fault(error),
+    });
+  }
+
+  get isLeader(): boolean {
+    return this.#elector.isLeader;
+  }
+
+  get leader(): string | undefined {
+    return this.#elector.leader;
+  }
+
+  get metricsPort(): number | undefined {
+    return this.#health?.port;
+  }
+
+  async start(): Promise<void> {
+    const { metrics } = this.#options;
+    if (metrics !== undefined)
+      this.#health = await serveHealth(metrics, {
+        metrics: () => this.metrics(),
+        unhealthy: () => this.#ended?.message,
+        unready: () =>
+          this.#ended?.message ?? (this.#elector.leader === undefined ? "no leader is known yet" : undefined),
+      });
+    this.#running = this.#elector
+      .run((signal) => this.#lead(signal))
+      .catch((error: unknown) => {
+        this.#ended = error instanceof Error ? error : new Error(String(error));
+        this.#telling.fault(this.#ended);
+      });
+  }
+
+  metrics(): string {
+    const { reports, objects, waiting } = this.#aggregator.sizes;
+    const { pods, slices } = this.#addresses.sizes;
+    return renderMetrics([
+      ...this.#telling.families(),
+      gauge("bpfleet_operator_leader", "1 on the replica that acts, else 0.", this.isLeader ? 1 : 0),
+      gauge("bpfleet_operator_nodes", "Nodes of the cluster.", this.#nodes.size),
+      gauge("bpfleet_operator_node_reports", "Nodes that told what became of the objects on them.", reports),
+      gauge("bpfleet_operator_objects", "Objects whose status is kept.", objects),
+      gauge("bpfleet_operator_statuses_waiting", "Objects whose status is about to be looked at.", waiting),
+      gauge("bpfleet_operator_pods", "Pods whose addresses are published.", pods),
+      gauge("bpfleet_operator_address_slices", "Objects in which they are.", slices),
+      gauge("process_resident_memory_bytes", "Memory of this process.", process.memoryUsage.rss()),
+      counter("process_cpu_seconds_total", "CPU time of this process.", cpuSeconds()),
+    ]);
+  }
+
+  async stop(): Promise<void> {
+    await this.#elector.stop();
+    await this.#running;
+    await Promise.all([...this.#parts, this.#nodes, this.#programs].map((part) => part[Symbol.asyncDispose]()));
+    await this.#health?.[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  /** Each part for itself: that one of them cannot go on stops none of the others. */
+  async #lead(signal: AbortSignal): Promise<void> {
+    this.#telling.note("this replica leads");
+    const lead = async (part: Part): Promise<void> => {
+      while (!signal.aborted) {
+        try {
+          await part.lead(signal);
+        } catch (error) {
+          if (signal.aborted) return;
+          this.#telling.failed(part.name, { key: "", error });
+          await (this.#options.timing ?? systemTiming).sleep(1000, signal);
+        }
+      }
+    };
+    await Promise.all(this.#parts.map(lead));
+    this.#telling.note("this replica does not lead any more");
+  }
+}
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}

@@ -1,0 +1,64 @@
+import { isApiError } from "@bpfleet/kube";
+import { Counters } from "../metrics/operator-metrics.ts";
+import type { Teller } from "./part.ts";
+
+export interface LogLine {
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly message: string;
+  readonly fields?: Readonly<Record<string, unknown>>;
+}
+
+/** Where everything that parts tell is logged and counted. */
+export class Telling implements Teller {
+  readonly #log: (line: LogLine) => void;
+  readonly #counters = new Counters();
+  readonly #notes = new Map<string, number>();
+  readonly #faults = new Map<string, number>();
+
+  constructor(log: (line: LogLine) => void) {
+    this.#log = log;
+  }
+
+  wrote(verb: string, what: string, because?: string): void {
+    const [kind = ""] = what.split(" ");
+    this.#counters.add("bpfleet_operator_writes_total", "What was written to the API server.", { verb, kind });
+    const level = verb === "status" || because === undefined ? "debug" : "info";
+    this.#log({ level, message: `${verb} ${what}${because === undefined ? "" : `: ${because}`}` });
+  }
+
+  failed(part: string, { key, error }: { readonly key: string; readonly error: unknown }): void {
+    const reason = isApiError(error) ? error.reason : "Internal";
+    this.#counters.add("bpfleet_operator_errors_total", "Work that failed and is tried again.", { part, reason });
+    // Somebody was faster: it is read and done again, and nobody need know.
+    const level = isApiError(error) && error.isConflict ? "debug" : "warn";
+    this.#log({ level, message: `${part}${key === "" ? "" : ` ${key}`}: ${textOf(error)}` });
+  }
+
+  fault(error: Error): void {
+    this.#counters.add("bpfleet_operator_faults_total", "Lists and watches that broke and were begun again.", {
+      reason: isApiError(error) ? error.reason : "Internal",
+    });
+    if (this.#isDue(this.#faults, error.message)) this.#log({ level: "warn", message: error.message });
+  }
+
+  note(text: string): void {
+    if (this.#isDue(this.#notes, text)) this.#log({ level: "info", message: text });
+  }
+
+  families(): ReturnType<Counters["families"]> {
+    return this.#counters.families();
+  }
+
+  /** The same text is told again only after ten minutes. */
+  #isDue(told: Map<string, number>, text: string): boolean {
+    const now = performance.now();
+    if (now - (told.get(text) ?? -Infinity) < 600_000) return false;
+    if (told.size > 1000) told.clear();
+    told.set(text, now);
+    return true;
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

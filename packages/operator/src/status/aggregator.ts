@@ -1,0 +1,194 @@
+import { refKey } from "@bpfleet/base";
+import type { DefinedKind, NodeResult } from "@bpfleet/kinds";
+import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
+import {
+  createController,
+  createInformer,
+  type Controller,
+  type Informer,
+  type KubeClient,
+  type Timing,
+} from "@bpfleet/kube-client";
+import type { NodePrograms } from "../nodes/node-programs.ts";
+import type { NodeRegister } from "../nodes/node-register.ts";
+import { resources } from "../reconcile/resources.ts";
+import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { changedResults, compactNodeState, expandResult, Interning, type NodeReport } from "./node-report.ts";
+import { StatusWriter } from "./status-writer.ts";
+
+export interface AggregatorOptions {
+  readonly client: KubeClient;
+  /** Kinds whose objects get a status of us. */
+  readonly kinds: readonly DefinedKind[];
+  /** Whether objects of a kind are followed by the nodes: of others no status is written. */
+  readonly isFollowed: (kind: DefinedKind) => boolean;
+  readonly nodes: NodeRegister;
+  readonly programs: NodePrograms;
+  readonly teller: Teller;
+  readonly timing: Timing;
+  readonly pace?: Partial<Pace> | undefined;
+}
+
+/** How soon what changed is written. */
+export interface Pace {
+  /** What many nodes say at about the same time is one write. */
+  readonly gatherMs: number;
+  /** Between two writes of one object. */
+  readonly betweenMs: number;
+  /** The same when only numbers changed. */
+  readonly numbersMs: number;
+  readonly workers: number;
+}
+
+export const usualPace: Pace = { gatherMs: 100, betweenMs: 1000, numbersMs: 30_000, workers: 4 };
+
+/** Makes the status of every object of what its nodes say. One writer, whatever the number of nodes. */
+export class Aggregator implements Part {
+  readonly name = "status";
+  readonly #options: AggregatorOptions;
+  readonly #pace: Pace;
+  readonly #interning = new Interning();
+  readonly #reports: Informer<NodeReport>;
+  readonly #objects = new Map<string, { readonly kind: DefinedKind; readonly informer: Informer<AnyObject> }>();
+  readonly #writer: StatusWriter;
+  /** When each object was last written, or would have been. */
+  readonly #lastAt = new Map<string, number>();
+  #controller: Controller | undefined;
+
+  constructor(options: AggregatorOptions) {
+    this.#options = options;
+    this.#pace = { ...usualPace, ...options.pace };
+    const { client, kinds, nodes, programs, teller, timing } = options;
+    this.#reports = createInformer<NodeReport>(client, {
+      resource: resources.nodeStates,
+      transform: (object) => compactNodeState(object, this.#interning),
+      onFault: (error) => teller.fault(error),
+    });
+    this.#reports.onChange((change) => {
+      const isNew = change.type === "added" || change.type === "deleted";
+      if (isNew) return this.#everything();
+      for (const [key, difference] of changedResults(change.before, change.object))
+        this.#soon(key, difference === "numbers" ? this.#pace.numbersMs : this.#pace.betweenMs);
+    });
+    for (const kind of kinds) {
+      const informer = createInformer<AnyObject>(client, {
+        resource: { group: kind.group, version: kind.version, plural: kind.plural },
+        transform: withoutSpec,
+        onFault: (error) => teller.fault(error),
+      });
+      this.#objects.set(`${kind.group}/${kind.kind}`, { kind, informer });
+      informer.onChange(({ type, object }) => {
+        const key = keyOf(kind, object);
+        if (type !== "deleted") return this.#soon(key, this.#pace.betweenMs);
+        this.#writer.forget(kind, object);
+        this.#lastAt.delete(key);
+      });
+    }
+    this.#writer = new StatusWriter({
+      client,
+      clock: timing,
+      onWrite: ({ kind, metadata }) => teller.wrote("status", `${kind} ${metadata.name}`),
+    });
+    nodes.onChange(() => this.#everything());
+    programs.onChange((config) => {
+      for (const { kind } of this.#objects.values())
+        if (kind.group === "bpfd.io")
+          this.#soon(refKey({ group: kind.group, kind: kind.kind, namespace: "", name: config }), this.#pace.betweenMs);
+    });
+    for (const informer of [this.#reports, ...[...this.#objects.values()].map(({ informer: each }) => each)])
+      informer.start();
+  }
+
+  /** For metrics. */
+  get sizes(): { readonly reports: number; readonly objects: number; readonly waiting: number } {
+    const objects = [...this.#objects.values()].reduce((sum, { informer }) => sum + informer.size, 0);
+    return { reports: this.#reports.size, objects, waiting: this.#controller?.waiting ?? 0 };
+  }
+
+  async lead(signal: AbortSignal): Promise<void> {
+    const { nodes, programs, teller, timing } = this.#options;
+    await Promise.all([this.#reports.synced(signal), nodes.synced(signal), programs.synced(signal)]);
+    this.#controller = createController({
+      name: this.name,
+      workers: this.#pace.workers,
+      timing,
+      reconcile: (key, stop) => this.#write(key, stop),
+      onFailure: (failure) => teller.failed(this.name, failure),
+    });
+    this.#everything();
+    try {
+      await runWhileLeading(this.#controller, signal);
+    } finally {
+      this.#controller = undefined;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(
+      [this.#reports, ...[...this.#objects.values()].map(({ informer }) => informer)].map((each) => each.stop()),
+    );
+  }
+
+  #everything(): void {
+    if (this.#controller === undefined) return;
+    for (const { kind, informer } of this.#objects.values())
+      for (const object of informer.list()) this.#soon(keyOf(kind, object), this.#pace.betweenMs);
+  }
+
+  /** Not sooner after the last write than `betweenMs`, so that a change on all nodes is few writes. */
+  #soon(key: string, betweenMs: number): void {
+    if (this.#controller === undefined) return;
+    const sinceMs = this.#options.timing.monotonicMs() - (this.#lastAt.get(key) ?? -Infinity);
+    this.#controller.addAfter(key, Math.max(this.#pace.gatherMs, betweenMs - sinceMs));
+  }
+
+  async #write(key: string, signal: AbortSignal): Promise<Outcome> {
+    const [group = "", kindName = "", namespace = "", name = ""] = key.split("/");
+    const found = this.#objects.get(`${group}/${kindName}`);
+    const object = found?.informer.get(namespace, name);
+    if (found === undefined || object === undefined || !this.#options.isFollowed(found.kind)) return awaitChange;
+    const now = this.#options.timing.monotonicMs();
+    const waitMs = (this.#lastAt.get(key) ?? -Infinity) + this.#pace.betweenMs - now;
+    if (waitMs > 0) return recheckAfter(waitMs);
+    const { kind } = found;
+    const outcome = { ...this.#resultsOf(key, object), remaining: this.#remaining(kind, object) };
+    const type = { group: kind.group, version: kind.version, plural: kind.plural };
+    if (await this.#writer.write(kind, type, object, outcome, signal)) this.#lastAt.set(key, now);
+    return awaitChange;
+  }
+
+  #resultsOf(key: string, { metadata }: AnyObject): { results: NodeResult[]; silentNodes: string[] } {
+    const results: NodeResult[] = [];
+    const silentNodes: string[] = [];
+    for (const report of this.#reports.list()) {
+      const nodeName = report.metadata.name;
+      if (!this.#options.nodes.has(nodeName)) continue;
+      const result = report.results.get(key);
+      const isOther = result?.said.uid !== undefined && result.said.uid !== metadata.uid;
+      if (result !== undefined && !isOther) results.push(expandResult(nodeName, result));
+      else if (!report.isCut) silentNodes.push(nodeName);
+    }
+    return { results, silentNodes };
+  }
+
+  #remaining(
+    kind: DefinedKind,
+    object: AnyObject,
+  ): readonly { readonly name: string; readonly cannotUnload: boolean }[] {
+    if (kind.group !== "bpfd.io" || object.metadata.deletionTimestamp === undefined) return [];
+    return this.#options.programs
+      .ofConfig(object)
+      .map((program) => ({ name: program.metadata.name, cannotUnload: program.lastCondition === "NotUnLoaded" }));
+  }
+}
+
+function keyOf(kind: DefinedKind, { metadata }: AnyObject): string {
+  return refKey({ group: kind.group, kind: kind.kind, namespace: metadata.namespace ?? "", name: metadata.name });
+}
+
+/** What people declare may be large; its status does not need it. */
+function withoutSpec(object: AnyObject): AnyObject {
+  const { apiVersion, kind, metadata } = object;
+  const { managedFields: _, annotations: _annotations, labels: _labels, ...kept } = metadata;
+  return { apiVersion, kind, metadata: kept, status: object["status"] };
+}

@@ -1,0 +1,167 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { kinds, renderTime } from "@bpfleet/kinds";
+import type { AnyObject, ElectionConfig } from "@bpfleet/kube";
+import { connectKube, fixedCredentials, type KubeClient } from "@bpfleet/kube-client";
+import { startOperator, type LogLine, type Operator, type OperatorOptions } from "@bpfleet/operator";
+import { builtImages } from "@bpfleet/operator/desired";
+import { buildControlPlane } from "../../tools/build-control-plane.ts";
+import { startApiServer, type ApiServer } from "./api-server.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+/** An API server to which manifests/base/ebpf was applied, with clients for its accounts. */
+export interface FleetCluster extends AsyncDisposable {
+  readonly server: ApiServer;
+  /** May do everything. */
+  readonly admin: KubeClient;
+  readonly dir: string;
+  /** A client with the token of a service account. */
+  clientOf(account: string, namespace?: string): KubeClient;
+  /** Path of a kubeconfig with such a token. */
+  kubeconfigOf(account: string, namespace?: string): string;
+  /** A replica in this process, with the operator's own account. */
+  startOperator(options?: Partial<OperatorOptions> & { readonly identity?: string }): Promise<RunningOperator>;
+}
+
+export interface RunningOperator extends AsyncDisposable {
+  readonly operator: Operator;
+  readonly log: readonly LogLine[];
+}
+
+/** Short leases, so that tests of fail-over end; the proportions are the documented ones. */
+export const quickElection: Omit<ElectionConfig, "identity"> = {
+  isEnabled: true,
+  namespace: "kube-system",
+  name: "podconfigmap-controller-lock",
+  leaseDurationMs: 15_000,
+  renewDeadlineMs: 10_000,
+  retryPeriodMs: 2000,
+};
+
+export async function startFleetCluster(): Promise<FleetCluster> {
+  const server = await startApiServer(buildControlPlane());
+  const dir = mkdtempSync(join(tmpdir(), "bpfleet-fleet-"));
+  server.kubectl(["apply", "--server-side", "-k", join(root, "manifests/base/ebpf")]);
+  server.kubectl([
+    "wait",
+    "--for=condition=Established",
+    "--timeout=60s",
+    "crd",
+    "-l",
+    "app.kubernetes.io/part-of=bpfleet",
+  ]);
+  const [, ca = ""] = /"certificate-authority-data":"([^"]+)"/.exec(readFileSync(server.kubeconfig, "utf8")) ?? [];
+  const [, cert = ""] = /"client-certificate-data":"([^"]+)"/.exec(readFileSync(server.kubeconfig, "utf8")) ?? [];
+  const [, key = ""] = /"client-key-data":"([^"]+)"/.exec(readFileSync(server.kubeconfig, "utf8")) ?? [];
+  const text = (packed: string): string => Buffer.from(packed, "base64").toString();
+  const clients: KubeClient[] = [];
+  const connect = (proof: Parameters<typeof fixedCredentials>[0]): KubeClient => {
+    const client = connectKube({
+      server: server.url,
+      namespace: "kube-system",
+      tls: { ca: text(ca) },
+      credentials: fixedCredentials(proof),
+    });
+    clients.push(client);
+    return client;
+  };
+  const tokenOf = (account: string, namespace: string): string =>
+    server.kubectl(["create", "token", account, "-n", namespace, "--duration=2h"]).trim();
+  const clientOf: FleetCluster["clientOf"] = (account, namespace = "kube-system") =>
+    connect({ authorization: `Bearer ${tokenOf(account, namespace)}` });
+  const admin = connect({ certificate: { cert: text(cert), key: text(key) } });
+  return {
+    server,
+    admin,
+    dir,
+    clientOf,
+    kubeconfigOf: (account, namespace = "kube-system") => {
+      const path = join(dir, `${account}.kubeconfig`);
+      const config = {
+        apiVersion: "v1",
+        kind: "Config",
+        "current-context": "test",
+        clusters: [{ name: "test", cluster: { server: server.url, "certificate-authority-data": ca } }],
+        contexts: [{ name: "test", context: { cluster: "test", user: account } }],
+        users: [{ name: account, user: { token: tokenOf(account, namespace) } }],
+      };
+      writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
+      return path;
+    },
+    startOperator: async ({ identity = "operator-1", ...options } = {}) => {
+      const log: LogLine[] = [];
+      const operator = await startOperator({
+        client: clientOf("podconfigmap-controller"),
+        kinds,
+        images: builtImages,
+        election: { ...quickElection, identity },
+        log: (line) => log.push(line),
+        nodeGraceMs: 500,
+        ...options,
+      });
+      return { operator, log, [Symbol.asyncDispose]: () => operator.stop() };
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));
+      await server[Symbol.asyncDispose]();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Waits until something is not undefined. */
+export async function until<T>(
+  what: string,
+  find: () => Promise<T | undefined> | T | undefined,
+  timeoutMs = 60_000,
+): Promise<T> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    const found = await find();
+    if (found !== undefined) return found;
+    if (performance.now() > end) throw new Error(`wait until ${what}: not after ${timeoutMs / 1000} s`);
+    await sleep(50);
+  }
+}
+
+export function nodeObject(name: string): AnyObject {
+  return { apiVersion: "v1", kind: "Node", metadata: { name, labels: { "kubernetes.io/hostname": name } } };
+}
+
+export interface SimulatedResult {
+  readonly kind: string;
+  readonly group: string;
+  readonly namespace?: string;
+  readonly name: string;
+  readonly uid: string | undefined;
+  readonly generation: number | undefined;
+  readonly state: string;
+  readonly conditions?: readonly object[];
+  readonly numbers?: Readonly<Record<string, number>>;
+}
+
+/** What the agent of a node says. */
+export async function tellNodeState(
+  client: KubeClient,
+  node: string,
+  results: readonly SimulatedResult[],
+): Promise<void> {
+  const type = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
+  const head = { apiVersion: "bpfleet.io/v1alpha1", kind: "NodeState", metadata: { name: node } };
+  const manager = { fieldManager: "bpfleet-agent", isForced: true } as const;
+  const status = {
+    observedAt: renderTime(Date.now()),
+    results: results.map(({ generation, namespace = "", conditions = [], numbers = {}, ...rest }) => ({
+      ...rest,
+      namespace,
+      observedGeneration: generation,
+      conditions,
+      numbers,
+    })),
+  };
+  await client.apply(type, head, manager);
+  await client.applyStatus({ ...type, name: node }, { ...head, status } as AnyObject, manager);
+}
