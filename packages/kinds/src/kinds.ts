@@ -9,6 +9,7 @@ import { ciliumNetworkPolicy } from "./cilium.io/ciliumnetworkpolicy/ciliumnetwo
 import { node } from "./core/node/node.ts";
 import { pod } from "./core/pod/pod.ts";
 import { secret } from "./core/secret/secret.ts";
+import { felixConfiguration } from "./crd.projectcalico.org/felixconfiguration/felixconfiguration.ts";
 import { apiVersionOf } from "./define-kind.ts";
 import type { DefinedKind } from "./define-kind.ts";
 import { ebpfContainerPolicy } from "./networking.fos1.io/ebpfcontainerpolicy/ebpfcontainerpolicy.ts";
@@ -18,6 +19,7 @@ import { ebpfNetworkPolicy } from "./networking.fos1.io/ebpfnetworkpolicy/ebpfne
 import { ebpfProgram } from "./networking.fos1.io/ebpfprogram/ebpfprogram.ts";
 import { ebpfTrafficControl } from "./networking.fos1.io/ebpftrafficcontrol/ebpftrafficcontrol.ts";
 import { networkPolicy } from "./networking.k8s.io/networkpolicy/networkpolicy.ts";
+import { podConfigMapConfig } from "./podconfig.example.com/podconfigmapconfig/podconfigmapconfig.ts";
 
 /** Every kind that people may declare, in the order in which they are applied. */
 export const kinds = [
@@ -31,6 +33,8 @@ export const kinds = [
   ebpfNatPolicy,
   ebpfContainerPolicy,
   ebpfNetworkPolicy,
+  podConfigMapConfig,
+  felixConfiguration,
   networkPolicy,
   ciliumNetworkPolicy,
   ciliumClusterwideNetworkPolicy,

@@ -27,6 +27,8 @@ export type {
   NodeStateResultState,
   NodeStateStatus,
 } from "./bpfleet.io/nodestate/schema.ts";
+export type { FelixConfiguration } from "./crd.projectcalico.org/felixconfiguration/schema.ts";
+export { felixFromValues } from "./crd.projectcalico.org/felixconfiguration/values.ts";
 export { cgroupAnnotation, netnsAnnotation } from "./core/pod/schema.ts";
 export { internalIpsOf } from "./core/node/schema.ts";
 export { secretData, type Secret } from "./core/secret/schema.ts";
@@ -45,11 +47,16 @@ export type { EBPFNetworkPolicy, EBPFNetworkPolicyStatus } from "./networking.fo
 export type { EBPFProgram, EBPFProgramStatus } from "./networking.fos1.io/ebpfprogram/schema.ts";
 export type { EBPFTrafficControl, EBPFTrafficControlStatus } from "./networking.fos1.io/ebpftrafficcontrol/schema.ts";
 export { lowerNothing, notServed, notServedReason } from "./not-served.ts";
+export { matchesLabels, type LabelSelector } from "./labels/label-selector.ts";
 export * from "./policy/policy.ts";
 export { findPolicy } from "./policy/read-policy.ts";
 export { matchesName } from "./policy/names.ts";
 export { meetsAll, type LabelFacts } from "./policy/requirements.ts";
 export { containsPrefix } from "./policy/contains-prefix.ts";
+export type {
+  PodConfigMapConfig,
+  PodConfigMapConfigStatus,
+} from "./podconfig.example.com/podconfigmapconfig/schema.ts";
 export { parsePrefix, renderAddress, renderPrefix, type PrefixReading } from "./address/prefix.ts";
 export { refusedStatus, renderTime } from "./status/conditions.ts";
 export { listFields, type FieldFacts } from "./schema/fields-of.ts";

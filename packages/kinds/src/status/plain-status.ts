@@ -9,7 +9,7 @@ export interface PlainStatus {
   readonly observedGeneration?: number;
 }
 
-/** Of a kind that nothing in the plan serves: whether it is accepted, and with `type` that it does not hold, and why. */
+/** Of a kind that nothing in the plan serves: whether it is accepted, and as `type` whether what it asks for holds. */
 export function plainStatus<F extends object>(
   parsed: Parsed,
   outcome: Outcome,
@@ -18,13 +18,11 @@ export function plainStatus<F extends object>(
 ): F & PlainStatus {
   const fate = new ObjectFate(parsed.ref, outcome);
   const accepted = fate.accepted();
-  const [first] = [...fate.problemsOf("refused"), ...fate.problemsOf("waiting"), ...fate.problemsOf("note")];
-  const held: Aspect = {
-    type,
-    status: "False",
-    reason: first?.reason ?? "InProgress",
-    message: first?.message ?? "not planned yet",
-  };
+  const [first] = [...fate.problemsOf("refused"), ...fate.problemsOf("waiting")];
+  const held: Aspect =
+    first === undefined
+      ? { type, status: "True", reason: "NothingAsked", message: "asks nothing of this node" }
+      : { type, status: "False", reason: first.reason, message: first.message };
   const aspects = [accepted, held];
   return stampStatus(
     fields,

@@ -1,0 +1,3 @@
+import { readAndReport } from "../../access.ts";
+
+export const felixAccess = readAndReport("felixconfigurations");
