@@ -230,6 +230,11 @@ describe("a tc program behind a foreign filter", { skip: bytecodeAbsence ?? fals
     node.inside("tc", "filter", "delete", ...place);
     await node.current("tc-0", "Loaded");
     assert.ok(performance.now() - started < 15_000);
+    const foreign = ["dev", "eth0", "ingress", "protocol", "all", "pref", "10"];
+    node.inside("tc", "filter", "add", ...foreign, "handle", "1", "bpf", "da", "object-pinned", pin);
+    const listed = await node.node.do("link", "list", "-o", "json");
+    assert.match(listed, /tc-ingress eth0 pref 10 handle 0x1/);
+    assert.match(listed, /foreign program \d+ is on it too, by a filter/);
     rmSync(pin);
   });
 });

@@ -65,6 +65,37 @@ export async function hasClsact(ifindex: number, netns: string | Netns | undefin
   return items.some((item) => item.table === "qdisc" && item.qdisc.ifindex === ifindex && item.qdisc.kind === "clsact");
 }
 
+/** A filter of tc that runs a program. */
+export interface ProgramFilter {
+  readonly ifindex: number;
+  readonly direction: "ingress" | "egress";
+  readonly programId: number;
+  readonly priority: number;
+  readonly handle: number;
+}
+
+const directions = [
+  [tcHandles.clsactIngress, "ingress"],
+  [tcHandles.clsactEgress, "egress"],
+] as const;
+
+/** Those that anybody has on the way in or out of any interface. */
+export async function listProgramFilters(netns: string | Netns | undefined): Promise<ProgramFilter[]> {
+  const qdiscs = (await dump("qdisc", {}, netns)).flatMap((item) => (item.table === "qdisc" ? [item.qdisc] : []));
+  const found: ProgramFilter[] = [];
+  for (const { ifindex, kind } of qdiscs) {
+    if (kind !== "clsact" && kind !== "ingress") continue;
+    for (const [parent, direction] of kind === "clsact" ? directions : directions.slice(0, 1)) {
+      for (const item of await dump("filter", { ifindex, parent }, netns)) {
+        if (item.table !== "filter" || item.filter.bpf?.programId === undefined) continue;
+        const { priority, handle, bpf } = item.filter;
+        found.push({ ifindex, direction, programId: bpf.programId ?? 0, priority, handle });
+      }
+    }
+  }
+  return found;
+}
+
 /** Takes the clsact qdisc away when no filter is left below it. */
 export async function removeIdleClsact(ifindex: number, netns: string | Netns | undefined): Promise<void> {
   if (!(await hasClsact(ifindex, netns))) return;

@@ -2,6 +2,7 @@ import type { Inventory, InventoryLink, MapType, ObservedKernel } from "@bpfleet
 import { list, queryHook, type LinkInfo, type Netns, type Target } from "./binding.ts";
 import { cgroupPaths } from "./cgroups.ts";
 import type { ChainRecords } from "./chain-record.ts";
+import { listProgramFilters } from "./clsact.ts";
 import { inNetns } from "./hook-places.ts";
 import { readInterfaces, type Interfaces } from "./interfaces.ts";
 
@@ -66,6 +67,7 @@ export async function readInventory(
       })),
       ...observed.hooks.filter((hook) => hook.linkId === 0).map((hook) => filterLink(hook.key, hook.programId)),
       ...(await withoutLink(links, here, interfaces, netns)),
+      ...(await foreignFilters(observed, interfaces, netns)),
     ],
   };
 }
@@ -123,6 +125,23 @@ function targetOf(
 
 function filterLink(key: string, programId: number): InventoryLink {
   return { id: 0, type: "cls_bpf", programId, target: key.replace("/", " "), ours: key };
+}
+
+/** Programs that others have in filters of tc. */
+async function foreignFilters(
+  { hooks }: ObservedKernel,
+  { byIndex }: Interfaces,
+  netns: string | Netns | undefined,
+): Promise<InventoryLink[]> {
+  const ours = new Set(hooks.filter(({ linkId }) => linkId === 0).map(({ programId }) => programId));
+  const filters = await listProgramFilters(netns);
+  return filters
+    .filter(({ programId }) => !ours.has(programId))
+    .map(({ ifindex, direction, programId, priority, handle }) => {
+      const target = `tc-${direction} ${byIndex.get(ifindex) ?? `ifindex ${ifindex}`}`;
+      const place = `pref ${priority} handle 0x${handle.toString(16)}`;
+      return { id: 0, type: "cls_bpf", programId, target: `${target} ${place}` };
+    });
 }
 
 /** XDP programs that somebody attached by netlink. */

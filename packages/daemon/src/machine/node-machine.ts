@@ -52,7 +52,7 @@ export class NodeMachine implements Machine {
       processes,
       maps: await readUses(inventory, withEntries),
       places: placesOf(observed),
-      owners: ownersOf(plan(), facts()),
+      owners: ownersOf(plan(), facts(), observed),
       findings: findingsOf(plan(), observed, inventory, results()),
       ...(sample !== undefined && { sample }),
     };

@@ -41,6 +41,9 @@ const inventory: Inventory = {
     { id: 3, type: "tcx", programId: 10, target: "tcx_ingress eth0", ours: "tc-ingress/eth0" },
     { id: 4, type: "tcx", programId: 55, target: "tcx_ingress eth0" },
     { id: 5, type: "tcx", programId: 56, target: "tcx_ingress eth00" },
+    { id: 6, type: "tcx", programId: 57, target: "tcx_egress eth0" },
+    { id: 0, type: "cls_bpf", programId: 58, target: "tc-ingress eth0 pref 10 handle 0x1" },
+    { id: 0, type: "cls_bpf", programId: 59, target: "tc-egress eth0 pref 10 handle 0x1" },
   ],
 };
 
@@ -51,6 +54,11 @@ test("findingsOf names what nobody wants, who else is on a hook, and what was pu
       kind: "conflict",
       key: "tc-ingress/eth0",
       text: "foreign program 55 is on it too, by link 4: tcx_ingress eth0",
+    },
+    {
+      kind: "conflict",
+      key: "tc-ingress/eth0",
+      text: "foreign program 58 is on it too, by a filter: tc-ingress eth0 pref 10 handle 0x1",
     },
     { kind: "healed", key: "xdp/eth0", text: "hook: the link was removed" },
   ]);

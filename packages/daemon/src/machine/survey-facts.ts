@@ -1,7 +1,10 @@
 import {
+  emptyPlan,
+  identityKey,
   isInterfacePoint,
   parseHookKey,
-  placeOf,
+  planGenerations,
+  type HookPoint,
   type Inventory,
   type NodeFacts,
   type NodePlan,
@@ -16,20 +19,42 @@ export function placesOf({ hooks }: ObservedKernel): ProgramPlace[] {
   );
 }
 
-export function ownersOf({ maps, programs }: NodePlan, { bytecode = {} }: NodeFacts): KeyOwner[] {
-  const images = new Map(
-    Object.values(bytecode).flatMap((facts) => {
-      const ready = facts.state === "ready" ? facts : facts.state === "failed" ? facts.earlier : undefined;
-      return ready?.imageDigest === undefined ? [] : [[ready.objectDigest, ready.imageDigest] as const];
-    }),
-  );
+/** Of a program that was not replaced yet, what it is, not what is to come. */
+export function ownersOf(plan: NodePlan, { earlierPlans = {} }: NodeFacts, observed: ObservedKernel): KeyOwner[] {
+  const earlier = Object.values(earlierPlans).map((part) => ({ ...emptyPlan, ...part, hooks: [] }));
+  const known = [plan, ...earlier].flatMap(generationsIn);
+  const running = Map.groupBy(observed.programs, ({ key }) => key);
   return [
-    ...maps.map(({ key, owner }) => ({ key, owner })),
-    ...programs.map(({ key, owner, object }) => {
-      const imageDigest = images.get(object.digest);
-      return { key, owner, objectDigest: object.digest, ...(imageDigest !== undefined && { imageDigest }) };
+    ...plan.maps.map(({ key, owner }) => ({ key, owner })),
+    ...plan.programs.map(({ key, owner }) => {
+      const generations = running.get(identityKey(key))?.map(({ generation }) => generation);
+      const found = known.find(
+        (each) => each.key === key && (generations === undefined || generations.includes(each.generation)),
+      );
+      return { key, owner, ...found?.from };
     }),
   ];
+}
+
+interface Known {
+  readonly key: string;
+  readonly generation: string;
+  readonly from: { readonly objectDigest: string; readonly imageDigest?: string };
+}
+
+function generationsIn(plan: NodePlan): Known[] {
+  const { programs } = planGenerations(plan);
+  const images = new Map(
+    plan.instances.flatMap(({ programs: keys, data }) => {
+      const digest = (data as { readonly imageDigest?: unknown } | undefined)?.imageDigest;
+      return typeof digest === "string" ? keys.map((key) => [key, digest] as const) : [];
+    }),
+  );
+  return plan.programs.map(({ key, object }) => {
+    const imageDigest = images.get(key);
+    const from = { objectDigest: object.digest, ...(imageDigest !== undefined && { imageDigest }) };
+    return { key, generation: programs.get(key)?.generation ?? "", from };
+  });
 }
 
 export function findingsOf(
@@ -52,15 +77,19 @@ export function findingsOf(
     const point = parseHookKey(key);
     if (point === undefined || !isInterfacePoint(point)) continue;
     for (const { id, type, programId, target, ours } of links) {
-      const isThere = type === (point.hook === "xdp" ? "xdp" : "tcx") && target.endsWith(` ${placeOf(point)}`);
-      if (isThere && ours === undefined)
-        findings.push({
-          kind: "conflict",
-          key,
-          text: `foreign program ${programId} is on it too, by link ${id}: ${target}`,
-        });
+      if (ours !== undefined || !isOn(point, type, target)) continue;
+      const by = id === 0 ? (type === "cls_bpf" ? "by a filter" : "without a link") : `by link ${id}`;
+      findings.push({ kind: "conflict", key, text: `foreign program ${programId} is on it too, ${by}: ${target}` });
     }
   }
   for (const { item, key, what } of results.healed) findings.push({ kind: "healed", key, text: `${item}: ${what}` });
   return findings;
+}
+
+function isOn(point: Extract<HookPoint, { interface: string }>, type: string, target: string): boolean {
+  if (point.hook === "xdp") return type === "xdp" && target === `xdp ${point.interface}`;
+  const { direction } = point;
+  return type === "tcx"
+    ? target === `tcx_${direction} ${point.interface}`
+    : type === "cls_bpf" && target.startsWith(`tc-${direction} ${point.interface} `);
 }
