@@ -1,15 +1,13 @@
 # bpfleet. `make demo` and `make test` are all a fresh machine needs: both run `make setup` first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster test-e2e test-kernels bench check format generate manifests install uninstall clean
-require-kubectl = @command -v kubectl >/dev/null || \
-	{ echo 'find kubectl: not installed; get it from https://kubernetes.io/docs/tasks/tools/' >&2; exit 1; }
+.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster test-e2e test-kernels bench check format generate manifests build-images push-images install uninstall deploy undeploy run-on-cluster run-on-kind kind-reload-images clean
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 help: ## List the targets
 	@echo "usage: make TARGET [PARAMETER=VALUE]"
 	@echo
-	@awk -F': .*## |: ## ' '/^[a-z-]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F': .*## |: ## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is needed (as root; else say how) and build the native part and the BPF objects
 	@tools/setup.sh
@@ -48,15 +46,33 @@ format: setup ## Format all sources in place
 generate: setup ## Write all generated files: CRDs, reference pages, codecs of maps and messages
 	@node tools/generate.ts
 
-manifests: generate ## The same; CRDs are written to manifests/base/ebpf
+manifests: generate ## The same; what is applied to a cluster is written to manifests
 
-install: ## Apply manifests/base/ebpf to the cluster of kubectl's current context
-	$(require-kubectl)
-	kubectl apply --server-side -k manifests/base/ebpf
+build-images: setup ## Build the images of BPFD_IMG, BPFD_AGENT_IMG, BPFD_OPERATOR_IMG into build/images, without a container engine
+	@node tools/build-images.ts
 
-uninstall: ## Delete from that cluster what install applied
-	$(require-kubectl)
-	kubectl delete --ignore-not-found -k manifests/base/ebpf
+push-images: setup ## Build them and put them into their registries, with what docker login wrote
+	@node tools/build-images.ts push
+
+install: setup ## Apply the CRDs to the cluster of kubectl's current context
+	@tools/deploy.sh install
+
+uninstall: setup ## Delete the CRDs from that cluster, and all that was declared with them
+	@tools/deploy.sh uninstall
+
+deploy: setup ## Apply CRDs, operator and roles to that cluster, with the images of BPFD_*_IMG, and wait for the nodes
+	@tools/deploy.sh deploy
+
+undeploy: setup ## Detach everything on every node, then delete from that cluster what deploy applied; the CRDs stay
+	@tools/deploy.sh undeploy
+
+run-on-cluster: push-images deploy ## push-images, then deploy
+
+run-on-kind: setup ## Build the images, start a kind cluster, load them into it, deploy
+	@tools/deploy.sh run-on-kind
+
+kind-reload-images: setup ## Build the images anew, load them into that kind cluster, restart what runs them
+	@tools/deploy.sh kind-reload-images
 
 clean: ## Remove everything that was built; what was installed stays
 	rm -rf build

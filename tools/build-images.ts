@@ -25,7 +25,8 @@ async function main(words: readonly string[]): Promise<void> {
     const bytes = image.layers.reduce((sum, layer) => sum + layer.bytes.length, 0);
     console.log(`${name}\t${image.digest}\t${(bytes / 1e6).toFixed(1)} MB`);
   }
-  if (words.includes("push")) await pushImages(named);
+  if (!words.includes("push")) return;
+  for (const name of await pushImages(named, process.env)) console.log(`pushed ${name}`);
 }
 
 await main(process.argv.slice(2)).catch((error: unknown) => {

@@ -41,6 +41,12 @@ const kwok: GoPrograms = {
   programs: [{ name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", stamp: false }],
 };
 
+const helm: GoPrograms = {
+  name: "helm",
+  source: source("helm"),
+  programs: [{ name: "helm", package: "helm.sh/helm/v3/cmd/helm", stamp: false }],
+};
+
 /** The plugins of Debian, where they are installed. */
 const debianPlugins = "/usr/lib/cni";
 
@@ -71,6 +77,11 @@ export function buildKwok(): { readonly program: string; readonly stages: string
   return { program: join(folder, "kwok"), stages };
 }
 
+/** Helm, to render our chart with. */
+export function buildHelm(): string {
+  return join(buildPrograms(helm), "helm");
+}
+
 /** Its own default of 4 at a time takes minutes for thousands of nodes. */
 const kwokOptions = JSON.stringify({
   apiVersion: "config.kwok.x-k8s.io/v1alpha1",
@@ -96,5 +107,5 @@ if (import.meta.main) {
   const folders = Object.values(buildWholeCluster());
   console.log(folders.join("\n"));
   if (process.argv.includes("--kwok")) console.log(programsFolder(kwok), buildKwok().stages);
-  if (process.argv.includes("--cni")) console.log(buildPrograms(cni));
+  if (process.argv.includes("--helm")) console.log(buildHelm());
 }

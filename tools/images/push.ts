@@ -12,19 +12,24 @@ import {
 import type { Credentials } from "@bpfleet/oci";
 import type { Image } from "./image.ts";
 
-/** Puts images into their registries; what they consist of first, so that no tag points to half an image. */
-export async function pushImages(named: readonly (readonly [string, Image])[]): Promise<void> {
+/** Puts images into their registries and returns their names by digest; what they consist of first, so that no tag points to half an image. */
+export async function pushImages(
+  named: readonly (readonly [string, Image])[],
+  env: NodeJS.ProcessEnv,
+): Promise<readonly string[]> {
   for (const [name] of named) refuseUnpushable(name);
-  const auth = await readCredentials();
-  const mirrors = process.env["BPFLEET_REGISTRIES"] || usualImagePlaces.mirrors;
+  const auth = await readCredentials(env);
+  const mirrors = env["BPFLEET_REGISTRIES"] || usualImagePlaces.mirrors;
+  const pushed: string[] = [];
   for (const [name, { config, layers, manifest }] of named) {
     const reference = parseReference(name);
     await using client = await RegistryClient.open(reference, "push", { auth, mirrors });
     for (const layer of layers) await client.pushBlob(layer.bytes, "layer");
     await client.pushBlob(config.bytes, "configuration");
     const digest = await client.pushManifest(manifest, mediaTypes.manifest, reference.tag ?? "latest");
-    console.log(`pushed ${reference.host}/${reference.repository}@${digest}`);
+    pushed.push(`${reference.host}/${reference.repository}@${digest}`);
   }
+  return pushed;
 }
 
 function refuseUnpushable(name: string): void {
@@ -36,8 +41,8 @@ function refuseUnpushable(name: string): void {
 }
 
 /** What `docker login` and `podman login` write. */
-async function readCredentials(): Promise<Credentials> {
-  const { REGISTRY_AUTH_FILE: named, DOCKER_CONFIG: folder } = process.env;
+async function readCredentials(env: NodeJS.ProcessEnv): Promise<Credentials> {
+  const { REGISTRY_AUTH_FILE: named, DOCKER_CONFIG: folder } = env;
   const path = named || join(folder || join(homedir(), ".docker"), "config.json");
   let text: string;
   try {

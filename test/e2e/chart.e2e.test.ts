@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { test } from "node:test";
+import { parseAllDocuments } from "yaml";
+import { whyNoBuild } from "../../tools/build-control-plane.ts";
+import { buildHelm } from "../../tools/build-whole-cluster.ts";
+
+const skip = whyNoBuild() ?? false;
+const root = join(import.meta.dirname, "../..");
+const chart = join(root, "manifests/helm/bpfleet");
+
+interface Manifest {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string; annotations?: Record<string, string> };
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+function read(text: string): Map<string, Manifest> {
+  const objects = parseAllDocuments(text).flatMap((document) => (document.toJS() ?? []) as Manifest | []);
+  return new Map(
+    objects.map((object) => [`${object.kind} ${object.metadata.namespace ?? ""}/${object.metadata.name}`, object]),
+  );
+}
+
+function template(...sets: readonly string[]): Map<string, Manifest> {
+  const args = ["template", "bpfleet", chart, "--kube-version=1.36.0", ...sets.flatMap((set) => ["--set", set])];
+  return read(execFileSync(buildHelm(), args, { encoding: "utf8", maxBuffer: 1 << 24 }));
+}
+
+test("the chart gives what make deploy applies, and keeps the CRDs when it is uninstalled", { skip }, () => {
+  const rendered = execFileSync(process.execPath, [join(root, "tools/render-manifests.ts"), "all"], {
+    encoding: "utf8",
+    maxBuffer: 1 << 24,
+  });
+  const ours = read(rendered);
+  const charted = template();
+  for (const object of charted.values()) {
+    if (object.kind !== "CustomResourceDefinition") continue;
+    const { "helm.sh/resource-policy": policy, ...others } = object.metadata.annotations ?? {};
+    assert.equal(policy, "keep", object.metadata.name);
+    if (Object.keys(others).length === 0) delete object.metadata.annotations;
+    else object.metadata.annotations = others;
+  }
+  assert.deepEqual([...charted.keys()].toSorted(), [...ours.keys()].toSorted());
+  for (const [name, object] of ours) assert.deepEqual(charted.get(name), object, name);
+});
+
+test("the chart's values reach operator and configuration", { skip }, () => {
+  const objects = template(
+    "images.operator=example.com/o:1",
+    "images.daemon=example.com/d:1",
+    "images.pullPolicy=Always",
+    "images.pullSecrets={one,two}",
+    "replicas=3",
+    "logLevel=debug",
+    "config.bpfleet\\.enforce\\.cilium=never",
+    "crds.install=false",
+  );
+  assert.ok([...objects.keys()].every((name) => !name.startsWith("CustomResourceDefinition")));
+  assert.deepEqual(objects.get("ConfigMap kube-system/bpfd-config")?.data, {
+    "bpfd.agent.image": "bpfd-agent:latest",
+    "bpfd.image": "example.com/d:1",
+    "bpfd.log.level": "debug",
+    "bpfleet.enforce.cilium": "never",
+    "bpfleet.image-pull-policy": "Always",
+    "bpfleet.image-pull-secrets": "one,two",
+  });
+  const deployment = JSON.stringify(objects.get("Deployment kube-system/podconfigmap-controller"));
+  for (const part of [
+    '"replicas":3',
+    '"image":"example.com/o:1"',
+    '"imagePullSecrets":[{"name":"one"},{"name":"two"}]',
+  ])
+    assert.ok(deployment.includes(part), part);
+});

@@ -1,0 +1,102 @@
+#!/bin/sh
+# deploy.sh deploy|undeploy|install|uninstall|run-on-kind|kind-reload-images: what the Makefile does with the
+# cluster of kubectl's current context. Images: BPFD_IMG, BPFD_AGENT_IMG, BPFD_OPERATOR_IMG; kind's cluster:
+# KIND_CLUSTER.
+set -eu
+cd "$(dirname "$0")/.."
+patience=${UNDEPLOY_PATIENCE:-300}
+cluster=${KIND_CLUSTER:-bpfleet}
+archive=build/images/bpfleet.tar
+
+fail() {
+	printf 'error: %s\n' "$1" >&2
+	exit 1
+}
+
+need() {
+	command -v "$1" >/dev/null || fail "find $1: not installed; get it from $2"
+}
+
+render() {
+	node tools/render-manifests.ts "$1"
+}
+
+apply() {
+	render "$1" | kubectl apply --server-side --force-conflicts --field-manager=bpfleet-deploy -f -
+}
+
+remove() {
+	render "$1" | kubectl delete --ignore-not-found -f -
+}
+
+deploy() {
+	apply crds
+	render crds | kubectl wait --for=condition=Established --timeout=60s -f - >/dev/null
+	apply rest
+	kubectl -n kube-system rollout status deployment/podconfigmap-controller --timeout=180s
+	echo 'waiting for the nodes'
+	until kubectl -n kube-system get daemonset bpfd-daemon >/dev/null 2>&1; do sleep 1; done
+	kubectl -n kube-system rollout status daemonset/bpfd-daemon --timeout=300s
+}
+
+# First every node detaches and removes what is in its kernel, and says so; only then goes who could clean it.
+undeploy() {
+	if kubectl -n kube-system get deployment podconfigmap-controller >/dev/null 2>&1 &&
+		kubectl -n kube-system get configmap bpfd-config >/dev/null 2>&1; then
+		kubectl -n kube-system annotate configmap bpfd-config bpfleet.io/undeployed- >/dev/null
+		kubectl -n kube-system annotate --overwrite configmap bpfd-config "bpfleet.io/undeploy=${patience}s" >/dev/null
+		echo 'cleaning the nodes'
+		report=
+		end=$(($(date +%s) + patience + 60))
+		while [ -z "$report" ]; do
+			[ "$(date +%s)" -lt "$end" ] ||
+				fail "undeploy: the operator did not say within $patience s what came of the nodes; see kubectl -n kube-system logs deployment/podconfigmap-controller"
+			sleep 1
+			report=$(kubectl -n kube-system get configmap bpfd-config -o 'jsonpath={.metadata.annotations.bpfleet\.io/undeployed}')
+		done
+		echo "$report"
+	else
+		echo 'no operator runs; nodes that a daemon filtered are cleaned by: ebpfctl cleanup'
+	fi
+	remove removable
+}
+
+load_into_kind() {
+	kind get clusters 2>/dev/null | grep -qx "$cluster" || fail "find kind's cluster $cluster: there is none; run: make run-on-kind"
+	kind load image-archive "$archive" --name "$cluster"
+}
+
+case ${1:-} in
+deploy | undeploy)
+	need kubectl https://kubernetes.io/docs/tasks/tools/
+	"$1"
+	;;
+install)
+	need kubectl https://kubernetes.io/docs/tasks/tools/
+	apply crds
+	;;
+uninstall)
+	need kubectl https://kubernetes.io/docs/tasks/tools/
+	remove crds
+	;;
+run-on-kind)
+	need kind https://kind.sigs.k8s.io/docs/user/quick-start/#installation
+	need kubectl https://kubernetes.io/docs/tasks/tools/
+	node tools/build-images.ts
+	kind get clusters 2>/dev/null | grep -qx "$cluster" || kind create cluster --name "$cluster"
+	load_into_kind
+	kubectl config use-context "kind-$cluster"
+	deploy
+	;;
+kind-reload-images)
+	need kind https://kind.sigs.k8s.io/docs/user/quick-start/#installation
+	need kubectl https://kubernetes.io/docs/tasks/tools/
+	node tools/build-images.ts
+	load_into_kind
+	kubectl --context "kind-$cluster" -n kube-system rollout restart daemonset/bpfd-daemon deployment/podconfigmap-controller
+	;;
+*)
+	sed -n 2,4p "$0" >&2
+	exit 2
+	;;
+esac

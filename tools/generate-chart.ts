@@ -1,0 +1,129 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { kinds, renderYaml } from "@bpfleet/kinds";
+import { baseManifests, builtImages, ownGroups } from "@bpfleet/operator/desired";
+
+const folder = "manifests/helm/bpfleet";
+const header = "# Made by tools/generate-chart.ts from packages/operator/src/desired. Do not edit.\n";
+
+/** Stand for what values decide; words that are nowhere else. */
+const slots = {
+  operatorImage: "slot-operator-image",
+  daemonImage: "slot-daemon-image",
+  agentImage: "slot-agent-image",
+};
+
+/** The Helm chart: the same objects as of `kubectl apply -k manifests/base/ebpf`, with values for what people change. */
+export function generateChart(root: string): ReadonlyMap<string, string> {
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+  const files = new Map<string, string>();
+  files.set(
+    `${folder}/Chart.yaml`,
+    header +
+      renderYaml({
+        apiVersion: "v2",
+        name: "bpfleet",
+        description: "Networking, security and observability with eBPF, declared as Kubernetes resources",
+        type: "application",
+        version,
+        appVersion: version,
+        kubeVersion: ">=1.30.0-0",
+      }),
+  );
+  files.set(`${folder}/values.yaml`, header + values);
+  for (const [name, objects] of Object.entries(baseManifests(kinds, slots)))
+    files.set(
+      `${folder}/templates/generated/${name}`,
+      header + fill(objects.map((object) => renderYaml(object)).join("---\n"), name),
+    );
+  for (const kind of kinds) {
+    const crd = kind.crd();
+    if (crd === undefined || !ownGroups.includes(kind.group)) continue;
+    const text = literal(renderYaml(crd)).replace(
+      /^metadata:\n( {2}annotations:\n)?/m,
+      (_, has: string | undefined) => `metadata:\n${has ?? ""}${keepAnnotation(has === undefined)}`,
+    );
+    files.set(
+      `${folder}/templates/generated/crd-${kind.plural}.${kind.group}.yaml`,
+      `${header}{{- if .Values.crds.install }}\n${text}{{- end }}\n`,
+    );
+  }
+  return files;
+}
+
+const values = `images:
+  # The operator, the daemon and the agent on every node.
+  operator: ${builtImages.operatorImage}
+  daemon: ${builtImages.daemonImage}
+  agent: ${builtImages.agentImage}
+  # Always, IfNotPresent or Never.
+  pullPolicy: IfNotPresent
+  # Names of Secrets in kube-system.
+  pullSecrets: []
+# Of the operator; one of them acts, the others wait for its end.
+replicas: 2
+# Of daemon and agent: trace, debug, info, warn, error, silent.
+logLevel: info
+# Further keys of the ConfigMap bpfd-config, bpfleet.enforce.cilium and bpfd.toml among them.
+config: {}
+resources:
+  requests:
+    cpu: 100m
+    memory: 64Mi
+  limits:
+    cpu: 200m
+    memory: 128Mi
+crds:
+  install: true
+  # Keep them, and with them all that was declared, when the chart is uninstalled.
+  keep: true
+`;
+
+function keepAnnotation(isFirst: boolean): string {
+  const line = "    helm.sh/resource-policy: keep\n";
+  return `{{- if .Values.crds.keep }}\n${isFirst ? "  annotations:\n" : ""}${line}{{- end }}\n`;
+}
+
+/** Puts the values into the rendered objects; each place must be there. */
+function fill(text: string, name: string): string {
+  let filled = literal(text);
+  const put = (place: RegExp | string, by: string): void => {
+    const next = filled.replace(place, by);
+    if (next === filled) throw new TypeError(`generate the chart: ${name} has no ${place}`);
+    filled = next;
+  };
+  if (name === "operator.yaml") {
+    put("image: slot-operator-image", "image: {{ .Values.images.operator | quote }}");
+    put("value: slot-daemon-image", "value: {{ .Values.images.daemon | quote }}");
+    put("value: slot-agent-image", "value: {{ .Values.images.agent | quote }}");
+    put("imagePullPolicy: IfNotPresent", "imagePullPolicy: {{ .Values.images.pullPolicy }}");
+    put("replicas: 2", "replicas: {{ .Values.replicas }}");
+    put(/^( +)resources:\n(?:\1 .*\n)+/m, "$1resources: {{- toYaml .Values.resources | nindent 10 }}\n");
+    put(
+      /^( +)priorityClassName: /m,
+      "$1{{- with .Values.images.pullSecrets }}\n$1imagePullSecrets:\n$1{{- range . }}\n$1- name: {{ . }}\n$1{{- end }}\n$1{{- end }}\n$&",
+    );
+  }
+  if (name === "config.yaml") {
+    put("bpfd.image: slot-daemon-image", "bpfd.image: {{ .Values.images.daemon | quote }}");
+    put("bpfd.agent.image: slot-agent-image", "bpfd.agent.image: {{ .Values.images.agent | quote }}");
+    put("bpfd.log.level: info", "bpfd.log.level: {{ .Values.logLevel }}");
+    put(
+      "  bpfleet.image-pull-policy: IfNotPresent\n",
+      `  bpfleet.image-pull-policy: {{ .Values.images.pullPolicy }}
+{{- with .Values.images.pullSecrets }}
+  bpfleet.image-pull-secrets: {{ join "," . | quote }}
+{{- end }}
+{{- with .Values.config }}
+{{- toYaml . | nindent 2 }}
+{{- end }}
+`,
+    );
+  }
+  return filled;
+}
+
+/** Braces that are meant as they stand. */
+function literal(text: string): string {
+  return text.replaceAll("{{", '{{ "{{" }}');
+}
