@@ -5,6 +5,7 @@ import { parseDuration } from "../duration.ts";
 import { Failure } from "../failure.ts";
 import { links, maps, programs, type Listing } from "../inventory/listings.ts";
 import { SurveyRows } from "../inventory/rows.ts";
+import { renderSampleCost } from "../inventory/sample-cost.ts";
 import { renderJson } from "../maps/json.ts";
 import { sortKeys } from "../output/print-objects.ts";
 import type { World } from "../world.ts";
@@ -52,7 +53,7 @@ function define<T extends Item>(program: Parameters<DefineCommand>[0], world: Wo
     const sampleMs = flags.sample === undefined ? 0 : parseDuration(flags.sample === true ? usualSample : flags.sample);
     const survey = await readSurvey(command, world, sampleMs, flags.output !== undefined);
     const items = listing.pick(new SurveyRows(survey)).filter(({ ours }) => flags.ours !== true || ours !== undefined);
-    if (survey.sample !== undefined) world.err.write(`${renderCost(survey.sample)}\n`);
+    if (survey.sample !== undefined) world.err.write(`${renderSampleCost(survey.sample)}\n`);
     if (flags.output === "json") {
       world.out.write(`${renderJson(sortKeys(items), 2)}\n`);
       return;
@@ -101,9 +102,4 @@ async function readSurvey(
 ): Promise<Survey> {
   using daemon = new DaemonClient(parseConfig(command.optsWithGlobals(), world).socket);
   return await daemon.survey({ sampleMs: Math.round(sampleMs), withEntries });
-}
-
-function renderCost({ windowMs, switchingMs, runs }: NonNullable<Survey["sample"]>): string {
-  const timed = runs.reduce((sum, each) => sum + each.runs, 0n);
-  return `statistics were on for ${Math.round(windowMs)} ms (switching took ${switchingMs.toFixed(1)} ms): ${timed} runs were timed, each at the cost of two clock readings`;
 }

@@ -29,6 +29,11 @@ export const commands: readonly CommandEntry[] = [
   },
   { name: "delete", summary: "remove objects", load: async () => (await import("./delete.ts")).defineDelete },
   {
+    name: "wait",
+    summary: "wait until objects have a condition, or are gone",
+    load: async () => (await import("./wait.ts")).defineWait,
+  },
+  {
     name: "diff",
     summary: "say what applying files would change in the kernel",
     load: async () => (await import("./diff.ts")).defineDiff,
@@ -57,6 +62,11 @@ export const commands: readonly CommandEntry[] = [
     name: "link",
     summary: "list every BPF link on this node, ours and foreign",
     load: async () => (await import("./inventory.ts")).defineLink,
+  },
+  {
+    name: "top",
+    summary: "show the programs that take the most CPU time",
+    load: async () => (await import("./top.ts")).defineTop,
   },
   {
     name: "image",

@@ -37,6 +37,7 @@ const facts: NodeFacts = {
   objects: { filter: { digest: "ab" } },
   hashSeed: 0xffffffff,
   pinRoot: "/run/bpfd/fs",
+  labels: { "deploy-ebpf": "true" },
   bytecode: {
     "file:///a.o": { state: "failed", reason: "NotAnObject", message: "it is text" },
     "file:///b.o": {

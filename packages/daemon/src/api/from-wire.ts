@@ -50,6 +50,7 @@ export function decodeFacts(facts: wire.Facts): NodeFacts {
     bpffs: facts.bpffs,
     ...(facts.bytecode !== "" && { bytecode: JSON.parse(facts.bytecode) as NonNullable<NodeFacts["bytecode"]> }),
     ...(facts.pinRoot !== undefined && { pinRoot: facts.pinRoot }),
+    ...(Object.keys(facts.labels).length > 0 && { labels: facts.labels }),
   };
 }
 

@@ -30,6 +30,7 @@ export function encodeFacts(facts: NodeFacts): wire.Facts {
     bpffs: [...facts.bpffs],
     ...(facts.bytecode !== undefined && { bytecode: JSON.stringify(facts.bytecode) }),
     ...(facts.pinRoot !== undefined && { pinRoot: facts.pinRoot }),
+    labels: { ...facts.labels },
   });
 }
 
