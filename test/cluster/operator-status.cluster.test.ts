@@ -1,0 +1,333 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { AnyObject } from "@bpfleet/kube";
+import { whyNoBuild } from "../../tools/build-control-plane.ts";
+import {
+  nodeObject,
+  startFleetCluster,
+  tellNodeState,
+  until,
+  type FleetCluster,
+  type RunningOperator,
+  type SimulatedResult,
+} from "./fleet-cluster.ts";
+
+const skip = whyNoBuild();
+let cluster: FleetCluster;
+let running: RunningOperator;
+
+const nodes = { group: "", version: "v1", plural: "nodes" } as const;
+const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
+const programs = {
+  group: "networking.fos1.io",
+  version: "v1alpha1",
+  plural: "ebpfprograms",
+  namespace: "default",
+} as const;
+const configs = { group: "bpfd.io", version: "v1alpha1", plural: "bpfprogramconfigs" } as const;
+const nodePrograms = { group: "bpfd.io", version: "v1alpha1", plural: "bpfprograms" } as const;
+
+before(async () => {
+  if (skip !== undefined) return;
+  cluster = await startFleetCluster();
+  running = await cluster.startOperator();
+  for (const name of ["n1", "n2", "n3"]) await cluster.admin.create(nodes, nodeObject(name));
+});
+
+after(async () => {
+  await running?.[Symbol.asyncDispose]();
+  await cluster?.[Symbol.asyncDispose]();
+});
+
+interface Reported extends AnyObject {
+  readonly status?: {
+    readonly state?: string;
+    readonly nodes?: { readonly ready: number; readonly total: number };
+    readonly metrics?: { readonly packetsDropped: number };
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message: string }[];
+  };
+}
+
+function makeProgram(name: string): Promise<AnyObject> {
+  const object = {
+    apiVersion: "networking.fos1.io/v1alpha1",
+    kind: "EBPFProgram",
+    metadata: { name, namespace: "default" },
+    spec: { type: "xdp", interface: "eth0" },
+  };
+  return cluster.admin.create<AnyObject>(programs, object);
+}
+
+function makeConfig(name: string): Promise<AnyObject> {
+  const spec = {
+    name: "pass",
+    type: "XDP",
+    nodeselector: {},
+    attachpoint: { networkmultiattach: { interface: "eth0", priority: 0 } },
+    bytecode: "image://quay.io/bpfd-bytecode/xdp_pass:latest",
+  };
+  return cluster.admin.create<AnyObject>(configs, {
+    apiVersion: "bpfd.io/v1alpha1",
+    kind: "BpfProgramConfig",
+    metadata: { name },
+    spec,
+  });
+}
+
+function resultOf(object: AnyObject, state: string, rest: Partial<SimulatedResult> = {}): SimulatedResult {
+  const { name, namespace = "", uid, generation } = object.metadata;
+  const isReady = state === "InForce";
+  const conditions = [
+    {
+      type: "Ready",
+      status: isReady ? "True" : "False",
+      reason: isReady ? "Ready" : "VerifierRejected",
+      message: isReady ? "in force" : "R1 is no pointer",
+    },
+  ];
+  return {
+    group: object.apiVersion.split("/")[0] ?? "",
+    kind: object.kind,
+    namespace,
+    name,
+    uid,
+    generation,
+    state,
+    conditions,
+    ...rest,
+  };
+}
+
+/** What the agent of a node makes of a config. */
+async function makeNodeProgram(config: AnyObject, node: string): Promise<void> {
+  const { name, uid = "" } = config.metadata;
+  await cluster.admin.create<AnyObject>(nodePrograms, {
+    apiVersion: "bpfd.io/v1alpha1",
+    kind: "BpfProgram",
+    metadata: {
+      name: `${name}-${node}`,
+      labels: { owningConfig: name },
+      finalizers: ["bpfd.io.agent/finalizer"],
+      ownerReferences: [
+        { apiVersion: config.apiVersion, kind: config.kind, name, uid, controller: true, blockOwnerDeletion: true },
+      ],
+    },
+    spec: { programs: {} },
+  });
+}
+
+function statusThat(
+  address: typeof programs | typeof configs,
+  name: string,
+  what: string,
+  holds: (status: NonNullable<Reported["status"]>) => boolean,
+): Promise<NonNullable<Reported["status"]>> {
+  return until(what, async () => {
+    const { status } = await cluster.admin.get<Reported>({ ...address, name });
+    return status !== undefined && holds(status) ? status : undefined;
+  });
+}
+
+function typesOf({ conditions = [] }: NonNullable<Reported["status"]>): readonly string[] {
+  return conditions.map(({ type }) => type);
+}
+
+test(
+  "the status of an object counts its nodes, adds up their numbers, and says which of them fail",
+  { skip },
+  async () => {
+    const object = await makeProgram("counted");
+    await tellNodeState(cluster.admin, "n1", [
+      resultOf(object, "InForce", { numbers: { "/metrics/packetsDropped": 4 } }),
+    ]);
+    await tellNodeState(cluster.admin, "n2", [
+      resultOf(object, "InForce", { numbers: { "/metrics/packetsDropped": 3 } }),
+    ]);
+    const status = await statusThat(
+      programs,
+      "counted",
+      "two nodes have it in force",
+      (each) => each.nodes?.ready === 2,
+    );
+    assert.deepEqual([status.state, status.metrics?.packetsDropped], ["Active", 7]);
+    await tellNodeState(cluster.admin, "n2", [resultOf(object, "Failed")]);
+    const failed = await statusThat(programs, "counted", "one of them fails", (each) => each.state === "Failed");
+    assert.equal(failed.conditions?.[0]?.message, "R1 is no pointer (on 1 of 2 nodes: n2)");
+    assert.deepEqual(failed.nodes, { ready: 1, total: 2 });
+  },
+);
+
+test("the conditions of a BpfProgramConfig come in bpfd's order and words", { skip }, async () => {
+  const object = await makeConfig("words");
+  await statusThat(configs, "words", "it waits", (status) => typesOf(status).includes("NotYetLoaded"));
+  assert.deepEqual((await cluster.admin.get({ ...configs, name: "words" })).metadata.finalizers, [
+    "bpfd.io.operator/finalizer",
+  ]);
+  const none: readonly object[] = [];
+  const program = await cluster.admin.get<AnyObject>({ ...programs, name: "counted" });
+  await tellNodeState(cluster.admin, "n1", [
+    resultOf(program, "InForce"),
+    resultOf(object, "Failed", { conditions: none }),
+  ]);
+  const error = await statusThat(
+    configs,
+    "words",
+    "it failed",
+    (status) => typesOf(status).at(-1) === "ReconcileError",
+  );
+  assert.equal(
+    error.conditions?.at(-1)?.message,
+    "bpfProgramReconciliation failed on the following bpfProgram Objects: [words-n1]",
+  );
+  await tellNodeState(cluster.admin, "n1", [
+    resultOf(program, "InForce"),
+    resultOf(object, "InForce", { conditions: none }),
+  ]);
+  await tellNodeState(cluster.admin, "n2", [
+    resultOf(program, "InForce"),
+    resultOf(object, "NotSelected", { conditions: none }),
+  ]);
+  const done = await statusThat(
+    configs,
+    "words",
+    "it is done",
+    (status) => typesOf(status).at(-1) === "ReconcileSuccess",
+  );
+  assert.deepEqual(typesOf(done), ["NotYetLoaded", "ReconcileError", "ReconcileSuccess"]);
+  assert.ok(done.conditions?.every(({ status }) => status === "True"));
+});
+
+test(
+  "a deleted config stays until its last node has unloaded it, and says what cannot be unloaded",
+  { skip },
+  async () => {
+    const object = await makeConfig("leaving");
+    await until(
+      "it has its finalizer",
+      async () => (await cluster.admin.get({ ...configs, name: "leaving" })).metadata.finalizers?.[0],
+    );
+    for (const node of ["n1", "n2"]) await makeNodeProgram(object, node);
+    const conditions = [
+      {
+        type: "NotUnLoaded",
+        status: "True",
+        reason: "bpfdNotUnloaded",
+        message: "m",
+        lastTransitionTime: "2026-01-01T00:00:00Z",
+      },
+    ];
+    await cluster.admin.patch(
+      { ...nodePrograms, name: "leaving-n2" },
+      { status: { conditions } },
+      { type: "merge", subresource: "status" },
+    );
+    await cluster.admin.delete({ ...configs, name: "leaving" });
+    const error = await statusThat(
+      configs,
+      "leaving",
+      "the deletion fails",
+      (status) => typesOf(status).at(-1) === "DeleteError",
+    );
+    assert.match(
+      error.conditions?.at(-1)?.message ?? "",
+      /Deletion failed on the following bpfProgram Objects: \[leaving-n2\]$/,
+    );
+    for (const node of ["n1", "n2"]) {
+      assert.ok((await cluster.admin.find({ ...configs, name: "leaving" })) !== undefined);
+      await cluster.admin.patch(
+        { ...nodePrograms, name: `leaving-${node}` },
+        { metadata: { finalizers: null } },
+        { type: "merge" },
+      );
+    }
+    await until("it is gone", async () =>
+      (await cluster.admin.find({ ...configs, name: "leaving" })) === undefined ? true : undefined,
+    );
+  },
+);
+
+test(
+  "a node that is gone holds up nothing: its objects are released, its state removed, and it is counted no more",
+  { skip },
+  async () => {
+    const program = await makeProgram("outlives");
+    const config = await makeConfig("held");
+    for (const node of ["n1", "n3"]) {
+      await tellNodeState(cluster.admin, node, [resultOf(program, node === "n3" ? "Failed" : "InForce")]);
+      await makeNodeProgram(config, node);
+    }
+    await statusThat(programs, "outlives", "n3 fails", ({ state }) => state === "Failed");
+    await cluster.admin.delete({ ...nodes, name: "n3" });
+    await cluster.admin.delete({ ...configs, name: "held" });
+    await until("its state is removed", async () =>
+      (await cluster.admin.find({ ...nodeStates, name: "n3" })) === undefined ? true : undefined,
+    );
+    await until("its program is removed", async () =>
+      (await cluster.admin.find({ ...nodePrograms, name: "held-n3" })) === undefined ? true : undefined,
+    );
+    assert.ok(
+      (await cluster.admin.find({ ...nodePrograms, name: "held-n1" })) !== undefined,
+      "n1 is there, and its agent unloads",
+    );
+    await statusThat(
+      programs,
+      "outlives",
+      "n3 is not counted",
+      ({ state, nodes: counted }) => state !== "Failed" && counted?.ready === 1,
+    );
+    await cluster.admin.patch(
+      { ...nodePrograms, name: "held-n1" },
+      { metadata: { finalizers: null } },
+      { type: "merge" },
+    );
+    await until("the config is gone", async () =>
+      (await cluster.admin.find({ ...configs, name: "held" })) === undefined ? true : undefined,
+    );
+  },
+);
+
+test("results of another object of the same name, or of an older generation, do not count", { skip }, async () => {
+  const first = await makeProgram("twice");
+  await cluster.admin.delete({ ...programs, name: "twice" });
+  const second = await makeProgram("twice");
+  await tellNodeState(cluster.admin, "n1", [resultOf(first, "InForce")]);
+  await statusThat(
+    programs,
+    "twice",
+    "it is not in force",
+    ({ nodes: counted }) => counted?.ready === 0 && (counted?.total ?? 0) > 0,
+  );
+  await tellNodeState(cluster.admin, "n1", [resultOf(second, "InForce")]);
+  await statusThat(programs, "twice", "n1 has it in force", ({ nodes: counted }) => counted?.ready === 1);
+  await cluster.admin.patch({ ...programs, name: "twice" }, { spec: { priority: 7 } }, { type: "merge" });
+  const status = await statusThat(
+    programs,
+    "twice",
+    "the new generation is not",
+    ({ nodes: counted }) => counted?.ready === 0,
+  );
+  assert.match(status.conditions?.[0]?.message ?? "", /not yet: n1/);
+});
+
+test("statuses are not written while nothing changes, and not by agents at all", { skip }, async () => {
+  await sleep(3000);
+  const versions = async (): Promise<readonly (string | undefined)[]> =>
+    (await Promise.all([programs, configs].map((type) => cluster.admin.list(type)))).flatMap(({ items }) =>
+      items.map(({ metadata }) => metadata.resourceVersion),
+    );
+  const before = await versions();
+  await sleep(10_000);
+  assert.deepEqual(await versions(), before);
+  const { items } = await cluster.admin.list<AnyObject>(programs);
+  for (const { metadata } of items) {
+    const managers = (metadata.managedFields ?? []) as readonly {
+      readonly manager: string;
+      readonly subresource?: string;
+    }[];
+    assert.deepEqual(
+      managers.filter(({ subresource }) => subresource === "status").map(({ manager }) => manager),
+      ["bpfleet-operator"],
+    );
+  }
+});
