@@ -1,27 +1,27 @@
 import { mkdir } from "node:fs/promises";
-import { relative } from "node:path";
 import { refKey, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type ItemResult, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { Kind, KubeObject } from "@bpfleet/kinds";
-import type { AgentOptions } from "./agent-options.ts";
-import { pullSecretsOf, sourcesOf } from "./bytecode-sources.ts";
+import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
+import { pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
 import { lowerObjects, planIntents, type AcceptedObject, type LoweredObjects } from "./compile.ts";
 import { DesiredObjects } from "./desired-objects.ts";
 import { nextEvents } from "./events.ts";
 import { identifyMade, recordOfSame } from "./made-object.ts";
 import { leavingReports } from "./leaving.ts";
-import { Fates, messagesOf, refusedStatus, stateOf, type ObjectFate } from "./object-fate.ts";
+import { Fates, messagesOf, refusedStatus, standingOf, stateOf, type ObjectFate } from "./object-fate.ts";
 import { sameNode } from "./node-view.ts";
-import { cgroupsOf } from "./pod-cgroups.ts";
-import { recordOfReport, Records, type ObjectRecord } from "./records.ts";
+import { annotatedPods, type PodPlaces } from "./pod-cgroups.ts";
+import { recordOfReport, Records, type ObjectRecord, type ObjectRecords } from "./records.ts";
 import { samePlan } from "./same-plan.ts";
 import type { NodeReport, ObjectReport } from "./report.ts";
-import { DirectoryStore, isoSeconds } from "./store/directory-store.ts";
-import { objectPath } from "./store/object-path.ts";
-import { watchStore, type StoreHint } from "./store/watch-store.ts";
+import { DirectorySource } from "./store/directory-source.ts";
+import { isoSeconds } from "./store/directory-store.ts";
+import type { ObjectSource } from "./store/object-source.ts";
+import type { StoreHint } from "./store/watch-store.ts";
 
-export type { AgentDaemon, AgentOptions } from "./agent-options.ts";
+export type { AgentDaemon, AgentOptions, AgentParts, ObjectAgentOptions } from "./agent-options.ts";
 
 /** Turns what the store declares into the daemon's plan, and what became of it into status. */
 export interface Agent extends AsyncDisposable {
@@ -40,17 +40,31 @@ const gatherMs = 2;
 const gatherMostMs = 20;
 
 /** Resolves when the objects that are there now are planned for. */
-export async function startAgent(options: AgentOptions): Promise<Agent> {
-  await mkdir(options.store, { recursive: true, mode: 0o755 });
-  const agent = new StoreAgent(options);
-  await agent.start();
-  return agent;
+export async function startAgent({ store, stateDir, ...parts }: AgentOptions): Promise<Agent> {
+  await mkdir(store, { recursive: true, mode: 0o755 });
+  const records = new Records(stateDir);
+  const findHeader = (ref: ObjectRef): ObjectRecord | undefined => records.find(ref);
+  const source = new DirectorySource({ directory: store, clock: parts.clock, findHeader });
+  return startObjectAgent({ ...parts, source, records });
 }
 
-class StoreAgent implements Agent {
-  readonly #options: AgentOptions;
-  readonly #records: Records;
-  readonly #store: DirectoryStore;
+/** The same over any source of objects. */
+export async function startObjectAgent(options: ObjectAgentOptions): Promise<Agent> {
+  const agent = new ObjectAgent(options);
+  try {
+    await agent.start();
+    return agent;
+  } catch (error) {
+    await agent[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+class ObjectAgent implements Agent {
+  readonly #options: ObjectAgentOptions;
+  readonly #records: ObjectRecords;
+  readonly #source: ObjectSource;
+  readonly #pods: PodPlaces;
   readonly #desired: DesiredObjects;
   readonly #closing: (() => void)[] = [];
   readonly #passReasons: readonly string[];
@@ -68,35 +82,35 @@ class StoreAgent implements Agent {
   #saves: Promise<void> = Promise.resolve();
   #isSaveDue = false;
   #isClosed = false;
+  /** Before that nobody knows what is declared. */
+  #isFollowing = false;
+  #placed = "";
   readonly #told = new Set<string>();
   /** What was said last of objects that are made: their versions go on from there, stored or not. */
   readonly #said = new Map<string, ObjectRecord>();
 
-  constructor(options: AgentOptions) {
+  constructor(options: ObjectAgentOptions) {
     this.#options = options;
-    this.#records = new Records(options.stateDir);
-    this.#store = new DirectoryStore({
-      directory: options.store,
-      clock: options.clock,
-      findHeader: (ref) => this.#records.find(ref),
-    });
+    this.#records = options.records;
+    this.#source = options.source;
+    this.#pods = options.podPlaces ?? annotatedPods;
     this.#desired = new DesiredObjects(options.kinds);
     this.#passReasons = options.features.flatMap((feature) => feature.passReasons);
   }
 
   async start(): Promise<void> {
     await this.#records.load();
-    const { daemon, store } = this.#options;
-    const watch = watchStore(store, (hint) => this.#onHint(hint));
+    const { daemon } = this.#options;
     const counting = setInterval(() => void this.#count().then(() => this.#saveSoon()), countersMs);
     counting.unref();
     this.#closing.push(
-      () => watch[Symbol.dispose](),
       () => clearInterval(counting),
       daemon.onFacts(() => this.#onHint(new Set())),
       daemon.onChange(() => this.#saveSoon()),
     );
-    await watch.isReady;
+    const follow = await this.#source.follow((hint) => this.#onHint(hint));
+    this.#closing.push(() => follow[Symbol.dispose]());
+    this.#isFollowing = true;
     await this.#pass();
   }
 
@@ -170,20 +184,20 @@ class StoreAgent implements Agent {
   #pass(): Promise<void> {
     this.#passes = this.#passes
       .then(() => this.#readAndPlan())
-      .catch((error: unknown) => this.#tell(`read ${this.#options.store}: ${errorText(error)}`));
+      .catch((error: unknown) => this.#tell(`read ${this.#source.place}: ${errorText(error)}`));
     return this.#passes;
   }
 
   async #readAndPlan(): Promise<void> {
-    if (this.#isClosed) return;
+    if (this.#isClosed || !this.#isFollowing) return;
     const hints = this.#hints;
     this.#hints = new Set();
     const isFirst = this.#planned === undefined;
-    const isChanged = hints === "anything" ? await this.#store.refresh() : await this.#store.refreshFiles(hints);
+    const isChanged = await this.#source.refresh(hints);
     const facts = this.#options.daemon.facts();
     if (!isChanged && !isFirst && facts === this.#planned) return;
     if (isChanged) {
-      this.#desired.update(this.#store.snapshot());
+      this.#desired.update(this.#source.snapshot());
       for (const { issues } of this.#desired.broken())
         for (const { position, message } of issues)
           this.#tell(`${position?.file}:${position?.line}:${position?.column}: ${message}`);
@@ -195,11 +209,8 @@ class StoreAgent implements Agent {
   async #replan(known: NodeFacts, isAsked: boolean): Promise<void> {
     const { daemon, features } = this.#options;
     let facts = known;
-    if (isAsked || !sameNode(facts, this.#planned)) {
-      const objects = this.#desired.sound();
-      await daemon.watchCgroups(cgroupsOf(objects.map(({ parsed }) => parsed.object)));
-      this.#lowered = lowerObjects(objects, facts);
-      await daemon.watchBytecode(sourcesOf(this.#lowered.intents), pullSecretsOf(objects));
+    if (isAsked || !sameNode(facts, this.#planned) || this.#pods.fingerprint(facts) !== this.#placed) {
+      await this.#lower();
       // What was not watched before is part of the facts only now: no plan is to be without it.
       facts = daemon.facts();
     }
@@ -211,11 +222,29 @@ class StoreAgent implements Agent {
     if (!isSame) daemon.setPlan(plan, { complete: this.#isComplete() });
   }
 
+  async #lower(): Promise<void> {
+    const { daemon } = this.#options;
+    await daemon.watchCgroups(this.#pods.candidates(this.#desired.sound()));
+    const lower = (): readonly AcceptedObject[] => {
+      const facts = daemon.facts();
+      this.#placed = this.#pods.fingerprint(facts);
+      const objects = this.#pods.place(this.#desired.sound(), facts);
+      this.#lowered = lowerObjects(objects, facts);
+      return objects;
+    };
+    let objects = lower();
+    const sources = sourcesOf(this.#lowered.intents);
+    if ((await this.#source.fetchSecrets?.(secretsNamedBy(sources))) === true) {
+      this.#desired.update(this.#source.snapshot());
+      objects = lower();
+    }
+    await daemon.watchBytecode(sourcesOf(this.#lowered.intents), pullSecretsOf(objects));
+  }
+
   /** Not while a file is unreadable that an earlier run served: nobody asked for its end. */
   #isComplete(): boolean {
-    const unserved = new Set(this.#desired.unservedPaths().map((path) => relative(this.#options.store, path)));
-    const held = this.#records.all().filter(({ ref }) => unserved.has(objectPath(ref, "yaml")));
-    for (const { ref } of held)
+    const held = this.#heldRefs();
+    for (const ref of held)
       this.#tell(
         `${ref.kind} ${ref.name}: its file cannot be read, so nothing is removed from the kernel until it is corrected or removed`,
       );
@@ -347,7 +376,9 @@ class StoreAgent implements Agent {
   ): ObjectReport {
     const now = isoSeconds(this.#options.clock.now());
     const events = nextEvents(previous?.events ?? [], previous?.status, status, now);
-    return { ref, object: { ...object, status }, state, messages: messagesOf(fate), events };
+    const standing = standingOf(fate);
+    const report = { ref, object: { ...object, status }, state, messages: messagesOf(fate), events };
+    return standing === undefined ? report : { ...report, standing };
   }
 
   /** Status goes to disk when it changed; one writing at a time, the last state is always written. */
@@ -359,14 +390,15 @@ class StoreAgent implements Agent {
       try {
         await this.#save();
       } catch (error) {
-        this.#tell(`write status below ${this.#options.stateDir}: ${errorText(error)}`);
+        this.#tell(`keep status: ${errorText(error)}`);
       }
     });
   }
 
   /** Nothing is known yet of what is being tried just now: its end tells again. */
   async #save(): Promise<void> {
-    if (!this.#options.daemon.results().isSettled) return;
+    const results = this.#options.daemon.results();
+    if (!results.isSettled || this.#planned === undefined) return;
     const specs = this.#desired.specs();
     const reports = this.#reports();
     for (const report of reports) await this.#records.save(recordOfReport(report, specs.get(refKey(report.ref)) ?? ""));
@@ -374,11 +406,12 @@ class StoreAgent implements Agent {
     const there = new Set(reports.map(({ ref }) => refKey(ref)));
     for (const key of this.#said.keys()) if (!there.has(key)) this.#said.delete(key);
     await this.#records.keepOnly([...reports.map(({ ref }) => ref), ...held, ...this.#records.madeFrom(held)]);
+    this.#options.onReports?.(reports, results);
   }
 
   #heldRefs(): readonly ObjectRef[] {
-    const unserved = new Set(this.#desired.unservedPaths().map((path) => relative(this.#options.store, path)));
-    return this.#records.all().flatMap(({ ref }) => (unserved.has(objectPath(ref, "yaml")) ? [ref] : []));
+    const unserved = new Set(this.#desired.unservedPaths());
+    return this.#records.all().flatMap(({ ref }) => (unserved.has(this.#source.pathOf(ref)) ? [ref] : []));
   }
 
   /** Each thing once. */

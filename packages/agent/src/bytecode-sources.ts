@@ -30,3 +30,9 @@ export function pullSecretsOf(objects: readonly AcceptedObject[]): PullSecrets {
   }
   return secrets;
 }
+
+/** `namespace/name` of the Secrets that sources name, each once. */
+export function secretsNamedBy(sources: readonly BytecodeSource[]): readonly string[] {
+  const names = sources.map((source) => (source.from === "file" ? undefined : source.pullSecret));
+  return [...new Set(names.filter((name) => name !== undefined))].toSorted();
+}

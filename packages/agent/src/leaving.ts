@@ -2,12 +2,12 @@ import type { Clock, ObjectRef } from "@bpfleet/base";
 import type { ItemResult } from "@bpfleet/kernel";
 import type { Kind, KubeObject, Outcome, Parsed } from "@bpfleet/kinds";
 import { nextEvents } from "./events.ts";
-import type { Records, ObjectRecord } from "./records.ts";
+import type { ObjectRecord, ObjectRecords } from "./records.ts";
 import type { ObjectReport } from "./report.ts";
 import { isoSeconds } from "./store/directory-store.ts";
 
 export interface LeavingParts {
-  readonly records: Records;
+  readonly records: ObjectRecords;
   readonly kinds: readonly Kind[];
   readonly clock: Clock;
 }

@@ -1,7 +1,8 @@
 import { errorCodes, refKey, type Clock, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
 import type { ItemResult, NodePlan, PlanProblem } from "@bpfleet/kernel";
-import type { ObjectState } from "./report.ts";
+import { notSelectedReason, notServedReason } from "@bpfleet/kinds";
+import type { ObjectReport, ObjectState } from "./report.ts";
 import { isoSeconds } from "./store/directory-store.ts";
 
 /** What one object became: the part of the node's results that is its own. */
@@ -78,6 +79,13 @@ export function refusedStatus(fate: ObjectFate, clock: Clock): unknown {
   const lastTransitionTime = isoSeconds(clock.now());
   const message = messagesOf(fate)[0] ?? "";
   return { conditions: [{ type: "Ready", status: "False", reason, message, lastTransitionTime }] };
+}
+
+/** What sets the object apart from those that this node is to put in force. */
+export function standingOf({ problems, items }: ObjectFate): ObjectReport["standing"] {
+  const reasons = new Set(problems.map(({ reason }) => reason));
+  if (items.length === 0 && reasons.has(notSelectedReason)) return "not-selected";
+  return reasons.has(notServedReason) ? "not-served" : undefined;
 }
 
 /** Why it is not in force, then what the user should know. */

@@ -22,8 +22,21 @@ export interface ObjectRecord extends Pick<
   readonly made?: { readonly from: ObjectRef; readonly object: KubeObject } | undefined;
 }
 
+/** What the agent remembers of objects, from one report to the next. */
+export interface ObjectRecords {
+  /** Reads what an earlier run left. */
+  load(): Promise<void>;
+  find(ref: ObjectRef): ObjectRecord | undefined;
+  all(): readonly ObjectRecord[];
+  /** Objects that were made of these. */
+  madeFrom(owners: readonly ObjectRef[]): readonly ObjectRef[];
+  save(record: ObjectRecord): Promise<void>;
+  /** Forgets objects that are not among these. */
+  keepOnly(refs: Iterable<ObjectRef>): Promise<void>;
+}
+
 /** `<state>/status/<group>/<Kind>/<namespace>/<name>.json`, one an object. */
-export class Records {
+export class Records implements ObjectRecords {
   readonly #directory: string;
   readonly #records = new Map<string, { readonly record: ObjectRecord; readonly text: string }>();
 
@@ -31,7 +44,7 @@ export class Records {
     this.#directory = join(stateDirectory, "status");
   }
 
-  /** Reads what an earlier run left; files that are no records are passed by. */
+  /** Files that are no records are passed by. */
   async load(): Promise<void> {
     for (const path of await listJson(this.#directory)) {
       const record = parseRecord(await readFile(path, "utf8").catch(() => ""));
@@ -47,7 +60,6 @@ export class Records {
     return [...this.#records.values()].map(({ record }) => record);
   }
 
-  /** Objects that were made of these. */
   madeFrom(owners: readonly ObjectRef[]): readonly ObjectRef[] {
     const keys = new Set(owners.map(refKey));
     return this.all().flatMap(({ ref, made }) => (made !== undefined && keys.has(refKey(made.from)) ? [ref] : []));

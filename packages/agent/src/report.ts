@@ -19,6 +19,8 @@ export interface ObjectReport {
   readonly messages: readonly string[];
   /** Oldest first. */
   readonly events: readonly ObjectEvent[];
+  /** It does not mean this node, or asks for what is not served yet. */
+  readonly standing?: "not-selected" | "not-served" | undefined;
   /** The object of which this one is made: nobody wrote this one. */
   readonly madeFrom?: ObjectRef | undefined;
 }

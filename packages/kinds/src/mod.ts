@@ -47,6 +47,7 @@ export type { EBPFNetworkPolicy, EBPFNetworkPolicyStatus } from "./networking.fo
 export type { EBPFProgram, EBPFProgramStatus } from "./networking.fos1.io/ebpfprogram/schema.ts";
 export type { EBPFTrafficControl, EBPFTrafficControlStatus } from "./networking.fos1.io/ebpftrafficcontrol/schema.ts";
 export { lowerNothing, notServed, notServedReason } from "./not-served.ts";
+export { notSelectedReason } from "./bpfd.io/config/lower.ts";
 export { matchesLabels, type LabelSelector } from "./labels/label-selector.ts";
 export * from "./policy/policy.ts";
 export { findPolicy } from "./policy/read-policy.ts";
