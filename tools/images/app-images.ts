@@ -7,7 +7,7 @@ import { bundle } from "./bundle.ts";
 import { buildLayer, composeImage } from "./image.ts";
 import type { Image } from "./image.ts";
 import type { LayerEntry } from "./layer.ts";
-import { appImages, daemonCapabilities, home } from "./names.ts";
+import { appImages, capabilityNumbers, home } from "./names.ts";
 import type { AppImage } from "./names.ts";
 import { systemEntries } from "./system-files.ts";
 
@@ -74,7 +74,13 @@ async function ownEntries(addon: string): Promise<LayerEntry[]> {
     file(at("build/native/bpfleet.node"), readFileSync(addon), 0o755),
     ...built.map((name) => file(at(`build/bpf/${name}`), readFileSync(join(root, "build/bpf", name)))),
     ...scripts.map(([name, app = ""]) => file(`usr/bin/${name}`, script(app), 0o755)),
-    { kind: "file", path: "usr/bin/bpfd", mode: 0o755, bytes: daemonLauncher(), capabilities: daemonCapabilities },
+    {
+      kind: "file",
+      path: "usr/bin/bpfd",
+      mode: 0o755,
+      bytes: daemonLauncher(),
+      capabilities: Object.values(capabilityNumbers),
+    },
     ...otherNames.map((name): LayerEntry => ({ kind: "link", path: `usr/bin/${name}`, target: "ebpfctl" })),
     file("usr/share/doc/bpfleet/copyright", readFileSync(join(root, "LICENSE"))),
     file("usr/share/doc/bpfleet/packages", licences),

@@ -1,4 +1,5 @@
 import { parseReference } from "@bpfleet/oci";
+import type { daemonCapabilities } from "@bpfleet/operator/desired";
 
 /** User and group of all processes that need no rights. */
 export const plainUser = 65532;
@@ -6,8 +7,15 @@ export const plainUser = 65532;
 /** Where the image has what a checkout has. */
 export const home = "/usr/lib/bpfleet";
 
-/** CAP_DAC_READ_SEARCH, NET_ADMIN, SYS_ADMIN, SYS_RESOURCE, PERFMON, BPF: what docs/reference/privileges.md gives reasons for. */
-export const daemonCapabilities: readonly number[] = [2, 12, 21, 24, 38, 39];
+/** As linux/capability.h counts them. */
+export const capabilityNumbers = {
+  DAC_READ_SEARCH: 2,
+  NET_ADMIN: 12,
+  SYS_ADMIN: 21,
+  SYS_RESOURCE: 24,
+  PERFMON: 38,
+  BPF: 39,
+} as const satisfies Record<keyof typeof daemonCapabilities, number>;
 
 export interface AppImage {
   readonly app: "daemon" | "agent" | "operator";
