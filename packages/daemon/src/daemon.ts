@@ -1,6 +1,7 @@
 import type { ObjectRef } from "@bpfleet/base";
 import type { Decision, Feature, InstanceCounters } from "@bpfleet/features";
 import type { HookCounters } from "./counters.ts";
+import type { Proxies } from "@bpfleet/oci/local";
 import type { PinAccess } from "@bpfleet/native";
 import type { PullSecrets } from "./bytecode/bytecode-watch.ts";
 import type {
@@ -125,6 +126,8 @@ export interface BytecodeOptions {
   readonly mayLackPolicy?: boolean | undefined;
   /** Directory of `<host>/hosts.toml` files: where images are to be had in place of their host. */
   readonly mirrors?: string | undefined;
+  /** By which proxies registries are reached, as `readProxies` reads them from an environment; straight when not given. */
+  readonly proxies?: Proxies | undefined;
   /** Between two looks at what an image with pull policy Always is now; five minutes when not given, Infinity is never. */
   readonly checkMs?: number | undefined;
 }

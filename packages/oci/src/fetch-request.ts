@@ -1,4 +1,5 @@
 import type { PullPolicy } from "./bytecode.ts";
+import type { Proxies } from "./registry/proxies.ts";
 import type { Credentials } from "./registry/credentials.ts";
 import type { ContentStore } from "./store/content-store.ts";
 import type { ImagePolicy } from "./signature/policy.ts";
@@ -14,6 +15,8 @@ export interface FetchRequest {
   readonly auth?: Credentials;
   /** Directory of `<host>/hosts.toml` files. */
   readonly mirrors?: string;
+  /** As `readProxies` reads them from an environment; straight when left out. */
+  readonly proxies?: Proxies | undefined;
   readonly store: ContentStore;
   /** `linux/amd64` and the like; usually that of this process. */
   readonly platform?: string;

@@ -32,3 +32,4 @@ export { findRule, openPolicy } from "./signature/policy.ts";
 export type { Accepted, ImagePolicy, SignatureMode, SignatureRule } from "./signature/policy.ts";
 export { ContentStore } from "./store/content-store.ts";
 export type { Collected, ImageRecord, StoreOptions } from "./store/content-store.ts";
+export { readProxies, type Proxies } from "./registry/proxies.ts";

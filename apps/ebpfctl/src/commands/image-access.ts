@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Option } from "@commander-js/extra-typings";
 import type { Result } from "@bpfleet/base";
-import type { Credentials, ImagePolicy, SignatureOutcome } from "@bpfleet/oci";
+import type { Credentials, ImagePolicy, Proxies, SignatureOutcome } from "@bpfleet/oci";
 import { Failure } from "../failure.ts";
 import type { World } from "../world.ts";
 
@@ -32,26 +32,28 @@ export interface AccessFlags {
 export interface Access {
   readonly auth: Credentials;
   readonly mirrors: string;
+  readonly proxies: Proxies | undefined;
 }
 
 /** How registries are reached: flags before environment before the usual places. */
 export async function readAccess(flags: AccessFlags, world: World): Promise<Access> {
-  const { noCredentials, parseDockerConfig, usualImagePlaces } = await import("@bpfleet/oci");
+  const { noCredentials, parseDockerConfig, readProxies, usualImagePlaces } = await import("@bpfleet/oci");
   const { env, cwd } = world;
   const mirrors = resolve(cwd, (flags.mirrors ?? env["BPFLEET_REGISTRIES"]) || usualImagePlaces.mirrors);
+  const proxies = readProxies(env);
   const named = (flags.authfile ?? env["REGISTRY_AUTH_FILE"]) || undefined;
   const home = env["DOCKER_CONFIG"] ?? (env["HOME"] === undefined ? undefined : join(env["HOME"], ".docker"));
   const path = named ?? (home === undefined ? undefined : join(home, "config.json"));
-  if (path === undefined) return { auth: noCredentials, mirrors };
+  if (path === undefined) return { auth: noCredentials, mirrors, proxies };
   let text: string;
   try {
     text = await readFile(resolve(cwd, path), "utf8");
   } catch (cause) {
     const errno = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    if (named === undefined) return { auth: noCredentials, mirrors };
+    if (named === undefined) return { auth: noCredentials, mirrors, proxies };
     throw new Failure(`read pull secret ${path}: ${errno}`, { cause });
   }
-  return { auth: valueOf(parseDockerConfig(text), path), mirrors };
+  return { auth: valueOf(parseDockerConfig(text), path), mirrors, proxies };
 }
 
 export async function readPolicy(flag: string | undefined, world: World): Promise<ImagePolicy> {

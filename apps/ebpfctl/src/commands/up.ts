@@ -6,7 +6,7 @@ import { renderRef } from "@bpfleet/base";
 import { startDaemon, type BytecodeOptions, type Daemon, type LogOptions } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
-import { usualImagePlaces } from "@bpfleet/oci/local";
+import { readProxies, usualImagePlaces } from "@bpfleet/oci/local";
 import { parseConfig, type Config } from "../config.ts";
 import { parseDuration } from "../duration.ts";
 import { Failure, SilentFailure } from "../failure.ts";
@@ -148,6 +148,7 @@ function bytecodeOptions({ mirrors, policy, imageCheck }: UpFlags, { env, cwd }:
   const named = (policy ?? env["BPFLEET_IMAGE_POLICY"]) || undefined;
   return {
     mirrors: resolve(cwd, (mirrors ?? env["BPFLEET_REGISTRIES"]) || usualImagePlaces.mirrors),
+    proxies: readProxies(env),
     policy: resolve(cwd, named ?? usualImagePlaces.policy),
     mayLackPolicy: named === undefined,
     checkMs: parseCheck((imageCheck ?? env["BPFLEET_IMAGE_CHECK"]) || "300"),

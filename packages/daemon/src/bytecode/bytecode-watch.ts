@@ -4,7 +4,7 @@ import { errorCodes, ImageError, KernelError, type ErrorCode } from "@bpfleet/ba
 import { renderSource, type BytecodeFacts, type BytecodeReady, type BytecodeSource } from "@bpfleet/kernel";
 import type * as oci from "@bpfleet/oci";
 import type { Bytecode, FetchRequest } from "@bpfleet/oci";
-import { ContentStore, isDigest, openPolicy, type ImagePolicy } from "@bpfleet/oci/local";
+import { ContentStore, isDigest, openPolicy, type ImagePolicy, type Proxies } from "@bpfleet/oci/local";
 import { errorText } from "../error-text.ts";
 import type { ObjectFacts } from "./read-object.ts";
 
@@ -20,6 +20,7 @@ export interface BytecodeWatchOptions {
   readonly mayLackPolicy?: boolean | undefined;
   /** Directory of `<host>/hosts.toml` files. */
   readonly mirrors?: string | undefined;
+  readonly proxies?: Proxies | undefined;
   readonly onChange: (facts: Readonly<Record<string, BytecodeFacts>>) => void;
   /** Between two looks at files and the policy. */
   readonly pollMs?: number | undefined;
@@ -181,6 +182,7 @@ export class BytecodeWatch implements AsyncDisposable {
       auth: await this.#credentials(source.pullSecret),
       store: this.#store,
       signal,
+      proxies: this.#options.proxies,
       ...(this.#options.mirrors !== undefined && { mirrors: this.#options.mirrors }),
     };
     const fetch = this.#options.fetch ?? (await loadOci()).fetchBytecode;

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { getCACertificates } from "node:tls";
 import { ImageError } from "@bpfleet/base";
-import { Agent, request } from "undici";
+import { Agent, ProxyAgent, request, type buildConnector, type Dispatcher } from "undici";
 import { isJsonObject } from "../json-object.ts";
 import { defaultHost } from "../reference.ts";
 import { parseChallenges } from "./challenge.ts";
@@ -10,6 +10,7 @@ import type { Challenge } from "./challenge.ts";
 import { findCredential } from "./credentials.ts";
 import type { Credential, Credentials } from "./credentials.ts";
 import type { Endpoint } from "./hosts.ts";
+import { proxyFor, type Proxies } from "./proxies.ts";
 import { connectionFailure, refusal } from "./registry-failure.ts";
 import type { Question } from "./registry-failure.ts";
 
@@ -39,10 +40,21 @@ export interface ConnectionOptions {
   /** What a token is asked for. */
   readonly actions: "pull" | "pull,push";
   readonly signal?: AbortSignal | undefined;
+  readonly proxies?: Proxies | undefined;
   /** Wait before the first further attempt; each next one waits twice as long. */
   readonly backoffMs?: number;
+  readonly patience?: Partial<Patience> | undefined;
 }
 
+export interface Patience {
+  /** Without a byte of the answer. */
+  readonly silenceMs: number;
+  /** For one answer as a whole, however slowly it comes. */
+  readonly answerMs: number;
+}
+
+const usualPatience: Patience = { silenceMs: 30_000, answerMs: 300_000 };
+const connectMs = 10_000;
 const attempts = 4;
 const maxRedirects = 5;
 const maxWaitMs = 10_000;
@@ -57,18 +69,18 @@ export class Connection implements AsyncDisposable {
   readonly host: string;
   readonly #options: ConnectionOptions;
   readonly #credential: Credential | undefined;
-  readonly #agent: Agent;
+  readonly #own: Roads;
   /** Without client certificate: for hosts that the registry sends us to. */
-  readonly #strangers: Agent;
+  readonly #strangers: Roads;
   #authorization: string | undefined;
 
-  private constructor(endpoint: Endpoint, options: ConnectionOptions, agent: Agent, strangers: Agent) {
+  private constructor(endpoint: Endpoint, options: ConnectionOptions, own: Roads, strangers: Roads) {
     this.endpoint = endpoint;
     this.host = new URL(endpoint.url).host;
     this.#options = options;
     const name = this.host === "registry-1.docker.io" ? defaultHost : this.host;
     this.#credential = findCredential(options.credentials, name, options.repository);
-    this.#agent = agent;
+    this.#own = own;
     this.#strangers = strangers;
   }
 
@@ -77,22 +89,22 @@ export class Connection implements AsyncDisposable {
     const ca = own.length === 0 ? {} : { ca: [...getCACertificates("default"), ...own] };
     const [client] = endpoint.client;
     const pair = client === undefined ? {} : { cert: await readPem(client.cert), key: await readPem(client.key) };
-    const timeouts = { headersTimeout: 30_000, bodyTimeout: 30_000, connectTimeout: 10_000 };
-    const agent = new Agent({
-      ...timeouts,
-      connect: { ...ca, ...pair, rejectUnauthorized: !endpoint.skipsVerification, timeout: 10_000 },
-    });
-    const strangers = new Agent({ ...timeouts, connect: { ...ca, timeout: 10_000 } });
-    return new Connection(endpoint, options, agent, strangers);
+    const tls = { ...ca, ...pair, rejectUnauthorized: !endpoint.skipsVerification };
+    const { proxies, patience } = options;
+    const { silenceMs } = { ...usualPatience, ...patience };
+    return new Connection(endpoint, options, new Roads(tls, silenceMs, proxies), new Roads(ca, silenceMs, proxies));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#agent.destroy(), this.#strangers.destroy()]);
+    await Promise.all([this.#own[Symbol.asyncDispose](), this.#strangers[Symbol.asyncDispose]()]);
   }
 
   /** Throws an ImageError for every answer that is neither 2xx nor accepted. */
   async call(call: Call): Promise<Answer> {
-    const question: Question = { what: call.what, from: this.host, hasCredential: this.#credential !== undefined };
+    const hasCredential = this.#credential !== undefined;
+    const proxy = proxyFor(new URL(this.endpoint.url), this.#options.proxies);
+    const via = proxy === undefined ? undefined : new URL(proxy).host;
+    const question: Question = { what: call.what, from: this.host, via, hasCredential };
     let waitMs = this.#options.backoffMs ?? 250;
     for (let attempt = 1; ; attempt++) {
       const isLast = attempt === attempts || call.method === "POST";
@@ -162,14 +174,34 @@ export class Connection implements AsyncDisposable {
     isOwn: boolean,
     maxBytes: number,
   ): Promise<Answer> {
-    const { signal } = this.#options;
+    const { answerMs } = { ...usualPatience, ...this.#options.patience };
+    const late = AbortSignal.timeout(answerMs);
+    try {
+      const signal = AbortSignal.any([late, ...(this.#options.signal === undefined ? [] : [this.#options.signal])]);
+      return await this.#exchange(url, call, isOwn, maxBytes, signal);
+    } catch (cause) {
+      if (!late.aborted || this.#options.signal?.aborted === true) throw cause;
+      throw new ImageError(
+        `${call.what} from ${url.host}: the answer is not whole after ${answerMs / 1000} s; check the network, or serve it from a mirror`,
+        { code: "registry-unreachable", retry: "backoff", cause },
+      );
+    }
+  }
+
+  async #exchange(
+    url: URL,
+    call: Pick<Call, "method" | "headers" | "body" | "what">,
+    isOwn: boolean,
+    maxBytes: number,
+    signal: AbortSignal,
+  ): Promise<Answer> {
     const authorization = isOwn && this.#authorization !== undefined ? { authorization: this.#authorization } : {};
     const { statusCode, headers, body } = await request(url, {
       method: call.method,
-      dispatcher: isOwn ? this.#agent : this.#strangers,
+      dispatcher: (isOwn ? this.#own : this.#strangers).to(url),
       headers: { ...(isOwn ? this.endpoint.headers : {}), ...call.headers, ...authorization },
       ...(call.body === undefined ? {} : { body: call.body }),
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
     const chunks: Buffer[] = [];
     let size = 0;
@@ -237,6 +269,41 @@ export class Connection implements AsyncDisposable {
   }
 }
 
+/** The ways to hosts with one set of certificates: straight, or by a proxy. */
+class Roads implements AsyncDisposable {
+  readonly #tls: buildConnector.BuildOptions;
+  readonly #silenceMs: number;
+  readonly #proxies: Proxies | undefined;
+  readonly #agents = new Map<string, Dispatcher>();
+
+  constructor(tls: buildConnector.BuildOptions, silenceMs: number, proxies: Proxies | undefined) {
+    this.#tls = { ...tls, timeout: connectMs };
+    this.#silenceMs = silenceMs;
+    this.#proxies = proxies;
+  }
+
+  to(url: URL): Dispatcher {
+    const proxy = proxyFor(url, this.#proxies) ?? "";
+    const known = this.#agents.get(proxy);
+    if (known !== undefined) return known;
+    const timeouts = {
+      headersTimeout: this.#silenceMs,
+      bodyTimeout: this.#silenceMs,
+      connectTimeout: connectMs,
+    };
+    const agent =
+      proxy === ""
+        ? new Agent({ ...timeouts, connect: this.#tls })
+        : new ProxyAgent({ ...timeouts, uri: proxy, requestTls: this.#tls });
+    this.#agents.set(proxy, agent);
+    return agent;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()));
+  }
+}
+
 function basic(credential: Credential): string {
   return `Basic ${Buffer.from(`${credential.username}:${credential.reveal()}`).toString("base64")}`;
 }
@@ -259,8 +326,10 @@ function isHopeless(cause: unknown): boolean {
 }
 
 function retryAfterMs({ headers }: Answer): number {
-  const seconds = Number(headers["retry-after"]);
-  return Number.isFinite(seconds) ? Math.min(seconds * 1000, maxWaitMs) : 0;
+  const said = headers["retry-after"];
+  if (typeof said !== "string" || said === "") return 0;
+  const ms = /^\d+$/.test(said) ? Number(said) * 1000 : Date.parse(said) - Date.now();
+  return Number.isFinite(ms) ? Math.min(Math.max(0, ms), maxWaitMs) : 0;
 }
 
 async function readPem(path: string): Promise<string> {

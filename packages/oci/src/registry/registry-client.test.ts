@@ -195,6 +195,41 @@ test("RegistryClient tries again when the connection breaks off within an answer
   );
 });
 
+test("RegistryClient waits as long as Retry-After says, in seconds or as a date", async () => {
+  for (const said of [() => "1", () => new Date(Date.now() + 2000).toUTCString()]) {
+    let left = 1;
+    await withServer(
+      (_, response) => (left-- > 0 ? response.writeHead(429, { "retry-after": said() }).end() : response.end(blob)),
+      async (client, seen) => {
+        const begun = performance.now();
+        assert.deepEqual(Buffer.from(await fetchBlob(client)), blob);
+        const tookMs = performance.now() - begun;
+        assert.equal(seen.length, 2);
+        assert.ok(tookMs > 700 && tookMs < 6000, `${tookMs} ms`);
+      },
+    );
+  }
+});
+
+test("RegistryClient gives up a registry that says nothing, and one that says it too slowly", async () => {
+  using bench = new RegistryBench();
+  await using silent = await bench.serve(() => undefined);
+  await using slow = await bench.serve((_, response) => {
+    response.writeHead(200);
+    const dripping = setInterval(() => response.write("x"), 20);
+    response.once("close", () => clearInterval(dripping));
+  });
+  for (const [server, patience, message] of [
+    [silent, { silenceMs: 100 }, /not reachable \(UND_ERR_HEADERS_TIMEOUT\)/],
+    [slow, { silenceMs: 5000, answerMs: 300 }, /the answer is not whole after 0\.3 s/],
+  ] as const) {
+    bench.mirror("quay.io", [`https://${server.host}`]);
+    const options = { mirrors: bench.mirrors, backoffMs: 5, patience };
+    await using client = await RegistryClient.open(parseReference(name), "pull", options);
+    await assert.rejects(fetchBlob(client), { code: "registry-unreachable", retry: "backoff", message });
+  }
+});
+
 test("RegistryClient stops when it is told to", async () => {
   using bench = new RegistryBench();
   await using server = await bench.serve(() => undefined);

@@ -5,9 +5,10 @@ import { isIndex, manifestTypes, mediaTypes, parseManifest } from "../image/mani
 import type { Descriptor } from "../image/manifest.ts";
 import type { Reference } from "../reference.ts";
 import { Connection } from "./connection.ts";
-import type { Answer, Call } from "./connection.ts";
+import type { Answer, Call, Patience } from "./connection.ts";
 import { noCredentials } from "./credentials.ts";
 import type { Credentials } from "./credentials.ts";
+import type { Proxies } from "./proxies.ts";
 import { loadEndpoints } from "./hosts.ts";
 import type { Capability, Endpoint } from "./hosts.ts";
 
@@ -15,8 +16,11 @@ export interface RegistryOptions {
   readonly auth?: Credentials | undefined;
   /** Directory of `<host>/hosts.toml` files. */
   readonly mirrors?: string | undefined;
+  /** By which proxies registries are reached; straight when left out. */
+  readonly proxies?: Proxies | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly backoffMs?: number | undefined;
+  readonly patience?: Partial<Patience> | undefined;
 }
 
 export const sizeCaps = {
@@ -41,7 +45,7 @@ export class RegistryClient implements AsyncDisposable {
   static async open(
     reference: Reference,
     purpose: "pull" | "push",
-    { auth = noCredentials, mirrors, signal, backoffMs }: RegistryOptions,
+    { auth = noCredentials, mirrors, proxies, signal, backoffMs, patience }: RegistryOptions,
   ): Promise<RegistryClient> {
     const endpoints = await loadEndpoints(mirrors, reference.host);
     const fitting = endpoints.filter(({ capabilities }) =>
@@ -59,6 +63,8 @@ export class RegistryClient implements AsyncDisposable {
           repository: reference.repository,
           actions: purpose === "push" ? "pull,push" : "pull",
           signal,
+          proxies,
+          patience,
           ...(backoffMs === undefined ? {} : { backoffMs }),
         }),
       ),

@@ -7,6 +7,8 @@ export interface Question {
   readonly what: string;
   /** Host that was asked. */
   readonly from: string;
+  /** Proxy by which it was asked. */
+  readonly via?: string | undefined;
   readonly hasCredential: boolean;
 }
 
@@ -59,7 +61,8 @@ export function connectionFailure(question: Question, cause: unknown): ImageErro
   const inner = (error.code === undefined ? error.cause : undefined) as typeof error | undefined;
   const word = error.code ?? inner?.code ?? "";
   const said = word === "" ? printable(error.message ?? String(cause)) : word;
-  const start = `${question.what} from ${question.from}`;
+  const way = question.via === undefined ? "" : ` by the proxy ${question.via}`;
+  const start = `${question.what} from ${question.from}${way}`;
   if (certificateWords.has(word)) {
     return new ImageError(
       `${start}: its certificate is not trusted (${said}); name the CA that signed it as \`ca\` in the hosts.toml of this host`,
@@ -84,6 +87,15 @@ export function connectionFailure(question: Question, cause: unknown): ImageErro
     return new ImageError(`${start}: no TLS (${said}); ${hint}`, {
       code: "certificate-untrusted",
       retry: "when-changed",
+      cause,
+    });
+  }
+  if (question.via !== undefined) {
+    const whole = printable(error.message ?? said);
+    const hint = "check HTTPS_PROXY and NO_PROXY, and what the proxy lets through";
+    return new ImageError(`${start}: not reachable (${whole}); ${hint}`, {
+      code: "registry-unreachable",
+      retry: "backoff",
       cause,
     });
   }
