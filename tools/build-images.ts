@@ -13,11 +13,13 @@ const archive = join(import.meta.dirname, "../build/images/bpfleet.tar");
 
 async function main(words: readonly string[]): Promise<void> {
   const images = await buildAppImages();
-  const named = Array.from(chosenNames(process.env), ([app, name]) => {
-    const image = images.get(app);
-    if (image === undefined) throw new RangeError(`build images: there is none of ${app}`);
-    return [fullName(name), image] as const;
-  });
+  const named = Array.from(chosenNames(process.env))
+    .filter(([app]) => images.has(app))
+    .map(([app, name]) => {
+      const image = images.get(app);
+      if (image === undefined) throw new RangeError(`build images: there is none of ${app}`);
+      return [fullName(name), image] as const;
+    });
   mkdirSync(dirname(archive), { recursive: true });
   writeFileSync(`${archive}.half`, renderArchive(new Map(named)));
   renameSync(`${archive}.half`, archive);

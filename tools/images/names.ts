@@ -1,5 +1,5 @@
 import { parseReference } from "@bpfleet/oci";
-import type { daemonCapabilities } from "@bpfleet/operator/desired";
+import type { daemonCapabilities, memlockCapability } from "@bpfleet/operator/desired";
 
 /** User and group of all processes that need no rights. */
 export const plainUser = 65532;
@@ -15,7 +15,7 @@ export const capabilityNumbers = {
   SYS_RESOURCE: 24,
   PERFMON: 38,
   BPF: 39,
-} as const satisfies Record<keyof typeof daemonCapabilities, number>;
+} as const satisfies Record<keyof typeof daemonCapabilities | typeof memlockCapability, number>;
 
 export interface AppImage {
   readonly app: "daemon" | "agent" | "operator";

@@ -9,5 +9,10 @@ export const daemonCapabilities = {
   PERFMON: "programs on tracepoints and functions are attached with it, and the verifier lets pointers be compared",
   SYS_ADMIN:
     "programs, maps and links are found by their numbers only with it: adoption after a restart, and the inventory of what others loaded",
-  SYS_RESOURCE: "Linux before 5.11 counts maps against RLIMIT_MEMLOCK, which is raised with it",
 } as const;
+
+/**
+ * Added where `bpfleet.raise-memlock` asks for it: Linux before 5.11 counts maps against RLIMIT_MEMLOCK, which is
+ * raised with it. Not always: machines that withhold it from their root start no container that is to have it.
+ */
+export const memlockCapability = "SYS_RESOURCE";

@@ -1,5 +1,5 @@
 import { canonicalJson, fingerprint } from "@bpfleet/base";
-import { daemonCapabilities } from "./capabilities.ts";
+import { daemonCapabilities, memlockCapability } from "./capabilities.ts";
 import type { Manifest } from "./manifest.ts";
 import { optional } from "./manifest.ts";
 import {
@@ -184,7 +184,10 @@ function daemonContainer({ settings }: NodeSetup): object {
       runAsNonRoot: true,
       runAsUser: plainUser,
       runAsGroup: plainUser,
-      capabilities: { drop: ["ALL"], add: Object.keys(daemonCapabilities) },
+      capabilities: {
+        drop: ["ALL"],
+        add: [...Object.keys(daemonCapabilities), ...(settings.raisesMemlock ? [memlockCapability] : [])],
+      },
       // The profile that runtimes bring forbids writing below /sys/fs, where pins are.
       appArmorProfile: { type: "Unconfined" },
     },

@@ -61,8 +61,10 @@ test("daemonSet has daemon and agent, of which only the daemon has capabilities 
   const [daemon, agent] = spec.containers;
   assert.ok(daemon !== undefined && agent !== undefined);
   assert.deepEqual(daemon.securityContext.capabilities, { drop: ["ALL"], add: Object.keys(daemonCapabilities) });
+  const [raising] = podOf(daemonSet(setup({ "bpfleet.raise-memlock": "true" }))).spec.containers;
+  assert.deepEqual(raising?.securityContext.capabilities?.add?.at(-1), "SYS_RESOURCE");
   assert.deepEqual(agent.securityContext.capabilities, { drop: ["ALL"] });
-  assert.equal(agent.securityContext.runAsUser, 65532);
+  assert.ok([daemon, agent].every(({ securityContext }) => securityContext.runAsUser === 65532));
   assert.ok([daemon, agent].every(({ securityContext }) => securityContext.readOnlyRootFilesystem === true));
   assert.ok([daemon, agent].every(({ securityContext }) => securityContext.privileged !== true));
   const mounted = ({ volumeMounts }: Container): readonly string[] => (volumeMounts ?? []).map(({ name }) => name);

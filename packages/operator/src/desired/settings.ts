@@ -19,6 +19,7 @@ export interface Settings {
   readonly agentLogLevel: LogLevel;
   /** `undefined`: bpfd's API is not served. */
   readonly bpfdToml: string | undefined;
+  readonly raisesMemlock: boolean;
   readonly enforceCilium: Enforcement;
   readonly enforceCalico: Enforcement;
 }
@@ -39,6 +40,7 @@ export const settingKeys = {
   "bpfd.namespace": "Without effect; bpfd had it.",
   "bpfleet.image-pull-policy": "Always, IfNotPresent or Never.",
   "bpfleet.image-pull-secrets": "Names of Secrets in kube-system, with commas between them.",
+  "bpfleet.raise-memlock": "true on nodes with Linux before 5.11: the daemon may then raise RLIMIT_MEMLOCK.",
   "bpfleet.enforce.cilium": "Enforce CiliumNetworkPolicy: auto (where Cilium's own agents do not run), always, never.",
   "bpfleet.enforce.calico": "Follow FelixConfiguration: auto (where Calico's own agents do not run), always, never.",
 } as const;
@@ -96,6 +98,7 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
     daemonLogLevel,
     agentLogLevel: level("bpfd.agent.log.level", daemonLogLevel),
     bpfdToml: data["bpfd.toml"]?.trim() === "" ? undefined : data["bpfd.toml"],
+    raisesMemlock: word("bpfleet.raise-memlock", ["true", "false"], "false") === "true",
     enforceCilium: word("bpfleet.enforce.cilium", enforcements, "auto"),
     enforceCalico: word("bpfleet.enforce.calico", enforcements, "auto"),
   };
