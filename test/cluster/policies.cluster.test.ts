@@ -81,8 +81,8 @@ test("CRDs of policies take every sample with strict validation, and give it bac
     const folder = `packages/kinds/src/${kind.group}/${kind.singular}/samples`;
     for (const file of globSync(`${folder}/*.yaml`, { cwd: root })) {
       api().kubectl(["apply", "--validate=strict", "-f", join(root, file)]);
-      const [written] = parseManifest(readFileSync(join(root, file), "utf8"), file).objects;
-      const { metadata } = written?.value as { metadata: { name: string } };
+      const written = parseManifest(readFileSync(join(root, file), "utf8"), file).objects[0]?.value;
+      const { metadata } = written as { metadata: { name: string } };
       const kept = JSON.parse(api().kubectl(["get", kind.plural, metadata.name, "-o", "json"])) as Body;
       const parsed = kind.parse(kept);
       assert.ok(parsed.ok, JSON.stringify(parsed.issues));

@@ -5,6 +5,7 @@ import { joinPointer } from "../../yaml/places.ts";
 import { checkPeers } from "./check-peers.ts";
 import { checkIcmps, checkPorts } from "./check-ports.ts";
 import { checkSelector } from "./check-selector.ts";
+import { warnOfLockOut } from "./lock-out.ts";
 import { egressPeerFields, ingressPeerFields, type AnyRule, type PeerField } from "./peer-fields.ts";
 import type { CiliumRule } from "./rule-schema.ts";
 import { unservedOf } from "./unserved.ts";
@@ -136,17 +137,4 @@ function warnOfNames(rule: CiliumRule, path: string, found: IssueList): void {
     "no-dns",
     "nothing is learnt of these names unless another policy has rules.dns for port 53, and where none allows port 53 DNS itself is denied",
   );
-}
-
-function warnOfLockOut(rule: CiliumRule, path: string, found: IssueList): void {
-  for (const { allow, deny } of sides) {
-    const count = (rule[allow] ?? []).length + (rule[deny] ?? []).length;
-    if (!(rule.enableDefaultDeny?.[allow] ?? count > 0)) continue;
-    const way = allow === "ingress" ? "comes to" : "leaves";
-    found.warning(
-      count > 0 ? `${path}/${(rule[allow] ?? []).length > 0 ? allow : deny}` : `${path}/enableDefaultDeny/${allow}`,
-      "lock-out",
-      `denies whatever else ${way} the selected nodes themselves; only the fail-safe ports stay open`,
-    );
-  }
 }

@@ -57,7 +57,8 @@ function readSubject(
   return { selects: "pods", where, origin: context.originOf(`${path}/endpointSelector`) };
 }
 
-function readDirection(
+/** All rules of one direction; of a rule that was found sound. */
+export function readDirection(
   rule: CiliumRule,
   side: "ingress" | "egress",
   path: string,

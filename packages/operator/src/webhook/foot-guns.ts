@@ -1,0 +1,134 @@
+import {
+  containsPrefix,
+  findPolicy,
+  matchesLabels,
+  meetsAll,
+  parsePrefix,
+  renderPath,
+  type LabelFacts,
+  type Parsed,
+  type Policy,
+  type PolicyRule,
+} from "@bpfleet/kinds";
+import { isRecord } from "./admission-review.ts";
+import type { AdmissionView } from "./admission-view.ts";
+
+/** One selector of an object, and what it is to find. */
+interface Selecting {
+  readonly path: string;
+  readonly finds: "pod" | "node";
+  readonly isMeant: (facts: LabelFacts) => boolean;
+}
+
+/** What is allowed, and most likely not meant, as far as it can be seen in the cluster. */
+export function findFootGuns(parsed: Parsed, view: AdmissionView): readonly string[] {
+  return [...findVoid(parsed, view), ...findLockOuts(parsed, view)];
+}
+
+function findVoid(parsed: Parsed, view: AdmissionView): readonly string[] {
+  const policy = findPolicy(parsed);
+  const selecting = policy === undefined ? selectorsOf(parsed) : selectorsOfPolicy(policy);
+  return selecting.flatMap(({ path, finds, isMeant }) => {
+    const found = finds === "pod" ? view.hasPod(isMeant) : view.hasNode(isMeant);
+    return found === false ? [`${renderPath(path)}: selects no ${finds} that is there now`] : [];
+  });
+}
+
+function selectorsOfPolicy({ statements }: Policy): readonly Selecting[] {
+  return statements.flatMap(({ subject, ingress, egress }) => [
+    {
+      path: subject.origin.path,
+      finds: subject.selects === "pods" ? ("pod" as const) : ("node" as const),
+      isMeant: (facts: LabelFacts) => meetsAll(subject.where, facts),
+    },
+    ...[...ingress.allow, ...ingress.deny, ...egress.allow, ...egress.deny].flatMap(selectorsOfRule),
+  ]);
+}
+
+function selectorsOfRule({ peers }: PolicyRule): readonly Selecting[] {
+  return (peers === "any" ? [] : peers).flatMap((peer): readonly Selecting[] => {
+    if (peer.peer !== "pods" && peer.peer !== "nodes") return [];
+    return [
+      {
+        path: peer.origin.path,
+        finds: peer.peer === "pods" ? "pod" : "node",
+        isMeant: (facts) => meetsAll(peer.where, facts),
+      },
+    ];
+  });
+}
+
+/** Of kinds that are no policies, by kind: the field, what it finds, and where its pods are. */
+const selectorFields: Readonly<Record<string, readonly Pick<Selecting, "path" | "finds">[]>> = {
+  BpfProgramConfig: [{ path: "/spec/nodeselector", finds: "node" }],
+  EbpfProgramConfig: [{ path: "/spec/nodeselector", finds: "node" }],
+  EBPFContainerPolicy: [{ path: "/spec/selector/podSelector", finds: "pod" }],
+  EBPFNetworkPolicy: [
+    { path: "/spec/selector/podSelector", finds: "pod" },
+    { path: "/spec/selector/nodeSelector", finds: "node" },
+  ],
+  PodConfigMapConfig: [{ path: "/spec/podSelector", finds: "pod" }],
+};
+
+function selectorsOf({ object, ref }: Parsed): readonly Selecting[] {
+  return (selectorFields[ref.kind] ?? []).flatMap(({ path, finds }) => {
+    const selector = fieldAt(object, path);
+    if (!isRecord(selector)) return [];
+    const isMeant = ({ labels, namespace }: LabelFacts): boolean =>
+      (finds === "node" || namespace === ref.namespace) && matchesLabels(selector, labels);
+    return [{ path, finds, isMeant }];
+  });
+}
+
+/** Addresses that are dropped and that the cluster lives by. */
+function findLockOuts(parsed: Parsed, { ownAddresses }: AdmissionView): readonly string[] {
+  return droppedOf(parsed).flatMap(({ path, text }) => {
+    const read = parsePrefix(text);
+    if (!read.ok) return [];
+    if (read.prefix.length === 0) return [`${renderPath(path)}: ${text} is every address there is`];
+    const hit = ownAddresses.filter(({ address }) => {
+      const own = parsePrefix(address);
+      return own.ok && containsPrefix(read.prefix, own.prefix);
+    });
+    const [first] = hit;
+    if (first === undefined) return [];
+    const more = hit.length > 1 ? ` and ${hit.length - 1} more that the cluster lives by` : "";
+    return [`${renderPath(path)}: ${text} covers ${first.address}, ${first.owner}${more}; it would be locked out`];
+  });
+}
+
+interface Dropped {
+  readonly path: string;
+  readonly text: string;
+}
+
+function droppedOf({ object, ref }: Parsed): readonly Dropped[] {
+  if (ref.kind === "EBPFProgram") {
+    const path = "/spec/settings/blacklist";
+    const ips = fieldAt(object, `${path}/ips`);
+    if (fieldAt(object, `${path}/enabled`) !== true || !Array.isArray(ips)) return [];
+    return ips.map((text: unknown, index) => ({ path: `${path}/ips/${index}`, text: String(text) }));
+  }
+  if (ref.kind !== "EBPFMap" || fieldAt(object, "/spec/type") !== "lpm_trie") return [];
+  const users = fieldAt(object, "/spec/accessedBy");
+  const entries = fieldAt(object, "/spec/initData");
+  if (!Array.isArray(users) || users.length === 0 || !Array.isArray(entries)) return [];
+  return entries.flatMap((entry: unknown, index) => {
+    const { key, value } = isRecord(entry) ? entry : {};
+    return Number(value) === 1 ? [{ path: `/spec/initData/${index}/key`, text: plainAddress(String(key)) }] : [];
+  });
+}
+
+/** `0x0a0a0a00/24` as `10.10.10.0/24`; anything else as it is. */
+function plainAddress(key: string): string {
+  const [, digits = "", length = ""] = /^0x([0-9a-f]{8}|[0-9a-f]{32})(\/\d+)?$/i.exec(key) ?? [];
+  if (digits.length === 8)
+    return `${(digits.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16)).join(".")}${length}`;
+  return digits.length === 32 ? `${(digits.match(/..../g) ?? []).join(":")}${length}` : key;
+}
+
+function fieldAt(object: unknown, path: string): unknown {
+  let here = object;
+  for (const step of path.slice(1).split("/")) here = isRecord(here) ? here[step] : undefined;
+  return here;
+}
