@@ -30,6 +30,8 @@ const socket = `${runDir}/bpfleet.sock`;
 const stateDir = "/var/lib/bpfleet";
 const tlsDir = "/etc/bpfleet/tls";
 const configDir = "/etc/bpfd";
+/** Where registries are to be had, as containerd has it: mirrors and authorities of this node. */
+const registriesDir = "/etc/bpfleet/registries";
 const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 const locked = {
@@ -200,6 +202,7 @@ function daemonContainer({ settings }: NodeSetup): object {
       mount("state", stateDir),
       { ...mount("daemon-tls", tlsDir), readOnly: true },
       { ...mount("config", configDir), readOnly: true },
+      { ...mount("registries", registriesDir), readOnly: true },
     ],
     ...probes("/metrics", ports.daemonMetrics),
     // No limit of memory: the kernel charges maps to whoever made them, and what people declare decides of their size.
@@ -235,6 +238,7 @@ function volumes(): readonly object[] {
     hostPath("cgroup", "/sys/fs/cgroup"),
     hostPath("tracing", "/sys/kernel/tracing"),
     hostPath("state", stateDir, "DirectoryOrCreate"),
+    hostPath("registries", registriesDir, "DirectoryOrCreate"),
     { name: "daemon-tls", secret: { secretName: secretNames.daemon, defaultMode: 0o440 } },
     { name: "agent-tls", secret: { secretName: secretNames.agent, defaultMode: 0o440 } },
     { name: "config", configMap: { name: nodeConfigMapName, defaultMode: 0o444 } },
