@@ -8,7 +8,7 @@ if (!config.ok) {
   for (const { message } of config.issues) console.error(`error: ${message}`);
   process.exit(2);
 }
-const { election, images, metrics, logLevel } = config.value;
+const { election, images, metrics, webhook, logLevel } = config.value;
 
 function log({ level, message, fields }: LogLine): void {
   if (logLevels.indexOf(level) < logLevels.indexOf(logLevel)) return;
@@ -17,7 +17,7 @@ function log({ level, message, fields }: LogLine): void {
 
 try {
   await using client = connectKube(loadAccess({ env: process.env }));
-  await using operator = await startOperator({ client, kinds, images, election, metrics, log });
+  await using operator = await startOperator({ client, kinds, images, election, metrics, webhook, log });
   const { promise, resolve } = Promise.withResolvers<string>();
   for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => resolve(signal));
   log({

@@ -11,6 +11,7 @@ import {
 import { fieldManager } from "../desired/names.ts";
 import type { NodeRegister } from "../nodes/node-register.ts";
 import { resources } from "../reconcile/resources.ts";
+import type { Activity } from "../run/activity.ts";
 import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
 import { addressesOf, compactPod, LabelSets, nodeAddresses, samePod, type AddressedPod } from "./known-addresses.ts";
 
@@ -19,6 +20,7 @@ export interface AddressPublisherOptions {
   readonly nodes: NodeRegister;
   readonly teller: Teller;
   readonly timing: Timing;
+  readonly activity: Activity;
   readonly pace?: { readonly gatherMs: number; readonly betweenMs: number } | undefined;
 }
 
@@ -85,6 +87,11 @@ export class AddressPublisher implements Part {
     return { pods: this.#pods.size, slices: this.#slices.size };
   }
 
+  /** Every pod that runs or is about to; `undefined` until they are known. */
+  pods(): readonly AddressedPod[] | undefined {
+    return this.#pods.isSynced ? this.#pods.list() : undefined;
+  }
+
   async lead(signal: AbortSignal): Promise<void> {
     const { nodes, teller, timing } = this.#options;
     await Promise.all([this.#pods.synced(signal), this.#slices.synced(signal), nodes.synced(signal)]);
@@ -120,6 +127,7 @@ export class AddressPublisher implements Part {
   }
 
   async #publish(group: string, signal: AbortSignal): Promise<Outcome> {
+    if (!this.#options.activity.isServing) return this.#options.activity.askAgain();
     const { client, teller, timing } = this.#options;
     this.#lastAt.set(group, timing.monotonicMs());
     const { write, remove } = packAddresses(this.#current(group), this.#wanted(group));

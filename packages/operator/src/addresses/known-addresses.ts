@@ -7,6 +7,7 @@ import type { KnownNode } from "../nodes/node-register.ts";
 export interface AddressedPod extends AnyObject {
   readonly ips: readonly string[];
   readonly node: string;
+  /** Undefined when it has ended. */
   readonly set: AddressLabelSet | undefined;
 }
 
@@ -49,7 +50,8 @@ export class LabelSets {
 export function compactPod(object: AnyObject, sets: LabelSets): AddressedPod {
   const { name, namespace, uid, resourceVersion, labels = {} } = object.metadata;
   const { spec = {}, status = {} } = object as WirePod;
-  const hasOwn = spec.hostNetwork !== true && status.phase !== "Succeeded" && status.phase !== "Failed";
+  const hasEnded = status.phase === "Succeeded" || status.phase === "Failed";
+  const hasOwn = spec.hostNetwork !== true && !hasEnded;
   const given = status.podIPs?.flatMap(({ ip }) => ip ?? []) ?? [];
   const ips = hasOwn ? (given.length > 0 ? given : status.podIP === undefined ? [] : [status.podIP]) : [];
   return {
@@ -58,7 +60,7 @@ export function compactPod(object: AnyObject, sets: LabelSets): AddressedPod {
     metadata: { name, namespace, uid, resourceVersion },
     ips: ips.filter((ip) => ip !== ""),
     node: spec.nodeName ?? "",
-    set: ips.length === 0 ? undefined : sets.of(setOf(labels, spec)),
+    set: hasEnded ? undefined : sets.of(setOf(labels, spec)),
   };
 }
 

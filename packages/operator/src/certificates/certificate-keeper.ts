@@ -10,6 +10,7 @@ import {
 } from "@bpfleet/kube-client";
 import { fieldManager, madeByOperator, ownNamespace, secretNames } from "../desired/names.ts";
 import { resources } from "../reconcile/resources.ts";
+import type { Activity } from "../run/activity.ts";
 import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
 import {
   advanceAuthority,
@@ -34,6 +35,7 @@ export interface CertificateKeeperOptions {
   readonly client: KubeClient;
   readonly teller: Teller;
   readonly timing: Timing;
+  readonly activity: Activity;
   readonly plan?: Partial<AuthorityPlan> | undefined;
   readonly leafDays?: number | undefined;
   /** How often it is looked whether anything is due. */
@@ -54,7 +56,6 @@ export class CertificateKeeper implements Part {
   readonly #secrets: ReadonlyMap<string, Informer<KeptSecret>>;
   readonly #listeners = new Set<() => void>();
   #controller: Controller | undefined;
-  #isPaused = false;
 
   constructor(options: CertificateKeeperOptions) {
     this.#options = options;
@@ -86,13 +87,7 @@ export class CertificateKeeper implements Part {
     return () => this.#listeners.delete(listener);
   }
 
-  /** While everything is being removed. */
-  pause(): void {
-    this.#isPaused = true;
-  }
-
   async removeAll(signal: AbortSignal): Promise<void> {
-    this.pause();
     for (const [name, informer] of this.#secrets) {
       if (informer.size === 0) continue;
       await this.#options.client.delete({ ...resources.secrets, namespace: ownNamespace, name }, { signal });
@@ -103,7 +98,6 @@ export class CertificateKeeper implements Part {
   async lead(signal: AbortSignal): Promise<void> {
     const { teller, timing } = this.#options;
     await Promise.all([...this.#secrets.values()].map((informer) => informer.synced(signal)));
-    this.#isPaused = false;
     this.#controller = createController({
       name: this.name,
       timing,
@@ -123,8 +117,8 @@ export class CertificateKeeper implements Part {
   }
 
   async #keep(signal: AbortSignal): Promise<Outcome> {
+    if (!this.#options.activity.isServing) return this.#options.activity.askAgain();
     const again = recheckAfter(this.#options.everyMs ?? usualEveryMs);
-    if (this.#isPaused) return again;
     const authority = await this.#keepAuthority(signal);
     for (const leaf of leafCertificates) await this.#keepLeaf(leaf, authority, signal);
     return again;

@@ -1,4 +1,5 @@
-import { ownNamespace, secretNames, webhookName } from "../desired/names.ts";
+import { secretNames, webhookName } from "../desired/names.ts";
+import { webhookHosts } from "../webhook/webhook-objects.ts";
 import type { CertificateNames } from "./authority.ts";
 
 /** A certificate of ours, by the Secret that keeps it. */
@@ -24,7 +25,7 @@ export const leafCertificates: readonly LeafCertificate[] = [
     secret: secretNames.webhook,
     names: {
       commonName: webhookName,
-      dnsNames: [`${webhookName}.${ownNamespace}.svc`, `${webhookName}.${ownNamespace}.svc.cluster.local`],
+      dnsNames: webhookHosts,
       usages: ["server"],
     },
   },

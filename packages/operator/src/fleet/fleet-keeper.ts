@@ -22,7 +22,9 @@ import { agentClusterRole } from "../desired/roles.ts";
 import { parseSettings, type DefaultImages } from "../desired/settings.ts";
 import { idOf, KeptObjects } from "../reconcile/kept-objects.ts";
 import { resourceOf, resources } from "../reconcile/resources.ts";
+import type { Activity } from "../run/activity.ts";
 import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { webhookConfiguration, webhookService } from "../webhook/webhook-objects.ts";
 import { planFleet, type FleetPlan, type Follows } from "./fleet-plan.ts";
 import { renderUndeployed, rolloutOf, uncleanNodes } from "./undeploy.ts";
 
@@ -32,6 +34,9 @@ export interface FleetKeeperOptions {
   readonly images: DefaultImages;
   readonly teller: Teller;
   readonly timing: Timing;
+  readonly activity: Activity;
+  /** What API servers are to trust of the webhook; without it there is none. */
+  readonly webhookBundle: () => string | undefined;
   /** Removes what else there is of ours in the cluster, when every node is clean. */
   readonly removeRest: (signal: AbortSignal) => Promise<void>;
 }
@@ -80,7 +85,8 @@ export class FleetKeeper implements Part {
     const usual = parseSettings({}, images);
     if (!usual.ok) throw new TypeError("read the usual settings: they are refused");
     const setup = { settings: usual.value, followsCilium: true, followsCalico: true };
-    for (const object of [...agentClusterRole(kinds), ...nodeObjects(setup)])
+    const webhook = [webhookService(), webhookConfiguration(kinds, "")];
+    for (const object of [...agentClusterRole(kinds), ...nodeObjects(setup), ...webhook])
       this.#kept.follow(resourceOf(object), object.metadata);
   }
 
@@ -91,11 +97,17 @@ export class FleetKeeper implements Part {
     return plan.do === "run" ? plan.follows : undefined;
   }
 
+  /** The webhook's certificate came or changed. */
+  look(): void {
+    this.#controller?.add(planKey);
+  }
+
   async lead(signal: AbortSignal): Promise<void> {
     const informers = [...this.#config, this.#cilium, this.#calico];
     await Promise.all([...informers.map((informer) => informer.synced(signal)), this.#kept.synced(signal)]);
     this.#kept.forget();
     this.#undeployingSince = undefined;
+    this.#options.activity.forget();
     const { teller, timing } = this.#options;
     this.#controller = createController({
       name: this.name,
@@ -125,10 +137,11 @@ export class FleetKeeper implements Part {
   }
 
   #plan(): FleetPlan {
-    const { kinds, images } = this.#options;
+    const { kinds, images, webhookBundle } = this.#options;
     return planFleet({
       kinds,
       images,
+      webhookBundle: webhookBundle(),
       configMap: this.#configMap(),
       ciliumRuns: this.#cilium.size > 0,
       calicoRuns: this.#calico.size > 0,
@@ -142,7 +155,8 @@ export class FleetKeeper implements Part {
 
   async #follow(signal: AbortSignal): Promise<Outcome> {
     const plan = this.#plan();
-    const { teller } = this.#options;
+    const { teller, activity } = this.#options;
+    activity.decide(plan.do !== "undeploy" && plan.do !== "nothing");
     if (plan.do !== "undeploy") this.#undeployingSince = undefined;
     switch (plan.do) {
       case "remove-daemon-set":

@@ -6,6 +6,7 @@ import type { Manifest } from "../desired/manifest.ts";
 import { nodeObjects } from "../desired/node-objects.ts";
 import { agentClusterRole } from "../desired/roles.ts";
 import { parseSettings, type DefaultImages, type Enforcement, type Settings } from "../desired/settings.ts";
+import { judgedKinds, webhookConfiguration, webhookService } from "../webhook/webhook-objects.ts";
 import { parseUndeploy } from "./undeploy.ts";
 
 /** What is known of the cluster, for the decision what is to run on its nodes. */
@@ -16,6 +17,8 @@ export interface FleetSight {
   readonly configMap: AnyObject | undefined;
   readonly ciliumRuns: boolean;
   readonly calicoRuns: boolean;
+  /** What API servers are to trust of the webhook; without it there is none. */
+  readonly webhookBundle: string | undefined;
 }
 
 export type FleetPlan =
@@ -54,7 +57,13 @@ export function planFleet(sight: FleetSight): FleetPlan {
     calico: isFollowed(parsed.value.enforceCalico, sight.calicoRuns),
   };
   const setup = { settings: parsed.value, followsCilium: follows.cilium, followsCalico: follows.calico };
-  return { do: "run", objects: [...agentClusterRole(kinds), ...nodeObjects(setup)], issues: parsed.issues, follows };
+  const foreign = [...(follows.cilium ? [] : ["cilium.io"]), ...(follows.calico ? [] : ["crd.projectcalico.org"])];
+  const webhook =
+    sight.webhookBundle === undefined
+      ? []
+      : [webhookService(), webhookConfiguration(judgedKinds(kinds, foreign), sight.webhookBundle)];
+  const objects = [...agentClusterRole(kinds), ...nodeObjects(setup), ...webhook];
+  return { do: "run", objects, issues: parsed.issues, follows };
 }
 
 function isFollowed(enforcement: Enforcement, makersAgentRuns: boolean): boolean {

@@ -10,6 +10,7 @@ import {
 } from "@bpfleet/kube-client";
 import { isDeclared, isMade } from "../desired/access.ts";
 import { finalizers } from "../desired/names.ts";
+import type { Activity } from "../run/activity.ts";
 import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
 import { setFinalizers } from "./finalizers.ts";
 import type { NodePrograms } from "./node-programs.ts";
@@ -20,6 +21,7 @@ export interface ConfigFinalizerOptions {
   readonly programs: NodePrograms;
   readonly teller: Teller;
   readonly timing: Timing;
+  readonly activity: Activity;
 }
 
 /** bpfd's retry. */
@@ -82,7 +84,7 @@ export class ConfigFinalizer implements Part {
   }
 
   async #reconcile(key: string, signal: AbortSignal): Promise<Outcome> {
-    const { client, programs, teller } = this.#options;
+    const { client, programs, teller, activity } = this.#options;
     const [kind = "", name = ""] = key.split("/");
     const [type, informer] = this.#configs.get(kind) ?? [];
     const config = informer?.find(name);
@@ -90,6 +92,7 @@ export class ConfigFinalizer implements Part {
     const { finalizers: held = [], deletionTimestamp } = config.metadata;
     const isHeld = held.includes(finalizers.config);
     if (deletionTimestamp === undefined) {
+      if (!isHeld && !activity.isServing) return activity.askAgain();
       if (!isHeld) await setFinalizers(client, type, config, [...held, finalizers.config], signal);
       return awaitChange;
     }

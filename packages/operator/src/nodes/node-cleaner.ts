@@ -9,6 +9,7 @@ import {
 } from "@bpfleet/kube-client";
 import { finalizers } from "../desired/names.ts";
 import { resources } from "../reconcile/resources.ts";
+import type { Activity } from "../run/activity.ts";
 import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
 import { setFinalizers } from "./finalizers.ts";
 import type { NodePrograms } from "./node-programs.ts";
@@ -21,6 +22,7 @@ export interface NodeCleanerOptions {
   readonly programs: NodePrograms;
   readonly teller: Teller;
   readonly timing: Timing;
+  readonly activity: Activity;
   /** A node that registers itself anew is away for a moment. */
   readonly graceMs?: number | undefined;
 }
@@ -76,6 +78,7 @@ export class NodeCleaner implements Part {
   }
 
   async #sweep(signal: AbortSignal): Promise<Outcome> {
+    if (!this.#options.activity.isServing) return this.#options.activity.askAgain();
     const { client, nodes, programs, teller } = this.#options;
     // No node at all is a cluster that is being made or a list that cannot be believed.
     if (nodes.size === 0) return recheckAfter(sweepMs);

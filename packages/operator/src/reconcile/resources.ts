@@ -7,6 +7,7 @@ export const resources = {
   secrets: { group: "", version: "v1", plural: "secrets" },
   nodes: { group: "", version: "v1", plural: "nodes" },
   pods: { group: "", version: "v1", plural: "pods" },
+  namespaces: { group: "", version: "v1", plural: "namespaces" },
   daemonSets: { group: "apps", version: "v1", plural: "daemonsets" },
   clusterRoles: { group: "rbac.authorization.k8s.io", version: "v1", plural: "clusterroles" },
   clusterRoleBindings: { group: "rbac.authorization.k8s.io", version: "v1", plural: "clusterrolebindings" },

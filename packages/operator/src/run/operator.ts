@@ -21,6 +21,8 @@ import { NodeCleaner } from "../nodes/node-cleaner.ts";
 import { NodePrograms } from "../nodes/node-programs.ts";
 import { NodeRegister } from "../nodes/node-register.ts";
 import { Aggregator, type Pace } from "../status/aggregator.ts";
+import { WebhookRunner } from "../webhook/webhook-runner.ts";
+import { Activity } from "./activity.ts";
 import type { Part } from "./part.ts";
 import { Telling, type LogLine } from "./telling.ts";
 
@@ -31,6 +33,8 @@ export interface OperatorOptions {
   readonly election: ElectionConfig;
   /** Where /metrics, /healthz and /readyz are served; nowhere when left out. */
   readonly metrics?: { readonly host?: string | undefined; readonly port: number } | undefined;
+  /** Where admission is served; without it API servers are not told to ask. */
+  readonly webhook?: { readonly host?: string | undefined; readonly port: number } | undefined;
   readonly log: (line: LogLine) => void;
   readonly timing?: Timing | undefined;
   readonly pace?: Partial<Pace> | undefined;
@@ -45,6 +49,8 @@ export interface Operator extends AsyncDisposable {
   readonly isLeader: boolean;
   readonly leader: string | undefined;
   readonly metricsPort: number | undefined;
+  /** Undefined until there is a certificate. */
+  readonly webhookPort: number | undefined;
   readonly certificates: CertificateKeeper;
   metrics(): string;
   /** Gives the lease back, so that the other replica acts at once; then ends. */
@@ -68,6 +74,7 @@ class RunningOperator implements Operator {
   readonly #aggregator: Aggregator;
   readonly #addresses: AddressPublisher;
   readonly #elector: LeaderElector;
+  #webhook: WebhookRunner | undefined;
   #health: HealthServer | undefined;
   #running: Promise<void> | undefined;
   #ended: Error | undefined;
@@ -76,7 +83,7 @@ class RunningOperator implements Operator {
     this.#options = options;
     const { client, kinds, images, election, log, timing = systemTiming } = options;
     this.#telling = new Telling(log);
-    const shared = { client, kinds, teller: this.#telling, timing };
+    const shared = { client, kinds, teller: this.#telling, timing, activity: new Activity() };
     this.#nodes = new NodeRegister(client, this.#telling);
     this.#programs = new NodePrograms(client, kinds, this.#telling);
     const { overlapMs, ...certificates } = options.certificates ?? {};
@@ -88,6 +95,7 @@ class RunningOperator implements Operator {
     const fleet = new FleetKeeper({
       ...shared,
       images,
+      webhookBundle: () => (options.webhook === undefined ? undefined : this.certificates.webhookCertificate()?.bundle),
       removeRest: async (signal) => {
         await this.certificates.removeAll(signal);
         await removeFromCluster({ ...shared, signal });
@@ -116,6 +124,16 @@ class RunningOperator implements Operator {
       new NodeCleaner({ ...shared, nodes: this.#nodes, programs: this.#programs, graceMs: options.nodeGraceMs }),
       this.#addresses,
     ];
+    if (options.webhook !== undefined) {
+      this.certificates.onWebhookCertificate(() => fleet.look());
+      this.#webhook = new WebhookRunner({
+        ...shared,
+        ...options.webhook,
+        certificates: this.certificates,
+        nodes: this.#nodes,
+        pods: () => this.#addresses.pods(),
+      });
+    }
     this.#elector = createLeaderElector(client, election, {
       timing,
       onLeader: (identity) => this.#telling.note(`the leader is ${identity}`),
@@ -133,6 +151,10 @@ class RunningOperator implements Operator {
 
   get metricsPort(): number | undefined {
     return this.#health?.port;
+  }
+
+  get webhookPort(): number | undefined {
+    return this.#webhook?.port;
   }
 
   async start(): Promise<void> {
@@ -173,6 +195,7 @@ class RunningOperator implements Operator {
     await this.#elector.stop();
     await this.#running;
     await Promise.all([...this.#parts, this.#nodes, this.#programs].map((part) => part[Symbol.asyncDispose]()));
+    await this.#webhook?.[Symbol.asyncDispose]();
     await this.#health?.[Symbol.asyncDispose]();
   }
 

@@ -12,6 +12,7 @@ import {
 import type { NodePrograms } from "../nodes/node-programs.ts";
 import type { NodeRegister } from "../nodes/node-register.ts";
 import { resources } from "../reconcile/resources.ts";
+import type { Activity } from "../run/activity.ts";
 import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
 import { changedResults, compactNodeState, expandResult, Interning, type NodeReport } from "./node-report.ts";
 import { StatusWriter } from "./status-writer.ts";
@@ -26,6 +27,7 @@ export interface AggregatorOptions {
   readonly programs: NodePrograms;
   readonly teller: Teller;
   readonly timing: Timing;
+  readonly activity: Activity;
   readonly pace?: Partial<Pace> | undefined;
 }
 
@@ -143,6 +145,7 @@ export class Aggregator implements Part {
   }
 
   async #write(key: string, signal: AbortSignal): Promise<Outcome> {
+    if (!this.#options.activity.isServing) return this.#options.activity.askAgain();
     const [group = "", kindName = "", namespace = "", name = ""] = key.split("/");
     const found = this.#objects.get(`${group}/${kindName}`);
     const object = found?.informer.get(namespace, name);

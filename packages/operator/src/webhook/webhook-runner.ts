@@ -1,0 +1,110 @@
+import type { DefinedKind } from "@bpfleet/kinds";
+import type { AnyObject } from "@bpfleet/kube";
+import { createInformer, type Informer, type KubeClient } from "@bpfleet/kube-client";
+import type { AddressedPod } from "../addresses/known-addresses.ts";
+import type { CertificateKeeper } from "../certificates/certificate-keeper.ts";
+import { daemonSetName, operatorName, ownNamespace } from "../desired/names.ts";
+import type { NodeRegister } from "../nodes/node-register.ts";
+import { resources } from "../reconcile/resources.ts";
+import type { Teller } from "../run/part.ts";
+import type { AdmissionView, OwnAddress } from "./admission-view.ts";
+import { reviewAdmission } from "./review-admission.ts";
+import { serveWebhook, type WebhookServer } from "./webhook-server.ts";
+
+export interface WebhookRunnerOptions {
+  readonly client: KubeClient;
+  readonly kinds: readonly DefinedKind[];
+  readonly host?: string | undefined;
+  readonly port: number;
+  readonly certificates: CertificateKeeper;
+  readonly nodes: NodeRegister;
+  readonly pods: () => readonly AddressedPod[] | undefined;
+  readonly teller: Teller;
+}
+
+const ownUsers = [daemonSetName, operatorName].map((account) => `system:serviceaccount:${ownNamespace}:${account}`);
+
+/** Serves admission on every replica as soon as there is a certificate, and with each new one from then on. */
+export class WebhookRunner implements AsyncDisposable {
+  readonly #options: WebhookRunnerOptions;
+  readonly #namespaces: Informer<AnyObject>;
+  readonly #stopListening: () => void;
+  #server: Promise<WebhookServer | undefined> = Promise.resolve(undefined);
+  #port: number | undefined;
+
+  constructor(options: WebhookRunnerOptions) {
+    this.#options = options;
+    const { client, certificates, teller } = options;
+    this.#namespaces = createInformer<AnyObject>(client, {
+      resource: resources.namespaces,
+      transform: ({ apiVersion, kind, metadata: { name, uid, resourceVersion, labels } }) => ({
+        apiVersion,
+        kind,
+        metadata: { name, uid, resourceVersion, labels },
+      }),
+      onFault: (error) => teller.fault(error),
+    }).start();
+    this.#stopListening = certificates.onWebhookCertificate(() => this.#renew());
+    this.#renew();
+  }
+
+  get port(): number | undefined {
+    return this.#port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopListening();
+    const server = await this.#server;
+    await server?.[Symbol.asyncDispose]();
+    await this.#namespaces.stop();
+  }
+
+  #renew(): void {
+    const { certificates, teller } = this.#options;
+    const certificate = certificates.webhookCertificate();
+    if (certificate === undefined) return;
+    this.#server = this.#server.then(async (server) => {
+      try {
+        if (server === undefined) return await this.#serve(certificate);
+        server.useCertificate(certificate);
+      } catch (error) {
+        teller.failed("webhook", { key: "", error });
+      }
+      return server;
+    });
+  }
+
+  async #serve(certificate: Parameters<WebhookServer["useCertificate"]>[0]): Promise<WebhookServer> {
+    const { kinds, host = "::", port, teller } = this.#options;
+    const server = await serveWebhook({
+      host,
+      port,
+      certificate,
+      answer: (review) => reviewAdmission(review, { kinds, view: this.#view(), ownUsers }),
+      onFault: (error) => teller.failed("webhook", { key: "", error }),
+    });
+    this.#port = server.port;
+    return server;
+  }
+
+  #view(): AdmissionView {
+    const { nodes, pods } = this.#options;
+    const known = pods();
+    return {
+      hasPod: (isMeant) =>
+        known?.some(({ metadata, set }) => {
+          if (set === undefined) return false;
+          const namespaceLabels = this.#namespaces.find(metadata.namespace ?? "")?.metadata.labels;
+          const { labels, serviceAccount } = set;
+          return isMeant({ labels, namespace: metadata.namespace, namespaceLabels, serviceAccount });
+        }),
+      hasNode: (isMeant) =>
+        nodes.size === 0 ? undefined : nodes.list().some(({ metadata }) => isMeant({ labels: metadata.labels ?? {} })),
+      ownAddresses: nodes
+        .list()
+        .flatMap(({ metadata, addresses }): OwnAddress[] =>
+          addresses.map((address) => ({ address, owner: `node ${metadata.name}` })),
+        ),
+    };
+  }
+}
