@@ -175,6 +175,7 @@ function daemonContainer({ settings }: NodeSetup): object {
       ...nodeEnv(settings.daemonLogLevel),
       env("BPFLEET_STATE", stateDir),
       env("BPFLEET_BPFFS", bpffs),
+      env("BPFLEET_AGENT_GROUP", String(plainUser)),
       env("BPFLEET_METRICS_ADDR", `:${ports.daemonMetrics}`),
       ...(settings.bpfdToml === undefined ? [] : [env("BPFLEET_BPFD_CONFIG", `${configDir}/bpfd.toml`)]),
     ],
@@ -215,7 +216,8 @@ function agentContainer({ settings, followsCilium, followsCalico }: NodeSetup): 
     name: "bpfd-agent",
     ...imageOf(settings.agentImage, settings),
     env: [
-      ...nodeEnv(settings.agentLogLevel),
+      // The agent has no level below debug.
+      ...nodeEnv(settings.agentLogLevel === "trace" ? "debug" : settings.agentLogLevel),
       env("BPFLEET_HEALTH_ADDR", `127.0.0.1:${ports.agent}`),
       env("BPFLEET_FOLLOW_CILIUM", String(followsCilium)),
       env("BPFLEET_FOLLOW_CALICO", String(followsCalico)),
