@@ -122,7 +122,8 @@ async function tryAction(action: Action, port: KernelPort, options: ApplyOptions
   const held = options.hold?.(action);
   if (held !== undefined) return { action, state: "failed", error: held };
   try {
-    return { action, state: "done", hook: await perform(action, port, options.legacyTc ?? false) };
+    const hook = await perform(action, port, options.legacyTc ?? false);
+    return { action, state: "done", hook: hook && withEarlierReason(hook, action, options.journal) };
   } catch (error) {
     return { action, state: "failed", error: toItemError(error, action) };
   }
@@ -184,9 +185,17 @@ async function setHook(
       const { code, call, errno, retry, detail } = error;
       throw new KernelError(`${error.message}; ${help}`, { code, call, errno, retry, detail, cause: error });
     }
-    const result = await port.setHook({ spec, generation, members, mode: "skb", legacyTc });
+    // What is there in the driver cannot take this program either: it moves, the one change that is not one step.
+    const result = await port.setHook({ spec, generation, members, mode: "skb", isModeFixed: true, legacyTc });
     return { ...result, reason: error.message };
   }
+}
+
+/** What went to the generic path stays there by later updates, for the same reason. */
+function withEarlierReason(hook: HookResult, action: Action, journal: Journal | undefined): HookResult {
+  if (!("spec" in action) || hook.mode !== "skb" || hook.reason !== undefined) return hook;
+  const reason = journal?.reasons?.[action.spec.key];
+  return reason === undefined ? hook : { ...hook, reason };
 }
 
 function toItemError(error: unknown, action: Action): ItemError {

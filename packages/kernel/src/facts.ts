@@ -21,6 +21,8 @@ export interface NodeFacts {
   readonly pinRoot?: string | undefined;
   /** By `MapSpec.key`: what the map was in earlier plans, newest last. */
   readonly seenMaps?: Readonly<Record<string, readonly SeenMap[]>> | undefined;
+  /** By `ProgramSpec.key` of brought programs: their `programContent` in earlier plans, newest last. */
+  readonly seenPrograms?: Readonly<Record<string, readonly string[]>> | undefined;
   /** By `refKey` of the owner: what brought programs became in the last plan. It goes on while a change cannot be served. */
   readonly earlierPlans?: Readonly<Record<string, PlanPart>> | undefined;
   /** Labels of this node. */

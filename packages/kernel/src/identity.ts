@@ -93,12 +93,20 @@ export function programIdentity(
 ): ProgramIdentity | undefined {
   const used = resolveMaps(spec, maps);
   if (used === undefined) return undefined;
-  const { type, object, entry, globals } = spec;
   const mapNames = Object.fromEntries([...used].map(([name, map]) => [name, renderIdentity(map)]));
   return {
     key: identityKey(spec.key),
-    generation: fingerprint(canonicalJson({ type, object, entry, globals, maps: mapNames })),
+    generation: fingerprint(canonicalJson({ ...contentOf(spec), maps: mapNames })),
   };
+}
+
+/** Another text for another program, whatever maps it lies over. */
+export function programContent(spec: ProgramSpec): string {
+  return fingerprint(canonicalJson(contentOf(spec)));
+}
+
+function contentOf({ type, object, entry, globals, attachTarget }: ProgramSpec): object {
+  return { type, object, entry, globals, attachTarget };
 }
 
 /** Map name in the object → identity; `undefined` when one is missing. */

@@ -105,6 +105,8 @@ export interface ProgramSpec {
   readonly object: { readonly name: string; readonly digest: string };
   /** Function name inside the object. */
   readonly entry: string;
+  /** Function of the kernel that a tracing program is for, where its section names another one or none. */
+  readonly attachTarget?: string | undefined;
   /** `const volatile` variables, set before load. */
   readonly globals: Readonly<Record<string, GlobalValue>>;
   /** Map name in the object → `MapSpec.key`. Maps not named here are created privately at load. */

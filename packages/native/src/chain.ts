@@ -54,6 +54,8 @@ export interface Chain extends Disposable {
    */
   readonly progArray: BpfMap | undefined;
   readonly placed: readonly PlacedMember[];
+  /** Which members take packets in fragments; main takes them only when all do. */
+  readonly hasFrags: readonly boolean[];
 }
 
 const everything: ChainOffers = { inline: { has: true }, stub: { has: true } };
@@ -133,7 +135,13 @@ async function loadChain(
     await BpfProgram.loadRaw({ ...typeOf(kind), name, license: "GPL", insns, flags, btf, funcInfo }),
   );
   const held = cleanup.move();
-  return { program, progArray, placed, [Symbol.dispose]: () => held.dispose() };
+  return {
+    program,
+    progArray,
+    placed,
+    hasFrags: facts.map((each) => each.hasFrags),
+    [Symbol.dispose]: () => held.dispose(),
+  };
 }
 
 /** What main and the programs behind its stubs have to share, or the kernel refuses the slot with EINVAL. */

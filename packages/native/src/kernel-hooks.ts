@@ -1,3 +1,4 @@
+import { KernelError } from "@bpfleet/base";
 import {
   directGeneration,
   identityKey,
@@ -17,7 +18,7 @@ import {
   type XdpMode,
 } from "@bpfleet/kernel";
 import type { ChainOffers } from "@bpfleet/kernel/chain";
-import { queryHook, type ClsBpf, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
+import { BpfError, queryHook, type ClsBpf, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
 import { buildChain, createChainCounters, waitForGracePeriod, type Chain, type ChainPart } from "./chain.ts";
 import { ChainRecords } from "./chain-record.ts";
 import {
@@ -98,14 +99,22 @@ export class KernelHooks {
       const [first] = programs;
       if (first === undefined) throw new TypeError(`${what}: a hook has at least one member`);
       if (!isInterfacePoint(point) || !isChain(point, members)) {
-        const attached = await this.#attach(place, first, request);
+        const attached = await this.#attach(place, first, request).catch((error: unknown) => {
+          throw sayingWhoIsSmall(error, what, members);
+        });
         await this.#forgetChains(spec.key, undefined);
         return { mode: attached, chain: "direct", memberModes: [] };
       }
       const counters = held.use(createChainCounters(point.hook, members.length, `c${generation}`));
       const chain = held.use(await this.#build(point, generation, members, programs, counters));
       this.chains.write(spec.key, generation, chain, programs, counters);
-      const attached = await this.#attach(place, chain.program, request);
+      const attached = await this.#attach(place, chain.program, request).catch((error: unknown) => {
+        throw sayingWhoIsSmall(
+          error,
+          what,
+          members.filter((_, index) => chain.hasFrags[index] !== true),
+        );
+      });
       await this.#forgetChains(spec.key, chain.program.info.id);
       const reasons = chain.placed.flatMap(({ why }, index) =>
         why === undefined ? [] : [`${members[index]?.spec.key ?? ""} ${why}`],
@@ -401,4 +410,15 @@ export class KernelHooks {
 /** A link stays in the mode that it was made with. */
 function isToMove({ spec, mode, isModeFixed }: HookRequest, there: string): boolean {
   return spec.point.hook === "xdp" && isModeFixed === true && there !== mode;
+}
+
+/** Drivers refuse programs that do not know of fragments where packets are larger than a page. */
+function sayingWhoIsSmall(error: unknown, what: string, members: readonly ChainMember[]): unknown {
+  const isMtu =
+    (error instanceof BpfError && error.errnoName === "ERANGE") ||
+    (error instanceof KernelError && error.errno === "ERANGE");
+  if (!isMtu || members.length === 0) return error;
+  const names = members.map(({ spec }) => spec.entry).join(", ");
+  const said = `the MTU is too large for XDP in the driver: packets come in fragments, which ${names} would take from a section xdp.frags`;
+  return refusal(what, `${said} (ERANGE)`, "not-supported", "BPF_LINK_CREATE");
 }

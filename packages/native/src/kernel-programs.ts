@@ -6,7 +6,7 @@ import type {
   TestRun,
   TestRunResult,
 } from "@bpfleet/kernel";
-import { BpfObject, BpfProgram, type BpfMap } from "./binding.ts";
+import { BpfError, BpfObject, BpfProgram, type BpfMap, type OpenOptions } from "./binding.ts";
 import { hasCode, kernelError, refusal, saying } from "./kernel-error.ts";
 import type { KernelMaps } from "./kernel-maps.ts";
 import type { LoadedObjects } from "./loaded-objects.ts";
@@ -141,13 +141,26 @@ async function openElf(
     throw refusal(what, `object ${name} has no map ${missing}`, "not-found", "BPF_OBJECT_OPEN");
   const kind = kindOf(spec.type, entry);
   const programTypes = kind === undefined ? {} : { [spec.entry]: kind };
-  const object = BpfObject.open(elf, { name, reuseMaps, autoload: [spec.entry], programTypes });
+  const object = openFor(spec, elf, { name, reuseMaps, autoload: [spec.entry], programTypes }, what);
   try {
     object.setGlobals(spec.globals);
     return object;
   } catch (error) {
     await object.close();
     throw error;
+  }
+}
+
+/** libbpf looks the function that is watched up as it opens the object. */
+function openFor(spec: ProgramSpec, elf: Uint8Array, options: OpenOptions, what: string): BpfObject {
+  const { attachTarget, entry } = spec;
+  if (attachTarget === undefined) return BpfObject.open(elf, options);
+  try {
+    return BpfObject.open(elf, { ...options, attachTargets: { [entry]: attachTarget } });
+  } catch (error) {
+    if (!(error instanceof BpfError) || error.op !== "target") throw error;
+    const said = `this kernel has no function ${attachTarget} that can be watched (${error.errnoName})`;
+    throw refusal(what, said, "not-found", "BPF_OBJECT_OPEN");
   }
 }
 

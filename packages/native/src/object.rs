@@ -25,6 +25,7 @@ pub struct OpenSpec {
     pub max_entries: HashMap<String, u32>,
     pub autoload: Option<Vec<String>>,
     pub program_types: HashMap<String, ProgramTypeSpec>,
+    pub attach_targets: HashMap<String, String>,
     pub kernel_log_level: Option<u32>,
     pub kernel_btf: Option<String>,
 }
@@ -490,6 +491,17 @@ fn configure(inner: &mut Inner, spec: &OpenSpec) -> Res<()> {
         let number = attach_type.map_or(Ok(0), |text| attach_type_number(text, "type", &object))?;
         // SAFETY: as above.
         check(unsafe { sys::bpf_program__set_expected_attach_type(program, number) }, "type", &object)?;
+        // libbpf loads xdp.frags/NAME, a section that it does not know, without the flag of xdp.frags.
+        // SAFETY: as above.
+        check(unsafe { sys::bpf_program__set_flags(program, flags_of(program)) }, "type", &object)?;
+    }
+    for (name, function) in &spec.attach_targets {
+        let object = format!("program {name} of {label}");
+        let program = inner.find_program(name, "target")?;
+        let function = c_string(function, "target", &object)?;
+        // SAFETY: a program of an open object; libbpf looks the name up and keeps its number.
+        let (ret, said) = printed(|| unsafe { sys::bpf_program__set_attach_target(program, 0, function.as_ptr()) });
+        check(ret, "target", object).map_err(|failure| Failure { warnings: said.warnings, ..failure })?;
     }
     if let Some(wanted) = &spec.autoload {
         for name in wanted {

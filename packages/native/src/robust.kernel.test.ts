@@ -63,6 +63,7 @@ it(
       reuseFds: [],
       maxEntries: {},
       programTypes: {},
+      attachTargets: {},
     });
     const random = randomNumbers(20_261_121);
     const bytes = (): Buffer => Buffer.from(Array.from({ length: random(24) }, () => random(256)));

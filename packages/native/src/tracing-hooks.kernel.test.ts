@@ -131,6 +131,11 @@ test("NodeKernel says that this kernel refuses programs on its functions, where 
   const point: HookPoint = { hook: "fentry", function: "do_exit", member: spec.key };
   const attachments = [{ point, member }];
   const plan = assemblePlan([{ maps: [], programs: [spec], attachments, instances: [], problems: [] }]);
+  const elsewhere = (attachTarget: string): NodePlan => ({ ...plan, programs: [{ ...spec, attachTarget }] });
+  const absent = await apply(port, elsewhere("no_such_function"));
+  assert.match(absent.failed.join(), /this kernel has no function no_such_function that can be watched/);
+  const other = await apply(port, elsewhere("do_group_exit"));
+  if (other.failed.length > 0) assert.match(other.failed.join(), /this kernel refuses programs on its functions/);
   const { failed } = await apply(port, plan);
   if (failed.length > 0) assert.match(failed.join(), /this kernel refuses programs on its functions/);
   else assert.equal((await port.observe()).hooks[0]?.result.mode, "fentry");

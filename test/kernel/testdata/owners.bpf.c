@@ -2,7 +2,7 @@
 /*
  * Programs that leave a trail: on every packet each takes the next number of `trail[0]` and writes it
  * to `trail[id]`, so that the order in which several ran can be read. -DWIDE makes the records of
- * `stats` wider, -DBROKEN makes the verifier refuse.
+ * `stats` wider, -DBROKEN makes the verifier refuse, -DFRAGS takes packets in fragments.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -30,6 +30,10 @@ struct {
 	__type(value, __u64);
 } trail SEC(".maps");
 
+/* Of one load of the program. */
+__u64 calls;
+__u32 calls_mark = 1;
+
 const volatile __u32 id = 1;
 const volatile __u32 verdict = XDP_PASS;
 const volatile __s32 tc_verdict = -1;
@@ -52,6 +56,7 @@ static __always_inline void count(__u64 bytes)
 	if (record) {
 		__sync_fetch_and_add(&record->rx_packets, 1);
 		__sync_fetch_and_add(&record->rx_bytes, bytes);
+		calls += calls_mark;
 #ifdef VERSION2
 		/* Another program with the same maps. */
 		if (bytes == 0)
@@ -61,7 +66,11 @@ static __always_inline void count(__u64 bytes)
 	leave_trail();
 }
 
+#ifdef FRAGS
+SEC("xdp.frags/pass")
+#else
 SEC("xdp/pass")
+#endif
 int pass(struct xdp_md *ctx)
 {
 #ifdef BROKEN

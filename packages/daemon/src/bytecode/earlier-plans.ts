@@ -1,5 +1,12 @@
 import { refKey } from "@bpfleet/base";
-import type { MapSpec, NodeFacts, NodePlan, PlanPart, SeenMap } from "@bpfleet/kernel";
+import {
+  programContent,
+  type MapSpec,
+  type NodeFacts,
+  type NodePlan,
+  type PlanPart,
+  type SeenMap,
+} from "@bpfleet/kernel";
 
 const feature = "bytecode";
 const seenKept = 3;
@@ -38,6 +45,22 @@ export function seeMaps(seen: NonNullable<NodeFacts["seenMaps"]>, plan: NodePlan
     after[key] = [...before, now].slice(-seenKept);
   }
   return after;
+}
+
+/** With the brought programs of this plan that are not what was seen last. */
+export function seePrograms(
+  seen: NonNullable<NodeFacts["seenPrograms"]>,
+  plan: NodePlan,
+): NonNullable<NodeFacts["seenPrograms"]> {
+  const brought = new Set(plan.instances.flatMap((each) => (each.feature === feature ? each.programs : [])));
+  const after = plan.programs
+    .filter(({ key }) => brought.has(key))
+    .map((spec): [string, readonly string[]] => {
+      const now = programContent(spec);
+      const before = (seen[spec.key] ?? []).filter((each) => each !== now);
+      return [spec.key, [...before, now].slice(-seenKept)];
+    });
+  return Object.fromEntries(after);
 }
 
 function isSame(a: SeenMap, b: SeenMap): boolean {

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import type { KernelFacts, NodeFacts, NodePlan } from "@bpfleet/kernel";
 import { findCgroupId } from "@bpfleet/native";
-import { earlierPlansOf, seeMaps } from "../bytecode/earlier-plans.ts";
+import { earlierPlansOf, seeMaps, seePrograms } from "../bytecode/earlier-plans.ts";
 import { changedNames } from "./interface-table.ts";
 import { InterfaceWatch } from "./interface-watch.ts";
 import { measureKernel } from "./kernel-offers.ts";
@@ -79,10 +79,11 @@ export class NodeFactsWatch implements AsyncDisposable {
   /** The plan of now is the earlier one of the next, except where the kernel refused it. */
   plannedAs(plan: NodePlan): void {
     const seenMaps = seeMaps(this.#facts.seenMaps ?? {}, plan);
+    const seenPrograms = seePrograms(this.#facts.seenPrograms ?? {}, plan);
     const parts = Object.entries(earlierPlansOf(plan));
     const earlierPlans = Object.fromEntries(parts.map(([owner, part]) => [owner, this.#proven[owner] ?? part]));
     const isPlain = Object.keys(earlierPlans).length === 0 && this.#facts.earlierPlans === undefined;
-    if (!isPlain) this.#change({ seenMaps, earlierPlans });
+    if (!isPlain) this.#change({ seenMaps, seenPrograms, earlierPlans });
   }
 
   /** Programs of this plan that are in force are what later plans can go back to. */
@@ -111,7 +112,9 @@ export class NodeFactsWatch implements AsyncDisposable {
   }
 
   #change(
-    change: Partial<Pick<NodeFacts, "interfaces" | "cgroups" | "bpffs" | "bytecode" | "seenMaps" | "earlierPlans">>,
+    change: Partial<
+      Pick<NodeFacts, "interfaces" | "cgroups" | "bpffs" | "bytecode" | "seenMaps" | "seenPrograms" | "earlierPlans">
+    >,
     freed: ReadonlySet<string> = new Set(),
   ): void {
     const before = this.#facts;

@@ -10,6 +10,7 @@ import {
   applyActions,
   observePlan,
   planGenerations,
+  programContent,
   renderSource,
   type BytecodeFacts,
   type BytecodeGlobal,
@@ -238,6 +239,39 @@ test("planBytecode says which map an upgrade could not keep, and how it changed"
     ["map stats changed: field bytes __u64 → __u32, field mark added; it was made anew, without what it held"],
   );
   assert.deepEqual(plan([intent("a")], facts({ a: ready() }, { seenMaps: { [map.key]: [stats] } })).problems, []);
+});
+
+test("planBytecode says which variables an upgrade begins anew, and nothing of those that are set before the load", () => {
+  const variable = (name: string, section: string): BytecodeGlobal => ({
+    name,
+    section,
+    sizeBytes: 4,
+    type: "__u32",
+    shape: { is: "int", sizeBytes: 4, isSigned: false },
+  });
+  const globals = [variable("limit", ".rodata"), variable("calls", ".bss"), variable("mode", ".data")];
+  const found = { a: ready({ globals }) };
+  const [spec] = plan([intent("a")], facts(found)).programs;
+  assert.ok(spec);
+  const problemsAfter = (seen: readonly string[], wish = intent("a")): readonly string[] =>
+    plan([wish], facts(found, { seenPrograms: { [spec.key]: seen } })).problems.map(({ message }) => message);
+  assert.deepEqual(problemsAfter([programContent(spec)]), []);
+  const told = problemsAfter(["another", programContent(spec)]);
+  assert.equal(told.length, 1);
+  assert.match(told[0] ?? "", /^variables calls, mode began anew with this version of the program/);
+});
+
+test("planBytecode watches the function that the config names, whatever the section names", () => {
+  const program = { entry: "watch", section: "fentry/do_exit", type: "tracing", instructions: 2 } as const;
+  const found = { a: ready({ programs: [program], maps: [] }) };
+  const planned = (hook: "fentry" | "fexit", name: string) =>
+    plan([{ ...intent("a"), section: "watch", at: { hook, function: name } }], facts(found));
+  assert.equal(planned("fentry", "do_exit").programs[0]?.attachTarget, undefined);
+  assert.equal(planned("fentry", "do_unlinkat").programs[0]?.attachTarget, "do_unlinkat");
+  assert.deepEqual(
+    planned("fexit", "do_exit").problems.map(({ message }) => message),
+    ["section fentry/do_exit holds watch, a program for fentry; this attach point takes fexit"],
+  );
 });
 
 test("describeMapChange tells definitions apart", () => {

@@ -1,6 +1,8 @@
 import { refKey } from "@bpfleet/base";
 import {
+  programContent,
   renderSource,
+  type BytecodeReady,
   type FeatureInstance,
   type MapSpec,
   type NodeFacts,
@@ -144,8 +146,10 @@ function planSpot(
     globals,
     maps: names,
     owner,
+    ...(read.attachTarget !== undefined && { attachTarget: read.attachTarget }),
   };
   draft.programs.push(spec);
+  noteVariables(intent, ready, spec, facts, draft.problems);
   const member = { program: spec.key, priority: intent.priority, proceedOn: intent.proceedOn };
   for (const point of spot.points(spec.key)) draft.attachments.push({ point, member });
   draft.instances.push({
@@ -181,6 +185,24 @@ function noteChange(
   if (before === undefined) return;
   const message = `map ${name} changed: ${describeMapChange(before, now)}; it was made anew, without what it held`;
   problems.push({ origin, reason: "MapChanged", message, severity: "note" });
+}
+
+/** What a program writes outside its maps belongs to one load of it. */
+function noteVariables(
+  { origin }: BytecodeIntent,
+  { globals }: BytecodeReady,
+  spec: ProgramSpec,
+  facts: NodeFacts,
+  problems: PlanProblem[],
+): void {
+  const now = programContent(spec);
+  if (facts.seenPrograms?.[spec.key]?.every((seen) => seen === now) ?? true) return;
+  const written = globals.filter(({ section }) => /^\.(data|bss)/.test(section)).map(({ name }) => name);
+  if (written.length === 0) return;
+  const shown =
+    written.length > 8 ? `${written.slice(0, 8).join(", ")} and ${written.length - 8} more` : written.join(", ");
+  const message = `variables ${shown} began anew with this version of the program, without what they held; what is to outlive an upgrade belongs in a map`;
+  problems.push({ origin, reason: "VariablesAnew", message, severity: "note" });
 }
 
 function spotUuid({ origin: { object } }: BytecodeIntent, spot: Spot): string {

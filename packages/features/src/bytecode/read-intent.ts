@@ -17,6 +17,8 @@ export interface ReadIntent {
   readonly program: BytecodeProgram;
   readonly type: ProgramType;
   readonly globals: Readonly<Record<string, Uint8Array>>;
+  /** Of fentry and fexit, where the section names another function or none. */
+  readonly attachTarget?: string | undefined;
 }
 
 /** `undefined`, and why, when nothing can be loaded as it was asked for. */
@@ -34,10 +36,15 @@ export function readIntent(intent: BytecodeIntent, facts: NodeFacts, problems: P
   }
   const matched = matchSection(ready, intent.section, type);
   if (matched.program === undefined) return refuse(matched.reason, matched.message);
-  const target = targetOf(matched.program);
-  if ((intent.at.hook === "fentry" || intent.at.hook === "fexit") && target !== intent.at.function) {
-    const message = `attach ${matched.program.entry} to ${intent.at.hook} ${intent.at.function}: its section ${matched.program.section} was compiled for ${target === "" ? "no function" : target}`;
-    return refuse("WrongFunction", message);
+  let attachTarget: string | undefined;
+  if (intent.at.hook === "fentry" || intent.at.hook === "fexit") {
+    const { section, entry } = matched.program;
+    const [kind = "", target] = section.split("/");
+    if (kind.replace(/\.s$/, "") !== intent.at.hook) {
+      const message = `section ${section} holds ${entry}, a program for ${kind}; this attach point takes ${intent.at.hook}`;
+      return refuse("WrongProgramType", message);
+    }
+    if (target !== intent.at.function) attachTarget = intent.at.function;
   }
   const globals: Record<string, Uint8Array> = {};
   let isRefused = false;
@@ -56,7 +63,7 @@ export function readIntent(intent: BytecodeIntent, facts: NodeFacts, problems: P
       isRefused = true;
     }
   }
-  return isRefused ? undefined : { ready, program: matched.program, type, globals };
+  return isRefused ? undefined : { ready, program: matched.program, type, globals, attachTarget };
 }
 
 function findReady(intent: BytecodeIntent, facts: NodeFacts, problems: PlanProblem[]): BytecodeReady | undefined {
@@ -81,9 +88,4 @@ function findReady(intent: BytecodeIntent, facts: NodeFacts, problems: PlanProbl
   }
   problems.push({ origin, reason, message, severity: "waiting" });
   return undefined;
-}
-
-/** What follows the type in a section: `fentry/do_exit`. */
-function targetOf({ section }: BytecodeProgram): string {
-  return section.includes("/") ? section.slice(section.indexOf("/") + 1) : "";
 }

@@ -21,6 +21,8 @@ export interface OpenOptions {
   autoload?: readonly string[];
   /** For programs whose section name says nothing to libbpf. */
   programTypes?: Readonly<Record<string, { type: string; expectedAttachType?: string }>>;
+  /** Function of the kernel that a tracing program is for, in place of the one that its section names. */
+  attachTargets?: Readonly<Record<string, string>>;
   /** 1 or 2: keep the verifier's log of accepted programs too; 4: only its statistics. */
   kernelLogLevel?: number;
   /** A file with the type information of the kernel to relocate for; the running one when left out. */
@@ -44,7 +46,7 @@ export class BpfObject implements AsyncDisposable {
 
   /** Parses an ELF object and applies the options; nothing reaches the kernel yet. */
   static open(elf: Uint8Array, options: OpenOptions = {}): BpfObject {
-    const { reuseMaps = {}, maxEntries = {}, programTypes = {}, ...rest } = options;
+    const { reuseMaps = {}, maxEntries = {}, programTypes = {}, attachTargets = {}, ...rest } = options;
     const reuse = Object.entries(reuseMaps);
     const closed = reuse.find(([, map]) => map.isClosed);
     if (closed) throw closedError("reuse", `map ${closed[0]}`);
@@ -54,6 +56,7 @@ export class BpfObject implements AsyncDisposable {
       reuseFds: reuse.map(([, map]) => map.fd),
       maxEntries,
       programTypes,
+      attachTargets,
     };
     return new BpfObject(call(() => native().Object.open(elf, spec)));
   }

@@ -1,3 +1,4 @@
+import type { HookResult } from "@bpfleet/kernel";
 import type { Outcome, Parsed } from "../../kind.ts";
 import { ObjectFate } from "../../status/fate.ts";
 import type { Said } from "../conditions.ts";
@@ -18,7 +19,10 @@ const spoilt = "Invalid";
 export function configFate(parsed: Parsed<ProgramConfig>, outcome: Outcome): ConfigFate {
   const fate = new ObjectFate(parsed.ref, outcome);
   const refused = fate.problemsOf("refused");
-  const notes = fate.problemsOf("note").filter(({ reason }) => reason !== notSelectedReason);
+  const notes = [
+    ...fate.problemsOf("note").filter(({ reason }) => reason !== notSelectedReason),
+    ...fate.hooks().flatMap(({ key }) => genericPathNote(fate.result("hook", key)?.hook, key)),
+  ];
   const { state, cause } = judge(fate, outcome);
   const [first] = notes;
   const told = cause ?? refused.find(({ reason }) => reason === spoilt);
@@ -31,6 +35,12 @@ export function configFate(parsed: Parsed<ProgramConfig>, outcome: Outcome): Con
         : [{ type: "Note", reason: first.reason, message: notes.map(({ message }) => message).join("; ") }]),
     ],
   };
+}
+
+/** XDP works everywhere in the kernel's generic path, but later and slower than in the driver. */
+function genericPathNote(hook: HookResult | undefined, key: string): readonly Said[] {
+  if (hook?.mode !== "skb" || hook.reason === undefined) return [];
+  return [{ type: "Note", reason: "GenericXdp", message: `${key} runs in the generic path (skb): ${hook.reason}` }];
 }
 
 interface Judgement {
