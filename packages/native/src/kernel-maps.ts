@@ -17,7 +17,7 @@ import { dirname, join } from "node:path";
 import { BpfMap, BpfObject, isBpffs, possibleCpus, type RingBatch } from "./binding.ts";
 import { hasCode, kernelError, refusal, saying } from "./kernel-error.ts";
 import type { LoadedObjects } from "./loaded-objects.ts";
-import { makePinFolders, openPin, removeEmptyFolders, type PinAccess } from "./pin-access.ts";
+import { makePinFolders, openPin, removeEmptyFolders, reopen, type PinAccess } from "./pin-access.ts";
 import { isThere, pinAt, replacePin, unpin, type Pins } from "./pins.ts";
 import { TypeFiles } from "./type-files.ts";
 
@@ -41,9 +41,16 @@ export class KernelMaps {
     this.#types = types === undefined ? undefined : new TypeFiles(types, join(pins.bpffs, "maps"), access);
   }
 
-  /** What a bpffs that is gone has left outside of it. */
+  /** What an earlier run left: the types of pins that are gone with their bpffs, and pins for whom it was told to open them. */
   sweep(): void {
-    this.#types?.sweep(new Set(this.#userPins().map(({ path }) => path)));
+    const pins = this.#userPins().map(({ path }) => path);
+    this.#types?.sweep(new Set(pins));
+    if (this.#access === undefined) return;
+    for (const path of pins) {
+      if (!this.#isInOurTree(path) || !isThere(path)) continue;
+      reopen(join(this.#pins.bpffs, "maps"), path, this.#access);
+      this.#types?.reopen(path);
+    }
   }
 
   observe(): ObservedMap[] {

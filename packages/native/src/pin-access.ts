@@ -16,9 +16,19 @@ export function makePinFolders(top: string, folder: string, access: PinAccess = 
   if (folder !== top) makePinFolders(top, dirname(folder), access);
   if (fs.existsSync(folder)) return;
   fs.mkdirSync(folder);
-  const isForAll = ((access.mode ?? 0) & 0o004) !== 0;
-  fs.chmodSync(folder, isForAll ? folderMode | 0o005 : folderMode);
-  if (access.group !== undefined) fs.chownSync(folder, 0, access.group);
+  openFolder(folder, access);
+}
+
+/** What is there already, for whom may open it now: the folders up to `top`, and the file with this mode. */
+export function reopen(top: string, path: string, access: PinAccess, mode = access.mode ?? 0o640): void {
+  for (let folder = dirname(path); folder.startsWith(top); folder = dirname(folder)) openFolder(folder, access);
+  fs.chownSync(path, 0, access.group ?? 0);
+  fs.chmodSync(path, mode);
+}
+
+function openFolder(folder: string, { group, mode = 0o640 }: PinAccess): void {
+  fs.chmodSync(folder, (mode & 0o004) === 0 ? folderMode : folderMode | 0o005);
+  fs.chownSync(folder, 0, group ?? 0);
 }
 
 export function openPin(path: string, { group, mode = 0o640 }: PinAccess = {}): void {

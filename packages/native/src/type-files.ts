@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { rawBtf, type BpfMap } from "./binding.ts";
-import { makePinFolders, removeEmptyFolders, type PinAccess } from "./pin-access.ts";
+import { makePinFolders, removeEmptyFolders, reopen, type PinAccess } from "./pin-access.ts";
 
 /**
  * The types of the maps below `<bpffs>/maps`, each a file `<folder>/<path below maps>.json` that who may open the map may
@@ -35,13 +35,19 @@ export class TypeFiles {
     const { id: mapId, btfId, btfKeyTypeId: keyTypeId, btfValueTypeId: valueTypeId } = map.info;
     fs.mkdirSync(dirname(this.#folder), { recursive: true });
     makePinFolders(this.#folder, dirname(file), this.#access);
-    const { group, mode = 0o640 } = this.#access ?? {};
+    const { group } = this.#access ?? {};
     const fresh = `${file}~`;
     const btf = rawBtf(btfId).toString("base64");
     fs.writeFileSync(fresh, `${JSON.stringify({ mapId, keyTypeId, valueTypeId, btf })}\n`, { mode: 0o600 });
     if (group !== undefined) fs.chownSync(fresh, 0, group);
-    fs.chmodSync(fresh, (mode & 0o444) | 0o600);
+    fs.chmodSync(fresh, this.#mode());
     fs.renameSync(fresh, file);
+  }
+
+  /** For whom may open the pin now. */
+  reopen(pin: string): void {
+    const file = this.#file(pin);
+    if (fs.existsSync(file)) reopen(this.#folder, file, this.#access ?? {}, this.#mode());
   }
 
   remove(pin: string): void {
@@ -62,6 +68,10 @@ export class TypeFiles {
       fs.rmSync(path, { force: true });
       removeEmptyFolders(this.#folder, entry.parentPath);
     }
+  }
+
+  #mode(): number {
+    return ((this.#access?.mode ?? 0o640) & 0o444) | 0o600;
   }
 
   #file(pin: string): string {

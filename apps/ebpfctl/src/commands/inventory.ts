@@ -53,7 +53,7 @@ function define<T extends Item>(program: Parameters<DefineCommand>[0], world: Wo
     const sampleMs = flags.sample === undefined ? 0 : parseDuration(flags.sample === true ? usualSample : flags.sample);
     const survey = await readSurvey(command, world, sampleMs, flags.output !== undefined);
     const items = listing.pick(new SurveyRows(survey)).filter(({ ours }) => flags.ours !== true || ours !== undefined);
-    if (survey.sample !== undefined) world.err.write(`${renderSampleCost(survey.sample)}\n`);
+    if (survey.sample !== undefined) world.err.write(`${renderSampleCost(survey.sample, world.clock)}\n`);
     if (flags.output === "json") {
       world.out.write(`${renderJson(sortKeys(items), 2)}\n`);
       return;

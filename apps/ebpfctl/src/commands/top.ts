@@ -57,5 +57,5 @@ async function show(flags: TopFlags, windowMs: number, config: Config, world: Wo
     world.out.write(`${renderJson(sortKeys(busy.map(({ row, ...rest }) => ({ ...rest, program: row }))), 2)}\n`);
   else if (busy.length > 0) world.out.write(renderTop(busy, flags.headers, world.clock.now()));
   else world.err.write("No program ran\n");
-  world.err.write(`${renderSampleCost(survey.sample)}\n`);
+  world.err.write(`${renderSampleCost(survey.sample, world.clock)}\n`);
 }

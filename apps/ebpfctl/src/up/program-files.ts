@@ -51,19 +51,23 @@ export class ProgramFiles {
     for (const each of [this.#directory, folder]) {
       mkdirSync(each, { recursive: true });
       chmodSync(each, (mode & 0o004) === 0 ? 0o750 : 0o755);
-      if (group !== undefined) chownSync(each, 0, group);
+      chownSync(each, 0, group ?? 0);
     }
   }
 
   #write(folder: string, name: string, text: string): void {
     const path = join(folder, name);
-    if (read(path) === text) return;
-    const { group, mode = 0o640 } = this.#access;
+    if (read(path) === text) return this.#open(path);
     const fresh = join(folder, `.${name}`);
-    writeFileSync(fresh, text);
-    chmodSync(fresh, mode & 0o644);
-    if (group !== undefined) chownSync(fresh, 0, group);
+    writeFileSync(fresh, text, { mode: 0o600 });
+    this.#open(fresh);
     renameSync(fresh, path);
+  }
+
+  #open(path: string): void {
+    const { group, mode = 0o640 } = this.#access;
+    chownSync(path, 0, group ?? 0);
+    chmodSync(path, mode & 0o644);
   }
 }
 
