@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import type { MemberMode } from "@bpfleet/kernel";
 import { chainHooks } from "@bpfleet/kernel/chain";
@@ -147,7 +148,13 @@ describe("buildChain", () => {
     assert.equal(await verdictOf(chain.program, frame([PASS])), PASS);
     chain.progArray?.close();
     await waitForGracePeriod();
-    assert.equal(await verdictOf(chain.program, frame([PASS])), 0);
+    // A worker of the kernel empties it, when it comes to it.
+    let verdict: number = PASS;
+    for (let left = 1000; left > 0 && verdict === PASS; left--) {
+      verdict = await verdictOf(chain.program, frame([PASS]));
+      await sleep(10);
+    }
+    assert.equal(verdict, 0);
   });
 
   it("declares main and its stubs to the kernel by name", async () => {
