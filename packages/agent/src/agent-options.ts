@@ -1,6 +1,7 @@
 import type { Clock } from "@bpfleet/base";
 import type { AgentDaemon, DaemonResults } from "@bpfleet/daemon";
 import type { Feature } from "@bpfleet/features";
+import type { NodePlan } from "@bpfleet/kernel";
 import type { Kind } from "@bpfleet/kinds";
 import type { PodPlaces } from "./pod-cgroups.ts";
 import type { ObjectRecords } from "./records.ts";
@@ -32,5 +33,12 @@ export interface ObjectAgentOptions extends AgentParts {
   /** By annotation when not given. */
   readonly podPlaces?: PodPlaces | undefined;
   /** Told of what became of every object, each time something may be different. */
-  readonly onReports?: ((reports: readonly ObjectReport[], results: DaemonResults) => void) | undefined;
+  readonly onReports?: ((told: ToldReports) => void) | undefined;
+}
+
+export interface ToldReports {
+  readonly reports: readonly ObjectReport[];
+  readonly results: DaemonResults;
+  /** Of which the results are. */
+  readonly plan: NodePlan;
 }

@@ -21,7 +21,7 @@ import { isoSeconds } from "./store/directory-store.ts";
 import type { ObjectSource } from "./store/object-source.ts";
 import type { StoreHint } from "./store/watch-store.ts";
 
-export type { AgentDaemon, AgentOptions, AgentParts, ObjectAgentOptions } from "./agent-options.ts";
+export type { AgentDaemon, AgentOptions, AgentParts, ObjectAgentOptions, ToldReports } from "./agent-options.ts";
 
 /** Turns what the store declares into the daemon's plan, and what became of it into status. */
 export interface Agent extends AsyncDisposable {
@@ -406,7 +406,7 @@ class ObjectAgent implements Agent {
     const there = new Set(reports.map(({ ref }) => refKey(ref)));
     for (const key of this.#said.keys()) if (!there.has(key)) this.#said.delete(key);
     await this.#records.keepOnly([...reports.map(({ ref }) => ref), ...held, ...this.#records.madeFrom(held)]);
-    this.#options.onReports?.(reports, results);
+    this.#options.onReports?.({ reports, results, plan: this.#plan });
   }
 
   #heldRefs(): readonly ObjectRef[] {

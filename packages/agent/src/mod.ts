@@ -10,3 +10,6 @@ export * from "./api/client.ts";
 export * from "./api/server.ts";
 export * from "./records.ts";
 export * from "./compile.ts";
+export { AgentHealth } from "./agent-health.ts";
+export * from "./health-server.ts";
+export { startClusterAgent, type ClusterAgentOptions } from "./cluster/cluster-agent.ts";

@@ -1,0 +1,20 @@
+import { startDaemon } from "@bpfleet/daemon";
+import { helpText, parseDaemonRun } from "./options.ts";
+
+const run = parseDaemonRun(process.argv.slice(2), process.env);
+if (run.is === "help") process.stdout.write(helpText);
+else if (run.is === "mistakes") {
+  for (const mistake of run.mistakes) process.stderr.write(`error: ${mistake}\n`);
+  process.exitCode = 2;
+} else {
+  // Asked before anything is started: whoever ends us then is obeyed too.
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+  try {
+    await using _daemon = await startDaemon(run.options);
+    await ended;
+  } catch (error) {
+    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}

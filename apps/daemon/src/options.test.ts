@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { helpText, parseDaemonRun } from "./options.ts";
+
+test("parseDaemonRun reads what the DaemonSet gives the daemon", () => {
+  const run = parseDaemonRun([], {
+    NODENAME: "n1",
+    BPFLEET_SOCKET: "/run/bpfd/bpfleet.sock",
+    BPFLEET_TLS_DIR: "/etc/bpfleet/tls",
+    BPFLEET_STATE: "/var/lib/bpfleet",
+    BPFLEET_METRICS_ADDR: ":9091",
+    LOG_LEVEL: "DEBUG",
+  });
+  assert.ok(run.is === "run");
+  const { nodeName, metrics, log, agent, mountBpffs, bpffs } = run.options;
+  assert.deepEqual([nodeName, mountBpffs, bpffs], ["n1", false, "/run/bpfd/fs"]);
+  assert.deepEqual(metrics, { port: 9091, host: "::" });
+  assert.deepEqual(log, { level: "debug" });
+  assert.deepEqual(agent, {
+    socket: "/run/bpfd/bpfleet-plan.sock",
+    tls: { cert: "/etc/bpfleet/tls/tls.crt", key: "/etc/bpfleet/tls/tls.key", ca: "/etc/bpfleet/tls/ca.crt" },
+    group: undefined,
+  });
+});
+
+test("parseDaemonRun names all mistakes at once", () => {
+  const words = ["--metrics-addr", "9091", "--agent-group=root", "--maps-mode", "rw", "--log-level=loud", "--color"];
+  const run = parseDaemonRun(words, {});
+  assert.ok(run.is === "mistakes");
+  assert.deepEqual(
+    run.mistakes.map((mistake) => mistake.split(":")[0]),
+    [
+      'read "--color"',
+      'read --log-level "loud"',
+      'read --metrics-addr "9091"',
+      'read --agent-group "root"',
+      'read --maps-mode "rw"',
+    ],
+  );
+});
+
+test("parseDaemonRun prints help that names every flag with its variable", () => {
+  assert.equal(parseDaemonRun(["--help"], {}).is, "help");
+  assert.match(
+    helpText,
+    /--socket <path> +socket of the API, .* \(env: BPFLEET_SOCKET; usually \/run\/bpfd\/bpfleet\.sock\)/,
+  );
+});

@@ -1,0 +1,162 @@
+import { refKey } from "@bpfleet/base";
+import type { DaemonVersion } from "@bpfleet/daemon";
+import { emptyPlan, type Inventory, type NodePlan } from "@bpfleet/kernel";
+import type { DefinedKind } from "@bpfleet/kinds";
+import { createEventRecorder, type EventRecorder, type KubeClient, type Timing } from "@bpfleet/kube-client";
+import type { AgentDaemon, AgentParts, ToldReports } from "../agent-options.ts";
+import { startObjectAgent, type Agent } from "../agent.ts";
+import type { ObjectReport } from "../report.ts";
+import { followedKinds, madeKinds, type FollowedGroups } from "./cluster-kinds.ts";
+import { ClusterRecords, type EarlierReports } from "./cluster-records.ts";
+import { ClusterStore } from "./cluster-store.ts";
+import { MadeObjects } from "./made-objects.ts";
+import { NodeStateWriter } from "./node-state-writer.ts";
+import { KubeletPods } from "./pod-cgroup-paths.ts";
+import { Repeat } from "./repeat.ts";
+
+export interface ClusterAgentOptions extends Omit<AgentParts, "daemon" | "kinds"> {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  /** Of the product. */
+  readonly version: string;
+  readonly kinds: readonly DefinedKind[];
+  readonly follow: FollowedGroups;
+  readonly daemon: AgentDaemon & { version(): DaemonVersion; inventory(): Promise<Inventory> };
+  readonly timing?: Timing | undefined;
+  /** Ends the wait for an API server. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told each time what became of objects may be different. */
+  readonly onReports?: ((told: ToldReports) => void) | undefined;
+  /** See NodeStateWriter. */
+  readonly refreshMs?: number | undefined;
+}
+
+/** Objects that were made are looked at for so long before the first plan. */
+const earlierMs = 10_000;
+const madePaceMs = 200;
+
+/** The agent of one node of a cluster: resolves when everything that is declared was read and planned for. */
+export async function startClusterAgent(options: ClusterAgentOptions): Promise<Agent> {
+  const { client, nodeName, kinds, daemon, clock, timing, signal, version } = options;
+  await using closing = new AsyncDisposableStack();
+  const onNotice = (notice: string): void => options.onNotice?.(notice);
+  const store = closing.use(
+    new ClusterStore({ client, nodeName, kinds: followedKinds(kinds, options.follow), timing, signal, onNotice }),
+  );
+  let told: ToldReports | undefined;
+  const plan = (): NodePlan => told?.plan ?? emptyPlan;
+  const whyNotSynced = (): string | undefined => store.fault()?.message;
+  const nodeState = closing.use(
+    new NodeStateWriter({
+      client,
+      nodeName,
+      version,
+      clock,
+      daemon,
+      plan,
+      node: () => store.find({ group: "", kind: "Node", namespace: "", name: nodeName }),
+      whyNotSynced,
+      onNotice,
+      refreshMs: options.refreshMs,
+    }),
+  );
+  const made = closing.use(
+    new MadeObjects({
+      client,
+      nodeName,
+      kinds: madeKinds(kinds),
+      timing,
+      onNotice,
+      onChange: () => syncs.ask(),
+    }),
+  );
+  let failure = "";
+  const syncs: Repeat = closing.use(
+    new Repeat({
+      paceMs: madePaceMs,
+      run: async () => {
+        if (told === undefined) return;
+        const { reports, results } = told;
+        await made.sync(reports, results.isComplete && results.isSettled && results.trouble === undefined);
+        failure = "";
+      },
+      onFailure: (error) => {
+        const text = error instanceof Error ? error.message : String(error);
+        if (text !== failure) onNotice(text);
+        failure = text;
+      },
+    }),
+  );
+  const events = closing.use(
+    createEventRecorder(client, {
+      controller: "bpfleet.io/agent",
+      instance: nodeName,
+      ...(timing !== undefined && { timing }),
+      onFault: (error) => onNotice(error.message),
+    }),
+  );
+  const teller = new EventTeller(events);
+  const earlier = async (): Promise<EarlierReports> => ({
+    nodeState: await nodeState.read().catch((error: unknown) => {
+      onNotice(error instanceof Error ? error.message : String(error));
+      return undefined;
+    }),
+    made: await made.known(earlierMs),
+  });
+  const agent = await startObjectAgent({
+    daemon,
+    features: options.features,
+    kinds,
+    clock,
+    onNotice,
+    source: store,
+    records: new ClusterRecords(earlier),
+    podPlaces: new KubeletPods(),
+    onReports: (now) => {
+      told = now;
+      nodeState.reports(now.reports, now.results);
+      teller.tell(now.reports);
+      syncs.ask();
+      options.onReports?.(now);
+    },
+  });
+  closing.use(agent);
+  closing.defer(daemon.onChange(() => nodeState.changed()));
+  const owned = closing.move();
+  return {
+    report: () => agent.report(),
+    sync: () => agent.sync(),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Each event of an object once, as it is counted. */
+class EventTeller {
+  readonly #recorder: EventRecorder;
+  #told = new Map<string, ReadonlySet<string>>();
+
+  constructor(recorder: EventRecorder) {
+    this.#recorder = recorder;
+  }
+
+  tell(reports: readonly ObjectReport[]): void {
+    const now = new Map<string, ReadonlySet<string>>();
+    for (const { ref, object, events } of reports) {
+      if (ref.group === "") continue;
+      const key = refKey(ref);
+      const before = this.#told.get(key);
+      const said = new Set<string>();
+      for (const { type, reason, message, count } of events) {
+        const text = JSON.stringify([type, reason, message, count]);
+        said.add(text);
+        if (before?.has(text) === true) continue;
+        const { apiVersion, kind, metadata } = object;
+        const { name, namespace, uid } = metadata;
+        const regarding = { apiVersion, kind, name, namespace, uid };
+        this.#recorder.record({ regarding, type, reason, action: "Apply", note: message.slice(0, 1024) });
+      }
+      now.set(key, said);
+    }
+    this.#told = now;
+  }
+}

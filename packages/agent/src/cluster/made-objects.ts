@@ -1,0 +1,175 @@
+import { canonicalJson, refKey, type ObjectRef } from "@bpfleet/base";
+import { apiVersionOf, type DefinedKind, type KubeObject } from "@bpfleet/kinds";
+import { isApiError, type AnyObject } from "@bpfleet/kube";
+import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
+import type { ObjectReport } from "../report.ts";
+import { fieldManager, nodeLabel, nodeLabelValue, programFinalizer } from "./agent-marks.ts";
+
+export interface MadeObjectsOptions {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  /** Of which the agent makes objects. */
+  readonly kinds: readonly DefinedKind[];
+  readonly timing?: Timing | undefined;
+  /** An object of ours came, went or was changed. */
+  readonly onChange: () => void;
+  readonly onNotice: (notice: string) => void;
+}
+
+/** The objects that this node's agent makes: they are what the reports say, and go when nothing of them is left. */
+export class MadeObjects implements AsyncDisposable {
+  readonly #options: MadeObjectsOptions;
+  readonly #informers: readonly (readonly [DefinedKind, Informer<AnyObject>])[];
+  /** What was written last, and what version that made. */
+  readonly #written = new Map<string, { readonly text: string; readonly version: string | undefined }>();
+
+  constructor(options: MadeObjectsOptions) {
+    this.#options = options;
+    const { client, nodeName, kinds, timing, onChange, onNotice } = options;
+    this.#informers = kinds.map((kind) => {
+      const { group, version, plural } = kind;
+      const informer = createInformer<AnyObject>(client, {
+        resource: { group, version, plural },
+        labelSelector: `${nodeLabel}=${nodeLabelValue(nodeName)}`,
+        transform: withoutFields,
+        ...(timing !== undefined && { timing }),
+        onFault: (error) => {
+          if (!error.isNotFound) onNotice(error.message);
+        },
+      });
+      informer.onChange(onChange);
+      return [kind, informer.start()] as const;
+    });
+  }
+
+  /** Resolves when those of an earlier run are known, or after `timeoutMs`: they only make the start smoother. */
+  async known(timeoutMs: number): Promise<readonly MadeObject[]> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, timeoutMs);
+    const synced = Promise.all(this.#informers.map(([, informer]) => informer.synced()));
+    await Promise.race([synced.catch(() => undefined), promise]);
+    clearTimeout(timer);
+    return this.#there();
+  }
+
+  /** Brings the API server to the reports; the plan that they are of is in force. */
+  async sync(reports: readonly ObjectReport[], mayRemove: boolean): Promise<void> {
+    const wanted = new Map(reports.flatMap((report) => (report.madeFrom ? [[refKey(report.ref), report]] : [])));
+    for (const [kind, informer] of this.#informers) {
+      if (!informer.isSynced) continue;
+      for (const report of wanted.values())
+        if (report.ref.group === kind.group && report.ref.kind === kind.kind) await this.#keep(kind, informer, report);
+    }
+    if (!mayRemove) return;
+    for (const { kind, ref, object } of this.#there()) if (!wanted.has(refKey(ref))) await this.#remove(kind, object);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#informers.map(([, informer]) => informer.stop()));
+  }
+
+  #there(): readonly MadeObject[] {
+    return this.#informers.flatMap(([kind, informer]) =>
+      informer.list().map((object) => {
+        const ref = { group: kind.group, kind: kind.kind, namespace: "", name: object.metadata.name };
+        return { kind, ref, object };
+      }),
+    );
+  }
+
+  async #keep(kind: DefinedKind, informer: Informer<AnyObject>, { object }: ObjectReport): Promise<void> {
+    const { client } = this.#options;
+    const address = addressOf(kind, object.metadata.name);
+    const there = informer.get(undefined, object.metadata.name);
+    const isLeaving = object.metadata.deletionTimestamp !== undefined;
+    if (there?.metadata.deletionTimestamp !== undefined && !isLeaving) return this.#release(kind, there);
+    if (isLeaving && there === undefined) return;
+    const body = this.#bodyOf(kind, object);
+    const text = canonicalJson([body, object.status]);
+    const key = `${kind.kind}/${object.metadata.name}`;
+    const written = this.#written.get(key);
+    // A server may give fields another form than we do: what it made of them once is right.
+    if (written?.text === text && written.version === there?.metadata.resourceVersion) return;
+    let now = there;
+    if (!isLeaving && !says(there, body)) now = await client.apply(address, body, { fieldManager, isForced: true });
+    if (canonicalJson(now?.["status"]) !== canonicalJson(object.status)) {
+      const { apiVersion, kind: name } = body;
+      const status = { apiVersion, kind: name, metadata: { name: object.metadata.name }, status: object.status };
+      now = await client.applyStatus(address, status, { fieldManager, isForced: true });
+    }
+    this.#written.set(key, { text, version: now?.metadata.resourceVersion });
+  }
+
+  #bodyOf(kind: DefinedKind, { metadata, spec }: KubeObject): AnyObject {
+    const { name, labels, finalizers, ownerReferences } = metadata;
+    return {
+      apiVersion: apiVersionOf(kind),
+      kind: kind.kind,
+      metadata: {
+        name,
+        labels: { ...labels, [nodeLabel]: nodeLabelValue(this.#options.nodeName) },
+        ...(finalizers !== undefined && { finalizers }),
+        ...(ownerReferences !== undefined && { ownerReferences }),
+      },
+      spec,
+    };
+  }
+
+  async #remove(kind: DefinedKind, object: AnyObject): Promise<void> {
+    await this.#release(kind, object);
+    this.#written.delete(`${kind.kind}/${object.metadata.name}`);
+    const { name, uid } = object.metadata;
+    if (object.metadata.deletionTimestamp !== undefined) return;
+    try {
+      await this.#options.client.delete(addressOf(kind, name), {
+        ...(uid !== undefined && { preconditions: { uid } }),
+        propagation: "Background",
+      });
+    } catch (error) {
+      // Another one of that name is there meanwhile.
+      if (!isApiError(error) || !error.isConflict) throw error;
+    }
+  }
+
+  /** Nothing of it is in the kernel any more: it may go. */
+  async #release(kind: DefinedKind, { metadata }: AnyObject): Promise<void> {
+    const { name, resourceVersion, finalizers = [] } = metadata;
+    if (!finalizers.includes(programFinalizer)) return;
+    const left = finalizers.filter((each) => each !== programFinalizer);
+    const patch = { metadata: { resourceVersion, finalizers: left } };
+    try {
+      await this.#options.client.patch(addressOf(kind, name), patch, { type: "merge", fieldManager });
+    } catch (error) {
+      if (!isApiError(error) || !(error.isNotFound || error.isConflict)) throw error;
+    }
+  }
+}
+
+export interface MadeObject {
+  readonly kind: DefinedKind;
+  readonly ref: ObjectRef;
+  readonly object: AnyObject;
+}
+
+function addressOf({ group, version, plural }: DefinedKind, name: string) {
+  return { group, version, plural, name };
+}
+
+function withoutFields(object: AnyObject): AnyObject {
+  const { managedFields: _fields, ...metadata } = object.metadata;
+  return { ...object, metadata };
+}
+
+/** Whether the object says what is applied; others may have added to it. */
+function says(there: AnyObject | undefined, { metadata, spec }: AnyObject & { readonly spec?: unknown }): boolean {
+  if (there === undefined) return false;
+  const { labels = {}, finalizers = [], ownerReferences = [] } = there.metadata;
+  const wantedLabels = Object.entries(metadata.labels ?? {});
+  const owners = ownerReferences.map(({ uid }) => uid);
+  return (
+    wantedLabels.every(([name, value]) => labels[name] === value) &&
+    (metadata.finalizers ?? []).includes(programFinalizer) === finalizers.includes(programFinalizer) &&
+    (metadata.ownerReferences ?? []).every(({ uid }) => owners.includes(uid)) &&
+    canonicalJson(there["spec"]) === canonicalJson(spec)
+  );
+}

@@ -1,0 +1,59 @@
+import type { NodeStateResult } from "@bpfleet/kinds";
+import { conditionsOf } from "../events.ts";
+import type { ObjectReport } from "../report.ts";
+
+const states = {
+  "in-force": "InForce",
+  waiting: "Waiting",
+  failed: "Failed",
+  pending: "Pending",
+} as const;
+
+/** What became of each declared object, as the node's own object tells it. */
+export function resultsOfReports(reports: readonly ObjectReport[]): readonly NodeStateResult[] {
+  return reports
+    .filter(({ ref, madeFrom }) => ref.group !== "" && madeFrom === undefined)
+    .map(({ ref, object, state, standing, messages }) => {
+      const { uid, generation } = object.metadata;
+      const { status } = object;
+      const told = conditionsOf(status).map(({ type, status: holds, reason, message }) => ({
+        type,
+        status: holds,
+        reason,
+        message,
+      }));
+      return {
+        ...ref,
+        ...(uid !== undefined && { uid }),
+        ...(generation !== undefined && { observedGeneration: generation }),
+        state: stateOf(state, standing),
+        conditions: told.length > 0 || messages[0] === undefined ? told : [plainCondition(state, messages[0])],
+        numbers: numbersOf(status),
+      };
+    });
+}
+
+function stateOf(state: ObjectReport["state"], standing: ObjectReport["standing"]): NodeStateResult["state"] {
+  if (standing === "not-selected") return "NotSelected";
+  return standing === "not-served" ? "NotServed" : states[state];
+}
+
+/** Of kinds that have no status of their own on a node. */
+function plainCondition(state: ObjectReport["state"], message: string): NodeStateResult["conditions"][number] {
+  return { type: "Ready", status: state === "in-force" ? "True" : "False", reason: states[state], message };
+}
+
+/** Whole numbers of a status, by their JSON pointers; conditions have none that could be added up. */
+export function numbersOf(status: unknown): NodeStateResult["numbers"] {
+  const numbers: Record<string, number> = {};
+  const walk = (value: unknown, path: string): void => {
+    if (typeof value === "number" && Number.isSafeInteger(value)) numbers[path] = value;
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return;
+    for (const [name, field] of Object.entries(value)) {
+      if (path === "" && (name === "conditions" || name === "observedGeneration")) continue;
+      walk(field, `${path}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`);
+    }
+  };
+  walk(status, "");
+  return numbers;
+}

@@ -1,0 +1,187 @@
+import { canonicalJson, type Clock } from "@bpfleet/base";
+import type { DaemonResults, DaemonVersion } from "@bpfleet/daemon";
+import type { Inventory, NodePlan } from "@bpfleet/kernel";
+import { boundNodeState, renderTime, type Condition, type NodeStateResult, type NodeStateStatus } from "@bpfleet/kinds";
+import { isApiError, type AnyObject } from "@bpfleet/kube";
+import type { KubeClient } from "@bpfleet/kube-client";
+import type { ObjectReport } from "../report.ts";
+import { fieldManager } from "./agent-marks.ts";
+import { inventoryFindings } from "./node-inventory.ts";
+import { resultsOfReports } from "./node-results.ts";
+import { Repeat } from "./repeat.ts";
+
+export interface NodeStateWriterOptions {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  /** Of the agent. */
+  readonly version: string;
+  readonly clock: Clock;
+  readonly daemon: {
+    version(): DaemonVersion;
+    inventory(): Promise<Inventory>;
+  };
+  readonly plan: () => NodePlan;
+  /** The node's own object, as it was last seen. */
+  readonly node: () => AnyObject | undefined;
+  readonly whyNotSynced: () => string | undefined;
+  readonly onNotice: (notice: string) => void;
+  /** Of writes that tell news; 1 s when not given. */
+  readonly paceMs?: number | undefined;
+  /** Of writes that tell numbers only; about 60 s when not given. */
+  readonly refreshMs?: number | undefined;
+}
+
+const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
+const apiVersion = "bpfleet.io/v1alpha1";
+const usualPaceMs = 1000;
+const usualRefreshMs = 60_000;
+
+/** Keeps the one object of this node: soon when something became of an object, else once in a while. */
+export class NodeStateWriter implements AsyncDisposable {
+  readonly #options: NodeStateWriterOptions;
+  readonly #writes: Repeat;
+  #results: readonly NodeStateResult[] = [];
+  #daemonResults: DaemonResults | undefined;
+  /** What was written last, without numbers and inventory; and with them. */
+  #news = "";
+  #whole = "";
+  readonly #transitions = new Map<string, { readonly status: string; readonly at: string }>();
+  #isMade = false;
+  #failure = "";
+
+  constructor(options: NodeStateWriterOptions) {
+    this.#options = options;
+    this.#writes = new Repeat({
+      paceMs: options.paceMs ?? usualPaceMs,
+      run: () => this.#write(),
+      onFailure: (error) => this.#tellFailure(error),
+    });
+  }
+
+  /** What an earlier agent of this node wrote. */
+  async read(): Promise<NodeStateStatus | undefined> {
+    const { client, nodeName } = this.#options;
+    const found = await client.find<AnyObject>({ ...nodeStates, name: nodeName });
+    return found?.["status"] as NodeStateStatus | undefined;
+  }
+
+  reports(reports: readonly ObjectReport[], results: DaemonResults): void {
+    this.#results = resultsOfReports(reports);
+    this.#daemonResults = results;
+    const isNews = this.#newsOf() !== this.#news;
+    this.#writes.ask(isNews ? 0 : this.#refreshMs());
+  }
+
+  /** The connection to the daemon or to the API server is another one. */
+  changed(): void {
+    if (this.#daemonResults !== undefined) this.#writes.ask();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writes[Symbol.asyncDispose]();
+  }
+
+  /** Not all nodes at the same moment. */
+  #refreshMs(): number {
+    return (this.#options.refreshMs ?? usualRefreshMs) * (0.8 + Math.random() * 0.2);
+  }
+
+  #newsOf(): string {
+    return canonicalJson([
+      this.#results.map(({ numbers: _numbers, ...result }) => result),
+      this.#conditions(),
+      this.#daemonResults?.isPaused,
+    ]);
+  }
+
+  async #write(): Promise<void> {
+    const { client, nodeName, clock } = this.#options;
+    const news = this.#newsOf();
+    const observedAt = renderTime(clock.now());
+    const status = await this.#status();
+    const whole = canonicalJson({ ...status, conditions: news });
+    if (whole === this.#whole && this.#isMade) return this.#writes.ask(this.#refreshMs());
+    const address = { ...nodeStates, name: nodeName };
+    const body = { apiVersion, kind: "NodeState", metadata: { name: nodeName } };
+    if (!this.#isMade) await this.#make();
+    try {
+      await client.applyStatus(
+        address,
+        { ...body, status: { ...status, observedAt, conditions: this.#timed(observedAt) } } as AnyObject,
+        { fieldManager, isForced: true },
+      );
+    } catch (error) {
+      // Somebody removed it: it is made again.
+      if (isApiError(error) && error.isNotFound) this.#isMade = false;
+      throw error;
+    }
+    this.#news = news;
+    this.#whole = whole;
+    this.#failure = "";
+    this.#writes.ask(this.#refreshMs());
+  }
+
+  /** It goes with its node. */
+  async #make(): Promise<void> {
+    const { client, nodeName, node } = this.#options;
+    const uid = node()?.metadata.uid;
+    const owner = uid === undefined ? [] : [{ apiVersion: "v1", kind: "Node", name: nodeName, uid }];
+    const metadata = { name: nodeName, ...(owner.length > 0 && { ownerReferences: owner }) };
+    const body = { apiVersion, kind: "NodeState", metadata };
+    await client.apply({ ...nodeStates, name: nodeName }, body, { fieldManager, isForced: true });
+    this.#isMade = true;
+  }
+
+  async #status(): Promise<NodeStateStatus> {
+    const { daemon, version, plan } = this.#options;
+    const { version: daemonVersion, kernel, libbpf } = daemon.version();
+    const nothing: Inventory = { programs: [], maps: [], links: [] };
+    const inventory = await daemon.inventory().catch(() => nothing);
+    return boundNodeState({
+      versions: { agent: version, daemon: daemonVersion, kernel, arch: process.arch, libbpf },
+      isPaused: this.#daemonResults?.isPaused === true,
+      results: this.#results,
+      ...inventoryFindings(inventory, plan()),
+    });
+  }
+
+  #conditions(): readonly Omit<Condition, "lastTransitionTime">[] {
+    const { trouble, isPaused } = this.#daemonResults ?? {};
+    const unsynced = this.#options.whyNotSynced();
+    const failed = this.#results.filter(({ state }) => state === "Failed").length;
+    const why =
+      trouble ?? unsynced ?? (isPaused === true ? "everything is detached until `ebpfctl resume`" : undefined);
+    const reason = trouble !== undefined ? "DaemonTrouble" : unsynced !== undefined ? "NotSynced" : "Paused";
+    const text = `the node does what is declared${failed === 0 ? "" : `, but for ${failed} that failed`}`;
+    return [
+      condition("Ready", why, reason, text),
+      condition("DaemonReachable", trouble, "DaemonTrouble", "the daemon answers"),
+      condition("Synced", unsynced, "NotSynced", "everything that is planned from is followed"),
+    ];
+  }
+
+  #timed(now: string): NonNullable<NodeStateStatus["conditions"]> {
+    return this.#conditions().map((each) => {
+      const before = this.#transitions.get(each.type);
+      const lastTransitionTime = before?.status === each.status ? before.at : now;
+      this.#transitions.set(each.type, { status: each.status, at: lastTransitionTime });
+      return { ...each, lastTransitionTime };
+    });
+  }
+
+  #tellFailure(error: unknown): void {
+    const text = error instanceof Error ? error.message : String(error);
+    if (text !== this.#failure) this.#options.onNotice(text);
+    this.#failure = text;
+  }
+}
+
+function condition(
+  type: string,
+  why: string | undefined,
+  bad: string,
+  goodText: string,
+): Omit<Condition, "lastTransitionTime"> {
+  const message = (why ?? goodText).slice(0, 1024);
+  return { type, status: why === undefined ? "True" : "False", reason: why === undefined ? type : bad, message };
+}

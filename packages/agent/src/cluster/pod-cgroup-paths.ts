@@ -1,0 +1,81 @@
+import type { NodeFacts } from "@bpfleet/kernel";
+import { cgroupAnnotation, type KubeObject } from "@bpfleet/kinds";
+import type { AcceptedObject } from "../compile.ts";
+import type { PodPlaces } from "../pod-cgroups.ts";
+
+/** How a kubelet names the cgroup of a pod; paths are below the cgroup v2 mount, wherever that is. */
+type Style = (uid: string, qos: "" | "burstable" | "besteffort") => string;
+
+const styles: readonly Style[] = [cgroupfs(""), systemd([]), cgroupfs("kubelet/"), systemd(["kubelet"])];
+
+function cgroupfs(root: string): Style {
+  return (uid, qos) => `${root}kubepods/${qos === "" ? "" : `${qos}/`}pod${uid}`;
+}
+
+/** `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod12_34.slice`: each name repeats those above it. */
+function systemd(root: readonly string[]): Style {
+  return (uid, qos) => {
+    const steps = [...root, "kubepods", ...(qos === "" ? [] : [qos]), `pod${uid.replaceAll("-", "_")}`];
+    return steps.map((_, at) => `${steps.slice(0, at + 1).join("-")}.slice`).join("/");
+  };
+}
+
+/**
+ * Finds the cgroup of each pod by its uid and class, in the style that the kubelet of this node uses. What a pod itself
+ * says of its cgroup is not believed: whoever may make a pod could name another's.
+ */
+export class KubeletPods implements PodPlaces {
+  #style: number | undefined;
+
+  candidates(objects: readonly AcceptedObject[]): readonly string[] {
+    const chosen = this.#style === undefined ? styles : styles.slice(this.#style, this.#style + 1);
+    return objects
+      .filter(isPod)
+      .flatMap(({ parsed }) => {
+        const { uid, qos } = cgroupFacts(parsed.object);
+        return uid === "" ? [] : chosen.map((style) => style(uid, qos));
+      })
+      .toSorted();
+  }
+
+  fingerprint({ cgroups }: NodeFacts): string {
+    return JSON.stringify(cgroups);
+  }
+
+  place(objects: readonly AcceptedObject[], { cgroups }: NodeFacts): readonly AcceptedObject[] {
+    return objects.map((accepted) => {
+      if (!isPod(accepted)) return accepted;
+      const { parsed } = accepted;
+      const { [cgroupAnnotation]: _said, ...annotations } = parsed.object.metadata.annotations ?? {};
+      const path = this.#find(parsed.object, cgroups);
+      const placed = path === undefined ? annotations : { ...annotations, [cgroupAnnotation]: path };
+      const metadata = { ...parsed.object.metadata, annotations: placed };
+      return { ...accepted, parsed: { ...parsed, object: { ...parsed.object, metadata } } };
+    });
+  }
+
+  #find(pod: KubeObject, cgroups: NodeFacts["cgroups"]): string | undefined {
+    const { uid, qos } = cgroupFacts(pod);
+    const paths = styles.map((style) => style(uid, qos));
+    const at = paths.findIndex((path) => cgroups[path] !== undefined);
+    // One kubelet has one style: the other paths need not be looked for any more.
+    if (at >= 0) this.#style = at;
+    return paths[at];
+  }
+}
+
+function isPod({ parsed: { ref } }: AcceptedObject): boolean {
+  return ref.group === "" && ref.kind === "Pod";
+}
+
+/** Of a static pod the API server has a mirror: the kubelet knows it by the hash of its file. */
+function cgroupFacts({ metadata, status }: KubeObject): {
+  readonly uid: string;
+  readonly qos: "" | "burstable" | "besteffort";
+} {
+  const { "kubernetes.io/config.mirror": mirror } = metadata.annotations ?? {};
+  const uid = (metadata.namespace === "kube-system" ? mirror : undefined) ?? metadata.uid ?? "";
+  const { qosClass } = (status ?? {}) as { readonly qosClass?: string };
+  const qos = qosClass === "Burstable" ? "burstable" : qosClass === "BestEffort" ? "besteffort" : "";
+  return { uid, qos };
+}
