@@ -15,6 +15,14 @@ export interface ApiServer extends AsyncDisposable {
   call(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer>;
   /** Runs the kubectl of the same build; `input` is its standard input. */
   kubectl(args: readonly string[], input?: string): string;
+  /** KILL to the API server; its store lives on. */
+  kill(): Promise<void>;
+  /** Starts it again on its port and waits until it is ready. */
+  restart(): Promise<void>;
+  /** STOP or CONT to the API server: connections stay and nothing answers. */
+  signal(signal: "SIGSTOP" | "SIGCONT"): void;
+  /** The store forgets all but the present. */
+  compact(): Promise<void>;
 }
 
 export interface Answer {
@@ -57,7 +65,7 @@ class Cluster implements AsyncDisposable {
       "--listen-peer-urls=http://127.0.0.1:0",
     ]);
     await until("etcd", etcd, async () => (await fetch(`${store}/health`)).ok);
-    const server = this.#run("kube-apiserver", [
+    const flags = [
       `--etcd-servers=${store}`,
       "--bind-address=127.0.0.1",
       "--advertise-address=127.0.0.1",
@@ -72,10 +80,12 @@ class Cluster implements AsyncDisposable {
       "--service-cluster-ip-range=10.96.0.0/16",
       "--allow-privileged=true",
       "--disable-admission-plugins=ServiceAccount",
-    ]);
+    ];
+    let server = this.#run("kube-apiserver", flags);
     const kubeconfig = this.#writeKubeconfig(url);
     const call: ApiServer["call"] = (method, path, body, headers) => this.#call(url, method, path, body, headers);
-    await until("kube-apiserver", server, async () => (await call("GET", "/readyz")).status === 200);
+    const ready = () => until("kube-apiserver", server, async () => (await call("GET", "/readyz")).status === 200);
+    await ready();
     const version = String((await call("GET", "/version")).body["gitVersion"]);
     return {
       url,
@@ -91,6 +101,16 @@ class Cluster implements AsyncDisposable {
           stdio: ["pipe", "pipe", "pipe"],
         });
       },
+      kill: async () => {
+        server.process.kill("SIGKILL");
+        await server.ended;
+      },
+      restart: async () => {
+        server = this.#run("kube-apiserver", flags);
+        await ready();
+      },
+      signal: (signal) => void server.process.kill(signal),
+      compact: () => compact(store),
       [Symbol.asyncDispose]: () => this[Symbol.asyncDispose](),
     };
   }
@@ -231,6 +251,17 @@ async function until(what: string, running: Running, isReady: () => Promise<bool
       throw new Error(`start ${what}: not ready after ${startTimeoutMs / 1000} s\n${running.log}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+async function compact(store: string): Promise<void> {
+  const ask = async (path: string, body: unknown): Promise<unknown> => {
+    const response = await fetch(`${store}${path}`, { method: "POST", body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`compact etcd: ${response.status} ${await response.text()}`);
+    return response.json();
+  };
+  const key = Buffer.from("x").toString("base64");
+  const { header } = (await ask("/v3/kv/range", { key })) as { readonly header: { readonly revision: string } };
+  await ask("/v3/kv/compaction", { revision: header.revision, physical: true });
 }
 
 function freePort(): Promise<number> {

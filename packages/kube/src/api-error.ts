@@ -124,10 +124,11 @@ function parseCauses(causes: unknown): readonly StatusCause[] {
 }
 
 function oneLine(text: string): string {
-  return text
+  const joined = text
     .trim()
-    .replaceAll(/\s*\n\s*/g, "; ")
-    .slice(0, 2048);
+    .replaceAll(/:\s*\n\s*/g, ": ")
+    .replaceAll(/\s*\n\s*/g, "; ");
+  return joined.slice(0, 2048);
 }
 
 function reasonOf(status: number): string {

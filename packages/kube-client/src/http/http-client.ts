@@ -74,7 +74,9 @@ class HttpKubeClient implements KubeClient {
     const end = await this.readList<T>(address, {
       query,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
-      onItems: (some) => items.push(...some),
+      onItems: (some) => {
+        for (const item of some) items.push(item);
+      },
     });
     return { items, ...end };
   }
@@ -195,7 +197,7 @@ class HttpKubeClient implements KubeClient {
   }
 
   async #json<T>(doing: string, request: Omit<RawRequest, "signal" | "timeoutMs">, options: CallOptions): Promise<T> {
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? callTimeoutMs);
+    const timeout = AbortSignal.timeout(Math.ceil(options.timeoutMs ?? callTimeoutMs));
     const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
     const outgoing: Outgoing = {
       method: request.method,
@@ -206,11 +208,13 @@ class HttpKubeClient implements KubeClient {
       headersTimeoutMs: callTimeoutMs,
       bodyTimeoutMs: callTimeoutMs,
     };
+    let incoming: Incoming | undefined;
     try {
-      const incoming = await this.#transport.send(doing, outgoing);
+      incoming = await this.#transport.send(doing, outgoing);
       if (incoming.status < 200 || incoming.status > 299) throw await refusalOf(doing, incoming);
       return parseBody(incoming, await text(incoming.body)) as T;
     } catch (cause) {
+      if (timeout.aborted) incoming?.suspect();
       options.signal?.throwIfAborted();
       if (cause instanceof ApiError) throw cause;
       const said = timeout.aborted

@@ -23,18 +23,20 @@ export async function readEvents<T extends ApiObject>(
   const signal = query.signal === undefined ? own.signal : AbortSignal.any([own.signal, query.signal]);
   let lastByteMs = performance.now();
   let isSilent = false;
+  let incoming: Incoming | undefined;
   const watchdog = setInterval(
     () => {
       if (performance.now() - lastByteMs < query.silenceMs) return;
       isSilent = true;
-      own.abort();
+      incoming?.suspect();
+      own.abort(new DOMException("nothing came any more", "TimeoutError"));
     },
     Math.max(10, Math.min(1000, query.silenceMs / 4)),
   );
   const lines = new LineCutter();
   const breather = new Breather();
   try {
-    const incoming = await open(signal);
+    incoming = await open(signal);
     lastByteMs = performance.now();
     query.onOpen?.();
     for await (const chunk of incoming.body as AsyncIterable<Buffer>) {

@@ -40,6 +40,7 @@ export async function readList(
   } catch (cause) {
     if (cause instanceof Error && cause.name === "ApiError") throw cause;
     if (cause instanceof Error && cause.name === "AbortError") throw cause;
+    if (cause instanceof Error && cause.name === "BodyTimeoutError") incoming.suspect();
     throw unanswered(doing, `the answer broke off or cannot be read (${saidBy(cause)})`, cause);
   }
 }

@@ -21,7 +21,12 @@ export interface Incoming {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   /** Unpacked; ends with an error when it is cut off. */
   readonly body: Readable;
+  /** Nothing comes any more: no further request is to go over this connection. */
+  suspect(): void;
 }
+
+/** What is still under way on a suspect connection has so long to end by itself. */
+const lastChanceMs = 120_000;
 
 /** Requests to one server with what proves who we are, on pooled connections. */
 export class Transport implements AsyncDisposable {
@@ -30,6 +35,7 @@ export class Transport implements AsyncDisposable {
   readonly #origin: string;
   #pool: { readonly proof: Proof; readonly dispatcher: Dispatcher } | undefined;
   readonly #retired = new Set<Dispatcher>();
+  #isDisposed = false;
 
   constructor(access: ClusterAccess) {
     this.access = access;
@@ -40,6 +46,7 @@ export class Transport implements AsyncDisposable {
 
   /** Tells the answer's status and body; asks once more with renewed credentials after a 401. */
   async send(doing: string, outgoing: Outgoing): Promise<Incoming> {
+    if (this.#isDisposed) throw unanswered(doing, "this client was disposed of");
     const { credentials } = this.access;
     const proof = await credentials.current();
     const first = await this.#attempt(doing, outgoing, proof);
@@ -54,8 +61,9 @@ export class Transport implements AsyncDisposable {
   async #attempt(doing: string, outgoing: Outgoing, proof: Proof): Promise<Incoming> {
     const { signal } = outgoing;
     signal?.throwIfAborted();
+    const dispatcher = this.#dispatcher(proof);
     try {
-      const answer = await this.#dispatcher(proof).request({
+      const answer = await dispatcher.request({
         origin: this.#origin,
         path: `${this.#prefix}${outgoing.path}`,
         method: outgoing.method,
@@ -65,8 +73,14 @@ export class Transport implements AsyncDisposable {
         headersTimeout: outgoing.headersTimeoutMs,
         bodyTimeout: outgoing.bodyTimeoutMs,
       });
-      return { status: answer.statusCode, headers: answer.headers, body: unpack(answer.body, answer.headers) };
+      return {
+        status: answer.statusCode,
+        headers: answer.headers,
+        body: unpack(answer.body, answer.headers),
+        suspect: () => this.#suspect(dispatcher),
+      };
     } catch (cause) {
+      if (isTimeout(cause) || isTimeout(signal?.reason)) this.#suspect(dispatcher);
       signal?.throwIfAborted();
       throw unanswered(doing, `${saidBy(cause)} by ${this.access.server}`, cause);
     }
@@ -74,18 +88,34 @@ export class Transport implements AsyncDisposable {
 
   #dispatcher(proof: Proof): Dispatcher {
     if (this.#pool !== undefined && hasSameConnection(this.#pool.proof, proof)) return this.#pool.dispatcher;
-    const old = this.#pool?.dispatcher;
+    // Running watches end by themselves; new requests come with the new certificate.
+    if (this.#pool !== undefined) this.#retire(this.#pool.dispatcher);
     const dispatcher = makeDispatcher(this.access, proof);
     this.#pool = { proof, dispatcher };
-    if (old !== undefined) {
-      // Running watches end by themselves; new requests come with the new certificate.
-      this.#retired.add(old);
-      void old.close().finally(() => this.#retired.delete(old));
-    }
     return dispatcher;
   }
 
+  /**
+   * A half-open connection answers nothing and does not break either. Over HTTP/2 all requests share one, so that
+   * each would wait in vain; the next goes over a new one.
+   */
+  #suspect(dispatcher: Dispatcher): void {
+    if (this.#pool?.dispatcher !== dispatcher) return;
+    this.#pool = undefined;
+    this.#retire(dispatcher);
+    setTimeout(() => void dispatcher.destroy().catch(() => undefined), lastChanceMs).unref();
+  }
+
+  #retire(dispatcher: Dispatcher): void {
+    this.#retired.add(dispatcher);
+    void dispatcher
+      .close()
+      .catch(() => undefined)
+      .finally(() => this.#retired.delete(dispatcher));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isDisposed = true;
     const all = [...this.#retired, ...(this.#pool === undefined ? [] : [this.#pool.dispatcher])];
     this.#pool = undefined;
     await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
@@ -112,6 +142,11 @@ function makeDispatcher(access: ClusterAccess, { certificate, ca = access.tls.ca
   }
   const h2 = allowH2 ? { h2Options: { pingInterval: 20_000 } } : {};
   return new Agent({ ...pool, ...h2, connect: { ...secure, timeout: 10_000, keepAlive: true } });
+}
+
+/** Nobody answered in time: by the caller's patience or by the library's. */
+function isTimeout(cause: unknown): boolean {
+  return cause instanceof Error && (cause.name === "TimeoutError" || cause.name === "HeadersTimeoutError");
 }
 
 /** What is proved when a connection is made. */
