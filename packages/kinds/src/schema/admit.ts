@@ -5,6 +5,9 @@ import { asJsonSchema, entriesOf, enumOf, nullableOf } from "./json-schema.ts";
 import type { JsonSchema, Rule } from "./json-schema.ts";
 import { didYouMean } from "./suggest.ts";
 
+/** Mistakes that keep an API server from looking at rules. */
+const shapeCodes = new Set(["type", "required", "enum", "max-length", "max-items"]);
+
 /** Collects what is wrong with one object; every message starts with the field it is about. */
 export class IssueList {
   readonly issues: Issue[] = [];
@@ -12,6 +15,8 @@ export class IssueList {
   readonly #tainted = new Set<string>();
   /** Paths of values that have the wrong type. */
   readonly #shapeless = new Set<string>();
+  /** Paths of what no rule can be decided about, and everything above them. */
+  readonly #misshapen = new Set<string>();
   readonly #positionOf: (path: string) => Position | undefined;
 
   constructor(positionOf: (path: string) => Position | undefined) {
@@ -27,10 +32,16 @@ export class IssueList {
     return !this.#tainted.has(path) && ancestorsOf(path).every((parent) => !this.#shapeless.has(parent));
   }
 
+  /** Nothing of the wrong type, missing, too long or unknown was found at a path or below it; numbers may be out of range. */
+  isShaped(path: string): boolean {
+    return !this.#misshapen.has(path) && ancestorsOf(path).every((parent) => !this.#shapeless.has(parent));
+  }
+
   /** `message` follows the field's name and a colon. */
   error(path: string, code: string, message: string): void {
     for (const place of [path, ...ancestorsOf(path)]) this.#tainted.add(place);
     if (code === "type") this.#shapeless.add(path);
+    if (shapeCodes.has(code)) for (const place of [path, ...ancestorsOf(path)]) this.#misshapen.add(place);
     this.#add("error", path, code, message);
   }
 
@@ -231,7 +242,9 @@ function checkNumber(schema: JsonSchema, value: unknown, path: string, found: Is
 /** All are decided before any is told: one that fails does not keep another from being checked. */
 function checkRules(rules: readonly Rule[], value: unknown, path: string, found: IssueList): void {
   const broken = rules.filter((rule) => {
-    const isReadable = rule.reads.every((read) => found.isSound(`${path}${read}`));
+    const isReadable =
+      rule.reads.every((read) => found.isSound(`${path}${read}`)) &&
+      (rule.shapes ?? []).every((read) => found.isShaped(`${path}${read}`));
     return isReadable && !(rule.holds as (self: unknown) => boolean)(value);
   });
   for (const rule of broken) {

@@ -44,6 +44,8 @@ export interface Rule {
   readonly holds: (self: never) => boolean;
   /** Pointers to what `holds` looks at; the rule is left alone when something is wrong with one of them. */
   readonly reads: readonly string[];
+  /** Pointers to what it looks at otherwise: only what is missing or of the wrong type there keeps it from deciding. */
+  readonly shapes?: readonly string[];
   /** Pointer from the value that carries the rule to the field at fault, `""` for itself. */
   readonly field: string;
   readonly code: "required" | "invalid" | "forbidden";

@@ -59,7 +59,8 @@ const rules: readonly Rule[] = [
   {
     cel: "self.addresses.all(address, address.set < size(self.labelSets))",
     holds: (self: AddressSliceSpec) => self.addresses.every(({ set }) => set < self.labelSets.length),
-    reads: ["/addresses", "/labelSets"],
+    reads: [],
+    shapes: ["/addresses", "/labelSets"],
     field: "/addresses",
     code: "invalid",
     message: "must have each set be a place in labelSets",
@@ -67,7 +68,8 @@ const rules: readonly Rule[] = [
   {
     cel: "self.addresses.all(address, address.node < size(self.nodes))",
     holds: (self: AddressSliceSpec) => self.addresses.every(({ node }) => node < self.nodes.length),
-    reads: ["/addresses", "/nodes"],
+    reads: [],
+    shapes: ["/addresses", "/nodes"],
     field: "/addresses",
     code: "invalid",
     message: "must have each node be a place in nodes",

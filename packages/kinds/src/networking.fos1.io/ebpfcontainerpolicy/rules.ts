@@ -4,7 +4,8 @@ export const selectorRule: Rule = {
   cel: "has(self.podSelector) || has(self.namespaceSelector)",
   holds: (self: { readonly podSelector?: unknown; readonly namespaceSelector?: unknown }) =>
     self.podSelector !== undefined || self.namespaceSelector !== undefined,
-  reads: ["/podSelector", "/namespaceSelector"],
+  reads: [],
+  shapes: [""],
   field: "/podSelector",
   code: "required",
   message: "is required; {} means all pods of the namespace",

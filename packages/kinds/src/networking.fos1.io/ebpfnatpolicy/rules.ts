@@ -18,7 +18,8 @@ export const natPolicyRules: readonly Rule[] = [
   {
     cel: "!(self.type in ['dnat', 'full']) || (has(self.portMappings) && size(self.portMappings) > 0)",
     holds: ({ type, portMappings = [] }: NatPolicySpec) => !toPorts.includes(type) || portMappings.length > 0,
-    reads: ["/type", "/portMappings"],
+    reads: ["/type"],
+    shapes: ["/portMappings"],
     field: "/portMappings",
     code: "required",
     message: "is required for types dnat and full",
@@ -26,7 +27,8 @@ export const natPolicyRules: readonly Rule[] = [
   {
     cel: "self.type in ['dnat', 'full'] || !has(self.portMappings) || size(self.portMappings) == 0",
     holds: ({ type, portMappings = [] }: NatPolicySpec) => toPorts.includes(type) || portMappings.length === 0,
-    reads: ["/type", "/portMappings"],
+    reads: ["/type"],
+    shapes: ["/portMappings"],
     field: "/portMappings",
     code: "forbidden",
     message: "needs type dnat or full",
@@ -40,7 +42,8 @@ export const natPolicyRules: readonly Rule[] = [
           familyOf(internalIP) === undefined ||
           familyOf(internalIP) === familyOf(externalIP),
       ),
-    reads: ["/externalIP", "/portMappings"],
+    reads: [],
+    shapes: ["/externalIP", "/portMappings"],
     field: "/portMappings",
     code: "invalid",
     message: "must lead to addresses of the family of externalIP: IPv4 is not translated to IPv6, nor back",
@@ -53,7 +56,8 @@ export const natPolicyRules: readonly Rule[] = [
         const read = parsePrefix(source);
         return !read.ok || familyOf(externalIP) === undefined || read.prefix.family === familyOf(externalIP);
       }),
-    reads: ["/type", "/externalIP", "/sourceAddresses"],
+    reads: ["/type"],
+    shapes: ["/externalIP", "/sourceAddresses"],
     field: "/sourceAddresses",
     code: "invalid",
     message: "must be of the family of externalIP: IPv4 is not translated to IPv6, nor back",

@@ -12,7 +12,8 @@ export const peerRules: readonly Rule[] = [
     cel: "has(self.ipBlock) || has(self.podSelector) || has(self.namespaceSelector)",
     holds: (self: Peer) =>
       self.ipBlock !== undefined || self.podSelector !== undefined || self.namespaceSelector !== undefined,
-    reads: ["/ipBlock", "/podSelector", "/namespaceSelector"],
+    reads: [],
+    shapes: [""],
     field: "",
     code: "required",
     message: "must have ipBlock, podSelector or namespaceSelector",
@@ -21,7 +22,8 @@ export const peerRules: readonly Rule[] = [
     cel: "!has(self.ipBlock) || (!has(self.podSelector) && !has(self.namespaceSelector))",
     holds: (self: Peer) =>
       self.ipBlock === undefined || (self.podSelector === undefined && self.namespaceSelector === undefined),
-    reads: ["/ipBlock", "/podSelector", "/namespaceSelector"],
+    reads: [],
+    shapes: [""],
     field: "/ipBlock",
     code: "forbidden",
     message: "must stand alone: addresses are not those of selected pods; make two peers of it",
@@ -56,7 +58,8 @@ export const networkPolicyRules: readonly Rule[] = [
   {
     cel: "self.policyType != 'nat' || has(self.nat)",
     holds: ({ policyType, nat }: NetworkPolicySpec) => policyType !== "nat" || nat !== undefined,
-    reads: ["/policyType", "/nat"],
+    reads: ["/policyType"],
+    shapes: ["/nat"],
     field: "/nat",
     code: "required",
     message: "is required for policyType nat",
@@ -64,7 +67,8 @@ export const networkPolicyRules: readonly Rule[] = [
   {
     cel: "self.policyType == 'nat' || !has(self.nat)",
     holds: ({ policyType, nat }: NetworkPolicySpec) => policyType === "nat" || nat === undefined,
-    reads: ["/policyType", "/nat"],
+    reads: ["/policyType"],
+    shapes: ["/nat"],
     field: "/nat",
     code: "forbidden",
     message: "needs policyType nat",
@@ -74,7 +78,8 @@ export const networkPolicyRules: readonly Rule[] = [
     holds: ({ selector }: NetworkPolicySpec) =>
       selector?.nodeSelector === undefined ||
       (selector.podSelector === undefined && selector.namespaceSelector === undefined),
-    reads: ["/selector"],
+    reads: [],
+    shapes: ["/selector"],
     field: "/selector/nodeSelector",
     code: "forbidden",
     message: "must stand alone: a policy is for nodes or for pods",

@@ -34,7 +34,8 @@ export const trafficControlRules: readonly Rule[] = [
     cel: "!has(self.filters) || self.filters.all(filter, !has(filter.classID) || (has(self.classes) && self.classes.exists(each, each.id == filter.classID)))",
     holds: ({ filters = [], classes = [] }: TrafficControlSpec) =>
       filters.every(({ classID }) => classID === undefined || classes.some(({ id }) => id === classID)),
-    reads: ["/filters", "/classes"],
+    reads: [],
+    shapes: ["/filters", "/classes"],
     field: "/filters",
     code: "invalid",
     message: "must have each classID be the id of one of the classes",
@@ -50,7 +51,8 @@ export const trafficControlRules: readonly Rule[] = [
       direction === "ingress" ||
       classes.length === 0 ||
       (queueingDiscipline !== undefined && classful.includes(queueingDiscipline.type)),
-    reads: ["/direction", "/classes", "/queueingDiscipline"],
+    reads: ["/direction"],
+    shapes: ["/classes", "/queueingDiscipline"],
     field: "/classes",
     code: "forbidden",
     message: "needs queueingDiscipline.type htb or hfsc: the others have no classes",
@@ -59,7 +61,8 @@ export const trafficControlRules: readonly Rule[] = [
     cel: "!has(self.queueingDiscipline) || self.queueingDiscipline.type != 'tbf' || has(self.queueingDiscipline.rate)",
     holds: ({ queueingDiscipline }: TrafficControlSpec) =>
       queueingDiscipline?.type !== "tbf" || queueingDiscipline.rate !== undefined,
-    reads: ["/queueingDiscipline"],
+    reads: [],
+    shapes: ["/queueingDiscipline"],
     field: "/queueingDiscipline/rate",
     code: "required",
     message: "is required for type tbf",
@@ -70,7 +73,8 @@ export const trafficControlRules: readonly Rule[] = [
       filters.every(
         ({ protocol, match }) => protocol !== "icmp" || (match?.srcPort === undefined && match?.dstPort === undefined),
       ),
-    reads: ["/filters"],
+    reads: [],
+    shapes: ["/filters"],
     field: "/filters",
     code: "forbidden",
     message: "must have no ports in a match of protocol icmp: it has none",

@@ -32,7 +32,8 @@ export const endPortRules: readonly Rule[] = [
     cel: "!has(self.endPort) || has(self.port)",
     holds: (self: { readonly port?: number; readonly endPort?: number }) =>
       self.endPort === undefined || self.port !== undefined,
-    reads: ["/port", "/endPort"],
+    reads: [],
+    shapes: [""],
     field: "/endPort",
     code: "forbidden",
     message: "needs port: the first of the range",
@@ -41,7 +42,8 @@ export const endPortRules: readonly Rule[] = [
     cel: "!has(self.endPort) || !has(self.port) || self.port <= self.endPort",
     holds: (self: { readonly port?: number; readonly endPort?: number }) =>
       self.endPort === undefined || self.port === undefined || self.port <= self.endPort,
-    reads: ["/port", "/endPort"],
+    reads: [],
+    shapes: [""],
     field: "/endPort",
     code: "invalid",
     message: "must be at least port",
