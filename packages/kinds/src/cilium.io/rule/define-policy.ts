@@ -1,6 +1,7 @@
 import { defineKind, type DefinedKind, type KindSource } from "../../define-kind.ts";
 import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import { lowerPolicy } from "../../policy/lower-policy.ts";
+import { aggregatePolicy } from "../../policy/policy-aggregate.ts";
 import { policyConditions, policyStatus } from "../../policy/policy-status.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { isRecord } from "../../yaml/read-yaml.ts";
@@ -33,6 +34,7 @@ export function definePolicy(
     check: (object, found) => checkPolicy(object, parts.scope, found),
     lower: (parsed) => lowerPolicy(parsed, readCiliumPolicy(parsed)),
     status: policyStatus,
+    aggregate: aggregatePolicy,
   });
 }
 

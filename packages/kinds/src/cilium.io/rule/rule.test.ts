@@ -436,6 +436,28 @@ test("CiliumNetworkPolicy is told to be valid, and not served", () => {
   assert.match(status.conditions[0]?.message ?? "", /^CiliumNetworkPolicy is not served yet/);
 });
 
+test("CiliumNetworkPolicy is invalid in its status where nodes could not read it", () => {
+  const kind = findKind("cilium.io/v2", "CiliumNetworkPolicy") ?? assert.fail();
+  const object = { apiVersion: "cilium.io/v2", kind: "CiliumNetworkPolicy", metadata: { name: "p", generation: 2 } };
+  const conditions = ["Ready", "Accepted"].map((type) => ({
+    type,
+    status: "False" as const,
+    reason: "Invalid",
+    message: "spec: is required",
+  }));
+  const status = kind.aggregate(object, {
+    results: ["n1", "n2"].map((nodeName) => ({ nodeName, state: "Failed" as const, conditions, numbers: {} })),
+    silentNodes: [],
+    previousStatus: undefined,
+    clock: { now: () => 0, monotonicMs: () => 0 },
+  }) as { conditions: readonly { type: string; status: string; reason: string; message: string }[] };
+  const valid = status.conditions.find(({ type }) => type === "Valid");
+  assert.deepEqual(
+    [valid?.status, valid?.reason, valid?.message],
+    ["False", "Invalid", "spec: is required (on 2 of 2 nodes: n1, n2)"],
+  );
+});
+
 test("CiliumNetworkPolicy is read whatever it holds, and allows nothing that is not written", () => {
   const word = fc.constantFrom(
     "",
