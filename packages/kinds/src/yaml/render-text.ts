@@ -1,15 +1,58 @@
 import { resolvePlain } from "./scalars.ts";
 
-/** A text as kubectl writes it: the first line, and the lines of a block below it without indentation. */
-export function renderText(text: string): string[] {
+/** kubectl breaks a line at the first blank past this column. */
+const longLine = 80;
+
+/**
+ * A text as kubectl writes it: the first line, which begins at column `at`, and those below it without indentation;
+ * they begin at `column`.
+ */
+export function renderText(text: string, at: number, column: number): string[] {
   if (text.includes("\n") && isPrintable(text) && !/ (?:\n|$)/.test(text)) return renderLines(text);
-  return [renderKey(text)];
+  return fold(text, styleOf(text), at, column);
 }
 
 /** On one line. */
 export function renderKey(text: string): string {
-  if (isMistakable(text) || !isPrintable(text) || text.includes("\n")) return quoteTwice(text);
-  return isPlain(text) ? text : `'${text.replaceAll("'", "''")}'`;
+  return fold(text, styleOf(text), -Infinity, 0).join("");
+}
+
+interface Style {
+  readonly quote: "" | "'" | '"';
+  readonly write: (letter: string) => string;
+}
+
+const plain: Style = { quote: "", write: (letter) => letter };
+const single: Style = { quote: "'", write: (letter) => (letter === "'" ? "''" : letter) };
+const double: Style = { quote: '"', write: writeEscaped };
+
+function styleOf(text: string): Style {
+  if (isMistakable(text) || !isPrintable(text) || text.includes("\n")) return double;
+  return isPlain(text) ? plain : single;
+}
+
+/** A line is broken at a single blank; between double quotes also before further ones, with a mark that they count. */
+function fold(text: string, { quote, write }: Style, at: number, column: number): string[] {
+  if (quote === "" && (at + text.length <= longLine || !text.includes(" "))) return [text];
+  const letters = [...text];
+  const lines: string[] = [];
+  let line: string = quote;
+  let end = at + quote.length;
+  for (const [index, letter] of letters.entries()) {
+    const isEdge = quote !== "" && (index === 0 || index === letters.length - 1);
+    const canBreak = letter === " " && letters[index - 1] !== " " && !isEdge;
+    const isBeforeBlank = letters[index + 1] === " ";
+    if (canBreak && end > longLine && (quote === '"' || !isBeforeBlank)) {
+      lines.push(line);
+      line = isBeforeBlank ? "\\" : "";
+      end = column + line.length;
+      continue;
+    }
+    const written = write(letter);
+    line += written;
+    end += [...written].length;
+  }
+  return [...lines, `${line}${quote}`];
 }
 
 /** A block; the mark says how many blanks lead and which line ends are part of the text. */
@@ -56,12 +99,8 @@ const escapes: Readonly<Record<string, string>> = {
   "\u2029": "\\P",
 };
 
-function quoteTwice(text: string): string {
-  const letters = Array.from(
-    text,
-    (letter) => escapes[letter] ?? (isPrintable(letter) ? letter : escapeCode(letter.codePointAt(0) ?? 0)),
-  );
-  return `"${letters.join("")}"`;
+function writeEscaped(letter: string): string {
+  return escapes[letter] ?? (isPrintable(letter) ? letter : escapeCode(letter.codePointAt(0) ?? 0));
 }
 
 function escapeCode(code: number): string {

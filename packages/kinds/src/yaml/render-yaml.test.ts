@@ -38,6 +38,16 @@ test("renderYaml writes every text as kubectl does", () => {
   assert.equal(renderYaml({ spec }), readFileSync(new URL("testdata/kubectl-texts.yaml", import.meta.url), "utf8"));
 });
 
+test("renderYaml breaks long lines where kubectl does", () => {
+  const texts = JSON.parse(readFileSync(new URL("testdata/long-texts.json", import.meta.url), "utf8")) as string[];
+  const fields = Object.fromEntries(texts.map((text, index) => [`t${String(index).padStart(2, "0")}`, text]));
+  const some = texts.slice(0, 12);
+  const spec = { fields, list: [{ a: { b: some } }, some] };
+  const printed = readFileSync(new URL("testdata/kubectl-long-texts.yaml", import.meta.url), "utf8");
+  assert.equal(renderYaml({ spec }), printed);
+  assert.ok(printed.split("\n").length > texts.length * 3);
+});
+
 test("renderYaml puts keys into kubectl's order", () => {
   const expected = readFileSync(new URL("testdata/kubectl-key-order.yaml", import.meta.url), "utf8");
   const { value } = parseManifest(expected, "x.yaml").objects[0] ?? {};
@@ -53,6 +63,9 @@ test("parseManifest reads back what renderYaml prints", () => {
   const text = fc.oneof(
     fc.string(),
     fc.string({ unit: "binary", maxLength: 20 }),
+    fc
+      .array(fc.constantFrom(" ", "  ", "word", "'", ":", "\\", "\u0001", "é"), { minLength: 60, maxLength: 80 })
+      .map((parts) => parts.join("")),
     fc.constantFrom(
       "yes",
       "0644",

@@ -6,29 +6,29 @@ export function renderYaml(value: unknown): string {
   return `${renderBlock(value).join("\n")}\n`;
 }
 
-/** The lines of a value that stands by itself. */
-function renderBlock(value: unknown): string[] {
-  if (Array.isArray(value)) return value.length === 0 ? ["[]"] : value.flatMap(renderItem);
-  if (!isRecord(value)) return renderScalar(value);
+/** The lines of a value that stands by itself, in a column of the page; its first line begins at `at`. */
+function renderBlock(value: unknown, column = 0, at = column): string[] {
+  if (Array.isArray(value)) return value.length === 0 ? ["[]"] : value.flatMap((item) => renderItem(item, column));
+  if (typeof value === "string") return renderText(value, at, column);
+  if (!isRecord(value)) return [String(value ?? null)];
   const keys = Object.keys(value).filter((key) => value[key] !== undefined);
-  return keys.length === 0 ? ["{}"] : keys.toSorted(byName).flatMap((key) => renderField(renderKey(key), value[key]));
+  if (keys.length === 0) return ["{}"];
+  return keys.toSorted(byName).flatMap((key) => renderField(renderKey(key), value[key], column));
 }
 
-function renderField(key: string, value: unknown): string[] {
-  const [first = "", ...rest] = renderBlock(value);
-  if (Array.isArray(value) && value.length > 0) return [`${key}:`, first, ...rest];
-  if (isRecord(value) && first !== "{}") return [`${key}:`, ...[first, ...rest].map(indent)];
+function renderField(key: string, value: unknown, column: number): string[] {
+  if (Array.isArray(value) && value.length > 0) return [`${key}:`, ...renderBlock(value, column)];
+  if (isRecord(value)) {
+    const lines = renderBlock(value, column + 2);
+    if (lines[0] !== "{}") return [`${key}:`, ...lines.map(indent)];
+  }
+  const [first = "", ...rest] = renderBlock(value, column + 2, column + [...key].length + 2);
   return [`${key}: ${first}`, ...rest.map(indent)];
 }
 
-function renderItem(value: unknown): string[] {
-  const [first = "", ...rest] = renderBlock(value);
+function renderItem(value: unknown, column: number): string[] {
+  const [first = "", ...rest] = renderBlock(value, column + 2);
   return [`- ${first}`, ...rest.map(indent)];
-}
-
-function renderScalar(value: unknown): string[] {
-  if (typeof value === "string") return renderText(value);
-  return [String(value ?? null)];
 }
 
 function indent(line: string): string {
