@@ -174,8 +174,8 @@ test("the webhook's warnings reach people through kubectl", { skip }, async () =
   assert.equal(
     (await kubectl(["apply", "-f", "-"], objectOf(policies, "none", none))).stderr,
     [
-      "Warning: CiliumNetworkPolicy default/none: spec.options: is not a field of Cilium's; where Cilium's CRD is installed, it is dropped",
-      "Warning: CiliumNetworkPolicy default/none: spec.endpointSelector: selects no pod that is there now\n",
+      "Warning: CiliumNetworkPolicy default/none: spec.endpointSelector: selects no pod that is there now",
+      "Warning: CiliumNetworkPolicy default/none: spec.options: is not a field of Cilium's; where Cilium's CRD is installed, it is dropped\n",
     ].join("\n"),
   );
   assert.match(

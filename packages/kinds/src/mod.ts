@@ -58,7 +58,7 @@ export type {
   PodConfigMapConfig,
   PodConfigMapConfigStatus,
 } from "./podconfig.example.com/podconfigmapconfig/schema.ts";
-export { parsePrefix, renderAddress, renderPrefix, type PrefixReading } from "./address/prefix.ts";
+export { maskBytes, parsePrefix, renderAddress, renderPrefix, type PrefixReading } from "./address/prefix.ts";
 export { refusedStatus, renderTime } from "./status/conditions.ts";
 export { listFields, type FieldFacts } from "./schema/fields-of.ts";
 export { didYouMean, findNearest } from "./schema/suggest.ts";

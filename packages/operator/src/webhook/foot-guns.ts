@@ -1,5 +1,4 @@
 import {
-  containsPrefix,
   findPolicy,
   matchesLabels,
   meetsAll,
@@ -12,6 +11,7 @@ import {
 } from "@bpfleet/kinds";
 import { isRecord } from "./admission-review.ts";
 import type { AdmissionView } from "./admission-view.ts";
+import { OwnAddressIndex } from "./own-address-index.ts";
 
 /** One selector of an object, and what it is to find. */
 interface Selecting {
@@ -22,13 +22,16 @@ interface Selecting {
 
 /** What is allowed, and most likely not meant, as far as it can be seen in the cluster. */
 export function findFootGuns(parsed: Parsed, view: AdmissionView): readonly string[] {
-  return [...findVoid(parsed, view), ...findLockOuts(parsed, view)];
+  return [...findLockOuts(parsed, view), ...findVoid(parsed, view)];
 }
+
+/** Each may look at every pod of a cluster, and somebody waits for the answer. */
+const maxSelectors = 16;
 
 function findVoid(parsed: Parsed, view: AdmissionView): readonly string[] {
   const policy = findPolicy(parsed);
   const selecting = policy === undefined ? selectorsOf(parsed) : selectorsOfPolicy(policy);
-  return selecting.flatMap(({ path, finds, isMeant }) => {
+  return selecting.slice(0, maxSelectors).flatMap(({ path, finds, isMeant }) => {
     const found = finds === "pod" ? view.hasPod(isMeant) : view.hasNode(isMeant);
     return found === false ? [`${renderPath(path)}: selects no ${finds} that is there now`] : [];
   });
@@ -80,21 +83,31 @@ function selectorsOf({ object, ref }: Parsed): readonly Selecting[] {
   });
 }
 
+/** More would not reach anybody. */
+const maxLockOuts = 50;
+
 /** Addresses that are dropped and that the cluster lives by. */
 function findLockOuts(parsed: Parsed, { ownAddresses }: AdmissionView): readonly string[] {
-  return droppedOf(parsed).flatMap(({ path, text }) => {
+  const dropped = droppedOf(parsed);
+  if (dropped.length === 0) return [];
+  const own = new OwnAddressIndex(ownAddresses);
+  const warnings: string[] = [];
+  for (const { path, text } of dropped) {
+    if (warnings.length === maxLockOuts) break;
     const read = parsePrefix(text);
-    if (!read.ok) return [];
-    if (read.prefix.length === 0) return [`${renderPath(path)}: ${text} is every address there is`];
-    const hit = ownAddresses.filter(({ address }) => {
-      const own = parsePrefix(address);
-      return own.ok && containsPrefix(read.prefix, own.prefix);
-    });
-    const [first] = hit;
-    if (first === undefined) return [];
-    const more = hit.length > 1 ? ` and ${hit.length - 1} more that the cluster lives by` : "";
-    return [`${renderPath(path)}: ${text} covers ${first.address}, ${first.owner}${more}; it would be locked out`];
-  });
+    if (!read.ok) continue;
+    if (read.prefix.length === 0) {
+      warnings.push(`${renderPath(path)}: ${text} is every address there is`);
+      continue;
+    }
+    const [first, ...rest] = own.within(read.prefix);
+    if (first === undefined) continue;
+    const more = rest.length > 0 ? ` and ${rest.length} more that the cluster lives by` : "";
+    warnings.push(
+      `${renderPath(path)}: ${text} covers ${first.address}, ${first.owner}${more}; it would be locked out`,
+    );
+  }
+  return warnings;
 }
 
 interface Dropped {

@@ -212,6 +212,27 @@ test("reviewAdmission warns of what would lock nodes out", () => {
   );
 });
 
+test("reviewAdmission judges the longest list beside the largest cluster before the API server stops waiting", () => {
+  const address = (index: number, first: number): string =>
+    `${first}.${index >> 16}.${(index >> 8) & 255}.${index & 255}`;
+  const ips = Array.from({ length: 100_000 }, (_, index) =>
+    index % 2 === 0 ? address(index, 11) : `${address(index, 12)}/31`,
+  );
+  const ownAddresses = Array.from({ length: 5000 }, (_, index) => ({
+    address: address(index, 11),
+    owner: `node ${index}`,
+  }));
+  const review = reviewOf("EBPFProgram", {
+    spec: { type: "xdp", interface: "eth0", settings: { blacklist: { enabled: true, ips } } },
+  });
+  const begin = process.cpuUsage();
+  const { allowed, warnings = [] } = responseOf(review, { ...context, view: { ...view, ownAddresses } });
+  const { user, system } = process.cpuUsage(begin);
+  assert.ok(user + system < 4_000_000, `it took ${user + system} µs`);
+  assert.ok(allowed);
+  assert.match(warnings.join("\n"), /ips\[0\]: 11\.0\.0\.0 covers 11\.0\.0\.0, node 0; it would be locked out/);
+});
+
 test("reviewAdmission says what is no review", () => {
   const valid = reviewOf("EBPFMap", {}) as { request: object };
   const cases: readonly unknown[] = [

@@ -46,7 +46,7 @@ function judge(request: AdmissionRequest, kind: DefinedKind, { view }: Admission
     .map(({ message }) => message);
   const name = nameOf(request, kind);
   const say = (messages: readonly string[]): readonly string[] => messages.map((message) => `${name}: ${message}`);
-  if (result.ok) return allow(request, say([...warnings, ...findFootGuns(result.value, view)]));
+  if (result.ok) return allow(request, say([...findFootGuns(result.value, view), ...warnings]));
   if (isBeyondRepair(request)) return allow(request, say([...errors.map(messageOf), ...warnings]));
   return refuse(request, errors, say(warnings));
 }
