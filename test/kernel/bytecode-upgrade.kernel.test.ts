@@ -151,6 +151,47 @@ spec:
     assert.equal(node.ping(3), 3);
   });
 
+  it("to another interface leaves the old one at work until it runs at the new one", async () => {
+    node.ip("link", "add", "eth1", "type", "veth", "peer", "name", "eth1-far");
+    const before = attached();
+    const at = (name: string, wish: Wish): string => config(wish).replace("interface: eth0", `interface: ${name}`);
+    await node.apply(at("eth1", { tag: "broken", globals: "{}" }));
+    const refused = await node.current("guard", "NotLoaded", (program) => causeOf(program).includes("verifier"));
+    assert.match(noteOf(refused), /until it runs at its new place the earlier program goes on at the old one/);
+    assert.equal(attached(), before);
+    await node.apply(at("eth2", { globals: "{ verdict: 2 }" }));
+    await node.current("guard", "NotLoaded", (program) => causeOf(program).includes("Invalid Interface"));
+    assert.equal(attached(), before);
+    await node.apply(at("eth1", { globals: "{ verdict: 2 }" }));
+    await node.until("it left eth0", () => attached() === 0);
+    const moved = await node.current("guard", "Loaded", (program) => Object.keys(program.spec.programs).length === 1);
+    assert.ok(node.ip("-d", "link", "show", "eth1").includes("prog/xdp"));
+    assert.doesNotMatch(noteOf(moved), /goes on at the old one/);
+    await node.apply(config({ globals: "{ verdict: 2 }" }));
+    await node.until("it left eth1", () => !node.ip("-d", "link", "show", "eth1").includes("prog/xdp"));
+    await node.current("guard", "Loaded");
+    assert.notEqual(attached(), 0);
+    node.ip("link", "delete", "eth1");
+  });
+
+  it("that is a config of another name says so when it does not load and the old one is deleted", async () => {
+    await node.apply(config({ tag: "broken", globals: "{}" }).replace("name: guard", "name: successor"));
+    await node.current("successor", "NotLoaded");
+    assert.notEqual(attached(), 0);
+    await node.node.do("delete", "bpfprogramconfig", "guard");
+    const alone = await node.current("successor", "NotLoaded", (program) => noteOf(program) !== "");
+    assert.match(causeOf(alone), /verifier/);
+    assert.equal(
+      noteOf(alone),
+      "nothing runs on xdp/eth0 until it loads: whatever ran there before was deleted or never was",
+    );
+    assert.equal(attached(), 0);
+    assert.equal(node.ping(3), 3);
+    await node.remove("successor");
+    await node.apply(config({ globals: "{ verdict: 2 }" }));
+    await node.current("guard", "Loaded");
+  });
+
   it("to an image or a global that does not exist leaves the old one at work too", async () => {
     const before = attached();
     await node.apply(config({ tag: "absent", globals: "{ verdict: 2 }" }));

@@ -84,7 +84,7 @@ export class NodeDaemon implements Daemon {
     loop.onChange((results) => {
       this.#countHealed(results);
       void this.#events.refresh();
-      if (results.isSettled && !results.isPaused) facts.inForceAre(loop.plan(), inForcePrograms(results));
+      if (results.isSettled && !results.isPaused) facts.inForceAre(loop.plan(), inForcePrograms(loop.plan(), results));
     });
   }
 
@@ -226,6 +226,13 @@ export class NodeDaemon implements Daemon {
   }
 }
 
-function inForcePrograms({ items }: DaemonResults): ReadonlySet<string> {
-  return new Set(items.flatMap(({ item, key, state }) => (item === "program" && state === "in-force" ? [key] : [])));
+/** Loaded, and on their hooks. */
+function inForcePrograms({ hooks }: NodePlan, { items }: DaemonResults): ReadonlySet<string> {
+  const inForce = (what: "program" | "hook"): string[] =>
+    items.flatMap(({ item, key, state }) => (item === what && state === "in-force" ? [key] : []));
+  const attached = new Set(inForce("hook"));
+  const missed = new Set(
+    hooks.flatMap(({ key, members }) => (attached.has(key) ? [] : members.map(({ program }) => program))),
+  );
+  return new Set(inForce("program").filter((key) => !missed.has(key)));
 }

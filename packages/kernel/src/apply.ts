@@ -257,7 +257,8 @@ function resultsOf(
     const reason = options.journal?.reasons?.[key];
     const known = before && isLess(before) && reason !== undefined ? { ...before, reason } : before;
     const set = outcomes.get(`set-hook ${key}`);
-    const hook = outcomes.get(`inline-hook ${key}`)?.hook ?? set?.hook ?? known;
+    const isEmpty = set?.state === "done" && set.action.do === "set-hook" && set.action.members.length === 0;
+    const hook = isEmpty ? undefined : (outcomes.get(`inline-hook ${key}`)?.hook ?? set?.hook ?? known);
     if (set?.state === "done" && set.without !== undefined && !runsAnyOfPlan(set.action))
       return { item: "hook", key, state: "withheld", error: set.without, hook };
     return result("hook", key, [`set-hook ${key}`], hook);

@@ -241,6 +241,25 @@ test("planBytecode says which map an upgrade could not keep, and how it changed"
   assert.deepEqual(plan([intent("a")], facts({ a: ready() }, { seenMaps: { [map.key]: [stats] } })).problems, []);
 });
 
+test("planBytecode keeps a program at its old place until it is in force at the new one", () => {
+  const at = (name: string) => intent("a", { at: { hook: "xdp", interfaces: { names: [name] } } });
+  const found = { a: ready() };
+  const hooks = (wish: BytecodeIntent, more: Partial<NodeFacts>): readonly string[] => {
+    const { attachments } = planBytecode([wish], facts(found, { interfaces, ...more }));
+    return attachments.map(({ point }) => ("interface" in point ? point.interface : "")).toSorted();
+  };
+  const [known] = nodeFacts.interfaces;
+  assert.ok(known);
+  const interfaces = ["v0", "v1"].map((name) => ({ ...known, name }));
+  const old = planBytecode([at("v0")], facts(found, { interfaces }));
+  const owner = refKey(at("v0").origin.object);
+  assert.deepEqual(hooks(at("v1"), { earlierPlans: { [owner]: old } }), ["v0", "v1"]);
+  const both = planBytecode([at("v1")], facts(found, { interfaces, earlierPlans: { [owner]: old } }));
+  assert.deepEqual(hooks(at("v1"), { earlierPlans: { [owner]: both } }), ["v1"]);
+  assert.deepEqual(hooks(at("v0"), { earlierPlans: { [owner]: both } }), ["v0"]);
+  assert.deepEqual(hooks(at("gone"), { earlierPlans: { [owner]: old } }), ["v0"], "until there is such an interface");
+});
+
 test("planBytecode says which variables an upgrade begins anew, and nothing of those that are set before the load", () => {
   const variable = (name: string, section: string): BytecodeGlobal => ({
     name,

@@ -68,6 +68,7 @@ export function planBytecode(intents: readonly BytecodeIntent[], facts: NodeFact
       continue;
     }
     for (const spot of wish.spots) planSpot(wish, spot, shared, facts, draft);
+    keepFormer(wish.intent, facts, draft);
   }
   return draft;
 }
@@ -88,6 +89,32 @@ function keepEarlier(intent: BytecodeIntent, facts: NodeFacts, draft: Draft): vo
   draft.attachments.push(...earlier.attachments);
   draft.instances.push(...earlier.instances);
   const message = "until then the earlier program goes on, with its maps";
+  draft.problems.push({ origin, reason: "EarlierInForce", message, severity: "note" });
+}
+
+/** What ran at another place goes on there until what replaces it is in force. */
+function keepFormer({ origin }: BytecodeIntent, facts: NodeFacts, draft: Draft): void {
+  const owner = refKey(origin.object);
+  const earlier = facts.earlierPlans?.[owner];
+  const own = draft.programs.filter((spec) => spec.owner !== undefined && refKey(spec.owner) === owner);
+  const keys = new Set(own.map(({ key }) => key));
+  const former = new Set(earlier?.programs.map(({ key }) => key).filter((key) => !keys.has(key)));
+  if (earlier === undefined || own.length === 0 || former.size === 0) return;
+  const proven = new Map(earlier.programs.map((spec) => [spec.key, programContent(spec)]));
+  const isServed = own.every(
+    (spec) =>
+      proven.get(spec.key) === programContent(spec) &&
+      draft.attachments.some(({ member }) => member.program === spec.key),
+  );
+  if (isServed) return;
+  const programs = earlier.programs.filter(({ key }) => former.has(key));
+  const used = new Set(programs.flatMap(({ maps }) => Object.values(maps)));
+  const planned = new Set(draft.maps.map(({ key }) => key));
+  draft.maps.push(...earlier.maps.filter(({ key }) => used.has(key) && !planned.has(key)));
+  draft.programs.push(...programs);
+  draft.attachments.push(...earlier.attachments.filter(({ member }) => former.has(member.program)));
+  draft.instances.push(...earlier.instances.filter((each) => each.programs.every((key) => former.has(key))));
+  const message = "until it runs at its new place the earlier program goes on at the old one";
   draft.problems.push({ origin, reason: "EarlierInForce", message, severity: "note" });
 }
 

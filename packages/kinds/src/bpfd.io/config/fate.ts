@@ -1,4 +1,4 @@
-import type { HookResult } from "@bpfleet/kernel";
+import type { HookResult, ItemResult } from "@bpfleet/kernel";
 import type { Outcome, Parsed } from "../../kind.ts";
 import { ObjectFate } from "../../status/fate.ts";
 import type { Said } from "../conditions.ts";
@@ -22,6 +22,7 @@ export function configFate(parsed: Parsed<ProgramConfig>, outcome: Outcome): Con
   const notes = [
     ...fate.problemsOf("note").filter(({ reason }) => reason !== notSelectedReason),
     ...fate.hooks().flatMap(({ key }) => genericPathNote(fate.result("hook", key)?.hook, key)),
+    ...fate.hooks().flatMap(({ key }) => emptyHookNote(fate.result("hook", key), key)),
   ];
   const { state, cause } = judge(fate, outcome);
   const [first] = notes;
@@ -41,6 +42,13 @@ export function configFate(parsed: Parsed<ProgramConfig>, outcome: Outcome): Con
 function genericPathNote(hook: HookResult | undefined, key: string): readonly Said[] {
   if (hook?.mode !== "skb" || hook.reason === undefined) return [];
   return [{ type: "Note", reason: "GenericXdp", message: `${key} runs in the generic path (skb): ${hook.reason}` }];
+}
+
+/** What ran before it was deleted, and what is to run does not load. */
+function emptyHookNote(result: ItemResult | undefined, key: string): readonly Said[] {
+  if (result?.state !== "withheld" || result.hook !== undefined) return [];
+  const message = `nothing runs on ${key} until it loads: whatever ran there before was deleted or never was`;
+  return [{ type: "Note", reason: "HookEmpty", message }];
 }
 
 interface Judgement {
