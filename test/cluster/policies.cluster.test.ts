@@ -8,6 +8,7 @@ import type { DefinedKind } from "@bpfleet/kinds";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startApiServer } from "./api-server.ts";
 import type { ApiServer } from "./api-server.ts";
+import { applyCrds } from "./apply-crds.ts";
 
 const root = join(import.meta.dirname, "../..");
 const skip = whyNoBuild();
@@ -17,12 +18,7 @@ let server: ApiServer | undefined;
 before(async () => {
   if (skip !== undefined) return;
   server = await startApiServer(buildControlPlane());
-  for (const kind of policyKinds) {
-    const crd = kind.crd();
-    if (crd === undefined) continue;
-    server.kubectl(["apply", "--server-side", "-f", "-"], JSON.stringify(crd));
-    server.kubectl(["wait", "--for=condition=Established", "--timeout=30s", `crd/${kind.plural}.${kind.group}`]);
-  }
+  await applyCrds(server, policyKinds);
 });
 
 after(() => server?.[Symbol.asyncDispose]());

@@ -20,6 +20,7 @@ import {
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startApiServer } from "./api-server.ts";
 import type { Answer, ApiServer } from "./api-server.ts";
+import { applyCrds } from "./apply-crds.ts";
 
 const skip = whyNoBuild();
 const lifetime = { at: Date.now(), days: 5 };
@@ -43,10 +44,7 @@ const faults: unknown[] = [];
 before(async () => {
   if (skip !== undefined) return;
   server = await startApiServer(buildControlPlane());
-  for (const kind of [policies, programs, maps, madePrograms]) {
-    server.kubectl(["apply", "--server-side", "-f", "-"], JSON.stringify(kind.crd()));
-    server.kubectl(["wait", "--for=condition=Established", "--timeout=30s", `crd/${kind.plural}.${kind.group}`]);
-  }
+  await applyCrds(server, [policies, programs, maps, madePrograms]);
   authority = await makeAuthority("first", lifetime);
   webhook = await serve(await issue(authority));
   await configure(authority.certificate);
