@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { filter, type BlacklistEntry, type FilterIntent } from "@bpfleet/features";
-import { assemblePlan, type NodeFacts, type NodePlan } from "@bpfleet/kernel";
+import { assemblePlan, type NodePlan } from "@bpfleet/kernel";
+import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
 import { BpfMap } from "@bpfleet/native";
 import { loadProgram, type Loaded } from "./programs.ts";
 import { renderAddress, type BenchPrefix } from "./prefixes.ts";
@@ -11,29 +12,11 @@ import { renderAddress, type BenchPrefix } from "./prefixes.ts";
 export const filterObject = readFileSync(join(import.meta.dirname, "..", "build", "bpf", "filter.bpf.o"));
 const owner = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "bench" };
 const origin = { object: owner, path: "" };
-const has = { has: true } as const;
-
-const facts: NodeFacts = {
+const facts = nodeFacts({
   nodeName: "bench",
-  cpus: 2,
   objects: { filter: { digest: createHash("sha256").update(filterObject).digest("hex") } },
-  interfaces: [
-    {
-      name: "eth0",
-      ifindex: 2,
-      isUp: true,
-      mtu: 1500,
-      linkKind: "veth",
-      mac: "02:00:00:00:00:01",
-      addresses: [],
-      hasDefaultRoute: false,
-    },
-  ],
-  kernel: { release: "", btf: has, tcx: has, cgroup2: has, ringbuf: has, chainInline: has, chainStub: has },
-  hashSeed: 42,
-  cgroups: {},
-  bpffs: [],
-};
+  interfaces: [interfaceFacts("eth0")],
+});
 
 export interface FilterWish {
   readonly prefixes: readonly BenchPrefix[];

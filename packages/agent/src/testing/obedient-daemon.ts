@@ -2,10 +2,9 @@ import assert from "node:assert/strict";
 import type { DaemonResults } from "@bpfleet/daemon";
 import type { InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type BytecodeSource, type NodeFacts, type NodePlan } from "@bpfleet/kernel";
+import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
 import type { AgentDaemon } from "../agent.ts";
 import type { PullSecrets } from "../bytecode-sources.ts";
-
-const offer = { has: true } as const;
 
 /** Everything that is planned is in force at once, except on `broken0`, where attaching fails. */
 export class ObedientDaemon implements AgentDaemon {
@@ -19,35 +18,10 @@ export class ObedientDaemon implements AgentDaemon {
   /** Every program that was once planned stays in the kernel. */
   keepsPrograms = false;
   readonly #seen = new Set<string>();
-  #facts: NodeFacts = {
-    nodeName: "node",
-    cpus: 2,
+  #facts = nodeFacts({
     objects: { filter: { digest: "d" } },
-    hashSeed: 1,
-    cgroups: {},
-    bpffs: [],
-    interfaces: [
-      {
-        name: "eth0",
-        ifindex: 2,
-        isUp: true,
-        mtu: 1500,
-        linkKind: "veth",
-        mac: "",
-        addresses: [],
-        hasDefaultRoute: false,
-      },
-    ],
-    kernel: {
-      release: "6.18",
-      btf: offer,
-      tcx: offer,
-      cgroup2: offer,
-      ringbuf: offer,
-      chainInline: offer,
-      chainStub: offer,
-    },
-  };
+    interfaces: [interfaceFacts("eth0", { mac: "" })],
+  });
   readonly #onFacts = new Set<(facts: NodeFacts) => void>();
   readonly #onChange = new Set<(results: DaemonResults) => void>();
 

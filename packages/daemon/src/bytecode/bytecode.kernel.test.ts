@@ -16,6 +16,7 @@ import {
   type NodeFacts,
   type NodePlan,
 } from "@bpfleet/kernel";
+import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
 import { BpfMap, NodeKernel } from "@bpfleet/native";
 import { KernelSandbox } from "@bpfleet/native/testing";
 import { BytecodeWatch } from "./bytecode-watch.ts";
@@ -75,35 +76,12 @@ class Node implements AsyncDisposable {
       onChange: () => this.#wake(),
     });
     this.kernel = undefined as unknown as NodeKernel;
-    const offer = { has: true } as const;
-    this.#facts = {
-      nodeName: "node",
-      cpus: 2,
-      objects: {},
-      interfaces: ["v0", "lo"].map((name, index) => ({
-        name,
-        ifindex: index + 1,
-        isUp: true,
-        mtu: 1500,
-        linkKind: "veth",
-        mac: "02:00:00:00:00:01",
-        addresses: [],
-        hasDefaultRoute: false,
-      })),
-      kernel: {
-        release: "",
-        btf: offer,
-        tcx: offer,
-        cgroup2: offer,
-        ringbuf: offer,
-        chainInline: offer,
-        chainStub: offer,
-      },
-      hashSeed: 1,
+    this.#facts = nodeFacts({
+      interfaces: ["v0", "lo"].map((name, index) => interfaceFacts(name, { ifindex: index + 1 })),
       cgroups: { [this.cgroup]: "1" },
       bpffs: [bpffs],
       pinRoot: bpffs,
-    };
+    });
   }
 
   static async start(): Promise<Node> {

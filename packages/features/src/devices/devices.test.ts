@@ -1,28 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { NodeFacts } from "@bpfleet/kernel";
+import { nodeFacts } from "@bpfleet/kernel/testing";
 import { devices } from "./devices.ts";
 import type { DevicesIntent } from "./intent.ts";
 
-const offer = { has: true } as const;
-const facts: NodeFacts = {
-  nodeName: "n",
-  cpus: 2,
-  objects: { devices: { digest: "d" } },
-  interfaces: [],
-  kernel: {
-    release: "6.18",
-    btf: offer,
-    tcx: offer,
-    cgroup2: offer,
-    ringbuf: offer,
-    chainInline: offer,
-    chainStub: offer,
-  },
-  hashSeed: 1,
-  cgroups: { "/pods/web": "77", "/pods/db": "78" },
-  bpffs: [],
-};
+const facts = nodeFacts({ objects: { devices: { digest: "d" } }, cgroups: { "/pods/web": "77", "/pods/db": "78" } });
 const origin = {
   object: { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "guard" },
   path: "",

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { assemblePlan, type FeatureInstance, type MapEntries, type NodeFacts } from "@bpfleet/kernel";
+import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
 import type { FeaturePlan } from "../feature.ts";
 import { encodeExplained, explainedFlag, explainedSize, verdict } from "../generated/shared.ts";
 import { renderAddress } from "./address.ts";
@@ -12,46 +13,15 @@ import { faultTexts, passReasons, reasonNames } from "./reasons.ts";
 
 const object = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "xdp-packet-filter" };
 const origin = { object, path: "" };
-const offer = { has: true } as const;
-const facts: NodeFacts = {
-  nodeName: "n",
-  cpus: 2,
+const facts = nodeFacts({
   objects: { filter: { digest: "d" } },
   interfaces: [
-    {
-      name: "eth0",
-      ifindex: 2,
-      isUp: true,
-      mtu: 1500,
-      linkKind: "veth",
-      mac: "02:00:00:00:00:01",
-      addresses: [],
-      hasDefaultRoute: true,
-    },
-    {
-      name: "tun0",
-      ifindex: 3,
-      isUp: true,
-      mtu: 1500,
-      linkKind: "tun",
-      mac: "",
-      addresses: [],
-      hasDefaultRoute: false,
-    },
+    interfaceFacts("eth0", { hasDefaultRoute: true }),
+    interfaceFacts("tun0", { ifindex: 3, linkKind: "tun", mac: "" }),
   ],
-  kernel: {
-    release: "6.18",
-    btf: offer,
-    tcx: offer,
-    cgroup2: offer,
-    ringbuf: offer,
-    chainInline: offer,
-    chainStub: offer,
-  },
   hashSeed: 7,
   cgroups: { "/pods/a": "1", "/pods/b": "2" },
-  bpffs: [],
-};
+});
 
 function prefix(text: string): Prefix {
   const [address = "", length] = text.split("/");

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { NodeFacts } from "@bpfleet/kernel";
+import { nodeFacts } from "@bpfleet/kernel/testing";
 import type { MapIntent } from "./intent.ts";
 import { maps } from "./maps.ts";
 
@@ -16,25 +16,7 @@ const intent: MapIntent = {
   pinOrigin: { object, path: "/spec/pinPath" },
   entryPaths: ["/spec/initData/0"],
 };
-const offer = { has: true } as const;
-const facts: NodeFacts = {
-  nodeName: "n",
-  cpus: 1,
-  objects: {},
-  interfaces: [],
-  kernel: {
-    release: "6.18",
-    btf: offer,
-    tcx: offer,
-    cgroup2: offer,
-    ringbuf: offer,
-    chainInline: offer,
-    chainStub: offer,
-  },
-  hashSeed: 1,
-  cgroups: {},
-  bpffs: ["/sys/fs/bpf"],
-};
+const facts = nodeFacts({ cpus: 1, bpffs: ["/sys/fs/bpf"] });
 
 test("maps.plan keeps the declared entries in a map of the kernel's name length", () => {
   const plan = maps.plan([intent], facts);

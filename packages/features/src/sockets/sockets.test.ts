@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { NodeFacts } from "@bpfleet/kernel";
+import { nodeFacts, wholeKernel } from "@bpfleet/kernel/testing";
 import type { SocketsIntent } from "./intent.ts";
 import { sockets } from "./sockets.ts";
 
@@ -14,17 +15,11 @@ const pod = (name: string): SocketsIntent["pods"][number] => ({
 const intent: SocketsIntent = { feature: "sockets", origin, pods: [pod("web"), pod("late")], priority: 10 };
 
 function facts(cgroup2: NodeFacts["kernel"]["cgroup2"]): NodeFacts {
-  const offer = { has: true } as const;
-  return {
-    nodeName: "n",
-    cpus: 2,
+  return nodeFacts({
     objects: { sockets: { digest: "d" } },
-    interfaces: [],
-    kernel: { release: "6.18", btf: offer, tcx: offer, cgroup2, ringbuf: offer, chainInline: offer, chainStub: offer },
-    hashSeed: 1,
+    kernel: { ...wholeKernel, cgroup2 },
     cgroups: { "/pods/web": "77" },
-    bpffs: [],
-  };
+  });
 }
 
 test("sockets.plan attaches to each pod whose cgroup exists and waits for the others", () => {

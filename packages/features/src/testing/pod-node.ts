@@ -15,6 +15,7 @@ import {
   type NodeFacts,
   type NodePlan,
 } from "@bpfleet/kernel";
+import { nodeFacts } from "@bpfleet/kernel/testing";
 import { findCgroupId, NodeKernel } from "@bpfleet/native";
 import { InnerProcess, KernelSandbox } from "@bpfleet/native/testing";
 import type { InstanceCounters, Intent } from "../feature.ts";
@@ -22,7 +23,6 @@ import { features } from "../features.ts";
 import type { FilterIntent, PodCgroup } from "../filter/intent.ts";
 
 const built = new URL("../../../../build/bpf/", import.meta.url);
-const offer = { has: true } as const;
 
 /** The objects of one release; a later one does the same, but is another object. */
 class Release {
@@ -137,26 +137,14 @@ export class PodNode implements AsyncDisposable {
 
   facts(paths: readonly string[]): NodeFacts {
     const ids = paths.map((path) => [path, findCgroupId(path)] as const).filter(([, id]) => id !== undefined);
-    return {
+    return nodeFacts({
       nodeName: "test",
-      cpus: 2,
       objects: Object.fromEntries(
         ["filter", "devices", "sockets"].map((name) => [name, { digest: this.release.digest(name) }]),
       ),
-      interfaces: [],
-      kernel: {
-        release: "",
-        btf: offer,
-        tcx: offer,
-        cgroup2: offer,
-        ringbuf: offer,
-        chainInline: offer,
-        chainStub: offer,
-      },
-      hashSeed: 42,
       cgroups: Object.fromEntries(ids.map(([path, id]) => [path, String(id)])),
       bpffs: [this.bpffs],
-    };
+    });
   }
 
   /** Makes these intents true, and nothing else. Returns what was done; throws when something failed. */

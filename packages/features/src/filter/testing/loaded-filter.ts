@@ -1,41 +1,18 @@
 /** One program of a planned filter in the kernel, for tests: its maps made, itself loaded, nothing attached. */
 import { readFileSync } from "node:fs";
 import { BpfMap, BpfObject, type BpfProgram, type ChainPart } from "@bpfleet/native";
-import type { MapEntries, MapSpec, NodeFacts, ProgramSpec } from "@bpfleet/kernel";
+import type { MapEntries, MapSpec, ProgramSpec } from "@bpfleet/kernel";
+import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
 import type { FeaturePlan } from "../../feature.ts";
 import { decodeExplained, explainedSize, type Explained } from "../../generated/shared.ts";
 
 const object = new URL("../../../../../build/bpf/filter.bpf.o", import.meta.url);
 
-export const facts: NodeFacts = {
+export const facts = nodeFacts({
   nodeName: "test",
-  cpus: 2,
   objects: { filter: { digest: "built" } },
-  interfaces: [
-    {
-      name: "v0",
-      ifindex: 2,
-      isUp: true,
-      mtu: 1500,
-      linkKind: "veth",
-      mac: "02:00:00:00:00:01",
-      addresses: [],
-      hasDefaultRoute: false,
-    },
-  ],
-  kernel: {
-    release: "6.18",
-    btf: { has: true },
-    tcx: { has: true },
-    cgroup2: { has: true },
-    ringbuf: { has: true },
-    chainInline: { has: true },
-    chainStub: { has: true },
-  },
-  hashSeed: 42,
-  cgroups: {},
-  bpffs: [],
-};
+  interfaces: [interfaceFacts("v0")],
+});
 
 /** Maps of a plan in the kernel, by key. */
 export class TestMaps implements Disposable {

@@ -1,0 +1,1 @@
+export { interfaceFacts, nodeFacts, wholeKernel } from "./node-facts.ts";
