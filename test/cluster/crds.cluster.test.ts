@@ -121,6 +121,19 @@ test("CRDs and samples apply with kubectl as the guides say, and come back by ev
   }
 });
 
+test("config/samples apply with kubectl, as a folder and with kustomize", { skip }, () => {
+  const folder = join(root, "config/samples");
+  const objects = globSync("*.yaml", { cwd: folder }).length;
+  for (const how of ["-f", "-k"]) {
+    const lines = api().kubectl(["apply", "--validate=strict", how, folder]).trim().split("\n");
+    assert.equal(lines.length, objects);
+    assert.ok(
+      lines.every((line) => / (created|configured|unchanged)$/.test(line)),
+      lines.join("\n"),
+    );
+  }
+});
+
 test("CRDs print the columns of the kind, wide ones last", { skip }, async () => {
   for (const kind of served) {
     const { body } = await api().call("GET", pathOf(kind), undefined, {

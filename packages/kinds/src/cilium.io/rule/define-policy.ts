@@ -31,6 +31,7 @@ export function definePolicy(
     version: "v2",
     conditions: policyConditions,
     isOurs: true,
+    crdOwner: "Cilium",
     check: (object, found) => checkPolicy(object, parts.scope, found),
     lower: (parsed) => lowerPolicy(parsed, readCiliumPolicy(parsed)),
     status: policyStatus,
