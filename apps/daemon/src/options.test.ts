@@ -39,6 +39,19 @@ test("parseDaemonRun names all mistakes at once", () => {
   );
 });
 
+test("parseDaemonRun reads the proxies of the environment", () => {
+  const run = parseDaemonRun([], { HTTPS_PROXY: "http://proxy:3128", NO_PROXY: "10.0.0.0/8,.svc" });
+  assert.ok(run.is === "run");
+  assert.deepEqual(run.options.bytecode?.proxies, {
+    http: undefined,
+    https: "http://proxy:3128/",
+    except: ["10.0.0.0/8", ".svc"],
+  });
+  const wrong = parseDaemonRun([], { HTTPS_PROXY: "socks5://u:secret@p:1" });
+  assert.ok(wrong.is === "mistakes");
+  assert.match(wrong.mistakes.join(), /^read HTTPS_PROXY: it is not the URL of a proxy/);
+});
+
 test("parseDaemonRun prints help that names every flag with its variable", () => {
   assert.equal(parseDaemonRun(["--help"], {}).is, "help");
   assert.match(

@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { readOptions, renderOptions, type OptionRow } from "@bpfleet/base";
 import type { DaemonOptions, LogOptions, MetricsAddress } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
-import { usualImagePlaces } from "@bpfleet/oci/local";
+import { readProxies, usualImagePlaces, type Proxies } from "@bpfleet/oci/local";
 import { join } from "node:path";
 
 export const version = "0.1.0";
@@ -100,7 +100,7 @@ Usage: bpfd [flags]
 ${renderOptions(table)}
   -h, --help  print this
 
-Ends with SIGTERM; everything stays in force then.
+Registries are reached as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say. Ends with SIGTERM; everything stays in force then.
 `;
 
 export type DaemonRun =
@@ -124,6 +124,12 @@ export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<str
   const agentGroup = read("agent-group", parseGroup, "give the number of a group");
   const mapsGroup = read("maps-group", parseGroup, "give the number of a group");
   const mapsMode = read("maps-mode", parseMode, "give an octal mode such as 0640");
+  let proxies: Proxies | undefined;
+  try {
+    proxies = readProxies(env);
+  } catch (error) {
+    mistakes.push(error instanceof Error ? error.message : String(error));
+  }
   if (mistakes.length > 0) return { is: "mistakes", mistakes };
   const { socket = "", state = "", bpffs = "", "tls-dir": tls = "" } = values;
   const policy = values["image-policy"];
@@ -143,6 +149,7 @@ export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<str
       legacyTc: isTrue(values["legacy-tc"]),
       bytecode: {
         mirrors: values.registries,
+        proxies,
         policy: policy ?? usualImagePlaces.policy,
         mayLackPolicy: policy === undefined,
       },
