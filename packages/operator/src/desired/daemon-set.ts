@@ -84,6 +84,7 @@ export function cleanupDaemonSet(settings: Settings): Manifest {
           ...container("cleanup", ["/usr/bin/ebpfctl", "cleanup"], {
             ...locked,
             privileged: true,
+            runAsUser: 0,
             allowPrivilegeEscalation: true,
             capabilities: {},
           }),
