@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -216,6 +216,31 @@ test(
     assert.ok((await trusting.list(configMaps)).resourceVersion !== "");
   },
 );
+
+test("KubeClient uses the certificate that an exec plug-in gives", { skip }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), "bpfleet-exec-"));
+  try {
+    const { certificate } = await access.credentials.current();
+    const credential = {
+      apiVersion: "client.authentication.k8s.io/v1",
+      kind: "ExecCredential",
+      status: { clientCertificateData: certificate?.cert, clientKeyData: certificate?.key },
+    };
+    const write = (name: string, text: string, mode = 0o600) => writeFileSync(join(folder, name), text, { mode });
+    write("credential", JSON.stringify(credential));
+    write("plugin", '#!/bin/sh\nexec cat "$(dirname "$0")/credential"\n', 0o700);
+    const config = JSON.parse(readFileSync(server.kubeconfig, "utf8")) as { users: { user: object }[] };
+    const exec = { apiVersion: credential.apiVersion, interactiveMode: "Never", command: "./plugin" };
+    config.users = config.users.map((user) => ({ ...user, user: { exec } }));
+    write("config", JSON.stringify(config));
+    await using plugged = connectKube(
+      loadAccess({ env: { PATH: process.env["PATH"] }, kubeconfig: join(folder, "config") }),
+    );
+    assert.ok((await plugged.list(configMaps)).resourceVersion !== "");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
 
 test("EventRecorder writes events that kubectl shows, and counts those that come again", { skip }, async () => {
   const object = await client.create(configMaps, configMap("told"));

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { ApiError } from "@bpfleet/kube";
+import { ConnectProxy } from "../testing/connect-proxy.ts";
 import { ScriptServer, answerJson } from "../testing/script-server.ts";
 import type { Answerer } from "../testing/script-server.ts";
 import type { Credentials } from "./access.ts";
@@ -164,4 +165,22 @@ test("KubeClient asks again once with renewed credentials after a 401, and not w
   [token, next] = ["old", "old"];
   await assert.rejects(client.get({ ...pods, name: "a" }), { status: 401, code: "api-unauthorized" });
   assert.equal(server.asked.length, 3);
+});
+
+test("KubeClient goes through the proxy that the kubeconfig names", async () => {
+  await using server = await ScriptServer.start(answerJson(pod));
+  await using proxy = await ConnectProxy.start();
+  await using client = connectKube({ ...server.access, proxyUrl: proxy.url });
+  assert.deepEqual(await client.get({ ...pods, name: "a" }), pod);
+  assert.deepEqual(proxy.tunnels, [new URL(server.access.server).host]);
+  await using cut = connectKube({ ...server.access, proxyUrl: "http://127.0.0.1:1" });
+  await assert.rejects(cut.get({ ...pods, name: "a" }), /^ApiError: get pods default\/a: .*ECONNREFUSED/);
+});
+
+test("KubeClient refuses calls after it was disposed of", async () => {
+  await using server = await ScriptServer.start(answerJson(pod));
+  const client = connectKube(server.access);
+  await client.get({ ...pods, name: "a" });
+  await client[Symbol.asyncDispose]();
+  await assert.rejects(client.get({ ...pods, name: "a" }), /this client was disposed of/);
 });

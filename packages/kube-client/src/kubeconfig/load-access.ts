@@ -3,6 +3,7 @@ import { anonymous } from "../http/access.ts";
 import type { ClusterAccess } from "../http/access.ts";
 import type { AccessOptions } from "./access-options.ts";
 import { AccessError } from "./access-error.ts";
+import { environmentProxy } from "./environment-proxy.ts";
 import { findKubeconfigs } from "./find-files.ts";
 import { findPodAccess } from "./pod-access.ts";
 import type { KubeconfigNode } from "./kubeconfig-node.ts";
@@ -38,7 +39,7 @@ export function kubeconfigAccess(files: readonly string[], options: AccessOption
       .fail("contradicts the certificate authority that is given too", "remove one of them");
   }
   const serverName = cluster.at("tls-server-name").text();
-  const proxyUrl = readProxy(cluster);
+  const proxyUrl = readProxy(cluster) ?? environmentProxy(options.env, server);
   const told = { server, ...(serverName === undefined ? {} : { "tls-server-name": serverName }), ...toldOf(cluster) };
   const credentials =
     user === undefined || user.isAbsent

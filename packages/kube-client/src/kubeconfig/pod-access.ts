@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemTiming } from "../timing.ts";
 import type { ClusterAccess } from "../http/access.ts";
+import { environmentProxy } from "./environment-proxy.ts";
 import { AccessError } from "./access-error.ts";
 import type { AccessOptions } from "./access-options.ts";
 import { withAuthority } from "./with-authority.ts";
@@ -30,8 +31,10 @@ export function findPodAccess(options: AccessOptions): ClusterAccess | undefined
     current: async () => ({ authorization: `Bearer ${await read(token)}` }),
     renew: async () => token.expire(),
   };
+  const server = `https://${host.includes(":") ? `[${host}]` : host}:${port}`;
   return {
-    server: `https://${host.includes(":") ? `[${host}]` : host}:${port}`,
+    server,
+    proxyUrl: environmentProxy(env, server),
     namespace: existsSync(namespaceFile) ? readFileSync(namespaceFile, "utf8").trim() || "default" : "default",
     tls: {},
     credentials: withAuthority(credentials, () => read(ca)),
