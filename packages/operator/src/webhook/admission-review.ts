@@ -42,6 +42,8 @@ interface AdmissionStatus {
 /** An API server keeps 4,096 characters of all warnings of one answer. */
 const maxWarningLength = 4096;
 const maxCauses = 100;
+/** Names of fields are as long as their author wants. */
+const maxTextLength = 1024;
 
 /** The request of a review, or why there is none. */
 export function parseReview(review: unknown): AdmissionRequest | string {
@@ -69,8 +71,8 @@ export function refuse(
   const { group, kind } = request.kind;
   const causes = errors.slice(0, maxCauses).map(({ path, code, message }) => ({
     reason: reasons[code] ?? "FieldValueInvalid",
-    message,
-    field: path === "" ? "" : renderPath(path),
+    message: cut(message),
+    field: path === "" ? "" : cut(renderPath(path)),
   }));
   const rest = errors.length - causes.length;
   const message = causes.map((cause) => cause.message).join("; ") + (rest > 0 ? `; and ${rest} more` : "");
@@ -90,6 +92,10 @@ const reasons: Readonly<Record<string, string>> = {
   enum: "FieldValueNotSupported",
 };
 
+function cut(text: string): string {
+  return text.length > maxTextLength ? `${text.slice(0, maxTextLength - 1)}…` : text;
+}
+
 function answer(response: AdmissionAnswer["response"]): AdmissionAnswer {
   return { apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", response };
 }
@@ -99,7 +105,7 @@ function withWarnings(warnings: readonly string[]): { readonly warnings?: readon
   const unique = [...new Set(warnings)];
   const kept: string[] = [];
   let length = 64;
-  for (const warning of unique) {
+  for (const warning of unique.map(cut)) {
     length += warning.length;
     if (length > maxWarningLength) break;
     kept.push(warning);

@@ -100,6 +100,8 @@ test("reviewAdmission bounds what it says", () => {
   const warnings = warningsOf("EBPFProgram", { spec: doubled });
   assert.ok(warnings.join("").length <= 4096);
   assert.match(warnings.at(-1) ?? "", /^and 4\d\d\d more$/);
+  const endless = { endpointSelector: { matchLabels: { ["a ".repeat(500_000)]: "x" } }, ingress: [{}] };
+  assert.ok(JSON.stringify(responseOf(reviewOf("CiliumNetworkPolicy", { spec: endless }))).length < 10_000);
 });
 
 test("reviewAdmission admits what is no new declaration", () => {

@@ -136,6 +136,15 @@ test("CiliumClusterwideNetworkPolicy takes one of both selectors, and no HTTP ab
   assert.deepEqual(errors({ ...onNodes, ingress: [{ fromEntities: ["cluster"] }] }), []);
 });
 
+test("CiliumNetworkPolicy stays quick when names of labels are endless", () => {
+  for (const key of ["a".repeat(1_000_000), "a.".repeat(500_000), `${"a-".repeat(200)}!`, `${"a.".repeat(250)}!`]) {
+    const begin = performance.now();
+    const { ok } = parsePolicy({ endpointSelector: { matchLabels: { [key]: "x" } }, ingress: [{}] });
+    assert.equal(ok, false);
+    assert.ok(performance.now() - begin < 5000);
+  }
+});
+
 test("CiliumNetworkPolicy is told to be valid, and not served", () => {
   const result = parsePolicy({ ...onWeb, ingress: [{}] });
   const kind = findKind("cilium.io/v2", "CiliumNetworkPolicy") ?? assert.fail();

@@ -6,6 +6,13 @@ import type { CiliumSelector } from "./rule-schema.ts";
 const labelKey =
   /^(?:[a-z0-9-]+:)?(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?(?:\/[-A-Za-z0-9_./]*[A-Za-z0-9])?$/;
 
+/** A source, a prefix and a name, of at most 253 and 63 characters. */
+const maxKeyLength = 512;
+
+function isLabelKey(key: string): boolean {
+  return key.length <= maxKeyLength && labelKey.test(key);
+}
+
 /** What makes a selector impossible: keys that no label has, operators with the wrong number of values. */
 export function checkSelector(
   { matchLabels = {}, matchExpressions = [] }: CiliumSelector,
@@ -13,10 +20,10 @@ export function checkSelector(
   found: IssueList,
 ): void {
   for (const key of Object.keys(matchLabels))
-    if (!labelKey.test(key)) wrongKey(key, joinPointer(`${path}/matchLabels`, key), found);
+    if (!isLabelKey(key)) wrongKey(key, joinPointer(`${path}/matchLabels`, key), found);
   for (const [index, { key, operator, values = [] }] of matchExpressions.entries()) {
     const at = `${path}/matchExpressions/${index}`;
-    if (!labelKey.test(key)) wrongKey(key, `${at}/key`, found);
+    if (!isLabelKey(key)) wrongKey(key, `${at}/key`, found);
     const isListed = operator === "In" || operator === "NotIn";
     if (isListed && values.length === 0) found.error(`${at}/values`, "policy", `is required for operator ${operator}`);
     if (!isListed && values.length > 0)
