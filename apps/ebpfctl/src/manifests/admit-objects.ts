@@ -1,6 +1,6 @@
 import { checkRef } from "@bpfleet/agent";
 import { refKey, renderRef, type Issue, type ObjectRef, type Position } from "@bpfleet/base";
-import { apiVersionOf, type Kind, type Parsed } from "@bpfleet/kinds";
+import { apiVersionOf, felixFromValues, type Kind, type Parsed } from "@bpfleet/kinds";
 import type { InputObject, ReadInputs } from "./read-inputs.ts";
 
 export interface AdmittedObject {
@@ -111,7 +111,12 @@ function kindAndNamespace(
     issues.push({ path, code, message, severity: "error", position: manifest.positionOf(path) });
     return undefined;
   };
-  if (manifest.apiVersion === "") return refuse("/apiVersion", "required", "apiVersion: is not set");
+  if (manifest.apiVersion === "") {
+    const values = felixFromValues(manifest.value);
+    const so =
+      values === undefined ? "" : "; settings of a values file go below spec of a FelixConfiguration named default";
+    return refuse("/apiVersion", "required", `apiVersion: is not set${so}`);
+  }
   if (manifest.kind === "") return refuse("/kind", "required", "kind: is not set");
   const kind = kinds.find(
     (candidate) => candidate.kind === manifest.kind && apiVersionOf(candidate) === manifest.apiVersion,

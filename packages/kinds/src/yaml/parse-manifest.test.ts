@@ -227,3 +227,20 @@ test("parseManifest reads a text that begins with a byte order mark as if it had
     );
   }
 });
+
+test("parseManifest tells of text above fields once, and what helps", () => {
+  const { objects, issues } = parseManifest(
+    "# Edit it\n./tools kubectl edit felixconfiguration default\n\n# Add:\nspec:\n  a: b\n",
+    "f",
+  );
+  assert.equal(objects.length, 0);
+  assert.deepEqual(
+    issues.map(({ position, message }) => [position?.line, message]),
+    [
+      [
+        2,
+        'parse YAML: "./tools kubectl edit felixconfigurati…" is text, and something else follows it; if it is a command, remove it or put # before it',
+      ],
+    ],
+  );
+});

@@ -46,10 +46,21 @@ function readDocuments(
 ): readonly ReadDocument[] {
   return parseDocuments(text).map((document) => {
     if (!("contents" in document)) return document;
-    const broken = document.errors.map((error) => syntaxFault(error.pos[0], error.message));
+    const broken =
+      textBeforeFields(document) ?? document.errors.map(({ pos, message }) => syntaxFault(pos[0], message));
     if (broken.length > 0) return { value: undefined, place: document.range[0], faults: broken };
     return new YamlReader(document, lists, found).read();
   });
+}
+
+/** A line of text, as of a command that was copied too, and fields below it: one mistake, not one for each word of them. */
+function textBeforeFields({ errors, contents }: Document.Parsed): readonly ReadFault[] | undefined {
+  if (!isScalar(contents) || contents.type !== "PLAIN" || !errors.some(({ code }) => code === "UNEXPECTED_TOKEN"))
+    return undefined;
+  const words = String(contents.value ?? contents.source);
+  const shown = words.length > 40 ? `${words.slice(0, 39)}…` : words;
+  const message = `"${shown}" is text, and something else follows it; if it is a command, remove it or put # before it`;
+  return [syntaxFault(contents.range?.[0] ?? 0, message)];
 }
 
 function parseDocuments(text: string): readonly (Document.Parsed | ReadDocument)[] {
