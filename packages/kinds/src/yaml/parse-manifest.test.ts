@@ -239,7 +239,7 @@ test("parseManifest tells of text above fields once, and what helps", () => {
     [
       [
         2,
-        'parse YAML: "./tools kubectl edit felixconfigurati…" is text, and something else follows it; if it is a command, remove it or put # before it',
+        'parse YAML: "./tools kubectl edit felixconfiguratio…" is text, and something else follows it; if it is a command, remove it or put # before it',
       ],
     ],
   );
