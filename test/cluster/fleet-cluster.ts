@@ -148,6 +148,7 @@ export async function tellNodeState(
   client: KubeClient,
   node: string,
   results: readonly SimulatedResult[],
+  isThere: boolean = false,
 ): Promise<void> {
   const type = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
   const head = { apiVersion: "bpfleet.io/v1alpha1", kind: "NodeState", metadata: { name: node } };
@@ -162,6 +163,6 @@ export async function tellNodeState(
       numbers,
     })),
   };
-  await client.apply(type, head, manager);
+  if (!isThere) await client.apply(type, head, manager);
   await client.applyStatus({ ...type, name: node }, { ...head, status } as AnyObject, manager);
 }

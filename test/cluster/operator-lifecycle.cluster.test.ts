@@ -88,12 +88,15 @@ test(
       });
     await follows("true");
     const template = { metadata: { labels: { a: "b" } }, spec: { containers: [{ name: "c", image: "i" }] } };
-    await cluster.admin.create<AnyObject>({ ...daemonSets, namespace: "default" }, {
-      apiVersion: "apps/v1",
-      kind: "DaemonSet",
-      metadata: { name: "cilium", namespace: "default" },
-      spec: { selector: { matchLabels: { a: "b" } }, template },
-    });
+    await cluster.admin.create<AnyObject>(
+      { ...daemonSets, namespace: "default" },
+      {
+        apiVersion: "apps/v1",
+        kind: "DaemonSet",
+        metadata: { name: "cilium", namespace: "default" },
+        spec: { selector: { matchLabels: { a: "b" } }, template },
+      },
+    );
     await follows("false");
     await cluster.admin.patch(theConfig, { data: { "bpfleet.enforce.cilium": "always" } }, { type: "merge" });
     await follows("true");
@@ -140,18 +143,17 @@ test(
   "addresses of pods and nodes are published in few slices, and only those that change are written",
   { skip },
   async () => {
-    const podOf = (index: number): AnyObject =>
-      ({
-        apiVersion: "v1",
-        kind: "Pod",
-        metadata: { name: `p${index}`, namespace: "default", labels: { app: `a${index % 5}` } },
-        spec: {
-          nodeName: "n1",
-          serviceAccountName: "default",
-          automountServiceAccountToken: false,
-          containers: [{ name: "c", image: "i", ports: [{ name: "http", containerPort: 80 }] }],
-        },
-      });
+    const podOf = (index: number): AnyObject => ({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: `p${index}`, namespace: "default", labels: { app: `a${index % 5}` } },
+      spec: {
+        nodeName: "n1",
+        serviceAccountName: "default",
+        automountServiceAccountToken: false,
+        containers: [{ name: "c", image: "i", ports: [{ name: "http", containerPort: 80 }] }],
+      },
+    });
     await cluster.admin.create<AnyObject>(nodes, nodeObject("n1"));
     await cluster.admin.patch(
       { ...nodes, name: "n1" },
@@ -254,12 +256,15 @@ test(
       },
       { type: "merge", subresource: "status" },
     );
-    await cluster.admin.create<AnyObject>({ ...pods, namespace: inSystem }, {
-      apiVersion: "v1",
-      kind: "Pod",
-      metadata: { name: "stuck", namespace: inSystem, labels: { name: "bpfd-daemon" } },
-      spec: { nodeName: "n2", containers: [{ name: "c", image: "i" }] },
-    });
+    await cluster.admin.create<AnyObject>(
+      { ...pods, namespace: inSystem },
+      {
+        apiVersion: "v1",
+        kind: "Pod",
+        metadata: { name: "stuck", namespace: inSystem, labels: { name: "bpfd-daemon" } },
+        spec: { nodeName: "n2", containers: [{ name: "c", image: "i" }] },
+      },
+    );
     const report = await until(
       "it is told",
       async () => (await cluster.admin.get(theConfig)).metadata.annotations?.["bpfleet.io/undeployed"],

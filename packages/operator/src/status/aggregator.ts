@@ -81,6 +81,8 @@ export class Aggregator implements Part {
       this.#objects.set(`${kind.group}/${kind.kind}`, { kind, informer });
       informer.onChange(({ type, object }) => {
         const key = keyOf(kind, object);
+        // Our own write is no reason to look again: numbers that grow meanwhile would make it an endless one.
+        if (type !== "deleted" && this.#writer.isOwn(kind, object)) return;
         if (type !== "deleted") return this.#soon(key, this.#pace.betweenMs);
         this.#writer.forget(kind, object);
         this.#lastAt.delete(key);

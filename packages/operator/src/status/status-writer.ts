@@ -69,6 +69,11 @@ export class StatusWriter {
     return true;
   }
 
+  /** Whether the object is as our last write left it. */
+  isOwn(kind: DefinedKind, object: AnyObject): boolean {
+    return this.#written.get(keyOf(kind, object))?.version === object.metadata.resourceVersion;
+  }
+
   forget(kind: DefinedKind, object: AnyObject): void {
     this.#written.delete(keyOf(kind, object));
   }

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { kinds } from "@bpfleet/kinds";
+import type { AnyObject } from "@bpfleet/kube";
+import { builtImages } from "../desired/operator-deployment.ts";
+import { planFleet, type FleetSight } from "./fleet-plan.ts";
+import { parseUndeploy, renderUndeployed, rolloutOf, uncleanNodes } from "./undeploy.ts";
+
+function configMap(
+  data: Readonly<Record<string, string>> = {},
+  annotations: Readonly<Record<string, string>> = {},
+): AnyObject {
+  return {
+    apiVersion: "v1",
+    kind: "ConfigMap",
+    metadata: { name: "bpfd-config", namespace: "kube-system", annotations },
+    data,
+  };
+}
+
+function sight(fields: Partial<FleetSight> = {}): FleetSight {
+  return {
+    kinds,
+    images: builtImages,
+    configMap: configMap(),
+    ciliumRuns: false,
+    calicoRuns: false,
+    webhookBundle: "PEM",
+    ...fields,
+  };
+}
+
+function kindsOf(plan: ReturnType<typeof planFleet>): readonly string[] {
+  return plan.do === "run" || plan.do === "undeploy" ? plan.objects.map(({ kind }) => kind) : [];
+}
+
+test("planFleet has no DaemonSet without a ConfigMap, and changes nothing by one that is wrong", () => {
+  assert.deepEqual(planFleet(sight({ configMap: undefined })), { do: "remove-daemon-set" });
+  const plan = planFleet(sight({ configMap: configMap({ "bpfd.log.level": "loud" }) }));
+  assert.ok(plan.do === "keep" && plan.issues.length === 1);
+});
+
+test("planFleet follows the kinds of others where their agents do not run, or as it is told", () => {
+  const followed = (data: Readonly<Record<string, string>>, runs: boolean): unknown => {
+    const plan = planFleet(sight({ configMap: configMap(data), ciliumRuns: runs, calicoRuns: runs }));
+    assert.ok(plan.do === "run");
+    return [plan.follows.cilium, plan.follows.calico];
+  };
+  assert.deepEqual(followed({}, false), [true, true]);
+  assert.deepEqual(followed({}, true), [false, false]);
+  assert.deepEqual(followed({ "bpfleet.enforce.cilium": "always" }, true), [true, false]);
+  assert.deepEqual(followed({ "bpfleet.enforce.calico": "never" }, false), [true, false]);
+});
+
+test("planFleet tells API servers of the webhook when there is a certificate, and never of kinds that are not followed", () => {
+  assert.ok(!kindsOf(planFleet(sight({ webhookBundle: undefined }))).includes("ValidatingWebhookConfiguration"));
+  const plan = planFleet(sight({ ciliumRuns: true }));
+  assert.ok(kindsOf(plan).includes("ValidatingWebhookConfiguration"));
+  assert.ok(plan.do === "run" && !JSON.stringify(plan.objects.at(-1)).includes('"cilium.io"'));
+});
+
+test("planFleet undeploys by an annotation, also with a ConfigMap that is wrong, and does nothing once that is told", () => {
+  const plan = planFleet(
+    sight({ configMap: configMap({ "bpfd.log.level": "loud" }, { "bpfleet.io/undeploy": "90s" }) }),
+  );
+  assert.ok(plan.do === "undeploy" && plan.patienceMs === 90_000);
+  assert.deepEqual(kindsOf(plan), ["DaemonSet"]);
+  const over = configMap({}, { "bpfleet.io/undeploy": "true", "bpfleet.io/undeployed": "all 2 nodes are clean" });
+  assert.deepEqual(planFleet(sight({ configMap: over })), { do: "nothing", report: "all 2 nodes are clean" });
+  for (const word of ["", "false"])
+    assert.equal(parseUndeploy(configMap({}, { "bpfleet.io/undeploy": word })), undefined);
+  assert.equal(parseUndeploy(configMap({}, { "bpfleet.io/undeploy": "yes" }))?.patienceMs, 300_000);
+});
+
+function setWith(status: object, generation = 2): AnyObject {
+  return { apiVersion: "apps/v1", kind: "DaemonSet", metadata: { name: "d", generation }, status };
+}
+
+test("rolloutOf believes counts of this generation only, and is done when every pod is new and Ready", () => {
+  const counts = { desiredNumberScheduled: 2, updatedNumberScheduled: 2, numberReady: 2 };
+  assert.ok(!rolloutOf(setWith({ ...counts, observedGeneration: 1 })).isDone);
+  assert.ok(rolloutOf(setWith({ ...counts, observedGeneration: 2 })).isDone);
+  const half = rolloutOf(setWith({ ...counts, observedGeneration: 2, updatedNumberScheduled: 1 }));
+  assert.deepEqual(half, { wanted: 2, ready: 1, isDone: false });
+  assert.ok(!rolloutOf(setWith({})).isDone);
+});
+
+test("renderUndeployed names the nodes that are not clean, whose pod is not Ready or not there yet", () => {
+  const pod = (nodeName: string, status: string, annotations: object): AnyObject =>
+    ({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: nodeName, annotations },
+      spec: { nodeName },
+      status: { conditions: [{ type: "Ready", status }] },
+    }) as AnyObject;
+  const cleaning = { "bpfleet.io/undeploy": "true" };
+  const unclean = uncleanNodes([pod("a", "True", cleaning), pod("c", "False", cleaning), pod("b", "True", {})]);
+  assert.deepEqual(unclean, ["b", "c"]);
+  const text = renderUndeployed({ wanted: 3, ready: 1, isDone: false }, unclean);
+  assert.match(text, /^1 of 3 nodes are clean; not: b, c; run `ebpfctl cleanup` there/);
+  assert.equal(renderUndeployed({ wanted: 3, ready: 3, isDone: true }, []), "all 3 nodes are clean");
+});
