@@ -10,3 +10,4 @@ export * from "./webhook/webhook-server.ts";
 export type { LogLine } from "./run/telling.ts";
 export { CertificateKeeper } from "./certificates/certificate-keeper.ts";
 export { startOperator, type Operator, type OperatorOptions } from "./run/operator.ts";
+export { StatusWriter, type StatusWriterOptions } from "./status/status-writer.ts";

@@ -1,12 +1,5 @@
 import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
-import {
-  createController,
-  createInformer,
-  type Controller,
-  type Informer,
-  type KubeClient,
-  type Timing,
-} from "@bpfleet/kube-client";
+import { createController, type Controller, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { finalizers } from "../desired/names.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
@@ -20,6 +13,8 @@ export interface NodeCleanerOptions {
   readonly client: KubeClient;
   readonly nodes: NodeRegister;
   readonly programs: NodePrograms;
+  /** What nodes told, by whom; kept elsewhere, so that it is read once. */
+  readonly states: { synced(signal: AbortSignal): Promise<void>; list(): readonly AnyObject[] };
   readonly teller: Teller;
   readonly timing: Timing;
   readonly activity: Activity;
@@ -36,29 +31,18 @@ const sweepMs = 300_000;
 export class NodeCleaner implements Part {
   readonly name = "nodes";
   readonly #options: NodeCleanerOptions;
-  readonly #states: Informer<AnyObject>;
   #controller: Controller | undefined;
 
   constructor(options: NodeCleanerOptions) {
     this.#options = options;
-    const { client, nodes, teller } = options;
-    this.#states = createInformer<AnyObject>(client, {
-      resource: resources.nodeStates,
-      transform: ({ apiVersion, kind, metadata }) => ({
-        apiVersion,
-        kind,
-        metadata: { name: metadata.name, uid: metadata.uid, resourceVersion: metadata.resourceVersion },
-      }),
-      onFault: (error) => teller.fault(error),
-    }).start();
-    nodes.onChange((_name, isThere) => {
+    options.nodes.onChange((_name, isThere) => {
       if (!isThere) this.#controller?.addAfter(sweepKey, options.graceMs ?? usualGraceMs);
     });
   }
 
   async lead(signal: AbortSignal): Promise<void> {
-    const { nodes, programs, teller, timing } = this.#options;
-    await Promise.all([this.#states.synced(signal), nodes.synced(signal), programs.synced(signal)]);
+    const { nodes, programs, states, teller, timing } = this.#options;
+    await Promise.all([states.synced(signal), nodes.synced(signal), programs.synced(signal)]);
     this.#controller = createController({
       name: this.name,
       timing,
@@ -74,12 +58,12 @@ export class NodeCleaner implements Part {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#states.stop();
+    this.#controller = undefined;
   }
 
   async #sweep(signal: AbortSignal): Promise<Outcome> {
     if (!this.#options.activity.isServing) return this.#options.activity.askAgain();
-    const { client, nodes, programs, teller } = this.#options;
+    const { client, nodes, programs, states, teller } = this.#options;
     // No node at all is a cluster that is being made or a list that cannot be believed.
     if (nodes.size === 0) return recheckAfter(sweepMs);
     const known = {
@@ -95,7 +79,7 @@ export class NodeCleaner implements Part {
       if (await client.delete({ ...type, name }, { signal, ...ofUid(program) }))
         teller.wrote("delete", `${program.kind} ${name}`, "its node is gone");
     }
-    for (const state of this.#states.list()) {
+    for (const state of states.list()) {
       const { name } = state.metadata;
       if (signal.aborted) return awaitChange;
       if (nodes.has(name)) continue;

@@ -121,7 +121,13 @@ class RunningOperator implements Operator {
       new CrdKeeper(shared),
       this.#aggregator,
       new ConfigFinalizer({ ...shared, programs: this.#programs }),
-      new NodeCleaner({ ...shared, nodes: this.#nodes, programs: this.#programs, graceMs: options.nodeGraceMs }),
+      new NodeCleaner({
+        ...shared,
+        nodes: this.#nodes,
+        programs: this.#programs,
+        states: this.#aggregator.states,
+        graceMs: options.nodeGraceMs,
+      }),
       this.#addresses,
     ];
     if (options.webhook !== undefined) {

@@ -92,6 +92,7 @@ export class Aggregator implements Part {
       client,
       clock: timing,
       onWrite: ({ kind, metadata }) => teller.wrote("status", `${kind} ${metadata.name}`),
+      onRefused: (message) => teller.note(message),
     });
     nodes.onChange(() => this.#everything());
     programs.onChange((config) => {
@@ -101,6 +102,11 @@ export class Aggregator implements Part {
     });
     for (const informer of [this.#reports, ...[...this.#objects.values()].map(({ informer: each }) => each)])
       informer.start();
+  }
+
+  /** What every node told. */
+  get states(): Pick<Informer<NodeReport>, "synced" | "list"> {
+    return this.#reports;
   }
 
   /** For metrics. */

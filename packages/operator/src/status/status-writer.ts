@@ -2,7 +2,9 @@ import { canonicalJson, refKey, type Clock } from "@bpfleet/base";
 import type { DefinedKind, FleetOutcome, KubeObject } from "@bpfleet/kinds";
 import { compareResourceVersions, isApiError, type AnyObject, type ResourceType } from "@bpfleet/kube";
 import type { KubeClient } from "@bpfleet/kube-client";
+import { isOfOthers } from "../desired/access.ts";
 import { fieldManager } from "../desired/names.ts";
+import { commonStatus } from "./common-status.ts";
 
 /** What was last written of an object, so that an older copy of it, or what the server left out, is no difference. */
 interface Written {
@@ -16,12 +18,16 @@ export interface StatusWriterOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly onWrite: (object: KubeObject) => void;
+  /** A CRD of somebody else has no place for what is to be said. */
+  readonly onRefused: (message: string) => void;
 }
 
 /** Writes the status of an object when, and only when, it is another. */
 export class StatusWriter {
   readonly #options: StatusWriterOptions;
   readonly #written = new Map<string, Written>();
+  /** Kinds of which somebody else's CRD is installed: by the first write that was refused. */
+  readonly #foreign = new Set<DefinedKind>();
 
   constructor(options: StatusWriterOptions) {
     this.#options = options;
@@ -35,15 +41,16 @@ export class StatusWriter {
     outcome: Omit<FleetOutcome, "previousStatus" | "clock">,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const { client, clock, onWrite } = this.#options;
+    const { client, clock, onWrite, onRefused } = this.#options;
     const key = keyOf(kind, object);
     const { metadata } = object;
     const last = this.#written.get(key);
     const isBehind =
       last !== undefined && (compareResourceVersions(metadata.resourceVersion ?? "", last.version) ?? 0) < 0;
     const previousStatus = isBehind ? last.status : object["status"];
-    const status = kind.aggregate(object, { ...outcome, previousStatus, clock });
-    if (status === undefined) return false;
+    const whole = kind.aggregate(object, { ...outcome, previousStatus, clock });
+    if (whole === undefined) return false;
+    const status = this.#foreign.has(kind) ? commonStatus(whole) : whole;
     const [sent, known] = [canonicalJson(status), canonicalJson(previousStatus)];
     if (sent === known || (last !== undefined && last.sent === sent && last.kept === known)) return false;
     const { name, namespace, uid } = metadata;
@@ -63,7 +70,15 @@ export class StatusWriter {
     } catch (error) {
       // It is gone, or another of its name is there: its own event brings it back.
       if (isApiError(error) && (error.isNotFound || error.status === 409)) return false;
-      throw error;
+      if (isApiError(error) && error.status === 422) {
+        this.#written.set(key, { version: metadata.resourceVersion ?? "", sent, kept: known, status: previousStatus });
+        onRefused(error.message);
+        return false;
+      }
+      // A field that the CRD does not declare is answered with 500.
+      if (!isApiError(error) || error.status !== 500 || !isOfOthers(kind) || this.#foreign.has(kind)) throw error;
+      this.#foreign.add(kind);
+      return this.write(kind, type, object, outcome, signal);
     }
     onWrite(object);
     return true;
