@@ -16,6 +16,9 @@
 
 enum packet_source { PACKET_XDP, PACKET_TC, PACKET_CGROUP };
 
+/* The program was loaded to take packets in fragments (Linux 5.18); their headers lie in the first one. */
+const volatile bool takes_fragments;
+
 struct packet {
 	void *ctx; /* struct xdp_md or struct __sk_buff */
 	void *data;
@@ -37,7 +40,7 @@ static __always_inline struct packet packet_of_xdp(struct xdp_md *ctx)
 		.ctx = ctx,
 		.data = data,
 		.data_end = data_end,
-		.length = data_end - data,
+		.length = takes_fragments ? bpf_xdp_get_buff_len(ctx) : data_end - data,
 		.source = PACKET_XDP,
 	};
 }

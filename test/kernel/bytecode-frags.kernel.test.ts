@@ -51,6 +51,27 @@ ${more}`;
       assert.ok(first > 0n && second === first + 1n, `${first} ${second}`);
     });
 
+    it("stay in the driver beside a filter of another kind, which counts whole packets", async () => {
+      await node.apply(`apiVersion: networking.fos1.io/v1alpha1
+kind: EBPFProgram
+metadata: { name: guard, namespace: default }
+spec: { type: xdp, interface: eth0, settings: { blacklist: { enabled: true, ips: [10.0.0.9] } } }
+`);
+      interface Status {
+        readonly state?: string;
+        readonly mode?: string;
+        readonly metrics?: { readonly bytesPassed?: number; readonly packetsPassed?: number };
+      }
+      const active = await node.node.status<Status>("guard", ({ state }) => state === "Active");
+      assert.match(active.mode ?? "", /^native/);
+      assert.equal(mode(), "xdp");
+      assert.equal(largePing(), 3);
+      const counted = await node.node.status<Status>("guard", ({ metrics }) => (metrics?.packetsPassed ?? 0) >= 3);
+      assert.ok((counted.metrics?.bytesPassed ?? 0) >= 3 * 8042, JSON.stringify(counted.metrics));
+      await node.node.do("delete", "ebpfprogram", "guard");
+      assert.equal(mode(), "xdp");
+    });
+
     it("run in the generic path as soon as one takes no fragments, and say which one", async () => {
       await node.apply(config("c", "v1", 3, shared));
       const c = await node.current("c", "Loaded");

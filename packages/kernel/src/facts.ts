@@ -55,4 +55,6 @@ export interface KernelFacts {
   /** Self-tests of the two modes of the program chain. */
   readonly chainInline: Offer;
   readonly chainStub: Offer;
+  /** XDP programs that take packets in fragments; not known where it is not given. */
+  readonly xdpFrags?: Offer;
 }

@@ -105,8 +105,8 @@ export function programContent(spec: ProgramSpec): string {
   return fingerprint(canonicalJson(contentOf(spec)));
 }
 
-function contentOf({ type, object, entry, globals, attachTarget }: ProgramSpec): object {
-  return { type, object, entry, globals, attachTarget };
+function contentOf({ type, object, entry, globals, attachTarget, takesFragments }: ProgramSpec): object {
+  return { type, object, entry, globals, attachTarget, takesFragments };
 }
 
 /** Map name in the object → identity; `undefined` when one is missing. */

@@ -107,6 +107,8 @@ export interface ProgramSpec {
   readonly entry: string;
   /** Function of the kernel that a tracing program is for, where its section names another one or none. */
   readonly attachTarget?: string | undefined;
+  /** XDP: takes packets in fragments, whatever its section says. */
+  readonly takesFragments?: true | undefined;
   /** `const volatile` variables, set before load. */
   readonly globals: Readonly<Record<string, GlobalValue>>;
   /** Map name in the object → `MapSpec.key`. Maps not named here are created privately at load. */

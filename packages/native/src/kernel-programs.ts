@@ -125,6 +125,9 @@ async function loadOpened(object: BpfObject, spec: ProgramSpec): Promise<void> {
   }
 }
 
+/** BPF_F_XDP_HAS_FRAGS */
+const fragments = { type: "xdp", expectedAttachType: "xdp", flags: 1 << 5 };
+
 async function openElf(
   spec: ProgramSpec,
   elf: Uint8Array,
@@ -139,7 +142,7 @@ async function openElf(
     throw refusal(what, `object ${name} has no program ${spec.entry}`, "not-found", "BPF_OBJECT_OPEN");
   if (missing !== undefined)
     throw refusal(what, `object ${name} has no map ${missing}`, "not-found", "BPF_OBJECT_OPEN");
-  const kind = kindOf(spec.type, entry);
+  const kind = spec.takesFragments === true ? fragments : kindOf(spec.type, entry);
   const programTypes = kind === undefined ? {} : { [spec.entry]: kind };
   const object = openFor(spec, elf, { name, reuseMaps, autoload: [spec.entry], programTypes }, what);
   try {

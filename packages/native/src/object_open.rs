@@ -32,6 +32,7 @@ pub struct OpenSpec {
 pub struct ProgramTypeSpec {
     pub r#type: String,
     pub expected_attach_type: Option<String>,
+    pub flags: Option<u32>,
 }
 
 pub(crate) fn open(elf: &[u8], spec: &OpenSpec) -> Res<Inner> {
@@ -100,7 +101,7 @@ fn configure(inner: &mut Inner, spec: &OpenSpec) -> Res<()> {
         check(unsafe { sys::bpf_program__set_expected_attach_type(program, number) }, "type", &object)?;
         // libbpf loads xdp.frags/NAME, a section that it does not know, without the flag of xdp.frags.
         // SAFETY: as above.
-        check(unsafe { sys::bpf_program__set_flags(program, flags_of(program)) }, "type", &object)?;
+        check(unsafe { sys::bpf_program__set_flags(program, flags_of(program) | kind.flags.unwrap_or(0)) }, "type", &object)?;
     }
     for (name, function) in &spec.attach_targets {
         let object = format!("program {name} of {label}");

@@ -44,6 +44,7 @@ export function decodeFacts(facts: wire.Facts): NodeFacts {
       ringbuf: offer("ringbuf"),
       chainInline: offer("chainInline"),
       chainStub: offer("chainStub"),
+      ...(facts.offers["xdpFrags"] !== undefined && { xdpFrags: offer("xdpFrags") }),
     },
     hashSeed: facts.hashSeed,
     cgroups: facts.cgroups,

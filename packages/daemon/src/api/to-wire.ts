@@ -35,8 +35,11 @@ export function encodeFacts(facts: NodeFacts): wire.Facts {
 }
 
 function encodeOffers(offers: Omit<KernelFacts, "release">): Record<string, MessageInitShape<typeof wire.OfferSchema>> {
+  const known = Object.entries(offers).flatMap(([name, offer]) =>
+    offer === undefined ? [] : [[name, offer] as const],
+  );
   return Object.fromEntries(
-    Object.entries(offers).map(([name, offer]) => [name, offer.has ? { has: true } : { has: false, why: offer.why }]),
+    known.map(([name, offer]) => [name, offer.has ? { has: true } : { has: false, why: offer.why }]),
   );
 }
 

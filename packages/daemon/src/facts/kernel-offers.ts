@@ -1,7 +1,7 @@
 import { accessSync, constants } from "node:fs";
 import { release } from "node:os";
 import type { KernelFacts, Offer } from "@bpfleet/kernel";
-import { BpfMap, queryHook, selfTestChain } from "@bpfleet/native";
+import { BpfMap, BpfProgram, queryHook, selfTestChain } from "@bpfleet/native";
 import { errorText } from "../error-text.ts";
 import { findCgroup2, type Mount } from "./mounts.ts";
 
@@ -25,7 +25,15 @@ export async function measureKernel(mounts: readonly Mount[]): Promise<KernelFac
     ),
     chainInline: chain.inline,
     chainStub: chain.stub,
+    xdpFrags: await offer(probeFrags),
   };
+}
+
+/** `return XDP_PASS`, as a program that takes packets in fragments. */
+async function probeFrags(): Promise<void> {
+  const insns = Uint8Array.from([0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
+  const xdpHasFrags = 1 << 5;
+  (await BpfProgram.loadRaw({ type: "xdp", name: "probe", license: "GPL", insns, flags: xdpHasFrags })).close();
 }
 
 async function offer(attempt: () => unknown): Promise<Offer> {

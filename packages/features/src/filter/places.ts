@@ -3,6 +3,9 @@ import { placePods } from "../pod-cgroups.ts";
 import type { filterPrograms } from "./generated/filter.ts";
 import type { FilterIntent, PodCgroup } from "./intent.ts";
 
+/** Beyond it packets may come in fragments, which costs a call of the kernel for each packet. */
+const usualMtu = 1500;
+
 export type FilterEntry = keyof typeof filterPrograms;
 
 /** One program with counters of its own, and where it is attached. */
@@ -16,6 +19,8 @@ export interface Place {
   readonly tracker: HookPoint | undefined;
   /** The device has no Ethernet header. */
   readonly startsAtNetwork: boolean;
+  /** XDP on an interface whose packets may come in fragments. */
+  readonly takesFragments: boolean;
   readonly interface: string | undefined;
   /** Where these run; `undefined` on an interface. */
   readonly pods: readonly PodCgroup[] | undefined;
@@ -49,6 +54,7 @@ function findInterface(intent: FilterIntent, at: InterfacePlace, facts: NodeFact
     points: found ? [point] : [],
     tracker: tracks ? { hook: "tc", interface: at.interface, direction: "egress" } : undefined,
     startsAtNetwork: found !== undefined && found.mac === "" && found.name !== "lo",
+    takesFragments: at.hook === "xdp" && (found?.mtu ?? 0) > usualMtu && facts.kernel.xdpFrags?.has === true,
     interface: at.interface,
     pods: undefined,
   };
@@ -91,6 +97,7 @@ function findCgroups(
       })),
       tracker: undefined,
       startsAtNetwork: false,
+      takesFragments: false,
       interface: undefined,
       pods,
     }));

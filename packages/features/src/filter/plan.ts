@@ -115,7 +115,9 @@ function planPlace(parts: Parts, place: Place, object: ProgramSpec["object"], dr
       ...bucketsOf(key, parts.globals, place),
       instance_id: instanceIdOf(key),
       starts_at_network: place.startsAtNetwork,
+      ...(place.takesFragments && { takes_fragments: true }),
     },
+    ...(place.takesFragments && { takesFragments: true }),
     maps: { ...parts.names, reasons: reasons.key, hits: hits.key },
     owner,
   };

@@ -19,8 +19,8 @@ export interface OpenOptions {
   maxEntries?: Readonly<Record<string, number>>;
   /** The only programs to load; all of them when left out. */
   autoload?: readonly string[];
-  /** For programs whose section name says nothing to libbpf. */
-  programTypes?: Readonly<Record<string, { type: string; expectedAttachType?: string }>>;
+  /** For programs whose section name says nothing to libbpf, or not all. `flags`: of BPF_PROG_LOAD, beside its own. */
+  programTypes?: Readonly<Record<string, { type: string; expectedAttachType?: string; flags?: number }>>;
   /** Function of the kernel that a tracing program is for, in place of the one that its section names. */
   attachTargets?: Readonly<Record<string, string>>;
   /** 1 or 2: keep the verifier's log of accepted programs too; 4: only its statistics. */

@@ -52,6 +52,7 @@ export interface FilterGlobals {
   readonly rate_cost: bigint;
   readonly rate_rule: number;
   readonly starts_at_network: boolean;
+  readonly takes_fragments: boolean;
 }
 
 export const filterReason = {
