@@ -14,6 +14,9 @@ import type { DefineCommand } from "./mod.ts";
 /** What the daemon and the agent keep in the state directory; the objects in the store are the user's. */
 const remembered = ["plan", "journal", "paused", "hash-seed", "status"];
 
+/** What some kernels put into every bpffs. */
+const madeByKernel = new Set(["maps.debug", "progs.debug"]);
+
 export const defineCleanup: DefineCommand = (program, world) => {
   program
     .command("cleanup")
@@ -52,7 +55,8 @@ async function cleanKernel(config: Config, isForced: boolean): Promise<string | 
     observed = await kernel.observe();
     await kernel.removeEverything();
   }
-  if (!isForced && bpffs !== "/sys/fs/bpf" && readdirSync(bpffs).length === 0) await unmount(bpffs).catch(ignoreBusy);
+  const isEmpty = readdirSync(bpffs).every((name) => madeByKernel.has(name));
+  if (!isForced && bpffs !== "/sys/fs/bpf" && isEmpty) await unmount(bpffs).catch(ignoreBusy);
   const { hooks, programs, maps } = observed;
   return [count(hooks.length, "hook"), count(programs.length, "program"), count(maps.length, "map")].join(", ");
 }
