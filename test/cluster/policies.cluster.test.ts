@@ -5,6 +5,9 @@ import { after, before, test } from "node:test";
 import fc from "fast-check";
 import { apiVersionOf, findKind, kinds, parseManifest } from "@bpfleet/kinds";
 import type { DefinedKind } from "@bpfleet/kinds";
+import type { AnyObject } from "@bpfleet/kube";
+import { connectKube, fixedCredentials } from "@bpfleet/kube-client";
+import { StatusWriter } from "@bpfleet/operator";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startApiServer } from "./api-server.ts";
 import type { ApiServer } from "./api-server.ts";
@@ -110,6 +113,64 @@ test("CRDs of policies keep the status that a policy gets", { skip }, async () =
   );
   assert.equal(apply.status, 200, String(apply.body["message"]));
   assert.match(api().kubectl(["get", "cnp", "api-server-protection"]), /api-server-protection +\S+ +True/);
+});
+
+/** The CRD with a status as Cilium's own has it. */
+function withNarrowStatus(kind: DefinedKind): unknown {
+  const crd = structuredClone(kind.crd()) as {
+    spec: { versions: [{ schema: { openAPIV3Schema: { properties: { status: { properties: Properties } } } } }] };
+  };
+  const { status } = crd.spec.versions[0].schema.openAPIV3Schema.properties;
+  const { conditions } = status.properties;
+  delete conditions.items.properties["observedGeneration"];
+  status.properties = { conditions };
+  return crd;
+}
+
+interface Properties {
+  readonly conditions: { readonly items: { readonly properties: Record<string, unknown> } };
+}
+
+test("StatusWriter leaves out what Cilium's own CRD has no place for", { skip }, async () => {
+  const kind = kindOf("CiliumClusterwideNetworkPolicy");
+  const name = "secure-core-services";
+  api().kubectl(["apply", "--server-side", "-f", "-"], JSON.stringify(withNarrowStatus(kind)));
+  const probe = { apiVersion: "cilium.io/v2", kind: kind.kind, metadata: { name }, status: { observedGeneration: 1 } };
+  const path = `${pathOf(kind)}/${name}/status?fieldManager=probe&dryRun=All`;
+  const ssa = { "content-type": "application/apply-patch+yaml" };
+  for (const end = performance.now() + 30_000; (await api().call("PATCH", path, probe, ssa)).status !== 500;)
+    assert.ok(performance.now() < end, "the changed CRD is not served");
+
+  const config = readFileSync(api().kubeconfig, "utf8");
+  const unpack = (field: string): string =>
+    Buffer.from(new RegExp(`"${field}":"([^"]+)"`).exec(config)?.[1] ?? "", "base64").toString();
+  const certificate = { cert: unpack("client-certificate-data"), key: unpack("client-key-data") };
+  await using client = connectKube({
+    server: api().url,
+    namespace: "default",
+    tls: { ca: unpack("certificate-authority-data") },
+    credentials: fixedCredentials({ certificate }),
+  });
+  let writes = 0;
+  const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
+  const writer = new StatusWriter({ client, clock, onWrite: () => writes++, onRefused: assert.fail });
+  const type = { group: kind.group, version: kind.version, plural: kind.plural };
+  const condition = { type: "Ready", status: "False" as const, reason: "NotServed", message: "m" };
+  const result = { nodeName: "n", state: "NotServed" as const, conditions: [condition], numbers: {} };
+  const outcome = { results: [result], silentNodes: [] };
+  const write = async (): Promise<boolean> => {
+    const live = await client.get<AnyObject>({ ...type, name });
+    return writer.write(kind, type, live, outcome, AbortSignal.timeout(30_000));
+  };
+  assert.equal(await write(), true);
+  assert.equal(await write(), false);
+  assert.equal(writes, 1);
+  const { status } = await client.get<AnyObject & { status: { conditions: readonly object[] } }>({ ...type, name });
+  assert.deepEqual(Object.keys(status), ["conditions"]);
+  assert.deepEqual(
+    status.conditions.map((each) => ({ ...each, lastTransitionTime: "" })),
+    [{ ...condition, lastTransitionTime: "" }],
+  );
 });
 
 test("CRDs of policies and parse agree on who must say what", { skip }, async () => {
