@@ -4,7 +4,7 @@ import { compareResourceVersions, isApiError, type AnyObject, type ResourceType 
 import type { KubeClient } from "@bpfleet/kube-client";
 import { isOfOthers } from "../desired/access.ts";
 import { fieldManager } from "../desired/names.ts";
-import { commonStatus } from "./common-status.ts";
+import { bareStatus } from "./bare-status.ts";
 
 /** What was last written of an object, so that an older copy of it, or what the server left out, is no difference. */
 interface Written {
@@ -50,7 +50,7 @@ export class StatusWriter {
     const previousStatus = isBehind ? last.status : object["status"];
     const whole = kind.aggregate(object, { ...outcome, previousStatus, clock });
     if (whole === undefined) return false;
-    const status = this.#foreign.has(kind) ? commonStatus(whole) : whole;
+    const status = this.#foreign.has(kind) ? bareStatus(whole) : whole;
     const [sent, known] = [canonicalJson(status), canonicalJson(previousStatus)];
     if (sent === known || (last !== undefined && last.sent === sent && last.kept === known)) return false;
     const { name, namespace, uid } = metadata;
