@@ -103,9 +103,9 @@ function seen(packets: bigint, bytes: number, drops: number): Buffer {
 function read(
   map: string,
   via: string,
-  { key = "", json = "null", group = appGroup, prefix = [] as readonly string[] } = {},
+  { key = "", json = "null", group = appGroup, prefix = [] as readonly string[], node = [] as readonly string[] } = {},
 ): Seen {
-  const argv = [...prefix, process.execPath, join(testdata, "read-map.ts"), pins[map] ?? map, via, key, json];
+  const argv = [...prefix, process.execPath, ...node, join(testdata, "read-map.ts"), pins[map] ?? map, via, key, json];
   const env = {
     ...process.env,
     BPFLEET_MAPS_SOCKET: join(folder, "bpfleet-maps.sock"),
@@ -116,10 +116,24 @@ function read(
   return JSON.parse(out) as Seen;
 }
 
+const questions = {
+  flows: { key: flowKey, json: JSON.stringify(flow) },
+  totals: { key: "01000000", json: "1" },
+} as const;
+const answers = new Map<string, Seen>();
+
+/** Each is asked once: every answer is a process. */
+function answerOf(map: keyof typeof questions, via: "kernel" | "daemon"): Seen {
+  const name = `${map} ${via}`;
+  const answer = answers.get(name) ?? read(map, via, questions[map]);
+  answers.set(name, answer);
+  return answer;
+}
+
 for (const via of ["kernel", "daemon"] as const)
   describe(`openMap by the ${via}`, () => {
     test(`openMap by the ${via} reads a hash, in bytes and by its types`, () => {
-      const answer = read("flows", via, { key: flowKey, json: JSON.stringify(flow) });
+      const answer = answerOf("flows", via);
       assert.equal(answer.via, via);
       assert.deepEqual([answer.keySize, answer.valueSize, answer.absent], [8, 16, null]);
       assert.match(answer.types?.value ?? "", /^struct seen \{ __u64 packets; __u32 bytes; __u32 drops; \}$/);
@@ -130,7 +144,7 @@ for (const via of ["kernel", "daemon"] as const)
     });
 
     test(`openMap by the ${via} gives the values of all CPUs`, () => {
-      const answer = read("totals", via, { key: "01000000", json: "1" });
+      const answer = answerOf("totals", via);
       assert.equal(answer.got.length, possibleCpus());
       assert.equal(answer.entries.length, 3);
       assert.deepEqual(answer.found[0], { packets: "1n", bytes: 100, drops: 0 });
@@ -144,14 +158,8 @@ for (const via of ["kernel", "daemon"] as const)
   });
 
 test("openMap gives equal answers by the pin and by the daemon's socket", () => {
-  for (const [map, key, json] of [
-    ["flows", flowKey, JSON.stringify(flow)],
-    ["totals", "01000000", "1"],
-  ] as const) {
-    const [{ via: _k, ...byKernel }, { via: _d, ...byDaemon }] = [
-      read(map, "kernel", { key, json }),
-      read(map, "daemon", { key, json }),
-    ];
+  for (const map of ["flows", "totals"] as const) {
+    const [{ via: _k, ...byKernel }, { via: _d, ...byDaemon }] = [answerOf(map, "kernel"), answerOf(map, "daemon")];
     assert.equal(byKernel.code, undefined, byKernel.message);
     assert.deepEqual(byKernel, byDaemon);
   }
@@ -159,11 +167,23 @@ test("openMap gives equal answers by the pin and by the daemon's socket", () => 
 
 test("openMap asks the daemon where the kernel keeps bpf() from it, and only there", () => {
   assert.equal(read("totals", "either", { key: "01000000", json: "1" }).via, "kernel");
-  const shut = read("totals", "either", { key: "01000000", json: "1", prefix: [withoutBpf] });
+  const shut = read("totals", "either", { ...questions.totals, prefix: [withoutBpf] });
   assert.equal(shut.via, "daemon");
   const refused = read("totals", "kernel", { prefix: [withoutBpf] });
   assert.equal(refused.code, "no-permission");
   assert.match(refused.message ?? "", /EPERM/);
+});
+
+test("openMap asks the daemon where @bpfleet/native is not installed", () => {
+  const withoutNative = `import { registerHooks } from "node:module";
+registerHooks({ resolve(name, context, next) {
+  if (name === "@bpfleet/native") throw Object.assign(new Error("not found"), { code: "ERR_MODULE_NOT_FOUND" });
+  return next(name, context);
+} });`;
+  const node = ["--import", `data:text/javascript,${encodeURIComponent(withoutNative)}`];
+  const answer = read("totals", "either", { key: "01000000", json: "1", node });
+  assert.equal(answer.via, "daemon");
+  assert.match(read("totals", "kernel", { node }).message ?? "", /@bpfleet\/native is not installed/);
 });
 
 test("ebpfctl up tells the types of every pinned map in a file that who may open the pin may read", async () => {

@@ -56,6 +56,11 @@ export class SmallNode implements AsyncDisposable {
     return node;
   }
 
+  /** Of its sockets and files, open to whoever knows the way. */
+  get directory(): string {
+    return this.#sandbox.dir;
+  }
+
   /** Path of the pod's cgroup below the mount of cgroup v2. */
   get podCgroup(): string | undefined {
     return this.#podFolder && `${basename(join(this.#podFolder, ".."))}/web`;
