@@ -1,12 +1,13 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { Certificates, until } from "@bpfleet/daemon/testing";
 import { KernelSandbox } from "@bpfleet/native/testing";
 
+const built = join(import.meta.dirname, "../../build/bpf");
 const apps = join(import.meta.dirname, "../../apps");
 /** As in the DaemonSet: the agent has no rights at all. */
 const plainUser = 65532;
@@ -39,6 +40,8 @@ export class TwoProcesses implements AsyncDisposable {
     const at = (name: string): string => join(sandbox.dir, name);
     chmodSync(sandbox.dir, 0o755);
     for (const folder of ["run", "daemon-state", "agent-state", "objects"]) mkdirSync(at(folder));
+    // A build beside the test makes others of them.
+    cpSync(built, at("bpf"), { recursive: true });
     for (const folder of ["agent-state", "objects"]) execFileSync("chown", [`${plainUser}`, at(folder)]);
     this.certificates = new Certificates(at("tls"));
     this.issue();
@@ -49,6 +52,7 @@ export class TwoProcesses implements AsyncDisposable {
       NODENAME: "n1",
       BPFLEET_SOCKET: at("run/bpfleet.sock"),
       BPFLEET_BPFFS: bpffs,
+      BPFLEET_OBJECTS: at("bpf/objects.json"),
       BPFLEET_METRICS_ADDR: `unix:${at("metrics.sock")}`,
       LOG_LEVEL: "info",
     };

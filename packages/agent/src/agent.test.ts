@@ -263,7 +263,7 @@ test("startAgent removes nothing when it starts on a file that it served before 
   writeFileSync(pathOf("a"), "kind: [");
   await using agent = await start();
   assert.equal(daemon.isComplete, false);
-  assert.match(notices.join("\n"), /EBPFProgram a: its file cannot be read, so nothing is removed/);
+  assert.match(notices.join("\n"), /EBPFProgram a: it cannot be read, so nothing is removed/);
   rmSync(pathOf("a"));
   await agent.sync();
   assert.equal(daemon.isComplete, true);

@@ -246,7 +246,7 @@ class ObjectAgent implements Agent {
     const held = this.#heldRefs();
     for (const ref of held)
       this.#tell(
-        `${ref.kind} ${ref.name}: its file cannot be read, so nothing is removed from the kernel until it is corrected or removed`,
+        `${ref.kind} ${ref.name}: it cannot be read, so nothing is removed from the kernel until it is corrected or removed`,
       );
     return held.length === 0;
   }
@@ -411,7 +411,9 @@ class ObjectAgent implements Agent {
 
   #heldRefs(): readonly ObjectRef[] {
     const unserved = new Set(this.#desired.unservedPaths());
-    return this.#records.all().flatMap(({ ref }) => (unserved.has(this.#source.pathOf(ref)) ? [ref] : []));
+    const isHeld = (ref: ObjectRef): boolean =>
+      unserved.has(this.#source.pathOf(ref)) && (this.#records.wasServed?.(ref) ?? true);
+    return this.#records.all().flatMap(({ ref }) => (isHeld(ref) ? [ref] : []));
   }
 
   /** Each thing once. */

@@ -33,6 +33,8 @@ export interface ObjectRecords {
   save(record: ObjectRecord): Promise<void>;
   /** Forgets objects that are not among these. */
   keepOnly(refs: Iterable<ObjectRef>): Promise<void>;
+  /** Whether an earlier run served another version of it, which may be in force; every record is taken for that else. */
+  wasServed?(ref: ObjectRef): boolean;
 }
 
 /** `<state>/status/<group>/<Kind>/<namespace>/<name>.json`, one an object. */

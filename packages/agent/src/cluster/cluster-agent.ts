@@ -110,7 +110,7 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
     clock,
     onNotice,
     source: store,
-    records: new ClusterRecords(earlier),
+    records: new ClusterRecords(earlier, (ref) => store.find(ref)?.metadata.generation),
     podPlaces: new KubeletPods(),
     onReports: (now) => {
       told = now;

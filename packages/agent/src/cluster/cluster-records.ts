@@ -14,10 +14,21 @@ const served = new Set(["InForce", "Waiting", "Failed", "Pending"]);
 /** Records in memory: what an agent of a cluster remembers over its restarts is what it wrote there. */
 export class ClusterRecords implements ObjectRecords {
   readonly #loadEarlier: () => Promise<EarlierReports>;
+  readonly #generationOf: (ref: ObjectRef) => number | undefined;
   readonly #records = new Map<string, ObjectRecord>();
+  /** Generations that were served before this run. */
+  readonly #served = new Map<string, number>();
 
-  constructor(loadEarlier: () => Promise<EarlierReports>) {
+  /** `generationOf`: of an object as the server has it now. */
+  constructor(loadEarlier: () => Promise<EarlierReports>, generationOf: (ref: ObjectRef) => number | undefined) {
     this.#loadEarlier = loadEarlier;
+    this.#generationOf = generationOf;
+  }
+
+  /** An object that was refused as it is now was not served; nothing waits for it. */
+  wasServed(ref: ObjectRef): boolean {
+    const generation = this.#served.get(refKey(ref));
+    return generation !== undefined && generation < (this.#generationOf(ref) ?? 0);
   }
 
   async load(): Promise<void> {
@@ -25,6 +36,7 @@ export class ClusterRecords implements ObjectRecords {
     const observedAt = nodeState?.observedAt ?? "";
     for (const { group, kind, namespace, name, uid, observedGeneration, state, conditions } of nodeState?.results ?? [])
       if (served.has(state)) {
+        this.#served.set(refKey({ group, kind, namespace, name }), observedGeneration ?? 0);
         const timed = conditions.map((condition) => ({ ...condition, lastTransitionTime: observedAt }));
         await this.save({
           ...unknown,

@@ -25,10 +25,14 @@ interface Followed {
   readonly informer: Informer<AnyObject>;
   /** The server does not know the kind: there are no objects of it. */
   isUnknown: boolean;
+  /** Since when it cannot be followed. */
+  faultyMs: number | undefined;
   readonly known: Promise<void>;
 }
 
 const secretsMs = 60_000;
+/** A watch that breaks is there again soon. */
+const patienceMs = 15_000;
 
 /**
  * What a cluster declares for one node: all objects of our kinds, the pods of the node, and the node itself. Objects
@@ -114,9 +118,15 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
     return this.#sources.get(refKey(ref));
   }
 
-  /** Why the last try to follow something failed; `undefined` while all is followed. */
+  /** Why something is not followed, when that has been so for a while. */
   fault(): ApiError | undefined {
-    return this.#followed.find(({ informer, isUnknown }) => !isUnknown && informer.fault !== undefined)?.informer.fault;
+    const now = performance.now();
+    for (const followed of this.#followed) {
+      const { informer, isUnknown } = followed;
+      if (informer.fault === undefined || isUnknown) followed.faultyMs = undefined;
+      else if (now - (followed.faultyMs ??= now) > patienceMs) return informer.fault;
+    }
+    return undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -140,12 +150,13 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
         followed.isUnknown = isApiError(error) && error.isNotFound && !informer.isSynced;
         if (followed.isUnknown) unknown.resolve();
         else onNotice(error.message);
+        this.fault();
       },
     });
     informer.onChange(({ type, object }) => this.#see(kind, object, type === "deleted"));
     const known = Promise.race([informer.synced(), unknown.promise]);
     known.catch(() => undefined);
-    const followed: Followed = { kind, informer, isUnknown: false, known };
+    const followed: Followed = { kind, informer, isUnknown: false, faultyMs: undefined, known };
     return followed;
   }
 

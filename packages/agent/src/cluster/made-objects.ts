@@ -1,7 +1,7 @@
 import { canonicalJson, refKey, type ObjectRef } from "@bpfleet/base";
 import { apiVersionOf, type DefinedKind, type KubeObject } from "@bpfleet/kinds";
 import { isApiError, type AnyObject } from "@bpfleet/kube";
-import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
+import { createInformer, type Informer, type KubeClient, type ObjectAddress, type Timing } from "@bpfleet/kube-client";
 import type { ObjectReport } from "../report.ts";
 import { fieldManager, nodeLabel, nodeLabelValue, programFinalizer } from "./agent-marks.ts";
 
@@ -91,13 +91,25 @@ export class MadeObjects implements AsyncDisposable {
     // A server may give fields another form than we do: what it made of them once is right.
     if (written?.text === text && written.version === there?.metadata.resourceVersion) return;
     let now = there;
-    if (!isLeaving && !says(there, body)) now = await client.apply(address, body, { fieldManager, isForced: true });
+    if (!isLeaving && !says(there, body)) {
+      await this.#replaceSpec(address, there, object.spec);
+      now = await client.apply(address, body, { fieldManager, isForced: true });
+    }
     if (canonicalJson(now?.["status"]) !== canonicalJson(object.status)) {
       const { apiVersion, kind: name } = body;
       const status = { apiVersion, kind: name, metadata: { name: object.metadata.name }, status: object.status };
       now = await client.applyStatus(address, status, { fieldManager, isForced: true });
     }
     this.#written.set(key, { text, version: now?.metadata.resourceVersion });
+  }
+
+  /** Applied, a map that has lost its last entry would become null, which its schema refuses. */
+  async #replaceSpec(address: ObjectAddress, there: AnyObject | undefined, spec: unknown): Promise<void> {
+    if (there === undefined || canonicalJson(there["spec"]) === canonicalJson(spec)) return;
+    await this.#options.client.patch(address, [{ op: "replace", path: "/spec", value: spec }], {
+      type: "json",
+      fieldManager,
+    });
   }
 
   #bodyOf(kind: DefinedKind, { metadata, spec }: KubeObject): AnyObject {
@@ -151,7 +163,7 @@ export interface MadeObject {
   readonly object: AnyObject;
 }
 
-function addressOf({ group, version, plural }: DefinedKind, name: string) {
+function addressOf({ group, version, plural }: DefinedKind, name: string): ObjectAddress {
   return { group, version, plural, name };
 }
 

@@ -64,11 +64,8 @@ export class PullSecretReader {
       return true;
     } catch (error) {
       if (!isApiError(error)) throw error;
-      if (error.status === 403) {
-        // What may not be read is not there.
-        this.#found.delete(key);
-        return true;
-      }
+      // What may not be read is not there; a server that has just started may say so of what may be read, too.
+      if (error.status === 403) return true;
       this.#onNotice(error.message);
       return false;
     }

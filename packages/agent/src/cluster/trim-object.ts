@@ -25,11 +25,13 @@ export function trimPod(object: AnyObject): AnyObject {
 /** Of the node: its labels and addresses; heartbeats are no news. */
 export function trimNode(object: AnyObject): AnyObject {
   const { status = {} } = object as NodeFields;
+  const { annotations: _annotations, managedFields: _fields, ...metadata } = object.metadata;
+  const { addresses } = status;
   return {
     apiVersion: object.apiVersion,
     kind: object.kind,
-    metadata: { ...trimMetadata(object.metadata), annotations: undefined },
-    status: { addresses: status.addresses },
+    metadata,
+    ...(addresses !== undefined && { status: { addresses } }),
   };
 }
 
