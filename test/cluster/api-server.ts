@@ -33,8 +33,8 @@ export interface Answer {
 const startTimeoutMs = 120_000;
 
 /** Starts both from the binaries in `folder`; they end when the result is disposed of, or with this process. */
-export async function startApiServer(folder: string): Promise<ApiServer> {
-  const cluster = new Cluster(folder);
+export async function startApiServer(folder: string, moreFlags: readonly string[] = []): Promise<ApiServer> {
+  const cluster = new Cluster(folder, moreFlags);
   try {
     return await cluster.start();
   } catch (error) {
@@ -45,11 +45,13 @@ export async function startApiServer(folder: string): Promise<ApiServer> {
 
 class Cluster implements AsyncDisposable {
   readonly #folder: string;
+  readonly #moreFlags: readonly string[];
   readonly #dir = mkdtempSync(join(tmpdir(), "bpfleet-cluster-"));
   readonly #processes: Running[] = [];
 
-  constructor(folder: string) {
+  constructor(folder: string, moreFlags: readonly string[]) {
     this.#folder = folder;
+    this.#moreFlags = moreFlags;
   }
 
   async start(): Promise<ApiServer> {
@@ -80,6 +82,7 @@ class Cluster implements AsyncDisposable {
       "--service-cluster-ip-range=10.96.0.0/16",
       "--allow-privileged=true",
       "--disable-admission-plugins=ServiceAccount",
+      ...this.#moreFlags,
     ];
     let server = this.#run("kube-apiserver", flags);
     const kubeconfig = this.#writeKubeconfig(url);

@@ -1,0 +1,171 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ChildProcess } from "node:child_process";
+import type { KubeClient } from "@bpfleet/kube-client";
+import { whyNoBuild } from "../../tools/build-control-plane.ts";
+import { answer, quantile, Unanswerable, type BenchContext, type BenchQuestion, type BenchResult } from "../result.ts";
+import { versionOf } from "../scale/lines.ts";
+import { SimulatedFleet, usageOf } from "../scale/fleet.ts";
+
+interface Tier {
+  readonly nodes: number;
+  readonly pods: number;
+  /** Nodes whose agent runs; the rest are only there. */
+  readonly agents: number;
+}
+
+const full: readonly Tier[] = [
+  { nodes: 1000, pods: 20_000, agents: 1000 },
+  { nodes: 5000, pods: 100_000, agents: 1000 },
+];
+const quick: readonly Tier[] = [{ nodes: 50, pods: 500, agents: 50 }];
+const changes = 10;
+const restMs = 30_000;
+const patienceMs = 300_000;
+const programs = { group: "networking.fos1.io", version: "v1alpha1", plural: "ebpfprograms", namespace: "default" };
+
+export const question: BenchQuestion = {
+  name: "scale",
+  asks: "how long from an object's change to the last of many agents, and what the operator costs, with simulated nodes and pods",
+  async ask(context) {
+    const absence = whyNoBuild();
+    if (absence !== undefined) throw new Unanswerable(absence);
+    await using fleet = await SimulatedFleet.start((line) => context.progress(line));
+    const results: BenchResult[] = [];
+    let [nodes, pods] = [0, 0];
+    const operator = await fleet.startOperator(context.scratchDir);
+    let agents = 0;
+    for (const tier of context.isQuick ? quick : full) {
+      await fleet.addNodes(nodes, tier.nodes);
+      await fleet.addPods(pods, tier.pods, tier.nodes);
+      [nodes, pods] = [tier.nodes, tier.pods];
+      if (tier.agents > agents) await fleet.startAgents(tier.agents - agents);
+      agents = tier.agents;
+      context.progress(`${agents} agents follow what is declared`);
+      results.push(...(await measure(context, fleet, operator, tier)));
+    }
+    return results;
+  },
+};
+
+async function measure(
+  context: BenchContext,
+  fleet: SimulatedFleet,
+  operator: ChildProcess,
+  tier: Tier,
+): Promise<readonly BenchResult[]> {
+  const { client } = fleet;
+  const name = `scale.${tier.nodes}-nodes`;
+  const watched = new WatchedVersions(client);
+  const all: number[] = [];
+  const lasts: number[] = [];
+  const told: number[] = [];
+  const bare: number[] = [];
+  const writesBefore = await fleet.writes();
+  for (let change = 0; change < changes; change++) {
+    const startedAt = Date.now();
+    const { metadata } = await client.apply(programs, declare(`192.0.2.${change + 1}`, tier.nodes), {
+      fieldManager: "bench",
+      isForced: true,
+    });
+    const version = versionOf(metadata);
+    const times = (await fleet.seenBy(tier.agents, version, patienceMs)).map((time) => time - startedAt);
+    all.push(...times);
+    lasts.push(Math.max(...times));
+    bare.push((await watched.when(version)) - startedAt);
+    told.push((await statusOf(client, version, tier.agents)) - startedAt);
+    context.progress(
+      `change ${change + 1}: the last agent had it after ${lasts.at(-1)} ms, its status told of all after ${told.at(-1)} ms`,
+    );
+  }
+  const writesAfter = await fleet.writes();
+  await watched[Symbol.asyncDispose]();
+  await sleep(restMs);
+  const [usage, writes] = [usageOf(operator), await fleet.writes()];
+  await sleep(restMs);
+  const rested = usageOf(operator);
+  const perSecond = ((await fleet.writes()) - writes) / (restMs / 1000);
+  const cpu = (rested.cpuSeconds - usage.cpuSeconds) / (restMs / 1000);
+  const seconds = (ms: number): number => ms / 1000;
+  const peer = "one bare watch";
+  const bareSeconds = seconds(quantile(bare, 0.99));
+  return [
+    answer(`${name}.propagation-p50-s`, "s", seconds(quantile(all, 0.5)), peer, bareSeconds),
+    answer(`${name}.propagation-p99-s`, "s", seconds(quantile(all, 0.99)), peer, bareSeconds, "<= 5 s"),
+    answer(`${name}.propagation-last-s`, "s", seconds(Math.max(...lasts)), peer, bareSeconds),
+    answer(`${name}.status-of-all-s`, "s", seconds(quantile(told, 0.99)), peer, bareSeconds),
+    answer(
+      `${name}.writes-per-change`,
+      "writes",
+      (writesAfter - writesBefore) / changes,
+      "one write of the object by each agent, and one of its own",
+      2 * tier.agents,
+    ),
+    answer(`${name}.writes-per-second-at-rest`, "1/s", perSecond, "one write a minute and node", tier.agents / 60),
+    answer(`${name}.operator-cpu`, "processors", cpu, "its limit", 0.2, "<= 0.2"),
+    answer(`${name}.operator-rss-mib`, "MiB", rested.mebibytes, "its limit", 128, "<= 128 MiB"),
+  ];
+}
+
+function declare(address: string, nodes: number) {
+  return {
+    apiVersion: "networking.fos1.io/v1alpha1",
+    kind: "EBPFProgram",
+    metadata: { name: `scale-${nodes}`, namespace: "default" },
+    spec: { type: "xdp", interface: "eth0", settings: { blacklist: { enabled: true, ips: [address] } } },
+  };
+}
+
+/** When the object's status first spoke of that version on all nodes. */
+async function statusOf(client: KubeClient, version: string, agents: number): Promise<number> {
+  interface Told {
+    readonly metadata: { readonly name: string; readonly generation?: number | undefined };
+    readonly status?: { readonly observedGeneration?: number; readonly nodes?: { readonly ready?: number } };
+  }
+  for (const end = performance.now() + patienceMs; performance.now() < end; await sleep(100)) {
+    const { items } = await client.list(programs);
+    const isTold = (items as unknown as readonly Told[]).some(
+      ({ metadata, status }) =>
+        versionOf(metadata) === version &&
+        status?.observedGeneration === metadata.generation &&
+        (status?.nodes?.ready ?? 0) >= agents,
+    );
+    if (isTold) return Date.now();
+  }
+  throw new Error(`wait for the status of ${version}: not on ${agents} nodes`);
+}
+
+/** A watch without a cache, beside the agents'. */
+class WatchedVersions implements AsyncDisposable {
+  readonly #seen = new Map<string, number>();
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(client: KubeClient) {
+    this.#running = this.#run(client);
+  }
+
+  async when(version: string): Promise<number> {
+    for (const end = performance.now() + patienceMs; performance.now() < end; await sleep(10)) {
+      const at = this.#seen.get(version);
+      if (at !== undefined) return at;
+    }
+    throw new Error(`watch ${version}: it did not come`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(client: KubeClient): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        for await (const { object } of client.watch(programs, { signal }))
+          if (!this.#seen.has(versionOf(object.metadata))) this.#seen.set(versionOf(object.metadata), Date.now());
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+    }
+  }
+}
