@@ -34,11 +34,11 @@ export const question: BenchQuestion = {
     let [nodes, pods] = [0, 0];
     const operator = await fleet.startOperator(context.scratchDir);
     let agents = 0;
-    for (const tier of context.isQuick ? quick : full) {
+    for (const tier of chosenTiers(context.isQuick)) {
       await fleet.addNodes(nodes, tier.nodes);
       await fleet.addPods(pods, tier.pods, tier.nodes);
       [nodes, pods] = [tier.nodes, tier.pods];
-      if (tier.agents > agents) await fleet.startAgents(tier.agents - agents);
+      if (tier.agents > agents) await fleet.startAgents(agents, tier.agents);
       agents = tier.agents;
       context.progress(`${agents} agents follow what is declared`);
       results.push(...(await measure(context, fleet, operator, tier)));
@@ -46,6 +46,16 @@ export const question: BenchQuestion = {
     return results;
   },
 };
+
+/** `SCALE=nodes:pods:agents,…` takes the place of the usual ones, each with at least as many as the one before. */
+function chosenTiers(isQuick: boolean): readonly Tier[] {
+  const { SCALE: text = "" } = process.env;
+  if (text === "") return isQuick ? quick : full;
+  return text.split(",").map((words) => {
+    const [nodes = 0, pods = 0, agents = 0] = words.split(":").map(Number);
+    return { nodes, pods, agents };
+  });
+}
 
 async function measure(
   context: BenchContext,

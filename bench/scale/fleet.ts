@@ -99,10 +99,10 @@ export class SimulatedFleet implements AsyncDisposable {
   }
 
   /** Resolves when each has read all that is declared. */
-  async startAgents(count: number): Promise<void> {
+  async startAgents(from: number, to: number): Promise<void> {
     const ready: Promise<void>[] = [];
-    for (let first = 0; first < count; first += agentsPerProcess) {
-      const last = Math.min(first + agentsPerProcess, count);
+    for (let first = from; first < to; first += agentsPerProcess) {
+      const last = Math.min(first + agentsPerProcess, to);
       const script = join(import.meta.dirname, "agents.ts");
       const child = this.#spawn(process.execPath, [script, this.#server.kubeconfig, String(first), String(last)]);
       const seen = new Map<string, readonly number[]>();

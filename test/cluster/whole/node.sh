@@ -57,12 +57,19 @@ init() {
 	mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/etc-work" overlay /etc
 	show_settings
 	mount --make-rshared /
+	rm -f "$folder/containerd.sock"
 	containerd --config "$folder/containerd.toml" >>"$logs/containerd-$name.log" 2>&1 &
-	"$kubelet" --config="$folder/kubelet.yaml" --kubeconfig="$folder/kubelet.kubeconfig" \
-		--hostname-override="$name" --node-ip="$node_ip" --root-dir="$folder/kubelet" \
-		--cert-dir="$folder/kubelet/pki" >>"$logs/kubelet-$name.log" 2>&1 &
+	# The kubelet ends at once where the runtime does not answer yet, and is started again as on any machine.
+	until ctr --address "$folder/containerd.sock" --namespace k8s.io containers list >/dev/null 2>&1; do sleep 0.1; done
+	while :; do run_kubelet; sleep 1; done &
 	"$kube_proxy" --config="$folder/kube-proxy.yaml" --hostname-override="$name" >>"$logs/kube-proxy-$name.log" 2>&1 &
 	while :; do wait || true; sleep 1; done
+}
+
+run_kubelet() {
+	"$kubelet" --config="$folder/kubelet.yaml" --kubeconfig="$folder/kubelet.kubeconfig" \
+		--hostname-override="$name" --node-ip="$node_ip" --root-dir="$folder/kubelet" \
+		--cert-dir="$folder/kubelet/pki" >>"$logs/kubelet-$name.log" 2>&1 || true
 }
 
 command=$1

@@ -109,13 +109,13 @@ export class WholeCluster implements AsyncDisposable {
   };
 
   /** Asks again while it throws, or answers with `false`. */
-  async until<T>(what: string, ask: () => Promise<T>, withinMs = 120_000): Promise<T> {
+  async until<T>(what: string, ask: () => Promise<T>, withinMs = 120_000): Promise<Exclude<T, false>> {
     const end = performance.now() + withinMs;
     for (;;) {
       let reason: unknown = "it said no";
       try {
         const answer = await ask();
-        if (answer !== false) return answer;
+        if (answer !== false) return answer as Exclude<T, false>;
       } catch (error) {
         reason = error;
       }

@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { delimiter, join } from "node:path";
+import { test } from "node:test";
+import { registryAbsence } from "@bpfleet/oci/testing";
+import { buildControlPlane } from "../../tools/build-control-plane.ts";
+import { wholeClusterAbsence } from "../cluster/whole/whole-cluster.ts";
+import { Fleet, root } from "./fleet.ts";
+
+const skip = wholeClusterAbsence() ?? registryAbsence() ?? false;
+const samples = join(root, "packages/kinds/src/networking.fos1.io/ebpfprogram/samples");
+/** Of the document's blacklist: one by itself, one of a range; and one that is not in it. */
+const [listed, inRange, free] = ["192.168.1.100", "10.10.10.5", "10.10.20.5"];
+
+const web = JSON.stringify({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { name: "web" },
+  spec: {
+    terminationGracePeriodSeconds: 0,
+    containers: [{ name: "web", image: "localhost/busybox:1", imagePullPolicy: "Never", command: ["sleep", "100000"] }],
+  },
+});
+
+const program = `
+apiVersion: bpfd.io/v1alpha1
+kind: BpfProgramConfig
+metadata: {name: xdp-pass-all-nodes}
+spec:
+  name: pass
+  type: XDP
+  nodeselector: {}
+  attachpoint: {networkmultiattach: {interface: eth0, priority: 50}}
+  bytecode: {image: {url: quay.io/bpfd/bytecode:xdp_pass}}
+`;
+
+test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) => {
+  await using fleet = await Fleet.start();
+  let skipped: string | false = false;
+  // Each step goes on from the one before.
+  const step = async (name: string, body: () => Promise<void>): Promise<void> => {
+    await t.test(name, { skip: skipped }, async () => {
+      try {
+        await body();
+      } catch (error) {
+        skipped = "a step before it failed";
+        throw error;
+      }
+    });
+  };
+  const { cluster, node } = fleet;
+  const { kubectl } = cluster;
+  for (const address of [listed, inRange, free]) await cluster.network.ip(`address add ${address}/32 dev switch0`);
+  const isReady = (object: string) => kubectl(["wait", "--for=condition=Ready", object, "--timeout=120s"]);
+
+  await step("kubectl apply -k manifests/base/ebpf makes it a cluster of ours", async () => {
+    await fleet.install();
+    await cluster.until("state of the node", () => kubectl(["get", "nodestate", node.name]));
+    const pods = await kubectl(["-n", "kube-system", "get", "pods", "-l", "app=fos1-ebpf-controller", "-o", "json"]);
+    const { items } = JSON.parse(pods) as { items: { spec: { containers: { name: string }[] } }[] };
+    assert.deepEqual(
+      items.map(({ spec }) => spec.containers.map(({ name }) => name)),
+      [["bpfd", "bpfd-agent"]],
+    );
+    const sampled = await kubectl(["apply", "--dry-run=server", "-f", join(root, "config/samples/")]);
+    assert.ok(sampled.trim().split("\n").length >= 9, sampled);
+  });
+
+  await step("no process of ours on the node is root, and only the daemon has capabilities", async () => {
+    const script = "for p in $(pidof node); do grep -h -e ^Uid -e ^CapEff /proc/$p/status; done";
+    const text = await node.run(["sh", "-c", script]);
+    const users = [...text.matchAll(/^Uid:\s+(\d+)/gm)].map(([, user]) => user);
+    assert.deepEqual([...new Set(users)], ["65532"]);
+    const sets = [...text.matchAll(/^CapEff:\s+(\w+)/gm)].map(([, set]) => BigInt(`0x${set}`));
+    const [, ...withSome] = [0n, ...sets.filter((set) => set !== 0n)];
+    const numbers = [2n, 12n, 21n, 38n, 39n];
+    assert.deepEqual(withSome, [numbers.reduce((sum, number) => sum | (1n << number), 0n)]);
+  });
+
+  let podAddress = "";
+  await step("the document's blacklist drops what comes to the node and to a pod on it, and nothing else", async () => {
+    await fleet.apply(web);
+    await isReady("pod/web");
+    podAddress = await kubectl(["get", "pod", "web", "--output=jsonpath={.status.podIP}"]);
+    const reach = async (from: string) => [await fleet.pings(from, node.address), await fleet.pings(from, podAddress)];
+    assert.deepEqual(await reach(listed), [true, true]);
+    await kubectl(["apply", "-f", join(samples, "xdp-packet-filter.yaml")]);
+    await isReady("ebpfprogram/xdp-packet-filter");
+    assert.deepEqual(await reach(listed), [false, false]);
+    assert.deepEqual(await reach(inRange), [false, false]);
+    assert.deepEqual(await reach(free), [true, true]);
+    const described = await kubectl(["describe", "ebpfprogram", "xdp-packet-filter"]);
+    assert.match(described, /Ready/);
+    assert.match(await kubectl(["get", "ebpfprograms", "-o", "wide"]), /xdp-packet-filter/);
+  });
+
+  await step(
+    "a BpfProgramConfig brings a program from a registry to the node, and what became of it is told",
+    async () => {
+      await fleet.pushBytecode(join(import.meta.dirname, "testdata/pass.bpf.c"), "xdp_pass");
+      await fleet.apply(program);
+      const loaded = await cluster.until("program of the node", async () => {
+        const text = await kubectl(["get", "bpfprogram", `xdp-pass-all-nodes-${node.name}`, "-o", "json"]);
+        const object = JSON.parse(text) as { status?: { conditions?: { type: string; reason: string }[] } };
+        return object.status?.conditions?.find(({ reason }) => reason === "bpfdLoaded") ?? false;
+      });
+      assert.equal(loaded.type, "Loaded");
+      assert.match(await fleet.exec("ebpfctl", "prog", "list", "--ours"), /pass/);
+      assert.equal(await fleet.pings(listed, node.address), false);
+      assert.equal(await fleet.pings(free, node.address), true);
+    },
+  );
+
+  await step("the log and exec commands of the documents work", async () => {
+    const logs = await kubectl(["logs", "-n", "kube-system", "-l", "app=fos1-ebpf-controller", "--tail=-1"]);
+    assert.notEqual(logs.trim(), "");
+    assert.notEqual((await kubectl(["logs", "-n", "kube-system", "deployment/podconfigmap-controller"])).trim(), "");
+    assert.match(await fleet.exec("ls", "/sys/fs/bpf/"), /progs\.debug|^$/);
+    assert.match(await fleet.exec("bpftool", "prog", "list"), /xdp/);
+    assert.match(await fleet.exec("calico-node", "-bpf-maps"), /filter|reasons/);
+    assert.match(await fleet.exec("wget", "-O", "-", "localhost:9091/metrics"), /^# TYPE bpfleet_/m);
+    const status = ["calico-kube-controllers", "status"];
+    const asked = ["exec", "-n", "kube-system", "deployment/podconfigmap-controller", "--", ...status];
+    assert.match(await kubectl(asked), /ok/);
+  });
+
+  await step("a node that crashes comes back with everything in force", async () => {
+    await node.crash();
+    await node.start();
+    await isReady("node/n1");
+    await cluster.until(
+      "the blacklist after the crash",
+      async () => !(await fleet.pings(listed, node.address)),
+      180_000,
+    );
+    assert.equal(await fleet.pings(free, node.address), true);
+    await fleet.ready();
+    await isReady("ebpfprogram/xdp-packet-filter");
+    assert.equal(await fleet.pings(listed, node.address), false);
+  });
+
+  await step("make undeploy leaves nothing on the node", async () => {
+    const env = {
+      ...process.env,
+      PATH: [buildControlPlane(), join(root, "node_modules/.bin"), process.env["PATH"]].join(delimiter),
+      KUBECONFIG: cluster.kubeconfig,
+    };
+    const said = await cluster.network.run([join(root, "tools/deploy.sh"), "undeploy"], { env });
+    assert.match(said, /the one node is clean/);
+    assert.doesNotMatch(await node.run(["ip", "link", "show", "eth0"]), /xdp/);
+    const pins = await node.run(["sh", "-c", "ls -A /run/bpfd/fs 2>/dev/null || true"]);
+    assert.equal(pins.trim(), "");
+    assert.equal(await fleet.pings(listed, node.address), true);
+    const left = await kubectl(["-n", "kube-system", "get", "daemonset,deployment,pod", "-o", "name"]);
+    assert.doesNotMatch(left, /daemonset|deployment/);
+  });
+});
+
+test("make run-on-kind says what is missing where kind is not installed", () => {
+  const path = process.env["PATH"] ?? "";
+  const hasKind = path.split(delimiter).some((place) => {
+    try {
+      execFileSync(join(place, "kind"), ["version"], { stdio: "ignore" });
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  if (hasKind) return;
+  for (const target of ["run-on-kind", "kind-reload-images"])
+    assert.throws(
+      () => execFileSync(join(root, "tools/deploy.sh"), [target], { encoding: "utf8", stdio: "pipe" }),
+      /error: find kind: not installed; get it from https:/,
+    );
+});
