@@ -239,8 +239,19 @@ test("parseManifest tells of text above fields once, and what helps", () => {
     [
       [
         2,
-        'parse YAML: "./tools kubectl edit felixconfiguratio…" is text, and something else follows it; if it is a command, remove it or put # before it',
+        'parse YAML: "./tools kubectl edit felixconfiguration…" is text, and something else follows it; if it is a command, remove it or put # before it',
       ],
+    ],
+  );
+});
+
+test("parseManifest tells of lines that are indented deeper than what they belong beside", () => {
+  const { issues } = parseManifest("apiVersion: v1\n  kind: Pod\n  metadata:\n    name: x\n", "f");
+  assert.deepEqual(
+    issues.map(({ position, message }) => `${position?.line}:${position?.column} ${message}`),
+    [
+      "1:13 parse YAML: what is below is indented deeper, though this has its value already; indent both alike",
+      "2:9 parse YAML: what is below is indented deeper, though this has its value already; indent both alike",
     ],
   );
 });

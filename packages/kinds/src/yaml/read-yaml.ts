@@ -46,8 +46,7 @@ function readDocuments(
 ): readonly ReadDocument[] {
   return parseDocuments(text).map((document) => {
     if (!("contents" in document)) return document;
-    const broken =
-      textBeforeFields(document) ?? document.errors.map(({ pos, message }) => syntaxFault(pos[0], message));
+    const broken = textBeforeFields(document) ?? syntaxFaults(document);
     if (broken.length > 0) return { value: undefined, place: document.range[0], faults: broken };
     return new YamlReader(document, lists, found).read();
   });
@@ -61,6 +60,19 @@ function textBeforeFields({ errors, contents }: Document.Parsed): readonly ReadF
   const shown = words.length > 40 ? `${words.slice(0, 39)}…` : words;
   const message = `"${shown}" is text, and something else follows it; if it is a command, remove it or put # before it`;
   return [syntaxFault(contents.range?.[0] ?? 0, message)];
+}
+
+/** Of two mistakes in one place the first says it. */
+function syntaxFaults({ errors }: Document.Parsed): readonly ReadFault[] {
+  const first = errors.filter(({ pos }, index) => errors.findIndex((other) => other.pos[0] === pos[0]) === index);
+  return first.map(({ code, pos, message }) =>
+    syntaxFault(
+      pos[0],
+      code === "BLOCK_AS_IMPLICIT_KEY"
+        ? "what is below is indented deeper, though this has its value already; indent both alike"
+        : message,
+    ),
+  );
 }
 
 function parseDocuments(text: string): readonly (Document.Parsed | ReadDocument)[] {
