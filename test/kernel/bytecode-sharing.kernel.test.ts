@@ -119,7 +119,7 @@ ${wish.shares === undefined ? "" : `  sharedmaps: { trail: ${wish.shares} }`}
     await node.loaded("e-later");
     assert.deepEqual(await trailOf("a-75"), [1, 2, 3, 4, 5]);
     const status = await node.node.do("get", "bpfprogramconfig", "aa-broken", "-o", "yaml");
-    assert.match(status, /failed on the following bpfProgram Objects: \[aa-broken-/);
+    assert.match(status, /failed on the following bpfProgram Objects:\s+\[aa-broken-/);
     await node.remove("aa-broken", "e-later");
   });
 
