@@ -82,7 +82,9 @@ test("FelixConfiguration says of this node's settings only that they are not ser
     "NotServed 5 spec.bpfEnabled is not served yet; Services stay with kube-proxy, and no other setting has an effect";
   assert.deepEqual(told("bpfEnabled: true"), [enabled]);
   assert.deepEqual(told("bpfEnabled: true", "node.node-1"), [enabled]);
-  assert.deepEqual(told("bpfEnabled: true", "node.node-2"), []);
+  assert.deepEqual(told("bpfEnabled: true", "node.node-2"), [
+    "nodeNotSelected 3 node node-1 is not meant: it reads default and node.node-1",
+  ]);
   assert.deepEqual(told("bpfEnabled: false\nbpfLogLevel: Debug"), []);
   assert.match(told("xdpEnabled: true")[0] ?? "", /^NotServed 5 spec\.xdpEnabled/);
 });

@@ -1,4 +1,5 @@
 import type { PlanProblem } from "@bpfleet/kernel";
+import { notSelectedReason } from "../../bpfd.io/config/lower.ts";
 import type { Lowered, Parsed, ResourceView } from "../../kind.ts";
 import { lowerNothing, notServed } from "../../not-served.ts";
 import type { FelixConfiguration } from "./schema.ts";
@@ -7,7 +8,11 @@ import type { FelixConfiguration } from "./schema.ts";
 export function lowerFelix(parsed: Parsed<FelixConfiguration>, view: ResourceView): Lowered {
   const { name } = parsed.ref;
   const { spec } = parsed.object;
-  if (name !== "default" && name !== `node.${view.node.name}`) return lowerNothing([]);
+  if (name !== "default" && name !== `node.${view.node.name}`) {
+    const origin = { object: parsed.ref, path: "/metadata/name", position: parsed.positionOf("/metadata/name") };
+    const message = `node ${view.node.name} is not meant: it reads default and node.${view.node.name}`;
+    return lowerNothing([{ origin, reason: notSelectedReason, message, severity: "note" }]);
+  }
   const problems: PlanProblem[] = [];
   if (spec.bpfEnabled === true)
     problems.push(
