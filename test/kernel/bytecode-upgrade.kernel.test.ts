@@ -37,7 +37,8 @@ describe("an upgrade of a running program", { skip: bytecodeAbsence ?? false }, 
     ["broken", ["-DBROKEN"]],
   ] as const)
     await node.push(`quay.io/bpfd-bytecode/owners:${tag}`, node.image(flags));
-  await node.node.up("mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing");
+  const tracing = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing";
+  await node.node.up(tracing);
   const sendFrames = join(node.bench.directory, "send-frames");
   execFileSync("clang", ["-O2", sender, "-o", sendFrames]);
 
@@ -158,6 +159,11 @@ spec:
     await node.apply(at("eth1", { tag: "broken", globals: "{}" }));
     const refused = await node.current("guard", "NotLoaded", (program) => causeOf(program).includes("verifier"));
     assert.match(noteOf(refused), /until it runs at its new place the earlier program goes on at the old one/);
+    assert.equal(attached(), before);
+    await node.node.stop("SIGKILL");
+    await node.node.up(tracing);
+    await node.current("guard", "NotLoaded", (program) => causeOf(program).includes("verifier"));
+    await syncAgent(node.node.agentSocket);
     assert.equal(attached(), before);
     await node.apply(at("eth2", { globals: "{ verdict: 2 }" }));
     await node.current("guard", "NotLoaded", (program) => causeOf(program).includes("Invalid Interface"));

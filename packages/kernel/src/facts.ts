@@ -25,6 +25,8 @@ export interface NodeFacts {
   readonly seenPrograms?: Readonly<Record<string, readonly string[]>> | undefined;
   /** By `refKey` of the owner: what brought programs became in the last plan. It goes on while a change cannot be served. */
   readonly earlierPlans?: Readonly<Record<string, PlanPart>> | undefined;
+  /** What is in force was seen since the start: until then an earlier plan may be one that never came to be. */
+  readonly areEarlierPlansProven?: boolean | undefined;
   /** Labels of this node. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
 }

@@ -35,6 +35,21 @@ export function earlierPlansOf(plan: NodePlan): NonNullable<NodeFacts["earlierPl
   return parts;
 }
 
+/** What of a part is in force; `undefined` when nothing is. */
+export function partInForce(part: PlanPart, inForce: ReadonlySet<string>): PlanPart | undefined {
+  const programs = part.programs.filter(({ key }) => inForce.has(key));
+  if (programs.length === 0 || programs.length === part.programs.length)
+    return programs.length === 0 ? undefined : part;
+  const maps = new Set(programs.flatMap((spec) => Object.values(spec.maps)));
+  return {
+    programs,
+    maps: part.maps.filter(({ key }) => maps.has(key)),
+    attachments: part.attachments.filter(({ member }) => inForce.has(member.program)),
+    instances: part.instances.filter((instance) => instance.programs.every((key) => inForce.has(key))),
+    problems: [],
+  };
+}
+
 /** With the maps of this plan that are not what was seen last. */
 export function seeMaps(seen: NonNullable<NodeFacts["seenMaps"]>, plan: NodePlan): NonNullable<NodeFacts["seenMaps"]> {
   const after: Record<string, readonly SeenMap[]> = {};

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import type { KernelFacts, NodeFacts, NodePlan } from "@bpfleet/kernel";
 import { findCgroupId } from "@bpfleet/native";
-import { earlierPlansOf, seeMaps, seePrograms } from "../bytecode/earlier-plans.ts";
+import { earlierPlansOf, partInForce, seeMaps, seePrograms } from "../bytecode/earlier-plans.ts";
 import { changedNames } from "./interface-table.ts";
 import { InterfaceWatch } from "./interface-watch.ts";
 import { measureKernel } from "./kernel-offers.ts";
@@ -29,6 +29,7 @@ export class NodeFactsWatch implements AsyncDisposable {
   #interfaces: InterfaceWatch | undefined;
   #timer: NodeJS.Timeout | undefined;
   #proven: NonNullable<NodeFacts["earlierPlans"]> = {};
+  #areProven = false;
 
   private constructor(options: NodeFactsOptions, kernel: KernelFacts) {
     const { nodeName, objects, hashSeed, pinRoot } = options;
@@ -83,17 +84,18 @@ export class NodeFactsWatch implements AsyncDisposable {
     const parts = Object.entries(earlierPlansOf(plan));
     const earlierPlans = Object.fromEntries(parts.map(([owner, part]) => [owner, this.#proven[owner] ?? part]));
     const isPlain = Object.keys(earlierPlans).length === 0 && this.#facts.earlierPlans === undefined;
-    if (!isPlain) this.#change({ seenMaps, seenPrograms, earlierPlans });
+    if (!isPlain) this.#change({ seenMaps, seenPrograms, earlierPlans, areEarlierPlansProven: this.#areProven });
   }
 
   /** Programs of this plan that are in force are what later plans can go back to. */
   inForceAre(plan: NodePlan, programs: ReadonlySet<string>): void {
     const parts = Object.entries(earlierPlansOf(plan));
     const proven = parts.map(([owner, part]) => {
-      const isInForce = part.programs.every(({ key }) => programs.has(key));
-      return [owner, isInForce ? part : this.#proven[owner]] as const;
+      const now = partInForce(part, programs);
+      return [owner, now === part ? part : (this.#proven[owner] ?? now)] as const;
     });
     this.#proven = Object.fromEntries(proven.flatMap(([owner, part]) => (part === undefined ? [] : [[owner, part]])));
+    this.#areProven = true;
     if (parts.length > 0) this.plannedAs(plan);
   }
 
@@ -113,7 +115,17 @@ export class NodeFactsWatch implements AsyncDisposable {
 
   #change(
     change: Partial<
-      Pick<NodeFacts, "interfaces" | "cgroups" | "bpffs" | "bytecode" | "seenMaps" | "seenPrograms" | "earlierPlans">
+      Pick<
+        NodeFacts,
+        | "interfaces"
+        | "cgroups"
+        | "bpffs"
+        | "bytecode"
+        | "seenMaps"
+        | "seenPrograms"
+        | "earlierPlans"
+        | "areEarlierPlansProven"
+      >
     >,
     freed: ReadonlySet<string> = new Set(),
   ): void {

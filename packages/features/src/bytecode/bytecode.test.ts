@@ -245,7 +245,7 @@ test("planBytecode keeps a program at its old place until it is in force at the 
   const at = (name: string) => intent("a", { at: { hook: "xdp", interfaces: { names: [name] } } });
   const found = { a: ready() };
   const hooks = (wish: BytecodeIntent, more: Partial<NodeFacts>): readonly string[] => {
-    const { attachments } = planBytecode([wish], facts(found, { interfaces, ...more }));
+    const { attachments } = planBytecode([wish], facts(found, { interfaces, areEarlierPlansProven: true, ...more }));
     return attachments.map(({ point }) => ("interface" in point ? point.interface : "")).toSorted();
   };
   const [known] = nodeFacts.interfaces;
@@ -257,6 +257,8 @@ test("planBytecode keeps a program at its old place until it is in force at the 
   const both = planBytecode([at("v1")], facts(found, { interfaces, earlierPlans: { [owner]: old } }));
   assert.deepEqual(hooks(at("v1"), { earlierPlans: { [owner]: both } }), ["v1"]);
   assert.deepEqual(hooks(at("v0"), { earlierPlans: { [owner]: both } }), ["v0"]);
+  const unproven = { earlierPlans: { [owner]: both }, areEarlierPlansProven: false };
+  assert.deepEqual(hooks(at("v1"), unproven), ["v0", "v1"], "a start does not know yet what is in force");
   assert.deepEqual(hooks(at("gone"), { earlierPlans: { [owner]: old } }), ["v0"], "until there is such an interface");
 });
 

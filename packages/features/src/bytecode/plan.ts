@@ -103,6 +103,7 @@ function keepFormer({ origin }: BytecodeIntent, facts: NodeFacts, draft: Draft):
   const proven = new Map(earlier.programs.map((spec) => [spec.key, programContent(spec)]));
   const isServed = own.every(
     (spec) =>
+      facts.areEarlierPlansProven === true &&
       proven.get(spec.key) === programContent(spec) &&
       draft.attachments.some(({ member }) => member.program === spec.key),
   );
