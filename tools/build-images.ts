@@ -4,31 +4,23 @@
  */
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { buildAppImages } from "./images/app-images.ts";
+import { buildAppImages, nameImages } from "./images/app-images.ts";
 import { renderArchive } from "./images/image.ts";
-import { chosenNames, fullName } from "./images/names.ts";
 import { pushImages } from "./images/push.ts";
 
 const archive = join(import.meta.dirname, "../build/images/bpfleet.tar");
 
 async function main(words: readonly string[]): Promise<void> {
-  const images = await buildAppImages();
-  const named = Array.from(chosenNames(process.env))
-    .filter(([app]) => images.has(app))
-    .map(([app, name]) => {
-      const image = images.get(app);
-      if (image === undefined) throw new RangeError(`build images: there is none of ${app}`);
-      return [fullName(name), image] as const;
-    });
+  const named = nameImages(await buildAppImages(), process.env);
   mkdirSync(dirname(archive), { recursive: true });
-  writeFileSync(`${archive}.half`, renderArchive(new Map(named)));
+  writeFileSync(`${archive}.half`, renderArchive(named));
   renameSync(`${archive}.half`, archive);
   for (const [name, image] of named) {
     const bytes = image.layers.reduce((sum, layer) => sum + layer.bytes.length, 0);
     console.log(`${name}\t${image.digest}\t${(bytes / 1e6).toFixed(1)} MB`);
   }
   if (!words.includes("push")) return;
-  for (const name of await pushImages(named, process.env)) console.log(`pushed ${name}`);
+  for (const name of await pushImages([...named], process.env)) console.log(`pushed ${name}`);
 }
 
 await main(process.argv.slice(2)).catch((error: unknown) => {

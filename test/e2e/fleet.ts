@@ -1,9 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildAppImages } from "../../tools/images/app-images.ts";
+import { buildAppImages, nameImages } from "../../tools/images/app-images.ts";
 import { renderArchive } from "../../tools/images/image.ts";
-import { chosenNames, fullName } from "../../tools/images/names.ts";
 import { Running } from "../cluster/whole/processes.ts";
 import { WholeCluster } from "../cluster/whole/whole-cluster.ts";
 import type { ClusterNode } from "../cluster/whole/node.ts";
@@ -26,9 +25,8 @@ export class Fleet implements AsyncDisposable {
   static async start(nodes = 1): Promise<Fleet> {
     const images = await buildAppImages();
     const cluster = await WholeCluster.start({ nodes });
-    const named = Array.from(chosenNames({}), ([app, name]) => [fullName(name), images.get(app)] as const);
     const archive = join(cluster.folder, "bpfleet.tar");
-    writeFileSync(archive, renderArchive(new Map(named.flatMap(([name, image]) => (image ? [[name, image]] : [])))));
+    writeFileSync(archive, renderArchive(nameImages(images, {})));
     const registry = startRegistry(cluster);
     for (const node of cluster.nodes) {
       await node.loadImages(archive);

@@ -7,12 +7,11 @@ import { bundle } from "./bundle.ts";
 import { buildLayer, composeImage } from "./image.ts";
 import type { Image } from "./image.ts";
 import type { LayerEntry } from "./layer.ts";
-import { appImages, capabilityNumbers, home } from "./names.ts";
+import { appImages, capabilityNumbers, chosenNames, fullName, home } from "./names.ts";
 import type { AppImage } from "./names.ts";
 import { systemEntries } from "./system-files.ts";
 
 const root = join(import.meta.dirname, "../..");
-const presentImages = appImages.filter(({ app }) => existsSync(join(root, `apps/${app}/src/main.ts`)));
 
 /**
  * The images of daemon, agent and operator. All have the same two layers, what runs Node and what is ours: together
@@ -30,7 +29,7 @@ export async function buildAppImages(): Promise<ReadonlyMap<AppImage["app"], Ima
   const architecture = process.arch === "x64" ? "amd64" : process.arch;
   const version = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
   return new Map(
-    presentImages.map(({ app, program, user }) => [
+    appImages.map(({ app, program, user }) => [
       app,
       composeImage(
         layers,
@@ -51,10 +50,24 @@ export async function buildAppImages(): Promise<ReadonlyMap<AppImage["app"], Ima
   );
 }
 
+/** Under the names that the environment chooses, in full. */
+export function nameImages(
+  images: ReadonlyMap<AppImage["app"], Image>,
+  env: NodeJS.ProcessEnv,
+): ReadonlyMap<string, Image> {
+  return new Map(
+    Array.from(chosenNames(env), ([app, name]) => {
+      const image = images.get(app);
+      if (image === undefined) throw new RangeError(`name images: there is none of ${app}`);
+      return [fullName(name), image];
+    }),
+  );
+}
+
 async function ownEntries(addon: string): Promise<LayerEntry[]> {
   const entries = {
     ebpfctl: "apps/ebpfctl/src/main.ts",
-    ...Object.fromEntries(presentImages.map(({ app }) => [app, `apps/${app}/src/main.ts`])),
+    ...Object.fromEntries(appImages.map(({ app }) => [app, `apps/${app}/src/main.ts`])),
   };
   const { files, licences } = await bundle(root, entries, home);
   const at = (path: string): string => join(home, path).slice(1);
@@ -65,7 +78,7 @@ async function ownEntries(addon: string): Promise<LayerEntry[]> {
     bytes: typeof bytes === "string" ? Buffer.from(bytes) : bytes,
   });
   const built = globSync("{*.bpf.o,objects.json}", { cwd: join(root, "build/bpf") }).toSorted();
-  const scripts = [["ebpfctl", "ebpfctl"], ...presentImages.map(({ app, program }) => [program, app])].filter(
+  const scripts = [["ebpfctl", "ebpfctl"], ...appImages.map(({ app, program }) => [program, app])].filter(
     ([, app]) => app !== "daemon",
   );
   return [
