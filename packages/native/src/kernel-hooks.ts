@@ -1,4 +1,3 @@
-import { KernelError } from "@bpfleet/base";
 import {
   directGeneration,
   identityKey,
@@ -18,39 +17,27 @@ import {
   type XdpMode,
 } from "@bpfleet/kernel";
 import type { ChainOffers } from "@bpfleet/kernel/chain";
-import { BpfError, queryHook, type ClsBpf, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
+import { queryHook, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
 import { buildChain, createChainCounters, waitForGracePeriod, type Chain, type ChainPart } from "./chain.ts";
 import { ChainRecords } from "./chain-record.ts";
+import { hasFragsFlag, sayingWhoIsSmall } from "./fragments.ts";
 import {
-  clearFilter,
   clearLink,
   filterAt,
-  findFilter,
   findPlace,
   inNetns,
   isLinkAt,
   noInterfaces,
   openLink,
-  setFilter,
   setLink,
   type Place,
 } from "./hook-places.ts";
-import {
-  findNetns,
-  hasClsact,
-  netnsNumber,
-  readRecords,
-  removeIdleClsact,
-  writeRecord,
-  type FilterRecord,
-} from "./clsact.ts";
 import { readInterfaces, type Interfaces } from "./interfaces.ts";
-import { hasCode, refusal, saying } from "./kernel-error.ts";
+import { hasCode, saying } from "./kernel-error.ts";
+import { KernelFilters } from "./kernel-filters.ts";
 import { pinnedProgramId, type KernelPrograms } from "./kernel-programs.ts";
-import { isThere, removeTree, replacePin, unpin, type Pins } from "./pins.ts";
+import { isThere, removeTree, type Pins } from "./pins.ts";
 import { setTracingLink } from "./tracing-places.ts";
-
-const hasFragsFlag = 1 << 5;
 
 export interface KernelHooksOptions {
   readonly netns: string | Netns | undefined;
@@ -64,12 +51,14 @@ export class KernelHooks {
   readonly #pins: Pins;
   readonly #programs: KernelPrograms;
   readonly #options: KernelHooksOptions;
+  readonly #filters: KernelFilters;
   readonly chains: ChainRecords;
 
   constructor(pins: Pins, programs: KernelPrograms, options: KernelHooksOptions) {
     this.#pins = pins;
     this.#programs = programs;
     this.#options = options;
+    this.#filters = new KernelFilters(pins, options.netns);
     this.chains = new ChainRecords(pins);
   }
 
@@ -146,7 +135,7 @@ export class KernelHooks {
   async clear(key: string): Promise<void> {
     await saying(`detach ${key}`, async () => {
       await clearLink(this.#pins.link(key));
-      await this.#clearFilter(key);
+      await this.#filters.clear(key, (id) => this.#isOurs(key, id));
       await this.#forgetChains(key, undefined);
     });
   }
@@ -209,7 +198,7 @@ export class KernelHooks {
     interfaces: Interfaces,
   ): Promise<ObservedHook> {
     const point = parseHookKey(key);
-    const programId = (await this.#filterProgram(point, interfaces)) ?? 0;
+    const programId = (await this.#filters.find(point, interfaces)) ?? 0;
     const runs = this.#whatRuns(key, programId, programs);
     const { generation, members, chain, memberModes } = runs;
     const isOurs = generation !== "" || programId === pinnedProgramId(this.#pins.filter(key));
@@ -308,32 +297,16 @@ export class KernelHooks {
     if (!request.legacyTc) {
       try {
         await setLink(place, program, link, what, isOurs);
-        await this.#clearFilter(key);
+        await this.#filters.clear(key, isOurs);
         return "tcx";
       } catch (error) {
         if (!hasCode(error, "invalid", "not-supported")) throw error;
       }
     }
     const at = filterAt(place.ifindex, place.point.direction, this.#options.netns);
-    await this.#attachFilter(at, program, key, what);
+    await this.#filters.attach(at, program, key, what, isOurs);
     await clearLink(link);
     return "cls_bpf";
-  }
-
-  async #attachFilter(at: ClsBpf, program: BpfProgram, key: string, what: string): Promise<void> {
-    const holder = await findFilter(at);
-    const isOurs = holder === undefined || this.#isOurs(key, holder);
-    if (!isOurs)
-      throw refusal(
-        what,
-        `program ${holder} holds the place of our filter (pref ${at.priority} handle 0x${at.handle.toString(16)})`,
-        "busy",
-        "RTM_NEWTFILTER",
-      );
-    // Pinned first: a filter that no pin tells of would stay for ever after a crash.
-    replacePin(program, this.#pins.filter(key));
-    writeRecord(this.#pins.filterPlace(key), await this.#recordOf(at));
-    await setFilter(at, program, holder !== undefined);
   }
 
   #isOurs(key: string, programId: number): boolean {
@@ -342,54 +315,11 @@ export class KernelHooks {
     return this.#programs.observe().some((program) => program.programId === programId);
   }
 
-  async #clearFilter(key: string): Promise<void> {
-    const pin = this.#pins.filter(key);
-    if (!isThere(pin)) return;
-    const point = parseHookKey(key);
-    const places = readRecords(this.#pins.filterPlace(key));
-    for (const { netns: number, ifindex, isClsactOurs } of places) {
-      const own = this.#options.netns;
-      const netns = number === 0 || number === netnsNumber(own) ? own : findNetns(number);
-      if (point?.hook !== "tc" || (netns === undefined && number !== 0 && number !== netnsNumber(own))) continue;
-      const at = filterAt(ifindex, point.direction, netns);
-      const holder = await findFilter(at);
-      if (holder !== undefined && this.#isOurs(key, holder)) await clearFilter(at);
-      if (isClsactOurs) await removeIdleClsact(ifindex, netns);
-    }
-    removeTree(this.#pins.filterPlace(key));
-    unpin(pin);
-  }
-
-  async #recordOf({ ifindex }: ClsBpf): Promise<FilterRecord> {
-    const netns = netnsNumber(this.#options.netns);
-    const known = this.#pins
-      .keys("places")
-      .flatMap(({ path }) => readRecords(path))
-      .filter((record) => record.netns === netns && record.ifindex === ifindex);
-    const isClsactOurs =
-      known.some((record) => record.isClsactOurs) ||
-      (known.length === 0 && !(await hasClsact(ifindex, this.#options.netns)));
-    return { netns, ifindex, isClsactOurs };
-  }
-
-  async #filterProgram(point: HookPoint | undefined, interfaces: Interfaces): Promise<number | undefined> {
-    const at = this.#filterPlace(point, interfaces);
-    return at && findFilter(at);
-  }
-
-  /** `undefined` when the interface is gone. */
-  #filterPlace(point: HookPoint | undefined, interfaces: Interfaces): ClsBpf | undefined {
-    const ifindex = point?.hook === "tc" ? interfaces.byName.get(point.interface) : undefined;
-    return point?.hook === "tc" && ifindex !== undefined
-      ? filterAt(ifindex, point.direction, this.#options.netns)
-      : undefined;
-  }
-
   async #programOf(key: string): Promise<number | undefined> {
     await using link = openLink(this.#pins.link(key));
     if (link !== undefined) return link.info.programId;
     if (!isThere(this.#pins.filter(key))) return undefined;
-    return this.#filterProgram(parseHookKey(key), await readInterfaces(this.#options.netns));
+    return this.#filters.find(parseHookKey(key), await readInterfaces(this.#options.netns));
   }
 
   /** Packets may still be in the chain that was replaced, and its prog array must stay filled for them. */
@@ -410,15 +340,4 @@ export class KernelHooks {
 /** A link stays in the mode that it was made with. */
 function isToMove({ spec, mode, isModeFixed }: HookRequest, there: string): boolean {
   return spec.point.hook === "xdp" && isModeFixed === true && there !== mode;
-}
-
-/** Drivers refuse programs that do not know of fragments where packets are larger than a page. */
-function sayingWhoIsSmall(error: unknown, what: string, members: readonly ChainMember[]): unknown {
-  const isMtu =
-    (error instanceof BpfError && error.errnoName === "ERANGE") ||
-    (error instanceof KernelError && error.errno === "ERANGE");
-  if (!isMtu || members.length === 0) return error;
-  const names = members.map(({ spec }) => spec.entry).join(", ");
-  const said = `the MTU is too large for XDP in the driver: packets come in fragments, which ${names} would take from a section xdp.frags`;
-  return refusal(what, `${said} (ERANGE)`, "not-supported", "BPF_LINK_CREATE");
 }

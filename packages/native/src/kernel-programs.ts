@@ -7,6 +7,7 @@ import type {
   TestRunResult,
 } from "@bpfleet/kernel";
 import { BpfError, BpfObject, BpfProgram, type BpfMap, type OpenOptions } from "./binding.ts";
+import { hasFragsFlag } from "./fragments.ts";
 import { hasCode, kernelError, refusal, saying } from "./kernel-error.ts";
 import type { KernelMaps } from "./kernel-maps.ts";
 import type { LoadedObjects } from "./loaded-objects.ts";
@@ -125,8 +126,7 @@ async function loadOpened(object: BpfObject, spec: ProgramSpec): Promise<void> {
   }
 }
 
-/** BPF_F_XDP_HAS_FRAGS */
-const fragments = { type: "xdp", expectedAttachType: "xdp", flags: 1 << 5 };
+const fragments = { type: "xdp", expectedAttachType: "xdp", flags: hasFragsFlag };
 
 async function openElf(
   spec: ProgramSpec,

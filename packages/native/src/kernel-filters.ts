@@ -1,0 +1,83 @@
+import { parseHookKey, type HookPoint } from "@bpfleet/kernel";
+import type { BpfProgram, ClsBpf, Netns } from "./binding.ts";
+import {
+  findNetns,
+  hasClsact,
+  netnsNumber,
+  readRecords,
+  removeIdleClsact,
+  writeRecord,
+  type FilterRecord,
+} from "./clsact.ts";
+import { clearFilter, filterAt, findFilter, setFilter, type IsOurs } from "./hook-places.ts";
+import type { Interfaces } from "./interfaces.ts";
+import { refusal } from "./kernel-error.ts";
+import { isThere, removeTree, replacePin, unpin, type Pins } from "./pins.ts";
+
+/** The hooks of tc where it has no links: a filter each. */
+export class KernelFilters {
+  readonly #pins: Pins;
+  readonly #netns: string | Netns | undefined;
+
+  constructor(pins: Pins, netns: string | Netns | undefined) {
+    this.#pins = pins;
+    this.#netns = netns;
+  }
+
+  /** Throws busy when a program of others is there. */
+  async attach(at: ClsBpf, program: BpfProgram, key: string, what: string, isOurs: IsOurs): Promise<void> {
+    const holder = await findFilter(at);
+    if (holder !== undefined && !isOurs(holder))
+      throw refusal(
+        what,
+        `program ${holder} holds the place of our filter (pref ${at.priority} handle 0x${at.handle.toString(16)})`,
+        "busy",
+        "RTM_NEWTFILTER",
+      );
+    // Pinned first: a filter that no pin tells of would stay for ever after a crash.
+    replacePin(program, this.#pins.filter(key));
+    writeRecord(this.#pins.filterPlace(key), await this.#recordOf(at));
+    await setFilter(at, program, holder !== undefined);
+  }
+
+  async clear(key: string, isOurs: IsOurs): Promise<void> {
+    const pin = this.#pins.filter(key);
+    if (!isThere(pin)) return;
+    const point = parseHookKey(key);
+    const places = readRecords(this.#pins.filterPlace(key));
+    for (const { netns: number, ifindex, isClsactOurs } of places) {
+      const own = this.#netns;
+      const netns = number === 0 || number === netnsNumber(own) ? own : findNetns(number);
+      if (point?.hook !== "tc" || (netns === undefined && number !== 0 && number !== netnsNumber(own))) continue;
+      const at = filterAt(ifindex, point.direction, netns);
+      const holder = await findFilter(at);
+      if (holder !== undefined && isOurs(holder)) await clearFilter(at);
+      if (isClsactOurs) await removeIdleClsact(ifindex, netns);
+    }
+    removeTree(this.#pins.filterPlace(key));
+    unpin(pin);
+  }
+
+  /** Id of the program in the filter. */
+  async find(point: HookPoint | undefined, interfaces: Interfaces): Promise<number | undefined> {
+    const at = this.#placeOf(point, interfaces);
+    return at && findFilter(at);
+  }
+
+  /** `undefined` when the interface is gone. */
+  #placeOf(point: HookPoint | undefined, interfaces: Interfaces): ClsBpf | undefined {
+    const ifindex = point?.hook === "tc" ? interfaces.byName.get(point.interface) : undefined;
+    return point?.hook === "tc" && ifindex !== undefined ? filterAt(ifindex, point.direction, this.#netns) : undefined;
+  }
+
+  async #recordOf({ ifindex }: ClsBpf): Promise<FilterRecord> {
+    const netns = netnsNumber(this.#netns);
+    const known = this.#pins
+      .keys("places")
+      .flatMap(({ path }) => readRecords(path))
+      .filter((record) => record.netns === netns && record.ifindex === ifindex);
+    const isClsactOurs =
+      known.some((record) => record.isClsactOurs) || (known.length === 0 && !(await hasClsact(ifindex, this.#netns)));
+    return { netns, ifindex, isClsactOurs };
+  }
+}
