@@ -37,7 +37,7 @@ export interface Image {
  * size of gzip's. containerd takes it from 1.5 on, CRI-O from 1.20, Docker from 23.
  */
 const layerType = "application/vnd.oci.image.layer.v1.tar+zstd";
-const compressionLevel = 12;
+const compressionLevel = 6;
 
 export function buildLayer(entries: readonly LayerEntry[]): Layer {
   const archive = renderLayer(entries);
