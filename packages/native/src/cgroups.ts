@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { CgroupAttach } from "@bpfleet/kernel";
 import { cgroupId } from "./binding.ts";
 import { refusal } from "./kernel-error.ts";
@@ -62,6 +62,35 @@ export function findCgroupId(path: string): bigint | undefined {
     return cgroupId(cgroupFolder(path));
   } catch {
     return undefined;
+  }
+}
+
+/** Ids of those that are there. Each folder above them is read once, however many there are: most may be missing. */
+export function findCgroupIds(paths: readonly string[]): ReadonlyMap<string, bigint> {
+  const found = new Map<string, bigint>();
+  const root = paths.length === 0 ? undefined : cgroupRoot();
+  if (root === undefined) return found;
+  const folderOf = (path: string): string => (path === root || path.startsWith(`${root}/`) ? path : join(root, path));
+  for (const [parent, below] of Map.groupBy(paths, (path) => dirname(folderOf(path)))) {
+    const names = namesIn(parent);
+    for (const path of below) {
+      const folder = folderOf(path);
+      if (!names.has(basename(folder))) continue;
+      try {
+        found.set(path, cgroupId(folder));
+      } catch {
+        // It went meanwhile.
+      }
+    }
+  }
+  return found;
+}
+
+function namesIn(folder: string): ReadonlySet<string> {
+  try {
+    return new Set(fs.readdirSync(folder));
+  } catch {
+    return new Set();
   }
 }
 

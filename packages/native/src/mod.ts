@@ -1,5 +1,5 @@
 export * from "./binding.ts";
-export { findCgroupId } from "./cgroups.ts";
+export { findCgroupId, findCgroupIds } from "./cgroups.ts";
 export * from "./chain-self-test.ts";
 export * from "./chain.ts";
 export type { LoadObject } from "./loaded-objects.ts";

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import type { KernelFacts, NodeFacts, NodePlan } from "@bpfleet/kernel";
-import { findCgroupId } from "@bpfleet/native";
+import { findCgroupIds } from "@bpfleet/native";
 import { earlierPlansOf, partInForce, seeMaps, seePrograms } from "../bytecode/earlier-plans.ts";
 import { changedNames } from "./interface-table.ts";
 import { InterfaceWatch } from "./interface-watch.ts";
@@ -144,12 +144,7 @@ export class NodeFactsWatch implements AsyncDisposable {
 
 /** Ids, decimal, of those that exist. */
 function findCgroups(paths: readonly string[]): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const path of paths) {
-    const id = findCgroupId(path);
-    if (id !== undefined) found[path] = id.toString();
-  }
-  return found;
+  return Object.fromEntries([...findCgroupIds(paths)].map(([path, id]) => [path, id.toString()]));
 }
 
 function bpffsMounts(): string[] {
