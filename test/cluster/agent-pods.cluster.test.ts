@@ -1,29 +1,54 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmdirSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
-import { target } from "../kernel/two-processes.ts";
+import { bundle } from "../../tools/images/bundle.ts";
+import { target, type Programs } from "../kernel/two-processes.ts";
 import { startApiServer, type ApiServer } from "./api-server.ts";
 import { ClusterNode, install } from "./cluster-node.ts";
 
 const skip = whyNoBuild() ?? (process.getuid?.() === 0 ? undefined : "a daemon needs root");
+const root = join(import.meta.dirname, "../..");
 const mount = findCgroupMount();
 let server: ApiServer;
 let node: ClusterNode;
+/** What the images hold: sources would be measured with their compiler. */
+let image = "";
 
 before(async () => {
   if (skip !== undefined) return;
   server = await startApiServer(buildControlPlane());
   install(server);
-  node = await ClusterNode.make(server);
+  image = await makeBundle();
+  node = await ClusterNode.make(server, { programs: programsOf(image) });
 });
 
 after(async () => {
   await node?.[Symbol.asyncDispose]();
   await server?.[Symbol.asyncDispose]();
+  rmSync(image, { recursive: true, force: true });
 });
+
+async function makeBundle(): Promise<string> {
+  const home = mkdtempSync(join(tmpdir(), "bpfleet-bundle-"));
+  chmodSync(home, 0o755);
+  const entries = { daemon: "apps/daemon/src/main.ts", agent: "apps/agent/src/main.ts" };
+  const { files } = await bundle(root, entries, home);
+  mkdirSync(join(home, "app"));
+  for (const [name, bytes] of files) writeFileSync(join(home, "app", name), bytes);
+  writeFileSync(join(home, "app/package.json"), '{"type":"module"}\n');
+  cpSync(join(root, "build/native"), join(home, "build/native"), { recursive: true });
+  return home;
+}
+
+/** As the images start them. */
+function programsOf(home: string): Programs {
+  const run = (app: string) => [process.execPath, "--max-semi-space-size=2", join(home, "app", app)];
+  return { daemon: run("daemon.js"), agent: run("agent.js") };
+}
 
 function podOf(name: string, namespace: string, nodeName: string): object {
   const containers = [{ name: "c", image: "example.com/none:1", env: [{ name: "SOME", value: "x".repeat(500) }] }];

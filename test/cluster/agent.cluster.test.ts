@@ -17,7 +17,7 @@ before(async () => {
   if (skip !== undefined) return;
   server = await startApiServer(buildControlPlane());
   install(server);
-  node = await ClusterNode.make(server, { tier: "edge" });
+  node = await ClusterNode.make(server, { labels: { tier: "edge" } });
 });
 
 after(async () => {

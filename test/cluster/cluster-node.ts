@@ -2,7 +2,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "@bpfleet/daemon/testing";
 import type { NodeState, NodeStateResult } from "@bpfleet/kinds";
-import { TwoProcesses } from "../kernel/two-processes.ts";
+import { TwoProcesses, type Programs } from "../kernel/two-processes.ts";
 import type { ApiServer } from "./api-server.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -41,8 +41,14 @@ export class ClusterNode implements AsyncDisposable {
     this.#agentEnv = { KUBECONFIG: path };
   }
 
-  static async make(server: ApiServer, labels: Readonly<Record<string, string>> = {}): Promise<ClusterNode> {
-    const processes = await TwoProcesses.make();
+  static async make(
+    server: ApiServer,
+    {
+      labels = {},
+      programs,
+    }: { readonly labels?: Readonly<Record<string, string>>; readonly programs?: Programs } = {},
+  ): Promise<ClusterNode> {
+    const processes = await TwoProcesses.make(programs);
     try {
       const node = new ClusterNode(server, processes);
       const object = { apiVersion: "v1", kind: "Node", metadata: { name: "n1", labels } };

@@ -9,6 +9,17 @@ import { KernelSandbox } from "@bpfleet/native/testing";
 
 const built = join(import.meta.dirname, "../../build/bpf");
 const apps = join(import.meta.dirname, "../../apps");
+
+/** What is run: the sources, or what an image has of them. */
+export interface Programs {
+  readonly daemon: readonly string[];
+  readonly agent: readonly string[];
+}
+
+const sources: Programs = {
+  daemon: [process.execPath, join(apps, "daemon/src/main.ts")],
+  agent: [process.execPath, join(apps, "agent/src/main.ts")],
+};
 /** As in the DaemonSet: the agent has no rights at all. */
 const plainUser = 65532;
 
@@ -22,7 +33,8 @@ export const [blocked, free, other] = ["10.9.0.11", "10.9.0.12", "10.9.0.13"] as
  * agent as a user without rights.
  */
 export class TwoProcesses implements AsyncDisposable {
-  readonly sandbox = new KernelSandbox();
+  readonly sandbox: KernelSandbox;
+  readonly #programs: Programs;
   readonly near: string;
   readonly far: string;
   readonly certificates: Certificates;
@@ -31,8 +43,9 @@ export class TwoProcesses implements AsyncDisposable {
   readonly healthSocket: string;
   readonly #running = new Map<"daemon" | "agent", Running>();
 
-  private constructor(bpffs: string, sandbox: KernelSandbox) {
+  private constructor(bpffs: string, sandbox: KernelSandbox, programs: Programs) {
     this.sandbox = sandbox;
+    this.#programs = programs;
     const { near, far } = sandbox.pair();
     this.near = near.name;
     this.far = far.name;
@@ -58,9 +71,9 @@ export class TwoProcesses implements AsyncDisposable {
     };
   }
 
-  static async make(): Promise<TwoProcesses> {
+  static async make(programs: Programs = sources): Promise<TwoProcesses> {
     const sandbox = new KernelSandbox();
-    return new TwoProcesses(await sandbox.bpffs(), sandbox);
+    return new TwoProcesses(await sandbox.bpffs(), sandbox, programs);
   }
 
   /** Certificates for both, as an operator would renew them. */
@@ -73,8 +86,8 @@ export class TwoProcesses implements AsyncDisposable {
   async startDaemon(): Promise<void> {
     const env = { ...this.env, BPFLEET_STATE: join(this.sandbox.dir, "daemon-state") };
     const tls = join(this.sandbox.dir, "tls/daemon/..data");
-    const args = [join(apps, "daemon/src/main.ts"), "--tls-dir", tls, "--agent-group", `${plainUser}`];
-    this.#run("daemon", ["nsenter", `--net=/run/netns/${this.far}`, process.execPath, ...args], env);
+    const words = [...this.#programs.daemon, "--tls-dir", tls, "--agent-group", `${plainUser}`];
+    this.#run("daemon", ["nsenter", `--net=/run/netns/${this.far}`, ...words], env);
     const { env: own } = this;
     await until("the daemon serves", async () => {
       this.#mustRun("daemon");
@@ -86,9 +99,9 @@ export class TwoProcesses implements AsyncDisposable {
   startAgent(env: Record<string, string | undefined> = { BPFLEET_STORE: this.store }): void {
     const tls = join(this.sandbox.dir, "tls/agent/..data");
     const state = join(this.sandbox.dir, "agent-state");
-    const args = [join(apps, "agent/src/main.ts"), "--tls-dir", tls];
+    const words = [...this.#programs.agent, "--tls-dir", tls];
     const user = ["setpriv", `--reuid=${plainUser}`, `--regid=${plainUser}`, "--clear-groups", "--inh-caps=-all"];
-    this.#run("agent", [...user, process.execPath, ...args], { ...this.env, BPFLEET_STATE: state, ...env });
+    this.#run("agent", [...user, ...words], { ...this.env, BPFLEET_STATE: state, ...env });
   }
 
   pid(name: "daemon" | "agent"): number {
