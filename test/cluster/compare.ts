@@ -57,15 +57,36 @@ export async function compare(
   return answer;
 }
 
-/** Each spec is decided alike, and its faults are in the fields that it was written to break. */
+/** Each spec is decided alike, and its faults are in the fields that it was written to break. All that the API server said. */
 export async function compareAll(
   api: ApiServer,
   kind: DefinedKind,
   specs: readonly SpecCase[],
   ours: ReadonlySet<string> = onlyOurs,
-): Promise<void> {
-  for (const [spec, ...breaks] of specs)
-    assert.deepEqual(faultyFields(await compare(api, kind, spec, ours)), breaks, JSON.stringify(spec));
+): Promise<string> {
+  const said: string[] = [];
+  for (const [spec, ...breaks] of specs) {
+    const answer = await compare(api, kind, spec, ours);
+    assert.deepEqual(faultyFields(answer), breaks, JSON.stringify(spec));
+    said.push(String(answer.body["message"]));
+  }
+  return said.join("\n");
+}
+
+/** The messages of all rules in a CRD, but for those about changes. */
+export function ruleMessages(kind: DefinedKind): readonly string[] {
+  const messages: string[] = [];
+  const walk = (value: unknown): void => {
+    if (typeof value !== "object" || value === null) return;
+    for (const [name, field] of Object.entries(value)) {
+      if (name !== "x-kubernetes-validations") walk(field);
+      else
+        for (const { rule, message } of field as readonly { rule: string; message: string }[])
+          if (!rule.includes("oldSelf")) messages.push(message);
+    }
+  };
+  walk(kind.crd());
+  return messages;
 }
 
 /** The API server stops at the object where a field is missing or an item of a set is doubled. */

@@ -154,6 +154,20 @@ export const networkPolicySpecs: readonly SpecCase[] = [
   [ingress({ ports: [{ protocol: "ICMP" }] })],
   [ingress({ ports: [{ protocol: "ICMP", port: 8 }] }), "spec.ingress[0].ports[0].port"],
   [ingress({ ports: [{ port: 9, endPort: 8 }] }), "spec.ingress[0].ports[0].endPort"],
+  [ingress({ ports: [{ endPort: 8 }] }), "spec.ingress[0].ports[0].endPort"],
+  [ingress({ from: [{ ipBlock: { cidr: "10" } }] }), "spec.ingress[0].from[0].ipBlock.cidr"],
+  [
+    ingress({ from: [{ podSelector: { matchExpressions: [{ key: "a", operator: "In" }] } }] }),
+    "spec.ingress[0].from[0].podSelector.matchExpressions[0].values",
+  ],
+  [
+    {
+      policyType: "nat",
+      nat: { type: "dnat", externalIP: "x", portMappings: [{ externalPort: 80, internalIP: "y", internalPort: 80 }] },
+    },
+    "spec.nat.externalIP",
+    "spec.nat.portMappings[0].internalIP",
+  ],
   [ingress({ rateLimit: { burstSize: 1 } }), "spec.ingress[0].rateLimit.bitsPerSecond"],
 ];
 
@@ -184,6 +198,10 @@ export const podConfigSpecs: readonly SpecCase[] = [
     "spec.ebpfConfig.metricsExport.updateInterval",
   ],
   [{ labelsToInclude: ["app", "app"] }, "spec.labelsToInclude[1]"],
+  [
+    { podSelector: { matchExpressions: [{ key: "a", operator: "Exists", values: ["b"] }] } },
+    "spec.podSelector.matchExpressions[0].values",
+  ],
 ];
 
 export const felixSpecs: readonly SpecCase[] = [

@@ -89,6 +89,7 @@ export const mapSpecs: readonly SpecCase[] = [
   [{ type: "ringbuf", maxEntries: 4096, keySize: 4, valueSize: 4 }, "spec.keySize", "spec.valueSize"],
   [{ type: "perf_event_array", maxEntries: 1 }],
   [{ type: "perf_event_array", maxEntries: 1, keySize: 4, valueSize: 8 }, "spec.valueSize"],
+  [{ type: "perf_event_array", maxEntries: 1, keySize: 8, valueSize: 4 }, "spec.keySize"],
   [
     {
       ...trie,
