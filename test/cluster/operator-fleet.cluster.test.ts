@@ -170,6 +170,18 @@ test(
     assert.notEqual(annotationsOf(set)["bpfleet.io/config-hash"], before);
     assert.equal(annotationsOf(set)["bpfd.io.bpfd.loglevel"], "debug");
     configure({ "bpfd.log.level": "loud" });
+    await until("the mistake is an event of the ConfigMap", () => {
+      const text = kubectl([
+        "-n",
+        "kube-system",
+        "get",
+        "events",
+        "--field-selector=involvedObject.name=bpfd-config",
+        "-o",
+        "wide",
+      ]);
+      return text.includes("bpfd.log.level: must be one of") ? true : undefined;
+    });
     await until("the mistake is told", () =>
       running.log.find(({ message }) => message.includes("bpfd.log.level: must be one of")),
     );
@@ -247,6 +259,7 @@ test(
   "where nothing changes the operator writes nothing: server defaults and controllers are nobody's edits",
   { skip },
   async () => {
+    await setThat("there is a DaemonSet", () => true);
     await sleep(2000);
     // What the DaemonSet controller does.
     await cluster.admin.patch(

@@ -1,4 +1,4 @@
-import { renderRef } from "@bpfleet/base";
+import { renderRef, type Issue } from "@bpfleet/base";
 import type { DefinedKind } from "@bpfleet/kinds";
 import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
 import {
@@ -79,7 +79,16 @@ export class FleetKeeper implements Part {
     this.#kept = new KeptObjects({
       client,
       onChange: (id) => this.#controller?.add(id),
-      onWrite: ({ verb, id, because }) => teller.wrote(verb, id, because),
+      onWrite: ({ verb, id, because, live }) => {
+        teller.wrote(verb, id, because);
+        if (live !== undefined && because !== "it was not looked at yet")
+          teller.happened(live, {
+            type: "Normal",
+            reason: "Reconciled",
+            action: "Reconcile",
+            note: `${verb}: ${because}`,
+          });
+      },
       onFault: (error) => teller.fault(error),
     });
     const usual = parseSettings({}, images);
@@ -148,6 +157,13 @@ export class FleetKeeper implements Part {
     });
   }
 
+  #tellOfConfig(type: "Normal" | "Warning", reason: string, issues: readonly Issue[]): void {
+    const configMap = this.#configMap();
+    if (configMap === undefined || issues.length === 0) return;
+    const note = issues.map(({ message }) => message).join("; ");
+    this.#options.teller.happened(configMap, { type, reason, action: "Configure", note });
+  }
+
   async #keep(id: string, signal: AbortSignal): Promise<Outcome> {
     await this.#kept.keep(id, signal);
     return awaitChange;
@@ -166,10 +182,12 @@ export class FleetKeeper implements Part {
         await this.#kept.remove(daemonSetId, `there is no ConfigMap ${configMapName}`, signal);
         return awaitChange;
       case "keep":
+        this.#tellOfConfig("Warning", "Invalid", plan.issues);
         for (const { message } of plan.issues)
           teller.note(`ConfigMap ${configMapName}: ${message}; nothing is changed until it is corrected`);
         return awaitChange;
       case "run":
+        this.#tellOfConfig("Warning", "Ignored", plan.issues);
         for (const { message } of plan.issues) teller.note(`ConfigMap ${configMapName}: ${message}`);
         for (const object of plan.objects) this.#kept.want(idOf(resourceOf(object), object.metadata), object);
         return awaitChange;
@@ -210,6 +228,8 @@ export class FleetKeeper implements Part {
       const { namespace, name } = configMap.metadata;
       const patch = { metadata: { annotations: { [annotations.undeployed]: report } } };
       await client.patch({ ...resources.configMaps, namespace, name }, patch, { type: "merge", fieldManager, signal });
+      const type = rollout.isDone ? "Normal" : "Warning";
+      teller.happened(configMap, { type, reason: "Undeployed", action: "Undeploy", note: report });
       teller.wrote("patch", renderRef({ group: "", kind: "ConfigMap", namespace: namespace ?? "", name }), report);
     }
     return awaitChange;

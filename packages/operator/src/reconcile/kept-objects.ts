@@ -23,6 +23,8 @@ export interface Write {
   readonly verb: "apply" | "replace" | "delete";
   readonly id: string;
   readonly because: string;
+  /** As it was before. */
+  readonly live: AnyObject | undefined;
 }
 
 /** Keeps single objects as they are wanted, whoever edits or deletes them. */
@@ -80,7 +82,7 @@ export class KeptObjects implements AsyncDisposable {
         return;
       case "replace": {
         const { client, onWrite } = this.#options;
-        onWrite({ verb: "replace", id, because: step.because });
+        onWrite({ verb: "replace", id, because: step.because, live: this.find(id) });
         await client.update(informer.resource, step.object, { fieldManager, signal });
         kept.applied = await this.#apply(kept, wanted, "it was replaced", signal);
       }
@@ -95,7 +97,7 @@ export class KeptObjects implements AsyncDisposable {
     const live = this.find(id);
     if (live === undefined || live.metadata.deletionTimestamp !== undefined) return;
     const { namespace, name } = live.metadata;
-    this.#options.onWrite({ verb: "delete", id, because });
+    this.#options.onWrite({ verb: "delete", id, because, live });
     await this.#options.client.delete(
       { ...kept.informer.resource, namespace, name },
       { propagation: "Background", signal, ...preconditions(live) },
@@ -114,7 +116,7 @@ export class KeptObjects implements AsyncDisposable {
   async #apply({ informer }: Kept, wanted: Manifest, because: string, signal: AbortSignal): Promise<Applied> {
     const { client, onWrite } = this.#options;
     const id = idOf(informer.resource, wanted.metadata);
-    onWrite({ verb: "apply", id, because });
+    onWrite({ verb: "apply", id, because, live: this.find(id) });
     const apply = (): Promise<AnyObject> =>
       client.apply<AnyObject>(informer.resource, wanted, { fieldManager, isForced: true, signal });
     try {

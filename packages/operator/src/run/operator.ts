@@ -1,8 +1,10 @@
 import type { DefinedKind } from "@bpfleet/kinds";
 import type { ElectionConfig } from "@bpfleet/kube";
 import {
+  createEventRecorder,
   createLeaderElector,
   systemTiming,
+  type EventRecorder,
   type KubeClient,
   type LeaderElector,
   type Timing,
@@ -44,6 +46,8 @@ export interface OperatorOptions {
     | undefined;
 }
 
+const lastEventsMs = 2000;
+
 /** One replica. */
 export interface Operator extends AsyncDisposable {
   readonly isLeader: boolean;
@@ -68,6 +72,7 @@ class RunningOperator implements Operator {
   readonly certificates: CertificateKeeper;
   readonly #options: OperatorOptions;
   readonly #telling: Telling;
+  readonly #recorder: EventRecorder;
   readonly #nodes: NodeRegister;
   readonly #programs: NodePrograms;
   readonly #parts: readonly Part[];
@@ -82,7 +87,13 @@ class RunningOperator implements Operator {
   constructor(options: OperatorOptions) {
     this.#options = options;
     const { client, kinds, images, election, log, timing = systemTiming } = options;
-    this.#telling = new Telling(log);
+    this.#recorder = createEventRecorder(client, {
+      controller: "bpfleet.io/operator",
+      instance: election.identity,
+      timing,
+      onFault: (error) => this.#telling.fault(error),
+    });
+    this.#telling = new Telling(log, this.#recorder);
     const shared = { client, kinds, teller: this.#telling, timing, activity: new Activity() };
     this.#nodes = new NodeRegister(client, this.#telling);
     this.#programs = new NodePrograms(client, kinds, this.#telling);
@@ -201,6 +212,9 @@ class RunningOperator implements Operator {
     await this.#elector.stop();
     await this.#running;
     await Promise.all([...this.#parts, this.#nodes, this.#programs].map((part) => part[Symbol.asyncDispose]()));
+    // The lease is given back already: nobody waits for events that cannot be written.
+    const { timing = systemTiming } = this.#options;
+    await Promise.race([this.#recorder[Symbol.asyncDispose](), timing.sleep(lastEventsMs)]);
     await this.#webhook?.[Symbol.asyncDispose]();
     await this.#health?.[Symbol.asyncDispose]();
   }

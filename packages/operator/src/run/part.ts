@@ -1,3 +1,4 @@
+import type { AnyObject, Happening } from "@bpfleet/kube";
 import type { Controller, ReconcileFailure } from "@bpfleet/kube-client";
 
 /**
@@ -17,6 +18,8 @@ export interface Teller {
   failed(part: string, failure: Pick<ReconcileFailure, "key" | "error">): void;
   /** A list or watch does not go on; it is tried again. */
   fault(error: Error): void;
+  /** An event of an object, for those who look at it. */
+  happened(regarding: AnyObject, happening: Omit<Happening, "regarding">): void;
   /** What people should know, once for each text. */
   note(text: string): void;
 }

@@ -1,4 +1,5 @@
-import { isApiError } from "@bpfleet/kube";
+import { isApiError, referenceTo, type AnyObject, type Happening } from "@bpfleet/kube";
+import type { EventRecorder } from "@bpfleet/kube-client";
 import { Counters } from "../metrics/operator-metrics.ts";
 import type { Teller } from "./part.ts";
 
@@ -15,8 +16,15 @@ export class Telling implements Teller {
   readonly #notes = new Map<string, number>();
   readonly #faults = new Map<string, number>();
 
-  constructor(log: (line: LogLine) => void) {
+  readonly #recorder: Pick<EventRecorder, "record">;
+
+  constructor(log: (line: LogLine) => void, recorder: Pick<EventRecorder, "record">) {
     this.#log = log;
+    this.#recorder = recorder;
+  }
+
+  happened(regarding: AnyObject, happening: Omit<Happening, "regarding">): void {
+    this.#recorder.record({ regarding: referenceTo(regarding), ...happening });
   }
 
   wrote(verb: string, what: string, because?: string): void {

@@ -55,6 +55,8 @@ export class Aggregator implements Part {
   readonly #writer: StatusWriter;
   /** When each object was last written, or would have been. */
   readonly #lastAt = new Map<string, number>();
+  /** Objects whose status is on its way: its event may come before the answer. */
+  readonly #writing = new Set<string>();
   #controller: Controller | undefined;
 
   constructor(options: AggregatorOptions) {
@@ -82,7 +84,7 @@ export class Aggregator implements Part {
       informer.onChange(({ type, object }) => {
         const key = keyOf(kind, object);
         // Our own write is no reason to look again: numbers that grow meanwhile would make it an endless one.
-        if (type !== "deleted" && this.#writer.isOwn(kind, object)) return;
+        if (type !== "deleted" && (this.#writing.has(key) || this.#writer.isOwn(kind, object))) return;
         if (type !== "deleted") return this.#soon(key, this.#pace.betweenMs);
         this.#writer.forget(kind, object);
         this.#lastAt.delete(key);
@@ -164,7 +166,15 @@ export class Aggregator implements Part {
     const { kind } = found;
     const outcome = { ...this.#resultsOf(key, object), remaining: this.#remaining(kind, object) };
     const type = { group: kind.group, version: kind.version, plural: kind.plural };
-    if (await this.#writer.write(kind, type, object, outcome, signal)) this.#lastAt.set(key, now);
+    this.#writing.add(key);
+    try {
+      if (await this.#writer.write(kind, type, object, outcome, signal)) this.#lastAt.set(key, now);
+    } finally {
+      this.#writing.delete(key);
+    }
+    // What others did meanwhile was not looked at.
+    const seen = found.informer.get(namespace, name);
+    if (seen !== undefined && seen !== object && !this.#writer.isOwn(kind, seen)) this.#soon(key, this.#pace.betweenMs);
     return awaitChange;
   }
 
