@@ -4,6 +4,7 @@
 # KIND_CLUSTER.
 set -eu
 cd "$(dirname "$0")/.."
+PATH=$PWD/node_modules/.bin:$PATH
 patience=${UNDEPLOY_PATIENCE:-300}
 cluster=${KIND_CLUSTER:-bpfleet}
 archive=build/images/bpfleet.tar
