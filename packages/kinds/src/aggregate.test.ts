@@ -70,6 +70,17 @@ test("aggregateStatus is Ready when every node that is meant is, and adds number
   });
 });
 
+test("aggregateStatus of an EBPFMap has the entries of the fullest node, and the memory of all", () => {
+  const kind = findKind("networking.fos1.io/v1alpha1", "EBPFMap");
+  assert.ok(kind !== undefined);
+  const numbers = { "/entryCount": 3, "/memoryUsage": 4096 };
+  const results = [result("a", { numbers }), result("b", { numbers: { ...numbers, "/entryCount": 4 } })];
+  const object = objectOf("networking.fos1.io/v1alpha1", "EBPFMap");
+  const status = kind.aggregate(object, { results, silentNodes: [], previousStatus: undefined, clock: clockAt(0) });
+  const { state, entryCount, memoryUsage } = status as Record<string, unknown>;
+  assert.deepEqual([state, entryCount, memoryUsage], ["Created", 4, 8192]);
+});
+
 test("aggregateStatus names what most nodes say, and at most three of them", () => {
   const bad = (name: string, message: string): NodeResult =>
     result(name, { state: "Failed", conditions: [{ type: "Ready", status: "False", reason: "Verifier", message }] });

@@ -29,6 +29,8 @@ export interface AggregateSource {
   readonly conditions: Readonly<Record<string, string>>;
   /** Kinds without one have no status. */
   readonly statusSchema?: object | undefined;
+  /** Numbers, by JSON pointer, of which the largest node's stands: what every node has the same is not added up. */
+  readonly largest?: readonly string[] | undefined;
 }
 
 /** Nodes that a message names. */
@@ -57,7 +59,7 @@ export function aggregateStatus(source: AggregateSource, object: KubeObject, fle
     if (properties["reason"] !== undefined && first !== undefined && first.status !== "True")
       fields["reason"] = first.message;
   }
-  addNumbers(fields, statusSchema, current);
+  addNumbers(fields, statusSchema, current, source.largest ?? []);
   if (properties["nodes"] !== undefined) fields["nodes"] = { ready, total };
   const status = stampStatus(fields, aspects, generation, fleet);
   if (properties["lastUpdated"] !== undefined) return status;
@@ -161,10 +163,18 @@ function stateWord(schema: unknown, worst: Worst): string {
   return words.find((word) => word !== failed && word !== pending && word !== "Unknown") ?? "Active";
 }
 
-function addNumbers(fields: Record<string, unknown>, schema: object, results: readonly NodeResult[]): void {
+function addNumbers(
+  fields: Record<string, unknown>,
+  schema: object,
+  results: readonly NodeResult[],
+  largest: readonly string[],
+): void {
   const sums = new Map<string, number>();
   for (const { numbers } of results)
-    for (const [pointer, value] of Object.entries(numbers)) sums.set(pointer, (sums.get(pointer) ?? 0) + value);
+    for (const [pointer, value] of Object.entries(numbers)) {
+      const before = sums.get(pointer) ?? 0;
+      sums.set(pointer, largest.includes(pointer) ? Math.max(before, value) : before + value);
+    }
   for (const [pointer, sum] of [...sums].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     const path = pointer
       .split("/")

@@ -39,6 +39,8 @@ export interface KindSource<T extends KubeObject> {
   status(parsed: Parsed<T>, outcome: Outcome): unknown;
   /** Left out: as `aggregateStatus` does it. */
   aggregate?(object: KubeObject, fleet: FleetOutcome): unknown;
+  /** Numbers of the status, by JSON pointer, that are not added up over nodes: the largest stands. */
+  readonly largest?: readonly string[];
   generate?(parsed: Parsed<T>, outcomeFor: (ref: ObjectRef) => Outcome): readonly KubeObject[];
   readonly madeFrom?: string;
   /** The project whose CRD this is: ours is for clusters that have none, and never replaces theirs. */

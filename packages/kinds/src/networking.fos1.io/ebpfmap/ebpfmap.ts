@@ -24,5 +24,6 @@ export const ebpfMap = defineKind<EBPFMap>({
   isOurs: true,
   check: checkMap,
   lower: lowerMap,
+  largest: ["/entryCount"],
   status: mapStatus,
 });
