@@ -1,40 +1,29 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parsePrefix } from "../address/prefix.ts";
 import { findKind } from "../kinds.ts";
-import { containsPrefix } from "../policy/contains-prefix.ts";
-import type { Entity, Peer, Policy, PolicyRule, PortMatch } from "../policy/policy.ts";
+import type { Entity, Policy } from "../policy/policy.ts";
 import { findPolicy } from "../policy/read-policy.ts";
-import { meetsAll } from "../policy/requirements.ts";
+import type { LabelFacts } from "../policy/requirements.ts";
+import { isAllowed, type Place, type Probe } from "../testing/judge-policies.ts";
 
-/*
- * Verdicts that Cilium's own engine gave, for what is read from the policies here. The evaluation below is the
- * plainest that there can be, and says nothing of how packets are judged.
- */
-
-interface Place {
-  readonly pod?: { readonly namespace: string; readonly app: string };
-  readonly entities: readonly Entity[];
-  readonly address: string;
-}
+/* Verdicts that Cilium's own engine gave, for what is read from the policies here. */
 
 const cluster: readonly Entity[] = ["all", "cluster"];
+function podOf(namespace: string, app: string): LabelFacts {
+  return { labels: { app }, namespace, namespaceLabels: { env: namespace } };
+}
+
 const places: readonly Place[] = [
-  { pod: { namespace: "x", app: "a" }, entities: cluster, address: "192.168.0.1" },
-  { pod: { namespace: "x", app: "b" }, entities: cluster, address: "192.168.0.2" },
-  { pod: { namespace: "y", app: "a" }, entities: cluster, address: "192.168.0.3" },
-  { pod: { namespace: "y", app: "b" }, entities: cluster, address: "192.168.0.4" },
+  { labels: podOf("x", "a"), entities: cluster, address: "192.168.0.1" },
+  { labels: podOf("x", "b"), entities: cluster, address: "192.168.0.2" },
+  { labels: podOf("y", "a"), entities: cluster, address: "192.168.0.3" },
+  { labels: podOf("y", "b"), entities: cluster, address: "192.168.0.4" },
   { entities: [...cluster, "host"], address: "172.16.0.1" },
   { entities: [...cluster, "remote-node"], address: "172.16.0.2" },
   { entities: ["all", "world", "world-ipv4"], address: "203.0.113.9" },
   { entities: ["all", "world", "world-ipv4"], address: "10.1.2.3" },
   { entities: ["all", "world", "world-ipv4"], address: "10.96.0.5" },
 ];
-
-interface Probe {
-  readonly protocol: "TCP" | "UDP" | "SCTP" | "ICMP";
-  readonly port: number;
-}
 
 const probes: Readonly<Record<string, Probe>> = {
   "tcp/80": { protocol: "TCP", port: 80 },
@@ -44,64 +33,12 @@ const probes: Readonly<Record<string, Probe>> = {
   "icmp/8": { protocol: "ICMP", port: 8 },
 };
 
-function isMeant(peer: Peer, place: Place): boolean {
-  switch (peer.peer) {
-    case "pods":
-      return (
-        place.pod !== undefined &&
-        meetsAll(peer.where, {
-          labels: { app: place.pod.app },
-          namespace: place.pod.namespace,
-          namespaceLabels: { env: place.pod.namespace },
-        })
-      );
-    case "entity":
-      return place.entities.includes(peer.entity);
-    case "addresses": {
-      const read = parsePrefix(place.address);
-      assert.ok(read.ok);
-      const isWithin = (whole: typeof read.prefix): boolean => containsPrefix(whole, read.prefix);
-      const isAsked = peer.matches === "everything" || place.entities.includes("world");
-      return isAsked && isWithin(peer.prefix) && !peer.except.some(isWithin);
-    }
-    case "nodes":
-    case "service":
-    case "services":
-    case "name":
-      return false;
-  }
-}
-
-function isPort(port: PortMatch, { protocol, port: number }: Probe): boolean {
-  switch (port.match) {
-    case "ports":
-      return port.protocol === protocol && port.from <= number && number <= port.to;
-    case "icmp":
-      return protocol === "ICMP" && port.family === 4 && port.type === number;
-    case "named-port":
-    case "ip-protocol":
-      return false;
-  }
-}
-
-function matches({ peers, ports }: PolicyRule, place: Place, probe: Probe): boolean {
-  const isPeer = peers === "any" || peers.some((peer) => isMeant(peer, place));
-  return isPeer && (ports === "any" || ports.some((port) => isPort(port, probe)));
-}
-
 function verdicts(policies: readonly Policy[], side: "ingress" | "egress", probe: Probe): string {
-  const subject = { labels: { app: "a" }, namespace: "x" };
-  const directions = policies
-    .flatMap(({ statements }) => statements)
-    .filter((statement) => statement.subject.selects === "pods" && meetsAll(statement.subject.where, subject))
-    .map((statement) => statement[side]);
-  const judge = (place: Place): "." | "X" => {
-    const some = (list: "allow" | "deny"): boolean =>
-      directions.some((direction) => direction[list].some((rule) => matches(rule, place, probe)));
-    if (some("deny")) return "X";
-    return some("allow") || !directions.some(({ isDefaultDeny }) => isDefaultDeny) ? "." : "X";
-  };
-  return places.map(judge).join("");
+  const [subject] = places;
+  assert.ok(subject !== undefined);
+  const judge = (peer: Place): boolean =>
+    isAllowed(policies, side, { subject, peer, target: side === "ingress" ? subject : peer }, probe);
+  return places.map((place) => (judge(place) ? "." : "X")).join("");
 }
 
 type Spec = Readonly<Record<string, unknown>>;

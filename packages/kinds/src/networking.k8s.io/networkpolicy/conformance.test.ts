@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { gunzipSync } from "node:zlib";
+import type { Policy } from "../../policy/policy.ts";
+import { findPolicy } from "../../policy/read-policy.ts";
+import { mayConnect, type Place, type Probe } from "../../testing/judge-policies.ts";
+import { networkPolicy } from "./networkpolicy.ts";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** One of these. */
+interface Action {
+  readonly CreateNamespace?: { readonly Namespace: string; readonly Labels: Labels } | null;
+  readonly SetNamespaceLabels?: { readonly Namespace: string; readonly Labels: Labels } | null;
+  readonly CreatePod?: { readonly Namespace: string; readonly Pod: string; readonly Labels: Labels } | null;
+  readonly SetPodLabels?: { readonly Namespace: string; readonly Pod: string; readonly Labels: Labels } | null;
+}
+
+interface Case {
+  readonly description: string;
+  readonly steps: readonly {
+    readonly actions: readonly Action[] | null;
+    readonly policiesAfter: readonly object[] | null;
+    /** `x/a>y/b|TCP/80` → `allowed` or `blocked`. */
+    readonly expect: Readonly<Record<string, string>>;
+  }[];
+}
+
+const { namespaces, pods, cases } = JSON.parse(
+  gunzipSync(
+    readFileSync(join(import.meta.dirname, "../../../../../test/conformance/network-policy-cases.json.gz")),
+  ).toString(),
+) as {
+  readonly namespaces: Readonly<Record<string, Labels>>;
+  readonly pods: readonly {
+    readonly NS: string;
+    readonly Name: string;
+    readonly IP: string;
+    readonly Labels: Labels;
+  }[];
+  readonly cases: readonly Case[];
+};
+
+const namedPorts = Object.fromEntries(
+  ["TCP", "UDP", "SCTP"].flatMap((protocol) =>
+    [80, 81].map((port) => [`${protocol}/serve-${port}-${protocol.toLowerCase()}`, port]),
+  ),
+);
+
+class World {
+  readonly #namespaces = new Map(Object.entries(namespaces));
+  readonly #pods = new Map(pods.map((pod) => [`${pod.NS}/${pod.Name}`, { labels: pod.Labels, address: pod.IP }]));
+
+  act({ CreateNamespace, SetNamespaceLabels, CreatePod, SetPodLabels }: Action): void {
+    const namespace = CreateNamespace ?? SetNamespaceLabels;
+    if (namespace)
+      this.#namespaces.set(namespace.Namespace, {
+        "kubernetes.io/metadata.name": namespace.Namespace,
+        ...namespace.Labels,
+      });
+    const pod = CreatePod ?? SetPodLabels;
+    if (!pod) return;
+    const name = `${pod.Namespace}/${pod.Pod}`;
+    const address = this.#pods.get(name)?.address ?? "192.168.2.1";
+    this.#pods.set(name, { labels: pod.Labels, address });
+  }
+
+  place(name: string): Place {
+    const pod = this.#pods.get(name) ?? assert.fail(`no pod ${name}`);
+    const [namespace = ""] = name.split("/");
+    const namespaceLabels = this.#namespaces.get(namespace) ?? {};
+    return {
+      labels: { labels: pod.labels, namespace, namespaceLabels },
+      entities: ["all", "cluster"],
+      address: pod.address,
+      namedPorts,
+    };
+  }
+}
+
+/** Some of the data lack type and name, as a patch does. */
+function read(object: object): Policy {
+  const result = networkPolicy.parse({ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", ...object });
+  assert.ok(result.ok, JSON.stringify(result.issues));
+  return findPolicy(result.value) ?? assert.fail();
+}
+
+test("NetworkPolicy means in each of the independent cases what their expected cells say", () => {
+  let cells = 0;
+  for (const { description, steps } of cases) {
+    const world = new World();
+    for (const { actions, policiesAfter, expect } of steps) {
+      for (const action of actions ?? []) world.act(action);
+      const policies = (policiesAfter ?? []).map(read);
+      for (const [cell, expected] of Object.entries(expect)) {
+        const [, from = "", to = "", protocol, port] = /^(.+)>(.+)\|(\w+)\/(\d+)$/.exec(cell) ?? [];
+        const probe = { protocol, port: Number(port) } as Probe;
+        const found = mayConnect(policies, world.place(from), world.place(to), probe);
+        assert.equal(found ? "allowed" : "blocked", expected, `${description}: ${cell}`);
+        cells++;
+      }
+    }
+  }
+  assert.ok(cases.length >= 115 && cells >= 37_000, `${cases.length} cases with ${cells} cells`);
+});
