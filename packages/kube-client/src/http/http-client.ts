@@ -23,6 +23,7 @@ import type { ClusterAccess } from "./access.ts";
 import { encodeQuery, listQuery, selectionQuery, writeQuery } from "./queries.ts";
 import { readEvents } from "./read-events.ts";
 import { readList } from "./read-list.ts";
+import type { LaneName } from "./lanes.ts";
 import { Transport, saidBy } from "./transport.ts";
 import type { Incoming, Outgoing } from "./transport.ts";
 import { watchEvents } from "./watch-events.ts";
@@ -151,7 +152,7 @@ class HttpKubeClient implements KubeClient {
     const { name: _name, ...collection } = address;
     const doing = `list ${renderAddress(collection)}`;
     const path = `${resourcePath(collection)}${encodeQuery(query.query)}`;
-    const incoming = await this.#open(doing, path, query.signal);
+    const incoming = await this.#open(doing, path, "calls", query.signal);
     return readList(doing, incoming, (items) => query.onItems(items as readonly T[]));
   }
 
@@ -160,12 +161,13 @@ class HttpKubeClient implements KubeClient {
     const doing = `watch ${renderAddress(collection)}`;
     const only = name === undefined ? {} : { fieldSelector: `metadata.name=${name}` };
     const path = `${resourcePath(collection)}${encodeQuery({ watch: "true", ...only, ...query.query })}`;
-    return readEvents(doing, (signal) => this.#open(doing, path, signal, 0), query);
+    return readEvents(doing, (signal) => this.#open(doing, path, "streams", signal), query);
   }
 
   /** The answer's body, unread, of a request that was granted. */
-  async #open(doing: string, path: string, signal?: AbortSignal, bodyTimeoutMs = callTimeoutMs): Promise<Incoming> {
-    const outgoing = { method: "GET", path, signal, headersTimeoutMs: callTimeoutMs, bodyTimeoutMs } as const;
+  async #open(doing: string, path: string, lane: LaneName, signal?: AbortSignal): Promise<Incoming> {
+    const bodyTimeoutMs = lane === "streams" ? 0 : callTimeoutMs;
+    const outgoing = { method: "GET", path, signal, lane, headersTimeoutMs: callTimeoutMs, bodyTimeoutMs } as const;
     const incoming = await this.#transport.send(doing, outgoing);
     if (incoming.status === 200) return incoming;
     throw await refusalOf(doing, incoming);
@@ -205,6 +207,7 @@ class HttpKubeClient implements KubeClient {
       ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
       contentType: request.contentType,
       signal,
+      lane: "calls",
       headersTimeoutMs: callTimeoutMs,
       bodyTimeoutMs: callTimeoutMs,
     };

@@ -1,9 +1,10 @@
 import { createGunzip } from "node:zlib";
 import type { Readable } from "node:stream";
-import { Agent, ProxyAgent } from "undici";
-import type { Dispatcher } from "undici";
 import { unanswered } from "@bpfleet/kube";
 import type { ClusterAccess, Proof } from "./access.ts";
+import { Lanes } from "./lanes.ts";
+import type { Lane, LaneName } from "./lanes.ts";
+import { hasSameConnection } from "./make-dispatcher.ts";
 
 export interface Outgoing {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -11,6 +12,7 @@ export interface Outgoing {
   readonly body?: string | undefined;
   readonly contentType?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  readonly lane: LaneName;
   readonly headersTimeoutMs: number;
   /** 0: the caller looks after silence. */
   readonly bodyTimeoutMs: number;
@@ -25,16 +27,15 @@ export interface Incoming {
   suspect(): void;
 }
 
-/** What is still under way on a suspect connection has so long to end by itself. */
-const lastChanceMs = 120_000;
+/** Over how many connections a request is sent that was refused, or cut off, before it was looked at. */
+const mostLanes = 4;
 
-/** Requests to one server with what proves who we are, on pooled connections. */
+/** Requests to one server with what proves who we are. */
 export class Transport implements AsyncDisposable {
   readonly access: ClusterAccess;
   readonly #prefix: string;
   readonly #origin: string;
-  #pool: { readonly proof: Proof; readonly dispatcher: Dispatcher } | undefined;
-  readonly #retired = new Set<Dispatcher>();
+  readonly #lanes: Lanes;
   #isDisposed = false;
 
   constructor(access: ClusterAccess) {
@@ -42,6 +43,7 @@ export class Transport implements AsyncDisposable {
     const url = new URL(access.server);
     this.#origin = url.origin;
     this.#prefix = url.pathname.replace(/\/$/, "");
+    this.#lanes = new Lanes(access);
   }
 
   /** Tells the answer's status and body; asks once more with renewed credentials after a 401. */
@@ -58,100 +60,62 @@ export class Transport implements AsyncDisposable {
     return this.#attempt(doing, outgoing, renewed);
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isDisposed = true;
+    await this.#lanes[Symbol.asyncDispose]();
+  }
+
   async #attempt(doing: string, outgoing: Outgoing, proof: Proof): Promise<Incoming> {
-    const { signal } = outgoing;
-    signal?.throwIfAborted();
-    const dispatcher = this.#dispatcher(proof);
+    for (let lanes = 1; ; lanes++) {
+      outgoing.signal?.throwIfAborted();
+      const lane = this.#lanes.get(outgoing.lane, proof);
+      try {
+        return await this.#open(outgoing, proof, lane);
+      } catch (cause) {
+        if (isTimeout(cause) || isTimeout(outgoing.signal?.reason)) this.#lanes.suspect(lane);
+        outgoing.signal?.throwIfAborted();
+        const isLeft = lane.left.aborted && cause === lane.left.reason;
+        if (isLeft && lanes < mostLanes) continue;
+        throw unanswered(doing, `${saidBy(cause)} by ${this.access.server}`, cause);
+      }
+    }
+  }
+
+  /** Ends with the answer's head. The library's own patience does not count the time that a request waits in its queue. */
+  async #open(outgoing: Outgoing, proof: Proof, lane: Lane): Promise<Incoming> {
+    const opening = new AbortController();
+    const late = new DOMException(`no answer within ${outgoing.headersTimeoutMs / 1000} s`, "TimeoutError");
+    const timer = setTimeout(() => opening.abort(late), outgoing.headersTimeoutMs);
+    const leave = (): void => opening.abort(lane.left.reason);
+    lane.left.addEventListener("abort", leave, { once: true });
+    const signals = [opening.signal, ...(outgoing.signal === undefined ? [] : [outgoing.signal])];
     try {
-      const answer = await dispatcher.request({
+      const answer = await lane.dispatcher.request({
         origin: this.#origin,
         path: `${this.#prefix}${outgoing.path}`,
         method: outgoing.method,
         headers: headersOf(proof, outgoing),
         body: outgoing.body ?? null,
-        signal: signal ?? null,
-        headersTimeout: outgoing.headersTimeoutMs,
+        signal: AbortSignal.any(signals),
+        headersTimeout: 0,
         bodyTimeout: outgoing.bodyTimeoutMs,
       });
       return {
         status: answer.statusCode,
         headers: answer.headers,
         body: unpack(answer.body, answer.headers),
-        suspect: () => this.#suspect(dispatcher),
+        suspect: () => this.#lanes.suspect(lane),
       };
-    } catch (cause) {
-      if (isTimeout(cause) || isTimeout(signal?.reason)) this.#suspect(dispatcher);
-      signal?.throwIfAborted();
-      throw unanswered(doing, `${saidBy(cause)} by ${this.access.server}`, cause);
+    } finally {
+      clearTimeout(timer);
+      lane.left.removeEventListener("abort", leave);
     }
   }
-
-  #dispatcher(proof: Proof): Dispatcher {
-    if (this.#pool !== undefined && hasSameConnection(this.#pool.proof, proof)) return this.#pool.dispatcher;
-    // Running watches end by themselves; new requests come with the new certificate.
-    if (this.#pool !== undefined) this.#retire(this.#pool.dispatcher);
-    const dispatcher = makeDispatcher(this.access, proof);
-    this.#pool = { proof, dispatcher };
-    return dispatcher;
-  }
-
-  /**
-   * A half-open connection answers nothing and does not break either. Over HTTP/2 all requests share one, so that
-   * each would wait in vain; the next goes over a new one.
-   */
-  #suspect(dispatcher: Dispatcher): void {
-    if (this.#pool?.dispatcher !== dispatcher) return;
-    this.#pool = undefined;
-    this.#retire(dispatcher);
-    setTimeout(() => void dispatcher.destroy().catch(() => undefined), lastChanceMs).unref();
-  }
-
-  #retire(dispatcher: Dispatcher): void {
-    this.#retired.add(dispatcher);
-    void dispatcher
-      .close()
-      .catch(() => undefined)
-      .finally(() => this.#retired.delete(dispatcher));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isDisposed = true;
-    const all = [...this.#retired, ...(this.#pool === undefined ? [] : [this.#pool.dispatcher])];
-    this.#pool = undefined;
-    await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
-  }
 }
 
-function makeDispatcher(access: ClusterAccess, { certificate, ca = access.tls.ca }: Proof): Dispatcher {
-  const { tls } = access;
-  const secure = {
-    ...(ca === undefined ? {} : { ca }),
-    ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
-    ...(tls.isInsecure === true ? { rejectUnauthorized: false } : {}),
-    ...(certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key }),
-  };
-  const allowH2 = access.allowsHttp2 ?? true;
-  const pool = { allowH2, keepAliveTimeout: 30_000, connectTimeout: 10_000 };
-  if (access.proxyUrl !== undefined) {
-    return new ProxyAgent({
-      ...pool,
-      uri: access.proxyUrl,
-      requestTls: { ...secure, timeout: 10_000 },
-      proxyTunnel: true,
-    });
-  }
-  const h2 = allowH2 ? { h2Options: { pingInterval: 20_000 } } : {};
-  return new Agent({ ...pool, ...h2, connect: { ...secure, timeout: 10_000, keepAlive: true } });
-}
-
-/** Nobody answered in time: by the caller's patience or by the library's. */
+/** Nobody answered in time. */
 function isTimeout(cause: unknown): boolean {
-  return cause instanceof Error && (cause.name === "TimeoutError" || cause.name === "HeadersTimeoutError");
-}
-
-/** What is proved when a connection is made. */
-function hasSameConnection(a: Proof, b: Proof): boolean {
-  return a.ca === b.ca && a.certificate?.cert === b.certificate?.cert && a.certificate?.key === b.certificate?.key;
+  return cause instanceof Error && cause.name === "TimeoutError";
 }
 
 function isSameProof(a: Proof, b: Proof): boolean {
