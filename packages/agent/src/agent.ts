@@ -84,6 +84,8 @@ class ObjectAgent implements Agent {
   #isClosed = false;
   /** Before that nobody knows what is declared. */
   #isFollowing = false;
+  /** What was read last has no results yet. */
+  #isPlanning = false;
   #placed = "";
   readonly #told = new Set<string>();
   /** What was said last of objects that are made: their versions go on from there, stored or not. */
@@ -202,7 +204,12 @@ class ObjectAgent implements Agent {
         for (const { position, message } of issues)
           this.#tell(`${position?.file}:${position?.line}:${position?.column}: ${message}`);
     }
-    await this.#replan(facts, isChanged || isFirst);
+    this.#isPlanning = true;
+    try {
+      await this.#replan(facts, isChanged || isFirst);
+    } finally {
+      this.#isPlanning = false;
+    }
     this.#saveSoon();
   }
 
@@ -398,7 +405,7 @@ class ObjectAgent implements Agent {
   /** Nothing is known yet of what is being tried just now: its end tells again. */
   async #save(): Promise<void> {
     const results = this.#options.daemon.results();
-    if (!results.isSettled || this.#planned === undefined) return;
+    if (!results.isSettled || this.#planned === undefined || this.#isPlanning) return;
     const specs = this.#desired.specs();
     const reports = this.#reports();
     for (const report of reports) await this.#records.save(recordOfReport(report, specs.get(refKey(report.ref)) ?? ""));

@@ -10,7 +10,7 @@ import {
 } from "@bpfleet/kernel";
 import { decodeValue, type HeldDocument, type OutgoingItem } from "@bpfleet/wire";
 import { outgoing, uniqueKeys, valuesOf } from "./protocol.ts";
-import { decodeRules, encodeRules, type RuleRows } from "./rule-rows.ts";
+import { decodeRules, encodeRules } from "./rule-rows.ts";
 
 export function* planItems({ maps, programs, hooks, instances, problems }: NodePlan): Generator<OutgoingItem> {
   for (const each of maps) yield outgoing("maps", each.key, each);
@@ -41,8 +41,9 @@ export function decodePlanItem(body: Uint8Array, section: string): unknown {
       if (!Array.isArray(value["members"]) || !isRecord(value["point"])) throw refusal(name, "this is no hook");
       return value;
     case "instances":
-      if (!isRecord(value["rules"]) || !Array.isArray(value["programs"])) throw refusal(name, "this is no instance");
-      return { ...value, rules: decodeRules(value["rules"] as unknown as RuleRows) };
+      if (!(value["rules"] instanceof Uint8Array) || !Array.isArray(value["programs"]))
+        throw refusal(name, "this is no instance");
+      return { ...value, rules: rulesOf(value["rules"], name) };
     default:
       throw refusal(section, "there is no such section in this version");
   }
@@ -56,6 +57,14 @@ export function planOf(document: HeldDocument<unknown>): NodePlan {
     instances: valuesOf(document, "instances") as readonly FeatureInstance[],
     problems: (valuesOf(document, "problems") as readonly (readonly PlanProblem[])[]).flat(),
   };
+}
+
+function rulesOf(bytes: Uint8Array, name: string): FeatureInstance["rules"] {
+  try {
+    return decodeRules(bytes);
+  } catch {
+    throw refusal(name, "its rules cannot be read");
+  }
 }
 
 function isContents(value: unknown): boolean {
