@@ -98,6 +98,20 @@ test("packAddresses merges what many deletions leave, and removes what is empty"
   assert.deepEqual([none.write, none.remove.length], [[], 10]);
 });
 
+test("packAddresses of a change among 100,000 pods of one namespace takes no more than a second or two", () => {
+  const sets = Array.from({ length: 7 }, (_, app) => deploymentSet(app));
+  const wanted = Array.from({ length: 100_000 }, (_, at) => {
+    const set = sets[at % 7];
+    return set === undefined ? assert.fail() : pod(at, { set });
+  });
+  const { write } = packAddresses([], wanted);
+  const begin = process.cpuUsage();
+  const changes = packAddresses(write, wanted.slice(5));
+  const { user } = process.cpuUsage(begin);
+  assert.deepEqual([changes.write.length, changes.remove.length], [1, 0]);
+  assert.ok(user < 4_000_000, `${user / 1000} ms`);
+});
+
 test("packAddresses comes to an end, whatever was there and is wanted", () => {
   const address = fc.record({
     at: fc.integer({ min: 0, max: 40 }),

@@ -62,7 +62,7 @@ function packGroup(current: readonly AddressSlice[], given: readonly KnownAddres
   const wanted = new Map(given.map((address) => [address.ip, address]));
   const bins = current.toSorted(byName).map(binOf);
   for (const bin of bins) keepIn(bin, wanted);
-  for (const address of [...wanted.values()].toSorted(byAddress)) put(address, bins, target);
+  putAll([...wanted.values()].toSorted(byAddress), bins, target);
   const used = bins.filter(({ held }) => held.length > 0);
   if (used.length > 2 * Math.ceil(given.length / target) && used.every(({ bytes }) => bytes < maxSliceBytes / 2))
     merge(bins, target);
@@ -78,24 +78,41 @@ function binOf(slice: AddressSlice): Bin {
 
 /** Moves what is wanted and was in the slice from `wanted` into its bin. */
 function keepIn(bin: Bin, wanted: Map<string, KnownAddress>): void {
-  for (const { ip } of bin.before?.spec.addresses ?? []) {
+  const { addresses = [], nodes = [], labelSets = [] } = bin.before?.spec ?? {};
+  for (const { ip, name, node, set } of addresses) {
     const address = wanted.get(ip);
     if (address === undefined) continue;
     wanted.delete(ip);
     add(bin, address);
+    const known = labelSets[set];
+    const isSame = address.name === name && address.node === nodes[node];
+    if (!isSame || known === undefined || setName(known) !== setName(address.set)) bin.isChanged = true;
   }
-  bin.isChanged = bin.held.length === 0 || canonicalJson(specOf(bin.held)) !== canonicalJson(bin.before?.spec);
+  if (bin.held.length < addresses.length || bin.held.length === 0) bin.isChanged = true;
 }
 
-/** Into a slice that is written anyway, else into the first with room, else into a new one. */
-function put(address: KnownAddress, bins: Bin[], target: number): void {
-  const hasRoom = (bin: Bin): boolean =>
-    bin.held.length > 0 && bin.held.length < target && bin.bytes + sizeIn(bin, address) <= maxSliceBytes;
-  const empty = bins.find(({ held }) => held.length === 0);
-  const bin =
-    bins.find((each) => each.isChanged && hasRoom(each)) ?? bins.find(hasRoom) ?? empty ?? newBin(address, bins);
-  add(bin, address);
-  bin.isChanged = true;
+/** Into slices that are written anyway, then into others with room, then into new ones. */
+function putAll(addresses: readonly KnownAddress[], bins: Bin[], target: number): void {
+  const used = bins.filter(({ held }) => held.length > 0);
+  const open = [
+    ...used.filter(({ isChanged }) => isChanged),
+    ...used.filter(({ isChanged }) => !isChanged),
+    ...bins.filter(({ held }) => held.length === 0),
+  ];
+  const newBin = binMaker(bins);
+  let at = 0;
+  for (const address of addresses) {
+    let bin = open[at];
+    while (bin !== undefined && !hasRoom(bin, address, target)) bin = open[++at];
+    if (bin === undefined) open.push((bin = newBin(address)));
+    add(bin, address);
+    bin.isChanged = true;
+  }
+}
+
+function hasRoom(bin: Bin, address: KnownAddress, target: number): boolean {
+  if (bin.held.length === 0) return true;
+  return bin.held.length < target && bin.bytes + sizeIn(bin, address) <= maxSliceBytes;
 }
 
 function add(bin: Bin, address: KnownAddress): void {
@@ -111,17 +128,21 @@ function merge(bins: Bin[], target: number): void {
     bin.bytes = 0;
     bin.sets.clear();
   }
-  for (const address of all) put(address, bins, target);
+  putAll(all, bins, target);
 }
 
-function newBin(address: KnownAddress, bins: Bin[]): Bin {
+/** New bins, with names that are free. */
+function binMaker(bins: Bin[]): (address: KnownAddress) => Bin {
   const taken = new Set(bins.map(({ name }) => name));
-  const stem = address.of === "Node" ? "nodes" : `pods-${address.namespace ?? ""}`;
   let at = 0;
-  while (taken.has(`${stem}-${at}`)) at++;
-  const bin: Bin = { name: `${stem}-${at}`, before: undefined, held: [], sets: new Set(), bytes: 0, isChanged: true };
-  bins.push(bin);
-  return bin;
+  return ({ of, namespace = "" }) => {
+    const stem = of === "Node" ? "nodes" : `pods-${namespace}`;
+    while (taken.has(`${stem}-${at}`)) at++;
+    const name = `${stem}-${at++}`;
+    const bin: Bin = { name, before: undefined, held: [], sets: new Set(), bytes: 0, isChanged: true };
+    bins.push(bin);
+    return bin;
+  };
 }
 
 function writeBin({ name, before, held }: Bin): readonly AddressSlice[] {
