@@ -4,9 +4,14 @@ import type { HookSpec, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
 
 /**
  * Everything that bpfleet ever does to a kernel. Actions carry all they need; `needs` are the ids of
- * actions of the same diff without which this one must not be carried out.
+ * actions of the same diff without which this one must not be carried out. Of the sets in `needsOne`, where
+ * there are any, it is enough that one was carried out.
  */
-export type Action = { readonly id: string; readonly needs: readonly string[] } & Deed;
+export type Action = {
+  readonly id: string;
+  readonly needs: readonly string[];
+  readonly needsOne?: readonly (readonly string[])[];
+} & Deed;
 
 export type Deed =
   | { readonly do: "create-map"; readonly spec: MapSpec; readonly identity: MapIdentity }

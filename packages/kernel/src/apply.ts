@@ -80,9 +80,12 @@ async function carryOut(
   port: KernelPort,
   options: ApplyOptions,
 ): Promise<ActionOutcome> {
-  const cause = action.needs
-    .map((need) => outcomes.get(need))
-    .find((outcome) => outcome !== undefined && (outcome.state !== "done" || isShort(action, outcome)));
+  const causeIn = (needs: readonly string[]) =>
+    needs
+      .map((need) => outcomes.get(need))
+      .find((outcome) => outcome !== undefined && (outcome.state !== "done" || isShort(action, outcome)));
+  const causes = action.needsOne?.map(causeIn) ?? [];
+  const cause = causeIn(action.needs) ?? (causes.includes(undefined) ? undefined : causes[0]);
   if (cause !== undefined) {
     const error: ItemError = {
       code: (cause.error ?? cause.without)?.code ?? "internal",

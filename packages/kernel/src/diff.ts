@@ -133,9 +133,12 @@ class Diff {
   }
 
   /** `needs` may name actions that turned out not to be needed. */
-  #add(deed: Deed, needs: Iterable<string> = []): void {
+  #add(deed: Deed, needs: Iterable<string> = [], needsOne: readonly (readonly string[])[] = []): void {
     const id = actionId(deed);
-    this.#actions.set(id, { id, needs: [...new Set(needs)].filter((need) => this.#actions.has(need)), ...deed });
+    const known = (ids: Iterable<string>) => [...new Set(ids)].filter((need) => this.#actions.has(need));
+    const sets = needsOne.map(known);
+    const isOpen = sets.length > 0 && sets.every((set) => set.length > 0);
+    this.#actions.set(id, { id, needs: known(needs), ...(isOpen && { needsOne: sets }), ...deed });
   }
 
   #observedMap(key: string): ObservedMap | undefined {
@@ -236,16 +239,20 @@ class Diff {
     const identity = this.#generations.maps.get(spec.key);
     if (identity === undefined || spec.pinPath === undefined) return;
     if (this.#observedMap(spec.key)?.pinPaths.includes(spec.pinPath)) return;
-    this.#add({ do: "pin-map", spec, identity, pinPath: spec.pinPath }, [
-      `create-map ${renderIdentity(identity)}`,
-      ...this.#usersOfMap(spec.key),
-    ]);
+    // Several owners may share it: one whose program cannot be loaded keeps the pin from nobody else.
+    const needs = [`create-map ${renderIdentity(identity)}`];
+    this.#add({ do: "pin-map", spec, identity, pinPath: spec.pinPath }, needs, this.#eachUserOfMap(spec.key));
   }
 
   /** Actions that put programs over this map in force. */
   #usersOfMap(mapKey: string): string[] {
+    return this.#eachUserOfMap(mapKey).flat();
+  }
+
+  /** The same, program by program. */
+  #eachUserOfMap(mapKey: string): string[][] {
     const programs = this.#plan.programs.filter((program) => Object.values(program.maps).includes(mapKey));
-    return programs.flatMap((program) => this.#usersOfProgram(program.key));
+    return programs.map((program) => this.#usersOfProgram(program.key));
   }
 
   /** Actions that put this program in force. */

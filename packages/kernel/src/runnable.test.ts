@@ -190,3 +190,19 @@ test("applyActions comes to the same end from wherever it was stopped, with prog
     }),
   );
 });
+
+test("applyActions pins a map for one of its users when another cannot be loaded, and not when none can", async () => {
+  const pinPath = "/run/bpfd/fs/maps/u/m";
+  const plan = (...wishes: readonly Wish[]): NodePlan => {
+    const own = shared(...wishes);
+    const maps = own.maps.map((map) => (map.key === "a/map" ? { ...map, layout: "1", pinPath } : map));
+    return { ...own, maps, programs: own.programs.map((each) => ({ ...each, maps: { m: "a/map" } })) };
+  };
+  const world = newWorld();
+  await apply(world, plan(v("a", "bad"), v("b", "bad")));
+  assert.equal(world.userPins.has(pinPath), false);
+  const applied = await apply(world, plan(v("a", "1"), v("b", "bad")));
+  assert.equal(stateOf(applied, "map a/map"), "in-force");
+  assert.equal(stateOf(applied, "program b"), "failed");
+  assert.ok(world.userPins.has(pinPath));
+});
