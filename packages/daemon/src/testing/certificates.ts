@@ -1,6 +1,16 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import type { TlsPaths } from "../tls/tls-files.ts";
 
 export interface CertificateWish {
@@ -12,18 +22,40 @@ export interface CertificateWish {
   readonly authority?: string | undefined;
 }
 
+let pattern = "";
+let serial = 0;
+
 /** An authority and what it signs, in a folder; replaced as a kubelet replaces the files of a Secret. */
 export class Certificates {
   readonly #folder: string;
-  #serial = 0;
 
   constructor(folder: string) {
     this.#folder = folder;
     mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "ca.cnf"), configuration(folder));
+    if (existsSync(join(folder, "index.txt"))) return;
     writeFileSync(join(folder, "index.txt"), "");
     writeFileSync(join(folder, "index.txt.attr"), "unique_subject = no\n");
-    writeFileSync(join(folder, "ca.cnf"), configuration(folder));
     this.addAuthority("ca");
+  }
+
+  /** With the certificates of daemon and agent, which are made once for all tests of a file. */
+  static copy(folder: string): Certificates {
+    if (pattern === "") {
+      pattern = mkdtempSync(join(tmpdir(), "bpfleet-certificates-"));
+      process.on("exit", () => rmSync(pattern, { recursive: true, force: true }));
+      const first = new Certificates(pattern);
+      first.issueDaemon();
+      first.issueAgent();
+    }
+    cpSync(pattern, folder, { recursive: true, verbatimSymlinks: true });
+    return new Certificates(folder);
+  }
+
+  /** Of what was issued last under this name. */
+  pathsOf(name: string): TlsPaths {
+    const at = (file: string): string => join(this.#folder, name, "..data", file);
+    return { cert: at("tls.crt"), key: at("tls.key"), ca: at("ca.crt") };
   }
 
   addAuthority(name: string): void {
@@ -34,7 +66,7 @@ export class Certificates {
   /** The files `tls.crt`, `tls.key` and `ca.crt` below a link that is swapped when they are made again. */
   issue(name: string, { commonName, uri, validSeconds = 7 * 86_400, authority = "ca" }: CertificateWish): TlsPaths {
     const volume = join(this.#folder, name);
-    const version = join(volume, `..${++this.#serial}`);
+    const version = join(volume, `..${process.pid}-${++serial}`);
     mkdirSync(version, { recursive: true });
     const extensions = [
       "basicConstraints=CA:FALSE",
@@ -44,10 +76,9 @@ export class Certificates {
     const signer = join(this.#folder, authority);
     this.#sign(join(version, "tls"), `/CN=${commonName}`, extensions, signer, validSeconds);
     execFileSync("cp", [`${signer}.crt`, join(version, "ca.crt")]);
-    symlinkSync(version, join(volume, "..new"));
+    symlinkSync(basename(version), join(volume, "..new"));
     renameSync(join(volume, "..new"), join(volume, "..data"));
-    const at = (file: string): string => join(volume, "..data", file);
-    return { cert: at("tls.crt"), key: at("tls.key"), ca: at("ca.crt") };
+    return this.pathsOf(name);
   }
 
   issueDaemon(more: Partial<CertificateWish> = {}): TlsPaths {

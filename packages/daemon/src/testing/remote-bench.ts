@@ -10,7 +10,7 @@ import { FakeNode } from "./fake-node.ts";
 /** A daemon over a kernel in memory, and its agent's end of a real socket. */
 export class RemoteBench implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "bpfleet-plan-"));
-  readonly certificates = new Certificates(join(this.folder, "certificates"));
+  readonly certificates = Certificates.copy(join(this.folder, "certificates"));
   readonly socket = join(this.folder, "plan.sock");
   readonly agentTls: TlsPaths;
   readonly notices: string[] = [];
@@ -21,8 +21,8 @@ export class RemoteBench implements AsyncDisposable {
   #server: PlanServer | undefined;
 
   constructor() {
-    this.#daemonTls = this.certificates.issueDaemon();
-    this.agentTls = this.certificates.issueAgent();
+    this.#daemonTls = this.certificates.pathsOf("daemon");
+    this.agentTls = this.certificates.pathsOf("agent");
   }
 
   async serve(more: Partial<PlanServerOptions> = {}): Promise<void> {
