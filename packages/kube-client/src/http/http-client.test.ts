@@ -167,6 +167,30 @@ test("KubeClient asks again once with renewed credentials after a 401, and not w
   assert.equal(server.asked.length, 3);
 });
 
+test("KubeClient waits when the server is busy and says for how long, within its patience", async () => {
+  const busy = answerJson({}, 429, { "retry-after": "1" });
+  await using server = await ScriptServer.start(busy, answerJson(pod));
+  await using client = connectKube(server.access);
+  const begin = performance.now();
+  assert.deepEqual(await client.create(pods, pod), pod);
+  assert.ok(performance.now() - begin >= 990);
+  await using always = await ScriptServer.start(busy);
+  await using refused = connectKube(always.access);
+  await assert.rejects(refused.create(pods, pod, { timeoutMs: 900 }), { status: 429, retryAfterMs: 1000 });
+  assert.equal(always.asked.length, 1);
+});
+
+test("KubeClient reads again over a new connection when the old one broke, and writes nothing twice", async () => {
+  const breaks: Answerer = (request) => request.socket.resetAndDestroy();
+  await using server = await ScriptServer.start(breaks, answerJson(pod), breaks);
+  await using client = connectKube(server.access);
+  assert.deepEqual(await client.get({ ...pods, name: "a" }), pod);
+  await assert.rejects(client.create(pods, pod), { name: "ApiError", status: 0, retry: "backoff" });
+  assert.equal(server.asked.length, 3);
+  await assert.rejects(client.get({ ...pods, name: "a" }), { status: 0 });
+  assert.equal(server.asked.length, 6);
+});
+
 test("KubeClient goes through the proxy that the kubeconfig names", async () => {
   await using server = await ScriptServer.start(answerJson(pod));
   await using proxy = await ConnectProxy.start();

@@ -20,6 +20,7 @@ import type {
   WriteOptions,
 } from "../kube-client.ts";
 import type { ClusterAccess } from "./access.ts";
+import { systemTiming } from "../timing.ts";
 import { encodeQuery, listQuery, selectionQuery, writeQuery } from "./queries.ts";
 import { readEvents } from "./read-events.ts";
 import { readList } from "./read-list.ts";
@@ -29,6 +30,10 @@ import type { Incoming, Outgoing } from "./transport.ts";
 import { watchEvents } from "./watch-events.ts";
 
 const callTimeoutMs = 30_000;
+/** As often is a call sent; whoever calls tries again with waits of its own. */
+const mostTries = 3;
+/** An idle connection may be closed by the server at the moment at which it is used again. */
+const brokenConnection: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]);
 
 const patchTypes = {
   json: "application/json-patch+json",
@@ -199,6 +204,20 @@ class HttpKubeClient implements KubeClient {
   }
 
   async #json<T>(doing: string, request: Omit<RawRequest, "signal" | "timeoutMs">, options: CallOptions): Promise<T> {
+    const endMs = performance.now() + (options.timeoutMs ?? callTimeoutMs);
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#once<T>(doing, request, { ...options, timeoutMs: Math.max(1, endMs - performance.now()) });
+      } catch (cause) {
+        const waitMs = isApiError(cause) && tries < mostTries ? waitBeforeRetry(request.method, cause) : undefined;
+        if (waitMs === undefined || performance.now() + waitMs >= endMs) throw cause;
+        await systemTiming.sleep(waitMs, options.signal);
+        options.signal?.throwIfAborted();
+      }
+    }
+  }
+
+  async #once<T>(doing: string, request: Omit<RawRequest, "signal" | "timeoutMs">, options: CallOptions): Promise<T> {
     const timeout = AbortSignal.timeout(Math.ceil(options.timeoutMs ?? callTimeoutMs));
     const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
     const outgoing: Outgoing = {
@@ -221,11 +240,18 @@ class HttpKubeClient implements KubeClient {
       options.signal?.throwIfAborted();
       if (cause instanceof ApiError) throw cause;
       const said = timeout.aborted
-        ? `no answer within ${(options.timeoutMs ?? callTimeoutMs) / 1000} s`
+        ? `no answer within ${Math.round((options.timeoutMs ?? callTimeoutMs) / 100) / 10} s`
         : saidBy(cause);
       throw unanswered(doing, `${said} from ${this.server}`, cause);
     }
   }
+}
+
+/** What was not looked at may be sent again: turned away for the server's own sake, or reading over a connection that broke. */
+function waitBeforeRetry(method: string, error: ApiError): number | undefined {
+  if (error.status === 429) return error.retryAfterMs;
+  const code = (error.cause as { readonly code?: unknown } | undefined)?.code;
+  return method === "GET" && typeof code === "string" && brokenConnection.has(code) ? 0 : undefined;
 }
 
 function placed(address: ResourceAddress, object: ApiObject): ObjectAddress {

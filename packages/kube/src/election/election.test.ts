@@ -65,6 +65,24 @@ test("Election: with clocks that differ more than lease duration and deadline do
   assert.ok(overlaps > 0);
 });
 
+test("Election: a lost leader is followed within lease duration and one look, 17 s with the documented times", () => {
+  fc.assert(
+    fc.property(fc.integer(), fc.integer({ min: 0, max: 5000 }), (seed, atMs) => {
+      const chance = { seed, candidates: 3, loss: 0, death: 0, stop: 0, slowestMs: 10 };
+      const world = new ElectionWorld({ ...chance, config, rates: [1, 1] });
+      world.calm();
+      world.run(30_000 + atMs);
+      const [lost] = world.leading();
+      world.lose();
+      world.run(12_000);
+      assert.deepEqual(world.leading(), []);
+      world.run(5000);
+      assert.equal(world.leading().length, 1);
+      assert.notEqual(world.leading()[0], lost);
+    }),
+  );
+});
+
 test("Election takes a lease that nobody holds at once, and says since when and how often it changed hands", () => {
   const election = new Election(config);
   assert.equal(election.next(time(0)).do, "read");

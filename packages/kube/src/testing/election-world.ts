@@ -78,6 +78,16 @@ export class ElectionWorld {
     this.#isCalm = true;
   }
 
+  /** The one who leads dies and does not come back. */
+  lose(): void {
+    const [leader] = this.leading();
+    for (const candidate of this.#candidates) {
+      if (candidate.identity !== leader) continue;
+      candidate.life += 1;
+      candidate.election = this.#begin(candidate.identity);
+    }
+  }
+
   leading(): readonly string[] {
     return this.#candidates
       .filter((candidate) => candidate.election.isLeader(this.#local(candidate)))
