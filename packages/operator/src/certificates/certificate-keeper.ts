@@ -126,13 +126,15 @@ export class CertificateKeeper implements Part {
 
   async #keepAuthority(signal: AbortSignal): Promise<AuthorityState> {
     const plan = { ...defaultAuthorityPlan, ...this.#options.plan };
-    const data = this.#dataOf(secretNames.authority);
+    const live = await this.#read(secretNames.authority, signal);
+    const data = live?.data;
     const before = decodeAuthority(data);
     const after = await advanceAuthority(before, plan, this.#options.timing.now());
     const wanted = encodeAuthority(after, trustBundle(after));
     if (canonicalJson(wanted) !== canonicalJson(data))
       await this.#write(
         secretNames.authority,
+        live,
         "Opaque",
         wanted,
         before === undefined ? "there is none" : "its time has come",
@@ -142,7 +144,8 @@ export class CertificateKeeper implements Part {
   }
 
   async #keepLeaf({ secret, names }: LeafCertificate, authority: AuthorityState, signal: AbortSignal): Promise<void> {
-    const data = this.#dataOf(secret);
+    const live = await this.#read(secret, signal);
+    const data = live?.data;
     const at = this.#options.timing.now();
     const kept = decodeKeyPair(data);
     const why = whyRenew(kept, names, authority.current, at);
@@ -153,6 +156,7 @@ export class CertificateKeeper implements Part {
       why === undefined && kept !== undefined ? kept : await issueCertificate(authority.current, names, { at, days });
     await this.#write(
       secret,
+      live,
       "kubernetes.io/tls",
       encodeKeyPair(pair, bundle),
       why ?? "who is trusted has changed",
@@ -160,9 +164,20 @@ export class CertificateKeeper implements Part {
     );
   }
 
-  async #write(name: string, type: string, data: SecretData, because: string, signal: AbortSignal): Promise<void> {
+  /** As it is now: a copy that is a moment old would make a second authority. */
+  #read(name: string, signal: AbortSignal): Promise<KeptSecret | undefined> {
+    return this.#options.client.find<KeptSecret>({ ...resources.secrets, namespace: ownNamespace, name }, { signal });
+  }
+
+  async #write(
+    name: string,
+    live: KeptSecret | undefined,
+    type: string,
+    data: SecretData,
+    because: string,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { client, teller } = this.#options;
-    const live = this.#secrets.get(name)?.list()[0];
     // With its version it is refused when somebody else wrote meanwhile: two authorities would part the fleet.
     const version =
       live === undefined ? {} : { resourceVersion: live.metadata.resourceVersion, uid: live.metadata.uid };
@@ -181,7 +196,6 @@ export class CertificateKeeper implements Part {
     teller.wrote("apply", `Secret ${name}`, because);
   }
 
-  /** As it was last seen: a write by an older copy is refused by its version, and tried again. */
   #dataOf(name: string): SecretData | undefined {
     return this.#secrets.get(name)?.list()[0]?.data;
   }
