@@ -22,9 +22,10 @@ export const documentCommands: readonly DocumentCommand[] = [
     document: "kubectl logs -n kube-system -l app=fos1-ebpf-controller",
     note: "the output of `ebpfctl up`; what happened to one object stands in `ebpfctl describe`",
   },
+  { document: "kubectl apply -f config/samples/", here: ["apply", "-f", "config/samples"] },
   {
-    document: "kubectl apply -f config/samples/",
-    here: ["apply", "-f", "packages/kinds/src/bpfd.io/bpfprogramconfig/samples"],
+    document: "kubectl get ebpfnetworkpolicy --all-namespaces",
+    here: ["get", "ebpfnetworkpolicy", "--all-namespaces"],
   },
   { document: "kubectl bpfprogramconfigs", here: ["get", "bpfprogramconfigs"] },
   { document: "kubectl bpfprograms", here: ["get", "bpfprograms"] },

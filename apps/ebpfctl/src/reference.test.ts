@@ -33,12 +33,12 @@ test("documentCommands work as they are written", async () => {
   await bench.run(["apply", "-f", join(samples, "ebpfprogram/samples/xdp-packet-filter.yaml")]);
   for (const { here, document } of documentCommands) {
     if (here === undefined) continue;
-    const words = here.map((word) => (word.startsWith("packages/") ? join(root, word) : word));
+    const words = here.map((word) => (word.startsWith("config/") ? join(root, word) : word));
     const { exitCode, out, err } = await bench.run(words);
     assert.equal(exitCode, 0, `${document}: ${err}`);
     // Nothing makes a BpfProgram while no agent runs.
     if (document === "kubectl bpfprograms") assert.match(err, /No resources found/);
-    else assert.match(out, /xdp-packet-filter|xdp-pass-all-nodes/);
+    else assert.match(out, /xdp-packet-filter|xdp-pass-all-nodes|api-server-protection/);
   }
 });
 
