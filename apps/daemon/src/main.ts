@@ -1,4 +1,5 @@
 import { startDaemon } from "@bpfleet/daemon";
+import { readXdpModes } from "./bpfd-config.ts";
 import { helpText, parseDaemonRun } from "./options.ts";
 
 const run = parseDaemonRun(process.argv.slice(2), process.env);
@@ -11,7 +12,9 @@ else if (run.is === "mistakes") {
   const { promise: ended, resolve } = Promise.withResolvers<void>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
   try {
-    await using _daemon = await startDaemon(run.options);
+    const onNotice = (notice: string): void => void process.stderr.write(`warning: ${notice}\n`);
+    const xdpModes = await readXdpModes(run.bpfdConfig, onNotice);
+    await using _daemon = await startDaemon({ ...run.options, xdpModes });
     await ended;
   } catch (error) {
     process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);

@@ -89,6 +89,12 @@ const table = [
     help: "group that may open the maps of brought programs",
   },
   { flag: "maps-mode", env: ["BPFLEET_MAPS_MODE"], value: "mode", help: "mode of the pins of these maps, as 0640" },
+  {
+    flag: "bpfd-config",
+    env: ["BPFLEET_BPFD_CONFIG"],
+    value: "file",
+    help: "a bpfd.toml: the XDP mode of each interface",
+  },
   { flag: "legacy-tc", env: ["BPFLEET_LEGACY_TC"], help: "attach tc programs by cls_bpf even where there is TCX" },
   { flag: "log-level", env: ["LOG_LEVEL"], value: "level", usual: "info", help: `one of ${logLevels.join(", ")}` },
 ] as const satisfies readonly OptionRow[];
@@ -106,7 +112,12 @@ Registries are reached as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say. Ends with SI
 export type DaemonRun =
   | { readonly is: "help" }
   | { readonly is: "mistakes"; readonly mistakes: readonly string[] }
-  | { readonly is: "run"; readonly options: DaemonOptions };
+  | {
+      readonly is: "run";
+      readonly options: DaemonOptions;
+      /** To be read before the daemon starts. */
+      readonly bpfdConfig: string | undefined;
+    };
 
 /** What argv and the environment ask for; all mistakes at once. */
 export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): DaemonRun {
@@ -135,6 +146,7 @@ export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<str
   const policy = values["image-policy"];
   return {
     is: "run",
+    bpfdConfig: values["bpfd-config"],
     options: {
       nodeName: values["node-name"] ?? hostname(),
       version,
