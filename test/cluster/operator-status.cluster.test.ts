@@ -310,6 +310,19 @@ test("results of another object of the same name, or of an older generation, do 
   assert.match(status.conditions?.[0]?.message ?? "", /not yet: n1/);
 });
 
+test("an agent of an earlier version, which tells less, counts by what it tells", { skip }, async () => {
+  const object = await makeProgram("elder");
+  const { uid: _uid, generation: _generation, ...told } = resultOf(object, "InForce");
+  const status = { versions: { agent: "0.0.1" }, results: [{ ...told, conditions: [], numbers: {} }] };
+  const head = { apiVersion: "bpfleet.io/v1alpha1", kind: "NodeState", metadata: { name: "n1" } };
+  await cluster.admin.applyStatus<AnyObject>({ ...nodeStates, name: "n1" }, { ...head, status } as AnyObject, {
+    fieldManager: "bpfleet-agent",
+    isForced: true,
+  });
+  const { conditions } = await statusThat(programs, "elder", "n1 has it", ({ nodes: counted }) => counted?.ready === 1);
+  assert.match(conditions?.[0]?.message ?? "", /^1 of 2 nodes; not yet: n2$/);
+});
+
 test("statuses are not written while nothing changes, and not by agents at all", { skip }, async () => {
   await sleep(3000);
   const versions = async (): Promise<readonly (string | undefined)[]> =>
