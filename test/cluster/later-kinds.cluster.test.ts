@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import fc from "fast-check";
-import { kinds } from "@bpfleet/kinds";
+import { boundNodeState, kinds } from "@bpfleet/kinds";
 import type { DefinedKind } from "@bpfleet/kinds";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startApiServer } from "./api-server.ts";
@@ -265,6 +265,38 @@ test("AddressSlice of 1,000 addresses is taken, and one more is not", { skip }, 
   });
   assert.deepEqual(faultyFields(await compare(api(), kindOf("AddressSlice"), slice(1000))), []);
   assert.deepEqual(faultyFields(await compare(api(), kindOf("AddressSlice"), slice(1001))), ["spec.addresses"]);
+});
+
+test("NodeState is taken as large as it may become, and notes little of who wrote it", { skip }, async () => {
+  const kind = kindOf("NodeState");
+  const owner = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "n".repeat(63), name: "x".repeat(253) };
+  const conditions = Array.from({ length: 16 }, (_, at) => ({
+    type: `T${at}`,
+    status: "False" as const,
+    reason: "X",
+    message: "é".repeat(600),
+  }));
+  const numbers = Object.fromEntries(Array.from({ length: 300 }, (_, at) => [`/metrics/${at}`, 2 ** 53 - 1]));
+  const ids = Array.from({ length: 2000 }, (_, id) => id);
+  const status = boundNodeState({
+    observedAt: "2026-01-01T00:00:00Z",
+    results: ids.map((id) => ({ ...owner, uid: `${id}`, state: "Failed" as const, conditions, numbers })),
+    programs: ids.map((id) => ({ id, type: "xdp", name: "p", isOurs: true, owner })),
+    maps: ids.map((id) => ({ id, type: "hash", name: "m", isOurs: true, owner })),
+    links: ids.map((id) => ({ id, type: "xdp", programId: id, target: "eth0", isOurs: true, owner })),
+  });
+  const made = await api().call("POST", pathOf(kind), objectOf(kind, undefined, "large"));
+  assert.equal(made.status, 201, String(made.body["message"]));
+  const answer = await api().call(
+    "PATCH",
+    pathOf(kind, "/large/status?fieldManager=bpfleet-agent&force=true"),
+    { ...objectOf(kind, undefined, "large"), status },
+    { "content-type": "application/apply-patch+yaml" },
+  );
+  assert.equal(answer.status, 200, String(answer.body["message"]));
+  assert.deepEqual(answer.body["status"], JSON.parse(JSON.stringify(status)));
+  const { managedFields } = answer.body["metadata"] as { managedFields: unknown };
+  assert.ok(JSON.stringify(managedFields).length < 2000);
 });
 
 test("EBPFNetworkPolicy is taken with a warning that kubectl shows", { skip }, async () => {
