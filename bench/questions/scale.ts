@@ -112,7 +112,7 @@ async function measure(
     ),
     answer(`${name}.writes-per-second-at-rest`, "1/s", perSecond, "one write a minute and node", tier.agents / 60),
     answer(`${name}.operator-cpu`, "processors", cpu, "its limit", 0.2, "<= 0.2"),
-    answer(`${name}.operator-rss-mib`, "MiB", rested.mebibytes, "its limit", 128, "<= 128 MiB"),
+    answer(`${name}.operator-own-mib`, "MiB", rested.mebibytes, "its limit", 128, "<= 128 MiB"),
   ];
 }
 

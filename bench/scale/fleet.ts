@@ -191,10 +191,10 @@ export class SimulatedFleet implements AsyncDisposable {
   }
 }
 
-/** Seconds of processor, and MiB resident. */
+/** Seconds of processor, and MiB that are its own: what its control group is charged for. */
 export function usageOf({ pid = 0 }: ChildProcess): { readonly cpuSeconds: number; readonly mebibytes: number } {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
   const ticks = Number(fields[11]) + Number(fields[12]);
-  const [, kibibytes] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  const [, kibibytes] = /^RssAnon:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
   return { cpuSeconds: ticks / 100, mebibytes: Number(kibibytes) / 1024 };
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { test } from "node:test";
 import { registryAbsence } from "@bpfleet/oci/testing";
@@ -118,10 +119,45 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     assert.match(await fleet.exec("ls", "/sys/fs/bpf/"), /progs\.debug|^$/);
     assert.match(await fleet.exec("bpftool", "prog", "list"), /xdp/);
     assert.match(await fleet.exec("calico-node", "-bpf-maps"), /filter|reasons/);
+    const inSet = ["exec", "-n", "kube-system", "daemonset/bpfd-daemon", "--", "ebpfctl", "version"];
+    assert.match(await kubectl(inSet), /^Daemon Version: /m);
     assert.match(await fleet.exec("wget", "-O", "-", "localhost:9091/metrics"), /^# TYPE bpfleet_/m);
     const status = ["calico-kube-controllers", "status"];
     const asked = ["exec", "-n", "kube-system", "deployment/podconfigmap-controller", "--", ...status];
     assert.match(await kubectl(asked), /ok/);
+  });
+
+  await step("the webhook warns of a list that drops everything", async () => {
+    const everything = (await readFile(join(samples, "xdp-packet-filter.yaml"), "utf8")).replace(
+      "10.10.10.0/24",
+      "0.0.0.0/0",
+    );
+    await assert.rejects(
+      kubectl(["apply", "--dry-run=server", "--warnings-as-errors", "--filename=-"], everything),
+      /Warning: EBPFProgram default\/xdp-packet-filter: spec\.settings\.blacklist\.ips\[1\]: 0\.0\.0\.0\/0 is every address/,
+    );
+  });
+
+  await step("an edit of the DaemonSet is undone", async () => {
+    await kubectl(["-n", "kube-system", "set", "image", "daemonset/bpfd-daemon", "bpfd=example.com/other:1"]);
+    await cluster.until("the image of before", async () => {
+      const path = "jsonpath={.spec.template.spec.containers[0].image}";
+      return (await kubectl(["-n", "kube-system", "get", "daemonset", "bpfd-daemon", "-o", path])) === "bpfd:latest";
+    });
+    await fleet.ready();
+    assert.equal(await fleet.pings(listed, node.address), false);
+  });
+
+  await step("the metrics of the operator are there by kubectl port-forward", async () => {
+    const words = ["-n", "kube-system", "port-forward", "svc/podconfigmap-controller", "8080:8080"];
+    await using forwarding = cluster.start("port-forward", words);
+    const ask = [
+      process.execPath,
+      "-e",
+      'fetch("http://localhost:8080/metrics").then(async (a) => console.log(await a.text()))',
+    ];
+    const text = await forwarding.until("metrics", () => cluster.network.run(ask));
+    assert.match(text, /^# TYPE bpfleet_operator_/m);
   });
 
   await step("a node that crashes comes back with everything in force", async () => {
@@ -151,8 +187,11 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     const pins = await node.run(["sh", "-c", "ls -A /run/bpfd/fs 2>/dev/null || true"]);
     assert.equal(pins.trim(), "");
     assert.equal(await fleet.pings(listed, node.address), true);
-    const left = await kubectl(["-n", "kube-system", "get", "daemonset,deployment,pod", "-o", "name"]);
-    assert.doesNotMatch(left, /daemonset|deployment/);
+    // The API server lets the last pods end before it forgets them.
+    await cluster.until("an empty kube-system", async () => {
+      const left = await kubectl(["-n", "kube-system", "get", "daemonset,deployment,pod", "-o", "name"]);
+      return left.trim() === "";
+    });
   });
 });
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** A process that ends with us, however we end; what it prints is in a file. */
-export class Running {
+export class Running implements AsyncDisposable {
   readonly pid: number;
   readonly ended: Promise<void>;
   readonly #name: string;
@@ -33,10 +33,16 @@ export class Running {
     await this.ended;
   }
 
-  /** Waits for a condition; throws with the log when the process ends first, or the time does. */
-  async until(what: string, isTrue: () => Promise<boolean>, withinMs = 120_000): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+
+  /** The answer that is not `false`; throws with the log when the process ends first, or the time does. */
+  async until<T>(what: string, ask: () => Promise<T>, withinMs = 120_000): Promise<Exclude<T, false>> {
     const end = performance.now() + withinMs;
-    while (!(await isTrue().catch(() => false))) {
+    for (;;) {
+      const answer = await ask().catch(() => false as const);
+      if (answer !== false) return answer as Exclude<T, false>;
       if (this.#child.exitCode !== null || this.#child.signalCode !== null)
         throw new Error(`start ${this.#name}: it ended with ${this.#child.exitCode}\n${this.tail()}`);
       if (performance.now() > end)

@@ -11,6 +11,7 @@ import { ControlPlane } from "./control-plane.ts";
 import { Network } from "./network.ts";
 import { ClusterNode, groupsFor } from "./node.ts";
 import type { Kubectl } from "./node.ts";
+import { Running } from "./processes.ts";
 import { writeTestImages } from "./test-images.ts";
 
 export interface WholeClusterOptions {
@@ -107,6 +108,12 @@ export class WholeCluster implements AsyncDisposable {
     const env = { PATH: process.env["PATH"], HOME: this.folder, KUBECONFIG: this.kubeconfig };
     return this.network.run([join(this.#binaries, "kubectl"), ...args], { input, env });
   };
+
+  /** A kubectl that goes on until it is disposed of. */
+  start(name: string, args: readonly string[]): Running {
+    const command = [join(this.#binaries, "kubectl"), `--kubeconfig=${this.kubeconfig}`, ...args];
+    return new Running(name, join(this.folder, "logs"), this.network.inside(command));
+  }
 
   /** Asks again while it throws, or answers with `false`. */
   async until<T>(what: string, ask: () => Promise<T>, withinMs = 120_000): Promise<Exclude<T, false>> {
