@@ -55,6 +55,12 @@ export function createInformer<T extends ApiObject>(client: KubeClient, options:
   return new ClientInformer(client, options);
 }
 
+interface Untold<T extends ApiObject> {
+  readonly change: CacheChange<T>;
+  /** One listener that came late, or the number of the change, for all who were there. */
+  readonly to: ChangeListener<T> | number;
+}
+
 class ClientInformer<T extends ApiObject> implements Informer<T> {
   readonly resource: ResourceAddress;
   fault: ApiError | undefined;
@@ -64,12 +70,14 @@ class ClientInformer<T extends ApiObject> implements Informer<T> {
   readonly #timing: Timing;
   readonly #reflection: Reflection<T>;
   readonly #cache: ObjectCache<T>;
-  readonly #listeners = new Set<ChangeListener<T>>();
+  /** Each with the number of the last change that it need not be told: that is in what it was given first. */
+  readonly #listeners = new Map<ChangeListener<T>, number>();
+  #changes = 0;
   readonly #firstList = Promise.withResolvers<void>();
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
   /** Changes that are in the copy and not told yet. */
-  #untold: { readonly change: CacheChange<T>; readonly to: ReadonlySet<ChangeListener<T>> | undefined }[] = [];
+  #untold: Untold<T>[] = [];
   #telling: Promise<void> | undefined;
 
   constructor(client: KubeClient, options: InformerOptions<T>) {
@@ -132,12 +140,10 @@ class ClientInformer<T extends ApiObject> implements Informer<T> {
   }
 
   onChange(listener: ChangeListener<T>): () => void {
-    // What others are still to be told is in the copy already: told again, a change does no harm, left out it would.
-    const only = new Set([listener]);
-    this.#listeners.add(listener);
+    this.#listeners.set(listener, this.#changes);
     for (const key of this.#cache.keys()) {
       const object = this.#cache.find(key);
-      if (object !== undefined) this.#untold.push({ change: { type: "added", key, object }, to: only });
+      if (object !== undefined) this.#untold.push({ change: { type: "added", key, object }, to: listener });
     }
     this.#tell();
     return () => this.#listeners.delete(listener);
@@ -216,7 +222,7 @@ class ClientInformer<T extends ApiObject> implements Informer<T> {
         : reflected.change === "upsert"
           ? this.#cache.upsert(reflected.object)
           : this.#cache.remove(reflected.object);
-    for (const change of changes) this.#untold.push({ change, to: undefined });
+    for (const change of changes) this.#untold.push({ change, to: (this.#changes += 1) });
     if (reflected.change === "replace") this.isSynced = true;
     this.#tell();
   }
@@ -235,7 +241,8 @@ class ClientInformer<T extends ApiObject> implements Informer<T> {
       const batch = this.#untold;
       this.#untold = [];
       for (const { change, to } of batch) {
-        for (const listener of to ?? this.#listeners) if (this.#listeners.has(listener)) listener(change);
+        for (const [listener, since] of this.#listeners)
+          if (typeof to === "number" ? since < to : listener === to) listener(change);
         if (breather.isDue) await breather.breathe();
       }
     }

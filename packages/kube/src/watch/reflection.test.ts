@@ -139,6 +139,26 @@ test("Reflection watches on from the last version after the usual end, at once",
   assert.equal(queryOf(reflection.next())["resourceVersion"], "20");
 });
 
+test("Reflection reads anew after three long watches in a row without so much as a bookmark", () => {
+  const reflection = watching();
+  let nowMs = 0;
+  const watchInSilence = (): void => {
+    reflection.see({ saw: "opened" }, nowMs);
+    reflection.see({ saw: "ended", because: "silence" }, (nowMs += 90_000));
+  };
+  watchInSilence();
+  watchInSilence();
+  reflection.see({ saw: "opened" }, nowMs);
+  reflection.see({ saw: "event", type: "BOOKMARK", object: thing("", "20") }, nowMs);
+  reflection.see({ saw: "ended", because: "silence" }, (nowMs += 90_000));
+  watchInSilence();
+  watchInSilence();
+  assert.equal(reflection.next().do, "watch");
+  watchInSilence();
+  reflection.see({ saw: "waited" }, nowMs);
+  assert.deepEqual(reflection.next(), { do: "list", query: { limit: "500" } });
+});
+
 test("Reflection waits longer and longer while nothing comes of it, at most a minute, and briefly after it went well", () => {
   const reflection = watching();
   const error = unanswered("watch", "connect ECONNREFUSED");

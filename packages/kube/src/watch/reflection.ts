@@ -55,6 +55,7 @@ export class Reflection<T extends ApiObject> {
   #waitMs = 0;
   #openedAtMs: number | undefined;
   #sawSomething = false;
+  #emptyWatches = 0;
 
   constructor(policy: Partial<WatchPolicy> = {}, random: () => number = () => 0) {
     this.#policy = { ...defaultWatchPolicy, ...policy };
@@ -183,7 +184,7 @@ export class Reflection<T extends ApiObject> {
     const livedMs = this.#openedAtMs === undefined ? 0 : nowMs - this.#openedAtMs;
     this.#openedAtMs = undefined;
     if (livedMs >= this.#policy.healthyAfterMs) this.#failures = 0;
-    if (this.#phase === "watch" && because !== "garbage") {
+    if (this.#phase === "watch" && because !== "garbage" && !this.#isHopeless(livedMs)) {
       const isUsual = because !== "cut" && (this.#sawSomething || livedMs >= this.#policy.shortestWatchMs);
       if (!isUsual) this.#backOff();
       return;
@@ -195,6 +196,18 @@ export class Reflection<T extends ApiObject> {
     this.#mustBeLatest = true;
     this.#startOver();
     this.#backOff();
+  }
+
+  /**
+   * Long watches without so much as a bookmark: the server may be waiting for a version that its store, put back from
+   * a copy, will not reach for long.
+   */
+  #isHopeless(livedMs: number): boolean {
+    if (this.#sawSomething) this.#emptyWatches = 0;
+    else if (livedMs >= this.#policy.silenceMs) this.#emptyWatches += 1;
+    if (this.#emptyWatches < this.#policy.emptyWatchesTries) return false;
+    this.#emptyWatches = 0;
+    return true;
   }
 
   #fail(error: ApiError, nowMs: number): void {

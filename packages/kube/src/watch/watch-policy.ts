@@ -14,6 +14,8 @@ export interface WatchPolicy {
   readonly shortestWatchSeconds: number;
   /** No byte for so long, and the connection counts as dead; servers send a bookmark about every minute. */
   readonly silenceMs: number;
+  /** After so many watches in a row that lived so long with nothing in them, the collection is read anew. */
+  readonly emptyWatchesTries: number;
   readonly firstWaitMs: number;
   readonly longestWaitMs: number;
   /** A watch that lived so long makes the waits short again. */
@@ -29,6 +31,7 @@ export const defaultWatchPolicy: WatchPolicy = {
   initialEventsTries: 3,
   shortestWatchSeconds: 300,
   silenceMs: 90_000,
+  emptyWatchesTries: 3,
   firstWaitMs: 500,
   longestWaitMs: 30_000,
   healthyAfterMs: 10_000,
