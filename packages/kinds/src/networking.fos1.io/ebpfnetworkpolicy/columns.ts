@@ -1,6 +1,5 @@
 import type { Column } from "../../kind.ts";
-import { ageColumn } from "../../schema/columns.ts";
-import { readyColumns } from "../parts/columns.ts";
+import { ageColumn, readyColumns } from "../../schema/columns.ts";
 
 export const networkPolicyColumns: readonly Column[] = [
   { name: "Type", jsonPath: ".spec.policyType", type: "string", priority: 0, description: "What the policy is about." },

@@ -1,6 +1,5 @@
 import type { Column } from "../../kind.ts";
-import { ageColumn } from "../../schema/columns.ts";
-import { readyColumns } from "../parts/columns.ts";
+import { ageColumn, readyColumns } from "../../schema/columns.ts";
 
 export const trafficControlColumns: readonly Column[] = [
   {

@@ -1,5 +1,6 @@
 import { parsePrefix } from "../../address/prefix.ts";
 import { prefixRule } from "../../address/rules.ts";
+import { containsPrefix } from "../../policy/contains-prefix.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { Type } from "../../schema/type.ts";
 import { warnOfHostBits } from "./prefixes.ts";
@@ -36,21 +37,9 @@ export function checkIpBlock(block: IpBlock | undefined, path: string, found: Is
     warnOfHostBits(text, at, found);
     const part = parsePrefix(text);
     if (!part.ok) continue;
-    if (!contains(whole.prefix, part.prefix)) found.error(at, "range", `must lie within ${block.cidr}, is ${text}`);
+    if (!containsPrefix(whole.prefix, part.prefix))
+      found.error(at, "range", `must lie within ${block.cidr}, is ${text}`);
     else if (part.prefix.length === whole.prefix.length)
       found.warning(at, "nothing-left", `is all of ${block.cidr}, so no address is meant`);
   }
-}
-
-type Prefix = Extract<ReturnType<typeof parsePrefix>, { ok: true }>["prefix"];
-
-function contains(whole: Prefix, part: Prefix): boolean {
-  return (
-    whole.family === part.family &&
-    part.length >= whole.length &&
-    part.bytes.every((byte, at) => {
-      const mask = (0xff00 >> Math.min(8, Math.max(0, whole.length - at * 8))) & 0xff;
-      return (byte & mask) === (whole.bytes[at] ?? 0);
-    })
-  );
 }
