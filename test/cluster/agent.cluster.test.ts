@@ -162,6 +162,17 @@ interface Program {
   readonly status?: { readonly conditions?: readonly { readonly type: string }[] };
 }
 
+test("bpfd-agent tells when the daemon is away, and when it is back", { skip }, async () => {
+  const reachable = async () =>
+    (await node.state())?.status?.conditions?.find(({ type }) => type === "DaemonReachable")?.status;
+  await node.until("it is there", async () => (await reachable()) === "True");
+  await node.processes.stop("daemon", "SIGKILL");
+  await node.until("it is away", async () => (await reachable()) === "False");
+  assert.ok(((await node.state())?.status?.inventory?.total.maps ?? 0) > 0, "what there was is still told");
+  await node.processes.startDaemon();
+  await node.until("it is back", async () => (await reachable()) === "True");
+});
+
 test(
   "bpfd-agent leaves everything in force while the API server is away, and goes on when it is back",
   { skip },

@@ -121,7 +121,7 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
     },
   });
   closing.use(agent);
-  closing.defer(daemon.onChange(() => nodeState.changed()));
+  closing.defer(daemon.onChange((results) => nodeState.daemonSays(results)));
   const owned = closing.move();
   return {
     report: () => agent.report(),

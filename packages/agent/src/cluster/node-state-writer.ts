@@ -42,6 +42,7 @@ export class NodeStateWriter implements AsyncDisposable {
   readonly #writes: Repeat;
   #results: readonly NodeStateResult[] = [];
   #daemonResults: DaemonResults | undefined;
+  #inventory: Inventory = { programs: [], maps: [], links: [] };
   /** What was written last, without numbers and inventory; and with them. */
   #news = "";
   #whole = "";
@@ -72,9 +73,11 @@ export class NodeStateWriter implements AsyncDisposable {
     this.#writes.ask(isNews ? 0 : this.#refreshMs());
   }
 
-  /** The connection to the daemon or to the API server is another one. */
-  changed(): void {
-    if (this.#daemonResults !== undefined) this.#writes.ask();
+  /** The daemon was lost, or is there again, or paused: what became of objects is told by `reports`. */
+  daemonSays(results: DaemonResults): void {
+    if (this.#daemonResults === undefined) return;
+    this.#daemonResults = results;
+    if (this.#newsOf() !== this.#news) this.#writes.ask();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -135,13 +138,13 @@ export class NodeStateWriter implements AsyncDisposable {
   async #status(): Promise<NodeStateStatus> {
     const { daemon, version, plan } = this.#options;
     const { version: daemonVersion, kernel, libbpf } = daemon.version();
-    const nothing: Inventory = { programs: [], maps: [], links: [] };
-    const inventory = await daemon.inventory().catch(() => nothing);
+    // While the daemon is away it is what it was.
+    this.#inventory = await daemon.inventory().catch(() => this.#inventory);
     return boundNodeState({
       versions: { agent: version, daemon: daemonVersion, kernel, arch: process.arch, libbpf },
       isPaused: this.#daemonResults?.isPaused === true,
       results: this.#results,
-      ...inventoryFindings(inventory, plan()),
+      ...inventoryFindings(this.#inventory, plan()),
     });
   }
 
