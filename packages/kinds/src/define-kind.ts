@@ -103,7 +103,7 @@ function parseObject<T extends KubeObject>(
     found.error("/apiVersion", "enum", `must be ${apiVersionOf(source)}, is ${describe(apiVersion)}`);
   if (kind !== source.kind) found.error("/kind", "enum", `must be ${source.kind}, is ${describe(kind)}`);
   if (source.deprecation !== undefined)
-    found.warning("/kind", "deprecated", `${source.kind} is deprecated; ${source.deprecation}`);
+    found.warning("/kind", "deprecated-kind", `${source.kind} is deprecated; ${source.deprecation}`);
   const meta = admitMetadata(metadata, source.scope, found);
   const own = (source.fields ?? []).filter((name) => rest[name] !== undefined).map((name) => [name, rest[name]]);
   const known = [...(source.fields ?? []), ...(source.specsSchema === undefined ? [] : ["specs"])];

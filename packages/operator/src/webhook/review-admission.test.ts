@@ -142,6 +142,13 @@ test("reviewAdmission tells those who write into made objects, and not our own p
     assert.equal(told(user), undefined, user);
 });
 
+test("reviewAdmission leaves to the API server what its CRD says: fields that are dropped, kinds that are deprecated", () => {
+  const spec = { policyType: "filtering", egress: [{ action: "deny" }], surplus: 1 };
+  const { allowed, warnings = [] } = responseOf(reviewOf("EBPFNetworkPolicy", { spec }));
+  assert.equal(allowed, true);
+  assert.doesNotMatch(warnings.join("\n"), /deprecated|surplus/);
+});
+
 test("reviewAdmission warns of selectors that find nothing, where it can look", () => {
   const none = { matchLabels: { app: "none" } };
   assert.deepEqual(warningsOf("CiliumNetworkPolicy", { spec: { ...web, ingress: [{ fromEndpoints: [none] }] } }), [

@@ -18,8 +18,8 @@ export interface AdmissionContext {
   readonly ownUsers: readonly string[];
 }
 
-/** Codes of what the CRD of the kind decides: it drops the field, and kubectl says so. */
-const leftToTheCrd = new Set(["unknown-field"]);
+/** Codes of what the CRD of the kind decides, and the API server says: it drops the field, or the kind is deprecated. */
+const leftToTheCrd = new Set(["unknown-field", "deprecated-kind"]);
 
 /**
  * Judges one object: refused with everything that is wrong with it, or admitted with warnings. A string says why it is
