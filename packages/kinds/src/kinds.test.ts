@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { apiVersionOf } from "./define-kind.ts";
 import { findKind, findKindByName, kinds } from "./kinds.ts";
 import { notServedReason } from "./not-served.ts";
+import { listFields } from "./schema/fields-of.ts";
 import { outcome } from "./testing/outcomes.ts";
 import { readAll, testNode } from "./testing/read-all.ts";
 
@@ -37,6 +38,16 @@ test("kinds read, check and lower every sample, and refuse of it only what is no
         [],
         file,
       );
+    }
+  }
+});
+
+test("kinds describe every field, for kubectl explain and the reference pages", () => {
+  for (const { kind, source } of kinds.filter(({ source: { isOurs, crdOwner } }) => isOurs && crdOwner !== "Cilium")) {
+    for (const [name, schema] of [["spec", source.specSchema] as const, ["status", source.statusSchema] as const]) {
+      const fields = schema === undefined ? [] : listFields(schema, name);
+      const bare = fields.filter(({ path, description }) => description === "" && !path.endsWith("[]"));
+      assert.deepEqual(bare, [], kind);
     }
   }
 });
