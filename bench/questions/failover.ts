@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { startFleetCluster } from "../../test/cluster/fleet-cluster.ts";
 import { Replicas } from "../../test/cluster/replicas.ts";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
@@ -19,14 +18,14 @@ export const question: BenchQuestion = {
     await replicas.acted();
     for (let round = 0; round < (context.isQuick ? 1 : 3); round++) {
       replicas.start(other);
-      await sleep(5000);
+      await replicas.stands(other);
       replicas.kill(leader, "SIGTERM");
       found.released.push(await replicas.secondsToAct(performance.now()));
       await replicas.ended(leader);
       [leader, other] = [other, leader];
 
       replicas.start(other);
-      await sleep(5000);
+      await replicas.stands(other);
       replicas.kill(leader, "SIGKILL");
       const killed = performance.now();
       await replicas.ended(leader);
