@@ -1,16 +1,12 @@
 import { mkdir } from "node:fs/promises";
 import { refKey, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import { emptyPlan, type ItemResult, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
-import type { Kind, KubeObject } from "@bpfleet/kinds";
+import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
 import { pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
 import { lowerObjects, planIntents, type AcceptedObject, type LoweredObjects } from "./compile.ts";
 import { DesiredObjects } from "./desired-objects.ts";
-import { nextEvents } from "./events.ts";
-import { identifyMade, recordOfSame } from "./made-object.ts";
-import { leavingReports } from "./leaving.ts";
-import { Fates, messagesOf, refusedStatus, standingOf, stateOf, type ObjectFate } from "./object-fate.ts";
+import { ReportMaker, type Planned } from "./report-maker.ts";
 import { sameNode } from "./node-view.ts";
 import { annotatedPods, type PodPlaces } from "./pod-cgroups.ts";
 import { recordOfReport, Records, type ObjectRecord, type ObjectRecords } from "./records.ts";
@@ -67,7 +63,7 @@ class ObjectAgent implements Agent {
   readonly #pods: PodPlaces;
   readonly #desired: DesiredObjects;
   readonly #closing: (() => void)[] = [];
-  readonly #passReasons: readonly string[];
+  readonly #reports: ReportMaker;
   #hints: Set<string> | "anything" = "anything";
   #lowered: LoweredObjects = { intents: [], problems: [] };
   #plan: NodePlan = emptyPlan;
@@ -88,8 +84,6 @@ class ObjectAgent implements Agent {
   #isPlanning = false;
   #placed = "";
   readonly #told = new Set<string>();
-  /** What was said last of objects that are made: their versions go on from there, stored or not. */
-  readonly #said = new Map<string, ObjectRecord>();
 
   constructor(options: ObjectAgentOptions) {
     this.#options = options;
@@ -97,7 +91,13 @@ class ObjectAgent implements Agent {
     this.#source = options.source;
     this.#pods = options.podPlaces ?? annotatedPods;
     this.#desired = new DesiredObjects(options.kinds);
-    this.#passReasons = options.features.flatMap((feature) => feature.passReasons);
+    this.#reports = new ReportMaker({
+      options,
+      desired: this.#desired,
+      records: this.#records,
+      heldRefs: () => this.#heldRefs(),
+      tell: (notice) => this.#tell(notice),
+    });
   }
 
   async start(): Promise<void> {
@@ -127,7 +127,7 @@ class ObjectAgent implements Agent {
     await this.#count();
     const { daemon, clock } = this.#options;
     const results = daemon.results();
-    const objects = this.#reports();
+    const objects = this.#reports.make(this.#presently());
     // What is told is stored, so that no version is given twice after a restart.
     if (results.isSettled && objects.some((report) => !this.#isStored(report))) {
       this.#saveSoon();
@@ -277,117 +277,6 @@ class ObjectAgent implements Agent {
     }
   }
 
-  #reports(): readonly ObjectReport[] {
-    const { daemon } = this.#options;
-    const results = daemon.results();
-    const fates = new Fates(this.#plan, this.#problems, results.items, this.#counters);
-    const spoilt = new Set(this.#desired.spoilt().map(({ good }) => good));
-    const reports = this.#desired.sound().flatMap((accepted) => {
-      const fate = fates.of(accepted.parsed.ref);
-      const previous = this.#records.find(accepted.parsed.ref);
-      const status = this.#status(() => accepted.kind.status(accepted.parsed, this.#outcome(fate, previous)), fate);
-      const known = stateOf(fate, results.isSettled && results.trouble === undefined, results.isPaused);
-      const state = spoilt.has(accepted) ? "failed" : known;
-      const own = this.#reportOf(accepted.parsed.ref, accepted.parsed.object, status, state, fate, previous);
-      return [own, ...this.#made(accepted, own, fate)];
-    });
-    const refused = this.#desired.refused().map(({ stored }) => {
-      const fate = fates.of(stored.ref);
-      return this.#reportOf(
-        stored.ref,
-        stored.object,
-        refusedStatus(fate, this.#options.clock),
-        "failed",
-        fate,
-        this.#records.find(stored.ref),
-      );
-    });
-    const all = [...this.#leaving(results.leftovers ?? []), ...refused, ...reports];
-    return [...new Map(all.map((report) => [refKey(report.ref), report])).values()];
-  }
-
-  /** Nobody declares them any more, and the kernel still has them. */
-  #leaving(leftovers: readonly ItemResult[]): readonly ObjectReport[] {
-    const held = [...this.#desired.sound().map(({ parsed }) => parsed.ref), ...this.#heldRefs()];
-    const declared = new Set(held.map(refKey));
-    const nothing = { problems: [], items: [], counters: [] };
-    return leavingReports(
-      { records: this.#records, kinds: this.#options.kinds, clock: this.#options.clock },
-      { isDeclared: (ref) => declared.has(refKey(ref)), leftovers, outcome: this.#outcome(nothing, undefined) },
-    );
-  }
-
-  /** The objects that a kind makes of one. */
-  #made({ kind, parsed }: AcceptedObject, own: ObjectReport, fate: ObjectFate): readonly ObjectReport[] {
-    const now = isoSeconds(this.#options.clock.now());
-    const recordOf = (ref: ObjectRef) => recordOfSame(this.#records.find(ref), parsed.object);
-    try {
-      return kind
-        .generate(parsed, (ref) => this.#outcome(fate, recordOf(ref)))
-        .map((object) => {
-          const ref = { ...parsed.ref, kind: object.kind, name: object.metadata.name };
-          const previous = recordOf(ref);
-          const said = recordOfSame(this.#said.get(refKey(ref)), parsed.object) ?? previous;
-          const whole = identifyMade(object, ref, said, now);
-          const { state, messages } = own;
-          const events = nextEvents(previous?.events ?? [], previous?.status, whole.status, now);
-          const report: ObjectReport = { ref, object: whole, state, messages, events, madeFrom: parsed.ref };
-          this.#said.set(refKey(ref), recordOfReport(report, ""));
-          return report;
-        });
-    } catch (error) {
-      this.#tell(`tell what ${kind.kind} ${parsed.ref.name} became: ${errorText(error)}; report it with the object`);
-      return [];
-    }
-  }
-
-  #outcome(fate: ObjectFate, previous: ObjectRecord | undefined): Parameters<Kind["status"]>[1] {
-    const { daemon, clock } = this.#options;
-    const facts = daemon.facts();
-    const gauge = (name: string): number | undefined => {
-      const found = fate.counters.map(({ gauges }) => gauges[name]).find((value) => value !== undefined);
-      return found === undefined ? undefined : Number(found);
-    };
-    return {
-      nodeName: facts.nodeName,
-      problems: fate.problems,
-      items: fate.items,
-      plan: this.#plan,
-      counters: fate.counters,
-      passReasons: this.#passReasons,
-      interfaces: facts.interfaces,
-      isPaused: daemon.results().isPaused,
-      entryCount: gauge("map_entries"),
-      memoryBytes: gauge("map_memory_bytes"),
-      previousStatus: previous?.status,
-      clock,
-    };
-  }
-
-  #status(make: () => unknown, fate: ObjectFate): unknown {
-    try {
-      return make();
-    } catch (error) {
-      this.#tell(`tell status: ${errorText(error)}; report it with the object`);
-      return refusedStatus(fate, this.#options.clock);
-    }
-  }
-
-  #reportOf(
-    ref: ObjectRef,
-    object: KubeObject,
-    status: unknown,
-    state: ObjectReport["state"],
-    fate: ObjectFate,
-    previous: ObjectRecord | undefined,
-  ): ObjectReport {
-    const now = isoSeconds(this.#options.clock.now());
-    const events = nextEvents(previous?.events ?? [], previous?.status, status, now);
-    const standing = standingOf(fate);
-    const report = { ref, object: { ...object, status }, state, messages: messagesOf(fate), events };
-    return standing === undefined ? report : { ...report, standing };
-  }
-
   /** Status goes to disk when it changed; one writing at a time, the last state is always written. */
   #saveSoon(): void {
     if (this.#isSaveDue || this.#isClosed) return;
@@ -407,13 +296,16 @@ class ObjectAgent implements Agent {
     const results = this.#options.daemon.results();
     if (!results.isSettled || this.#planned === undefined || this.#isPlanning) return;
     const specs = this.#desired.specs();
-    const reports = this.#reports();
+    const reports = this.#reports.make(this.#presently());
     for (const report of reports) await this.#records.save(recordOfReport(report, specs.get(refKey(report.ref)) ?? ""));
     const held = this.#heldRefs();
-    const there = new Set(reports.map(({ ref }) => refKey(ref)));
-    for (const key of this.#said.keys()) if (!there.has(key)) this.#said.delete(key);
+    this.#reports.keepOnly(reports);
     await this.#records.keepOnly([...reports.map(({ ref }) => ref), ...held, ...this.#records.madeFrom(held)]);
     this.#options.onReports?.({ reports, results, plan: this.#plan });
+  }
+
+  #presently(): Planned {
+    return { plan: this.#plan, problems: this.#problems, counters: this.#counters };
   }
 
   #heldRefs(): readonly ObjectRef[] {

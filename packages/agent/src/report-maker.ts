@@ -1,0 +1,169 @@
+import { refKey, type ObjectRef } from "@bpfleet/base";
+import type { InstanceCounters } from "@bpfleet/features";
+import { emptyPlan, type ItemResult, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
+import type { Kind, KubeObject } from "@bpfleet/kinds";
+import type { AgentParts } from "./agent-options.ts";
+import type { AcceptedObject } from "./compile.ts";
+import type { DesiredObjects } from "./desired-objects.ts";
+import { nextEvents } from "./events.ts";
+import { leavingReports } from "./leaving.ts";
+import { identifyMade, recordOfSame } from "./made-object.ts";
+import { Fates, messagesOf, refusedStatus, standingOf, stateOf, type ObjectFate } from "./object-fate.ts";
+import { recordOfReport, type ObjectRecord, type ObjectRecords } from "./records.ts";
+import type { ObjectReport } from "./report.ts";
+import { isoSeconds } from "./store/directory-store.ts";
+
+/** What was planned last, and what it counted. */
+export interface Planned {
+  readonly plan: NodePlan;
+  readonly problems: readonly PlanProblem[];
+  readonly counters: readonly InstanceCounters[];
+}
+
+export interface ReportMakerParts {
+  readonly options: AgentParts;
+  readonly desired: DesiredObjects;
+  readonly records: ObjectRecords;
+  /** Objects that cannot be read and were served before. */
+  readonly heldRefs: () => readonly ObjectRef[];
+  readonly tell: (notice: string) => void;
+}
+
+/** Makes of the daemon's results what became of each object. */
+export class ReportMaker {
+  readonly #parts: ReportMakerParts;
+  readonly #passReasons: readonly string[];
+  /** What was said last of objects that are made: their versions go on from there, stored or not. */
+  readonly #said = new Map<string, ObjectRecord>();
+  #planned: Planned = { plan: emptyPlan, problems: [], counters: [] };
+
+  constructor(parts: ReportMakerParts) {
+    this.#parts = parts;
+    this.#passReasons = parts.options.features.flatMap((feature) => feature.passReasons);
+  }
+
+  /** Of every object that is declared, made of one, or still in the kernel. */
+  make(planned: Planned): readonly ObjectReport[] {
+    const { daemon } = this.#parts.options;
+    const results = daemon.results();
+    const fates = new Fates(planned.plan, planned.problems, results.items, planned.counters);
+    this.#planned = planned;
+    const spoilt = new Set(this.#parts.desired.spoilt().map(({ good }) => good));
+    const reports = this.#parts.desired.sound().flatMap((accepted) => {
+      const fate = fates.of(accepted.parsed.ref);
+      const previous = this.#parts.records.find(accepted.parsed.ref);
+      const status = this.#status(() => accepted.kind.status(accepted.parsed, this.#outcome(fate, previous)), fate);
+      const known = stateOf(fate, results.isSettled && results.trouble === undefined, results.isPaused);
+      const state = spoilt.has(accepted) ? "failed" : known;
+      const own = this.#reportOf(accepted.parsed.ref, accepted.parsed.object, status, state, fate, previous);
+      return [own, ...this.#made(accepted, own, fate)];
+    });
+    const refused = this.#parts.desired.refused().map(({ stored }) => {
+      const fate = fates.of(stored.ref);
+      return this.#reportOf(
+        stored.ref,
+        stored.object,
+        refusedStatus(fate, this.#parts.options.clock),
+        "failed",
+        fate,
+        this.#parts.records.find(stored.ref),
+      );
+    });
+    const all = [...this.#leaving(results.leftovers ?? []), ...refused, ...reports];
+    return [...new Map(all.map((report) => [refKey(report.ref), report])).values()];
+  }
+
+  /** Nobody declares them any more, and the kernel still has them. */
+  #leaving(leftovers: readonly ItemResult[]): readonly ObjectReport[] {
+    const held = [...this.#parts.desired.sound().map(({ parsed }) => parsed.ref), ...this.#parts.heldRefs()];
+    const declared = new Set(held.map(refKey));
+    const nothing = { problems: [], items: [], counters: [] };
+    return leavingReports(
+      { records: this.#parts.records, kinds: this.#parts.options.kinds, clock: this.#parts.options.clock },
+      { isDeclared: (ref) => declared.has(refKey(ref)), leftovers, outcome: this.#outcome(nothing, undefined) },
+    );
+  }
+
+  /** The objects that a kind makes of one. */
+  #made({ kind, parsed }: AcceptedObject, own: ObjectReport, fate: ObjectFate): readonly ObjectReport[] {
+    const now = isoSeconds(this.#parts.options.clock.now());
+    const recordOf = (ref: ObjectRef) => recordOfSame(this.#parts.records.find(ref), parsed.object);
+    try {
+      return kind
+        .generate(parsed, (ref) => this.#outcome(fate, recordOf(ref)))
+        .map((object) => {
+          const ref = { ...parsed.ref, kind: object.kind, name: object.metadata.name };
+          const previous = recordOf(ref);
+          const said = recordOfSame(this.#said.get(refKey(ref)), parsed.object) ?? previous;
+          const whole = identifyMade(object, ref, said, now);
+          const { state, messages } = own;
+          const events = nextEvents(previous?.events ?? [], previous?.status, whole.status, now);
+          const report: ObjectReport = { ref, object: whole, state, messages, events, madeFrom: parsed.ref };
+          this.#said.set(refKey(ref), recordOfReport(report, ""));
+          return report;
+        });
+    } catch (error) {
+      this.#parts.tell(
+        `tell what ${kind.kind} ${parsed.ref.name} became: ${errorText(error)}; report it with the object`,
+      );
+      return [];
+    }
+  }
+
+  #outcome(fate: ObjectFate, previous: ObjectRecord | undefined): Parameters<Kind["status"]>[1] {
+    const { daemon, clock } = this.#parts.options;
+    const facts = daemon.facts();
+    const gauge = (name: string): number | undefined => {
+      const found = fate.counters.map(({ gauges }) => gauges[name]).find((value) => value !== undefined);
+      return found === undefined ? undefined : Number(found);
+    };
+    return {
+      nodeName: facts.nodeName,
+      problems: fate.problems,
+      items: fate.items,
+      plan: this.#planned.plan,
+      counters: fate.counters,
+      passReasons: this.#passReasons,
+      interfaces: facts.interfaces,
+      isPaused: daemon.results().isPaused,
+      entryCount: gauge("map_entries"),
+      memoryBytes: gauge("map_memory_bytes"),
+      previousStatus: previous?.status,
+      clock,
+    };
+  }
+
+  #status(make: () => unknown, fate: ObjectFate): unknown {
+    try {
+      return make();
+    } catch (error) {
+      this.#parts.tell(`tell status: ${errorText(error)}; report it with the object`);
+      return refusedStatus(fate, this.#parts.options.clock);
+    }
+  }
+
+  /** What was said of objects that are not among these is forgotten. */
+  keepOnly(reports: readonly ObjectReport[]): void {
+    const there = new Set(reports.map(({ ref }) => refKey(ref)));
+    for (const key of this.#said.keys()) if (!there.has(key)) this.#said.delete(key);
+  }
+
+  #reportOf(
+    ref: ObjectRef,
+    object: KubeObject,
+    status: unknown,
+    state: ObjectReport["state"],
+    fate: ObjectFate,
+    previous: ObjectRecord | undefined,
+  ): ObjectReport {
+    const now = isoSeconds(this.#parts.options.clock.now());
+    const events = nextEvents(previous?.events ?? [], previous?.status, status, now);
+    const standing = standingOf(fate);
+    const report = { ref, object: { ...object, status }, state, messages: messagesOf(fate), events };
+    return standing === undefined ? report : { ...report, standing };
+  }
+}
+
+function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
