@@ -12,7 +12,7 @@ import { crdName, isOfOthers } from "../desired/access.ts";
 import { fieldManager, madeByOperator } from "../desired/names.ts";
 import { appliedFields, foreignFields } from "../reconcile/owned-fields.ts";
 import { resources } from "../reconcile/resources.ts";
-import { rememberApplied, settle, type Applied } from "../reconcile/settle.ts";
+import { rememberApplied, planStep, type Applied } from "../reconcile/plan-step.ts";
 import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
 
 export interface CrdKeeperOptions {
@@ -86,7 +86,7 @@ export class CrdKeeper implements Part {
         );
       return awaitChange;
     }
-    const step = settle(wanted, live, this.#applied.get(name));
+    const step = planStep(wanted, live, this.#applied.get(name));
     if (step.do !== "apply") return awaitChange;
     try {
       // Not forced: what another owner has taken meanwhile is his.

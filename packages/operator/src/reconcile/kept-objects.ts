@@ -2,7 +2,7 @@ import { isApiError, objectKey, type AnyObject, type ResourceType } from "@bpfle
 import { createInformer, type Informer, type KubeClient } from "@bpfleet/kube-client";
 import { fieldManager } from "../desired/names.ts";
 import type { Manifest } from "../desired/manifest.ts";
-import { rememberApplied, settle, type Applied } from "./settle.ts";
+import { rememberApplied, planStep, type Applied } from "./plan-step.ts";
 
 /** Where an object of ours is, and how it is followed: each by its own name, so that nothing else has to be readable. */
 interface Kept {
@@ -72,7 +72,7 @@ export class KeptObjects implements AsyncDisposable {
     const kept = this.#get(id);
     const { wanted, informer } = kept;
     if (wanted === undefined || !informer.isSynced) return;
-    const step = settle(wanted, this.find(id), kept.applied);
+    const step = planStep(wanted, this.find(id), kept.applied);
     switch (step.do) {
       case "nothing":
       case "wait":

@@ -46,7 +46,9 @@ export class Telling implements Teller {
     this.#counters.add("bpfleet_operator_faults_total", "Lists and watches that broke and were begun again.", {
       reason: isApiError(error) ? error.reason : "Internal",
     });
-    if (this.#isDue(this.#faults, error.message)) this.#log({ level: "warn", message: error.message });
+    // A kind whose CRD is not there yet is followed as soon as it is.
+    const level = isApiError(error) && error.isNotFound ? "debug" : "warn";
+    if (this.#isDue(this.#faults, error.message)) this.#log({ level, message: error.message });
   }
 
   note(text: string): void {

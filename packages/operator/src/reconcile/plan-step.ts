@@ -27,7 +27,7 @@ export type Step =
  * What brings an object to what is wanted. Fields that the server or controllers fill in are nobody's edits: only what
  * we apply is compared, with what the server made of it, and what other managers own beside it.
  */
-export function settle(wanted: Manifest, live: AnyObject | undefined, applied: Applied | undefined): Step {
+export function planStep(wanted: Manifest, live: AnyObject | undefined, applied: Applied | undefined): Step {
   if (live === undefined) return { do: "apply", because: "it is not there" };
   if (live.metadata.deletionTimestamp !== undefined) return { do: "wait" };
   if (applied === undefined) return { do: "apply", because: "it was not looked at yet" };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { AnyObject } from "@bpfleet/kube";
-import { rememberApplied, settle } from "./settle.ts";
+import { planStep, rememberApplied } from "./plan-step.ts";
 
 const wanted: AnyObject = {
   apiVersion: "apps/v1",
@@ -75,14 +75,14 @@ function by(manager: string, fieldsV1: object, rest: object = {}): object {
 
 const applied = rememberApplied(wanted, live());
 
-test("settle leaves alone what the server filled in, wrote otherwise, or reports", () => {
+test("planStep leaves alone what the server filled in, wrote otherwise, or reports", () => {
   const status = by("kube-controller-manager", { "f:status": { "f:numberReady": {} } }, { subresource: "status" });
-  assert.deepEqual(settle(wanted, live({ managers: [status], labels: { other: "x" } }), applied), { do: "nothing" });
+  assert.deepEqual(planStep(wanted, live({ managers: [status], labels: { other: "x" } }), applied), { do: "nothing" });
 });
 
-test("settle applies what is absent, unknown, edited, replaced by another object, or wanted otherwise", () => {
+test("planStep applies what is absent, unknown, edited, replaced by another object, or wanted otherwise", () => {
   const because = (object: AnyObject | undefined, known = applied, wish = wanted): string => {
-    const step = settle(wish, object, known);
+    const step = planStep(wish, object, known);
     assert.equal(step.do, "apply");
     return step.do === "apply" ? step.because : "";
   };
@@ -93,14 +93,18 @@ test("settle applies what is absent, unknown, edited, replaced by another object
     because(live(), applied, { ...wanted, metadata: { ...wanted.metadata, labels: {} } }),
     "what is wanted has changed",
   );
-  assert.equal(settle(wanted, live(), undefined).do, "apply");
+  assert.equal(planStep(wanted, live(), undefined).do, "apply");
 });
 
-test("settle replaces an object to which somebody added, and keeps the metadata of others", () => {
+test("planStep replaces an object to which somebody added, and keeps the metadata of others", () => {
   const edit = by("kubectl-edit", {
     "f:spec": { "f:template": { "f:spec": { "f:containers": { 'k:{"name":"x"}': { ".": {}, "f:name": {} } } } } },
   });
-  const step = settle(wanted, live({ containers: [{ name: "x" }], managers: [edit], labels: { other: "x" } }), applied);
+  const step = planStep(
+    wanted,
+    live({ containers: [{ name: "x" }], managers: [edit], labels: { other: "x" } }),
+    applied,
+  );
   assert.ok(step.do === "replace");
   assert.match(step.because, /containers\.\[\{"name":"x"\}\]\.name/);
   assert.deepEqual(step.object["spec"], wanted["spec"]);
@@ -108,16 +112,16 @@ test("settle replaces an object to which somebody added, and keeps the metadata 
   assert.equal(step.object.metadata.managedFields, undefined);
 });
 
-test("settle takes a restart of the rollout for no edit, and keeps it when something else is", () => {
+test("planStep takes a restart of the rollout for no edit, and keeps it when something else is", () => {
   const path = (field: object): object => ({
     "f:spec": { "f:template": { "f:metadata": { "f:annotations": field } } },
   });
   const restart = by("kubectl-rollout", path({ "f:kubectl.kubernetes.io/restartedAt": {} }));
-  assert.deepEqual(settle(wanted, live({ managers: [restart] }), applied), { do: "nothing" });
+  assert.deepEqual(planStep(wanted, live({ managers: [restart] }), applied), { do: "nothing" });
 });
 
-test("settle waits for the end of what is being deleted, and for news of its own write", () => {
-  assert.deepEqual(settle(wanted, live({ metadata: { deletionTimestamp: "t" } }), applied), { do: "wait" });
+test("planStep waits for the end of what is being deleted, and for news of its own write", () => {
+  assert.deepEqual(planStep(wanted, live({ metadata: { deletionTimestamp: "t" } }), applied), { do: "wait" });
   const older = live({ image: "before", metadata: { resourceVersion: "6" } });
-  assert.deepEqual(settle(wanted, older, applied), { do: "wait" });
+  assert.deepEqual(planStep(wanted, older, applied), { do: "wait" });
 });
