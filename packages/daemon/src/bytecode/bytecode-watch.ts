@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
 import { errorCodes, ImageError, KernelError, type ErrorCode } from "@bpfleet/base";
 import { renderSource, type BytecodeFacts, type BytecodeReady, type BytecodeSource } from "@bpfleet/kernel";
@@ -7,6 +7,7 @@ import type { Bytecode, FetchRequest } from "@bpfleet/oci";
 import { ContentStore, isDigest, openPolicy, type ImagePolicy, type Proxies } from "@bpfleet/oci/local";
 import { errorText } from "../error-text.ts";
 import type { ObjectFacts } from "./read-object.ts";
+import { readSourceFile } from "./read-source-file.ts";
 
 /** `data` of Secrets with credentials of registries, by `namespace/name`: values in base64. */
 export type PullSecrets = Readonly<Record<string, Readonly<Record<string, string>>>>;
@@ -237,16 +238,6 @@ async function readObjectOf(bytes: Uint8Array, what: string): Promise<ObjectFact
 function readyOf(facts: BytecodeFacts): BytecodeReady | undefined {
   if (facts.state === "ready") return facts;
   return facts.state === "failed" ? facts.earlier : undefined;
-}
-
-async function readSourceFile(path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
-    const errno = (cause as NodeJS.ErrnoException).code ?? String(cause);
-    const code = errno === "ENOENT" ? "not-found" : "no-permission";
-    throw new KernelError(`read ${path}: ${errno}`, { code, call: "READ", retry: "when-changed", cause });
-  }
 }
 
 /** Another text when the file is another one; `-` without one. */

@@ -18,6 +18,8 @@ export type ObjectFacts = Pick<BytecodeReady, "objectDigest" | "programs" | "map
 
 /** What is in an ELF object; `what` names it in errors. Nothing reaches the kernel. */
 export async function readObject(elf: Uint8Array, what: string): Promise<ObjectFacts> {
+  if (Buffer.from(elf.subarray(0, 4)).toString("latin1") !== "\x7fELF")
+    throw refused(`read ${what}: it is no ELF object; give what clang -target bpf made`, "not-elf");
   const legacy = findLegacyMaps(elf);
   if (legacy.length > 0) {
     const maps = legacy.map(({ name, instead }) => `map ${name}: ${instead}`).join(" ");
