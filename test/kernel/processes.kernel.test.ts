@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { fetchReport } from "@bpfleet/agent";
 import { Traffic, until } from "@bpfleet/daemon/testing";
 import { answerOf, blocked, free, other, target, TwoProcesses } from "./two-processes.ts";
 
@@ -37,6 +38,11 @@ describe("daemon and agent as processes of their own", () => {
     await until("the packet is dropped", () => !node.answers(blocked));
     assert.equal(node.answers(free), true);
     assert.equal(await ask("/metrics"), 200);
+    const { objects } = await fetchReport(`${node.env["BPFLEET_SOCKET"]?.replace(".sock", "")}-agent.sock`);
+    assert.deepEqual(
+      objects.map(({ ref, state }) => [ref.name, state]),
+      [["filter", "in-force"]],
+    );
     declare(node, [other]);
     await until("the other one is dropped", () => !node.answers(other));
     assert.equal(node.answers(blocked), true);

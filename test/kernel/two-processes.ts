@@ -1,6 +1,6 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, cpSync, mkdirSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, readFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -20,6 +20,8 @@ const sources: Programs = {
   daemon: [process.execPath, join(apps, "daemon/src/main.ts")],
   agent: [process.execPath, join(apps, "agent/src/main.ts")],
 };
+/** Gone with this process, however that dies. */
+const withUs = ["setpriv", "--pdeathsig", "KILL"];
 /** As in the DaemonSet: the agent has no rights at all. */
 const plainUser = 65532;
 
@@ -55,7 +57,7 @@ export class TwoProcesses implements AsyncDisposable {
     for (const folder of ["run", "daemon-state", "agent-state", "objects"]) mkdirSync(at(folder));
     // A build beside the test makes others of them.
     cpSync(built, at("bpf"), { recursive: true });
-    for (const folder of ["agent-state", "objects"]) execFileSync("chown", [`${plainUser}`, at(folder)]);
+    for (const folder of ["run", "agent-state", "objects"]) execFileSync("chown", [`${plainUser}`, at(folder)]);
     this.certificates = new Certificates(at("tls"));
     this.issue();
     this.store = at("objects");
@@ -87,7 +89,7 @@ export class TwoProcesses implements AsyncDisposable {
     const env = { ...this.env, BPFLEET_STATE: join(this.sandbox.dir, "daemon-state") };
     const tls = join(this.sandbox.dir, "tls/daemon/..data");
     const words = [...this.#programs.daemon, "--tls-dir", tls, "--agent-group", `${plainUser}`];
-    this.#run("daemon", ["nsenter", `--net=/run/netns/${this.far}`, ...words], env);
+    this.#run("daemon", [...withUs, "nsenter", `--net=/run/netns/${this.far}`, ...words], env);
     const { env: own } = this;
     await until("the daemon serves", async () => {
       this.#mustRun("daemon");
@@ -100,12 +102,19 @@ export class TwoProcesses implements AsyncDisposable {
     const tls = join(this.sandbox.dir, "tls/agent/..data");
     const state = join(this.sandbox.dir, "agent-state");
     const words = [...this.#programs.agent, "--tls-dir", tls];
-    const user = ["setpriv", `--reuid=${plainUser}`, `--regid=${plainUser}`, "--clear-groups", "--inh-caps=-all"];
+    const user = [...withUs, `--reuid=${plainUser}`, `--regid=${plainUser}`, "--clear-groups", "--inh-caps=-all"];
     this.#run("agent", [...user, ...words], { ...this.env, BPFLEET_STATE: state, ...env });
   }
 
   pid(name: "daemon" | "agent"): number {
     return this.#running.get(name)?.child.pid ?? 0;
+  }
+
+  /** Proportional and resident set size; `setpriv` and `nsenter` become what they start. */
+  memory(name: "daemon" | "agent"): { readonly pssMib: number; readonly rssMib: number } {
+    const text = readFileSync(`/proc/${this.pid(name)}/smaps_rollup`, "utf8");
+    const mib = (field: string): number => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(text)?.[1]) / 1024;
+    return { pssMib: mib("Pss"), rssMib: mib("Rss") };
   }
 
   /** What it has said since its start. */

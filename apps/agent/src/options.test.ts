@@ -20,9 +20,10 @@ test("parseAgentRun reads what the DaemonSet gives the agent", () => {
 });
 
 test("parseAgentRun serves a directory where one is named", () => {
-  const run = parseAgentRun(["--store", "/tmp/objects", "--state=/tmp/state"], {});
+  const run = parseAgentRun(["--store", "/tmp/objects", "--state=/tmp/state", "--socket=/tmp/b.sock"], {});
   assert.ok(run.is === "run");
-  assert.deepEqual(run.config.directory, { store: "/tmp/objects", state: "/tmp/state" });
+  const directory = { store: "/tmp/objects", state: "/tmp/state", socket: "/tmp/b-agent.sock" };
+  assert.deepEqual(run.config.directory, directory);
 });
 
 test("parseAgentRun names all mistakes at once", () => {

@@ -83,7 +83,14 @@ export interface AgentConfig {
   readonly planSocket: string;
   readonly tls: TlsPaths;
   /** A directory of objects and one for their status; else a cluster. */
-  readonly directory: { readonly store: string; readonly state: string } | undefined;
+  readonly directory:
+    | {
+        readonly store: string;
+        readonly state: string;
+        /** Where ebpfctl asks what became of objects. */
+        readonly socket: string;
+      }
+    | undefined;
   readonly kubeconfig: string | undefined;
   readonly followsCilium: boolean;
   readonly followsCalico: boolean;
@@ -114,7 +121,8 @@ export function parseAgentRun(argv: readonly string[], env: Readonly<Record<stri
       nodeName: values["node-name"] ?? hostname(),
       planSocket: values["plan-socket"] ?? `${socket.replace(/\.sock$/, "")}-plan.sock`,
       tls: { cert: join(tls, "tls.crt"), key: join(tls, "tls.key"), ca: join(tls, "ca.crt") },
-      directory: store === undefined ? undefined : { store, state },
+      directory:
+        store === undefined ? undefined : { store, state, socket: `${socket.replace(/\.sock$/, "")}-agent.sock` },
       kubeconfig: values.kubeconfig,
       followsCilium: isTrue(values["follow-cilium"]),
       followsCalico: isTrue(values["follow-calico"]),

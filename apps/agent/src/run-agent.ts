@@ -1,4 +1,4 @@
-import { AgentHealth, serveHealth, startAgent, startClusterAgent, type Agent } from "@bpfleet/agent";
+import { AgentHealth, serveAgent, serveHealth, startAgent, startClusterAgent, type Agent } from "@bpfleet/agent";
 import type { Clock } from "@bpfleet/base";
 import { RemoteDaemon } from "@bpfleet/daemon/client";
 import { features } from "@bpfleet/features";
@@ -60,9 +60,14 @@ async function start(
   signal: AbortSignal,
 ): Promise<Agent> {
   const parts = { daemon, features, kinds, clock, onNotice };
-  if (directory !== undefined) return startAgent({ ...parts, store: directory.store, stateDir: directory.state });
-  const access = loadAccess({ env, ...(kubeconfig !== undefined && { kubeconfig }) });
   await using closing = new AsyncDisposableStack();
+  if (directory !== undefined) {
+    const { store, state, socket } = directory;
+    const agent = closing.use(await startAgent({ ...parts, store, stateDir: state }));
+    closing.use(await serveAgent(agent, socket));
+    return ending(agent, closing.move());
+  }
+  const access = loadAccess({ env, ...(kubeconfig !== undefined && { kubeconfig }) });
   const client = closing.use(connectKube(access));
   const agent = closing.use(
     await startClusterAgent({
@@ -75,7 +80,11 @@ async function start(
       onReports: ({ reports, results }) => health.reports(reports, results),
     }),
   );
-  const owned = closing.move();
+  return ending(agent, closing.move());
+}
+
+/** The agent, which ends with all that it needs. */
+function ending(agent: Agent, owned: AsyncDisposableStack): Agent {
   return {
     report: () => agent.report(),
     sync: () => agent.sync(),

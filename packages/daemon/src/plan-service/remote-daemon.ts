@@ -40,7 +40,8 @@ export interface WishedPlan {
   readonly isComplete: boolean;
 }
 
-const usualRetry = { firstMs: 100, longestMs: 10_000 };
+/** To ask a socket of this node costs next to nothing. */
+const usualRetry = { firstMs: 100, longestMs: 2000 };
 
 /**
  * The daemon of this node in another process. While it cannot be reached everything is as it was told last, and it is
