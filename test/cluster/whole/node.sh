@@ -5,7 +5,8 @@
 #   node.sh join NETNS CGROUPS-FILE SETTINGS    joins the control groups, takes namespaces, becomes init
 #   node.sh init SETTINGS                       is its process 1
 #
-# The settings are shell: name, folder, logs, kubelet, kube_proxy, cni, node_ip.
+# The settings are shell: name, folder, logs, kubelet, kube_proxy, node_ip.
+# shellcheck disable=SC1090,SC2154
 set -eu
 
 join() {
@@ -16,9 +17,9 @@ join() {
 
 # The control groups of this node as a machine shows them; the root of each is the group that we joined.
 mount_cgroups() {
-	local id controllers path name
+	local id controllers name
 	mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
-	while IFS=: read -r id controllers path; do
+	while IFS=: read -r id controllers _; do
 		name=${controllers#name=}
 		[ -n "$name" ] || name=unified
 		mkdir -p "/sys/fs/cgroup/$name"

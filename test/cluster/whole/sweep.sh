@@ -5,7 +5,7 @@
 folder=$1
 shift
 cat >/dev/null
-for i in $(seq 300); do
+for _ in $(seq 300); do
 	left=
 	for group; do
 		[ -d "$group" ] || continue

@@ -179,6 +179,7 @@ function daemonContainer({ settings }: NodeSetup): object {
       env("BPFLEET_AGENT_GROUP", String(plainUser)),
       env("BPFLEET_METRICS_ADDR", `:${ports.daemonMetrics}`),
       ...(settings.bpfdToml === undefined ? [] : [env("BPFLEET_BPFD_CONFIG", `${configDir}/bpfd.toml`)]),
+      ...(settings.imagePolicy === undefined ? [] : [env("BPFLEET_IMAGE_POLICY", `${configDir}/image-policy.yaml`)]),
     ],
     // Kubernetes hands added capabilities to root only: this user takes them from the file that it starts, which is
     // what "escalation" means here. Nothing else in the image has any to take.

@@ -156,6 +156,15 @@ test("operatorAccess holds all that it gives to the agent, and neither escalate 
     assert.ok(!verbs.includes("escalate") && !verbs.includes("bind") && !verbs.includes("*"));
 });
 
+test("nodeObjects hand the policy of signatures to the daemon, where there is one", () => {
+  const policy = "default: {mode: required}\n";
+  const text = (data: Readonly<Record<string, string>>): string => JSON.stringify(nodeObjects(setup(data)));
+  assert.doesNotMatch(text({}), /image-policy/);
+  const handed = text({ "bpfleet.image-policy": policy });
+  assert.ok(handed.includes(`"image-policy.yaml":${JSON.stringify(policy)}`));
+  assert.match(handed, /"name":"BPFLEET_IMAGE_POLICY","value":"\/etc\/bpfd\/image-policy\.yaml"/);
+});
+
 test("agentAccess writes no status of what people declare, and reads no Secret of the cluster", () => {
   for (const { resources, verbs, apiGroups } of agentAccess(kinds)) {
     if (resources.includes("bpfprogramconfigs")) assert.deepEqual(verbs, ["get", "list", "watch"]);

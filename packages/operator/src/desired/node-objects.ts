@@ -1,4 +1,4 @@
-import type { Manifest } from "./manifest.ts";
+import { optional, type Manifest } from "./manifest.ts";
 import { daemonSet, type NodeSetup } from "./daemon-set.ts";
 import { daemonLabels, daemonServiceName, madeByOperator, nodeConfigMapName, ownNamespace, ports } from "./names.ts";
 
@@ -12,7 +12,10 @@ function nodeConfigMap({ settings }: NodeSetup): Manifest {
     apiVersion: "v1",
     kind: "ConfigMap",
     metadata: { name: nodeConfigMapName, namespace: ownNamespace, labels: madeByOperator },
-    data: { "bpfd.toml": settings.bpfdToml ?? "" },
+    data: {
+      "bpfd.toml": settings.bpfdToml ?? "",
+      ...optional("image-policy.yaml", settings.imagePolicy),
+    },
   };
 }
 

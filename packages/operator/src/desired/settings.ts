@@ -19,6 +19,8 @@ export interface Settings {
   readonly agentLogLevel: LogLevel;
   /** `undefined`: bpfd's API is not served. */
   readonly bpfdToml: string | undefined;
+  /** Text of the policy of signatures; `undefined`: none is asked for. */
+  readonly imagePolicy: string | undefined;
   readonly raisesMemlock: boolean;
   readonly enforceCilium: Enforcement;
   readonly enforceCalico: Enforcement;
@@ -40,6 +42,7 @@ export const settingKeys = {
   "bpfd.namespace": "Without effect; bpfd had it.",
   "bpfleet.image-pull-policy": "Always, IfNotPresent or Never.",
   "bpfleet.image-pull-secrets": "Names of Secrets in kube-system, with commas between them.",
+  "bpfleet.image-policy": "Which signatures images of bytecode must have: the text of image-policy.yaml, keys in it.",
   "bpfleet.raise-memlock": "true on nodes with Linux before 5.11: the daemon may then raise RLIMIT_MEMLOCK.",
   "bpfleet.enforce.cilium": "Enforce CiliumNetworkPolicy: auto (where Cilium's own agents do not run), always, never.",
   "bpfleet.enforce.calico": "Follow FelixConfiguration: auto (where Calico's own agents do not run), always, never.",
@@ -98,6 +101,7 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
     daemonLogLevel,
     agentLogLevel: level("bpfd.agent.log.level", daemonLogLevel),
     bpfdToml: data["bpfd.toml"]?.trim() === "" ? undefined : data["bpfd.toml"],
+    imagePolicy: data["bpfleet.image-policy"]?.trim() === "" ? undefined : data["bpfleet.image-policy"],
     raisesMemlock: word("bpfleet.raise-memlock", ["true", "false"], "false") === "true",
     enforceCilium: word("bpfleet.enforce.cilium", enforcements, "auto"),
     enforceCalico: word("bpfleet.enforce.calico", enforcements, "auto"),
