@@ -109,7 +109,10 @@ test("BytecodeWatch reads a file, hands its bytes out by digest, and reads it ag
   await using _ = watch;
   watch.watch([{ from: "file", path }], {});
   const missing = await until("failed");
-  assert.ok(missing.state === "failed" && missing.message.startsWith(`read ${path}: ENOENT; `), JSON.stringify(missing));
+  assert.ok(
+    missing.state === "failed" && missing.message.startsWith(`read ${path}: ENOENT; `),
+    JSON.stringify(missing),
+  );
   writeFileSync(path, counter);
   const ready = await until("ready");
   assert.ok(ready.state === "ready");
