@@ -74,17 +74,20 @@ function runPlugin(plugin: ExecPlugin, isInteractive: boolean): Promise<string> 
   const child = spawn(command, plugin.args, {
     env: { ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) },
     stdio: [isInteractive ? "inherit" : "ignore", "pipe", isInteractive ? "inherit" : "pipe"],
-    ...(isInteractive ? {} : { timeout: timeoutMs }),
   });
+  // The library's own timer would outlive a program that could not be started.
+  const timer = isInteractive ? undefined : setTimeout(() => child.kill(), timeoutMs);
   let output = "";
   let complaint = "";
   child.stdout?.setEncoding("utf8").on("data", (text: string) => (output += text));
   child.stderr?.setEncoding("utf8").on("data", (text: string) => (complaint = `${complaint}${text}`.slice(-4096)));
   child.once("error", (cause) => {
+    clearTimeout(timer);
     const help = installHint ?? "install it, or correct its command";
     reject(new AccessError(`run ${command} of ${where}: ${sayErrno(cause)}; ${help}`, { cause }));
   });
   child.once("close", (code, signal) => {
+    clearTimeout(timer);
     if (code === 0) return resolve(output);
     const end = code === null ? `it was ended by ${signal}` : `it ended with ${code}`;
     const said = complaint.trim().split("\n").at(-1) ?? "";
