@@ -48,7 +48,12 @@ const table = [
     usual: "/var/lib/bpfleet",
     help: "status of the objects; only with --store",
   },
-  { flag: "kubeconfig", env: ["KUBECONFIG"], value: "file", help: "how to reach the cluster; else as its pod" },
+  {
+    flag: "kubeconfig",
+    env: [],
+    value: "file",
+    help: "how to reach the cluster; else as KUBECONFIG says, or as its pod",
+  },
   {
     flag: "follow-cilium",
     env: ["BPFLEET_FOLLOW_CILIUM"],

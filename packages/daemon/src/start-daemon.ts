@@ -127,7 +127,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       const socket = `${options.socket.replace(/\.sock$/, "")}-maps.sock`;
       owned.use(await ApiServer.listenFor(access, socket, new SharedMaps(machine, kernel)));
     }
-    if (options.agent !== undefined) owned.use(await servePlans(daemon, options.agent, onTrouble));
+    if (options.agent !== undefined) owned.use(await servePlans(daemon, options.agent, log));
     if (options.metrics !== undefined) owned.use(await MetricsServer.listen(options.metrics, () => daemon.metrics()));
   } catch (error) {
     await daemon.stop();
@@ -140,11 +140,16 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 async function servePlans(
   daemon: NodeDaemon,
   { socket, tls, group }: AgentAccess,
-  onTrouble: (error: unknown) => void,
+  log: Logger,
 ): Promise<AsyncDisposable> {
   const { PlanServer } = await import("./plan-service/plan-server.ts");
-  const access = { group, mode: group === undefined ? 0o600 : 0o660 };
-  return PlanServer.start(daemon, { socket, tls, access, onTrouble });
+  return PlanServer.start(daemon, {
+    socket,
+    tls,
+    access: { group, mode: group === undefined ? 0o600 : 0o660 },
+    onAgent: (what, version) => log.info({ version }, `agent ${what}`),
+    onTrouble: (error) => log.warn({ why: errorText(error) }, "trouble"),
+  });
 }
 
 async function openKernel(

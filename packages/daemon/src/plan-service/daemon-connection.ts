@@ -43,7 +43,8 @@ export interface DaemonConnectionOptions {
   readonly onResults: (results: DaemonResults) => void;
 }
 
-const readMaxBytes = 1 << 20;
+/** The inventory comes in one piece. */
+const readMaxBytes = 64 << 20;
 /** A daemon that answers no ping for so long hangs. */
 const pingMs = 15_000;
 /** Counters may be of the plan before, when the plan has just changed. */

@@ -47,6 +47,8 @@ export type PlannedDaemon = Pick<
 export interface PlanRoutesOptions {
   /** Another range than this version's, to try versions against each other. */
   readonly protocols?: ProtocolRange | undefined;
+  /** Told when an agent comes and when it is gone. */
+  readonly onAgent?: ((what: "comes" | "is gone", version: string) => void) | undefined;
 }
 
 /** Results come one by one while a plan is applied. */
@@ -62,7 +64,7 @@ interface Session {
 export function routePlan(
   router: ConnectRouter,
   daemon: PlannedDaemon,
-  { protocols = ownProtocols }: PlanRoutesOptions,
+  { protocols = ownProtocols, onAgent }: PlanRoutesOptions,
 ): void {
   let session: Session | undefined;
   let held: HeldDocument<unknown> | undefined;
@@ -86,6 +88,7 @@ export function routePlan(
       session = own;
       // The agent knows of no plan: it will send a whole one.
       held = undefined;
+      onAgent?.("comes", request.agentVersion);
       try {
         const { version, kernel, node, libbpf } = daemon.version();
         const hello = { protocol, session: own.id, version, kernel, node, libbpf };
@@ -93,6 +96,7 @@ export function routePlan(
         yield* changes(daemon, () => serial, [context.signal, ended.signal]);
       } finally {
         if (session === own) session = undefined;
+        onAgent?.("is gone", request.agentVersion);
       }
     },
 

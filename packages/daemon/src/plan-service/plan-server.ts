@@ -22,10 +22,11 @@ export interface PlanServerOptions {
   /** Between two looks at the certificate files. */
   readonly pollMs?: number | undefined;
   readonly protocols?: PlanRoutesOptions["protocols"];
+  readonly onAgent?: PlanRoutesOptions["onAgent"];
 }
 
-/** Parts are cut well below this. */
-const readMaxBytes = 1 << 20;
+/** Parts are cut well below this; the cgroups of ten thousand pods fit. */
+const readMaxBytes = 8 << 20;
 const hangUpMs = 1000;
 const largestFrameWindow = 1 << 20;
 
@@ -81,7 +82,7 @@ export class PlanServer implements AsyncDisposable {
     const { socket, access = { mode: 0o600 } } = this.#options;
     const { cert, key, ca } = material;
     const handler = connectNodeAdapter({
-      routes: (router) => routePlan(router, this.#daemon, { protocols: this.#options.protocols }),
+      routes: (router) => routePlan(router, this.#daemon, this.#options),
       readMaxBytes,
       interceptors: [onlyTheAgent],
       contextValues: ({ socket: peer }) => createContextValues().set(refusedKey, this.#whyRefused(peer as TLSSocket)),

@@ -82,7 +82,8 @@ test("PlanServer takes a new agent's whole plan in place of the last one's", asy
 
 test("PlanServer lets one agent in at a time; the next comes when the first is gone", async () => {
   await using bench = new RemoteBench();
-  await bench.serve();
+  const told: string[] = [];
+  await bench.serve({ onAgent: (what) => void told.push(what) });
   const first = await bench.connect();
   const waiting = bench.connect();
   await until("the second is refused", () => bench.notices.some((notice) => /another agent does already/.test(notice)));
@@ -90,6 +91,7 @@ test("PlanServer lets one agent in at a time; the next comes when the first is g
   await first[Symbol.asyncDispose]();
   const second = await waiting;
   assert.equal(second.isConnected, true);
+  assert.deepEqual(told, ["comes", "is gone", "comes"]);
 });
 
 test("PlanServer tells an agent that changed nothing of a large plan next to nothing, and gets next to nothing", async () => {
