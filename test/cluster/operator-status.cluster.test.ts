@@ -323,6 +323,34 @@ test("an agent of an earlier version, which tells less, counts by what it tells"
   assert.match(conditions?.[0]?.message ?? "", /^1 of 2 nodes; not yet: n2$/);
 });
 
+test("a policy of Cilium's kind says what became of it, where Cilium's agents do not run", { skip }, async () => {
+  const policies = {
+    group: "cilium.io",
+    version: "v2",
+    plural: "ciliumnetworkpolicies",
+    namespace: "default",
+  } as const;
+  const policy = {
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumNetworkPolicy",
+    metadata: { name: "web", namespace: "default" },
+    spec: { endpointSelector: { matchLabels: { app: "web" } }, ingress: [{}] },
+  };
+  const object = await until("the CRD is served", () =>
+    cluster.admin.create<AnyObject>(policies, policy).catch(() => undefined),
+  );
+  await tellNodeState(cluster.admin, "n2", [
+    resultOf(object, "NotServed", {
+      conditions: [{ type: "Ready", status: "False", reason: "NotServed", message: "policies are not enforced yet" }],
+    }),
+  ]);
+  const { conditions } = await until("it is told", async () => {
+    const { status } = await cluster.admin.get<Reported>({ ...policies, name: "web" });
+    return status?.conditions?.[0]?.message.includes("not enforced") === true ? status : undefined;
+  });
+  assert.match(conditions?.[0]?.message ?? "", /^policies are not enforced yet \(on 1 of 2 nodes: n2\)$/);
+});
+
 test("statuses are not written while nothing changes, and not by agents at all", { skip }, async () => {
   await sleep(3000);
   const versions = async (): Promise<readonly (string | undefined)[]> =>

@@ -37,6 +37,8 @@ export interface FleetKeeperOptions {
   readonly activity: Activity;
   /** What API servers are to trust of the webhook; without it there is none. */
   readonly webhookBundle: () => string | undefined;
+  /** Others' kinds are followed from now on, or no longer. */
+  readonly onFollows: () => void;
   /** Removes what else there is of ours in the cluster, when every node is clean. */
   readonly removeRest: (signal: AbortSignal) => Promise<void>;
 }
@@ -55,6 +57,7 @@ export class FleetKeeper implements Part {
   readonly #calico: Informer<AnyObject>;
   #controller: Controller | undefined;
   #undeployingSince: number | undefined;
+  #follows: Follows | undefined;
 
   constructor(options: FleetKeeperOptions) {
     this.#options = options;
@@ -99,11 +102,9 @@ export class FleetKeeper implements Part {
       this.#kept.follow(resourceOf(object), object.metadata);
   }
 
-  /** Whose kinds the nodes follow; `undefined` until that is known. */
+  /** Whose kinds the nodes follow, as they were last told; `undefined` until they were. */
   get follows(): Follows | undefined {
-    if (!this.#isSynced()) return undefined;
-    const plan = this.#plan();
-    return plan.do === "run" ? plan.follows : undefined;
+    return this.#follows;
   }
 
   /** The webhook's certificate came or changed. */
@@ -137,10 +138,6 @@ export class FleetKeeper implements Part {
     await Promise.all([...informers.map((informer) => informer.stop()), this.#kept[Symbol.asyncDispose]()]);
   }
 
-  #isSynced(): boolean {
-    return [...this.#config, this.#cilium, this.#calico].every(({ isSynced }) => isSynced);
-  }
-
   #configMap(): AnyObject | undefined {
     return this.#config.flatMap((informer) => informer.list())[0];
   }
@@ -155,6 +152,12 @@ export class FleetKeeper implements Part {
       ciliumRuns: this.#cilium.size > 0,
       calicoRuns: this.#calico.size > 0,
     });
+  }
+
+  #tellFollows(follows: Follows): void {
+    const isSame = this.#follows?.cilium === follows.cilium && this.#follows.calico === follows.calico;
+    this.#follows = follows;
+    if (!isSame) this.#options.onFollows();
   }
 
   #tellOfConfig(type: "Normal" | "Warning", reason: string, issues: readonly Issue[]): void {
@@ -188,6 +191,7 @@ export class FleetKeeper implements Part {
         return awaitChange;
       case "run":
         this.#tellOfConfig("Warning", "Ignored", plan.issues);
+        this.#tellFollows(plan.follows);
         for (const { message } of plan.issues) teller.note(`ConfigMap ${configMapName}: ${message}`);
         for (const object of plan.objects) this.#kept.want(idOf(resourceOf(object), object.metadata), object);
         return awaitChange;

@@ -107,6 +107,7 @@ class RunningOperator implements Operator {
       ...shared,
       images,
       webhookBundle: () => (options.webhook === undefined ? undefined : this.certificates.webhookCertificate()?.bundle),
+      onFollows: () => this.#aggregator.look(),
       removeRest: async (signal) => {
         await this.certificates.removeAll(signal);
         await removeFromCluster({ ...shared, signal });

@@ -106,6 +106,11 @@ export class Aggregator implements Part {
       informer.start();
   }
 
+  /** What decides of every status has changed. */
+  look(): void {
+    this.#everything();
+  }
+
   /** What every node told. */
   get states(): Pick<Informer<NodeReport>, "synced" | "list"> {
     return this.#reports;
