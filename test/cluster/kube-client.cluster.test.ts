@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { connect } from "node:net";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { after, before, test } from "node:test";
 import { ApiError, addFinalizerPatch, events, removeFinalizerPatch, referenceTo, setConditions } from "@bpfleet/kube";
 import type { AnyObject, ApiObject, KubeEvent } from "@bpfleet/kube";
-import { connectKube, createEventRecorder, fixedCredentials, loadAccess } from "@bpfleet/kube-client";
+import { connectKube, createEventRecorder, createInformer, fixedCredentials, loadAccess } from "@bpfleet/kube-client";
 import type { ClusterAccess, KubeClient } from "@bpfleet/kube-client";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startApiServer, type ApiServer } from "./api-server.ts";
@@ -240,6 +244,32 @@ test("KubeClient uses the certificate that an exec plug-in gives", { skip }, asy
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test("KubeClient calls and watches through a proxy, with its certificate, over either protocol", { skip }, async () => {
+  let tunnels = 0;
+  const ends = new Set<Duplex>();
+  const proxy = createServer().on("connect", (request, near) => {
+    tunnels += 1;
+    const far = connect(Number(new URL(`http://${request.url}`).port), "127.0.0.1", () => {
+      near.write("HTTP/1.1 200 OK\r\n\r\n");
+      near.pipe(far).pipe(near);
+    });
+    for (const end of [near.on("error", () => far.destroy()), far.on("error", () => near.destroy())]) ends.add(end);
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  const proxyUrl = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  for (const allowsHttp2 of [true, false]) {
+    const name = `proxied-${allowsHttp2}`;
+    await using one = connectKube({ ...access, proxyUrl, allowsHttp2 });
+    await using informer = createInformer(one, { resource: { ...configMaps, name } }).start();
+    await informer.synced(AbortSignal.timeout(60_000));
+    await one.create(configMaps, configMap(name));
+    await until(async () => informer.size === 1);
+  }
+  assert.ok(tunnels >= 4, `${tunnels} tunnels`);
+  for (const end of ends) end.destroy();
+  await new Promise((resolve) => proxy.close(resolve));
 });
 
 test("EventRecorder writes events that kubectl shows, and counts those that come again", { skip }, async () => {
