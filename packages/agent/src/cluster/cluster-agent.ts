@@ -1,16 +1,15 @@
-import { refKey } from "@bpfleet/base";
 import type { DaemonVersion } from "@bpfleet/daemon";
 import { emptyPlan, type Inventory, type NodePlan } from "@bpfleet/kernel";
 import type { DefinedKind } from "@bpfleet/kinds";
-import { createEventRecorder, type EventRecorder, type KubeClient, type Timing } from "@bpfleet/kube-client";
+import { createEventRecorder, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import type { AgentDaemon, AgentParts, ToldReports } from "../agent-options.ts";
 import { startObjectAgent, type Agent } from "../agent.ts";
-import type { ObjectReport } from "../report.ts";
 import { followedKinds, madeKinds, type FollowedGroups } from "./cluster-kinds.ts";
 import { ClusterRecords, type EarlierReports } from "./cluster-records.ts";
 import { ClusterStore } from "./cluster-store.ts";
 import { MadeObjects } from "./made-objects.ts";
 import { NodeStateWriter } from "./node-state-writer.ts";
+import { EventTeller } from "./event-teller.ts";
 import { KubeletPods } from "./pod-cgroup-paths.ts";
 import { Repeat } from "./repeat.ts";
 
@@ -95,7 +94,7 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
       onFault: (error) => onNotice(error.message),
     }),
   );
-  const teller = new EventTeller(events);
+  const teller = new EventTeller(events, (ref) => made.find(ref)?.metadata.uid);
   const earlier = async (): Promise<EarlierReports> => ({
     nodeState: await nodeState.read().catch((error: unknown) => {
       onNotice(error instanceof Error ? error.message : String(error));
@@ -128,35 +127,4 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
     sync: () => agent.sync(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-/** Each event of an object once, as it is counted. */
-class EventTeller {
-  readonly #recorder: EventRecorder;
-  #told = new Map<string, ReadonlySet<string>>();
-
-  constructor(recorder: EventRecorder) {
-    this.#recorder = recorder;
-  }
-
-  tell(reports: readonly ObjectReport[]): void {
-    const now = new Map<string, ReadonlySet<string>>();
-    for (const { ref, object, events } of reports) {
-      if (ref.group === "") continue;
-      const key = refKey(ref);
-      const before = this.#told.get(key);
-      const said = new Set<string>();
-      for (const { type, reason, message, count } of events) {
-        const text = JSON.stringify([type, reason, message, count]);
-        said.add(text);
-        if (before?.has(text) === true) continue;
-        const { apiVersion, kind, metadata } = object;
-        const { name, namespace, uid } = metadata;
-        const regarding = { apiVersion, kind, name, namespace, uid };
-        this.#recorder.record({ regarding, type, reason, action: "Apply", note: message.slice(0, 1024) });
-      }
-      now.set(key, said);
-    }
-    this.#told = now;
-  }
 }

@@ -52,6 +52,12 @@ export class MadeObjects implements AsyncDisposable {
     return this.#there();
   }
 
+  /** As the server has it. */
+  find({ group, kind, name }: ObjectRef): AnyObject | undefined {
+    const own = this.#informers.find(([each]) => each.group === group && each.kind === kind);
+    return own?.[1].get(undefined, name);
+  }
+
   /** Brings the API server to the reports; the plan that they are of is in force. */
   async sync(reports: readonly ObjectReport[], mayRemove: boolean): Promise<void> {
     const wanted = new Map(reports.flatMap((report) => (report.madeFrom ? [[refKey(report.ref), report]] : [])));
