@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { test } from "node:test";
@@ -146,6 +147,29 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     });
     await fleet.ready();
     assert.equal(await fleet.pings(listed, node.address), false);
+  });
+
+  await step("a policy of signatures reaches the node, and what nobody signed is detached", async () => {
+    const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const pem = publicKey.export({ type: "spki", format: "pem" });
+    const policy = JSON.stringify({
+      apiVersion: "bpfleet.io/v1alpha1",
+      kind: "ImagePolicy",
+      rules: [],
+      default: { mode: "required", accept: { keys: [{ name: "release", pem }] } },
+    });
+    const patch = (value: string | null): Promise<string> => {
+      const data = JSON.stringify({ data: { "bpfleet.image-policy": value } });
+      return kubectl(["-n", "kube-system", "patch", "configmap", "bpfd-config", "--type=merge", "-p", data]);
+    };
+    const isRunning = async () => /\bpass\b/.test(await fleet.exec("ebpfctl", "prog", "list", "--ours"));
+    await patch(policy);
+    await cluster.until("its end", async () => !(await isRunning()));
+    assert.match(await kubectl(["get", "bpfprogramconfig", "xdp-pass-all-nodes", "-o", "yaml"]), /signature|signed/);
+    assert.equal(await fleet.pings(listed, node.address), false);
+    await patch(null);
+    await cluster.until("its return", isRunning);
+    await fleet.ready();
   });
 
   await step("the metrics of the operator are there by kubectl port-forward", async () => {
