@@ -57,6 +57,8 @@ export class FleetKeeper implements Part {
   readonly #calico: Informer<AnyObject>;
   #controller: Controller | undefined;
   #undeployingSince: number | undefined;
+  /** Version of the ConfigMap that the report of the end of undeploying replaced. */
+  #reportedOver: string | undefined;
   #follows: Follows | undefined;
 
   constructor(options: FleetKeeperOptions) {
@@ -196,6 +198,7 @@ export class FleetKeeper implements Part {
         for (const object of plan.objects) this.#kept.want(idOf(resourceOf(object), object.metadata), object);
         return awaitChange;
       case "undeploy":
+        if (this.#configMap()?.metadata.resourceVersion === this.#reportedOver) return awaitChange;
         return this.#undeploy(plan, signal);
       case "nothing":
         for (const id of this.#kept.ids) this.#kept.want(id, undefined);
@@ -229,9 +232,11 @@ export class FleetKeeper implements Part {
       await this.#kept.remove(id, "the fleet is undeployed", signal);
     const configMap = this.#configMap();
     if (configMap !== undefined) {
-      const { namespace, name } = configMap.metadata;
+      const { namespace, name, resourceVersion } = configMap.metadata;
       const patch = { metadata: { annotations: { [annotations.undeployed]: report } } };
       await client.patch({ ...resources.configMaps, namespace, name }, patch, { type: "merge", fieldManager, signal });
+      // Until the watch tells of it, the one that we see asks for the same once more.
+      this.#reportedOver = resourceVersion;
       const type = rollout.isDone ? "Normal" : "Warning";
       teller.happened(configMap, { type, reason: "Undeployed", action: "Undeploy", note: report });
       teller.wrote("patch", renderRef({ group: "", kind: "ConfigMap", namespace: namespace ?? "", name }), report);
