@@ -17,7 +17,7 @@ import {
 
 const skip = whyNoBuild();
 /** 1000 and 5000 by hand: they take some minutes. */
-const nodeCount = Number(process.env["BPFLEET_SCALE_NODES"] ?? 300);
+const nodeCount = Number(process.env["BPFLEET_SCALE_NODES"] ?? 100);
 const objectCount = 20;
 /** As the image runs it. */
 const nodeFlags = (process.env["BPFLEET_SCALE_FLAGS"] ?? "--max-semi-space-size=2 --max-old-space-size=64").split(" ");

@@ -173,7 +173,10 @@ export class Aggregator implements Part {
     const type = { group: kind.group, version: kind.version, plural: kind.plural };
     this.#writing.add(key);
     try {
-      if (await this.#writer.write(kind, type, object, outcome, signal)) this.#lastAt.set(key, now);
+      // What changes while it is on its way is not written sooner for that.
+      const before = this.#lastAt.get(key);
+      this.#lastAt.set(key, now);
+      if (!(await this.#writer.write(kind, type, object, outcome, signal))) this.#lastAt.set(key, before ?? -Infinity);
     } finally {
       this.#writing.delete(key);
     }
