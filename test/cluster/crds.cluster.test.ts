@@ -10,6 +10,7 @@ import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.t
 import { startApiServer } from "./api-server.ts";
 import type { ApiServer } from "./api-server.ts";
 import { compare, compareAll, dryRun, faultyFields, objectOf, pathOf, ruleMessages } from "./compare.ts";
+import { crdsServed, installCrds } from "./install-crds.ts";
 import { partOfStatus, statusOf } from "./statuses.ts";
 import { configSpecs, mapSpecs, programSpecs } from "./specs.ts";
 
@@ -25,14 +26,11 @@ before(async () => {
   server = await startApiServer(buildControlPlane());
   server.kubectl(["apply", "--server-side", "-k", join(root, "manifests/base/ebpf")]);
   // The operator installs those of other owners where they are absent.
-  for (const kind of served.filter(({ group }) => !ownGroups.includes(group)))
-    server.kubectl(["apply", "--server-side", "-f", "-"], JSON.stringify(kind.crd()));
-  server.kubectl([
-    "wait",
-    "--for=condition=Established",
-    "--timeout=30s",
-    ...served.map((kind) => `crd/${kind.plural}.${kind.group}`),
-  ]);
+  await installCrds(
+    server,
+    served.filter(({ group }) => !ownGroups.includes(group)),
+  );
+  await crdsServed(server, served);
 });
 
 after(() => server?.[Symbol.asyncDispose]());

@@ -7,6 +7,7 @@ import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.t
 import { startApiServer } from "./api-server.ts";
 import type { ApiServer } from "./api-server.ts";
 import { compare, compareAll, faultyFields, objectOf, pathOf, ruleMessages } from "./compare.ts";
+import { installCrds } from "./install-crds.ts";
 import {
   containerPolicySpecs,
   felixSpecs,
@@ -32,11 +33,7 @@ let server: ApiServer | undefined;
 before(async () => {
   if (skip !== undefined) return;
   server = await startApiServer(buildControlPlane());
-  for (const name of [...Object.keys(specs), "NodeState"]) {
-    const kind = kindOf(name);
-    server.kubectl(["apply", "--server-side", "-f", "-"], JSON.stringify(kind.crd()));
-    server.kubectl(["wait", "--for=condition=Established", "--timeout=30s", `crd/${kind.plural}.${kind.group}`]);
-  }
+  await installCrds(server, [...Object.keys(specs), "NodeState"].map(kindOf));
 });
 
 after(() => server?.[Symbol.asyncDispose]());

@@ -7,6 +7,7 @@ import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.t
 import { documentBlocks } from "../../tools/documents/blocks.ts";
 import { startApiServer } from "../cluster/api-server.ts";
 import type { ApiServer } from "../cluster/api-server.ts";
+import { installCrds } from "../cluster/install-crds.ts";
 
 const root = join(import.meta.dirname, "../..");
 const skip = whyNoBuild();
@@ -15,12 +16,7 @@ let server: ApiServer | undefined;
 before(async () => {
   if (skip !== undefined) return;
   server = await startApiServer(buildControlPlane());
-  for (const kind of kinds) {
-    const crd = kind.crd();
-    if (crd === undefined) continue;
-    server.kubectl(["apply", "--server-side", "-f", "-"], JSON.stringify(crd));
-    server.kubectl(["wait", "--for=condition=Established", "--timeout=30s", `crd/${kind.plural}.${kind.group}`]);
-  }
+  await installCrds(server, kinds);
 });
 
 after(() => server?.[Symbol.asyncDispose]());
