@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fetchReport } from "@bpfleet/agent";
 import { Traffic, until } from "@bpfleet/daemon/testing";
 import { answerOf, blocked, free, other, target, TwoProcesses } from "./two-processes.ts";
@@ -22,6 +24,17 @@ function declare(node: TwoProcesses, blacklist: readonly string[]): void {
   ].join("\n");
   writeFileSync(join(folder, ".new"), text);
   renameSync(join(folder, ".new"), join(folder, "filter.yaml"));
+}
+
+function store(node: TwoProcesses, path: string, lines: readonly string[]): void {
+  mkdirSync(join(node.store, dirname(path)), { recursive: true });
+  writeFileSync(join(node.store, `${path}.yaml`), `${lines.join("\n")}\n`);
+}
+
+function textBelow(folder: string): string {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  return files.map((file) => readFileSync(join(file.parentPath, file.name), "latin1")).join();
 }
 
 describe("daemon and agent as processes of their own", () => {
@@ -61,13 +74,14 @@ describe("daemon and agent as processes of their own", () => {
     for (let round = 0; round < 4; round++) {
       const changed = round % 2 === 0 ? [blocked, other] : [blocked];
       const holds = (): boolean => node.answers(other) === (round % 2 === 1);
+      // At any moment of what comes of the change: before it is read, on its way, half applied, done.
+      declare(node, changed);
+      await sleep(Math.random() * 300);
       if (round < 2) {
         await node.stop("daemon", "SIGKILL");
-        declare(node, changed);
         await node.startDaemon();
       } else {
         await node.stop("agent", "SIGKILL");
-        declare(node, changed);
         node.startAgent();
       }
       await until(`the plan of round ${round} is in force`, holds);
@@ -111,6 +125,47 @@ describe("daemon and agent as processes of their own", () => {
     await node.startDaemon();
     await until("the packet is dropped again", () => !node.answers(blocked));
     assert.equal(node.answers(free), true);
+  });
+
+  it("keep pull secrets in memory: they are in no log and on no disk but that of the store", async () => {
+    await using node = await TwoProcesses.make();
+    const password = randomBytes(12).toString("hex");
+    const auths = {
+      "registry.invalid": { username: "u", password, auth: Buffer.from(`u:${password}`).toString("base64") },
+    };
+    const secret = Buffer.from(JSON.stringify({ auths })).toString("base64");
+    store(node, "core/Secret/bpfd/regcred", [
+      "apiVersion: v1",
+      "kind: Secret",
+      "metadata: { name: regcred, namespace: bpfd }",
+      "type: kubernetes.io/dockerconfigjson",
+      `data: { .dockerconfigjson: ${secret} }`,
+    ]);
+    store(node, "bpfd.io/BpfProgramConfig/_/private", [
+      "apiVersion: bpfd.io/v1alpha1",
+      "kind: BpfProgramConfig",
+      "metadata: { name: private }",
+      "spec:",
+      "  name: pass",
+      "  type: XDP",
+      "  nodeselector: {}",
+      "  attachpoint: { networkmultiattach: { interface: v0, priority: 1 } }",
+      "  bytecode: { image: { url: registry.invalid/pass:latest, imagepullsecret: regcred } }",
+    ]);
+    node.env["LOG_LEVEL"] = "debug";
+    await node.startDaemon();
+    node.startAgent();
+    const socket = `${node.env["BPFLEET_SOCKET"]?.replace(".sock", "")}-agent.sock`;
+    const messages = async (): Promise<string> => {
+      const { objects } = await fetchReport(socket).catch(() => ({ objects: [] }));
+      return objects.flatMap((object) => object.messages).join();
+    };
+    await until("the pull was tried", async () => /registry\.invalid/.test(await messages()));
+    const kept = ["daemon-state", "agent-state", "run"].map((folder) => textBelow(join(node.sandbox.dir, folder)));
+    const everything = [...kept, node.said("daemon"), node.said("agent")].join();
+    for (const word of [password, secret, auths["registry.invalid"].auth])
+      assert.equal(everything.includes(word), false, word);
+    assert.match(everything, /registry\.invalid/, "what became of it is told");
   });
 
   it("tell what they were told wrongly, all at once", async () => {
