@@ -1,8 +1,9 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { mountBpffs, unmount } from "@bpfleet/native";
+import { memoryOf, type Memory } from "../tools/memory-of.ts";
 
 const ebpfctl = join(import.meta.dirname, "..", "bin", "ebpfctl");
 
@@ -53,12 +54,8 @@ export class Standalone implements AsyncDisposable {
     renameSync(unfinished, path);
   }
 
-  /** Settled memory of the process in MiB: proportional set size and resident set size. */
-  memory(): { readonly pssMib: number; readonly rssMib: number } {
-    const text = readFileSync(`/proc/${this.#child.pid}/smaps_rollup`, "utf8");
-    const field = (name: string): number =>
-      Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(text)?.[1] ?? Number.NaN) / 1024;
-    return { pssMib: field("Pss"), rssMib: field("Rss") };
+  memory(): Memory {
+    return memoryOf(this.#child.pid ?? 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

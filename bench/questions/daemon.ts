@@ -1,9 +1,9 @@
-import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Netns, queryHook } from "@bpfleet/native";
+import { bareNodeMemory, startBareNode } from "../bare-node.ts";
+import { timeBpftoolAttach } from "../bpftool.ts";
 import { compilePeer } from "../programs.ts";
 import { answer, median, quantile, type BenchQuestion, type BenchResult } from "../result.ts";
 import { Standalone } from "../standalone.ts";
@@ -32,7 +32,9 @@ export const question: BenchQuestion = {
     {
       await using daemon = await up("apply");
       const ours = await timeEdits(daemon, pair, context.isQuick ? 10 : 100);
-      const theirs = timeBpftool(pair, context.scratchDir, context.isQuick ? 3 : 20);
+      const object = join(context.scratchDir, "verdict.bpf.o");
+      execFileSync("ip", ["-n", pair.receiver, "link", "add", "peer0", "type", "veth", "peer", "name", "peer1"]);
+      const theirs = timeBpftoolAttach(pair.receiver, "peer0", object, context.isQuick ? 3 : 20);
       results.push(
         answer("apply.in-force.p50-ms", "ms", median(ours), "bpftool load, attach, detach", median(theirs)),
         answer(
@@ -91,44 +93,6 @@ async function timeEdits(daemon: Standalone, pair: VethPair, edits: number): Pro
     await sleep(60);
   }
   return samples;
-}
-
-function timeBpftool(pair: VethPair, scratchDir: string, rounds: number): number[] {
-  const script = `mount -t bpf bpf /sys/fs/bpf
-for round in $(seq ${rounds}); do
-	start=$(date +%s%N)
-	bpftool prog load ${join(scratchDir, "verdict.bpf.o")} /sys/fs/bpf/peer type xdp
-	bpftool net attach xdp pinned /sys/fs/bpf/peer dev peer0
-	echo $(($(date +%s%N) - start))
-	bpftool net detach xdp dev peer0
-	rm /sys/fs/bpf/peer
-done`;
-  execFileSync("ip", ["-n", pair.receiver, "link", "add", "peer0", "type", "veth", "peer", "name", "peer1"]);
-  const printed = execFileSync(
-    "nsenter",
-    [`--net=/run/netns/${pair.receiver}`, "unshare", "--mount", "sh", "-ec", script],
-    { encoding: "utf8" },
-  );
-  return printed
-    .trim()
-    .split("\n")
-    .map((ns) => Number(ns) / 1e6);
-}
-
-async function startBareNode(): Promise<number> {
-  const started = performance.now();
-  await once(spawn(process.execPath, ["-e", "0"], { stdio: "ignore" }), "exit");
-  return performance.now() - started;
-}
-
-async function bareNodeMemory(): Promise<{ pssMib: number; rssMib: number }> {
-  const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1e6)"], { stdio: "ignore" });
-  await sleep(1_000);
-  const text = readFileSync(`/proc/${child.pid}/smaps_rollup`, "utf8");
-  child.kill();
-  const field = (name: string): number =>
-    Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(text)?.[1] ?? Number.NaN) / 1024;
-  return { pssMib: field("Pss"), rssMib: field("Rss") };
 }
 
 function programYaml(edit: number): string {

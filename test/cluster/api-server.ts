@@ -267,7 +267,7 @@ async function compact(store: string): Promise<void> {
   await ask("/v3/kv/compaction", { revision: header.revision, physical: true });
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().once("error", reject);
     server.listen(0, "127.0.0.1", () => {

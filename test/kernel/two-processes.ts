@@ -1,11 +1,12 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, cpSync, mkdirSync, readFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { Certificates, until } from "@bpfleet/daemon/testing";
 import { KernelSandbox } from "@bpfleet/native/testing";
+import { memoryOf, type Memory } from "../../tools/memory-of.ts";
 
 const built = join(import.meta.dirname, "../../build/bpf");
 const apps = join(import.meta.dirname, "../../apps");
@@ -110,11 +111,9 @@ export class TwoProcesses implements AsyncDisposable {
     return this.#running.get(name)?.child.pid ?? 0;
   }
 
-  /** Proportional and resident set size; `setpriv` and `nsenter` become what they start. */
-  memory(name: "daemon" | "agent"): { readonly pssMib: number; readonly rssMib: number } {
-    const text = readFileSync(`/proc/${this.pid(name)}/smaps_rollup`, "utf8");
-    const mib = (field: string): number => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(text)?.[1]) / 1024;
-    return { pssMib: mib("Pss"), rssMib: mib("Rss") };
+  /** `setpriv` and `nsenter` become what they start. */
+  memory(name: "daemon" | "agent"): Memory {
+    return memoryOf(this.pid(name));
   }
 
   /** What it has said since its start. */

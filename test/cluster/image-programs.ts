@@ -1,0 +1,56 @@
+import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { bundle } from "../../tools/images/bundle.ts";
+import type { Programs } from "../kernel/two-processes.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+/**
+ * Daemon, agent and operator as the images have them: bundled, since sources would be measured with their compiler, and
+ * over a copy of Node that nobody else has mapped, since what is shared counts in part only.
+ */
+export class ImagePrograms implements Programs, Disposable {
+  readonly daemon: readonly string[];
+  readonly agent: readonly string[];
+  readonly operator: readonly string[];
+  /** Starts Node alone. */
+  readonly node: readonly string[];
+  readonly #home: string;
+  readonly #remove = (): void => rmSync(this.#home, { recursive: true, force: true });
+
+  private constructor(home: string) {
+    this.#home = home;
+    // Whoever dies without disposing leaves nothing either.
+    process.on("exit", this.#remove);
+    this.node = [join(home, "node"), "--max-semi-space-size=2"];
+    const run = (app: string): readonly string[] => [...this.node, join(home, "app", app)];
+    [this.daemon, this.agent, this.operator] = [run("daemon.js"), run("agent.js"), run("operator.js")];
+  }
+
+  static async make(): Promise<ImagePrograms> {
+    const home = mkdtempSync(join(tmpdir(), "bpfleet-bundle-"));
+    const made = new ImagePrograms(home);
+    try {
+      chmodSync(home, 0o755);
+      copyFileSync(process.execPath, join(home, "node"));
+      const entries = Object.fromEntries(
+        ["daemon", "agent", "operator"].map((app) => [app, `apps/${app}/src/main.ts`]),
+      );
+      const { files } = await bundle(root, entries, home);
+      mkdirSync(join(home, "app"));
+      for (const [name, bytes] of files) writeFileSync(join(home, "app", name), bytes);
+      writeFileSync(join(home, "app/package.json"), '{"type":"module"}\n');
+      cpSync(join(root, "build/native"), join(home, "build/native"), { recursive: true });
+      return made;
+    } catch (error) {
+      made[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#remove();
+    process.off("exit", this.#remove);
+  }
+}
