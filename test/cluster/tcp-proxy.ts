@@ -76,9 +76,15 @@ export class TcpProxy implements AsyncDisposable {
       .on("close", end)
       .on("data", (bytes) => server.write(bytes));
     server.on("error", end).on("close", end);
+    // In their order, also when the delay changes.
+    let last = Promise.resolve();
     server.on("data", (bytes) => {
-      if (this.#delayMs === 0) client.write(bytes);
-      else setTimeout(() => client.writable && client.write(bytes), this.#delayMs);
+      const dueMs = performance.now() + this.#delayMs;
+      last = last.then(async () => {
+        const waitMs = dueMs - performance.now();
+        if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+        if (client.writable) client.write(bytes);
+      });
     });
   }
 }

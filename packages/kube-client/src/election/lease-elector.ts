@@ -129,17 +129,22 @@ class LeaseElector implements LeaderElector {
   async #release(): Promise<void> {
     let lease = this.#election.release(this.#time());
     try {
+      if (lease === undefined && this.#election.awaitsAnswer) lease = await this.#findOurs();
       for (let tries = 0; lease !== undefined && tries < 3; tries++) {
         if (await this.#giveUp(lease)) return;
         // A renewal that we no longer waited for came first.
-        const found = await this.#client.find<Lease>(this.#address(), { timeoutMs: releaseTimeoutMs });
-        const isOurs = found?.spec?.holderIdentity === this.#config.identity;
-        lease = isOurs ? releasedLease(found, this.#timing.now()) : undefined;
+        lease = await this.#findOurs();
       }
     } catch (cause) {
       // Then it runs out by itself.
       this.#options.onFault?.(isApiError(cause) ? cause : this.#unanswered(cause));
     }
+  }
+
+  async #findOurs(): Promise<Lease | undefined> {
+    const found = await this.#client.find<Lease>(this.#address(), { timeoutMs: releaseTimeoutMs });
+    const isOurs = found?.spec?.holderIdentity === this.#config.identity;
+    return isOurs ? releasedLease(found, this.#timing.now()) : undefined;
   }
 
   async #giveUp(lease: Lease): Promise<boolean> {

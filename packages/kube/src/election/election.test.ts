@@ -179,6 +179,18 @@ test("Election releases its own lease only, and does not lead from then on", () 
   assert.equal(other.release(time(1)), undefined);
 });
 
+test("Election knows of a write whose answer has not come", () => {
+  const election = new Election(config);
+  election.next(time(0));
+  election.see({ saw: "lease", lease: undefined }, 0);
+  assert.ok(!election.awaitsAnswer);
+  election.next(time(0));
+  assert.ok(election.awaitsAnswer);
+  assert.equal(election.release(time(1)), undefined);
+  election.see({ saw: "written", lease: leaseOf("me", "1") }, 2);
+  assert.ok(!election.awaitsAnswer);
+});
+
 test("parseElection reads the documented variables and their defaults", () => {
   const named = { namespace: "kube-system", name: "lock", identity: "me" };
   assert.deepEqual(parseElection({}, named), { ok: true, value: config, issues: [] });

@@ -100,6 +100,11 @@ export class Election {
     }
   }
 
+  /** A write was sent and its answer has not come: the lease may be ours without our knowing. */
+  get awaitsAnswer(): boolean {
+    return this.#sent !== undefined;
+  }
+
   /** We stop: what is to be written so that the next need not wait; `undefined` when the lease is not ours. */
   release({ wallMs }: ElectionTime): Lease | undefined {
     this.#isReleasing = true;
