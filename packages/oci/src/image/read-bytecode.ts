@@ -48,7 +48,7 @@ export function readBytecode(content: ImageContent, what: string): ReadBytecode 
   const object = Uint8Array.from(file.bytes);
   if (object.length > maxObjectBytes)
     throw new ImageError(
-      `read ${what}: ${JSON.stringify(file.name)} has ${object.length} bytes, ${maxObjectBytes} are allowed`,
+      `read ${what}: ${JSON.stringify(file.name)} has ${object.length} bytes, ${maxObjectBytes} are allowed; strip it`,
       {
         code: "too-big",
         retry: "when-changed",
@@ -66,11 +66,14 @@ function unpack(layer: Uint8Array, what: string): readonly TarEntry[] {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "ERR_BUFFER_TOO_LARGE")
-      throw new ImageError(`read ${what}: its layer unpacks to more than ${maxUnpackedBytes} bytes`, {
-        code: "too-big",
-        retry: "when-changed",
-        cause,
-      });
+      throw new ImageError(
+        `read ${what}: its layer unpacks to more than ${maxUnpackedBytes} bytes; a bytecode image holds one object and nothing else`,
+        {
+          code: "too-big",
+          retry: "when-changed",
+          cause,
+        },
+      );
     return malformed(`read ${what}: its layer is not gzip (${code ?? String(cause)}); build it again`);
   }
   try {

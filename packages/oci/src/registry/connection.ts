@@ -208,10 +208,13 @@ export class Connection implements AsyncDisposable {
     for await (const chunk of body as AsyncIterable<Buffer>) {
       size += chunk.length;
       if (size > maxBytes)
-        throw new ImageError(`${call.what} from ${url.host}: it has more than the ${maxBytes} bytes that are allowed`, {
-          code: "too-big",
-          retry: "when-changed",
-        });
+        throw new ImageError(
+          `${call.what} from ${url.host}: it has more than the ${maxBytes} bytes that are allowed; check that it is a bytecode image`,
+          {
+            code: "too-big",
+            retry: "when-changed",
+          },
+        );
       chunks.push(chunk);
     }
     return { status: statusCode, headers, body: Buffer.concat(chunks) };

@@ -107,10 +107,13 @@ export class RegistryClient implements AsyncDisposable {
   async fetchBlob({ digest, size }: Descriptor, maxBytes: number, what: string): Promise<Uint8Array> {
     const name = `${what} ${digest} of ${this.#name}`;
     if (size > maxBytes)
-      throw new ImageError(`pull ${name}: it has ${size} bytes, ${maxBytes} are allowed`, {
-        code: "too-big",
-        retry: "when-changed",
-      });
+      throw new ImageError(
+        `pull ${name}: it has ${size} bytes, ${maxBytes} are allowed; a bytecode image holds one object and nothing else`,
+        {
+          code: "too-big",
+          retry: "when-changed",
+        },
+      );
     const call: Call = {
       method: "GET",
       path: `${this.#repository}/blobs/${digest}`,
