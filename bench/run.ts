@@ -1,6 +1,7 @@
 // Answers the benchmark questions, each as a ratio against its peer in the same run.
 // usage: node bench/run.ts [--quick] [NAME-PREFIX …]
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -26,6 +27,9 @@ for (const file of readdirSync(join(here, "questions")).toSorted()) {
 }
 
 const scratchDir = mkdtempSync(join(os.tmpdir(), "bpfleet-bench-"));
+process.on("exit", removeScratch);
+// What questions made goes away with an exit.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 const results: BenchResult[] = [];
 const unanswered: { name: string; why: string }[] = [];
 const started = performance.now();
@@ -46,7 +50,7 @@ try {
     }
   }
 } finally {
-  rmSync(scratchDir, { recursive: true, force: true });
+  removeScratch();
 }
 
 const report = {
@@ -63,3 +67,12 @@ if (prefixes.length === 0 && !flags.quick) {
   writeFileSync(join(here, "results", "latest.md"), markdown);
 }
 process.stdout.write(markdown);
+
+/** With every bpffs that is still mounted in it. */
+function removeScratch(): void {
+  const paths = readFileSync("/proc/self/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "");
+  for (const path of paths.filter((each) => each.startsWith(`${scratchDir}/`))) spawnSync("umount", ["--lazy", path]);
+  rmSync(scratchDir, { recursive: true, force: true });
+}

@@ -31,10 +31,8 @@ export class Standalone implements AsyncDisposable {
       BPFLEET_BPFFS: join(dir, "bpffs"),
     };
     const started = performance.now();
-    const child = spawn("nsenter", [`--net=/run/netns/${netns}`, ebpfctl, "up", "--log", "error"], {
-      env,
-      stdio: ["ignore", "pipe", "inherit"],
-    });
+    const words = ["--pdeathsig", "KILL", "nsenter", `--net=/run/netns/${netns}`, ebpfctl, "up", "--log", "error"];
+    const child = spawn("setpriv", words, { env, stdio: ["ignore", "pipe", "inherit"] });
     await Promise.race([
       once(child.stdout, "data"),
       once(child, "exit").then(() => {

@@ -21,10 +21,12 @@ export class VethPair implements Disposable {
   readonly receiver: string;
   readonly ifindex: number;
   readonly #poller: number;
+  readonly #remove = (): void => this[Symbol.dispose]();
 
   constructor(name: string) {
     this.sender = `${name}-s`;
     this.receiver = `${name}-r`;
+    process.on("exit", this.#remove);
     for (const netns of [this.sender, this.receiver]) execFileSync("ip", ["netns", "add", netns]);
     try {
       execFileSync("ip", [
@@ -103,6 +105,7 @@ export class VethPair implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    process.off("exit", this.#remove);
     for (const netns of [this.sender, this.receiver]) {
       try {
         execFileSync("ip", ["netns", "del", netns], { stdio: "ignore" });

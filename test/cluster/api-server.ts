@@ -48,10 +48,16 @@ class Cluster implements AsyncDisposable {
   readonly #moreFlags: readonly string[];
   readonly #dir = mkdtempSync(join(tmpdir(), "bpfleet-cluster-"));
   readonly #processes: Running[] = [];
+  readonly #removeAll = (): void => {
+    for (const running of this.#processes) running.process.kill("SIGKILL");
+    rmSync(this.#dir, { recursive: true, force: true, maxRetries: 5 });
+  };
 
   constructor(folder: string, moreFlags: readonly string[]) {
     this.#folder = folder;
     this.#moreFlags = moreFlags;
+    // Whoever exits without disposing leaves nothing either.
+    process.on("exit", this.#removeAll);
   }
 
   async start(): Promise<ApiServer> {
@@ -124,7 +130,8 @@ class Cluster implements AsyncDisposable {
       running.process.kill("SIGKILL");
       await running.ended;
     }
-    rmSync(this.#dir, { recursive: true, force: true });
+    this.#removeAll();
+    process.off("exit", this.#removeAll);
   }
 
   #at(name: string): string {

@@ -45,10 +45,15 @@ export class TwoProcesses implements AsyncDisposable {
   readonly store: string;
   readonly healthSocket: string;
   readonly #running = new Map<"daemon" | "agent", Running>();
+  readonly #killAll = (): void => {
+    for (const { child } of this.#running.values()) child.kill("SIGKILL");
+  };
 
   private constructor(bpffs: string, sandbox: KernelSandbox, programs: Programs) {
     this.sandbox = sandbox;
     this.#programs = programs;
+    // Before the sandbox goes, which they hold.
+    process.prependListener("exit", this.#killAll);
     const { near, far } = sandbox.pair();
     this.near = near.name;
     this.far = far.name;
@@ -143,6 +148,7 @@ export class TwoProcesses implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const name of ["agent", "daemon"] as const) await this.stop(name, "SIGKILL");
+    process.off("exit", this.#killAll);
     await this.sandbox[Symbol.asyncDispose]();
   }
 
