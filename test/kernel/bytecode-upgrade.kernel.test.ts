@@ -126,7 +126,10 @@ spec:
     const id = mapId(before);
     await node.apply(config({ tag: "wide", globals: "{ verdict: 2 }" }));
     const wide = await node.current("guard", "Loaded", (program) => noteOf(program).includes("map stats changed"));
-    assert.match(noteOf(wide), /^map stats changed: .*rx_errors.*; it was made anew, without what it held/);
+    assert.match(
+      noteOf(wide),
+      /^map stats changed: .*rx_errors.*; it is made anew for this version of the program, without what it held/,
+    );
     assert.deepEqual(pinsOf(wide), pinsOf(before));
     await node.until("the pin leads to the new map", () => mapId(wide) !== id);
     await node.apply(config({ globals: "{ verdict: 2 }" }));

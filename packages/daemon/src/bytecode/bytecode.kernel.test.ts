@@ -212,7 +212,7 @@ test("bytecode counts and drops real packets, keeps maps over upgrades, and says
   const changed = await node.declare({ name: "a", file: wide });
   assert.deepEqual(changed.failed, []);
   assert.deepEqual(changed.problems, [
-    "MapChanged: map stats changed: value 16 → 24 bytes, field errors added; it was made anew, without what it held",
+    "MapChanged: map stats changed: value 16 → 24 bytes, field errors added; it is made anew for this version of the program, without what it held",
   ]);
   assert.notEqual(mapIdAt(pin), id);
 

@@ -236,7 +236,9 @@ test("planBytecode says which map an upgrade could not keep, and how it changed"
   const known = facts({ a: ready({ maps: [after] }) }, { seenMaps: { [map.key]: [stats] } });
   assert.deepEqual(
     plan([intent("a")], known).problems.map(({ message }) => message),
-    ["map stats changed: field bytes __u64 → __u32, field mark added; it was made anew, without what it held"],
+    [
+      "map stats changed: field bytes __u64 → __u32, field mark added; it is made anew for this version of the program, without what it held",
+    ],
   );
   assert.deepEqual(plan([intent("a")], facts({ a: ready() }, { seenMaps: { [map.key]: [stats] } })).problems, []);
 });

@@ -211,7 +211,7 @@ function noteChange(
 ): void {
   const before = facts.seenMaps?.[key]?.findLast((seen) => !isSameMap(seen, now));
   if (before === undefined) return;
-  const message = `map ${name} changed: ${describeMapChange(before, now)}; it was made anew, without what it held`;
+  const message = `map ${name} changed: ${describeMapChange(before, now)}; it is made anew for this version of the program, without what it held`;
   problems.push({ origin, reason: "MapChanged", message, severity: "note" });
 }
 
