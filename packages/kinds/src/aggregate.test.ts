@@ -25,6 +25,9 @@ function result(nodeName: string, fields: Partial<NodeResult> = {}): NodeResult 
 
 interface Status {
   readonly state?: string;
+  readonly attachedTo?: string;
+  readonly mode?: string;
+  readonly node?: string;
   readonly reason?: string;
   readonly nodes?: { readonly ready: number; readonly total: number };
   readonly metrics?: Readonly<Record<string, unknown>>;
@@ -43,6 +46,16 @@ function programStatus(
   const object = objectOf("networking.fos1.io/v1alpha1", "EBPFProgram", generation);
   return kind.aggregate(object, { results, silentNodes, previousStatus, clock: clockAt(at) }) as Status;
 }
+
+test("aggregateStatus says the texts of the nodes, and which node it is where there is one", () => {
+  const on = (place: string) => ({ texts: { "/attachedTo": place, "/mode": "driver", "/state": "Odd", "/no": "x" } });
+  const one = programStatus([result("a", on("eth0"))]);
+  assert.deepEqual([one.attachedTo, one.mode, one.node, one.state], ["eth0", "driver", "a", "Active"]);
+  const places = ["eth1", "eth0", "eth2", "eth3", "eth1"];
+  const many = programStatus(places.map((place, at) => result(`n${at}`, on(place))));
+  assert.deepEqual([many.attachedTo, many.mode, many.node], ["eth0, eth1, eth2 and 1 more", "driver", undefined]);
+  assert.ok(!("no" in many));
+});
 
 test("aggregateStatus is Ready when every node that is meant is, and adds numbers up", () => {
   const numbers = {

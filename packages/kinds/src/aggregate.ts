@@ -11,6 +11,8 @@ export interface NodeResult {
   readonly conditions: readonly Pick<Condition, "type" | "status" | "reason" | "message">[];
   /** By JSON pointer into the status of the kind. */
   readonly numbers: Readonly<Record<string, number>>;
+  /** By JSON pointer: `/attachedTo`. */
+  readonly texts?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What became of one object on all nodes. */
@@ -38,8 +40,8 @@ const maxNames = 3;
 
 /**
  * The status of an object on all nodes: a condition is True when it is on every node that the object means, numbers
- * are added up, `state` is the worst, `nodes` counts. Fields that differ from node to node are not in it; the nodes'
- * own objects have them. Equal outcomes make equal statuses.
+ * are added up, `state` is the worst, `nodes` counts. Of texts that differ from node to node it has the first few; the
+ * nodes' own objects have all. Equal outcomes make equal statuses.
  */
 export function aggregateStatus(source: AggregateSource, object: KubeObject, fleet: FleetOutcome): unknown {
   const { statusSchema } = source;
@@ -60,6 +62,8 @@ export function aggregateStatus(source: AggregateSource, object: KubeObject, fle
       fields["reason"] = first.message;
   }
   addNumbers(fields, statusSchema, current, source.largest ?? []);
+  addTexts(fields, properties, current);
+  if (properties["node"] !== undefined && total === 1 && meant[0] !== undefined) fields["node"] = meant[0].nodeName;
   if (properties["nodes"] !== undefined) fields["nodes"] = { ready, total };
   const status = stampStatus(fields, aspects, generation, fleet);
   if (properties["lastUpdated"] !== undefined) return status;
@@ -181,6 +185,23 @@ function addNumbers(
       .slice(1)
       .map((word) => word.replaceAll("~1", "/").replaceAll("~0", "~"));
     setNumber(fields, schema, path, sum);
+  }
+}
+
+/** `eth0`, or `eth0, eth1` where nodes differ. */
+function addTexts(
+  fields: Record<string, unknown>,
+  properties: Readonly<Record<string, unknown>>,
+  results: readonly NodeResult[],
+): void {
+  const told = new Map<string, Set<string>>();
+  for (const { texts = {} } of results)
+    for (const [pointer, text] of Object.entries(texts)) told.set(pointer, (told.get(pointer) ?? new Set()).add(text));
+  for (const [pointer, texts] of [...told].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    const name = pointer.slice(1);
+    const schema = Object.hasOwn(properties, name) ? properties[name] : undefined;
+    if (!isRecord(schema) || schema["type"] !== "string" || (schema["enum"] !== undefined && texts.size > 1)) continue;
+    fields[name] = listNames([...texts]);
   }
 }
 

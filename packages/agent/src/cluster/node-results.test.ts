@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ObjectReport } from "../report.ts";
-import { numbersOf, resultsOfReports } from "./node-results.ts";
+import { numbersOf, resultsOfReports, textsOf } from "./node-results.ts";
 
 const ref = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "a" };
 
@@ -23,6 +23,12 @@ test("numbersOf names every whole number of a status by its pointer, and none of
     "/nested/observedGeneration": 2,
   });
   assert.deepEqual(numbersOf(undefined), {});
+});
+
+test("textsOf names the texts of a status that mean something beside those of other nodes", () => {
+  const status = { state: "Active", reason: "", node: "a", attachedTo: "eth0", metrics: { text: "x" }, count: 3 };
+  assert.deepEqual(textsOf(status), { "/attachedTo": "eth0" });
+  assert.deepEqual(textsOf(undefined), {});
 });
 
 test("resultsOfReports tells declared objects with the state that a cluster counts", () => {

@@ -16,6 +16,7 @@ export function resultsOfReports(reports: readonly ObjectReport[]): readonly Nod
     .map(({ ref, object, state, standing, messages }) => {
       const { uid, generation } = object.metadata;
       const { status } = object;
+      const texts = textsOf(status);
       const told = conditionsOf(status).map(({ type, status: holds, reason, message }) => ({
         type,
         status: holds,
@@ -29,6 +30,7 @@ export function resultsOfReports(reports: readonly ObjectReport[]): readonly Nod
         state: stateOf(state, standing),
         conditions: told.length > 0 || messages[0] === undefined ? told : [plainCondition(state, messages[0])],
         numbers: numbersOf(status),
+        ...(Object.keys(texts).length > 0 && { texts }),
       };
     });
 }
@@ -56,4 +58,17 @@ export function numbersOf(status: unknown): NodeStateResult["numbers"] {
   };
   walk(status, "");
   return numbers;
+}
+
+/** Said of all nodes in words of their own, or of no use there. */
+const ownWords = new Set(["state", "reason", "node", "lastUpdated"]);
+
+/** Texts that stand at the top of a status, by their JSON pointers: `/attachedTo`. */
+export function textsOf(status: unknown): NonNullable<NodeStateResult["texts"]> {
+  if (typeof status !== "object" || status === null) return {};
+  return Object.fromEntries(
+    Object.entries(status).flatMap(([name, value]: [string, unknown]) =>
+      typeof value === "string" && value !== "" && !ownWords.has(name) ? [[`/${name}`, value]] : [],
+    ),
+  );
 }

@@ -15,6 +15,7 @@ interface Said {
   readonly observedGeneration: number | undefined;
   readonly conditions: NodeResult["conditions"];
   readonly pointers: readonly string[];
+  readonly texts: NonNullable<NodeResult["texts"]>;
 }
 
 /** A NodeState without its inventory. */
@@ -77,6 +78,7 @@ export function compactNodeState(object: AnyObject, interning: Interning): NodeR
       observedGeneration: each.observedGeneration,
       conditions: each.conditions ?? [],
       pointers: numbers.map(([pointer]) => pointer),
+      texts: each.texts ?? {},
     };
     results.set(
       interning.text(refKey(each)),
@@ -102,6 +104,7 @@ export function expandResult(nodeName: string, { said, values }: CompactResult):
     observedGeneration: said.observedGeneration,
     conditions: said.conditions,
     numbers: Object.fromEntries(said.pointers.map((pointer, at) => [pointer, values[at] ?? 0])),
+    texts: said.texts,
   };
 }
 

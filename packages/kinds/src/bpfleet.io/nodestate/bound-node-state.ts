@@ -80,7 +80,7 @@ export function boundNodeState(findings: NodeFindings): NodeStateStatus {
 }
 
 function boundResult(result: NodeStateResult): NodeStateResult {
-  const { conditions, numbers } = result;
+  const { conditions, numbers, texts } = result;
   const names = Object.keys(numbers);
   return {
     ...result,
@@ -91,6 +91,13 @@ function boundResult(result: NodeStateResult): NodeStateResult {
       names.length <= nodeStateLimits.numbers
         ? numbers
         : Object.fromEntries(Object.entries(numbers).slice(0, nodeStateLimits.numbers)),
+    ...(texts !== undefined && {
+      texts: Object.fromEntries(
+        Object.entries(texts)
+          .slice(0, nodeStateLimits.texts)
+          .map(([pointer, value]) => [pointer, cut(value, nodeStateLimits.textLength)]),
+      ),
+    }),
   };
 }
 

@@ -11,6 +11,8 @@ export const nodeStateLimits = {
   links: 500,
   conditions: 16,
   numbers: 256,
+  texts: 16,
+  textLength: 256,
   messageLength: 512,
   /** Of the status as JSON. An API server takes objects of 1.5 MiB, with what it adds. */
   bytes: 900 * 1024,
@@ -58,6 +60,11 @@ const resultSchema = Type.Object({
   numbers: Type.Record(Type.String(), Type.Integer({ format: "int64" }), {
     description: "Numbers of the object's status on this node, by JSON pointer: `/metrics/packetsDropped`.",
   }),
+  texts: Type.Optional(
+    Type.Record(Type.String(), text(nodeStateLimits.textLength, "One text; cut to 256 characters."), {
+      description: "Texts of the object's status on this node, by JSON pointer: `/attachedTo`.",
+    }),
+  ),
 });
 
 const ownerSchema = Type.Object(objectName, { description: "The object that it is there for." });
