@@ -41,7 +41,9 @@ export const question: BenchQuestion = {
       if (tier.agents > agents) await fleet.startAgents(agents, tier.agents);
       agents = tier.agents;
       context.progress(`${agents} agents follow what is declared`);
-      results.push(...(await measure(context, fleet, operator, tier)));
+      const measured = await measure(context, fleet, operator, tier);
+      for (const { name, value, unit } of measured) context.progress(`${name}: ${value} ${unit}`);
+      results.push(...measured);
     }
     return results;
   },
@@ -173,8 +175,9 @@ class WatchedVersions implements AsyncDisposable {
       try {
         for await (const { object } of client.watch(programs, { signal }))
           if (!this.#seen.has(versionOf(object.metadata))) this.#seen.set(versionOf(object.metadata), Date.now());
-      } catch (error) {
-        if (!signal.aborted) throw error;
+      } catch {
+        // It was cut, or we ended it; where we did not, it goes on from what there is.
+        if (!signal.aborted) await sleep(50);
       }
     }
   }
