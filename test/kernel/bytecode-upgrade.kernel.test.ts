@@ -150,6 +150,7 @@ spec:
     await node.apply(config({ tag: "broken", globals: "{}" }));
     const refused = await node.current("guard", "NotLoaded");
     assert.match(causeOf(refused), /verifier/);
+    assert.match(noteOf(refused), /until it loads the earlier program goes on, with its maps, on xdp\/eth0/);
     assert.equal(attached(), before);
     assert.equal(mapIdAt(pin), id);
     assert.equal(node.ping(3), 3);

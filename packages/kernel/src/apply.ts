@@ -262,15 +262,23 @@ function resultsOf(
     const set = outcomes.get(`set-hook ${key}`);
     const isEmpty = set?.state === "done" && set.action.do === "set-hook" && set.action.members.length === 0;
     const hook = isEmpty ? undefined : (outcomes.get(`inline-hook ${key}`)?.hook ?? set?.hook ?? known);
-    if (set?.state === "done" && set.without !== undefined && !runsAnyOfPlan(set.action))
-      return { item: "hook", key, state: "withheld", error: set.without, hook };
-    return result("hook", key, [`set-hook ${key}`], hook);
+    const earlier = set?.state === "done" ? earlierIn(set.action) : [];
+    const isShort = set?.state === "done" && set.without !== undefined && !runsAnyOfPlan(set.action);
+    const became: ItemResult = isShort
+      ? { item: "hook", key, state: "withheld", error: set.without, hook }
+      : result("hook", key, [`set-hook ${key}`], hook);
+    return earlier.length === 0 ? became : { ...became, earlier };
   });
   return [...maps, ...programs, ...hooks];
 }
 
 function runsAnyOfPlan(action: Action): boolean {
   return action.do === "set-hook" && action.members.some((member) => member.isEarlier !== true);
+}
+
+function earlierIn(action: Action): readonly string[] {
+  if (action.do !== "set-hook") return [];
+  return action.members.flatMap(({ isEarlier, identity }) => (isEarlier === true ? [identity.key] : []));
 }
 
 /** It runs in another way than the best one. */

@@ -199,6 +199,8 @@ export interface ItemResult {
   readonly state: "in-force" | "failed" | "withheld";
   readonly error?: ItemError | undefined;
   readonly hook?: HookResult | undefined;
+  /** Of a hook: keys of programs that cannot be loaded as planned, whose earlier generation runs there meanwhile. */
+  readonly earlier?: readonly string[] | undefined;
 }
 
 export interface ItemError {

@@ -105,6 +105,15 @@ test("applyActions runs the other programs of a hook when one cannot be loaded",
   assert.equal(stateOf(applied, "hook xdp/eth0"), "in-force");
 });
 
+test("applyActions names the programs of a hook whose earlier generation runs on", async () => {
+  const world = newWorld();
+  const earlierOf = ({ results }: Applied) => results.find(({ item }) => item === "hook")?.earlier;
+  assert.equal(earlierOf(await apply(world, shared(v("a", "1"), v("b", "1")))), undefined);
+  assert.deepEqual(earlierOf(await apply(world, shared(v("a", "2"), v("b", "bad"), v("c", "bad")))), ["b"]);
+  assert.deepEqual(earlierOf(await apply(world, shared(v("a", "2"), v("b", "bad"), v("c", "bad")))), ["b"]);
+  assert.equal(earlierOf(await apply(world, shared(v("a", "2"), v("b", "2")))), undefined);
+});
+
 test("applyActions changes the neighbours of a program whose change cannot be loaded, and that one stays as it was", async () => {
   const world = newWorld();
   await apply(world, shared(v("a", "1"), v("b", "1")));

@@ -23,6 +23,7 @@ export function configFate(parsed: Parsed<ProgramConfig>, outcome: Outcome): Con
     ...fate.problemsOf("note").filter(({ reason }) => reason !== notSelectedReason),
     ...fate.hooks().flatMap(({ key }) => genericPathNote(fate.result("hook", key)?.hook, key)),
     ...fate.hooks().flatMap(({ key }) => emptyHookNote(fate.result("hook", key), key)),
+    ...earlierNote(fate),
   ];
   const { state, cause } = judge(fate, outcome);
   const [first] = notes;
@@ -49,6 +50,18 @@ function emptyHookNote(result: ItemResult | undefined, key: string): readonly Sa
   if (result?.state !== "withheld" || result.hook !== undefined) return [];
   const message = `nothing runs on ${key} until it loads: whatever ran there before was deleted or never was`;
   return [{ type: "Note", reason: "HookEmpty", message }];
+}
+
+/** The kernel refuses what is to run, and has not let go of what ran. */
+function earlierNote(fate: ObjectFate): readonly Said[] {
+  const own = new Set(fate.programKeys());
+  const places = fate.hooks().flatMap(({ key }) => {
+    const runsEarlier = fate.result("hook", key)?.earlier?.some((program) => own.has(program)) ?? false;
+    return runsEarlier ? [key] : [];
+  });
+  if (places.length === 0) return [];
+  const message = `until it loads the earlier program goes on, with its maps, on ${places.join(", ")}`;
+  return [{ type: "Note", reason: "EarlierInForce", message }];
 }
 
 interface Judgement {

@@ -146,6 +146,8 @@ test("makeProgram says nothing while nothing is known, and the cause when someth
     "Cause InterfaceNotFound: Invalid Interface: eth0",
     "NotLoaded bpfdNotLoaded: Failed to load bpfProgram",
   ]);
+  const hookResult = { mode: "native", chain: "direct", memberModes: ["stub"] } as const;
+  const programKey = scene.plan.programs[0]?.key ?? "";
   const failed = scene.items.map((item) =>
     item.item === "program"
       ? { ...item, state: "failed" as const, error: { code: "verifier" as const, message: "load p: R1 invalid" } }
@@ -155,6 +157,16 @@ test("makeProgram says nothing while nothing is known, and the cause when someth
     "Cause VerifierRejected: load p: R1 invalid",
     "NotLoaded bpfdNotLoaded: Failed to load bpfProgram",
   ]);
+  const kept = failed.map((item) =>
+    item.item === "hook" ? { ...item, state: "withheld" as const, hook: hookResult, earlier: [programKey] } : item,
+  );
+  assert.deepEqual(said(scene.made({ items: kept })), [
+    "Cause VerifierRejected: load p: R1 invalid",
+    "Note EarlierInForce: until it loads the earlier program goes on, with its maps, on xdp/eth0",
+    "NotLoaded bpfdNotLoaded: Failed to load bpfProgram",
+  ]);
+  const ofOthers = kept.map((item) => (item.item === "hook" ? { ...item, earlier: ["bytecode/other/program"] } : item));
+  assert.deepEqual(said(scene.made({ items: ofOthers })), said(scene.made({ items: failed })));
   assert.match(said(scene.made({ isPaused: true }))[0] ?? "", /^Cause Paused: everything is detached/);
   const old = sceneOf(sample("ebpfprogramconfig"));
   assert.deepEqual(said(old.made({ problems: [old.problem("refused", "X", "y")] })), [
