@@ -24,7 +24,7 @@ export interface BenchContext {
   /** Fewer rounds and repeats, for trying a question out. */
   readonly isQuick: boolean;
   readonly scratchDir: string;
-  progress(line: string): void;
+  readonly progress: (line: string) => void;
 }
 
 export class Unanswerable extends Error {
