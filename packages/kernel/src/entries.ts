@@ -16,6 +16,11 @@ export function isKeyed(type: MapType): boolean {
   return isArrayLike(type) || isPerCpu(type) || type === "hash" || type === "lru_hash" || type === "lpm_trie";
 }
 
+/** Why entries of such a map cannot be listed. */
+export function unlistable(type: MapType): string {
+  return `${/^[aeiou]/.test(type) ? "an" : "a"} ${type} cannot be read entry by entry`;
+}
+
 export const noEntries: MapEntries = { count: 0, keys: new Uint8Array(0), values: new Uint8Array(0) };
 
 /** Key in hexadecimal → value; of equal keys the last one counts. */

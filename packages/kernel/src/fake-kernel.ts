@@ -1,5 +1,5 @@
 import { chainCounters } from "./chain/counters.ts";
-import { isKeyed, packEntries } from "./entries.ts";
+import { isKeyed, packEntries, unlistable } from "./entries.ts";
 import { fakeCpus, writeFakeMap, zeroEntries } from "./fake-map.ts";
 import { fakeError, FakeWorld, type FakeHook, type FakeMap, type FakeProgram } from "./fake-world.ts";
 import { directGeneration, identityKey, isChain, mapIdentity, renderIdentity } from "./identity.ts";
@@ -125,7 +125,7 @@ export class FakeKernel implements KernelPort {
     if (!isKeyed(map.definition.type)) {
       throw fakeError(
         "not-supported",
-        `read map ${identity.key}: entries of a ${map.definition.type} cannot be listed`,
+        `read map ${identity.key}: ${unlistable(map.definition.type)}`,
         "BPF_MAP_LOOKUP_BATCH",
       );
     }

@@ -5,6 +5,7 @@ import {
   isPerCpu,
   mapIdentity,
   packEntries,
+  unlistable,
   type MapDefinition,
   type MapEntries,
   type MapIdentity,
@@ -99,7 +100,7 @@ export class KernelMaps {
       if (map === undefined) return undefined;
       const { type } = map.info;
       if (!isKeyed(type as MapType))
-        throw refusal(what, `entries of a ${type} cannot be listed`, "not-supported", "BPF_MAP_LOOKUP_BATCH");
+        throw refusal(what, unlistable(type as MapType), "not-supported", "BPF_MAP_LOOKUP_BATCH");
       return map.readBatch();
     });
   }

@@ -99,6 +99,60 @@ test("map set refuses maps that are sealed, and those of others without --force"
   assert.equal((await listMaps()).find(({ id }) => id === foreign.id)?.use.entries, 1);
 });
 
+test("map says what cannot be done with arrays, full maps and maps without entries to list", async () => {
+  const make = (name: string, type: string, ...sizes: readonly string[]): string => {
+    const pin = `/sys/fs/bpf/${name}`;
+    bench.onNode("bpftool", "map", "create", pin, "type", type, ...sizes, "name", name);
+    return pin;
+  };
+  const refused = async (...args: readonly string[]): Promise<string> => {
+    const { exitCode, err } = await bench.run("map", ...args);
+    assert.equal(exitCode, 1, args.join(" "));
+    return err;
+  };
+  const sizes = ["key", "4", "value", "8", "entries"];
+  const array = make("numbers", "array", ...sizes, "3");
+  assert.equal(
+    await refused("set", array, "3", "1", "--force"),
+    `error: write map ${array}: there is no entry 3; the array has the entries 0 to 2\n`,
+  );
+  await bench.do("map", "set", array, "2", "1", "--force");
+  assert.equal(
+    await refused("delete", array, "2", "--force"),
+    `error: write map ${array}: entries of arrays cannot be deleted; set it to 0 with \`ebpfctl map set\`\n`,
+  );
+  const full = make("one", "hash", ...sizes, "1");
+  await bench.do("map", "set", full, "1", "1", "--force");
+  assert.match(await refused("set", full, "2", "1", "--force"), /: it is full: it takes 1 entries \(E2BIG\); raise/);
+  const ring = make("ring", "ringbuf", "key", "0", "value", "0", "entries", "4096");
+  const queue = make("line", "queue", "key", "0", "value", "8", "entries", "4");
+  for (const [pin, type] of [
+    [ring, "ringbuf"],
+    [queue, "queue"],
+  ] as const) {
+    const told = new RegExp(`: a ${type} cannot be read entry by entry; \`ebpfctl map show \\d+\` tells`);
+    assert.match(await refused("dump", pin), told);
+  }
+});
+
+test("map takes relative paths of pins", async () => {
+  bench.onNode(
+    "bpftool",
+    "map",
+    "create",
+    "/sys/fs/bpf/near",
+    ..."type hash key 4 value 8 entries 4 name near".split(" "),
+  );
+  const dumped = bench.onNode("env", `--chdir=/sys/fs/bpf`, ...ebpfctlDump("./near"));
+  assert.equal(dumped, "[]\n");
+  assert.equal(bench.onNode("env", "--chdir=/sys/fs", ...ebpfctlDump("bpf/near")), "[]\n");
+});
+
+function ebpfctlDump(map: string): readonly string[] {
+  const command = join(import.meta.dirname, "../../../../bin/ebpfctl");
+  return [`BPFLEET_SOCKET=${bench.env.BPFLEET_SOCKET}`, command, "map", "dump", map, "-o", "json"];
+}
+
 test("the status of an EBPFMap tells how much memory it takes", async () => {
   for (let tries = 0; tries < 100; tries++) {
     const { status } = JSON.parse(await bench.do("get", "ebpfmap/blacklist-map", "-o", "json")) as {

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BtfValue } from "@bpfleet/btf";
 import { DaemonClient, type MapRef } from "@bpfleet/daemon/client";
@@ -22,6 +23,8 @@ const usualLimit = "10000";
 
 export const defineMap: DefineCommand = (program, world) => {
   const map = defineMapListing(program, world);
+  const refOf = (name: string, namespace: string) =>
+    parseMapRef(name, namespace, { cwd: world.cwd, exists: existsSync });
   map
     .command("dump")
     .description(
@@ -36,7 +39,7 @@ export const defineMap: DefineCommand = (program, world) => {
       const isJson = parseForm(flags.output);
       using session = open(command, world);
       const max = parseWhole("--limit", flags.limit);
-      const reading = await session.daemon.readMap({ map: parseMapRef(name, flags.namespace), max });
+      const reading = await session.daemon.readMap({ map: refOf(name, flags.namespace), max });
       const isPerCpu = flags.perCpu === true && reading.cpus > 0;
       const entries = new EntryCodec(reading).entries(reading);
       if (isJson) {
@@ -57,7 +60,7 @@ export const defineMap: DefineCommand = (program, world) => {
     .action(async (name, key, flags, command) => {
       const isJson = parseForm(flags.output);
       using session = open(command, world);
-      const ref = parseMapRef(name, flags.namespace);
+      const ref = refOf(name, flags.namespace);
       const codec = await session.codec(ref);
       const reading = await session.daemon.readMap({ map: ref, key: codec.encodeKey(key), max: 1 });
       const entries = codec.entries(reading);
@@ -79,7 +82,7 @@ export const defineMap: DefineCommand = (program, world) => {
     .option("--force", "also when the map is not ours")
     .action(async (name, key, value, flags, command) => {
       using session = open(command, world);
-      const ref = parseMapRef(name, flags.namespace);
+      const ref = refOf(name, flags.namespace);
       const codec = await session.codec(ref);
       const puts = { count: 1, keys: codec.encodeKey(key), values: codec.encodeValue(value) };
       await session.daemon.writeMap({ map: ref, puts, deletes: noEntries, force: flags.force === true });
@@ -94,7 +97,7 @@ export const defineMap: DefineCommand = (program, world) => {
     .option("--force", "also when the map is not ours")
     .action(async (name, key, flags, command) => {
       using session = open(command, world);
-      const ref = parseMapRef(name, flags.namespace);
+      const ref = refOf(name, flags.namespace);
       const deletes = { count: 1, keys: (await session.codec(ref)).encodeKey(key), values: new Uint8Array(0) };
       await session.daemon.writeMap({ map: ref, puts: noEntries, deletes, force: flags.force === true });
       world.out.write(`entry ${key} of map ${name} deleted\n`);
@@ -110,7 +113,7 @@ export const defineMap: DefineCommand = (program, world) => {
     .option("-o, --output <form>", "table|json: one document a line", "table")
     .action(async (name, flags, command) => {
       const isJson = parseForm(flags.output);
-      const ref = parseMapRef(name, flags.namespace);
+      const ref = refOf(name, flags.namespace);
       const max = parseWhole("--limit", flags.limit);
       const pauseMs = Math.max(10, parseDuration(flags.interval));
       let left = flags.count === undefined ? Infinity : parseWhole("--count", flags.count);

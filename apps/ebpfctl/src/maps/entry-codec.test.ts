@@ -104,9 +104,13 @@ test("compareEntries tells what was added, changed and removed", () => {
 });
 
 test("parseMapRef knows ids, pins, objects and keys", () => {
-  assert.deepEqual(parseMapRef("17", "default"), { by: "id", id: 17 });
-  assert.deepEqual(parseMapRef("/run/bpfd/fs/maps/x/y", "default"), { by: "pin-path", path: "/run/bpfd/fs/maps/x/y" });
-  assert.deepEqual(parseMapRef("ebpfmap/blacklist-map", "lab"), { by: "key", key: "maps/lab/blacklist-map" });
-  assert.deepEqual(parseMapRef("filter/default/x/hits", "default"), { by: "key", key: "filter/default/x/hits" });
-  assert.throws(() => parseMapRef("nonsense", "default"), /give its id, its pin path, ebpfmap\/NAME/);
+  const parse = (text: string, namespace = "default") =>
+    parseMapRef(text, namespace, { cwd: "/run/bpfd/fs", exists: (path) => path.startsWith("/run/bpfd/fs/maps/") });
+  assert.deepEqual(parse("17"), { by: "id", id: 17 });
+  for (const text of ["/run/bpfd/fs/maps/x/y", "maps/x/y", "./maps/x/y", "../fs/maps/x/y"])
+    assert.deepEqual(parse(text), { by: "pin-path", path: "/run/bpfd/fs/maps/x/y" });
+  assert.deepEqual(parse("./absent/y"), { by: "pin-path", path: "/run/bpfd/fs/absent/y" });
+  assert.deepEqual(parse("ebpfmap/blacklist-map", "lab"), { by: "key", key: "maps/lab/blacklist-map" });
+  assert.deepEqual(parse("filter/default/x/hits"), { by: "key", key: "filter/default/x/hits" });
+  assert.throws(() => parse("nonsense"), /give its id, its pin path, ebpfmap\/NAME/);
 });

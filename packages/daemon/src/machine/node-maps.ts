@@ -1,10 +1,12 @@
 import { KernelError } from "@bpfleet/base";
 import {
+  isArrayLike,
   isKeyed,
   isPerCpu,
   mapIdentity,
   noEntries,
   renderIdentity,
+  unlistable,
   type KernelPort,
   type MapDefinition,
   type MapType,
@@ -44,7 +46,7 @@ export class NodeMaps {
   async write({ map: ref, puts, deletes, force }: WriteMapRequest): Promise<void> {
     const what = `write map ${renderMapRef(ref)}`;
     using map = await this.#open(ref, what);
-    const { type, keySize, valueSize } = definitionOf(map);
+    const { type, keySize, valueSize, maxEntries } = definitionOf(map);
     const own = (await this.#parts.kernel.observe()).maps.find(({ mapId }) => mapId === map.info.id);
     const isSealed = this.#parts.plan().maps.some((spec) => {
       return (
@@ -64,6 +66,13 @@ export class NodeMaps {
     ] as const)
       if (bytes.length !== count * size)
         throw refusal(what, `${bytes.length} bytes are not ${count} of ${size}`, "invalid");
+    if (isArrayLike(type)) {
+      if (deletes.count > 0)
+        throw refusal(what, "entries of arrays cannot be deleted; set it to 0 with `ebpfctl map set`", "invalid");
+      const beyond = indexesOf(puts.keys).find((index) => index >= maxEntries);
+      if (beyond !== undefined)
+        throw refusal(what, `there is no entry ${beyond}; the array has the entries 0 to ${maxEntries - 1}`, "invalid");
+    }
     const put = (at: number): void => {
       const value = puts.values.subarray(at * valueSize, (at + 1) * valueSize);
       map.setRaw(puts.keys.subarray(at * keySize, (at + 1) * keySize), isPerCpu(type) ? forAllCpus(value) : value);
@@ -74,7 +83,8 @@ export class NodeMaps {
         if (!map.deleteRaw(deletes.keys.subarray(at * keySize, (at + 1) * keySize)))
           throw refusal(what, "there is no such entry (ENOENT)", "not-found");
     } catch (error) {
-      throw said(what, error);
+      if (!(error instanceof BpfError) || error.code !== "too-big") throw said(what, error);
+      throw kernelError(what, error, { code: "full", said: `it is full: it takes ${maxEntries} entries` });
     }
   }
 
@@ -127,6 +137,13 @@ async function readEntries(
   what: string,
 ): Promise<Pick<MapReading, "entries" | "isWhole">> {
   const { type, keySize } = definitionOf(map);
+  const isWanted = key === undefined ? max > 0 : true;
+  if (isWanted && !isKeyed(type) && (key === undefined || keySize === 0))
+    throw refusal(
+      what,
+      `${unlistable(type)}; \`ebpfctl map show ${map.info.id}\` tells what is known of it`,
+      "not-supported",
+    );
   try {
     if (key !== undefined) {
       if (key.length !== keySize)
@@ -136,7 +153,6 @@ async function readEntries(
       return { entries: { count: 1, keys: key, values: value }, isWhole: false };
     }
     if (max === 0) return { entries: noEntries, isWhole: false };
-    if (!isKeyed(type)) throw refusal(what, `entries of a ${type} cannot be listed`, "not-supported");
     const { count, keys, values } = await map.readBatch({ max: max + 1 });
     if (count <= max) return { entries: { count, keys, values }, isWhole: true };
     const entries = {
@@ -157,6 +173,11 @@ function cpusOf(type: MapType): number {
 function definitionOf(map: BpfMap): MapDefinition {
   const { type, keySize, valueSize, maxEntries, flags } = map.info;
   return { type: type as MapType, keySize, valueSize, maxEntries, flags };
+}
+
+/** Keys of arrays are 32 bits in the order of the host. */
+function indexesOf(keys: Uint8Array): readonly number[] {
+  return [...new Uint32Array(keys.slice().buffer)];
 }
 
 function forAllCpus(value: Uint8Array): Uint8Array {
