@@ -39,6 +39,16 @@ test("preflight says yes of an object that loads, with what it asks for", async 
   assert.match(out, /^program type +xdp +4\.8 +pass$/m);
 });
 
+test("preflight says of a file that is no object which one it is", async () => {
+  using bench = new CommandBench();
+  const file = join(directory, "notes.txt");
+  writeFileSync(file, "not an object\n");
+  const { exitCode, err } = await bench.run(["preflight", file]);
+  assert.equal(exitCode, 1);
+  assert.match(err, /^error: read \S+notes\.txt: .*'notes\.txt' is not a proper ELF object/);
+  assert.doesNotMatch(err, /object object|'object'/);
+});
+
 test("preflight takes what image build wrote", async () => {
   using bench = new CommandBench();
   const object = compile("boxed", 'SEC("xdp/pass") int pass(struct xdp_md *ctx) { return XDP_PASS; }');

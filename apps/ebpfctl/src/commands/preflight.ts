@@ -1,7 +1,7 @@
 import type { Dirent } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { renderTable } from "@bpfleet/base";
 import type { CheckedProgram, PreflightReport } from "@bpfleet/daemon";
 import { Failure, SilentFailure } from "../failure.ts";
@@ -44,7 +44,7 @@ export const definePreflight: DefineCommand = (program, world) => {
         : ((await readLocal(name, world)) ?? (await fetchImage(name, flags, world)));
       const { preflight } = await import("@bpfleet/daemon");
       const kernelBtfs = (await Promise.all(flags.kernelBtf.map((path) => listBtf(resolve(world.cwd, path))))).flat();
-      const report = await preflight(elf, { name: "object", program: flags.program, kernelBtfs });
+      const report = await preflight(elf, { name: basename(name), program: flags.program, kernelBtfs });
       if (report.trouble !== undefined && flags.output === undefined)
         throw new Failure(`read ${name}: ${printable(report.trouble)}`);
       const { verbose } = command.optsWithGlobals() as { readonly verbose?: true };
