@@ -24,5 +24,9 @@ export function addGenerateBuildArgs(image: Command, world: World): void {
       const kernelVersion = flags.kernelVersion ?? release();
       const { labels } = await readObject(resolve(world.cwd, path), { ...flags, kernelVersion });
       for (const line of renderBuildArgs(labels)) world.out.write(`${line}\n`);
+      if (labels.programName === undefined)
+        world.err.write(
+          "note: there are several programs; without --program there is no PROGRAM_NAME, SECTION_NAME and PROGRAM_TYPE\n",
+        );
     });
 }

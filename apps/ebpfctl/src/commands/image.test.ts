@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -98,6 +98,21 @@ PROGRAMS={"pass":"xdp"}
 MAPS={"passed":"per_cpu_array"}
 `,
   );
+});
+
+test("image generate-build-args says what it leaves out of an object with several programs", async () => {
+  using bench = new CommandBench();
+  const code = ["a", "b"].map((name) => `__attribute__((section("xdp/${name}"))) int ${name}(void *ctx) { return 2; }`);
+  const input = `${code.join("\n")}\nchar LICENSE[] __attribute__((section("license"))) = "GPL";\n`;
+  const flags = ["-O2", "-g", "-target", "bpf", "-x", "c", "-c", "-", "-o", join(bench.directory, "two.bpf.o")];
+  execFileSync("clang", flags, { input });
+  const { out, err } = await bench.run(["image", "generate-build-args", "two.bpf.o"]);
+  assert.doesNotMatch(out, /PROGRAM_NAME|SECTION_NAME|PROGRAM_TYPE/);
+  assert.match(out, /^PROGRAMS=\{"a":"xdp","b":"xdp"\}$/m);
+  assert.match(err, /^note: there are several programs; without --program there is no PROGRAM_NAME/);
+  const one = await bench.run(["image", "generate-build-args", "two.bpf.o", "--program", "b"]);
+  assert.match(one.out, /^PROGRAM_NAME=b$/m);
+  assert.equal(one.err, "");
 });
 
 test("image says what is wrong with files and flags", async () => {
