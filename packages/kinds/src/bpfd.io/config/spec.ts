@@ -34,7 +34,7 @@ export const configSpecSchema = Type.Object(
     globals: Type.Optional(
       Type.Record(Type.String(), Type.Unknown(), {
         description:
-          "Values of the program's `const volatile` variables by name: a number, true or false, text, or a list of these; large numbers as text.",
+          "Values of the program's global variables by name, `const volatile` ones and those in .data and .bss, which begin with them: a number, true or false, text, or a list of these; large numbers as text.",
       }),
     ),
     sharedmaps: Type.Optional(
