@@ -19,7 +19,11 @@ export function renderSource(source: BytecodeSource): string {
 
 /** What the daemon knows of a source. */
 export type BytecodeFacts =
-  | { readonly state: "fetching" }
+  | {
+      readonly state: "fetching";
+      /** How far it has come, in words, where it takes long. */
+      readonly slow?: string | undefined;
+    }
   | {
       readonly state: "failed";
       /** Condition reason: `ImagePullFailed`, `SignatureRefused`, `NotAnObject`, … */

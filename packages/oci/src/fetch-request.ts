@@ -4,6 +4,13 @@ import type { Credentials } from "./registry/credentials.ts";
 import type { ContentStore } from "./store/content-store.ts";
 import type { ImagePolicy } from "./signature/policy.ts";
 
+/** How far the answer has come that is waited for. */
+export interface FetchProgress {
+  readonly bytes: number;
+  /** Of it all, where the registry says so. */
+  readonly total?: number | undefined;
+}
+
 export interface FetchRequest {
   /** As people write it: `quay.io/bpfd-bytecode/xdp_pass:latest`, with or without `image://`. */
   readonly reference: string;
@@ -21,4 +28,5 @@ export interface FetchRequest {
   /** `linux/amd64` and the like; usually that of this process. */
   readonly platform?: string;
   readonly signal?: AbortSignal;
+  readonly onProgress?: ((progress: FetchProgress) => void) | undefined;
 }

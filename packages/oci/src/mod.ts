@@ -2,7 +2,7 @@ export type * from "./bytecode.ts";
 export * from "./digest.ts";
 export * from "./image-places.ts";
 export { fetchBytecode, ownPlatform } from "./fetch-bytecode.ts";
-export type { FetchRequest } from "./fetch-request.ts";
+export type { FetchProgress, FetchRequest } from "./fetch-request.ts";
 export { buildImage } from "./image/build-image.ts";
 export type { BuiltImage, ImageFacts } from "./image/build-image.ts";
 export { readLabels, renderBuildArgs, renderLabels } from "./image/labels.ts";

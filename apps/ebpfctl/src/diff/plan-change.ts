@@ -55,9 +55,9 @@ export async function planChange(
 }
 
 function sayUnknown(problem: PlanProblem): PlanProblem {
-  if (problem.reason !== "Fetching") return problem;
+  if (problem.reason !== "Fetching" && problem.reason !== "FetchingSlowly") return problem;
   const { kind, name } = problem.origin.object;
-  const what = problem.message.replace(/^fetching /, "");
+  const what = problem.message.replace(/^still fetching (.*) after [\d.]+ s: .*$|^fetching (.*)$/, "$1$2");
   const message = `${kind} ${name}: what it would change cannot be told before the daemon has fetched ${what}`;
   return { ...problem, message };
 }

@@ -103,6 +103,29 @@ async function watching(
   return { watch, until };
 }
 
+test("BytecodeWatch tells how far a fetch that hangs has come, and again as time goes on", async () => {
+  let progress: FetchRequest["onProgress"];
+  const { watch } = await watching({
+    slowMs: 100,
+    fetch: ({ onProgress, signal }) => {
+      progress = onProgress;
+      return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(new Error("aborted"))));
+    },
+  });
+  await using _ = watch;
+  const told = async (form: RegExp): Promise<void> => {
+    for (;;) {
+      const [found] = Object.values(watch.facts());
+      if (found?.state === "fetching" && form.test(found.slow ?? "")) return;
+      await new Promise<void>((wake) => setTimeout(wake, 5));
+    }
+  };
+  watch.watch([{ from: "image", reference: "quay.io/a/b:c", pullPolicy: "Always" }], {});
+  await told(/^still fetching quay\.io\/a\/b:c after 0\.1 s: nothing was answered yet$/);
+  progress?.({ bytes: 1000, total: 65_536 });
+  await told(/^still fetching quay\.io\/a\/b:c after 0\.[2-9] s: 1000 of 65536 bytes$/);
+});
+
 test("BytecodeWatch reads a file, hands its bytes out by digest, and reads it again when it changes", async () => {
   const path = join(dir, "watched.o");
   const { watch, until } = await watching();

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { errorCodes, ImageError, KernelError, type ErrorCode } from "@bpfleet/base";
 import { renderSource, type BytecodeFacts, type BytecodeReady, type BytecodeSource } from "@bpfleet/kernel";
 import type * as oci from "@bpfleet/oci";
-import type { Bytecode, FetchRequest } from "@bpfleet/oci";
+import type { Bytecode, FetchProgress, FetchRequest } from "@bpfleet/oci";
 import { ContentStore, isDigest, openPolicy, type ImagePolicy, type Proxies } from "@bpfleet/oci/local";
 import { errorText } from "../error-text.ts";
 import type { ObjectFacts } from "./read-object.ts";
@@ -29,6 +29,8 @@ export interface BytecodeWatchOptions {
   readonly retry?: { readonly firstMs: number; readonly longestMs: number } | undefined;
   /** Between two looks at what an image with pull policy Always is now, give or take a fifth; Infinity is never. */
   readonly checkMs?: number | undefined;
+  /** A fetch that takes longer tells how far it has come, and again each time it took as long. */
+  readonly slowMs?: number | undefined;
   readonly fetch?: ((request: FetchRequest) => Promise<Bytecode>) | undefined;
 }
 
@@ -43,8 +45,16 @@ interface Watched {
   failures: number;
   dueMs: number;
   working: AbortController | undefined;
+  fetching: Fetching | undefined;
 }
 
+interface Fetching {
+  readonly reference: string;
+  readonly sinceMs: number;
+  progress: FetchProgress | undefined;
+}
+
+const usualSlowMs = 15_000;
 const usualCheckMs = 300_000;
 const objectPrefix = "bytecode/";
 
@@ -93,6 +103,7 @@ export class BytecodeWatch implements AsyncDisposable {
           failures: 0,
           dueMs: 0,
           working: undefined,
+          fetching: undefined,
         });
       } else if (there.secret !== secret) {
         there.secret = secret;
@@ -120,6 +131,7 @@ export class BytecodeWatch implements AsyncDisposable {
 
   #look(): void {
     for (const [key, watched] of this.#watched) {
+      if (watched.working !== undefined) this.#tellSlow(watched);
       if (watched.working !== undefined || this.#isStopped) continue;
       const controller = new AbortController();
       watched.working = controller;
@@ -129,6 +141,22 @@ export class BytecodeWatch implements AsyncDisposable {
       });
       this.#work.add(work);
     }
+  }
+
+  /** Whoever waits for a registry that hangs is to see it before it is given up. */
+  #tellSlow(watched: Watched): void {
+    const { facts, fetching } = watched;
+    if (facts.state !== "fetching" || fetching === undefined) return;
+    const slowMs = this.#options.slowMs ?? usualSlowMs;
+    const times = Math.floor((performance.now() - fetching.sinceMs) / slowMs);
+    if (times === 0) return;
+    const after = `still fetching ${fetching.reference} after ${(times * slowMs) / 1000} s: `;
+    if (facts.slow?.startsWith(after) === true) return;
+    const { progress } = fetching;
+    const of = progress?.total === undefined ? "" : ` of ${progress.total}`;
+    const come = progress === undefined ? "nothing was answered yet" : `${progress.bytes}${of} bytes`;
+    watched.facts = { state: "fetching", slow: `${after}${come}` };
+    this.#publish();
   }
 
   async #refresh(key: string, watched: Watched, signal: AbortSignal): Promise<void> {
@@ -169,14 +197,17 @@ export class BytecodeWatch implements AsyncDisposable {
     return mayChange ? (this.#options.checkMs ?? usualCheckMs) * (0.8 + 0.4 * Math.random()) : Infinity;
   }
 
-  async #read({ source }: Watched, signal: AbortSignal): Promise<BytecodeReady> {
+  async #read(watched: Watched, signal: AbortSignal): Promise<BytecodeReady> {
+    const { source } = watched;
     if (source.from === "file") {
       const bytes = await readSourceFile(source.path);
       const facts = await readObjectOf(bytes, source.path);
       await this.#store.writeBlob(bytes);
       return { state: "ready", signature: "unsigned", labels: {}, ...facts };
     }
+    const fetching: Fetching = { reference: source.reference, sinceMs: performance.now(), progress: undefined };
     const request: FetchRequest = {
+      onProgress: (progress) => (fetching.progress = progress),
       reference: source.reference,
       pullPolicy: source.pullPolicy,
       policy: await this.#policy(),
@@ -187,7 +218,9 @@ export class BytecodeWatch implements AsyncDisposable {
       ...(this.#options.mirrors !== undefined && { mirrors: this.#options.mirrors }),
     };
     const fetch = this.#options.fetch ?? (await loadOci()).fetchBytecode;
-    const { bytes, digest, labels, signature } = await fetch(request);
+    watched.fetching = fetching;
+    const fetched = fetch(request).finally(() => (watched.fetching = undefined));
+    const { bytes, digest, labels, signature } = await fetched;
     const facts = await readObjectOf(bytes, source.reference);
     await this.#store.writeBlob(bytes);
     return { state: "ready", imageDigest: digest, signature: signatureText(signature), labels: labels.all, ...facts };

@@ -140,6 +140,21 @@ test("planBytecode lets nothing that is wrong with one config keep another from 
   );
 });
 
+test("planBytecode tells how far a fetch that takes long has come", () => {
+  const slow = "still fetching quay.io/a:b after 15 s: 1 of 2 bytes";
+  const { problems } = plan(
+    [intent("a"), intent("b")],
+    facts({ a: { state: "fetching", slow }, b: { state: "fetching" } }),
+  );
+  assert.deepEqual(
+    problems.map(({ reason, message }) => [reason, message === slow]),
+    [
+      ["FetchingSlowly", true],
+      ["Fetching", false],
+    ],
+  );
+});
+
 test("planBytecode goes on with what was ready before when an image cannot be had, and says so", () => {
   const planned = plan(
     [intent("a")],

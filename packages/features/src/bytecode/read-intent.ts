@@ -71,7 +71,12 @@ function findReady(intent: BytecodeIntent, facts: NodeFacts, problems: PlanProbl
   const { origin } = intent;
   if (found === undefined || found.state === "fetching") {
     const what = intent.source.from === "file" ? intent.source.path : intent.source.reference;
-    problems.push({ origin, reason: "Fetching", message: `fetching ${what}`, severity: "waiting" });
+    const { slow } = found ?? {};
+    const told =
+      slow === undefined
+        ? { reason: "Fetching", message: `fetching ${what}` }
+        : { reason: "FetchingSlowly", message: slow };
+    problems.push({ origin, ...told, severity: "waiting" });
     return undefined;
   }
   if (found.state === "ready") return found;

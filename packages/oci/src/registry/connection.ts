@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { getCACertificates } from "node:tls";
 import { ImageError } from "@bpfleet/base";
 import { Agent, ProxyAgent, request, type buildConnector, type Dispatcher } from "undici";
+import type { FetchProgress } from "../fetch-request.ts";
 import { isJsonObject } from "../json-object.ts";
 import { defaultHost } from "../reference.ts";
 import { parseChallenges } from "./challenge.ts";
@@ -44,6 +45,7 @@ export interface ConnectionOptions {
   /** Wait before the first further attempt; each next one waits twice as long. */
   readonly backoffMs?: number;
   readonly patience?: Partial<Patience> | undefined;
+  readonly onProgress?: ((progress: FetchProgress) => void) | undefined;
 }
 
 export interface Patience {
@@ -205,6 +207,9 @@ export class Connection implements AsyncDisposable {
     });
     const chunks: Buffer[] = [];
     let size = 0;
+    const length = headers["content-length"];
+    const total = typeof length === "string" ? Number(length) : undefined;
+    this.#options.onProgress?.({ bytes: 0, total });
     for await (const chunk of body as AsyncIterable<Buffer>) {
       size += chunk.length;
       if (size > maxBytes)
@@ -216,6 +221,7 @@ export class Connection implements AsyncDisposable {
           },
         );
       chunks.push(chunk);
+      this.#options.onProgress?.({ bytes: size, total });
     }
     return { status: statusCode, headers, body: Buffer.concat(chunks) };
   }

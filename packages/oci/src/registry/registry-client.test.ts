@@ -8,6 +8,7 @@ import { parseReference } from "../reference.ts";
 import { credentialsFor, openClient, RegistryBench } from "../testing/registry-bench.ts";
 import type { ScriptedServer } from "../testing/registry-bench.ts";
 import { noCredentials } from "./credentials.ts";
+import type { FetchProgress } from "../fetch-request.ts";
 import { RegistryClient } from "./registry-client.ts";
 
 const name = "quay.io/a/b:latest";
@@ -228,6 +229,29 @@ test("RegistryClient gives up a registry that says nothing, and one that says it
     await using client = await RegistryClient.open(parseReference(name), "pull", options);
     await assert.rejects(fetchBlob(client), { code: "registry-unreachable", retry: "backoff", message });
   }
+});
+
+test("RegistryClient tells how far an answer has come", async () => {
+  using bench = new RegistryBench();
+  await using stalling = await bench.serve((_, response) => {
+    response.writeHead(200, { "content-length": blob.length });
+    response.write(blob.subarray(0, 2));
+  });
+  bench.mirror("quay.io", [`https://${stalling.host}`]);
+  const told: FetchProgress[] = [];
+  const patience = { silenceMs: 5000, answerMs: 300 };
+  const options = {
+    mirrors: bench.mirrors,
+    backoffMs: 5,
+    patience,
+    onProgress: (each: FetchProgress) => told.push(each),
+  };
+  await using client = await RegistryClient.open(parseReference(name), "pull", options);
+  await assert.rejects(fetchBlob(client), { code: "registry-unreachable" });
+  assert.deepEqual(told.slice(0, 2), [
+    { bytes: 0, total: blob.length },
+    { bytes: 2, total: blob.length },
+  ]);
 });
 
 test("RegistryClient stops when it is told to", async () => {

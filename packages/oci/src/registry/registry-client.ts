@@ -4,6 +4,7 @@ import type { Digest } from "../digest.ts";
 import { isIndex, manifestTypes, mediaTypes, parseManifest } from "../image/manifest.ts";
 import type { Descriptor } from "../image/manifest.ts";
 import type { Reference } from "../reference.ts";
+import type { FetchProgress } from "../fetch-request.ts";
 import { Connection } from "./connection.ts";
 import type { Answer, Call, Patience } from "./connection.ts";
 import { noCredentials } from "./credentials.ts";
@@ -21,6 +22,7 @@ export interface RegistryOptions {
   readonly signal?: AbortSignal | undefined;
   readonly backoffMs?: number | undefined;
   readonly patience?: Partial<Patience> | undefined;
+  readonly onProgress?: ((progress: FetchProgress) => void) | undefined;
 }
 
 export const sizeCaps = {
@@ -45,7 +47,7 @@ export class RegistryClient implements AsyncDisposable {
   static async open(
     reference: Reference,
     purpose: "pull" | "push",
-    { auth = noCredentials, mirrors, proxies, signal, backoffMs, patience }: RegistryOptions,
+    { auth = noCredentials, mirrors, proxies, signal, backoffMs, patience, onProgress }: RegistryOptions,
   ): Promise<RegistryClient> {
     const endpoints = await loadEndpoints(mirrors, reference.host);
     const fitting = endpoints.filter(({ capabilities }) =>
@@ -65,6 +67,7 @@ export class RegistryClient implements AsyncDisposable {
           signal,
           proxies,
           patience,
+          onProgress,
           ...(backoffMs === undefined ? {} : { backoffMs }),
         }),
       ),

@@ -12,7 +12,7 @@ export interface ConfigFate {
 }
 
 /** Reasons for waiting that say nothing bad yet. */
-const underWay = ["Fetching"];
+const underWay = ["Fetching", "FetchingSlowly"];
 /** Reason of mistakes in a config that was sound before: what it said then stays in force. */
 const spoilt = "Invalid";
 
@@ -27,7 +27,8 @@ export function configFate(parsed: Parsed<ProgramConfig>, outcome: Outcome): Con
   ];
   const { state, cause } = judge(fate, outcome);
   const [first] = notes;
-  const told = cause ?? refused.find(({ reason }) => reason === spoilt);
+  const slow = fate.problemsOf("waiting").find(({ reason }) => reason === "FetchingSlowly");
+  const told = cause ?? refused.find(({ reason }) => reason === spoilt) ?? slow;
   return {
     state,
     ours: [

@@ -141,6 +141,10 @@ test("makeProgram says nothing while nothing is known, and the cause when someth
   const scene = sceneOf(sample("bpfprogramconfig"));
   const fetching = [scene.problem("waiting", "Fetching", "fetching")];
   assert.deepEqual(said(scene.made({ plan: emptyPlan, items: [], problems: fetching })), []);
+  const slow = [scene.problem("waiting", "FetchingSlowly", "still fetching q.io/a:b after 15 s: 1 of 2 bytes")];
+  assert.deepEqual(said(scene.made({ plan: emptyPlan, items: [], problems: slow })), [
+    "Cause FetchingSlowly: still fetching q.io/a:b after 15 s: 1 of 2 bytes",
+  ]);
   const lost = [scene.problem("waiting", "InterfaceNotFound", "Invalid Interface: eth0")];
   assert.deepEqual(said(scene.made({ problems: lost })), [
     "Cause InterfaceNotFound: Invalid Interface: eth0",
