@@ -18,6 +18,12 @@ need() {
 	command -v "$1" >/dev/null || fail "find $1: not installed; get it from $2"
 }
 
+# Said once and first; kubectl says it for each object.
+reach() {
+	said=$(kubectl get --raw /version --request-timeout=10s 2>&1 >/dev/null </dev/null) ||
+		fail "reach the cluster of kubectl's context $(kubectl config current-context 2>/dev/null || echo '(none)'): $(printf '%s' "$said" | tail -n 1 | sed 's/^error: //'); choose one with kubectl config use-context, or by KUBECONFIG"
+}
+
 render() {
 	node tools/render-manifests.ts "$1"
 }
@@ -35,17 +41,43 @@ deploy() {
 	render crds | kubectl wait --for=condition=Established --timeout=60s -f - >/dev/null
 	apply rest
 	kubectl -n kube-system rollout status deployment/podconfigmap-controller --timeout=180s
+	# One that was asked for before and did not end would clean the nodes anew.
+	kubectl -n kube-system annotate configmap bpfd-config bpfleet.io/undeploy- bpfleet.io/undeployed- >/dev/null
 	echo 'waiting for the nodes'
-	until kubectl -n kube-system get daemonset bpfd-daemon >/dev/null 2>&1; do sleep 1; done
+	end=$(($(date +%s) + 120))
+	until kubectl -n kube-system get daemonset bpfd-daemon >/dev/null 2>&1; do
+		[ "$(date +%s)" -lt "$end" ] ||
+			fail "deploy: the operator made no DaemonSet bpfd-daemon within 120 s; see kubectl -n kube-system describe configmap bpfd-config, and kubectl -n kube-system logs deployment/podconfigmap-controller"
+		sleep 1
+	done
 	kubectl -n kube-system rollout status daemonset/bpfd-daemon --timeout=300s
+}
+
+# Namespace of the ConfigMap that the operator follows; none where there is none.
+home_of_config() {
+	for namespace in kube-system bpfd; do
+		if kubectl -n "$namespace" get configmap bpfd-config >/dev/null 2>&1; then
+			echo "$namespace"
+			return
+		fi
+	done
 }
 
 # First every node detaches and removes what is in its kernel, and says so; only then goes who could clean it.
 undeploy() {
-	if kubectl -n kube-system get deployment podconfigmap-controller >/dev/null 2>&1 &&
-		kubectl -n kube-system get configmap bpfd-config >/dev/null 2>&1; then
-		kubectl -n kube-system annotate configmap bpfd-config bpfleet.io/undeployed- >/dev/null
-		kubectl -n kube-system annotate --overwrite configmap bpfd-config "bpfleet.io/undeploy=${patience}s" >/dev/null
+	if kubectl -n kube-system get deployment podconfigmap-controller >/dev/null 2>&1; then
+		home=$(home_of_config)
+		if [ -n "$home" ]; then
+			kubectl -n "$home" annotate configmap bpfd-config bpfleet.io/undeployed- >/dev/null
+			kubectl -n "$home" annotate --overwrite configmap bpfd-config "bpfleet.io/undeploy=${patience}s" >/dev/null
+		else
+			# Without it there is no DaemonSet, and what is in force on the nodes stays so.
+			home=kube-system
+			kubectl create -f - >/dev/null <<-END
+				{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bpfd-config", "namespace": "kube-system",
+				  "annotations": {"bpfleet.io/undeploy": "${patience}s"}}}
+			END
+		fi
 		echo 'cleaning the nodes'
 		report=
 		end=$(($(date +%s) + patience + 60))
@@ -53,13 +85,16 @@ undeploy() {
 			[ "$(date +%s)" -lt "$end" ] ||
 				fail "undeploy: the operator did not say within $patience s what came of the nodes; see kubectl -n kube-system logs deployment/podconfigmap-controller"
 			sleep 1
-			report=$(kubectl -n kube-system get configmap bpfd-config -o 'jsonpath={.metadata.annotations.bpfleet\.io/undeployed}')
+			report=$(kubectl -n "$home" get configmap bpfd-config -o 'jsonpath={.metadata.annotations.bpfleet\.io/undeployed}')
 		done
 		echo "$report"
+	elif kubectl -n kube-system get daemonset bpfd-daemon >/dev/null 2>&1; then
+		fail 'undeploy: DaemonSet bpfd-daemon is there without the operator, which alone cleans nodes; run make deploy first, then make undeploy'
 	else
 		echo 'no operator runs; nodes that a daemon filtered are cleaned by: ebpfctl cleanup'
 	fi
 	remove removable
+	kubectl -n bpfd delete --ignore-not-found configmap bpfd-config
 }
 
 load_into_kind() {
@@ -70,14 +105,17 @@ load_into_kind() {
 case ${1:-} in
 deploy | undeploy)
 	need kubectl https://kubernetes.io/docs/tasks/tools/
+	reach
 	"$1"
 	;;
 install)
 	need kubectl https://kubernetes.io/docs/tasks/tools/
+	reach
 	apply crds
 	;;
 uninstall)
 	need kubectl https://kubernetes.io/docs/tasks/tools/
+	reach
 	remove crds
 	;;
 run-on-kind)

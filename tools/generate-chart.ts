@@ -107,15 +107,15 @@ function fill(text: string, name: string): string {
   if (name === "config.yaml") {
     put("bpfd.image: slot-daemon-image", "bpfd.image: {{ .Values.images.daemon | quote }}");
     put("bpfd.agent.image: slot-agent-image", "bpfd.agent.image: {{ .Values.images.agent | quote }}");
-    put("bpfd.log.level: info", "bpfd.log.level: {{ .Values.logLevel }}");
+    put("bpfd.log.level: info", "bpfd.log.level: {{ .Values.logLevel | toString | quote }}");
     put(
       "  bpfleet.image-pull-policy: IfNotPresent\n",
       `  bpfleet.image-pull-policy: {{ .Values.images.pullPolicy }}
 {{- with .Values.images.pullSecrets }}
   bpfleet.image-pull-secrets: {{ join "," . | quote }}
 {{- end }}
-{{- with .Values.config }}
-{{- toYaml . | nindent 2 }}
+{{- range $key, $value := .Values.config }}
+  {{ $key }}: {{ $value | toString | quote }}
 {{- end }}
 `,
     );

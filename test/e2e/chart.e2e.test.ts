@@ -55,6 +55,7 @@ test("the chart's values reach operator and configuration", { skip }, () => {
     "replicas=3",
     "logLevel=debug",
     "config.bpfleet\\.enforce\\.cilium=never",
+    "config.bpfleet\\.raise-memlock=true",
     "crds.install=false",
   );
   assert.ok([...objects.keys()].every((name) => !name.startsWith("CustomResourceDefinition")));
@@ -65,6 +66,8 @@ test("the chart's values reach operator and configuration", { skip }, () => {
     "bpfleet.enforce.cilium": "never",
     "bpfleet.image-pull-policy": "Always",
     "bpfleet.image-pull-secrets": "one,two",
+    // A word that YAML takes for a boolean; a ConfigMap holds texts only.
+    "bpfleet.raise-memlock": "true",
   });
   const deployment = JSON.stringify(objects.get("Deployment kube-system/podconfigmap-controller"));
   for (const part of [

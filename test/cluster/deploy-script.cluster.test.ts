@@ -1,0 +1,114 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import type { AnyObject } from "@bpfleet/kube";
+import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
+import { startFleetCluster, until, type FleetCluster, type RunningOperator } from "./fleet-cluster.ts";
+
+const skip = whyNoBuild() ?? false;
+const root = join(import.meta.dirname, "../..");
+const theSet = {
+  group: "apps",
+  version: "v1",
+  plural: "daemonsets",
+  namespace: "kube-system",
+  name: "bpfd-daemon",
+} as const;
+let cluster: FleetCluster;
+
+before(async () => {
+  if (!skip) cluster = await startFleetCluster();
+});
+
+after(async () => {
+  await cluster?.[Symbol.asyncDispose]();
+});
+
+interface Said {
+  readonly out: string;
+  readonly errors: string;
+  readonly isDone: boolean;
+}
+
+/** The script with the kubectl of the tests; it may fail. */
+async function deploy(target: string, kubeconfig = cluster.server.kubeconfig): Promise<Said> {
+  const env = {
+    ...process.env,
+    PATH: [buildControlPlane(), process.env["PATH"]].join(delimiter),
+    KUBECONFIG: kubeconfig,
+    UNDEPLOY_PATIENCE: "2",
+  };
+  const ended = promisify(execFile)(join(root, "tools/deploy.sh"), [target], { env, timeout: 60_000 });
+  return ended.then(
+    ({ stdout, stderr }) => ({ out: stdout, errors: stderr, isDone: true }),
+    ({ stdout, stderr }: { stdout: string; stderr: string }) => ({ out: stdout, errors: stderr, isDone: false }),
+  );
+}
+
+function kubectl(...args: readonly string[]): string {
+  return cluster.server.kubectl(args);
+}
+
+/** The manifests once more and an operator with the new account's token; the ConfigMap in another namespace or in none. */
+async function deployed(home: "kube-system" | "bpfd" | "none"): Promise<RunningOperator> {
+  kubectl("apply", "--server-side", "--force-conflicts", "-k", join(root, "manifests/base/ebpf"));
+  if (home === "bpfd") kubectl("-n", "bpfd", "create", "configmap", "bpfd-config");
+  const running = await cluster.startOperator();
+  await until("there is a DaemonSet", () => cluster.admin.find<AnyObject>(theSet));
+  if (home !== "kube-system") kubectl("-n", "kube-system", "delete", "configmap", "bpfd-config");
+  if (home === "none")
+    await until("it is gone", async () => ((await cluster.admin.find(theSet)) === undefined ? true : undefined));
+  return running;
+}
+
+for (const home of ["bpfd", "none"] as const)
+  test(
+    `make undeploy cleans the nodes where the ConfigMap is in ${home === "none" ? "no namespace" : home}`,
+    { skip },
+    async () => {
+      await using _running = await deployed(home);
+      const { out, errors, isDone } = await deploy("undeploy");
+      assert.ok(isDone, errors);
+      assert.match(out, /cleaning the nodes\n.*nodes are clean/);
+      assert.equal(await cluster.admin.find(theSet), undefined);
+      const left = kubectl("get", "configmap", "-A", "--field-selector=metadata.name=bpfd-config", "-o", "name");
+      assert.equal(left, "");
+    },
+  );
+
+test("make undeploy takes nothing away where a DaemonSet is left and the operator is not", { skip }, async () => {
+  await using _running = await deployed("kube-system");
+  kubectl("-n", "kube-system", "delete", "deployment", "podconfigmap-controller");
+  const { errors, isDone } = await deploy("undeploy");
+  assert.ok(!isDone);
+  assert.match(errors, /^error: undeploy: DaemonSet bpfd-daemon is there without the operator, .*make deploy first/m);
+  kubectl("-n", "kube-system", "get", "serviceaccount", "bpfd-daemon");
+});
+
+test("make deploy, undeploy, install and uninstall say in one line that there is no cluster", { skip }, async () => {
+  const dir = mkdtempSync(join(tmpdir(), "bpfleet-deploy-"));
+  try {
+    const nowhere = join(dir, "kubeconfig");
+    const config = {
+      apiVersion: "v1",
+      kind: "Config",
+      "current-context": "gone",
+      clusters: [{ name: "gone", cluster: { server: "https://127.0.0.1:1" } }],
+      contexts: [{ name: "gone", context: { cluster: "gone", user: "nobody" } }],
+      users: [{ name: "nobody", user: { token: "t" } }],
+    };
+    writeFileSync(nowhere, JSON.stringify(config));
+    for (const target of ["deploy", "undeploy", "install", "uninstall"]) {
+      const { out, errors, isDone } = await deploy(target, nowhere);
+      assert.ok(!isDone, target);
+      assert.match(errors, /^error: reach the cluster of kubectl's context gone: .*127\.0\.0\.1:1.*; choose one .*\n$/);
+      assert.equal(out, "");
+    }
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
