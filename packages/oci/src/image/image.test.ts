@@ -145,6 +145,23 @@ test("readBytecode says exactly what is wrong with an image", () => {
   for (const [run, message, code] of cases) assert.throws(run, { name: "ImageError", code, message });
 });
 
+test("readBytecode compares the unpacked layer with what the configuration says of it", () => {
+  const archive = writeTar([{ name: "a.o", bytes: elf }]);
+  const withIds = (ids: unknown) => ({
+    ...imageOf(archive),
+    config: Buffer.from(JSON.stringify({ config: {}, rootfs: { type: "layers", diff_ids: ids } })),
+  });
+  const right = digestOf(archive);
+  assert.equal(readBytecode(withIds([right]), "x").objectDigest, digestOf(elf));
+  for (const ids of [[digestOf(elf)], [], [right, right], right, [right.toUpperCase()]])
+    assert.throws(() => readBytecode(withIds(ids), "x"), {
+      code: "digest-mismatch",
+      retry: "when-changed",
+      message:
+        /^check the layer of x: it unpacks to sha256:[0-9a-f]{64}, and its configuration says .*; build it again$/,
+    });
+});
+
 test("readBytecode stops unpacking a gzip bomb", () => {
   const image = {
     ...imageOf(writeTar([{ name: "a.o", bytes: elf }])),

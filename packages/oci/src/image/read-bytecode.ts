@@ -3,6 +3,7 @@ import { ImageError } from "@bpfleet/base";
 import type { BytecodeLabels } from "../bytecode.ts";
 import { digestOf } from "../digest.ts";
 import type { Digest } from "../digest.ts";
+import { isJsonObject } from "../json-object.ts";
 import { readLabels } from "./labels.ts";
 import { malformed, mediaTypes, parseJson } from "./manifest.ts";
 import type { Descriptor, Manifest } from "./manifest.ts";
@@ -44,7 +45,9 @@ export function readBytecode(content: ImageContent, what: string): ReadBytecode 
   layerOf(content.manifest, what);
   const config = parseJson(content.config) ?? malformed(`read ${what}: its configuration is not a JSON object`);
   const labels = readLabels(config, what);
-  const file = chooseFile(unpack(content.layer, what), labels.filename, what);
+  const archive = unpack(content.layer, what);
+  checkDiffId(archive, config, what);
+  const file = chooseFile(readEntries(archive, what), labels.filename, what);
   const object = Uint8Array.from(file.bytes);
   if (object.length > maxObjectBytes)
     throw new ImageError(
@@ -59,10 +62,9 @@ export function readBytecode(content: ImageContent, what: string): ReadBytecode 
   return { object, objectDigest: digestOf(object), labels };
 }
 
-function unpack(layer: Uint8Array, what: string): readonly TarEntry[] {
-  let archive: Uint8Array;
+function unpack(layer: Uint8Array, what: string): Uint8Array {
   try {
-    archive = gunzipSync(layer, { maxOutputLength: maxUnpackedBytes });
+    return gunzipSync(layer, { maxOutputLength: maxUnpackedBytes });
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "ERR_BUFFER_TOO_LARGE")
@@ -76,6 +78,21 @@ function unpack(layer: Uint8Array, what: string): readonly TarEntry[] {
       );
     return malformed(`read ${what}: its layer is not gzip (${code ?? String(cause)}); build it again`);
   }
+}
+
+/** The configuration says what the layer unpacks to; those of old builders say nothing. */
+function checkDiffId(archive: Uint8Array, { rootfs }: Readonly<Record<string, unknown>>, what: string): void {
+  const said = isJsonObject(rootfs) ? rootfs["diff_ids"] : undefined;
+  if (said === undefined) return;
+  const found = digestOf(archive);
+  if (Array.isArray(said) && said.length === 1 && said[0] === found) return;
+  throw new ImageError(
+    `check the layer of ${what}: it unpacks to ${found}, and its configuration says ${JSON.stringify(said)}; build it again`,
+    { code: "digest-mismatch", retry: "when-changed" },
+  );
+}
+
+function readEntries(archive: Uint8Array, what: string): readonly TarEntry[] {
   try {
     return readTar(archive);
   } catch (cause) {
