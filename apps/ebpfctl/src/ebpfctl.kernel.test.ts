@@ -309,3 +309,21 @@ test("cleanup refuses while a daemon runs, and removes everything without one", 
   assert.equal(bench.ping("10.10.10.7"), 0);
   assert.equal(await bench.spawn("cleanup").ended(), 0);
 });
+
+test("cleanup unmounts the bpffs that up mounted, and leaves one of others", async () => {
+  const kindOf = (path: string): string => bench.onNode("stat", "-f", "-c", "%T", path).trim();
+  assert.equal(kindOf(bench.env.BPFLEET_BPFFS), "bpf_fs", "this one was there before up");
+  const own = join(bench.directory, "own-fs");
+  const at = async (...command: readonly string[]): Promise<void> => {
+    const run = bench.spawn("--bpffs", own, ...command);
+    assert.equal(await run.ended(), 0, run.err);
+  };
+  await at("up", "--once");
+  assert.equal(kindOf(own), "bpf_fs");
+  await at("cleanup");
+  assert.notEqual(kindOf(own), "bpf_fs");
+  bench.onNode("mount", "-t", "bpf", "bpf", own);
+  await at("up", "--once");
+  await at("cleanup");
+  assert.equal(kindOf(own), "bpf_fs", "mounted by somebody else");
+});

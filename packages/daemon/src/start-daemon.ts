@@ -1,8 +1,8 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Clock } from "@bpfleet/base";
 import { parseHookKey, type ItemResult, type KernelPort } from "@bpfleet/kernel";
-import { NodeKernel } from "@bpfleet/native";
+import { isBpffs, NodeKernel } from "@bpfleet/native";
 import { ContentStore } from "@bpfleet/oci/local";
 import { pino, type Logger } from "pino";
 import { ApiServer } from "./api/api-server.ts";
@@ -20,6 +20,7 @@ import { SharedMaps } from "./machine/shared-maps.ts";
 import { NodeDaemon, type FactsListener } from "./node-daemon.ts";
 import { lockFolder } from "./node-lock.ts";
 import { NodeState } from "./state/node-state.ts";
+import { rememberOwnMount } from "./state/own-mount.ts";
 
 const applyBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const pollMs = 1000;
@@ -159,6 +160,7 @@ async function openKernel(
   chainOffers: NonNullable<Parameters<typeof NodeKernel.open>[0]["chainOffers"]>,
   closing: AsyncDisposableStack,
 ): Promise<KernelPort> {
+  const wasThere = existsSync(options.bpffs) && isBpffs(options.bpffs);
   const kernel = await NodeKernel.open({
     bpffsDir: options.bpffs,
     loadObject: async (name) => (await objects.load(name)) ?? (await bytecode.load(name)),
@@ -167,6 +169,7 @@ async function openKernel(
     mount: options.mountBpffs ?? false,
     chainOffers,
   });
+  if (!wasThere) rememberOwnMount(options.state, options.bpffs);
   closing.use(lockFolder(options.bpffs));
   return kernel;
 }

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { KernelError } from "@bpfleet/base";
+import { forgetOwnMount, isOwnMount } from "@bpfleet/daemon/client";
 import type { ObservedKernel } from "@bpfleet/kernel";
 import { BpfError, isBpffs, NodeKernel, PathLock, unmount } from "@bpfleet/native";
 import { parseConfig, type Config } from "../config.ts";
@@ -42,7 +43,7 @@ export const defineCleanup: DefineCommand = (program, world) => {
 
 /** What was removed, in words; `undefined` where nothing can be. */
 async function cleanKernel(config: Config, isForced: boolean): Promise<string | undefined> {
-  const { bpffs, socket } = config;
+  const { bpffs, socket, state } = config;
   if (!existsSync(bpffs) || !isBpffs(bpffs)) return undefined;
   let observed: ObservedKernel;
   {
@@ -56,7 +57,10 @@ async function cleanKernel(config: Config, isForced: boolean): Promise<string | 
     await kernel.removeEverything();
   }
   const isEmpty = readdirSync(bpffs).every((name) => madeByKernel.has(name));
-  if (!isForced && bpffs !== "/sys/fs/bpf" && isEmpty) await unmount(bpffs).catch(ignoreBusy);
+  if (!isForced && isEmpty && isOwnMount(state, bpffs)) {
+    await unmount(bpffs).catch(ignoreBusy);
+    if (!isBpffs(bpffs)) forgetOwnMount(state);
+  }
   const { hooks, programs, maps } = observed;
   return [count(hooks.length, "hook"), count(programs.length, "program"), count(maps.length, "map")].join(", ");
 }
