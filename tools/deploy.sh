@@ -97,13 +97,36 @@ undeploy() {
 	kubectl -n bpfd delete --ignore-not-found configmap bpfd-config
 }
 
+# The operator releases what it and the agents hold. Where both are gone already, nobody else would, and the CRDs
+# would wait for ever.
+release() {
+	for workload in deployment/podconfigmap-controller daemonset/bpfd-daemon; do
+		! kubectl -n kube-system get "$workload" >/dev/null 2>&1 || return 0
+	done
+	for plural in bpfdebpfprograms bpfprograms bpfprogramconfigs ebpfprogramconfigs; do
+		kubectl get "$plural.bpfd.io" -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.finalizers[*]}{"\n"}{end}' 2>/dev/null |
+			while read -r name held; do
+				case $held in
+				bpfd.io.operator/finalizer | bpfd.io.agent/finalizer)
+					kubectl patch "$plural.bpfd.io" "$name" --type=merge -p '{"metadata": {"finalizers": null}}' </dev/null
+					;;
+				esac
+			done
+	done
+}
+
+uninstall() {
+	release
+	remove crds
+}
+
 load_into_kind() {
 	kind get clusters 2>/dev/null | grep -qx "$cluster" || fail "find kind's cluster $cluster: there is none; run: make run-on-kind"
 	kind load image-archive "$archive" --name "$cluster"
 }
 
 case ${1:-} in
-deploy | undeploy)
+deploy | undeploy | uninstall)
 	need kubectl https://kubernetes.io/docs/tasks/tools/
 	reach
 	"$1"
@@ -112,11 +135,6 @@ install)
 	need kubectl https://kubernetes.io/docs/tasks/tools/
 	reach
 	apply crds
-	;;
-uninstall)
-	need kubectl https://kubernetes.io/docs/tasks/tools/
-	reach
-	remove crds
 	;;
 run-on-kind)
 	need kind https://kind.sigs.k8s.io/docs/user/quick-start/#installation

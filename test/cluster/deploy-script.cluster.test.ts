@@ -89,6 +89,44 @@ test("make undeploy takes nothing away where a DaemonSet is left and the operato
   kubectl("-n", "kube-system", "get", "serviceaccount", "bpfd-daemon");
 });
 
+test("make uninstall ends where objects wait for an operator that is gone", { skip }, async () => {
+  kubectl("apply", "--server-side", "--force-conflicts", "-k", join(root, "manifests/base/ebpf"));
+  kubectl("-n", "kube-system", "delete", "deployment", "podconfigmap-controller");
+  await cluster.admin.delete(theSet);
+  for (const [name, finalizer] of [
+    ["ours", "bpfd.io.operator/finalizer"],
+    ["foreign", "example.com/keep"],
+  ] as const)
+    cluster.server.kubectl(
+      ["create", "-f", "-"],
+      JSON.stringify({
+        apiVersion: "bpfd.io/v1alpha1",
+        kind: "BpfProgramConfig",
+        metadata: { name, finalizers: [finalizer] },
+        spec: {
+          name: "pass",
+          type: "XDP",
+          nodeselector: {},
+          attachpoint: { networkmultiattach: { interface: "eth0", priority: 0 } },
+          bytecode: "image://quay.io/x/y:z",
+        },
+      }),
+    );
+  const uninstalled = deploy("uninstall");
+  await until("ours is gone", () =>
+    kubectl("get", "bpfprogramconfigs.bpfd.io", "-o", "name") === "bpfprogramconfig.bpfd.io/foreign\n"
+      ? true
+      : undefined,
+  );
+  kubectl("patch", "bpfprogramconfigs.bpfd.io", "foreign", "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
+  const { errors, isDone } = await uninstalled;
+  assert.ok(isDone, errors);
+  assert.equal(
+    kubectl("get", "crd", "-l", "app.kubernetes.io/part-of=bpfleet", "-o", "name").includes("bpfd.io"),
+    false,
+  );
+});
+
 test("make deploy, undeploy, install and uninstall say in one line that there is no cluster", { skip }, async () => {
   const dir = mkdtempSync(join(tmpdir(), "bpfleet-deploy-"));
   try {

@@ -67,7 +67,7 @@ test("planFleet undeploys by an annotation, also with a ConfigMap that is wrong,
   assert.deepEqual(kindsOf(plan), ["DaemonSet"]);
   const over = configMap({}, { "bpfleet.io/undeploy": "true", "bpfleet.io/undeployed": "all 2 nodes are clean" });
   assert.deepEqual(planFleet(sight({ configMap: over })), { do: "nothing", report: "all 2 nodes are clean" });
-  for (const word of ["", "false"])
+  for (const word of ["", "false", "False", "no", "off", "0"])
     assert.equal(parseUndeploy(configMap({}, { "bpfleet.io/undeploy": word })), undefined);
   assert.equal(parseUndeploy(configMap({}, { "bpfleet.io/undeploy": "yes" }))?.patienceMs, 300_000);
 });

@@ -10,10 +10,10 @@ export interface UndeployRequest {
   readonly report: string | undefined;
 }
 
-/** What the ConfigMap asks: `bpfleet.io/undeploy: "true"`, or the patience as `120s` or `5m`. */
+/** What the ConfigMap asks: `bpfleet.io/undeploy: "true"`, or the patience as `120s` or `5m`. What means no in YAML is none. */
 export function parseUndeploy(configMap: AnyObject): UndeployRequest | undefined {
   const { [annotations.undeploy]: asked, [annotations.undeployed]: report } = configMap.metadata.annotations ?? {};
-  if (asked === undefined || asked === "" || asked === "false") return undefined;
+  if (asked === undefined || /^(|false|no|off|0)$/i.test(asked.trim())) return undefined;
   const [, count, unit] = /^(\d{1,6})(s|m)$/.exec(asked) ?? [];
   const patienceMs = count === undefined ? usualPatienceMs : Number(count) * (unit === "m" ? 60_000 : 1000);
   return { patienceMs, report: report === "" ? undefined : report };
