@@ -322,6 +322,9 @@ test("cleanup unmounts the bpffs that up mounted, and leaves one of others", asy
   assert.equal(kindOf(own), "bpf_fs");
   await at("cleanup");
   assert.notEqual(kindOf(own), "bpf_fs");
+  await at("mount-bpffs", own);
+  await at("cleanup");
+  assert.notEqual(kindOf(own), "bpf_fs", "as the pods of a cluster mount it");
   bench.onNode("mount", "-t", "bpf", "bpf", own);
   await at("up", "--once");
   await at("cleanup");

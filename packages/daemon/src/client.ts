@@ -13,6 +13,6 @@ export type {
 export * from "./api/daemon-client.ts";
 export { RemoteDaemon, type RemoteDaemonOptions } from "./plan-service/remote-daemon.ts";
 export { TlsFiles, type TlsFilesOptions, type TlsMaterial, type TlsPaths } from "./tls/tls-files.ts";
-export { forgetOwnMount, isOwnMount } from "./state/own-mount.ts";
+export { forgetOwnMount, isOwnMount, rememberOwnMount } from "./state/own-mount.ts";
 export { earlierPlansOf } from "./bytecode/earlier-plans.ts";
 export type * from "./machine/machine.ts";

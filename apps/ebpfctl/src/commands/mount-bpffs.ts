@@ -1,6 +1,8 @@
 import { chmodSync, chownSync, lchownSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { rememberOwnMount } from "@bpfleet/daemon/client";
 import { isBpffs, mountBpffs } from "@bpfleet/native";
+import { parseConfig } from "../config.ts";
 import { Failure } from "../failure.ts";
 import type { DefineCommand } from "./mod.ts";
 
@@ -16,11 +18,16 @@ export const defineMountBpffs: DefineCommand = (program, world) => {
     .argument("[shared]", "where maps are pinned that others open by their documented paths")
     .option("--owner <uid>", "user and group that the daemon runs as")
     .option("--give <directory...>", "further directories that are to be its own")
-    .action(async (own, shared, { owner, give = [] }) => {
+    .action(async (own, shared, { owner, give = [] }, command) => {
+      const { state } = parseConfig(command.optsWithGlobals(), world);
       for (const directory of [own, ...(shared === undefined ? [] : [shared])]) {
         mkdirSync(directory, { recursive: true, mode: 0o700 });
         const isThere = isBpffs(directory);
         if (!isThere) await mountBpffs(directory);
+        if (!isThere && directory === own) {
+          mkdirSync(state, { recursive: true, mode: 0o700 });
+          rememberOwnMount(state, own);
+        }
         world.out.write(`${directory}: ${isThere ? "was" : "is now"} a BPF file system\n`);
       }
       if (owner === undefined) return;

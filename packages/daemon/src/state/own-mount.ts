@@ -1,5 +1,5 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 /** In the state directory. */
 const ownMountFile = "mounted-bpffs";
@@ -26,5 +26,5 @@ export function isOwnMount(stateDirectory: string, path: string): boolean {
 /** Numbers of devices are given anew after a reboot. */
 function describe(path: string): string {
   const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  return `${boot} ${statSync(path).dev} ${path}\n`;
+  return `${boot} ${statSync(path).dev} ${resolve(path)}\n`;
 }
