@@ -177,7 +177,7 @@ function daemonContainer({ settings }: NodeSetup): object {
       env("BPFLEET_STATE", stateDir),
       env("BPFLEET_BPFFS", bpffs),
       env("BPFLEET_AGENT_GROUP", String(plainUser)),
-      env("BPFLEET_METRICS_ADDR", `:${ports.daemonMetrics}`),
+      env("BPFLEET_METRICS_ADDR", `:${settings.metricsPort}`),
       ...(settings.bpfdToml === undefined ? [] : [env("BPFLEET_BPFD_CONFIG", `${configDir}/bpfd.toml`)]),
       ...(settings.imagePolicy === undefined ? [] : [env("BPFLEET_IMAGE_POLICY", `${configDir}/image-policy.yaml`)]),
     ],
@@ -196,7 +196,7 @@ function daemonContainer({ settings }: NodeSetup): object {
       // The profile that runtimes bring forbids writing below /sys/fs, where pins are.
       appArmorProfile: { type: "Unconfined" },
     },
-    ports: [{ name: "metrics", containerPort: ports.daemonMetrics, protocol: "TCP" }],
+    ports: [{ name: "metrics", containerPort: settings.metricsPort, protocol: "TCP" }],
     volumeMounts: [
       { ...mount("run", runDir), mountPropagation: "HostToContainer" },
       { ...mount("sys-bpf", "/sys/fs/bpf"), mountPropagation: "HostToContainer" },
@@ -207,7 +207,7 @@ function daemonContainer({ settings }: NodeSetup): object {
       { ...mount("config", configDir), readOnly: true },
       { ...mount("registries", registriesDir), readOnly: true },
     ],
-    ...probes("/metrics", ports.daemonMetrics),
+    ...probes("/metrics", settings.metricsPort),
     // No limit of memory: the kernel charges maps to whoever made them, and what people declare decides of their size.
     resources: { requests: { cpu: "50m", memory: "96Mi" } },
   };

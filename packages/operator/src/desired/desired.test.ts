@@ -156,6 +156,19 @@ test("operatorAccess holds all that it gives to the agent, and neither escalate 
     assert.ok(!verbs.includes("escalate") && !verbs.includes("bind") && !verbs.includes("*"));
 });
 
+test("daemonSet serves and asks for metrics at the port that is chosen, which is not the agent's", () => {
+  const [daemon] = podOf(daemonSet(setup({ "bpfleet.metrics-port": "9191" }))).spec.containers;
+  const text = JSON.stringify(daemon);
+  assert.match(text, /"BPFLEET_METRICS_ADDR","value":":9191"/);
+  assert.match(text, /"containerPort":9191/);
+  assert.equal(text.match(/"path":"\/metrics","port":9191/g)?.length, 3);
+  assert.doesNotMatch(text, /9091/);
+  for (const port of ["0", "65536", "9092", ":9191", "1e3"]) {
+    const refused = parseSettings({ "bpfleet.metrics-port": port }, builtImages);
+    assert.ok(!refused.ok && refused.issues[0]?.path === "/data/bpfleet.metrics-port", port);
+  }
+});
+
 test("nodeObjects hand the policy of signatures to the daemon, where there is one", () => {
   const policy = "default: {mode: required}\n";
   const text = (data: Readonly<Record<string, string>>): string => JSON.stringify(nodeObjects(setup(data)));

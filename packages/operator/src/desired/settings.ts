@@ -1,6 +1,7 @@
 import type { Issue, Result } from "@bpfleet/base";
 import { ok, refused } from "@bpfleet/base";
 import { didYouMean } from "@bpfleet/kinds";
+import { ports } from "./names.ts";
 
 export const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -22,6 +23,8 @@ export interface Settings {
   /** Text of the policy of signatures; `undefined`: none is asked for. */
   readonly imagePolicy: string | undefined;
   readonly raisesMemlock: boolean;
+  /** Of the daemon, on the node's own addresses. */
+  readonly metricsPort: number;
   readonly enforceCilium: Enforcement;
   readonly enforceCalico: Enforcement;
 }
@@ -44,6 +47,7 @@ export const settingKeys = {
   "bpfleet.image-pull-secrets": "Names of Secrets in kube-system, with commas between them.",
   "bpfleet.image-policy": "Which signatures images of bytecode must have: the text of image-policy.yaml, keys in it.",
   "bpfleet.raise-memlock": "true on nodes with Linux before 5.11: the daemon may then raise RLIMIT_MEMLOCK.",
+  "bpfleet.metrics-port": `Where the daemon of each node serves metrics: ${ports.daemonMetrics}, which Calico's Felix takes too if asked for metrics.`,
   "bpfleet.enforce.cilium": "Enforce CiliumNetworkPolicy: auto (where Cilium's own agents do not run), always, never.",
   "bpfleet.enforce.calico": "Follow FelixConfiguration: auto (where Calico's own agents do not run), always, never.",
 } as const;
@@ -78,6 +82,15 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
       issues.push(issueOf(key, "enum", `must be one of ${logLevels.join(", ")}, is ${JSON.stringify(first)}`, "error"));
     return known ?? usual;
   };
+  const port = (key: SettingKey, usual: number): number => {
+    const text = read(key) ?? String(usual);
+    const isPort = /^[1-9]\d{0,4}$/.test(text) && Number(text) <= 65_535 && Number(text) !== ports.agent;
+    if (!isPort) {
+      const message = `must be a port other than the agent's ${ports.agent}, is ${JSON.stringify(text)}`;
+      issues.push(issueOf(key, "format", message, "error"));
+    }
+    return isPort ? Number(text) : usual;
+  };
   for (const key of Object.keys(data)) {
     if (Object.hasOwn(settingKeys, key)) continue;
     issues.push(
@@ -103,6 +116,7 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
     bpfdToml: data["bpfd.toml"]?.trim() === "" ? undefined : data["bpfd.toml"],
     imagePolicy: data["bpfleet.image-policy"]?.trim() === "" ? undefined : data["bpfleet.image-policy"],
     raisesMemlock: word("bpfleet.raise-memlock", ["true", "false"], "false") === "true",
+    metricsPort: port("bpfleet.metrics-port", ports.daemonMetrics),
     enforceCilium: word("bpfleet.enforce.cilium", enforcements, "auto"),
     enforceCalico: word("bpfleet.enforce.calico", enforcements, "auto"),
   };
