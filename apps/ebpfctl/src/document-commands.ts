@@ -49,4 +49,16 @@ export const documentCommands: readonly DocumentCommand[] = [
     document: "kubectl exec … deployment/calico-kube-controllers -- calico-kube-controllers status",
     note: "in a cluster `kubectl exec -n kube-system deployment/podconfigmap-controller -- calico-kube-controllers status`",
   },
+  {
+    document: "kubectl exec … daemonset/calico-node -- calico-node -bpf-conntrack",
+    note: "not served yet: nothing here tracks connections for Services",
+  },
+  {
+    document: "kubectl -n kube-system exec -it … -- ebpfctl hardware-status",
+    note: "not served yet; `ebpfctl get ebpfprograms -o wide` tells whether a program runs in the driver",
+  },
+  {
+    document: "kubectl -n kube-system exec -it … -- ebpfctl metrics hardware",
+    note: "not served yet; `ebpfctl top` tells what programs cost",
+  },
 ];
