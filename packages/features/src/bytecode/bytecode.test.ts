@@ -22,7 +22,7 @@ import {
 } from "@bpfleet/kernel";
 import { facts as nodeFacts } from "../filter/testing/loaded-filter.ts";
 import { encodeWish } from "./globals.ts";
-import type { BytecodeIntent } from "./intent.ts";
+import type { BytecodeIntent, BytecodePlace } from "./intent.ts";
 import { describeMapChange } from "./map-change.ts";
 import { matchSection } from "./match-section.ts";
 import { planBytecode } from "./plan.ts";
@@ -336,6 +336,26 @@ test("matchSection finds what bpfd found, names what is there, and refuses to gu
   assert.equal(
     find("pass", [pass], { "io.ebpf.section_name": "drop" }),
     "Bytecode image has section name: drop isn't equal to the provided section name pass",
+  );
+});
+
+test("matchSection takes the program for the hook where one function is watched by several", () => {
+  const watch = (section: string, type: "tracing" | "kprobe") => ({ entry: section, section, type, instructions: 2 });
+  const programs = [
+    ...["fentry.s/do_exit", "fexit/do_exit"].map((section) => watch(section, "tracing")),
+    ...["kprobe/vfs_read", "kretprobe/vfs_read"].map((section) => watch(section, "kprobe")),
+  ];
+  const find = (name: string, type: "tracing" | "kprobe", hook: BytecodePlace["hook"]) => {
+    const found = matchSection(ready({ programs }), name, type, hook);
+    return found.program === undefined ? found.message : found.program.entry;
+  };
+  assert.equal(find("do_exit", "tracing", "fentry"), "fentry.s/do_exit");
+  assert.equal(find("do_exit", "tracing", "fexit"), "fexit/do_exit");
+  assert.equal(find("vfs_read", "kprobe", "kprobe"), "kprobe/vfs_read");
+  assert.equal(find("vfs_read", "kprobe", "kretprobe"), "kretprobe/vfs_read");
+  assert.match(
+    find("vfs_read", "kprobe", "uprobe"),
+    /fits several programs: kprobe\/vfs_read .*, kretprobe\/vfs_read /,
   );
 });
 

@@ -1,4 +1,5 @@
 import type { BytecodeProgram, BytecodeReady, ProgramType } from "@bpfleet/kernel";
+import type { BytecodePlace } from "./intent.ts";
 
 export type Matched =
   | { readonly program: BytecodeProgram; readonly reason?: undefined }
@@ -7,13 +8,19 @@ export type Matched =
 /**
  * The program that people mean by a section name, as bpfd found it: the section itself, or what follows
  * its type (`pass` is `xdp/pass`), or the function. The first of these ways that finds one decides.
+ * Programs of one type may be for several hooks: with `hook`, those whose section names it go before others.
  */
-export function matchSection(ready: BytecodeReady, name: string, type: ProgramType): Matched {
+export function matchSection(
+  ready: BytecodeReady,
+  name: string,
+  type: ProgramType,
+  hook?: BytecodePlace["hook"],
+): Matched {
   const { programs, labels } = ready;
-  const found = findProgram(programs, name, type);
+  const found = findProgram(programs, name, type, hook);
   const labelled = labels["io.ebpf.section_name"];
   if (labelled !== undefined && labelled !== "" && labelled !== name) {
-    const other = findProgram(programs, labelled, type);
+    const other = findProgram(programs, labelled, type, hook);
     const isSame = found.program !== undefined && found.program === other.program;
     if (!isSame) {
       const message = `Bytecode image has section name: ${labelled} isn't equal to the provided section name ${name}`;
@@ -23,7 +30,12 @@ export function matchSection(ready: BytecodeReady, name: string, type: ProgramTy
   return found;
 }
 
-function findProgram(programs: readonly BytecodeProgram[], name: string, type: ProgramType): Matched {
+function findProgram(
+  programs: readonly BytecodeProgram[],
+  name: string,
+  type: ProgramType,
+  hook: BytecodePlace["hook"] | undefined,
+): Matched {
   const ways: readonly ((program: BytecodeProgram) => boolean)[] = [
     ({ section }) => section === name,
     ({ section }) => section.includes("/") && section.slice(section.indexOf("/") + 1) === name,
@@ -35,7 +47,8 @@ function findProgram(programs: readonly BytecodeProgram[], name: string, type: P
     const fitting = candidates.filter((program) => [undefined, type].includes(typeOf(program)));
     // Of programs by one name that which says its type goes before that which says none.
     const typed = fitting.filter((program) => typeOf(program) !== undefined);
-    const [only, ...others] = typed.length > 0 ? typed : fitting;
+    const ofHook = typed.filter(({ section }) => hook !== undefined && hookOfSection(section) === hook);
+    const [only, ...others] = ofHook.length > 0 ? ofHook : typed.length > 0 ? typed : fitting;
     if (only !== undefined && others.length === 0) return { program: only };
     if (only !== undefined) return ambiguous(name, [only, ...others]);
     foreign ??= candidates[0];
@@ -47,6 +60,11 @@ function findProgram(programs: readonly BytecodeProgram[], name: string, type: P
   const there = programs.map(({ section, entry }) => `${section} (${entry})`).join(", ");
   const message = `Unable to find a valid program with section name ${name}; the object has ${there === "" ? "no program" : there}`;
   return { reason: "SectionNotFound", message };
+}
+
+/** `fentry` of `fentry/do_exit`, `fentry.s/do_exit` and `fentry`. */
+export function hookOfSection(section: string): string {
+  return (section.split("/")[0] ?? "").replace(/\.(?:s|multi|multi\.s)$/, "");
 }
 
 /** What libbpf takes for no type but bpfd did: `xdp/pass`, `classifier/pass`. */

@@ -8,7 +8,7 @@ import {
 } from "@bpfleet/kernel";
 import { encodeWish } from "./globals.ts";
 import type { BytecodeIntent } from "./intent.ts";
-import { matchSection } from "./match-section.ts";
+import { hookOfSection, matchSection } from "./match-section.ts";
 import { programTypeAt } from "./places.ts";
 
 /** What an intent asks for, found in the object that its source gave. */
@@ -34,13 +34,14 @@ export function readIntent(intent: BytecodeIntent, facts: NodeFacts, problems: P
     const attach = intent.at.hook === "cgroup" ? intent.at.attach : intent.at.hook;
     return refuse("HookUnknown", `${attach} is not a valid attach point for this program: no kernel has such a hook`);
   }
-  const matched = matchSection(ready, intent.section, type);
+  const hook = type === "kprobe" || type === "tracing" ? intent.at.hook : undefined;
+  const matched = matchSection(ready, intent.section, type, hook);
   if (matched.program === undefined) return refuse(matched.reason, matched.message);
   let attachTarget: string | undefined;
   if (intent.at.hook === "fentry" || intent.at.hook === "fexit") {
     const { section, entry } = matched.program;
     const [kind = "", target] = section.split("/");
-    if (kind.replace(/\.s$/, "") !== intent.at.hook) {
+    if (hookOfSection(section) !== intent.at.hook) {
       const message = `section ${section} holds ${entry}, a program for ${kind}; this attach point takes ${intent.at.hook}`;
       return refuse("WrongProgramType", message);
     }
