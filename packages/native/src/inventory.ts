@@ -1,4 +1,12 @@
-import type { Inventory, InventoryLink, MapType, ObservedKernel } from "@bpfleet/kernel";
+import {
+  isTracingPoint,
+  parseHookKey,
+  placeOf,
+  type Inventory,
+  type InventoryLink,
+  type MapType,
+  type ObservedKernel,
+} from "@bpfleet/kernel";
 import { list, queryHook, type LinkInfo, type Netns, type Target } from "./binding.ts";
 import { cgroupPaths } from "./cgroups.ts";
 import type { ChainRecords } from "./chain-record.ts";
@@ -34,6 +42,7 @@ export async function readInventory(
   }
   const ourLinks = new Map(observed.hooks.map((hook) => [hook.linkId, hook.key]));
   const cgroups = links.some((link) => link.type === "cgroup") ? cgroupPaths() : new Map<bigint, string>();
+  const programTypes = new Map(programs.map(({ id, type }) => [id, type]));
   const here = await linksHere(links, ourLinks, interfaces, netns);
   return {
     programs: programs.map((program) => ({
@@ -62,7 +71,7 @@ export async function readInventory(
         id: link.id,
         type: link.type,
         programId: link.programId,
-        target: targetOf(link, interfaces, cgroups, here),
+        target: probeOf(ourLinks.get(link.id)) ?? targetOf(link, programTypes, interfaces, cgroups, here),
         ours: ourLinks.get(link.id),
       })),
       ...observed.hooks.filter((hook) => hook.linkId === 0).map((hook) => filterLink(hook.key, hook.programId)),
@@ -103,6 +112,7 @@ function targetAt({ type, attachType, ifindex }: LinkInfo): Target | undefined {
 /** `xdp eth0`, `cgroup_inet_egress /pods/a`; interfaces of other namespaces by number. */
 function targetOf(
   link: LinkInfo,
+  programTypes: ReadonlyMap<number, string>,
   interfaces: Interfaces,
   cgroups: ReadonlyMap<bigint, string>,
   here: ReadonlySet<number>,
@@ -119,8 +129,19 @@ function targetOf(
       ? `${kind} of a cgroup that is gone`
       : `${kind} ${cgroups.get(cgroupId) ?? `cgroup ${cgroupId}`}`;
   if (tracepoint !== undefined) return `${type} ${tracepoint}`;
-  if (targetProgramId !== undefined && targetProgramId !== 0) return `${kind} program ${targetProgramId}`;
+  // Of fentry and fexit the number may be that of types of the kernel too.
+  if (targetProgramId !== undefined && programTypes.get(link.programId) === "ext")
+    return `${kind} program ${targetProgramId}`;
   return netnsInode === undefined ? kind : `${kind} netns ${netnsInode}`;
+}
+
+/** `uprobe /usr/bin/node:poke`: of our own links at functions, of which many kernels tell nothing. */
+function probeOf(key: string | undefined): string | undefined {
+  const point = key === undefined ? undefined : parseHookKey(key);
+  if (point === undefined || !isTracingPoint(point)) return undefined;
+  if (point.hook === "tracepoint" || point.hook === "raw_tracepoint") return undefined;
+  const name = "binary" in point ? `${placeOf(point)}:${point.function}` : placeOf(point);
+  return `${point.hook} ${name}${"offset" in point && point.offset > 0 ? `+${point.offset}` : ""}`;
 }
 
 function filterLink(key: string, programId: number): InventoryLink {

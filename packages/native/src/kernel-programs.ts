@@ -1,3 +1,4 @@
+import type { KernelError } from "@bpfleet/base";
 import type {
   MapIdentity,
   ObservedProgram,
@@ -120,6 +121,14 @@ async function loadOpened(object: BpfObject, spec: ProgramSpec): Promise<void> {
   try {
     await object.load();
   } catch (error) {
+    if (error instanceof BpfError && error.errnoName === "ESRCH" && spec.type === "tracing") {
+      const { section } = object.programs.find(({ name }) => name === spec.entry) ?? {};
+      throw unknownFunction(
+        `load program ${spec.key}`,
+        spec.attachTarget ?? section?.replace(/^[^/]*\//, "") ?? "",
+        error,
+      );
+    }
     if (spec.type !== "tracing" || process.getuid?.() !== 0 || !hasCode(error, "not-permitted")) throw error;
     const said = "this kernel refuses programs on its functions (fentry, fexit); use a tracepoint";
     throw kernelError(`load program ${spec.key}`, error, { code: "not-supported", said });
@@ -162,9 +171,13 @@ function openFor(spec: ProgramSpec, elf: Uint8Array, options: OpenOptions, what:
     return BpfObject.open(elf, { ...options, attachTargets: { [entry]: attachTarget } });
   } catch (error) {
     if (!(error instanceof BpfError) || error.op !== "target") throw error;
-    const said = `this kernel has no function ${attachTarget} that can be watched (${error.errnoName})`;
-    throw refusal(what, said, "not-found", "BPF_OBJECT_OPEN");
+    throw unknownFunction(what, attachTarget, error);
   }
+}
+
+function unknownFunction(what: string, name: string, error: BpfError): KernelError {
+  const said = `this kernel has no function ${name} that can be watched`;
+  return kernelError(what, error, { code: "not-found", said });
 }
 
 /** What the section does not say, or says so that it would fit no chain: all of one hook have the same attach type. */
@@ -173,7 +186,7 @@ function kindOf(
   { type: read, expectedAttachType }: BpfObject["programs"][number],
 ): { readonly type: string; readonly expectedAttachType?: string } | undefined {
   if (type === "xdp" && expectedAttachType === undefined) return { type, expectedAttachType: "xdp" };
-  if (type === "sched_cls" && expectedAttachType !== undefined) return { type };
+  if ((type === "sched_cls" || type === "kprobe") && expectedAttachType !== undefined) return { type };
   return read === type ? undefined : { type };
 }
 
