@@ -91,7 +91,7 @@ export function mostCommon(texts: readonly string[]): string {
   return best?.[0] ?? "";
 }
 
-function nameOf({ nodeName }: NodeResult): string {
+function nameOf({ nodeName }: { readonly nodeName: string }): string {
   return nodeName;
 }
 
@@ -115,7 +115,7 @@ function aspectOf(type: string, results: readonly NodeResult[], late: readonly s
   if (bad.length > 0) {
     const reason = mostCommon(bad.map((condition) => condition.reason));
     const same = bad.filter((condition) => condition.reason === reason);
-    const message = `${mostCommon(same.map((condition) => condition.message))}${onNodes(bad.map(nameOf2), total)}`;
+    const message = `${mostCommon(same.map((condition) => condition.message))}${onNodes(bad.map(nameOf), total)}`;
     return { type, status: worst, reason, message };
   }
   if (late.length > 0) {
@@ -129,10 +129,6 @@ function aspectOf(type: string, results: readonly NodeResult[], late: readonly s
     reason: mostCommon(said.map((condition) => condition.reason)),
     message: total === 1 ? message : `${message === "" ? "so it is" : message} on ${total} nodes`,
   };
-}
-
-function nameOf2({ nodeName }: { readonly nodeName: string }): string {
-  return nodeName;
 }
 
 function readyOf({ state }: NodeResult): NodeResult["conditions"][number] {
