@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { placeOf, type TracingPoint } from "@bpfleet/kernel";
-import { BpfLink, type BpfProgram, type Target } from "./binding.ts";
+import { BpfError, BpfLink, type BpfProgram, type Target } from "./binding.ts";
 import { openElf } from "./elf.ts";
 import { hasCode, kernelError, refusal } from "./kernel-error.ts";
 import { replacePin } from "./pins.ts";
@@ -39,6 +39,9 @@ export function tracingTarget(point: TracingPoint): Target {
   }
 }
 
+/** A program is at these by a perf event, which an older kernel keeps only as long as a process has it open. */
+const byEvent: readonly TracingPoint["hook"][] = ["tracepoint", "kprobe", "kretprobe", "uprobe", "uretprobe"];
+
 function fileOffset(point: Extract<TracingPoint, { binary: string }>, what: string): number {
   if (!existsSync(point.binary)) throw refusal(what, "there is no such file (ENOENT)", "not-found", "OPEN");
   if (point.function === "") return 0;
@@ -73,6 +76,24 @@ export async function setTracingLink(
       throw kernelError(what, error, { said: `there is no tracepoint ${point.name} on this node` });
     if (hasCode(error, "not-found") && point.hook === "raw_tracepoint")
       throw kernelError(what, error, { said: `there is no raw tracepoint ${point.name} on this node` });
+    if (
+      error instanceof BpfError &&
+      error.op === "attach" &&
+      byEvent.includes(point.hook) &&
+      hasCode(error, "invalid")
+    ) {
+      const said =
+        "this kernel refuses the link; before Linux 5.15 there are none at tracepoints, kprobes and uprobes: use a raw tracepoint, or fentry";
+      throw kernelError(what, error, { code: "not-supported", said });
+    }
+    if (point.hook === "kprobe" || point.hook === "kretprobe") {
+      if (hasCode(error, "not-found"))
+        throw kernelError(what, error, { said: `this kernel has no function ${point.function} that can be probed` });
+      if (hasCode(error, "invalid")) {
+        const place = `${point.function}${point.offset > 0 ? `+${point.offset}` : ""}`;
+        throw kernelError(what, error, { said: `this kernel lets no program be attached to ${place}` });
+      }
+    }
     throw error;
   }
 }
