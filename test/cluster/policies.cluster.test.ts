@@ -11,7 +11,7 @@ import { StatusWriter } from "@bpfleet/operator";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startApiServer } from "./api-server.ts";
 import type { ApiServer } from "./api-server.ts";
-import { applyCrds } from "./apply-crds.ts";
+import { installCrds } from "./install-crds.ts";
 
 const root = join(import.meta.dirname, "../..");
 const skip = whyNoBuild();
@@ -21,7 +21,7 @@ let server: ApiServer | undefined;
 before(async () => {
   if (skip !== undefined) return;
   server = await startApiServer(buildControlPlane());
-  await applyCrds(server, policyKinds);
+  await installCrds(server, policyKinds);
 });
 
 after(() => server?.[Symbol.asyncDispose]());

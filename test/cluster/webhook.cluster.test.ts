@@ -20,7 +20,7 @@ import {
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startApiServer } from "./api-server.ts";
 import type { Answer, ApiServer } from "./api-server.ts";
-import { applyCrds } from "./apply-crds.ts";
+import { installCrds } from "./install-crds.ts";
 
 const skip = whyNoBuild();
 const lifetime = { at: Date.now(), days: 5 };
@@ -44,7 +44,7 @@ const faults: unknown[] = [];
 before(async () => {
   if (skip !== undefined) return;
   server = await startApiServer(buildControlPlane());
-  await applyCrds(server, [policies, programs, maps, madePrograms]);
+  await installCrds(server, [policies, programs, maps, madePrograms]);
   authority = await makeAuthority("first", lifetime);
   webhook = await serve(await issue(authority));
   await configure(authority.certificate);

@@ -36,7 +36,7 @@ function checkRates(value: unknown, found: IssueList, path = "/spec"): void {
 }
 
 function checkClasses({ classes = [], filters = [], queueingDiscipline }: TrafficControlSpec, found: IssueList): void {
-  const whole = parseRate(queueingDiscipline?.rate ?? "");
+  const whole = found.isSound("/spec/queueingDiscipline") ? parseRate(queueingDiscipline?.rate ?? "") : undefined;
   let sum = 0;
   for (const [index, { id, rate, ceiling }] of classes.entries()) {
     const path = `/spec/classes/${index}`;

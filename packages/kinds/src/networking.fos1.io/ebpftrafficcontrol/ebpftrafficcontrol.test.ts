@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { issueLines, readAll } from "../../testing/read-all.ts";
+import { ebpfTrafficControl } from "./ebpftrafficcontrol.ts";
 
 /** `error spec.x: …` of a spec in one line each. */
 function issues(spec: string): string[] {
@@ -47,6 +48,27 @@ test("EBPFTrafficControl refuses classes that nothing has, and classes where the
   assert.deepEqual(issues("filters: [{protocol: icmp, match: {dstPort: 1}, action: {type: drop}}]"), [
     "7: error spec.filters: must have no ports in a match of protocol icmp: it has none",
   ]);
+});
+
+test("EBPFTrafficControl reads no rate that is an object", () => {
+  const rate: unknown = Object.create(null);
+  const spec = {
+    interface: "eth0",
+    direction: "egress",
+    queueingDiscipline: { type: "htb", rate },
+    classes: [{ id: 1 }],
+  };
+  const metadata = { name: "t" };
+  const found = ebpfTrafficControl.parse({
+    apiVersion: "networking.fos1.io/v1alpha1",
+    kind: "EBPFTrafficControl",
+    metadata,
+    spec,
+  });
+  assert.deepEqual(
+    found.issues.filter(({ severity }) => severity === "error").map(({ path }) => path),
+    ["/spec/queueingDiscipline/rate"],
+  );
 });
 
 test("EBPFTrafficControl takes ports as numbers, texts and ranges, and no others", () => {
