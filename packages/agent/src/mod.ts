@@ -7,6 +7,7 @@ export * from "./store/watch-store.ts";
 export * from "./agent.ts";
 export * from "./report.ts";
 export * from "./api/client.ts";
+export { listenOnOwnSocket } from "./api/own-socket.ts";
 export * from "./api/server.ts";
 export * from "./records.ts";
 export * from "./compile.ts";

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { chmod, mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import {
   createSecureServer,
   createServer,
@@ -9,13 +9,13 @@ import {
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from "node:http2";
-import { connect, type AddressInfo } from "node:net";
-import { dirname } from "node:path";
+import type { AddressInfo } from "node:net";
 import { constants } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createContextKey, createContextValues, type ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { listenOnOwnSocket } from "@bpfleet/agent";
 import { Loader as LoaderService, LoaderMessageSchema, type LoaderMessage } from "@bpfleet/wire";
 import type { BpfdConfig, TlsFiles } from "./bpfd-config.ts";
 import { readCredentials, renewCredentials } from "./credentials.ts";
@@ -61,7 +61,8 @@ export async function serveLoader(
   const local: Caller = { name: "unix", isAdministrator: true };
   const contextValues = () => createContextValues().set(callerKey, local);
   const unix = createServer(connectNodeAdapter({ ...options, ...only, contextValues }));
-  await listenUnix(unix, config.unix);
+  const taken = `serve ${config.unix}: another process answers there; stop it, or set grpc.endpoint.unix`;
+  await listenOnOwnSocket(unix, config.unix, taken);
   closing.defer(() => rm(config.unix, { force: true }));
   closing.use(closingOf(unix));
   let port: number | undefined;
@@ -163,33 +164,6 @@ function commonName(socket: TLSSocket | undefined, authorities: ReadonlySet<stri
   if (!authorities.has(leaf.issuerCertificate?.fingerprint256 ?? "")) return undefined;
   const name: unknown = leaf.subject?.CN;
   return typeof name === "string" && name !== "" ? name : undefined;
-}
-
-async function listenUnix(server: Http2Server, path: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-  if (await isAnswered(path))
-    throw new Error(`serve ${path}: another process answers there; stop it, or set grpc.endpoint.unix`);
-  await rm(path, { force: true });
-  // The socket is bound in the call: nobody can open it before its mode is right.
-  const umask = process.umask(0o177);
-  try {
-    server.listen(path);
-  } finally {
-    process.umask(umask);
-  }
-  await once(server, "listening");
-  await chmod(path, 0o600);
-}
-
-async function isAnswered(path: string): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const connection = connect(path, () => resolve(true));
-  connection.on("error", () => resolve(false));
-  try {
-    return await promise;
-  } finally {
-    connection.destroy();
-  }
 }
 
 function closingOf(server: Http2Server | Http2SecureServer): AsyncDisposable {

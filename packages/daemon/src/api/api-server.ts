@@ -1,21 +1,15 @@
-import { once } from "node:events";
-import { chmodSync, chownSync, mkdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import { connect } from "node:net";
-import { dirname } from "node:path";
 import { KernelError } from "@bpfleet/base";
 import { errorText } from "../error-text.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { ApiHandler } from "./api-handler.ts";
 import type { ServedDaemon } from "./daemon-routes.ts";
+import { listenOnSocket, type SocketAccess } from "./unix-socket.ts";
 
 /** So long after the start the code that answers is loaded, unless somebody asks before. */
 const idleMs = 1000;
-
-export interface SocketAccess {
-  readonly group?: number | undefined;
-  readonly mode: number;
-}
 
 /** The daemon's API (gRPC, and Connect for curl) on a unix socket that only its owner may open. */
 export class ApiServer implements AsyncDisposable {
@@ -51,7 +45,7 @@ export class ApiServer implements AsyncDisposable {
     socket: string,
     daemon: ServedDaemon | undefined,
     machine: Machine | undefined,
-    { group, mode }: SocketAccess,
+    access: SocketAccess,
   ): Promise<ApiServer> {
     // What answers is a third of a daemon's code: what is declared is in force before it is loaded.
     let handler: Promise<ApiHandler> | undefined;
@@ -65,20 +59,9 @@ export class ApiServer implements AsyncDisposable {
     });
     const api = new ApiServer(server, socket, load);
     try {
-      mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
       if (await isAnswered(socket))
         throw new KernelError("another process answers there", { code: "busy", call: "BIND", retry: "when-changed" });
-      rmSync(socket, { force: true });
-      // The socket is bound in the call: nobody can open it before its mode is right.
-      const umask = process.umask(0o177);
-      try {
-        server.listen(socket);
-      } finally {
-        process.umask(umask);
-      }
-      await once(server, "listening");
-      if (group !== undefined) chownSync(socket, process.getuid?.() ?? 0, group);
-      chmodSync(socket, mode);
+      await listenOnSocket(server, socket, access);
     } catch (cause) {
       clearTimeout(api.#loadSoon);
       const code = cause instanceof KernelError ? cause.code : "internal";

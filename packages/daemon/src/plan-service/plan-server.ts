@@ -1,13 +1,11 @@
-import { once } from "node:events";
-import { chmodSync, chownSync, mkdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { createSecureServer, type Http2SecureServer } from "node:http2";
 import type { Socket } from "node:net";
-import { dirname } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { Code, ConnectError, createContextKey, createContextValues, type Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { KernelError } from "@bpfleet/base";
-import type { SocketAccess } from "../api/api-server.ts";
+import { listenOnSocket, type SocketAccess } from "../api/unix-socket.ts";
 import { errorText } from "../error-text.ts";
 import { agentIdentity, whyNotPeer } from "../tls/peer-identity.ts";
 import { TlsFiles, type TlsPaths } from "../tls/tls-files.ts";
@@ -108,18 +106,8 @@ export class PlanServer implements AsyncDisposable {
     // Whoever shows no certificate of our authority is cut off; his end says so.
     server.on("tlsClientError", () => undefined);
     try {
-      mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
       // The caller holds the node's lock: a socket that is there is of a process that is gone.
-      rmSync(socket, { force: true });
-      const umask = process.umask(0o177);
-      try {
-        server.listen(socket);
-      } finally {
-        process.umask(umask);
-      }
-      await once(server, "listening");
-      if (access.group !== undefined) chownSync(socket, process.getuid?.() ?? 0, access.group);
-      chmodSync(socket, access.mode);
+      await listenOnSocket(server, socket, access);
     } catch (cause) {
       throw new KernelError(`serve plans at ${socket}: ${errorText(cause)}; choose another socket`, {
         code: "internal",
