@@ -15,4 +15,6 @@ export * from "./maps/intent.ts";
 export * from "./maps/maps.ts";
 export * from "./sockets/intent.ts";
 export * from "./sockets/sockets.ts";
+export * from "./policy/intent.ts";
+export * from "./policy/policy.ts";
 export * from "./features.ts";

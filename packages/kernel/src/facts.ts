@@ -29,6 +29,32 @@ export interface NodeFacts {
   readonly areEarlierPlansProven?: boolean | undefined;
   /** Labels of this node. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** By the key that was asked for: where the traffic of a pod of this node can be judged. */
+  readonly endpoints?: Readonly<Record<string, EndpointFacts>> | undefined;
+}
+
+/** The interface of a pod, seen from the node. */
+export type EndpointFacts =
+  | {
+      readonly found: true;
+      /** In the node's network namespace: what the pod sends comes in there. */
+      readonly interface: string;
+      readonly ifindex: number;
+      /** Inside the pod, with the length of the prefix. */
+      readonly addresses: readonly string[];
+      /** Of the pod's own interface: lower-case, colons. */
+      readonly mac: string;
+    }
+  /** `why` says what was looked for, and what helps. */
+  | { readonly found: false; readonly isFinal: boolean; readonly why: string };
+
+/** Where to look for a pod's network namespace. */
+export interface EndpointWish {
+  readonly key: string;
+  /** Name below /run/netns, or undefined. */
+  readonly netns?: string | undefined;
+  /** cgroup paths, relative to the cgroup mounts; any process there or below tells the network namespace. */
+  readonly cgroups?: readonly string[] | undefined;
 }
 
 export interface InterfaceFacts {

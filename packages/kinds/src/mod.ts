@@ -17,6 +17,13 @@ export type {
   AddressSliceEntry,
   AddressSliceSpec,
 } from "./bpfleet.io/addressslice/schema.ts";
+export {
+  collectionOf,
+  fleetIndexPlace,
+  parseFleetIndex,
+  renderFleetIndex,
+  type FleetIndex,
+} from "./bpfleet.io/fleet-index.ts";
 export { boundNodeState, type NodeFindings } from "./bpfleet.io/nodestate/bound-node-state.ts";
 export type {
   NodeState,
@@ -49,7 +56,6 @@ export type { EBPFTrafficControl, EBPFTrafficControlStatus } from "./networking.
 export { lowerNothing, notServed, notServedReason } from "./not-served.ts";
 export { notSelectedReason } from "./bpfd.io/config/lower.ts";
 export { matchesLabels, type LabelSelector } from "./labels/label-selector.ts";
-export * from "./policy/policy.ts";
 export { findPolicy } from "./policy/read-policy.ts";
 export { matchesName } from "./policy/names.ts";
 export { meetsAll, type LabelFacts } from "./policy/requirements.ts";
@@ -65,3 +71,4 @@ export { didYouMean, findNearest } from "./schema/suggest.ts";
 export { parseManifest, type Manifest, type ManifestObject } from "./yaml/parse-manifest.ts";
 export { renderPath } from "./yaml/places.ts";
 export { renderYaml } from "./yaml/render-yaml.ts";
+export type { Policy, PolicyRule } from "@bpfleet/features";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { findKind } from "../kinds.ts";
-import type { Entity, Policy } from "../policy/policy.ts";
+import type { Entity, Policy } from "@bpfleet/features";
 import { findPolicy } from "../policy/read-policy.ts";
 import type { LabelFacts } from "../policy/requirements.ts";
 import { isAllowed, type Place, type Probe } from "../testing/judge-policies.ts";

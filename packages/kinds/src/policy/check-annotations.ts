@@ -2,7 +2,7 @@ import type { ObjectMeta } from "../kind.ts";
 import { describe } from "../schema/admit.ts";
 import type { IssueList } from "../schema/admit.ts";
 import { joinPointer } from "../yaml/places.ts";
-import { modeAnnotation, onRevokeAnnotation } from "./policy.ts";
+import { modeAnnotation, onRevokeAnnotation } from "./annotations.ts";
 
 const meanings: Readonly<Record<string, readonly string[]>> = {
   [modeAnnotation]: ["enforce", "shadow"],

@@ -1,6 +1,6 @@
 import type { Lowered, Parsed } from "../kind.ts";
 import { lowerNothing, notServed } from "../not-served.ts";
-import type { Policy } from "./policy.ts";
+import type { Policy } from "@bpfleet/features";
 
 /** A problem for the policy, and one for each part of it that is not served. */
 export function lowerPolicy(parsed: Parsed, policy: Policy): Lowered {

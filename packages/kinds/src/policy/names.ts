@@ -1,4 +1,4 @@
-import type { NamePattern } from "./policy.ts";
+import type { NamePattern } from "@bpfleet/features";
 
 /** A name as DNS compares it. */
 export function toName(text: string): NamePattern {

@@ -5,7 +5,7 @@ import { parsePrefix } from "../address/prefix.ts";
 import { parseBandwidth } from "./bandwidth.ts";
 import { containsPrefix } from "./contains-prefix.ts";
 import { matchesName, toName, toNamePattern } from "./names.ts";
-import type { Requirement } from "./policy.ts";
+import type { Requirement } from "@bpfleet/features";
 import { meetsAll, parseSelectorKey } from "./requirements.ts";
 
 test("matchesName means what Cilium means by names and patterns", () => {

@@ -1,6 +1,7 @@
 import type { Origin } from "@bpfleet/base";
 import type { Parsed } from "../kind.ts";
-import { modeAnnotation, onRevokeAnnotation, type Policy } from "./policy.ts";
+import type { Policy } from "@bpfleet/features";
+import { modeAnnotation, onRevokeAnnotation } from "./annotations.ts";
 
 /** What every part of a policy is read with. */
 export interface ReadContext {

@@ -1,7 +1,7 @@
 import { readCiliumPolicy } from "../cilium.io/rule/read-rule.ts";
 import type { KubeObject, Parsed } from "../kind.ts";
 import { readNetworkPolicy } from "../networking.k8s.io/networkpolicy/read-network-policy.ts";
-import type { Policy } from "./policy.ts";
+import type { Policy } from "@bpfleet/features";
 
 type Reader = (parsed: Parsed) => Policy;
 

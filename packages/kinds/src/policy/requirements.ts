@@ -1,5 +1,5 @@
 import type { LabelSelector } from "../labels/label-selector.ts";
-import type { LabelSource, Requirement } from "./policy.ts";
+import type { LabelSource, Requirement } from "@bpfleet/features";
 
 /** What a selector is held against. */
 export interface LabelFacts {

@@ -1,5 +1,5 @@
 import { containsPrefix } from "../policy/contains-prefix.ts";
-import type { Entity, Peer, Policy, PolicyRule, PortMatch } from "../policy/policy.ts";
+import type { Entity, Peer, Policy, PolicyRule, PortMatch } from "@bpfleet/features";
 import { meetsAll, type LabelFacts } from "../policy/requirements.ts";
 import { parsePrefix } from "../address/prefix.ts";
 

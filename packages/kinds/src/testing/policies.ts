@@ -1,7 +1,7 @@
 import type { Result } from "@bpfleet/base";
 import type { Parsed } from "../kind.ts";
 import { findKind } from "../kinds.ts";
-import type { Policy, PolicyRule } from "../policy/policy.ts";
+import type { Policy, PolicyRule } from "@bpfleet/features";
 import { findPolicy } from "../policy/read-policy.ts";
 
 export type Spec = Readonly<Record<string, unknown>>;

@@ -1,4 +1,4 @@
-import type { PolicyDirection } from "../../policy/policy.ts";
+import type { PolicyDirection } from "@bpfleet/features";
 import type { ReadContext } from "../../policy/read-context.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { readDirection } from "./read-rule.ts";

@@ -1,14 +1,7 @@
 import { parsePrefix } from "../../address/prefix.ts";
-import type { Prefix } from "@bpfleet/features";
+import type { Entity, NamePattern, Peer, PolicyRule, Prefix, Requirement } from "@bpfleet/features";
+import { entities } from "../../policy/entities.ts";
 import { toName, toNamePattern } from "../../policy/names.ts";
-import {
-  entities,
-  type Entity,
-  type NamePattern,
-  type Peer,
-  type PolicyRule,
-  type Requirement,
-} from "../../policy/policy.ts";
 import type { ReadContext } from "../../policy/read-context.ts";
 import { inNamespace, labelsOf, parseSelectorKey, toRequirements } from "../../policy/requirements.ts";
 import type { AnyRule, PeerField } from "./peer-fields.ts";

@@ -1,5 +1,5 @@
 import { parseIcmpType } from "../../policy/icmp-types.ts";
-import type { DnsRules, PolicyRule, PortMatch, PortProtocol } from "../../policy/policy.ts";
+import type { DnsRules, PolicyRule, PortMatch, PortProtocol } from "@bpfleet/features";
 import { parsePort, portlessProtocols } from "../../policy/port-text.ts";
 import type { ReadContext } from "../../policy/read-context.ts";
 import type { AnyRule } from "./peer-fields.ts";

@@ -1,6 +1,6 @@
 import { policyModes, readContext, type ReadContext } from "../../policy/read-context.ts";
 import { inNamespace, parseSelectorKey, toRequirements } from "../../policy/requirements.ts";
-import type { Policy, PolicyDirection, PolicyRule, PolicyStatement, PolicySubject } from "../../policy/policy.ts";
+import type { Policy, PolicyDirection, PolicyRule, PolicyStatement, PolicySubject } from "@bpfleet/features";
 import { parseBandwidth } from "../../policy/bandwidth.ts";
 import type { KubeObject, Parsed } from "../../kind.ts";
 import { egressPeerFields, ingressPeerFields, type AnyRule, type PeerField } from "./peer-fields.ts";

@@ -1,7 +1,7 @@
 import type { Static } from "typebox";
 import { intOrString } from "../../schema/fields.ts";
 import { Type } from "../../schema/type.ts";
-import { entities } from "../../policy/policy.ts";
+import { entities } from "../../policy/entities.ts";
 import { portlessProtocols } from "../../policy/port-text.ts";
 
 /**

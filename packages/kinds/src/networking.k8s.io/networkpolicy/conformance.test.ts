@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import type { Policy } from "../../policy/policy.ts";
+import type { Policy } from "@bpfleet/features";
 import { findPolicy } from "../../policy/read-policy.ts";
 import { mayConnect, type Place, type Probe } from "../../testing/judge-policies.ts";
 import { networkPolicy } from "./networkpolicy.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { findKind } from "../../kinds.ts";
-import type { Policy } from "../../policy/policy.ts";
+import type { Policy } from "@bpfleet/features";
 import { findPolicy } from "../../policy/read-policy.ts";
 
 const kind = findKind("networking.k8s.io/v1", "NetworkPolicy") ?? assert.fail();

@@ -1,7 +1,7 @@
 import { parsePrefix } from "../../address/prefix.ts";
 import type { Prefix } from "@bpfleet/features";
 import type { Parsed } from "../../kind.ts";
-import type { Peer, Policy, PolicyDirection, PolicyRule, PortMatch, Requirement } from "../../policy/policy.ts";
+import type { Peer, Policy, PolicyDirection, PolicyRule, PortMatch, Requirement } from "@bpfleet/features";
 import { policyModes, readContext, type ReadContext } from "../../policy/read-context.ts";
 import { inNamespace, labelsOf, toRequirements } from "../../policy/requirements.ts";
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "./schema.ts";

@@ -1,5 +1,5 @@
 import type { ObjectRef, Origin } from "@bpfleet/base";
-import type { Prefix } from "@bpfleet/features";
+import type { Prefix } from "../filter/intent.ts";
 
 /**
  * What one object says about who may talk to whom: CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy and
@@ -13,11 +13,6 @@ export interface Policy {
   readonly onRevoke: "cut" | "keep";
   readonly statements: readonly PolicyStatement[];
 }
-
-/** Evaluated beside the policies in force, and counted. */
-export const modeAnnotation = "bpfleet.io/mode";
-/** `keep` lets connections live that a change of the policy would cut. */
-export const onRevokeAnnotation = "bpfleet.io/on-revoke";
 
 /** One `spec`, or one item of `specs`. */
 export interface PolicyStatement {
@@ -95,23 +90,21 @@ export type NamePattern =
   /** `*` is any characters inside one label; alone or as `**` any name; `**.` at the begin one or more labels. */
   | { readonly is: "pattern"; readonly text: string };
 
-export const entities = [
-  "all",
-  "world",
-  "world-ipv4",
-  "world-ipv6",
-  "cluster",
-  "cluster-mesh",
-  "host",
-  "init",
-  "ingress",
-  "unmanaged",
-  "remote-node",
-  "health",
-  "none",
-  "kube-apiserver",
-] as const;
-export type Entity = (typeof entities)[number];
+export type Entity =
+  | "all"
+  | "world"
+  | "world-ipv4"
+  | "world-ipv6"
+  | "cluster"
+  | "cluster-mesh"
+  | "host"
+  | "init"
+  | "ingress"
+  | "unmanaged"
+  | "remote-node"
+  | "health"
+  | "none"
+  | "kube-apiserver";
 
 export type PortProtocol = "TCP" | "UDP" | "SCTP";
 

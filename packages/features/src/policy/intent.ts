@@ -1,0 +1,65 @@
+import type { ObjectRef } from "@bpfleet/base";
+import type { Intent } from "../feature.ts";
+import type { Policy, PortProtocol } from "./policy.ts";
+
+/** Everything that the policy feature is told: what is to hold, and who there is. */
+export type PolicyFeatureIntent = PolicyIntent | WorkloadIntent | HostIntent | ServiceIntent;
+
+export interface PolicyIntent extends Intent {
+  readonly feature: "policy";
+  readonly about: "policy";
+  /**
+   * `policy`: CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy and NetworkPolicy together. `fallback`:
+   * decides only where no policy of the first tier selects the endpoint in that direction.
+   */
+  readonly tier: "policy" | "fallback";
+  readonly policy: Policy;
+}
+
+/** A pod, wherever it runs. */
+export interface WorkloadIntent extends Intent {
+  readonly feature: "policy";
+  readonly about: "workload";
+  readonly pod: ObjectRef;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly namespaceLabels: Readonly<Record<string, string>>;
+  /** `""` when it is not known. */
+  readonly serviceAccount: string;
+  readonly namedPorts: readonly NamedPort[];
+  /** Without a length, as text; those that the API server tells. Facts may add those of an endpoint. */
+  readonly addresses: readonly string[];
+  /** It has no network namespace of its own: its addresses are its node's. */
+  readonly isHostNetwork: boolean;
+  /** Key in `NodeFacts.endpoints` when it runs on this node. */
+  readonly endpoint: string | undefined;
+}
+
+export interface NamedPort {
+  readonly name: string;
+  readonly protocol: PortProtocol;
+  readonly port: number;
+}
+
+/** A node. */
+export interface HostIntent extends Intent {
+  readonly feature: "policy";
+  readonly about: "host";
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Of the API server; those of this node's interfaces are in the facts. */
+  readonly addresses: readonly string[];
+  readonly isThisNode: boolean;
+}
+
+export interface ServiceIntent extends Intent {
+  readonly feature: "policy";
+  readonly about: "service";
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** By which clients know it: cluster, external and load-balancer addresses. */
+  readonly addresses: readonly string[];
+  readonly backends: readonly string[];
+  /** Its back ends are written by people, and not chosen by labels. */
+  readonly hasSelector: boolean;
+}

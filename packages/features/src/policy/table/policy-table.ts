@@ -1,0 +1,89 @@
+/**
+ * All policy of a node, resolved (docs/adr/0023-policy-is-one-table.md): what write-table.ts lays out in
+ * lines for the kernel, and what judge-table.ts reads.
+ */
+export interface PolicyTable {
+  /** Tells tables apart: a verdict that another serial made is made again. 64 bits, never 0. */
+  readonly serial: bigint;
+  /** Slot in the map of rule counters that these rules count in. */
+  readonly counterSlot: number;
+  /** Of all addresses: classes are 0 … classCount - 1. */
+  readonly classCount: number;
+  /** Of addresses that no entry of `addresses` holds. */
+  readonly unknownClass: { readonly ipv4: number; readonly ipv6: number };
+  /** The longest that holds an address says its class. Each at most once. */
+  readonly addresses: readonly ClassedPrefix[];
+  readonly endpoints: readonly TableEndpoint[];
+  readonly tables: readonly VerdictTable[];
+  /** Shared by tables whose rules name the same ports. */
+  readonly columnMaps: readonly ColumnMap[];
+}
+
+export interface ClassedPrefix {
+  /** Network order; IPv4 as ::ffff:a.b.c.d. */
+  readonly bytes: Uint8Array;
+  /** Of 128; 96 more than written for IPv4. */
+  readonly length: number;
+  readonly class: number;
+}
+
+/** Interfaces that are not among them are not judged. */
+export interface TableEndpoint {
+  /** Of the interface in the node's network namespace. */
+  readonly ifindex: number;
+  /** Indexes into `tables`, at most three, all of which must allow. None: everything is allowed. */
+  readonly ingress: readonly number[];
+  readonly egress: readonly number[];
+}
+
+/** Rules of one direction for the endpoints that they select. */
+export interface VerdictTable {
+  /** Class → row; 0: nothing in this table is about that class alone. At most 65,535 rows. */
+  readonly rows: Uint16Array;
+  /** Index into `columnMaps`. */
+  readonly columnMap: number;
+  /**
+   * Row 0 is any peer, column 0 any port. A cell whose row and column are both above 0 has the lowest rank
+   * of everything that covers it, rules about any peer or any port included; those of row 0 or column 0
+   * have the lowest rank of the rules about just that. Cell (0, 0) is `rules.length - 1` at least: see there.
+   */
+  readonly cells: readonly Cell[];
+  /**
+   * By rank, lowest decides. The last one is what holds where no cell is found, or only higher ranks: the
+   * default of the direction.
+   */
+  readonly rules: readonly RankedRule[];
+}
+
+export interface Cell {
+  readonly row: number;
+  readonly column: number;
+  readonly rank: number;
+}
+
+export interface RankedRule {
+  /** Index of its counter; 0 is no rule (the default of a direction). */
+  readonly rule: number;
+  readonly verdict: "pass" | "drop";
+  /** A flow that it opened lives on when it ceases to allow. */
+  readonly keepsFlows: boolean;
+}
+
+/** Which column a packet falls in. 0 where nothing is said about it. */
+export interface ColumnMap {
+  readonly tcp: readonly PortRange[];
+  readonly udp: readonly PortRange[];
+  readonly sctp: readonly PortRange[];
+  /** Ports are types. */
+  readonly icmp: readonly PortRange[];
+  readonly icmpv6: readonly PortRange[];
+  /** All other IP protocols: `from` and `to` are their numbers. */
+  readonly others: readonly PortRange[];
+}
+
+/** Disjoint and ascending within a list; both ends belong to it. Columns are 1 … 65,535. */
+export interface PortRange {
+  readonly from: number;
+  readonly to: number;
+  readonly column: number;
+}
