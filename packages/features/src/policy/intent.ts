@@ -3,7 +3,7 @@ import type { Intent } from "../feature.ts";
 import type { Policy, PortProtocol } from "./policy.ts";
 
 /** Everything that the policy feature is told: what is to hold, and who there is. */
-export type PolicyFeatureIntent = PolicyIntent | WorkloadIntent | HostIntent | ServiceIntent;
+export type PolicyFeatureIntent = PolicyIntent | WorkloadIntent | AddressesIntent | HostIntent | ServiceIntent;
 
 export interface PolicyIntent extends Intent {
   readonly feature: "policy";
@@ -16,7 +16,7 @@ export interface PolicyIntent extends Intent {
   readonly policy: Policy;
 }
 
-/** A pod, wherever it runs. */
+/** One pod, as its own object says it. */
 export interface WorkloadIntent extends Intent {
   readonly feature: "policy";
   readonly about: "workload";
@@ -34,13 +34,32 @@ export interface WorkloadIntent extends Intent {
   readonly endpoint: string | undefined;
 }
 
+/**
+ * Addresses of pods that no rule tells apart otherwise: those of other nodes, of which there are many. Where a
+ * WorkloadIntent names an address, that one counts; of several of these the one with the highest `version`.
+ * The very same object comes again while what it was made of is the same.
+ */
+export interface AddressesIntent extends Intent {
+  readonly feature: "policy";
+  readonly about: "addresses";
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly namespaceLabels: Readonly<Record<string, string>>;
+  readonly serviceAccount: string;
+  readonly namedPorts: readonly NamedPort[];
+  /** Without a length, as text. */
+  readonly addresses: readonly string[];
+  /** Decimal digits that compare as a number, or `""`, which is the lowest. */
+  readonly version: string;
+}
+
 export interface NamedPort {
   readonly name: string;
   readonly protocol: PortProtocol;
   readonly port: number;
 }
 
-/** A node. */
+/** A node; several of one name are one node with all their addresses, and the labels of the one with `isThisNode`. */
 export interface HostIntent extends Intent {
   readonly feature: "policy";
   readonly about: "host";
