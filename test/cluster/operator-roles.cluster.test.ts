@@ -168,6 +168,7 @@ test("the agent's account does what the agent does, and not the action beside it
       act("delete", bpfd("bpfprograms", "x")),
       act("get", core("secrets", "any", "bpfd")),
       act("get", core("secrets", "regcred", "kube-system")),
+      act("list", core("configmaps", "bpfleet-index", "kube-system")),
     ],
     [
       act("patch", core("pods", "x", "default")),
@@ -185,6 +186,8 @@ test("the agent's account does what the agent does, and not the action beside it
       act("get", core("secrets", "bpfleet-ca", "kube-system")),
       act("get", core("secrets", "any", "default")),
       act("list", core("configmaps", undefined, "kube-system")),
+      act("apply", core("configmaps", "bpfleet-index", "kube-system")),
+      act("get", core("configmaps", "bpfleet-index", "default")),
       act("get", apps("daemonsets", "bpfd-daemon")),
     ],
   );

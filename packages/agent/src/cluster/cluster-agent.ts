@@ -28,6 +28,8 @@ export interface ClusterAgentOptions extends Omit<AgentParts, "daemon" | "kinds"
   readonly onReports?: ((told: ToldReports) => void) | undefined;
   /** See NodeStateWriter. */
   readonly refreshMs?: number | undefined;
+  /** See KindFollowers. */
+  readonly lookMs?: number | undefined;
 }
 
 /** Objects that were made are looked at for so long before the first plan. */
@@ -40,7 +42,16 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
   await using closing = new AsyncDisposableStack();
   const onNotice = (notice: string): void => options.onNotice?.(notice);
   const store = closing.use(
-    new ClusterStore({ client, nodeName, kinds: followedKinds(kinds, options.follow), timing, signal, onNotice }),
+    new ClusterStore({
+      client,
+      nodeName,
+      kinds: followedKinds(kinds, options.follow),
+      timing,
+      signal,
+      onNotice,
+      onFollow: (kind) => made.followMadeOf(kind),
+      lookMs: options.lookMs,
+    }),
   );
   let told: ToldReports | undefined;
   const plan = (): NodePlan => told?.plan ?? emptyPlan;
@@ -57,9 +68,10 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
       whyNotSynced,
       onNotice,
       refreshMs: options.refreshMs,
+      nodes: () => store.nodes,
     }),
   );
-  const made = closing.use(
+  const made: MadeObjects = closing.use(
     new MadeObjects({
       client,
       nodeName,

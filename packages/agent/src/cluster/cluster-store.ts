@@ -1,10 +1,12 @@
 import { canonicalJson, refKey, type ObjectRef } from "@bpfleet/base";
 import type { DefinedKind, KubeObject } from "@bpfleet/kinds";
-import { isApiError, type AnyObject, type ApiError } from "@bpfleet/kube";
-import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
+import type { AnyObject, ApiError } from "@bpfleet/kube";
+import type { KubeClient, Timing } from "@bpfleet/kube-client";
 import type { ObjectSource } from "../store/object-source.ts";
 import type { StoredObject, StoreSnapshot } from "../store/stored-object.ts";
 import type { StoreHint } from "../store/watch-store.ts";
+import { FollowedCollection, type KindName } from "./followed-collection.ts";
+import { KindFollowers } from "./kind-followers.ts";
 import { storedOf } from "./object-of-server.ts";
 import { PullSecretReader } from "./pull-secret-reader.ts";
 import { trimDeclared, trimNode, trimPod } from "./trim-object.ts";
@@ -18,30 +20,24 @@ export interface ClusterStoreOptions {
   readonly signal?: AbortSignal | undefined;
   /** One sentence for what keeps a kind from being followed. */
   readonly onNotice: (notice: string) => void;
-}
-
-interface Followed {
-  readonly kind: Pick<DefinedKind, "group" | "kind">;
-  readonly informer: Informer<AnyObject>;
-  /** The server does not know the kind: there are no objects of it. */
-  isUnknown: boolean;
-  /** Since when it cannot be followed. */
-  faultyMs: number | undefined;
-  readonly known: Promise<void>;
+  /** Told when there are objects of a kind, or may be: it is followed from now on. */
+  readonly onFollow?: ((kind: DefinedKind) => void) | undefined;
+  /** See KindFollowers. */
+  readonly lookMs?: number | undefined;
 }
 
 const secretsMs = 60_000;
-/** A watch that breaks is there again soon. */
-const patienceMs = 15_000;
 
 /**
  * What a cluster declares for one node: all objects of our kinds, the pods of the node, and the node itself. Objects
- * that are being deleted are not in it: what they asked for ends now.
+ * that are being deleted are not in it: what they asked for ends now. Kinds without objects are not followed.
  */
 export class ClusterStore implements ObjectSource, AsyncDisposable {
   readonly place: string;
   readonly #options: ClusterStoreOptions;
-  readonly #followed: readonly Followed[];
+  /** The node and its pods. */
+  readonly #own: readonly FollowedCollection[];
+  readonly #kinds: KindFollowers;
   readonly #secrets: PullSecretReader;
   readonly #objects = new Map<string, StoredObject>();
   readonly #sources = new Map<string, AnyObject>();
@@ -49,36 +45,61 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
   #isDirty = false;
 
   constructor(options: ClusterStoreOptions) {
-    const { client, nodeName, kinds } = options;
+    const { client, nodeName, kinds, timing, onNotice } = options;
     this.#options = options;
     this.place = client.server;
-    this.#secrets = new PullSecretReader(client, options.onNotice);
+    this.#secrets = new PullSecretReader(client, onNotice);
     const core = { group: "", version: "v1" };
-    this.#followed = [
-      this.#follow({ group: "", kind: "Node" }, { ...core, plural: "nodes", name: nodeName }, trimNode),
-      this.#follow(
+    const shared = {
+      client,
+      timing,
+      onNotice,
+      onSee: (kind: KindName, object: AnyObject, isGone: boolean): void => this.#see(kind, object, isGone),
+    };
+    this.#own = [
+      new FollowedCollection(
+        shared,
+        { group: "", kind: "Node" },
+        { ...core, plural: "nodes", name: nodeName },
+        trimNode,
+      ),
+      new FollowedCollection(
+        shared,
         { group: "", kind: "Pod" },
         { ...core, plural: "pods" },
         trimPod,
         `spec.nodeName=${nodeName},status.phase!=Succeeded,status.phase!=Failed`,
       ),
-      ...kinds.map((kind) => {
-        const { group, version, plural } = kind;
-        return this.#follow(kind, { group, version, plural }, trimDeclared);
-      }),
     ];
+    this.#kinds = new KindFollowers({
+      client,
+      kinds,
+      timing,
+      onNotice,
+      lookMs: options.lookMs,
+      follow: (kind) => {
+        options.onFollow?.(kind);
+        const { group, version, plural } = kind;
+        return new FollowedCollection(shared, kind, { group, version, plural }, trimDeclared);
+      },
+    });
+  }
+
+  /** About how many nodes the fleet has. */
+  get nodes(): number {
+    return this.#kinds.nodes;
   }
 
   /** Resolves when all that there is was read once. */
   async follow(onHint: (hint: StoreHint) => void): Promise<Disposable> {
     this.#onHint = onHint;
-    for (const { informer } of this.#followed) informer.start();
+    const own = this.#own.map((each) => each.start().known);
     const { promise, reject } = Promise.withResolvers<never>();
     const { signal } = this.#options;
     const abort = (): void => reject(signal?.reason as Error);
     signal?.addEventListener("abort", abort, { once: true });
     if (signal?.aborted === true) abort();
-    await Promise.race([Promise.all(this.#followed.map(({ known }) => known)), promise]);
+    await Promise.race([Promise.all([...own, this.#kinds.start()]), promise]);
     signal?.removeEventListener("abort", abort);
     const timer = setInterval(() => {
       if (!this.#secrets.forget()) return;
@@ -120,47 +141,18 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
 
   /** Why something is not followed, when that has been so for a while. */
   fault(): ApiError | undefined {
-    const now = performance.now();
-    for (const followed of this.#followed) {
-      const { informer, isUnknown } = followed;
-      if (informer.fault === undefined || isUnknown) followed.faultyMs = undefined;
-      else if (now - (followed.faultyMs ??= now) > patienceMs) return informer.fault;
+    for (const followed of [...this.#own, ...this.#kinds.followed()]) {
+      const fault = followed.fault();
+      if (fault !== undefined) return fault;
     }
     return undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#followed.map(({ informer }) => informer.stop()));
+    await Promise.all([...this.#own, this.#kinds].map((each) => each[Symbol.asyncDispose]()));
   }
 
-  #follow(
-    kind: Followed["kind"],
-    resource: Informer["resource"],
-    transform: (object: AnyObject) => AnyObject,
-    fieldSelector?: string,
-  ): Followed {
-    const { client, timing, onNotice } = this.#options;
-    const unknown = Promise.withResolvers<void>();
-    const informer = createInformer<AnyObject>(client, {
-      resource,
-      transform,
-      ...(fieldSelector !== undefined && { fieldSelector }),
-      ...(timing !== undefined && { timing }),
-      onFault: (error) => {
-        followed.isUnknown = isApiError(error) && error.isNotFound && !informer.isSynced;
-        if (followed.isUnknown) unknown.resolve();
-        else onNotice(error.message);
-        this.fault();
-      },
-    });
-    informer.onChange(({ type, object }) => this.#see(kind, object, type === "deleted"));
-    const known = Promise.race([informer.synced(), unknown.promise]);
-    known.catch(() => undefined);
-    const followed: Followed = { kind, informer, isUnknown: false, faultyMs: undefined, known };
-    return followed;
-  }
-
-  #see({ group, kind }: Followed["kind"], object: AnyObject, isGone: boolean): void {
+  #see({ group, kind }: KindName, object: AnyObject, isGone: boolean): void {
     const { name, namespace = "", deletionTimestamp } = object.metadata;
     const ref: ObjectRef = { group, kind, namespace, name };
     const key = refKey(ref);

@@ -19,34 +19,28 @@ export interface MadeObjectsOptions {
 /** The objects that this node's agent makes: they are what the reports say, and go when nothing of them is left. */
 export class MadeObjects implements AsyncDisposable {
   readonly #options: MadeObjectsOptions;
-  readonly #informers: readonly (readonly [DefinedKind, Informer<AnyObject>])[];
+  /** Of kinds of which there may be objects of this node. */
+  readonly #informers = new Map<DefinedKind, Informer<AnyObject>>();
   /** What was written last, and what version that made. */
   readonly #written = new Map<string, { readonly text: string; readonly version: string | undefined }>();
 
+  readonly #stop = new AbortController();
+
   constructor(options: MadeObjectsOptions) {
     this.#options = options;
-    const { client, nodeName, kinds, timing, onChange, onNotice } = options;
-    this.#informers = kinds.map((kind) => {
-      const { group, version, plural } = kind;
-      const informer = createInformer<AnyObject>(client, {
-        resource: { group, version, plural },
-        labelSelector: `${nodeLabel}=${nodeLabelValue(nodeName)}`,
-        transform: withoutFields,
-        ...(timing !== undefined && { timing }),
-        onFault: (error) => {
-          if (!error.isNotFound) onNotice(error.message);
-        },
-      });
-      informer.onChange(onChange);
-      return [kind, informer.start()] as const;
-    });
+  }
+
+  /** There may be objects of `owner`: those that are made of them are followed from now on. */
+  followMadeOf(owner: Pick<DefinedKind, "group" | "kind">): void {
+    for (const kind of this.#options.kinds)
+      if (kind.group === owner.group && kind.madeFrom === owner.kind) this.#follow(kind);
   }
 
   /** Resolves when those of an earlier run are known, or after `timeoutMs`: they only make the start smoother. */
   async known(timeoutMs: number): Promise<readonly MadeObject[]> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, timeoutMs);
-    const synced = Promise.all(this.#informers.map(([, informer]) => informer.synced()));
+    const synced = Promise.all(this.#options.kinds.map((kind) => this.#findEarlier(kind)));
     await Promise.race([synced.catch(() => undefined), promise]);
     clearTimeout(timer);
     return this.#there();
@@ -54,8 +48,9 @@ export class MadeObjects implements AsyncDisposable {
 
   /** As the server has it. */
   find({ group, kind, name }: ObjectRef): AnyObject | undefined {
-    const own = this.#informers.find(([each]) => each.group === group && each.kind === kind);
-    return own?.[1].get(undefined, name);
+    for (const [each, informer] of this.#informers)
+      if (each.group === group && each.kind === kind) return informer.get(undefined, name);
+    return undefined;
   }
 
   /** Brings the API server to the reports; the plan that they are of is in force. */
@@ -71,11 +66,53 @@ export class MadeObjects implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#informers.map(([, informer]) => informer.stop()));
+    this.#stop.abort();
+    await Promise.all([...this.#informers.values()].map((informer) => informer.stop()));
+  }
+
+  #selector(): string {
+    return `${nodeLabel}=${nodeLabelValue(this.#options.nodeName)}`;
+  }
+
+  #follow(kind: DefinedKind): Informer<AnyObject> {
+    const { client, timing, onChange, onNotice } = this.#options;
+    const { group, version, plural } = kind;
+    const known = this.#informers.get(kind);
+    if (known !== undefined) return known;
+    const informer = createInformer<AnyObject>(client, {
+      resource: { group, version, plural },
+      labelSelector: this.#selector(),
+      transform: withoutFields,
+      ...(timing !== undefined && { timing }),
+      onFault: (error) => {
+        if (!error.isNotFound) onNotice(error.message);
+      },
+    });
+    this.#informers.set(kind, informer);
+    informer.onChange(onChange);
+    // What was reported meanwhile waits for it.
+    informer.synced().then(onChange, () => undefined);
+    return informer.start();
+  }
+
+  /** A kind without an object of this node is not followed until there is something to make one of. */
+  async #findEarlier(kind: DefinedKind): Promise<void> {
+    const { group, version, plural } = kind;
+    const { signal } = this.#stop;
+    if (!this.#informers.has(kind)) {
+      const type = { group, version, plural };
+      const found = this.#options.client.list(type, { labelSelector: this.#selector(), limit: 1, signal });
+      const isThere = await found.then(
+        ({ items }) => items.length > 0,
+        (error: unknown) => !(isApiError(error) && error.isNotFound),
+      );
+      if (signal.aborted || (!isThere && !this.#informers.has(kind))) return;
+    }
+    await this.#follow(kind).synced();
   }
 
   #there(): readonly MadeObject[] {
-    return this.#informers.flatMap(([kind, informer]) =>
+    return [...this.#informers].flatMap(([kind, informer]) =>
       informer.list().map((object) => {
         const ref = { group: kind.group, kind: kind.kind, namespace: "", name: object.metadata.name };
         return { kind, ref, object };

@@ -29,12 +29,16 @@ export interface NodeStateWriterOptions {
   readonly paceMs?: number | undefined;
   /** Of writes that tell numbers only; about 60 s when not given. */
   readonly refreshMs?: number | undefined;
+  /** About how many nodes tell news of one change at the same time. */
+  readonly nodes?: (() => number) | undefined;
 }
 
 const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
 const apiVersion = "bpfleet.io/v1alpha1";
 const usualPaceMs = 1000;
 const usualRefreshMs = 60_000;
+/** What all nodes together write of one change. */
+const writesPerSecond = 500;
 
 /** Keeps the one object of this node: soon when something became of an object, else once in a while. */
 export class NodeStateWriter implements AsyncDisposable {
@@ -48,6 +52,7 @@ export class NodeStateWriter implements AsyncDisposable {
   #whole = "";
   readonly #transitions = new Map<string, { readonly status: string; readonly at: string }>();
   #isMade = false;
+  #isNewsDue = false;
   #failure = "";
 
   constructor(options: NodeStateWriterOptions) {
@@ -69,19 +74,27 @@ export class NodeStateWriter implements AsyncDisposable {
   reports(reports: readonly ObjectReport[], results: DaemonResults): void {
     this.#results = resultsOfReports(reports);
     this.#daemonResults = results;
-    const isNews = this.#newsOf() !== this.#news;
-    this.#writes.ask(isNews ? 0 : this.#refreshMs());
+    if (this.#newsOf() === this.#news) this.#writes.ask(this.#refreshMs());
+    else this.#askForNews();
   }
 
   /** The daemon was lost, or is there again, or paused: what became of objects is told by `reports`. */
   daemonSays(results: DaemonResults): void {
     if (this.#daemonResults === undefined) return;
     this.#daemonResults = results;
-    if (this.#newsOf() !== this.#news) this.#writes.ask();
+    if (this.#newsOf() !== this.#news) this.#askForNews();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writes[Symbol.asyncDispose]();
+  }
+
+  /** Soon; in a large fleet not all nodes at the same moment, for a server has other work too. */
+  #askForNews(): void {
+    if (this.#isNewsDue) return;
+    this.#isNewsDue = true;
+    const spreadMs = ((this.#options.nodes?.() ?? 1) / writesPerSecond) * 1000;
+    this.#writes.ask(Math.random() * spreadMs);
   }
 
   /** Not all nodes at the same moment. */
@@ -99,6 +112,7 @@ export class NodeStateWriter implements AsyncDisposable {
 
   async #write(): Promise<void> {
     const { client, nodeName, clock } = this.#options;
+    this.#isNewsDue = false;
     const news = this.#newsOf();
     const observedAt = renderTime(clock.now());
     const status = await this.#status();

@@ -1,4 +1,4 @@
-import type { DefinedKind } from "@bpfleet/kinds";
+import { fleetIndexPlace, type DefinedKind } from "@bpfleet/kinds";
 import {
   bpfdNamespace,
   configMapName,
@@ -50,6 +50,9 @@ export const pullSecretAccess: Readonly<Record<string, readonly AccessRule[]>> =
   "kube-system": [rule("", ["secrets"], ["get"], [documentedPullSecret])],
 };
 
+/** Beside that: what the operator tells all agents. */
+export const indexAccess: readonly AccessRule[] = [rule("", ["configmaps"], readVerbs, [fleetIndexPlace.name])];
+
 /**
  * What the operator does in the whole cluster. It has all that the agent has, since nobody may restore a role that
  * grants more than he has himself.
@@ -96,7 +99,7 @@ export function operatorAccess(kinds: readonly DefinedKind[]): readonly AccessRu
 /** What the operator does in its own namespace. */
 export const operatorOwnAccess: readonly AccessRule[] = [
   rule("apps", ["daemonsets"], allVerbs, [daemonSetName]),
-  rule("", ["configmaps"], allVerbs, [configMapName, nodeConfigMapName]),
+  rule("", ["configmaps"], allVerbs, [configMapName, nodeConfigMapName, fleetIndexPlace.name]),
   rule("", ["services"], allVerbs, [daemonServiceName, webhookName]),
   rule("", ["secrets"], allVerbs, Object.values(secretNames)),
   rule("coordination.k8s.io", ["leases"], [...applyVerbs, "update"], [`${operatorName}-lock`]),

@@ -2,6 +2,7 @@ import type { DefinedKind } from "@bpfleet/kinds";
 import {
   agentAccess,
   allVerbs,
+  indexAccess,
   isDeclared,
   operatorAccess,
   operatorBpfdAccess,
@@ -35,6 +36,8 @@ export function installedRoles(kinds: readonly DefinedKind[]): readonly Manifest
       role(`${daemonSetName}-pull-secrets`, namespace, rules),
       roleBinding(`${daemonSetName}-pull-secrets`, namespace, daemonSetName),
     ]),
+    role(`${daemonSetName}-index`, ownNamespace, indexAccess),
+    roleBinding(`${daemonSetName}-index`, ownNamespace, daemonSetName),
     clusterRole(operatorName, operatorAccess(kinds), partOf),
     clusterRoleBinding(operatorName, operatorName, partOf),
     role(operatorName, ownNamespace, operatorOwnAccess),

@@ -1,4 +1,4 @@
-import type { DefinedKind } from "@bpfleet/kinds";
+import { fleetIndexPlace, type DefinedKind } from "@bpfleet/kinds";
 import { isApiError, type AnyObject, type ResourceType } from "@bpfleet/kube";
 import type { KubeClient } from "@bpfleet/kube-client";
 import { isDeclared, isMade } from "../desired/access.ts";
@@ -22,6 +22,7 @@ export async function removeFromCluster(options: RemovalOptions): Promise<void> 
     await release(options, typeOf(kind), finalizers.config);
   await removeAll(options, resources.nodeStates);
   await removeAll(options, resources.addressSlices);
+  await options.client.delete({ ...resources.configMaps, ...fleetIndexPlace }, { signal: options.signal });
 }
 
 async function removeAll(options: RemovalOptions, type: ResourceType, finalizer?: string): Promise<void> {

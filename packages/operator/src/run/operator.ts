@@ -18,6 +18,7 @@ import { FleetKeeper } from "../fleet/fleet-keeper.ts";
 import { removeFromCluster } from "../fleet/remove-from-cluster.ts";
 import { counter, gauge, renderMetrics } from "../metrics/operator-metrics.ts";
 import { serveHealth, type HealthServer } from "../metrics/health-server.ts";
+import { IndexKeeper } from "../index/index-keeper.ts";
 import { ConfigFinalizer } from "../nodes/config-finalizer.ts";
 import { NodeCleaner } from "../nodes/node-cleaner.ts";
 import { NodePrograms } from "../nodes/node-programs.ts";
@@ -41,6 +42,8 @@ export interface OperatorOptions {
   readonly timing?: Timing | undefined;
   readonly pace?: Partial<Pace> | undefined;
   readonly nodeGraceMs?: number | undefined;
+  /** See IndexKeeper. */
+  readonly indexLingerMs?: number | undefined;
   readonly certificates?:
     | { readonly leafDays?: number; readonly everyMs?: number; readonly overlapMs?: number }
     | undefined;
@@ -141,6 +144,13 @@ class RunningOperator implements Operator {
         graceMs: options.nodeGraceMs,
       }),
       this.#addresses,
+      new IndexKeeper({
+        ...shared,
+        kinds: kinds.filter(isDeclared),
+        collections: this.#aggregator.collections,
+        nodes: this.#nodes,
+        lingerMs: options.indexLingerMs,
+      }),
     ];
     if (options.webhook !== undefined) {
       this.certificates.onWebhookCertificate(() => fleet.look());

@@ -116,6 +116,11 @@ export class Aggregator implements Part {
     return this.#reports;
   }
 
+  /** The objects of each kind, as far as a status needs them. */
+  get collections(): readonly { readonly kind: DefinedKind; readonly informer: Informer<AnyObject> }[] {
+    return [...this.#objects.values()];
+  }
+
   /** For metrics. */
   get sizes(): { readonly reports: number; readonly objects: number; readonly waiting: number } {
     const objects = [...this.#objects.values()].reduce((sum, { informer }) => sum + informer.size, 0);

@@ -1,0 +1,131 @@
+import { collectionOf, type DefinedKind } from "@bpfleet/kinds";
+import { isApiError, type AnyObject } from "@bpfleet/kube";
+import { systemTiming, type KubeClient, type Timing } from "@bpfleet/kube-client";
+import type { FollowedCollection } from "./followed-collection.ts";
+import { IndexWatch } from "./index-watch.ts";
+
+export interface KindFollowersOptions {
+  readonly client: KubeClient;
+  readonly kinds: readonly DefinedKind[];
+  readonly timing?: Timing | undefined;
+  readonly onNotice: (notice: string) => void;
+  /** Begins to follow a kind. */
+  readonly follow: (kind: DefinedKind) => FollowedCollection;
+  /** At least so long between two looks at a kind that nobody says to have objects. */
+  readonly lookMs?: number | undefined;
+}
+
+interface KindState {
+  readonly kind: DefinedKind;
+  followed?: FollowedCollection | undefined;
+  /** Resolves when it is known whether there are objects. */
+  looked?: Promise<void> | undefined;
+}
+
+/** The whole fleet looks at a kind so often at most. */
+const looksPerSecond = 17;
+const shortestLookMs = 60_000;
+const [firstWaitMs, longestWaitMs] = [500, 30_000];
+
+/**
+ * Follows the kinds of which there are objects: those that the operator's index names. A kind that it does not name is
+ * looked at once before the first plan, so that what is planned is complete whoever tells what, and now and then later,
+ * for an operator that is away. Without an index every kind is followed.
+ */
+export class KindFollowers implements AsyncDisposable {
+  readonly #options: KindFollowersOptions;
+  readonly #timing: Timing;
+  readonly #index: IndexWatch;
+  readonly #states: readonly KindState[];
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>[] = [];
+  #isStarted = false;
+
+  constructor(options: KindFollowersOptions) {
+    this.#options = options;
+    this.#timing = options.timing ?? systemTiming;
+    this.#states = options.kinds.map((kind) => ({ kind }));
+    this.#index = new IndexWatch(options.client, options.timing, () => this.#decide());
+  }
+
+  /** About how many nodes the fleet has; 1 where nobody tells. */
+  get nodes(): number {
+    return this.#index.current?.nodes ?? 1;
+  }
+
+  /** Those that are followed now. */
+  *followed(): IterableIterator<FollowedCollection> {
+    for (const { followed } of this.#states) if (followed !== undefined) yield followed;
+  }
+
+  /** Resolves when everything that there is was read once. */
+  async start(): Promise<void> {
+    this.#index.start();
+    await this.#index.known;
+    this.#isStarted = true;
+    this.#decide();
+    await Promise.all(this.#states.map(({ looked, followed }) => looked ?? followed?.known));
+    if (!this.#stop.signal.aborted) this.#running.push(this.#lookAround());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#index[Symbol.asyncDispose]();
+    const followed = [...this.followed()];
+    await Promise.all([...this.#running, ...followed.map((each) => each[Symbol.asyncDispose]())]);
+  }
+
+  #decide(): void {
+    if (!this.#isStarted || this.#stop.signal.aborted) return;
+    const { current } = this.#index;
+    for (const state of this.#states) {
+      const isTold = current === undefined || current.collections.has(collectionOf(state.kind));
+      if (isTold) this.#follow(state);
+      else if (state.followed === undefined) state.looked ??= this.#look(state);
+      else this.#leaveIfEmpty(state, state.followed);
+    }
+  }
+
+  #follow(state: KindState): void {
+    state.followed ??= this.#options.follow(state.kind).start();
+  }
+
+  /** What was seen here counts more than what is told. */
+  #leaveIfEmpty(state: KindState, followed: FollowedCollection): void {
+    if (!followed.isEmpty) return;
+    state.followed = undefined;
+    state.looked = Promise.resolve();
+    this.#running.push(followed[Symbol.asyncDispose]());
+  }
+
+  async #look(state: KindState): Promise<void> {
+    const { client, onNotice } = this.#options;
+    const { group, version, plural } = state.kind;
+    const { signal } = this.#stop;
+    for (let waitMs = firstWaitMs; !signal.aborted && state.followed === undefined;) {
+      try {
+        const { items } = await client.list<AnyObject>({ group, version, plural }, { limit: 1, signal });
+        if (items.length > 0) this.#follow(state);
+        break;
+      } catch (error) {
+        if (signal.aborted) return;
+        // The server does not know the kind.
+        if (isApiError(error) && error.isNotFound) return;
+        onNotice(error instanceof Error ? error.message : String(error));
+        await this.#timing.sleep(waitMs * (1 + this.#timing.random()), signal);
+        waitMs = Math.min(longestWaitMs, waitMs * 2);
+      }
+    }
+    await state.followed?.known;
+  }
+
+  async #lookAround(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const usualMs = Math.max(shortestLookMs, (this.nodes / looksPerSecond) * 1000);
+      await this.#timing.sleep((this.#options.lookMs ?? usualMs) * (0.8 + 0.4 * this.#timing.random()), signal);
+      for (const state of this.#states)
+        if (!signal.aborted && state.followed === undefined) await (state.looked = this.#look(state));
+    }
+  }
+}

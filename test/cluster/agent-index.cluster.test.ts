@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { startClusterAgent, type Agent } from "@bpfleet/agent";
+import { ObedientDaemon } from "@bpfleet/agent/testing";
+import { features } from "@bpfleet/features";
+import type { Inventory } from "@bpfleet/kernel";
+import { fleetIndexPlace, kinds, parseFleetIndex } from "@bpfleet/kinds";
+import type { AnyObject, ResourceAddress } from "@bpfleet/kube";
+import type { KubeClient } from "@bpfleet/kube-client";
+import { whyNoBuild } from "../../tools/build-control-plane.ts";
+import { nodeObject, startFleetCluster, until, type FleetCluster, type RunningOperator } from "./fleet-cluster.ts";
+
+const skip = whyNoBuild();
+const lingerMs = 1500;
+const declared = { group: "networking.fos1.io", version: "v1alpha1", namespace: "default" } as const;
+const programs = { ...declared, plural: "ebpfprograms" };
+const maps = { ...declared, plural: "ebpfmaps" };
+const index = { group: "", version: "v1", plural: "configmaps", ...fleetIndexPlace } as const;
+let cluster: FleetCluster;
+let running: RunningOperator | undefined;
+
+before(async () => {
+  if (skip !== undefined) return;
+  cluster = await startFleetCluster();
+  await cluster.admin.create<AnyObject>({ group: "", version: "v1", plural: "nodes" }, nodeObject("n1"));
+  running = await cluster.startOperator({ indexLingerMs: lingerMs });
+});
+
+after(async () => {
+  await running?.[Symbol.asyncDispose]();
+  await cluster?.[Symbol.asyncDispose]();
+});
+
+class NodeDaemon extends ObedientDaemon {
+  version() {
+    return { version: "0", kernel: "0", node: "0", libbpf: "0" };
+  }
+  async inventory(): Promise<Inventory> {
+    return { programs: [], maps: [], links: [] };
+  }
+}
+
+/** The client, and the collections that are watched over it at the moment. */
+function counted(client: KubeClient): { readonly client: KubeClient; watched(): string[] } {
+  const open = new Map<object, string>();
+  const readEvents: KubeClient["readEvents"] = async (address, query) => {
+    const watch = {};
+    const onOpen = (): void => {
+      open.set(watch, address.plural);
+      query.onOpen?.();
+    };
+    try {
+      return await client.readEvents(address, { ...query, onOpen });
+    } finally {
+      open.delete(watch);
+    }
+  };
+  const proxied = new Proxy(client, {
+    get: (target, name) => {
+      if (name === "readEvents") return readEvents;
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+  return { client: proxied, watched: () => [...open.values()].toSorted() };
+}
+
+interface SimulatedAgent extends AsyncDisposable {
+  watched(): string[];
+  /** Names of what it had planned for at its first report, and now. */
+  readonly first: readonly string[];
+  planned(): readonly string[];
+}
+
+async function startAgent(lookMs = 3_600_000): Promise<SimulatedAgent> {
+  const { client, watched } = counted(cluster.clientOf("bpfd-daemon"));
+  let first: readonly string[] | undefined;
+  let planned: readonly string[] = [];
+  const agent: Agent = await startClusterAgent({
+    client,
+    nodeName: "n1",
+    version: "0",
+    kinds,
+    features,
+    clock: { now: () => Date.now(), monotonicMs: () => performance.now() },
+    follow: { cilium: true, calico: true },
+    daemon: new NodeDaemon(),
+    lookMs,
+    onReports: ({ reports }) => {
+      planned = reports.filter(({ ref }) => ref.group === declared.group).map(({ ref }) => ref.name);
+      first ??= planned;
+    },
+  });
+  await until("it has reported", () => first);
+  return {
+    watched,
+    get first() {
+      return first ?? [];
+    },
+    planned: () => planned,
+    [Symbol.asyncDispose]: () => agent[Symbol.asyncDispose](),
+  };
+}
+
+const has = (agent: SimulatedAgent, name: string) => () => agent.planned().includes(name) || undefined;
+
+async function named(): Promise<readonly string[]> {
+  const found = await cluster.admin.find<AnyObject>(index);
+  return [...(parseFleetIndex(found?.["data"])?.collections ?? [])];
+}
+
+function declare(type: ResourceAddress, kind: string, name: string, spec: object): Promise<AnyObject> {
+  const object = { apiVersion: "networking.fos1.io/v1alpha1", kind, metadata: { name, namespace: "default" }, spec };
+  return cluster.admin.create<AnyObject>(type, object);
+}
+
+const map = { type: "hash", keySize: 4, valueSize: 4, maxEntries: 8 };
+const program = { type: "xdp", interface: "eth0" };
+
+test(
+  "an agent follows its node, the index, and kinds with objects; the first of a kind reaches it at once",
+  { skip },
+  async (t) => {
+    await declare(programs, "EBPFProgram", "p", program);
+    await until(
+      "the index names it",
+      async () => (await named()).includes("ebpfprograms.networking.fos1.io") || undefined,
+    );
+    await using agent = await startAgent();
+    assert.deepEqual(agent.first, ["p"]);
+    assert.deepEqual(agent.watched(), ["configmaps", "ebpfprograms", "nodes", "pods"]);
+    const begin = performance.now();
+    await declare(maps, "EBPFMap", "m", map);
+    await until("it is planned", has(agent, "m"));
+    const ms = performance.now() - begin;
+    t.diagnostic(`the first object of a kind: ${ms.toFixed(0)} ms until it was planned and reported`);
+    assert.ok(ms < 5000, `${ms} ms`);
+    assert.ok(agent.watched().includes("ebpfmaps"));
+    await cluster.admin.delete({ ...maps, name: "m" });
+    await until("it is left", () => !agent.watched().includes("ebpfmaps") || undefined);
+    assert.deepEqual(agent.planned(), ["p"]);
+  },
+);
+
+test("edits of the index are undone", { skip }, async () => {
+  await cluster.admin.patch(index, { data: { collections: "", nodes: "7" } }, { type: "merge" });
+  await until("it is as before", async () => (await named()).length > 0 || undefined);
+  await cluster.admin.delete(index);
+  await until("it is there again", async () => (await named()).length > 0 || undefined);
+});
+
+test(
+  "while no operator is there an agent finds what the index does not name: all before its first plan, then now and then",
+  { skip },
+  async () => {
+    await running?.[Symbol.asyncDispose]();
+    running = undefined;
+    await cluster.admin.patch(index, { data: { collections: "" } }, { type: "merge" });
+    await using agent = await startAgent(300);
+    assert.deepEqual(agent.first, ["p"]);
+    assert.ok(!agent.watched().includes("ebpfmaps"));
+    await declare(maps, "EBPFMap", "late", map);
+    await until("it is planned", has(agent, "late"));
+  },
+);
+
+test("without an index, or the right to read it, an agent follows every kind", { skip }, async () => {
+  const all = ["bpfprogramconfigs", "ebpfmaps", "ebpfprogramconfigs", "ebpfprograms", "networkpolicies"];
+  const follows = (agent: SimulatedAgent): boolean => all.every((plural) => agent.watched().includes(plural));
+  {
+    cluster.server.kubectl(["-n", "kube-system", "delete", "rolebinding", "bpfd-daemon-index"]);
+    await using agent = await startAgent();
+    assert.ok(follows(agent), agent.watched().join(" "));
+    assert.deepEqual([...agent.first].toSorted(), ["late", "p"]);
+  }
+  await cluster.admin.delete(index);
+  await using agent = await startAgent();
+  assert.ok(follows(agent), agent.watched().join(" "));
+});
