@@ -32,7 +32,9 @@ export class ClusterNode implements AsyncDisposable {
       sandbox.ip(near, "address", "add", `${source}/32`, "dev", "v0");
       sandbox.ip(far, "route", "add", `${source}/32`, "dev", "eth0");
     }
-    const token = server.kubectl(["create", "token", "bpfd-daemon", "-n", "kube-system"]).trim();
+    // Bound to the node, by which the API server knows what it may write.
+    const bound = ["--bound-object-kind=Node", "--bound-object-name=n1"];
+    const token = server.kubectl(["create", "token", "bpfd-daemon", "-n", "kube-system", ...bound]).trim();
     const config = JSON.parse(server.kubectl(["config", "view", "--raw", "-o", "json"])) as Kubeconfig;
     const users = config.users.map(({ name }) => ({ name, user: { token } }));
     const path = join(sandbox.dir, "kubeconfig");
@@ -50,9 +52,9 @@ export class ClusterNode implements AsyncDisposable {
   ): Promise<ClusterNode> {
     const processes = await TwoProcesses.make(programs);
     try {
-      const node = new ClusterNode(server, processes);
       const object = { apiVersion: "v1", kind: "Node", metadata: { name: "n1", labels } };
       server.kubectl(["apply", "-f", "-"], JSON.stringify(object));
+      const node = new ClusterNode(server, processes);
       await processes.startDaemon();
       node.startAgent();
       return node;

@@ -20,6 +20,8 @@ export interface FleetCluster extends AsyncDisposable {
   readonly dir: string;
   /** A client with the token of a service account. */
   clientOf(account: string, namespace?: string): KubeClient;
+  /** A client with the token that a kubelet gives the agent's pod on a node: bound to the pod. */
+  agentOn(node: string): KubeClient;
   /** Path of a kubeconfig with such a token. */
   kubeconfigOf(account: string, namespace?: string): string;
   /** A replica in this process, with the operator's own account. */
@@ -68,8 +70,8 @@ export async function startFleetCluster(): Promise<FleetCluster> {
     clients.push(client);
     return client;
   };
-  const tokenOf = (account: string, namespace: string): string =>
-    server.kubectl(["create", "token", account, "-n", namespace, "--duration=2h"]).trim();
+  const tokenOf = (account: string, namespace: string, ...more: readonly string[]): string =>
+    server.kubectl(["create", "token", account, "-n", namespace, "--duration=2h", ...more]).trim();
   const clientOf: FleetCluster["clientOf"] = (account, namespace = "kube-system") =>
     connect({ authorization: `Bearer ${tokenOf(account, namespace)}` });
   const admin = connect({ certificate: { cert: text(cert), key: text(key) } });
@@ -78,6 +80,12 @@ export async function startFleetCluster(): Promise<FleetCluster> {
     admin,
     dir,
     clientOf,
+    agentOn: (node) => {
+      const pod = agentPod(node);
+      server.kubectl(["create", "-f", "-"], JSON.stringify(pod));
+      const bound = ["--bound-object-kind=Pod", `--bound-object-name=${pod.metadata.name}`];
+      return connect({ authorization: `Bearer ${tokenOf("bpfd-daemon", "kube-system", ...bound)}` });
+    },
     kubeconfigOf: (account, namespace = "kube-system") => {
       const path = join(dir, `${account}.kubeconfig`);
       const config = {
@@ -129,6 +137,20 @@ export async function until<T>(
 
 export function nodeObject(name: string): AnyObject {
   return { apiVersion: "v1", kind: "Node", metadata: { name, labels: { "kubernetes.io/hostname": name } } };
+}
+
+function agentPod(node: string): AnyObject {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: `bpfd-daemon-${node}`, namespace: "kube-system" },
+    spec: {
+      nodeName: node,
+      serviceAccountName: "bpfd-daemon",
+      automountServiceAccountToken: false,
+      containers: [{ name: "c", image: "i" }],
+    },
+  };
 }
 
 export interface SimulatedResult {

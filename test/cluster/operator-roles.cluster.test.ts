@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { isApiError, resourcePath, type ResourceAddress, type Subresource } from "@bpfleet/kube";
+import { nodeLabel, nodeLabelValue } from "@bpfleet/kinds";
+import { isApiError, resourcePath, type AnyObject, type ResourceAddress, type Subresource } from "@bpfleet/kube";
 import type { KubeClient } from "@bpfleet/kube-client";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
-import { startFleetCluster, type FleetCluster } from "./fleet-cluster.ts";
+import { startFleetCluster, until, type FleetCluster } from "./fleet-cluster.ts";
 
 const skip = whyNoBuild();
 let cluster: FleetCluster;
@@ -62,6 +63,13 @@ const rbac = (plural: string, name?: string): ResourceAddress => ({
   group: "rbac.authorization.k8s.io",
   version: "v1",
   plural,
+  name,
+});
+
+const policies = (name: string): ResourceAddress => ({
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: "validatingadmissionpolicies",
   name,
 });
 
@@ -149,7 +157,7 @@ function holderOf(role: string): KubeClient {
 }
 
 test("the agent's account does what the agent does, and not the action beside it", { skip }, async () => {
-  const agent = cluster.clientOf("bpfd-daemon");
+  const agent = cluster.agentOn("n1");
   await check(
     agent,
     [
@@ -162,10 +170,10 @@ test("the agent's account does what the agent does, and not the action beside it
       act("apply", fleet("nodestates", "n1")),
       act("apply", fleet("nodestates", "n1"), { sub: "status" }),
       act("list", fleet("addressslices")),
-      act("create", bpfd("bpfprograms")),
-      act("patch", bpfd("bpfprograms", "x"), { sub: "status" }),
-      act("patch", bpfd("bpfdebpfprograms", "x"), { sub: "status" }),
-      act("delete", bpfd("bpfprograms", "x")),
+      act("create", bpfd("bpfprograms", "x-n1")),
+      act("patch", bpfd("bpfprograms", "x-n1"), { sub: "status" }),
+      act("patch", bpfd("bpfdebpfprograms", "x-n1"), { sub: "status" }),
+      act("delete", bpfd("bpfprograms", "x-n1")),
       act("get", core("secrets", "any", "bpfd")),
       act("get", core("secrets", "regcred", "kube-system")),
       act("list", core("configmaps", "bpfleet-index", "kube-system")),
@@ -191,6 +199,66 @@ test("the agent's account does what the agent does, and not the action beside it
       act("get", apps("daemonsets", "bpfd-daemon")),
     ],
   );
+});
+
+test("the agent of a node writes what is of its node, and nothing that is of another", { skip }, async () => {
+  const [first, second] = [cluster.agentOn("node-1"), cluster.agentOn("node-2")];
+  const long = `${"n".repeat(50)}.${"example".repeat(3)}`;
+  const [longer, stranger] = [cluster.agentOn(long), cluster.clientOf("bpfd-daemon")];
+  const program = (name: string, node?: string): AnyObject => ({
+    apiVersion: "bpfd.io/v1alpha1",
+    kind: "BpfProgram",
+    metadata: { name, ...(node === undefined ? {} : { labels: { [nodeLabel]: nodeLabelValue(node) } }) },
+    spec: { programs: {} },
+  });
+  const at = bpfd("bpfprograms");
+  const manager = { fieldManager: "bpfleet-agent", isForced: true } as const;
+  const state = (name: string): AnyObject => ({
+    apiVersion: "bpfleet.io/v1alpha1",
+    kind: "NodeState",
+    metadata: { name },
+  });
+  const own = /the agent of node node-2 writes of its own node only/;
+  // An API server follows policies; it has this one a moment after it was applied.
+  await until("the policy holds", async () =>
+    (await may(second, act("apply", fleet("nodestates", "node-1")))) ? undefined : true,
+  );
+
+  await first.apply(fleet("nodestates"), state("node-1"), manager);
+  await assert.rejects(second.apply(fleet("nodestates"), state("node-1"), manager), own);
+  const status = { ...state("node-1"), status: { observedAt: "2026-01-01T00:00:00Z" } };
+  const address = { ...fleet("nodestates"), name: "node-1" };
+  await assert.rejects(second.applyStatus(address, status, manager), own);
+  await first.applyStatus(address, status, manager);
+
+  await first.apply(at, program("config-node-1", "node-1"), manager);
+  await longer.apply(at, program("config-long", long), manager);
+  const others = { ...at, name: "config-node-1" };
+  for (const outside of [
+    () => second.create(at, program("other-node-1", "node-1")),
+    () => second.create(at, program("other-node-1")),
+    () => second.apply(at, program("config-node-1", "node-1"), manager),
+    () => second.apply(at, program("config-node-1", "node-2"), manager),
+    () => second.patch(others, { metadata: { finalizers: null } }, { type: "merge" }),
+    () => second.patch(others, { status: { conditions: [] } }, { type: "merge", subresource: "status" }),
+    () => second.delete(others),
+    () => second.delete({ ...at, name: "config-long" }),
+  ])
+    await assert.rejects(outside, own);
+  // What is of its node cannot be given to another either.
+  await assert.rejects(
+    first.patch(others, { metadata: { labels: { [nodeLabel]: "node-2" } } }, { type: "merge" }),
+    /the agent of node node-1 writes of its own node only/,
+  );
+  await first.patch(others, { status: { conditions: [] } }, { type: "merge", subresource: "status" });
+  await first.delete(others);
+  await longer.delete({ ...at, name: "config-long" });
+  await assert.rejects(
+    stranger.apply(fleet("nodestates"), state("node-1"), manager),
+    /the agent's token is of no node: only one that is bound to a pod of the DaemonSet says which/,
+  );
+  // It is about agents only.
+  await cluster.admin.delete(address);
 });
 
 test(
@@ -234,6 +302,8 @@ test(
         act("apply", rbac("clusterroles", "other"), role([pods])),
         act("apply", rbac("clusterroles", "bpfd-daemon"), role([secrets])),
         act("apply", rbac("clusterroles", "podconfigmap-controller"), role([pods])),
+        act("delete", policies("bpfleet-own-node")),
+        act("patch", policies("bpfleet-own-node")),
         act("apply", rbac("clusterrolebindings", "bpfd-daemon"), {
           object: {
             roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "cluster-admin" },

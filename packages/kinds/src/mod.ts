@@ -40,7 +40,7 @@ export { cgroupAnnotation, netnsAnnotation } from "./core/pod/schema.ts";
 export { internalIpsOf } from "./core/node/schema.ts";
 export { secretData, type Secret } from "./core/secret/schema.ts";
 export { troubleConditions } from "./bpfd.io/conditions.ts";
-export { programName } from "./bpfd.io/names.ts";
+export { keptOfLongName, longestLabel, nodeLabel, nodeLabelValue, programName } from "./bpfd.io/names.ts";
 export { eraOf, type ProgramConfig } from "./bpfd.io/config/spec.ts";
 export type { NodeProgram } from "./bpfd.io/program/spec.ts";
 export { mapKey } from "./networking.fos1.io/ebpfmap/map-key.ts";

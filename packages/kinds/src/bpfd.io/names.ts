@@ -32,3 +32,15 @@ export function programName(config: string, node: string): string {
   const name = `${config}-${fit === "" ? fingerprint(node) : fit}`;
   return name.length <= longest ? name : `${name.slice(0, longest - 15)}-${fingerprint(name)}`;
 }
+
+/** On an object that the agent of a node made: of which node it is. */
+export const nodeLabel = "bpfleet.io/node";
+
+/** A node's name may be longer than a label's value: so much of it stands before a fingerprint. */
+export const longestLabel = 63;
+export const keptOfLongName = 48;
+
+export function nodeLabelValue(nodeName: string): string {
+  if (nodeName.length <= longestLabel) return nodeName;
+  return `${nodeName.slice(0, keptOfLongName)}-${fingerprint(nodeName)}`;
+}

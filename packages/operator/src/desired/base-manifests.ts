@@ -8,6 +8,7 @@ import {
   operatorService,
   type OperatorImages,
 } from "./operator-deployment.ts";
+import { ownNodePolicy } from "./own-node-policy.ts";
 import { agentClusterRole, installedRoles, userRoles } from "./roles.ts";
 
 /** File → what it holds: all that is applied beside the CRDs. The operator makes the rest. */
@@ -18,6 +19,7 @@ export function baseManifests(
   return {
     "namespace.yaml": [{ apiVersion: "v1", kind: "Namespace", metadata: { name: bpfdNamespace, labels: partOf } }],
     "roles.yaml": [...installedRoles(kinds), ...agentClusterRole(kinds)],
+    "own-node.yaml": ownNodePolicy(kinds),
     "user-roles.yaml": userRoles(kinds),
     "config.yaml": [bpfdConfig(images)],
     "operator.yaml": [operatorDeployment(images), operatorService(), operatorDisruptionBudget()],

@@ -6,5 +6,6 @@ export type { Manifest } from "./manifest.ts";
 export * from "./names.ts";
 export * from "./node-objects.ts";
 export * from "./operator-deployment.ts";
+export * from "./own-node-policy.ts";
 export * from "./roles.ts";
 export * from "./settings.ts";

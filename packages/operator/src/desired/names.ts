@@ -15,6 +15,8 @@ export const configMapName = "bpfd-config";
 export const nodeConfigMapName = "bpfd-daemon-config";
 export const daemonServiceName = "bpfd-daemon";
 export const webhookName = "bpfleet-webhook";
+/** Lets each agent write of its own node only. */
+export const ownNodePolicyName = "bpfleet-own-node";
 
 export const secretNames = {
   authority: "bpfleet-ca",
