@@ -1,7 +1,7 @@
 # bpfleet. `make demo` and `make test` are all a fresh machine needs: both run `make setup` first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster test-e2e test-kernels bench check format generate manifests build-images push-images install uninstall deploy undeploy run-on-cluster run-on-kind kind-reload-images clean
+.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster test-e2e test-kernels bench check format generate manifests build-images push-images install uninstall deploy undeploy run-on-cluster run-on-kind kind-reload-images kubectl kind clean
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 help: ## List the targets
@@ -18,7 +18,7 @@ demo: setup ## Show the product at work in a network of its own, as root; ARGS=-
 demo-shell: ## A shell inside a demo that ARGS=--keep left up
 	@demo/shell.sh
 
-test: ## Run all tests, as root; KIND=unit|kernel|cluster for one suite, FILES=part-of-a-path for some
+test: ## Run all tests, as root; KIND=unit|kernel|cluster|e2e for one suite, FILES=part-of-a-path for some
 	@tools/setup.sh test
 	@node tools/test.ts $(KIND) $(FILES) $(ARGS)
 
@@ -26,9 +26,8 @@ test-unit: ; @$(MAKE) --no-print-directory test KIND=unit
 test-kernel: ; @$(MAKE) --no-print-directory test KIND=kernel
 test-cluster: ; @$(MAKE) --no-print-directory test KIND=cluster
 
-test-e2e: ## Run the product on a whole cluster in namespaces of this machine, as root
-	@tools/setup.sh e2e
-	@node tools/test.ts e2e $(FILES) $(ARGS)
+test-e2e: ## Run the product on a whole cluster in namespaces of this machine, as root; part of test
+	@$(MAKE) --no-print-directory test KIND=e2e
 
 test-kernels: setup ## Run the compact tests in emulated Linux 5.10, 6.1 and 6.12, as root; not part of test, up to 25 minutes each
 	@tools/kernels/test.sh $(KERNELS)
@@ -54,25 +53,29 @@ build-images: setup ## Build the images of BPFD_IMG, BPFD_AGENT_IMG, BPFD_OPERAT
 push-images: setup ## Build them and put them into their registries, with what docker login wrote
 	@node tools/build-images.ts push
 
-install: setup ## Apply the CRDs to the cluster of kubectl's current context
+install: kubectl setup ## Apply the CRDs to the cluster of kubectl's current context
 	@tools/deploy.sh install
 
-uninstall: setup ## Delete the CRDs from that cluster, and all that was declared with them
+uninstall: kubectl setup ## Delete the CRDs from that cluster, and all that was declared with them
 	@tools/deploy.sh uninstall
 
-deploy: setup ## Apply CRDs, operator and roles to that cluster, with the images of BPFD_*_IMG, and wait for the nodes
+deploy: kubectl setup ## Apply CRDs, operator and roles to that cluster, with the images of BPFD_*_IMG, and wait for the nodes
 	@tools/deploy.sh deploy
 
-undeploy: setup ## Detach everything on every node, then delete from that cluster what deploy applied; the CRDs stay
+undeploy: kubectl setup ## Detach everything on every node, then delete from that cluster what deploy applied; the CRDs stay
 	@tools/deploy.sh undeploy
 
-run-on-cluster: push-images deploy ## push-images, then deploy
+run-on-cluster: kubectl push-images deploy ## push-images, then deploy
 
-run-on-kind: setup ## Build the images, start a kind cluster, load them into it, deploy
+run-on-kind: kind kubectl setup ## Build the images, start a kind cluster, load them into it, deploy
 	@tools/deploy.sh run-on-kind
 
-kind-reload-images: setup ## Build the images anew, load them into that kind cluster, restart what runs them
+kind-reload-images: kind kubectl setup ## Build the images anew, load them into that kind cluster, restart what runs them
 	@tools/deploy.sh kind-reload-images
+
+# Said before anything is installed or built.
+kubectl kind:
+	@tools/deploy.sh need-$@
 
 clean: ## Remove everything that was built; what was installed stays
 	rm -rf build

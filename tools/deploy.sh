@@ -15,7 +15,11 @@ fail() {
 }
 
 need() {
-	command -v "$1" >/dev/null || fail "find $1: not installed; get it from $2"
+	case $1 in
+	kind) from='https://kind.sigs.k8s.io/docs/user/quick-start/#installation' ;;
+	*) from=https://kubernetes.io/docs/tasks/tools/ ;;
+	esac
+	command -v "$1" >/dev/null || fail "find $1: not installed; get it from $from"
 }
 
 # Said once and first; kubectl says it for each object.
@@ -126,19 +130,20 @@ load_into_kind() {
 }
 
 case ${1:-} in
+need-kind | need-kubectl) need "${1#need-}" ;;
 deploy | undeploy | uninstall)
-	need kubectl https://kubernetes.io/docs/tasks/tools/
+	need kubectl
 	reach
 	"$1"
 	;;
 install)
-	need kubectl https://kubernetes.io/docs/tasks/tools/
+	need kubectl
 	reach
 	apply crds
 	;;
 run-on-kind)
-	need kind https://kind.sigs.k8s.io/docs/user/quick-start/#installation
-	need kubectl https://kubernetes.io/docs/tasks/tools/
+	need kind
+	need kubectl
 	node tools/build-images.ts
 	kind get clusters 2>/dev/null | grep -qx "$cluster" || kind create cluster --name "$cluster"
 	load_into_kind
@@ -146,8 +151,8 @@ run-on-kind)
 	deploy
 	;;
 kind-reload-images)
-	need kind https://kind.sigs.k8s.io/docs/user/quick-start/#installation
-	need kubectl https://kubernetes.io/docs/tasks/tools/
+	need kind
+	need kubectl
 	node tools/build-images.ts
 	load_into_kind
 	kubectl --context "kind-$cluster" -n kube-system rollout restart daemonset/bpfd-daemon deployment/podconfigmap-controller

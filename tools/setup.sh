@@ -3,7 +3,7 @@
 # packages of the lockfile, the native addon, the BPF objects. Each step is skipped when it is up to
 # date, so that a second run takes well under a second. Used by make setup, demo, test and bench; with
 # the word "bench" it installs the programs that we are measured against as well, with "test" the
-# registry that images are pulled from, with "e2e" what a node of a cluster consists of too.
+# registry that images are pulled from, and what Kubernetes is built with and a node of it consists of.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -39,14 +39,9 @@ needs() {
 		unshare                  util-linux      util-linux              util-linux        util-linux
 		/etc/ssl/certs           ca-certificates ca-certificates         ca-certificates   ca-certificates
 	END
-	case $purpose in test | e2e)
-		cat <<-'END'
-			docker-registry          docker-registry -                       -                 docker-registry
-			go                       golang-go       golang                  go                go
-		END
-		;;
-	esac
-	[ "$purpose" != e2e ] || cat <<-'END'
+	[ "$purpose" != test ] || cat <<-'END'
+		docker-registry          docker-registry -                       -                 docker-registry
+		go                       golang-go       golang                  go                go
 		containerd               containerd      containerd              containerd        containerd
 		runc                     runc            runc                    runc              runc
 		iptables                 iptables        iptables                iptables          iptables

@@ -1,18 +1,20 @@
 /**
  * Runs the tests: `node tools/test.ts [unit|kernel|cluster|e2e]... [PART-OF-A-PATH]... [--types=skip] [--leaks=warn]`.
  *
- * Types first, so that nothing stale passes; then the suites in order, e2e only when it is named. A suite fails as a whole when
- * something stays behind on the machine, or when a test is skipped that test/node/expected-refusals.json
- * does not list. For work in a tree or on a machine that others change meanwhile: `--types=skip` starts
- * the tests at once, `--leaks=warn` lets what stays behind pass.
+ * Types first, so that nothing stale passes; then the suites in order. What is to be built for the later ones is built
+ * meanwhile. A suite fails as a whole when something stays behind on the machine, or when a test is skipped that
+ * test/node/expected-refusals.json does not list. For work in a tree or on a machine that others change meanwhile:
+ * `--types=skip` starts the tests at once, `--leaks=warn` lets what stays behind pass.
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { delimiter, join } from "node:path";
 import { findAdded, findRemaining, killLeftProcesses, markerVariable, takeCensus } from "./testing/census.ts";
 import { findStaleRefusals, judgeSkips } from "./testing/refusals.ts";
 import type { RefusalList } from "./testing/refusals.ts";
+import { whyNoBuild } from "./go-programs.ts";
 import {
   budgetMinutes,
   countResults,
@@ -49,13 +51,25 @@ function readOptions(args: readonly string[], environment: NodeJS.ProcessEnv): O
   if (unknown !== undefined)
     throw new RangeError(`run tests: unknown option ${unknown}; there are ${knownFlags.join(" and ")}`);
   return {
-    suites: chosen.length > 0 ? chosen : suites.filter((suite) => suite.runsAlways),
+    suites: chosen.length > 0 ? chosen : suites,
     parts: words.filter((word) => !suites.some((suite) => suite.name === word)),
     checksTypes: !args.includes("--types=skip"),
     leaksFail: !args.includes("--leaks=warn"),
     isStrict: environment["CI"] === "true",
     refusals: JSON.parse(readFileSync(join(root, "test/node/expected-refusals.json"), "utf8")) as RefusalList,
   };
+}
+
+/**
+ * Builds what the files of the later suites start, one after the other and at the lowest priority, while the earlier ones
+ * run. Where it fails, the first test that needs it says why.
+ */
+async function build(chosen: readonly Suite[]): Promise<void> {
+  for (const { builder } of chosen) {
+    if (builder === undefined || whyNoBuild() !== undefined) continue;
+    const command = ["-n", "19", process.execPath, ...builder];
+    await once(spawn("nice", command, { cwd: root, stdio: ["ignore", "ignore", "inherit"] }), "close");
+  }
 }
 
 function checkTypes(): boolean {
@@ -75,14 +89,17 @@ async function runSuite(suite: Suite, files: readonly string[], options: Options
   const waiting = [...files];
   const work = async (): Promise<void> => {
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-      const before = suite.concurrency === 1 ? takeCensus(marker) : undefined;
+      const before = suite.census === "file" ? takeCensus(marker) : undefined;
       const result = await runFile(root, file, suite.fileTimeoutMs);
       results.push(result);
       console.log(renderFile(result));
       if (before !== undefined) for (const key of findAdded(before, takeCensus(marker))) suspects.set(key, file);
     }
   };
+  const before = suite.census === "suite" ? takeCensus(marker) : undefined;
   await Promise.all(Array.from({ length: suite.concurrency }, work));
+  if (before !== undefined)
+    for (const key of findAdded(before, takeCensus(marker))) suspects.set(key, `${suite.name} tests`);
   const remaining = await findRemaining([...suspects.keys()], marker, kernelFreesWithinMs);
   killLeftProcesses(marker);
   const leaks = Array.from(remaining, ([key, name]) => `${suspects.get(key)}: left behind ${name}`);
@@ -108,9 +125,12 @@ async function main(): Promise<void> {
     return;
   }
   const reports: SuiteReport[] = [];
-  for (const suite of options.suites) {
-    const files = findTestFiles(root, suite.name, options.parts);
-    if (files.length > 0) reports.push(await runSuite(suite, files, options));
+  const filesOf = new Map(options.suites.map((suite) => [suite, findTestFiles(root, suite.name, options.parts)]));
+  const chosen = options.suites.filter((suite) => filesOf.get(suite)?.length !== 0);
+  const built = build(chosen);
+  for (const suite of chosen) {
+    if (suite.builder !== undefined) await built;
+    reports.push(await runSuite(suite, filesOf.get(suite) ?? [], options));
   }
   const counts = countResults(reports);
   mkdirSync("build", { recursive: true });

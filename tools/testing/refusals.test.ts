@@ -5,6 +5,7 @@ import type { TestResult } from "./run-file.ts";
 
 const list = {
   absences: ["^go is not installed"],
+  incapacities: ["^this machine refuses "],
   kernels: [{ release: "^6\\.18\\.", refusals: [{ test: "a.test.ts > attaches fentry", reason: "ENOTSUPP" }] }],
 };
 const result = (name: string, outcome: TestResult["outcome"], text = ""): TestResult => ({
@@ -45,6 +46,12 @@ test("judgeSkips allows a skip for what the machine lacks, but not when strict",
   const skip = [result("b.cluster.test.ts > applies", "skipped", "go is not installed; install it")];
   assert.deepEqual(judgeSkips(skip, list, "6.18.4", false).problems, []);
   assert.equal(judgeSkips(skip, list, "6.18.4", true).problems.length, 1);
+});
+
+test("judgeSkips tells a skip for what no setup can mend, also when strict", () => {
+  const skip = [result("c.e2e.test.ts > runs", "skipped", "this machine refuses a node: unshare failed")];
+  assert.deepEqual(judgeSkips(skip, list, "6.18.4", true).problems, []);
+  assert.match(judgeSkips(skip, list, "6.18.4", true).allowed[0] ?? "", /unshare failed/);
 });
 
 test("findStaleRefusals names a listed test that is gone, but only of files that ran", () => {

@@ -5,6 +5,8 @@ export interface RefusalList {
   readonly kernels: readonly KernelRefusals[];
   /** What a machine other than CI's may lack, as regular expressions over the reason of a skip. */
   readonly absences: readonly string[];
+  /** What no setup brings to a machine, CI's among them; in the same form. */
+  readonly incapacities: readonly string[];
 }
 
 export interface KernelRefusals {
@@ -29,7 +31,7 @@ export interface Judgement {
 
 /**
  * Compares the skips of a run with what this kernel is known to refuse. Unless `isStrict`, skips for an
- * absence, and any where no entry matches the release, are told but allowed.
+ * absence, and any where no entry matches the release, are told but allowed; those for an incapacity always.
  */
 export function judgeSkips(
   results: readonly TestResult[],
@@ -45,7 +47,8 @@ export function judgeSkips(
   for (const { name, outcome, text } of results) {
     const expected = refusals.get(name);
     if (outcome === "skipped" && expected === undefined) {
-      const isAllowed = !isStrict && (!isMeasured || list.absences.some((reason) => new RegExp(reason).test(text)));
+      const isFor = (reasons: readonly string[]): boolean => reasons.some((reason) => new RegExp(reason).test(text));
+      const isAllowed = isFor(list.incapacities) || (!isStrict && (!isMeasured || isFor(list.absences)));
       (isAllowed ? allowed : problems).push(`${name}: skipped (${text}), which is not listed for kernel ${release}`);
     } else if (outcome === "skipped" && expected !== text) {
       problems.push(`${name}: skipped (${text}), but listed with another reason (${expected})`);

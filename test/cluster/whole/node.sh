@@ -4,6 +4,7 @@
 #
 #   node.sh join NETNS CGROUPS-FILE SETTINGS    joins the control groups, takes namespaces, becomes init
 #   node.sh init SETTINGS                       is its process 1
+#   node.sh probe CGROUPS-FILE FOLDER           takes all of that and ends: whether this machine lets it
 #
 # The settings are shell: name, folder, logs, kubelet, kube_proxy, node_ip.
 # shellcheck disable=SC1090,SC2154
@@ -44,9 +45,7 @@ show_settings() {
 	done
 }
 
-init() {
-	. "$1"
-	hostname "$name"
+mount_all() {
 	mount --make-rprivate /
 	mount -t proc proc /proc
 	mount -t sysfs sysfs /sys
@@ -58,6 +57,23 @@ init() {
 	mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/etc-work" overlay /etc
 	show_settings
 	mount --make-rshared /
+}
+
+probe() {
+	while read -r group; do echo $$ >"$group/cgroup.procs"; done <"$1"
+	exec unshare --net --mount --cgroup --uts --ipc --pid --fork --kill-child /bin/bash "$0" try "$2"
+}
+
+try() {
+	folder=$1
+	hostname probe
+	mount_all
+}
+
+init() {
+	. "$1"
+	hostname "$name"
+	mount_all
 	rm -f "$folder/containerd.sock"
 	containerd --config "$folder/containerd.toml" >>"$logs/containerd-$name.log" 2>&1 &
 	# The kubelet ends at once where the runtime does not answer yet, and is started again as on any machine.

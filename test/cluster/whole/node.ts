@@ -29,7 +29,7 @@ export interface NodePlaces {
 
 export type Kubectl = (args: readonly string[], input?: string) => Promise<string>;
 
-const script = fileURLToPath(new URL("node.sh", import.meta.url));
+export const nodeScript: string = fileURLToPath(new URL("node.sh", import.meta.url));
 
 /** A kubelet, containerd and kube-proxy in namespaces of their own. */
 export class ClusterNode {
@@ -84,7 +84,7 @@ export class ClusterNode {
   async start(): Promise<void> {
     for (const group of this.#groups) makeGroup(group);
     const command = ["join", this.network.path, this.#path("groups"), this.#path("settings.sh")];
-    this.#running = new Running(`node-${this.name}`, this.#places.logs, ["/bin/bash", script, ...command]);
+    this.#running = new Running(`node-${this.name}`, this.#places.logs, ["/bin/bash", nodeScript, ...command]);
     const { name } = this;
     await this.#running.until("containerd", async () => (await this.#ctr("version")) !== "");
     for (const image of this.#places.images) await this.loadImages(image);
@@ -176,8 +176,7 @@ export class ClusterNode {
   async #emptyGroups(): Promise<void> {
     const end = performance.now() + 10_000;
     for (const group of this.#groups) {
-      while (existsSync(group) && !removeGroup(group) && performance.now() < end)
-        await new Promise((resolve) => setTimeout(resolve, 50));
+      while (!removeGroup(group) && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
 }
@@ -201,14 +200,15 @@ export function groupsFor(label: string): string[] {
 }
 
 /** A group of cpuset takes no process before it has processors and memory. */
-function makeGroup(group: string): void {
+export function makeGroup(group: string): void {
   mkdirSync(group, { recursive: true });
   for (const file of ["cpuset.cpus", "cpuset.mems"])
     if (existsSync(join(group, file)) && readFileSync(join(group, file), "utf8").trim() === "")
       writeFileSync(join(group, file), readFileSync(join(dirname(group), file)));
 }
 
-function removeGroup(group: string): boolean {
+export function removeGroup(group: string): boolean {
+  if (!existsSync(group)) return true;
   try {
     for (const entry of readdirSync(group, { withFileTypes: true }))
       if (entry.isDirectory()) removeGroup(join(group, entry.name));

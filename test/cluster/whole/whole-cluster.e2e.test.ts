@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -70,4 +70,14 @@ test("WholeCluster leaves nothing behind when its process is killed", { skip, ti
     [folder, ...groups].filter((path) => existsSync(path)),
     [],
   );
+});
+
+test("whyNoNode says at what a machine stops, and leaves nothing of its try", { skip }, () => {
+  const library = new URL("probe.ts", import.meta.url).href;
+  const script = `const { whyNoNode } = await import(${JSON.stringify(library)}); console.log(whyNoNode(), process.pid);`;
+  const command = ["--bounding-set=-sys_admin", process.execPath, "--input-type=module", "--eval", script];
+  const said = execFileSync("setpriv", command, { encoding: "utf8" });
+  assert.match(said, /^this machine refuses a node in namespaces: unshare: .*Operation not permitted \d+\n$/);
+  const [, pid] = / (\d+)\n$/.exec(said) ?? [];
+  assert.ok(groupsFor(`bpfleet-probe-${pid}`).every((group) => !existsSync(group)));
 });

@@ -11,6 +11,7 @@ import { ControlPlane } from "./control-plane.ts";
 import { Network } from "./network.ts";
 import { ClusterNode, groupsFor } from "./node.ts";
 import type { Kubectl } from "./node.ts";
+import { whyNoNode } from "./probe.ts";
 import { Running } from "./processes.ts";
 import { writeTestImages } from "./test-images.ts";
 
@@ -30,10 +31,10 @@ export function wholeClusterAbsence(): string | undefined {
   const missing = ["containerd", "ctr", "runc", "iptables", "unshare", "nsenter", "setpriv"].find(
     (name) => !places.some((place) => existsSync(join(place, name))),
   );
-  if (missing !== undefined) return `${missing} is not installed; run make test-e2e, or tools/setup.sh e2e`;
-  if (!existsSync("/bin/busybox")) return "busybox-static is not installed; run make test-e2e, or tools/setup.sh e2e";
+  if (missing !== undefined) return `${missing} is not installed; run make test, or tools/setup.sh test`;
+  if (!existsSync("/bin/busybox")) return "busybox-static is not installed; run make test, or tools/setup.sh test";
   if (groupsFor("x").length < 2) return "no control groups of version 1 for a cluster of namespaces";
-  return whyNoBuild();
+  return whyNoBuild() ?? whyNoNode();
 }
 
 /** A Kubernetes of real parts in namespaces of its own; nothing of it outlives this process, or leads out of it. */
