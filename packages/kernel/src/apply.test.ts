@@ -8,6 +8,7 @@ import { packEntries } from "./entries.ts";
 import { FakeKernel } from "./fake-kernel.ts";
 import { FakeWorld } from "./fake-world.ts";
 import { emptyJournal, journalAfter, journalBefore, ownedKeys } from "./journal.ts";
+import type { ObservedHook } from "./port.ts";
 import type { MapSpec, NodePlan, ProgramSpec } from "./specs.ts";
 
 const map = (key: string): MapSpec => ({
@@ -191,4 +192,28 @@ test("journalBefore and journalAfter remember whose entries may be ours until th
     [...ownedKeys(journalAfter(before, two, [{ item: "map", key: "k", state: "in-force" }]), spec)],
     ["00000002", "00000003"],
   );
+});
+
+test("applyActions looks at thousands of hooks in force without comparing each with each", async () => {
+  const names = Array.from({ length: 8000 }, (_, at) => `veth${at}`);
+  const plan = assemblePlan([
+    {
+      maps: [map("a/map")],
+      programs: [program("a/xdp", "a/map")],
+      attachments: names.map((name) => attach(name, "a/xdp")),
+      instances: [],
+      problems: [],
+    },
+  ]);
+  const result = { mode: "native", chain: "direct", memberModes: [] } as const;
+  const hooks = plan.hooks.map(({ key, point }, at): ObservedHook => {
+    return { key, point, generation: "1", members: [1], isAttached: true, linkId: at, programId: 1, result };
+  });
+  const observed = { maps: [], programs: [], hooks };
+  const started = performance.now();
+  const { results } = await applyActions([], new FakeKernel(new FakeWorld()), { plan, observed });
+  const seconds = (performance.now() - started) / 1000;
+  assert.equal(results.filter(({ hook }) => hook?.mode === "native").length, names.length);
+  // Each with each took minutes.
+  assert.ok(seconds < 10, `${seconds} s`);
 });

@@ -1,7 +1,7 @@
 import { KernelError, type ErrorCode } from "@bpfleet/base";
 import { renderAction, type Action } from "./action.ts";
 import { carryCounters } from "./carry.ts";
-import { identityKey, planGenerations, renderIdentity } from "./identity.ts";
+import { planGenerations, renderIdentity } from "./identity.ts";
 import type { HookResult, ItemError, ItemResult, KernelPort, ObservedKernel } from "./port.ts";
 import type { Journal } from "./journal.ts";
 import { runnableOf } from "./runnable.ts";
@@ -220,6 +220,7 @@ function resultsOf(
 ): ItemResult[] {
   const { plan, observed } = options;
   const generations = planGenerations(plan);
+  const ran = new Map(observed.hooks.map((hook) => [hook.key, hook.result]));
   const known = new Set(actions.map((action) => action.id));
   const result = (item: ItemResult["item"], key: string, ids: readonly string[], hook?: HookResult): ItemResult => {
     const own = ids.map((id) => outcomes.get(id)).filter((outcome) => outcome !== undefined);
@@ -255,8 +256,9 @@ function resultsOf(
       : result("program", key, [`load-program ${renderIdentity(identity)}`]);
   });
   const hooks = plan.hooks.map(({ key }): ItemResult => {
-    if (!generations.hooks.has(key)) return lacking("hook", key);
-    const before = observed.hooks.find((hook) => hook.key === identityKey(key))?.result;
+    const wanted = generations.hooks.get(key);
+    if (wanted === undefined) return lacking("hook", key);
+    const before = ran.get(wanted.key);
     const reason = options.journal?.reasons?.[key];
     const known = before && isLess(before) && reason !== undefined ? { ...before, reason } : before;
     const set = outcomes.get(`set-hook ${key}`);

@@ -102,6 +102,8 @@ class Diff {
   /** Halves of pairs of rule counters, `rule-hits FAMILY`. */
   readonly #halves: ReadonlyMap<string, MapSpec>;
   readonly #actions = new Map<string, Action>();
+  #usedBy: Map<string, Set<string>> | undefined;
+  #hookKeys: ReadonlyMap<string, string> | undefined;
 
   constructor(plan: NodePlan, observed: ObservedKernel, journal: Journal, options: DiffOptions) {
     this.#plan = plan;
@@ -258,11 +260,25 @@ class Diff {
   /** Actions that put this program in force. */
   #usersOfProgram(programKey: string): string[] {
     const identity = this.#generations.programs.get(programKey);
-    const hooks = this.#plan.hooks.filter((hook) => hook.members.some((member) => member.program === programKey));
+    const hooks = this.#hooksByProgram().get(programKey) ?? [];
     return [
       ...(identity ? [`load-program ${renderIdentity(identity)}`] : []),
-      ...hooks.map((hook) => `set-hook ${hook.key}`),
+      ...[...hooks].map((hook) => `set-hook ${hook}`),
     ];
+  }
+
+  /** Keys of the plan's hooks, by the programs that run there. */
+  #hooksByProgram(): ReadonlyMap<string, ReadonlySet<string>> {
+    if (this.#usedBy === undefined) {
+      this.#usedBy = new Map();
+      for (const { key, members } of this.#plan.hooks) {
+        for (const { program } of members) {
+          const hooks = this.#usedBy.get(program) ?? new Set();
+          this.#usedBy.set(program, hooks.add(key));
+        }
+      }
+    }
+    return this.#usedBy;
   }
 
   #carryCounters(base: MapSpec): void {
@@ -325,8 +341,8 @@ class Diff {
 
   /** Observed keys may be shortened, those in ids of set-hook are the plan's. */
   #setHookId(observedKey: string): string {
-    const spec = this.#plan.hooks.find((hook) => identityKey(hook.key) === observedKey);
-    return `set-hook ${spec?.key ?? observedKey}`;
+    this.#hookKeys ??= new Map(this.#plan.hooks.map(({ key }) => [identityKey(key), key]));
+    return `set-hook ${this.#hookKeys.get(observedKey) ?? observedKey}`;
   }
 
   #removeMaps(): void {

@@ -10,16 +10,14 @@ import type { Identity } from "./port.ts";
 export const encodedKeyLimit = 200;
 
 export function encodePinName(key: string): string {
-  let name = "";
-  for (const byte of encodeUtf8(key)) {
-    const character = String.fromCharCode(byte);
-    name += /[A-Za-z0-9_-]/.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-  }
-  return name;
+  return key.replace(/[^A-Za-z0-9_-]/gu, (character) =>
+    Array.from(encodeUtf8(character), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join(""),
+  );
 }
 
 /** `undefined` for names that encodePinName does not give. */
 export function decodePinName(name: string): string | undefined {
+  if (!name.includes("%") && encodePinName(name) === name) return name;
   const bytes: number[] = [];
   for (let at = 0; at < name.length; at++) {
     if (name[at] !== "%") {

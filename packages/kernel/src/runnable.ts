@@ -24,7 +24,8 @@ export function runnableOf(
   isLoaded: (member: ChainMember) => boolean,
 ): Runnable | undefined {
   const { spec } = action;
-  const there = observed.hooks.find((hook) => hook.key === identityKey(spec.key));
+  const key = identityKey(spec.key);
+  const there = observed.hooks.find((hook) => hook.key === key);
   const ids = new Map(observed.programs.map((program) => [renderIdentity(program), program.programId]));
   if (there?.isAttached === true && !isKnown(there, observed.programs)) return undefined;
   const members: ChainMember[] = [];

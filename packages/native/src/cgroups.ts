@@ -70,14 +70,13 @@ export function findCgroupIds(paths: readonly string[]): ReadonlyMap<string, big
   const found = new Map<string, bigint>();
   const root = paths.length === 0 ? undefined : cgroupRoot();
   if (root === undefined) return found;
-  const folderOf = (path: string): string => (path === root || path.startsWith(`${root}/`) ? path : join(root, path));
-  for (const [parent, below] of Map.groupBy(paths, (path) => dirname(folderOf(path)))) {
-    const names = namesIn(parent);
-    for (const path of below) {
-      const folder = folderOf(path);
-      if (!names.has(basename(folder))) continue;
+  for (const [parent, below] of familiesOf(paths, root)) {
+    for (const name of namesIn(parent)) {
+      const asked = below.get(name);
+      if (asked === undefined) continue;
       try {
-        found.set(path, cgroupId(folder));
+        const id = cgroupId(`${parent}/${name}`);
+        for (const path of asked) found.set(path, id);
       } catch {
         // It went meanwhile.
       }
@@ -86,11 +85,31 @@ export function findCgroupIds(paths: readonly string[]): ReadonlyMap<string, big
   return found;
 }
 
-function namesIn(folder: string): ReadonlySet<string> {
+/** Folder → name of a folder in it → how it was asked for. */
+type Families = ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
+
+/** The same list is looked for every second. */
+const knownFamilies = new WeakMap<readonly string[], { readonly root: string; readonly families: Families }>();
+
+function familiesOf(paths: readonly string[], root: string): Families {
+  const known = knownFamilies.get(paths);
+  if (known?.root === root) return known.families;
+  const folderOf = (path: string): string => (path === root || path.startsWith(`${root}/`) ? path : join(root, path));
+  const families = new Map<string, ReadonlyMap<string, readonly string[]>>();
+  for (const [parent, below] of Map.groupBy(paths, (path) => dirname(folderOf(path))))
+    families.set(
+      parent,
+      Map.groupBy(below, (path) => basename(folderOf(path))),
+    );
+  knownFamilies.set(paths, { root, families });
+  return families;
+}
+
+function namesIn(folder: string): readonly string[] {
   try {
-    return new Set(fs.readdirSync(folder));
+    return fs.readdirSync(folder);
   } catch {
-    return new Set();
+    return [];
   }
 }
 

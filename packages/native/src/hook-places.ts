@@ -51,10 +51,15 @@ export async function findPlace(
 }
 
 /** Whether a link is at the interface or cgroup that the point names now. */
-export function isLinkAt(info: LinkInfo, point: HookPoint | undefined, interfaces: Interfaces): boolean {
+export function isLinkAt(
+  info: LinkInfo,
+  point: HookPoint | undefined,
+  interfaces: Interfaces,
+  idOf: (cgroup: string) => bigint | undefined = findCgroupId,
+): boolean {
   if (info.type === "cgroup") {
     const isThere = info.cgroupId !== undefined && info.cgroupId !== 0n;
-    return isThere && (point?.hook !== "cgroup" || findCgroupId(point.path) === info.cgroupId);
+    return isThere && (point?.hook !== "cgroup" || idOf(point.path) === info.cgroupId);
   }
   // These hold what they watch.
   if (tracingLinks.has(info.type)) return true;

@@ -13,6 +13,7 @@ import {
   type MemberMode,
   type ObservedHook,
   type ObservedProgram,
+  type ProgramIdentity,
   type TracingPoint,
   type XdpMode,
 } from "@bpfleet/kernel";
@@ -20,6 +21,7 @@ import type { ChainOffers } from "@bpfleet/kernel/chain";
 import { queryHook, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
 import { buildChain, createChainCounters, waitForGracePeriod, type Chain, type ChainPart } from "./chain.ts";
 import { ChainRecords } from "./chain-record.ts";
+import { findCgroupId, findCgroupIds } from "./cgroups.ts";
 import { hasFragsFlag, sayingWhoIsSmall } from "./fragments.ts";
 import {
   clearLink,
@@ -44,6 +46,14 @@ export interface KernelHooksOptions {
   readonly offers: ChainOffers | undefined;
 }
 
+/** What hooks are compared with, looked up once for many. */
+interface Surroundings {
+  /** Programs of ours, by id. */
+  readonly programs: ReadonlyMap<number, ProgramIdentity>;
+  readonly interfaces: Interfaces;
+  readonly cgroupId: (path: string) => bigint | undefined;
+}
+
 type What = Pick<ObservedHook, "generation" | "members"> & Pick<HookResult, "chain" | "memberModes">;
 
 /** The hooks of the port: one link, or one filter, each. */
@@ -65,10 +75,17 @@ export class KernelHooks {
   async observe(programs: readonly ObservedProgram[]): Promise<ObservedHook[]> {
     const keys = new Set([...this.#pins.keys("links"), ...this.#pins.keys("filters")].map(({ key }) => key));
     if (keys.size === 0) return [];
-    const interfaces = await readInterfaces(this.#options.netns);
+    const cgroups = findCgroupIds(
+      [...keys].map(parseHookKey).flatMap((at) => (at?.hook === "cgroup" ? [at.path] : [])),
+    );
+    const around: Surroundings = {
+      programs: new Map(programs.map((program) => [program.programId, program])),
+      interfaces: await readInterfaces(this.#options.netns),
+      cgroupId: (path) => cgroups.get(path),
+    };
     const hooks: ObservedHook[] = [];
     for (const key of keys) {
-      const hook = await this.#observeHook(key, programs, interfaces);
+      const hook = await this.#observeHook(key, around);
       if (hook !== undefined) hooks.push(hook);
     }
     return hooks;
@@ -159,29 +176,21 @@ export class KernelHooks {
     ];
   }
 
-  async #observeHook(
-    key: string,
-    programs: readonly ObservedProgram[],
-    interfaces: Interfaces,
-  ): Promise<ObservedHook | undefined> {
+  async #observeHook(key: string, around: Surroundings): Promise<ObservedHook | undefined> {
     const hasFilter = isThere(this.#pins.filter(key));
-    const hook = await this.#observeLink(key, programs, interfaces);
-    if (hook === undefined) return hasFilter ? this.#observeFilter(key, programs, interfaces) : undefined;
+    const hook = await this.#observeLink(key, around);
+    if (hook === undefined) return hasFilter ? this.#observeFilter(key, around) : undefined;
     // Both: a change between link and filter was cut short. Setting the hook again sorts it out.
     return hasFilter ? { ...hook, isAttached: false } : hook;
   }
 
-  async #observeLink(
-    key: string,
-    programs: readonly ObservedProgram[],
-    interfaces: Interfaces,
-  ): Promise<ObservedHook | undefined> {
+  async #observeLink(key: string, around: Surroundings): Promise<ObservedHook | undefined> {
     await using link = openLink(this.#pins.link(key));
     if (link === undefined) return undefined;
     const { info } = link;
     const point = parseHookKey(key);
-    const isAttached = isLinkAt(info, point, interfaces);
-    const { generation, members, chain, memberModes } = this.#whatRuns(key, info.programId, programs);
+    const isAttached = isLinkAt(info, point, around.interfaces, around.cgroupId);
+    const { generation, members, chain, memberModes } = this.#whatRuns(key, point, info.programId, around);
     const mode =
       info.type === "xdp"
         ? await this.#xdpMode(isAttached ? info.ifindex : undefined)
@@ -192,14 +201,10 @@ export class KernelHooks {
     return { key, point, generation, members, isAttached, linkId: info.id, programId: info.programId, result };
   }
 
-  async #observeFilter(
-    key: string,
-    programs: readonly ObservedProgram[],
-    interfaces: Interfaces,
-  ): Promise<ObservedHook> {
+  async #observeFilter(key: string, around: Surroundings): Promise<ObservedHook> {
     const point = parseHookKey(key);
-    const programId = (await this.#filters.find(point, interfaces)) ?? 0;
-    const runs = this.#whatRuns(key, programId, programs);
+    const programId = (await this.#filters.find(point, around.interfaces)) ?? 0;
+    const runs = this.#whatRuns(key, point, programId, around);
     const { generation, members, chain, memberModes } = runs;
     const isOurs = generation !== "" || programId === pinnedProgramId(this.#pins.filter(key));
     const result = { mode: "cls_bpf", chain, memberModes };
@@ -207,8 +212,9 @@ export class KernelHooks {
   }
 
   /** Which members run when this program is on the hook. */
-  #whatRuns(key: string, programId: number, programs: readonly ObservedProgram[]): What {
-    const chain = this.chains.find(key, programId);
+  #whatRuns(key: string, point: HookPoint | undefined, programId: number, { programs }: Surroundings): What {
+    const isAlone = point !== undefined && !isInterfacePoint(point);
+    const chain = isAlone ? undefined : this.chains.find(key, programId);
     if (chain !== undefined) {
       const members = this.chains.members(chain);
       return {
@@ -218,7 +224,7 @@ export class KernelHooks {
         memberModes: members.map((member): MemberMode => member.mode),
       };
     }
-    const direct = programs.find((program) => program.programId === programId);
+    const direct = programs.get(programId);
     return {
       generation: direct ? directGeneration(direct) : "",
       members: [programId],
@@ -235,13 +241,9 @@ export class KernelHooks {
   ): Promise<HookResult | undefined> {
     const { spec, generation, members, legacyTc } = request;
     const ids = programs.map((program) => program.info.id);
-    const known = members.map(({ identity }, index) => ({
-      ...identity,
-      programId: ids[index] ?? 0,
-      type: "",
-      mapIds: [],
-    }));
-    const there = await this.#observeHook(identityKey(spec.key), known, interfaces);
+    const known = new Map(members.map(({ identity }, index) => [ids[index] ?? 0, identity]));
+    const around: Surroundings = { programs: known, interfaces, cgroupId: findCgroupId };
+    const there = await this.#observeHook(identityKey(spec.key), around);
     if (there === undefined || !there.isAttached || there.generation !== generation) return undefined;
     if (there.members.length !== ids.length || !ids.every((id, index) => id === there.members[index])) return undefined;
     if (isToMove(request, there.result.mode)) return undefined;

@@ -26,6 +26,7 @@ export class NodeFactsWatch implements AsyncDisposable {
   readonly #options: NodeFactsOptions;
   #facts: NodeFacts;
   #cgroupPaths: readonly string[] = [];
+  #cgroupIds: ReadonlyMap<string, bigint> = new Map();
   #interfaces: InterfaceWatch | undefined;
   #timer: NodeJS.Timeout | undefined;
   #proven: NonNullable<NodeFacts["earlierPlans"]> = {};
@@ -107,7 +108,10 @@ export class NodeFactsWatch implements AsyncDisposable {
   /** At what tells nobody of its changes. */
   look(): void {
     try {
-      this.#change({ bpffs: bpffsMounts(), cgroups: findCgroups(this.#cgroupPaths) });
+      const ids = findCgroupIds(this.#cgroupPaths);
+      const cgroups = haveSame(ids, this.#cgroupIds) ? this.#facts.cgroups : decimal(ids);
+      this.#cgroupIds = ids;
+      this.#change({ bpffs: bpffsMounts(), cgroups });
     } catch (error) {
       this.#options.onTrouble(error);
     }
@@ -142,9 +146,12 @@ export class NodeFactsWatch implements AsyncDisposable {
   }
 }
 
-/** Ids, decimal, of those that exist. */
-function findCgroups(paths: readonly string[]): Record<string, string> {
-  return Object.fromEntries([...findCgroupIds(paths)].map(([path, id]) => [path, id.toString()]));
+function decimal(ids: ReadonlyMap<string, bigint>): Record<string, string> {
+  return Object.fromEntries([...ids].map(([path, id]) => [path, id.toString()]));
+}
+
+function haveSame(a: ReadonlyMap<string, bigint>, b: ReadonlyMap<string, bigint>): boolean {
+  return a.size === b.size && a.entries().every(([path, id]) => b.get(path) === id);
 }
 
 function bpffsMounts(): string[] {
