@@ -21,6 +21,7 @@ export async function bundle(root: string, entries: Readonly<Record<string, stri
     external: [/\.node$/],
     logLevel: "warn",
     plugins: [
+      narrowUndici,
       {
         name: "places",
         transform(code, id) {
@@ -31,15 +32,44 @@ export async function bundle(root: string, entries: Readonly<Record<string, stri
       },
     ],
   });
-  const { output } = await build.generate({ format: "esm", chunkFileNames: "[name]-[hash].js", minify: false });
+  const chunkFileNames = "[name]-[hash].js";
+  const { output } = await build.generate({ format: "esm", chunkFileNames, minify: false, comments: false });
   await build.close();
   const files = new Map<string, Uint8Array>();
   const modules: string[] = [];
   for (const part of output) {
-    files.set(part.fileName, Buffer.from(part.type === "chunk" ? part.code : part.source));
+    files.set(part.fileName, Buffer.from(part.type === "chunk" ? asAscii(part.code) : part.source));
     if (part.type === "chunk") modules.push(...Object.keys(part.modules));
   }
   return { files, licences: licencesOf(modules) };
+}
+
+/** Its whole index brings a browser's fetch, caches, mocks and a parser on trial along, which cost a process 2 MiB. */
+const narrowUndici = {
+  name: "narrow-undici",
+  load(id: string): string | undefined {
+    if (id.includes("/node_modules/undici/lib/milo/")) return `throw new Error("undici is bundled without milo");\n`;
+    if (!id.endsWith("/node_modules/undici/index.js")) return undefined;
+    return `Object.assign(require("./lib/dispatcher/dispatcher").prototype, require("./lib/api"));
+exports.Agent = require("./lib/dispatcher/agent");
+exports.ProxyAgent = require("./lib/dispatcher/proxy-agent");
+`;
+  },
+  transform(code: string, id: string): undefined {
+    if (id.includes("node_modules")) return;
+    for (const [, names = ""] of code.matchAll(/import \{([^}]*)\} from "undici"/g)) {
+      const others = names
+        .split(",")
+        .map((name) => name.trim())
+        .filter((name) => !/^(type .*|Agent|ProxyAgent|)$/.test(name));
+      if (others.length > 0) throw new Error(`bundle ${id}: undici is bundled without ${others.join(", ")}`);
+    }
+  },
+};
+
+/** Node keeps the text of what it runs: two bytes a character as soon as one of them is not ASCII. */
+function asAscii(code: string): string {
+  return code.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 function licencesOf(modules: readonly string[]): string {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { zstdDecompressSync } from "node:zlib";
 import { digestOf } from "@bpfleet/oci";
+import { bundle } from "./bundle.ts";
 import { buildLayer, composeImage, renderArchive } from "./image.ts";
 import { renderLayer } from "./layer.ts";
 import type { LayerEntry } from "./layer.ts";
@@ -90,4 +91,19 @@ test("chosenNames takes the variables, in both spellings of the document", () =>
     agent: "example.com/agent:1",
     operator: "example.com/operator:1",
   });
+});
+
+test("bundle gives files that Node keeps in one byte a character, without what nobody calls", async () => {
+  const root = join(import.meta.dirname, "../..");
+  const { files, licences } = await bundle(root, { agent: "apps/agent/src/main.ts" }, "/usr/lib/bpfleet");
+  const texts = [...files].map(([name, bytes]) => [name, Buffer.from(bytes).toString("latin1")] as const);
+  assert.deepEqual(
+    texts.filter(([, text]) => /[^\0-\x7f]/.test(text)).map(([name]) => name),
+    [],
+  );
+  const all = texts.map(([, text]) => text).join("\n");
+  assert.ok(all.includes("ProxyAgent"));
+  for (const unwanted of ["MockAgent", "SnapshotAgent", "CacheStorage"])
+    assert.equal(all.includes(unwanted), false, unwanted);
+  assert.ok(licences.includes("undici "));
 });

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { getCACertificates } from "node:tls";
 import { ImageError } from "@bpfleet/base";
-import { Agent, ProxyAgent, request, type buildConnector, type Dispatcher } from "undici";
+import { Agent, ProxyAgent, type buildConnector, type Dispatcher } from "undici";
 import type { FetchProgress } from "../fetch-request.ts";
 import { isJsonObject } from "../json-object.ts";
 import { defaultHost } from "../reference.ts";
@@ -198,9 +198,10 @@ export class Connection implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<Answer> {
     const authorization = isOwn && this.#authorization !== undefined ? { authorization: this.#authorization } : {};
-    const { statusCode, headers, body } = await request(url, {
+    const { statusCode, headers, body } = await (isOwn ? this.#own : this.#strangers).to(url).request({
+      origin: url.origin,
+      path: `${url.pathname}${url.search}`,
       method: call.method,
-      dispatcher: (isOwn ? this.#own : this.#strangers).to(url),
       headers: { ...(isOwn ? this.endpoint.headers : {}), ...call.headers, ...authorization },
       ...(call.body === undefined ? {} : { body: call.body }),
       signal,
