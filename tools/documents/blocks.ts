@@ -26,7 +26,9 @@ const fos1 = "packages/kinds/src/networking.fos1.io";
 const cilium = "packages/kinds/src/cilium.io/documents.test.ts";
 const all = ["test/documents/blocks.test.ts", "test/documents/blocks.cluster.test.ts"];
 const notServed = "Accepted and checked; Ready is False with reason NotServed.";
-const policy = "Accepted and checked, with a warning for each trap; enforcement is to come, and its conditions say so.";
+const policy =
+  "Accepted and checked, with a warning for each trap; part of the policy of each node for the pods it selects.";
+const hostPolicy = "Accepted and checked, with a warning for each trap; what it says of nodes has reason NotServed.";
 
 type Row = readonly [line: number, state: BlockState, what: string, today: string, ...tests: readonly string[]];
 
@@ -64,7 +66,7 @@ export const documentBlocks: readonly DocumentBlock[] = [
       "apps/ebpfctl/src/commands/map.kernel.test.ts",
     ],
     [147, "applied", "CiliumNetworkPolicy api-server-protection", policy, cilium],
-    [192, "applied", "CiliumClusterwideNetworkPolicy secure-core-services", policy, cilium],
+    [192, "applied", "CiliumClusterwideNetworkPolicy secure-core-services", hostPolicy, cilium],
     [
       227,
       "applied",
@@ -89,8 +91,8 @@ export const documentBlocks: readonly DocumentBlock[] = [
       `${fos1}/ebpfcontainerpolicy/ebpfcontainerpolicy.test.ts`,
     ],
     [570, "applied", "CiliumNetworkPolicy hardware-accelerated-policy", policy, cilium],
-    [603, "applied", "CiliumClusterwideNetworkPolicy global-hardware-acceleration", policy, cilium],
-    [623, "applied", "CiliumClusterwideNetworkPolicy smartnic-optimized-policy", policy, cilium],
+    [603, "applied", "CiliumClusterwideNetworkPolicy global-hardware-acceleration", hostPolicy, cilium],
+    [623, "applied", "CiliumClusterwideNetworkPolicy smartnic-optimized-policy", hostPolicy, cilium],
   ]),
   ...blocks("podconfigmap-ebpf.md", copied("podconfigmap-ebpf"), [
     [

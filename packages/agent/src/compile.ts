@@ -87,7 +87,7 @@ export function planIntents(lowered: LoweredObjects, features: readonly Feature[
   const problems = [...lowered.problems];
   const served = new Set(features.map((feature) => feature.name));
   for (const intent of intents) {
-    if (served.has(intent.feature)) continue;
+    if (served.has(intent.feature) || intent.isFact === true) continue;
     problems.push({
       origin: intent.origin,
       reason: "NotServed",

@@ -16,6 +16,8 @@ export interface Intent {
   readonly feature: string;
   /** The object as a whole. */
   readonly origin: Origin;
+  /** It says what there is, and asks for nothing: nobody has to serve it. */
+  readonly isFact?: true | undefined;
 }
 
 /** What a feature makes of all its intents on this node. */

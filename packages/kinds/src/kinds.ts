@@ -6,6 +6,7 @@ import { addressSlice } from "./bpfleet.io/addressslice/addressslice.ts";
 import { nodeState } from "./bpfleet.io/nodestate/nodestate.ts";
 import { ciliumClusterwideNetworkPolicy } from "./cilium.io/ciliumclusterwidenetworkpolicy/ciliumclusterwidenetworkpolicy.ts";
 import { ciliumNetworkPolicy } from "./cilium.io/ciliumnetworkpolicy/ciliumnetworkpolicy.ts";
+import { namespace } from "./core/namespace/namespace.ts";
 import { node } from "./core/node/node.ts";
 import { pod } from "./core/pod/pod.ts";
 import { secret } from "./core/secret/secret.ts";
@@ -24,6 +25,7 @@ import { podConfigMapConfig } from "./podconfig.example.com/podconfigmapconfig/p
 /** Every kind that people may declare, in the order in which they are applied. */
 export const kinds = [
   node,
+  namespace,
   secret,
   pod,
   addressSlice,

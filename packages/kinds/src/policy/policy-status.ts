@@ -1,10 +1,11 @@
+import { sameRef, type ObjectRef } from "@bpfleet/base";
 import type { Static } from "typebox";
 import type { Column, KubeObject, Outcome, Parsed } from "../kind.ts";
 import { ageColumn } from "../schema/columns.ts";
 import { commonStatus } from "../schema/conditions.ts";
 import { Type } from "../schema/type.ts";
 import { stampStatus, type Aspect } from "../status/conditions.ts";
-import { ObjectFate, readyAspect } from "../status/fate.ts";
+import { aspectOf, ObjectFate, readyAspect } from "../status/fate.ts";
 
 export const policyStatusSchema = Type.Object(
   {
@@ -19,6 +20,7 @@ export const policyConditions = {
   Ready: "The policy is in force as declared; else what keeps it from that.",
   Valid: "Nothing is wrong with it. Cilium's word.",
   Accepted: "Everything that is declared is served. The message also says what one should know.",
+  Enforced: "What is served of it decides on packets of the pods that it selects.",
 };
 
 export const policyColumns: readonly Column[] = [
@@ -53,14 +55,38 @@ export function policyStatus(parsed: Parsed<KubeObject>, outcome: Outcome): Poli
   const fate = new ObjectFate(parsed.ref, outcome);
   const accepted = fate.accepted();
   const [waiting] = fate.problemsOf("waiting");
-  const served: readonly Aspect[] =
+  const enforced = enforcedAspects(parsed.ref, fate, outcome);
+  const waits: readonly Aspect[] =
     waiting === undefined
-      ? [accepted]
-      : [accepted, { type: "Accepted", status: "False", reason: waiting.reason, message: waiting.message }];
+      ? []
+      : [{ type: "Enforced", status: "False", reason: waiting.reason, message: waiting.message }];
   return stampStatus(
     { node: outcome.nodeName },
-    [readyAspect(served, "in force"), valid, accepted],
+    [
+      readyAspect([accepted, ...waits, ...enforced], "in force"),
+      valid,
+      accepted,
+      ...[...waits, ...enforced].slice(0, 1),
+    ],
     parsed.object.metadata.generation,
     outcome,
   );
+}
+
+/** Nothing is told where nothing of the policy is in the plan. */
+function enforcedAspects(ref: ObjectRef, fate: ObjectFate, { plan }: Outcome): readonly Aspect[] {
+  const instances = plan.instances.filter(({ feature, owner }) => feature === "policy" && sameRef(owner, ref));
+  if (instances.length === 0) return [];
+  const programs = [...new Set(instances.flatMap((instance) => instance.programs))];
+  const maps = [...new Set(instances.flatMap((instance) => Object.values(instance.maps)))];
+  const hooks = plan.hooks
+    .filter(({ members }) => members.some(({ program }) => programs.includes(program)))
+    .map(({ key }) => key);
+  const fates = [fate.fateOf("map", maps), fate.fateOf("program", programs), fate.fateOf("hook", hooks)];
+  const worst =
+    fates.find(({ state }) => state === "failed") ?? fates.find(({ state }) => state === "pending") ?? fates[0];
+  if (worst === undefined) return [];
+  return [
+    aspectOf("Enforced", worst, { reason: "Enforced", message: "decides on the packets of the pods it selects" }),
+  ];
 }

@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { findKind } from "../../kinds.ts";
-import { issueLines } from "../../testing/read-all.ts";
+import type { AddressesIntent } from "@bpfleet/features";
+import type { Parsed, ResourceView } from "../../kind.ts";
+import { issueLines, readAll } from "../../testing/read-all.ts";
+import { lowerSlice } from "./lower.ts";
 import { packAddresses, readAddresses, sliceTarget } from "./pack.ts";
 import type { KnownAddress, SliceChanges } from "./pack.ts";
 import type { AddressLabelSet, AddressSlice } from "./schema.ts";
@@ -175,4 +178,77 @@ test("AddressSlice refuses what points nowhere, addresses that are none, and the
   assert.deepEqual(slice(`{of: Node, ${tables}, addresses: ${twice}}`), [
     "4: error spec.addresses[1].ip: is already in spec.addresses[0]; keep one",
   ]);
+});
+
+function viewOf(objects: readonly object[]): { parsed: readonly Parsed<AddressSlice>[]; view: ResourceView } {
+  const { parsed, view } = readAll(objects.map((object) => JSON.stringify(object)).join("\n---\n"));
+  return { parsed: parsed.filter(({ object }) => object.kind === "AddressSlice") as never, view };
+}
+
+test("AddressSlice lowers 100,000 addresses to an intent for each set of labels, and makes them once", () => {
+  const wanted = Array.from({ length: 100_000 }, (_, at) => pod(at, { namespace: `team-${at % 50}` }));
+  const slices = apply([], packAddresses([], wanted)).map((object): Parsed<AddressSlice> => ({
+    object,
+    ref: { group: "bpfleet.io", kind: "AddressSlice", namespace: "", name: object.metadata.name },
+    positionOf: () => undefined,
+  }));
+  const { view } = readAll("");
+  const begin = process.cpuUsage();
+  const lowered = slices.flatMap((slice) => lowerSlice(slice, view).intents) as readonly AddressesIntent[];
+  const { user } = process.cpuUsage(begin);
+  assert.ok(user < 500_000, `${user / 1000} ms`);
+  assert.equal(
+    lowered.reduce((sum, { addresses }) => sum + addresses.length, 0),
+    100_000,
+  );
+  assert.ok(lowered.length <= 7 * slices.length, `${lowered.length}`);
+  const [first] = slices;
+  assert.ok(first !== undefined);
+  assert.deepEqual(lowerSlice(first, view).intents[0], lowered[0]);
+  assert.equal(lowerSlice(first, view).intents[0], lowered[0]);
+});
+
+test("AddressSlice says of pods and nodes what their own objects would", () => {
+  const [pods] = apply([], packAddresses([], [pod(1), pod(8)]), 41);
+  const labels = { "kubernetes.io/os": "linux" };
+  const nodes = packAddresses(
+    [],
+    [
+      { of: "Node", ip: "172.16.0.1", node: "node-1", set: { labels } },
+      { of: "Node", ip: "172.16.0.2", node: "node-2", set: { labels } },
+      { of: "Node", ip: "fd00::2", node: "node-2", set: { labels } },
+    ],
+  ).write;
+  const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop", labels: { env: "x" } } };
+  const { parsed, view } = viewOf([pods ?? {}, ...nodes, namespace]);
+  const intents = parsed.flatMap((slice) => lowerSlice(slice, view).intents);
+  assert.deepEqual(
+    intents.map(({ origin: _origin, ...intent }) => intent),
+    [
+      {
+        feature: "policy",
+        about: "addresses",
+        isFact: true,
+        namespace: "shop",
+        labels: deploymentSet(1).labels,
+        namespaceLabels: { env: "x", "kubernetes.io/metadata.name": "shop" },
+        serviceAccount: "web-1",
+        namedPorts: [{ name: "http", protocol: "TCP", port: 8080 }],
+        addresses: [pod(1).ip, pod(8).ip],
+        version: "41",
+      },
+      ...(["node-1", "node-2"] as const).map((name) => ({
+        feature: "policy",
+        about: "host",
+        isFact: true,
+        name,
+        labels,
+        addresses: name === "node-1" ? ["172.16.0.1"] : ["172.16.0.2", "fd00::2"],
+        isThisNode: name === "node-1",
+      })),
+    ],
+  );
+  const own = { apiVersion: "v1", kind: "Node", metadata: { name: "node-1" } };
+  const beside = viewOf([...nodes, own]);
+  assert.equal(beside.parsed.flatMap((slice) => lowerSlice(slice, beside.view).intents).length, 1);
 });

@@ -2,6 +2,7 @@ import { defineKind } from "../../define-kind.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { sliceAccess } from "./access.ts";
 import { sliceColumns } from "./columns.ts";
+import { lowerSlice } from "./lower.ts";
 import { specSchema } from "./schema.ts";
 import type { AddressSlice } from "./schema.ts";
 
@@ -20,7 +21,7 @@ export const addressSlice = defineKind<AddressSlice>({
   specSchema,
   isOurs: true,
   check: checkSlice,
-  lower: () => ({ intents: [], problems: [] }),
+  lower: lowerSlice,
   status: () => ({}),
 });
 

@@ -145,8 +145,8 @@ test("CiliumNetworkPolicy stays quick when names of labels are endless", () => {
   }
 });
 
-test("CiliumNetworkPolicy is told to be valid, and not served", () => {
-  const result = parsePolicy({ ...onWeb, ingress: [{}] });
+test("CiliumNetworkPolicy is told to be valid, and what of it is not served", () => {
+  const result = parsePolicy({ ...onWeb, ingress: [{}], egress: [{ toFQDNs: [{ matchName: "example.org" }] }] });
   const kind = findKind("cilium.io/v2", "CiliumNetworkPolicy") ?? assert.fail();
   assert.ok(result.ok);
   const { problems } = kind.lower(result.value, readAll("").view);
@@ -161,7 +161,10 @@ test("CiliumNetworkPolicy is told to be valid, and not served", () => {
       ["Accepted", "False", "NotServed"],
     ],
   );
-  assert.match(status.conditions[0]?.message ?? "", /^CiliumNetworkPolicy is not served yet/);
+  assert.match(
+    status.conditions[0]?.message ?? "",
+    /^spec\.egress\[0\]\.toFQDNs\[0\] is not served yet; nobody is let through by names of DNS/,
+  );
 });
 
 test("CiliumNetworkPolicy is invalid in its status where nodes could not read it", () => {

@@ -4,6 +4,7 @@ import type { IssueList } from "../../schema/admit.ts";
 import { describe } from "../../schema/admit.ts";
 import { nodeAccess } from "./access.ts";
 import { nodeColumns } from "./columns.ts";
+import { lowerNode } from "./lower.ts";
 import { anySchema, internalIpsOf } from "./schema.ts";
 import type { Node } from "./schema.ts";
 
@@ -24,7 +25,7 @@ export const node = defineKind<Node>({
   statusSchema: anySchema,
   isOurs: false,
   check: checkNode,
-  lower: () => ({ intents: [], problems: [] }),
+  lower: lowerNode,
   status: (parsed) => parsed.object.status ?? {},
 });
 

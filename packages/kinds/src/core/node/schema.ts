@@ -11,9 +11,20 @@ export interface Node extends KubeObject {
 
 /** `status.addresses` of type InternalIP, in their order. */
 export function internalIpsOf(node: KubeObject): readonly string[] {
-  const addresses = isRecord(node.status) ? node.status["addresses"] : undefined;
+  return addressesOf(node, ["InternalIP"]);
+}
+
+/** All addresses by which others know the node, each once. */
+export function nodeAddressesOf(node: KubeObject): readonly string[] {
+  return [...new Set(addressesOf(node, ["InternalIP", "ExternalIP"]))];
+}
+
+function addressesOf({ status }: KubeObject, types: readonly string[]): readonly string[] {
+  const addresses = isRecord(status) ? status["addresses"] : undefined;
   if (!Array.isArray(addresses)) return [];
   return addresses.flatMap((entry: unknown) =>
-    isRecord(entry) && entry["type"] === "InternalIP" && typeof entry["address"] === "string" ? [entry["address"]] : [],
+    isRecord(entry) && types.includes(String(entry["type"])) && typeof entry["address"] === "string"
+      ? [entry["address"]]
+      : [],
   );
 }

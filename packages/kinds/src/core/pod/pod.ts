@@ -3,6 +3,7 @@ import type { IssueList } from "../../schema/admit.ts";
 import { describe } from "../../schema/admit.ts";
 import { podAccess } from "./access.ts";
 import { podColumns } from "./columns.ts";
+import { lowerPod } from "./lower.ts";
 import { anySchema, cgroupAnnotation, netnsAnnotation } from "./schema.ts";
 import type { Pod } from "./schema.ts";
 
@@ -27,7 +28,7 @@ export const pod = defineKind<Pod>({
   statusSchema: anySchema,
   isOurs: false,
   check: checkPod,
-  lower: () => ({ intents: [], problems: [] }),
+  lower: lowerPod,
   status: (parsed) => parsed.object.status ?? {},
 });
 
