@@ -10,7 +10,11 @@
 
 #define POLICY_LINE 64
 #define POLICY_TIERS 3
+/* In lists of lengths, their end; in a bucket of addresses, a free entry. */
 #define POLICY_NO_LENGTH 255
+/* A bucket whose first line is full goes on in another one: so many lines at most. */
+#define POLICY_BUCKET_LINES 3
+#define POLICY_LENGTH_LINES 3
 
 struct policy_line {
 	__u32 words[POLICY_LINE / 4];
@@ -32,23 +36,29 @@ _Static_assert(sizeof(struct policy_header) == POLICY_LINE, "a line");
 
 struct policy_endpoint {
 	__u32 ifindex; /* 0: free */
-	__u32 unused;
-	__u32 tables[2][POLICY_TIERS]; /* ingress, egress: lines of struct verdict_table; 0: none */
+	__u32 next; /* of the first: line in which the bucket goes on; 0: none */
+	/* Lines of struct verdict_table; 0: none, nor behind it. */
+	__u32 ingress[POLICY_TIERS], egress[POLICY_TIERS];
 };
 
+#define ENDPOINT_WAYS 2
+
 struct endpoint_bucket {
-	struct policy_endpoint entries[2];
+	struct policy_endpoint entries[ENDPOINT_WAYS];
 };
 _Static_assert(sizeof(struct endpoint_bucket) == POLICY_LINE, "a line");
 
+#define ADDRESS_WAYS 3
+
 struct address_bucket {
-	__u64 high[3], low[3];
-	__u32 entries[3]; /* length << 24 | class; high and low are masked; length 255: free */
-	__u32 unused;
+	__u64 high[ADDRESS_WAYS], low[ADDRESS_WAYS]; /* masked */
+	__u32 entries[ADDRESS_WAYS]; /* length << 24 | class; POLICY_NO_LENGTH: free */
+	__u32 next; /* line in which the bucket goes on; 0: none */
 };
 _Static_assert(sizeof(struct address_bucket) == POLICY_LINE, "a line");
 
-enum port_space { PORTS_TCP, PORTS_UDP, PORTS_SCTP, PORTS_ICMP, PORTS_ICMPV6, PORTS_OTHER, PORT_SPACES };
+enum port_space { PORTS_TCP, PORTS_UDP, PORTS_SCTP, PORTS_ICMP, PORTS_ICMPV6, PORTS_OTHERS };
+#define PORT_SPACES 6
 
 /*
  * `ports` has the place of the root of each protocol, 0 where no port is named. A root is 16 lines: 256 places
@@ -73,10 +83,48 @@ struct ranked_rule {
 
 enum rule_flag { RULE_DROPS = 1, RULE_KEEPS_FLOWS = 2 };
 
+#define CELL_WAYS 5
+
 struct cell_bucket {
-	__u32 tables[5]; /* 0: free */
-	__u32 places[5]; /* row << 16 | column */
-	__u32 ranks[5];
-	__u32 unused;
+	__u32 tables[CELL_WAYS]; /* 0: free */
+	__u32 places[CELL_WAYS]; /* row << 16 | column */
+	__u32 ranks[CELL_WAYS];
+	__u32 next; /* line in which the bucket goes on; 0: none */
 };
 _Static_assert(sizeof(struct cell_bucket) == POLICY_LINE, "a line");
+
+/* packages/features/src/policy/table/hash.ts is the same. */
+
+#define POLICY_KEY1 0x9e3779b1U
+#define POLICY_KEY2 0x85ebca77U
+#define POLICY_KEY3 0xc2b2ae3dU
+#define POLICY_KEY4 0x27d4eb2fU
+#define POLICY_KEY5 0x165667b1U
+
+static __always_inline __u32 policy_mix(__u64 sum)
+{
+	__u32 hash = (__u32)(sum >> 32) ^ (__u32)sum;
+
+	hash *= POLICY_KEY1;
+	hash ^= hash >> 15;
+	hash *= POLICY_KEY2;
+	return hash ^ hash >> 13;
+}
+
+/* One product of 64 bits for each pair of words, of which the seed decides both factors (the NH of RFC 4418). */
+static __always_inline __u64 policy_product(__u32 seed, __u32 a, __u32 key_a, __u32 b, __u32 key_b)
+{
+	return (__u64)(__u32)(a + (seed ^ key_a)) * (__u32)(b + (seed ^ key_b));
+}
+
+static __always_inline __u32 policy_hash_pair(__u32 seed, __u32 a, __u32 b)
+{
+	return policy_mix(policy_product(seed, a, POLICY_KEY1, b, POLICY_KEY2));
+}
+
+static __always_inline __u32 policy_hash_address(__u32 seed, __u64 high, __u64 low, __u32 length)
+{
+	return policy_mix(
+		policy_product(seed, (__u32)(high >> 32) + length * POLICY_KEY5, POLICY_KEY1, high, POLICY_KEY2) +
+		policy_product(seed, low >> 32, POLICY_KEY3, low, POLICY_KEY4));
+}

@@ -1,0 +1,297 @@
+import {
+  encodePolicyHeader,
+  encodeVerdictTable,
+  policyLayout,
+  ruleFlag,
+  type PolicyHeader,
+} from "../generated/policy.ts";
+import { bucketCountFor, fillBuckets, type Buckets } from "./buckets.ts";
+import { hashAddress, hashPair } from "./hash.ts";
+import { lengthLists, wordsOf } from "./address-words.ts";
+import { placePorts } from "./port-places.ts";
+import type { ClassedPrefix, PolicyTable, TableEndpoint, VerdictTable } from "./policy-table.ts";
+
+const lineBytes = policyLayout.line_bytes;
+const lineWords = lineBytes / 4;
+const rowsInLine = lineBytes / 2;
+const rulesInLine = 4;
+/** Of 64 bytes: half a gigabyte. */
+const mostLines = 1 << 23;
+const attempts = 12;
+
+export interface WrittenTable {
+  /** Whole lines: the entries of the array, in order. */
+  readonly lines: Uint8Array;
+  readonly lineCount: number;
+}
+
+/** The table cannot be written down; the message says what is too large. */
+export class PolicyTableLimitError extends RangeError {}
+
+/** Lays a table out for the kernel: bpf/include/policy-table.h. */
+export function writeTable(table: PolicyTable): WrittenTable {
+  checkLimits(table);
+  const addresses = readAddresses(table.addresses);
+  const cells = readCells(table.tables);
+  const hashed = hashAll(table, addresses, cells);
+  const layout = new Layout();
+  layout.take("its header", 1);
+  const endpointsAt = layout.take("endpoints", hashed.endpoints.lineCount);
+  const addressesAt = layout.take("addresses", hashed.addresses.lineCount);
+  const cellsAt = layout.take("peers and ports that rules name together", hashed.cells.lineCount);
+  const lists = lengthLists(table.addresses);
+  const lengths4 = layout.take("lengths of prefixes", policyLayout.length_lines);
+  const lengths6 = layout.take("lengths of prefixes", policyLayout.length_lines);
+  const tablesAt = layout.take("tables", table.tables.length);
+  const rowsAt = table.tables.map(({ rows }) => layout.take("classes of peers", Math.ceil(rows.length / rowsInLine)));
+  const rulesAt = table.tables.map(({ rules }) => layout.take("rules", Math.ceil(rules.length / rulesInLine)));
+  const ports = placePorts(table.columnMaps, layout.lineCount);
+  const portsAt = layout.take("ports", ports.lineCount);
+
+  const lines = new Uint8Array(layout.lineCount * lineBytes);
+  const words = new Uint32Array(lines.buffer);
+  const view = new DataView(lines.buffer);
+  const header: PolicyHeader = {
+    serial: table.serial,
+    counters: table.counterSlot,
+    hashSeed: hashed.seed,
+    endpoints: endpointsAt,
+    endpointMask: hashed.endpoints.mask,
+    addresses: addressesAt,
+    addressMask: hashed.addresses.mask,
+    cells: cellsAt,
+    cellMask: hashed.cells.mask,
+    unknown4: table.unknownClass.ipv4,
+    unknown6: table.unknownClass.ipv6,
+    lengths4,
+    lengths6,
+    unused: [0, 0],
+  };
+  encodePolicyHeader(header, view);
+  writeEndpoints(words, endpointsAt, hashed.endpoints, table.endpoints, tablesAt);
+  writeAddresses(words, addressesAt, hashed.addresses, addresses);
+  writeCells(words, cellsAt, hashed.cells, cells);
+  lines.set(lists.ipv4, lengths4 * lineBytes);
+  lines.set(lists.ipv6, lengths6 * lineBytes);
+  for (const [index, each] of table.tables.entries()) {
+    const roots = ports.roots[each.columnMap] ?? [];
+    encodeVerdictTable(
+      {
+        rows: rowsAt[index] ?? 0,
+        rowCount: each.rows.length,
+        rules: rulesAt[index] ?? 0,
+        fallback: fallbackOf(each),
+        ports: roots.map((root) => (root < 0 ? 0 : portsAt + root)),
+        number: index + 1,
+        unused: [0, 0, 0, 0, 0],
+      },
+      view,
+      (tablesAt + index) * lineBytes,
+    );
+    new Uint16Array(lines.buffer, (rowsAt[index] ?? 0) * lineBytes, each.rows.length).set(each.rows);
+    writeRules(words, rulesAt[index] ?? 0, each);
+  }
+  words.set(ports.words, portsAt * lineWords);
+  return { lines, lineCount: layout.lineCount };
+}
+
+class Layout {
+  lineCount = 0;
+
+  /** Number of the first line. */
+  take(what: string, count: number): number {
+    const at = this.lineCount;
+    this.lineCount += count;
+    if (this.lineCount > mostLines) {
+      throw new PolicyTableLimitError(
+        `write the policy table: ${what} need ${count} lines of ${lineBytes} bytes, ${mostLines - at} are left; ` +
+          "fewer policies, or peers that are told apart by fewer labels, need less",
+      );
+    }
+    return at;
+  }
+}
+
+function checkLimits(table: PolicyTable): void {
+  const check = (what: string, is: number, most: number): void => {
+    if (is > most) throw new PolicyTableLimitError(`write the policy table: ${is} ${what}, ${most} at most`);
+  };
+  check("classes of addresses", table.classCount, 1 << 24);
+  for (const { ingress, egress } of table.endpoints) {
+    check("tables for one endpoint", Math.max(ingress.length, egress.length), policyLayout.tiers);
+  }
+  for (const { cells } of table.tables) {
+    for (const { row, column } of cells) {
+      check("rows of one table", row, 0xffff);
+      check("columns of one table", column, 0xffff);
+    }
+  }
+}
+
+interface AddressEntries {
+  /** Four words of each, masked, the highest first. */
+  readonly words: Uint32Array;
+  /** length << 24 | class */
+  readonly entries: Uint32Array;
+}
+
+function readAddresses(prefixes: readonly ClassedPrefix[]): AddressEntries {
+  const words = new Uint32Array(prefixes.length * 4);
+  const entries = new Uint32Array(prefixes.length);
+  for (let at = 0; at < prefixes.length; at++) {
+    const prefix = prefixes[at] as ClassedPrefix;
+    wordsOf(prefix.bytes, prefix.length, words, at * 4);
+    entries[at] = (prefix.length << 24) | prefix.class;
+  }
+  return { words, entries };
+}
+
+interface CellEntries {
+  readonly tables: Uint32Array;
+  readonly places: Uint32Array;
+  readonly ranks: Uint32Array;
+}
+
+/** All but (0, 0), which is the fallback. */
+function readCells(tables: readonly VerdictTable[]): CellEntries {
+  let count = 0;
+  for (const { cells } of tables) for (const { row, column } of cells) if (row !== 0 || column !== 0) count++;
+  const result = { tables: new Uint32Array(count), places: new Uint32Array(count), ranks: new Uint32Array(count) };
+  let at = 0;
+  for (const [index, { cells }] of tables.entries()) {
+    for (const { row, column, rank } of cells) {
+      if (row === 0 && column === 0) continue;
+      result.tables[at] = index + 1;
+      result.places[at] = (row << 16) | column;
+      result.ranks[at++] = rank;
+    }
+  }
+  return result;
+}
+
+function fallbackOf({ cells, rules }: VerdictTable): number {
+  let rank = rules.length - 1;
+  for (const cell of cells) if (cell.row === 0 && cell.column === 0 && cell.rank < rank) rank = cell.rank;
+  return rank;
+}
+
+interface Hashed {
+  readonly seed: number;
+  readonly endpoints: Buckets;
+  readonly addresses: Buckets;
+  readonly cells: Buckets;
+}
+
+/** With other seeds, and then with more buckets, until no bucket overflows. */
+function hashAll(table: PolicyTable, { words, entries }: AddressEntries, cells: CellEntries): Hashed {
+  const growth = [1, 1, 1];
+  const full = (what: string, count: number): PolicyTableLimitError =>
+    new PolicyTableLimitError(`write the policy table: ${count} ${what} find no place in ${attempts} attempts`);
+  for (let attempt = 0; ; attempt++) {
+    const seed = Math.imul(Number(table.serial & 0xffff_ffffn) + attempt, 0x9e37_79b1) >>> 0;
+    const fill = (at: number, hashes: Uint32Array, ways: number): Buckets | undefined =>
+      fillBuckets(hashes, ways, bucketCountFor(hashes.length, ways) * (growth[at] as number));
+    const endpoints = fill(
+      0,
+      Uint32Array.from(table.endpoints, ({ ifindex }) => hashPair(seed, ifindex, 0)),
+      policyLayout.endpoint_ways,
+    );
+    const addresses = fill(1, hashAddresses(seed, words, entries), policyLayout.address_ways);
+    const placed = fill(2, hashCells(seed, cells), policyLayout.cell_ways);
+    if (endpoints && addresses && placed) return { seed, endpoints, addresses, cells: placed };
+    if (attempt === attempts) {
+      if (!endpoints) throw full("endpoints", table.endpoints.length);
+      if (!addresses) throw full("addresses", table.addresses.length);
+      throw full("pairs of peers and ports", cells.tables.length);
+    }
+    for (const [at, buckets] of [endpoints, addresses, placed].entries()) {
+      if (!buckets && attempt % 2 === 1) growth[at] = (growth[at] as number) * 2;
+    }
+  }
+}
+
+function hashAddresses(seed: number, words: Uint32Array, entries: Uint32Array): Uint32Array {
+  const hashes = new Uint32Array(entries.length);
+  for (let at = 0; at < entries.length; at++) {
+    const word = at * 4;
+    hashes[at] = hashAddress(
+      seed,
+      words[word] as number,
+      words[word + 1] as number,
+      words[word + 2] as number,
+      words[word + 3] as number,
+      (entries[at] as number) >>> 24,
+    );
+  }
+  return hashes;
+}
+
+function hashCells(seed: number, { tables, places }: CellEntries): Uint32Array {
+  const hashes = new Uint32Array(tables.length);
+  for (let at = 0; at < tables.length; at++) {
+    hashes[at] = hashPair(seed, tables[at] as number, places[at] as number);
+  }
+  return hashes;
+}
+
+function writeEndpoints(
+  words: Uint32Array,
+  first: number,
+  buckets: Buckets,
+  endpoints: readonly TableEndpoint[],
+  tablesAt: number,
+): void {
+  const entryWords = 2 + 2 * policyLayout.tiers;
+  for (let at = 0; at < endpoints.length; at++) {
+    const { ifindex, ingress, egress } = endpoints[at] as TableEndpoint;
+    const entry = (first + (buckets.lines[at] as number)) * lineWords + (buckets.places[at] as number) * entryWords;
+    words[entry] = ifindex;
+    for (const [index, table] of ingress.entries()) words[entry + 2 + index] = tablesAt + table;
+    for (const [index, table] of egress.entries()) words[entry + 2 + policyLayout.tiers + index] = tablesAt + table;
+  }
+  writeLinks(words, first, buckets, 1);
+}
+
+function writeAddresses(words: Uint32Array, first: number, buckets: Buckets, from: AddressEntries): void {
+  const ways = policyLayout.address_ways;
+  const entryAt = ways * 4;
+  for (let line = first; line < first + buckets.lineCount; line++) {
+    words.fill(policyLayout.no_length << 24, line * lineWords + entryAt, line * lineWords + entryAt + ways);
+  }
+  for (let at = 0; at < from.entries.length; at++) {
+    const line = (first + (buckets.lines[at] as number)) * lineWords;
+    const place = buckets.places[at] as number;
+    words[line + place * 2] = from.words[at * 4 + 1] as number;
+    words[line + place * 2 + 1] = from.words[at * 4] as number;
+    words[line + ways * 2 + place * 2] = from.words[at * 4 + 3] as number;
+    words[line + ways * 2 + place * 2 + 1] = from.words[at * 4 + 2] as number;
+    words[line + entryAt + place] = from.entries[at] as number;
+  }
+  writeLinks(words, first, buckets, lineWords - 1);
+}
+
+function writeCells(words: Uint32Array, first: number, buckets: Buckets, from: CellEntries): void {
+  const ways = policyLayout.cell_ways;
+  for (let at = 0; at < from.tables.length; at++) {
+    const place = (first + (buckets.lines[at] as number)) * lineWords + (buckets.places[at] as number);
+    words[place] = from.tables[at] as number;
+    words[place + ways] = from.places[at] as number;
+    words[place + ways * 2] = from.ranks[at] as number;
+  }
+  writeLinks(words, first, buckets, lineWords - 1);
+}
+
+function writeLinks(words: Uint32Array, first: number, { links }: Buckets, word: number): void {
+  for (let at = 0; at < links.length; at += 2) {
+    words[(first + (links[at] as number)) * lineWords + word] = first + (links[at + 1] as number);
+  }
+}
+
+function writeRules(words: Uint32Array, first: number, { rules }: VerdictTable): void {
+  for (let rank = 0; rank < rules.length; rank++) {
+    const rule = rules[rank] as VerdictTable["rules"][number];
+    const at = first * lineWords + rank * 4;
+    words[at] = rule.rule;
+    words[at + 1] = (rule.verdict === "drop" ? ruleFlag.drops : 0) | (rule.keepsFlows ? ruleFlag.keeps_flows : 0);
+  }
+}
