@@ -7,6 +7,32 @@ export interface BenchReport {
   readonly isQuick: boolean;
   readonly results: readonly BenchResult[];
   readonly unanswered: readonly { readonly name: string; readonly why: string }[];
+  /** Questions that were answered in runs of their own. */
+  readonly apart?: readonly ApartRun[];
+}
+
+export interface ApartRun {
+  readonly questions: readonly string[];
+  readonly machine: MachineFacts;
+  readonly seconds: number;
+}
+
+/** The answers of `run` in the place of those that `before` has to the same questions. */
+export function mergeReports(before: BenchReport, run: BenchReport, questions: readonly string[]): BenchReport {
+  const isOf = (name: string): boolean => questions.some((each) => name === each || name.startsWith(`${each}.`));
+  const apart = (before.apart ?? []).map((each) => ({
+    ...each,
+    questions: each.questions.filter((name) => !isOf(name)),
+  }));
+  return {
+    ...before,
+    results: [...before.results.filter(({ name }) => !isOf(name)), ...run.results],
+    unanswered: [...before.unanswered.filter(({ name }) => !isOf(name)), ...run.unanswered],
+    apart: [
+      ...apart.filter((each) => each.questions.length > 0),
+      { questions, machine: run.machine, seconds: run.seconds },
+    ],
+  };
 }
 
 export function renderMarkdown(report: BenchReport): string {
@@ -25,6 +51,11 @@ export function renderMarkdown(report: BenchReport): string {
         `| ${result.name} | ${result.value} | ${result.unit} | ${result.peer} | ${result.peerValue} | ${result.ratio} | ${result.target ?? ""} |`,
     ),
   ];
+  for (const { questions, machine: own, seconds } of report.apart ?? [])
+    lines.push(
+      "",
+      `In a run of their own: ${questions.join(", ")}; load at the end ${own.load}; commit ${own.commit}; ${own.at}; ${seconds} s.`,
+    );
   for (const { name, why } of report.unanswered) lines.push("", `Not answered: ${name}: ${why}`);
   return lines.join("\n") + "\n";
 }

@@ -1,5 +1,6 @@
 // Answers the benchmark questions, each as a ratio against its peer in the same run.
-// usage: node bench/run.ts [--quick] [NAME-PREFIX …]
+// usage: node bench/run.ts [--quick] [--merge] [NAME-PREFIX …]
+// --merge puts the answers of some questions beside the others' in results/.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -7,11 +8,11 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { machineFacts } from "./machine.ts";
 import { Unanswerable, type BenchQuestion, type BenchResult } from "./result.ts";
-import { renderMarkdown } from "./report.ts";
+import { mergeReports, renderMarkdown, type BenchReport } from "./report.ts";
 
 const { values: flags, positionals: prefixes } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: "boolean", default: false } },
+  options: { quick: { type: "boolean", default: false }, merge: { type: "boolean", default: false } },
 });
 if (process.getuid?.() !== 0) {
   process.stderr.write("bench: needs root for BPF and network namespaces; run: sudo make bench\n");
@@ -53,20 +54,23 @@ try {
   removeScratch();
 }
 
-const report = {
+const report: BenchReport = {
   machine: machineFacts(),
   seconds: Math.round((performance.now() - started) / 1000),
   isQuick: flags.quick,
   results,
   unanswered,
 };
-const markdown = renderMarkdown(report);
-if (prefixes.length === 0 && !flags.quick) {
+const latest = join(here, "results", "latest.json");
+const isWhole = prefixes.length === 0;
+if (!flags.quick && (isWhole || flags.merge)) {
+  const names = questions.map(({ name }) => name);
+  const kept = isWhole ? report : mergeReports(JSON.parse(readFileSync(latest, "utf8")) as BenchReport, report, names);
   mkdirSync(join(here, "results"), { recursive: true });
-  writeFileSync(join(here, "results", "latest.json"), JSON.stringify(report, undefined, 2) + "\n");
-  writeFileSync(join(here, "results", "latest.md"), markdown);
+  writeFileSync(latest, JSON.stringify(kept, undefined, 2) + "\n");
+  writeFileSync(join(here, "results", "latest.md"), renderMarkdown(kept));
 }
-process.stdout.write(markdown);
+process.stdout.write(renderMarkdown(report));
 
 /** With every bpffs that is still mounted in it. */
 function removeScratch(): void {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ChildProcess } from "node:child_process";
+import { kinds } from "@bpfleet/kinds";
 import type { KubeClient } from "@bpfleet/kube-client";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import { answer, quantile, Unanswerable, type BenchContext, type BenchQuestion, type BenchResult } from "../result.ts";
@@ -9,17 +10,21 @@ import { SimulatedFleet, usageOf } from "../scale/fleet.ts";
 interface Tier {
   readonly nodes: number;
   readonly pods: number;
-  /** Nodes whose agent runs; the rest are only there. */
+  /** Nodes that have an agent; the rest are only there. */
   readonly agents: number;
+  /** Agents of them that are whole; the others follow and tell, and plan nothing. */
+  readonly whole: number;
 }
 
 const full: readonly Tier[] = [
-  { nodes: 1000, pods: 20_000, agents: 1000 },
-  { nodes: 5000, pods: 100_000, agents: 1000 },
+  { nodes: 1000, pods: 20_000, agents: 1000, whole: 100 },
+  { nodes: 5000, pods: 100_000, agents: 5000, whole: 100 },
 ];
-const quick: readonly Tier[] = [{ nodes: 50, pods: 500, agents: 50 }];
+const quick: readonly Tier[] = [{ nodes: 50, pods: 500, agents: 50, whole: 10 }];
 const changes = 10;
 const restMs = 30_000;
+/** What an agent would watch that watches each kind which may be declared or made. */
+const followed = kinds.filter(({ group }) => group !== "" && group !== "bpfleet.io").length + 2;
 const patienceMs = 300_000;
 const programs = { group: "networking.fos1.io", version: "v1alpha1", plural: "ebpfprograms", namespace: "default" };
 
@@ -33,15 +38,18 @@ export const question: BenchQuestion = {
     const results: BenchResult[] = [];
     let [nodes, pods] = [0, 0];
     const operator = await fleet.startOperator(context.scratchDir);
-    let agents = 0;
+    let [agents, whole] = [0, 0];
+    const idleWatches = await fleet.watches();
     for (const tier of chosenTiers(context.isQuick)) {
       await fleet.addNodes(nodes, tier.nodes);
       await fleet.addPods(pods, tier.pods, tier.nodes);
       [nodes, pods] = [tier.nodes, tier.pods];
-      if (tier.agents > agents) await fleet.startAgents(agents, tier.agents);
+      if (whole === 0 && tier.whole > 0) await fleet.startAgents("whole", 0, (whole = tier.whole));
+      const others = Math.max(agents, whole);
+      if (tier.agents > others) await fleet.startAgents("follower", others, tier.agents);
       agents = tier.agents;
       context.progress(`${agents} agents follow what is declared`);
-      const measured = await measure(context, fleet, operator, tier);
+      const measured = await measure(context, fleet, operator, tier, idleWatches);
       for (const { name, value, unit } of measured) context.progress(`${name}: ${value} ${unit}`);
       results.push(...measured);
     }
@@ -49,13 +57,16 @@ export const question: BenchQuestion = {
   },
 };
 
-/** `SCALE=nodes:pods:agents,…` takes the place of the usual ones, each with at least as many as the one before. */
+/**
+ * `SCALE=nodes:pods:agents:whole,…` takes the place of the usual ones, each with at least as many as the one before, and
+ * as many whole agents.
+ */
 function chosenTiers(isQuick: boolean): readonly Tier[] {
   const { SCALE: text = "" } = process.env;
   if (text === "") return isQuick ? quick : full;
   return text.split(",").map((words) => {
-    const [nodes = 0, pods = 0, agents = 0] = words.split(":").map(Number);
-    return { nodes, pods, agents };
+    const [nodes = 0, pods = 0, agents = 0, whole = Math.min(agents, 100)] = words.split(":").map(Number);
+    return { nodes, pods, agents, whole };
   });
 }
 
@@ -64,6 +75,7 @@ async function measure(
   fleet: SimulatedFleet,
   operator: ChildProcess,
   tier: Tier,
+  idleWatches: number,
 ): Promise<readonly BenchResult[]> {
   const { client } = fleet;
   const name = `scale.${tier.nodes}-nodes`;
@@ -72,7 +84,11 @@ async function measure(
   const lasts: number[] = [];
   const told: number[] = [];
   const bare: number[] = [];
-  const writesBefore = await fleet.writes();
+  const [writesBefore, serverBefore, operatorBefore] = [
+    await fleet.writes(),
+    await fleet.serverUsage(),
+    usageOf(operator),
+  ];
   for (let change = 0; change < changes; change++) {
     const startedAt = Date.now();
     const { metadata } = await client.apply(programs, declare(`192.0.2.${change + 1}`, tier.nodes), {
@@ -89,7 +105,13 @@ async function measure(
       `change ${change + 1}: the last agent had it after ${lasts.at(-1)} ms, its status told of all after ${told.at(-1)} ms`,
     );
   }
-  const writesAfter = await fleet.writes();
+  const [writesAfter, serverAfter, operatorAfter] = [
+    await fleet.writes(),
+    await fleet.serverUsage(),
+    usageOf(operator),
+  ];
+  const watches = ((await fleet.watches()) - idleWatches) / tier.agents;
+  const slices = await fleet.count("addressslices");
   await watched[Symbol.asyncDispose]();
   await sleep(restMs);
   const [usage, writes] = [usageOf(operator), await fleet.writes()];
@@ -115,6 +137,16 @@ async function measure(
     answer(`${name}.writes-per-second-at-rest`, "1/s", perSecond, "one write a minute and node", tier.agents / 60),
     answer(`${name}.operator-cpu`, "processors", cpu, "its limit", 0.2, "<= 0.2"),
     answer(`${name}.operator-own-mib`, "MiB", rested.mebibytes, "its limit", 128, "<= 128 MiB"),
+    answer(
+      `${name}.operator-cpu-s-per-change`,
+      "s",
+      (operatorAfter.cpuSeconds - operatorBefore.cpuSeconds) / changes,
+      "the API server",
+      (serverAfter.cpuSeconds - serverBefore.cpuSeconds) / changes,
+    ),
+    answer(`${name}.watches-per-agent`, "watches", watches, "one of each kind, its node and its pods", followed),
+    answer(`${name}.address-slices`, "slices", slices, "one of each 100 pods", tier.pods / 100),
+    answer(`${name}.api-server-mib`, "MiB", serverAfter.mebibytes, "the operator", rested.mebibytes),
   ];
 }
 

@@ -5,17 +5,25 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectKube, loadAccess, type KubeClient } from "@bpfleet/kube-client";
+import type { ResourceAddress } from "@bpfleet/kube";
 import { startApiServer, type ApiServer } from "../../test/cluster/api-server.ts";
 import { buildControlPlane } from "../../tools/build-control-plane.ts";
-import { buildKwok } from "../../tools/build-whole-cluster.ts";
 import { bundle } from "../../tools/images/bundle.ts";
 import { nodeName, type AgentLine } from "./lines.ts";
 
 const root = join(import.meta.dirname, "../..");
-const createdAtOnce = 32;
+const createdAtOnce = 64;
+/** Pods are in so many namespaces. */
+const namespaces = 100;
 const agentsPerProcess = 500;
+const tellMs = 15_000;
+/** Half of what the guide gives an operator of 5,000 nodes, as its Deployment takes of its limit. */
+const operatorHeapMib = 128;
 
-/** A control plane with simulated nodes and pods, the real operator, and the real agent of each of some nodes. */
+/**
+ * A control plane with nodes and pods that are objects only, as kwok has them, the real operator, and the real agent of
+ * each of some nodes.
+ */
 export class SimulatedFleet implements AsyncDisposable {
   readonly client: KubeClient;
   readonly #server: ApiServer;
@@ -36,50 +44,59 @@ export class SimulatedFleet implements AsyncDisposable {
       "--max-mutating-requests-inflight=2000",
     ]);
     const fleet = new SimulatedFleet(server, progress);
-    const { program, stages } = buildKwok();
-    fleet.#spawn(program, [
-      `--kubeconfig=${server.kubeconfig}`,
-      `--config=${stages}`,
-      "--manage-all-nodes=false",
-      "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-      "--node-lease-duration-seconds=1200",
-      "--cidr=10.192.0.0/10",
-      "--node-ip=10.77.0.1",
-      "--server-address=127.0.0.1:0",
-    ]);
     server.kubectl(["apply", "--server-side", `--kustomize=${join(root, "manifests/base/ebpf")}`]);
     return fleet;
   }
 
-  /** Nodes with a number from `first` on; resolves when all are Ready. */
+  /** Nodes with a number from `first` on, Ready. */
   async addNodes(first: number, last: number): Promise<void> {
+    const nodes = { group: "", version: "v1", plural: "nodes" };
     const resources = { cpu: "32", memory: "256Gi", pods: "250" };
-    await this.#each(first, last, (at) =>
-      this.client.create({ group: "", version: "v1", plural: "nodes" }, {
+    await this.#each("nodes", first, last, (at) => {
+      const name = nodeName(at);
+      const address = `10.64.${at >> 8}.${at & 255}`;
+      return this.#make(nodes, {
         apiVersion: "v1",
         kind: "Node",
-        metadata: {
-          name: nodeName(at),
-          annotations: { "kwok.x-k8s.io/node": "fake" },
-          labels: { "kubernetes.io/hostname": nodeName(at), "kubernetes.io/os": "linux" },
+        metadata: { name, labels: { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux" } },
+        // A status is taken from nodes when they are created.
+        status: {
+          allocatable: resources,
+          capacity: resources,
+          addresses: [{ type: "InternalIP", address }],
+          conditions: [{ type: "Ready", status: "True" }],
         },
-        status: { allocatable: resources, capacity: resources },
-      } as never),
-    );
-    await this.#settled("nodes", last, "Ready");
+      });
+    });
   }
 
-  /** Pods, as many on each of `nodes` nodes; resolves when all are Ready. */
+  /** Running pods, as many on each of `nodes` nodes. */
   async addPods(first: number, last: number, nodes: number): Promise<void> {
-    await this.#each(first, last, (at) =>
-      this.client.create({ group: "", version: "v1", plural: "pods", namespace: "default" }, {
+    if (first === 0)
+      await this.#each("namespaces", 0, namespaces, (at) =>
+        this.#make(
+          { group: "", version: "v1", plural: "namespaces" },
+          { apiVersion: "v1", kind: "Namespace", metadata: { name: namespaceName(at) } },
+        ),
+      );
+    await this.#each("pods", first, last, async (at) => {
+      const type = { group: "", version: "v1", plural: "pods", namespace: namespaceName(at % namespaces) };
+      const name = `app-${at % 1000}-7d8f9c6b5-${at}`;
+      await this.#make(type, {
         apiVersion: "v1",
         kind: "Pod",
-        metadata: { name: `pod-${at}`, namespace: "default", labels: { app: `app-${at % 200}` } },
+        metadata: { name, namespace: type.namespace, labels: { app: `app-${at % 1000}` } },
         spec: { nodeName: nodeName(at % nodes), containers: [{ name: "main", image: "none" }] },
-      } as never),
-    );
-    await this.#settled("pods", last, "Ready");
+      });
+      const podIP = `10.${128 + (at >> 16)}.${(at >> 8) & 255}.${at & 255}`;
+      const status = {
+        phase: "Running",
+        podIP,
+        podIPs: [{ ip: podIP }],
+        conditions: [{ type: "Ready", status: "True" }],
+      };
+      await this.client.patch({ ...type, name }, { status }, { type: "merge", subresource: "status" });
+    });
   }
 
   /** As its image has it: bundled. */
@@ -95,16 +112,17 @@ export class SimulatedFleet implements AsyncDisposable {
       POD_NAMESPACE: "kube-system",
       METRICS_ADDR: "",
       LOG_LEVEL: "error",
+      NODE_OPTIONS: `--max-old-space-size=${operatorHeapMib}`,
     });
   }
 
   /** Resolves when each has read all that is declared. */
-  async startAgents(from: number, to: number): Promise<void> {
+  async startAgents(sort: "whole" | "follower", from: number, to: number): Promise<void> {
     const ready: Promise<void>[] = [];
     for (let first = from; first < to; first += agentsPerProcess) {
       const last = Math.min(first + agentsPerProcess, to);
       const script = join(import.meta.dirname, "agents.ts");
-      const child = this.#spawn(process.execPath, [script, this.#server.kubeconfig, String(first), String(last)]);
+      const child = this.#spawn(process.execPath, [script, this.#server.kubeconfig, String(first), String(last), sort]);
       const seen = new Map<string, readonly number[]>();
       this.#seen.set(child, seen);
       ready.push(
@@ -113,7 +131,8 @@ export class SimulatedFleet implements AsyncDisposable {
           if (child.stdout === null) return;
           createInterface(child.stdout).on("line", (text) => {
             const line = JSON.parse(text) as AgentLine;
-            if (line.is === "ready") resolve();
+            if (line.is === "started") this.#progress(`${line.agents} agents of a process have started`);
+            else if (line.is === "ready") resolve();
             else seen.set(line.version, line.times);
           });
         }),
@@ -143,6 +162,31 @@ export class SimulatedFleet implements AsyncDisposable {
     return sum;
   }
 
+  async count(plural: "addressslices" | "nodestates"): Promise<number> {
+    const { items, remaining = 0 } = await this.client.list(
+      { group: "bpfleet.io", version: "v1alpha1", plural },
+      { limit: 1 },
+    );
+    return items.length + remaining;
+  }
+
+  /** Watches that the API server holds now. */
+  async watches(): Promise<number> {
+    const text = String(await this.client.request({ method: "GET", path: "/metrics" }));
+    const lines = text.matchAll(/^apiserver_longrunning_requests\{[^}]*verb="WATCH"[^}]*\} (\S+)$/gm);
+    return lines.reduce((sum, [, value]) => sum + Number(value), 0);
+  }
+
+  /** Of the API server. */
+  async serverUsage(): Promise<{ readonly cpuSeconds: number; readonly mebibytes: number }> {
+    const text = String(await this.client.request({ method: "GET", path: "/metrics" }));
+    const metric = (name: string): number => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
+    return {
+      cpuSeconds: metric("process_cpu_seconds_total"),
+      mebibytes: metric("process_resident_memory_bytes") / 1024 ** 2,
+    };
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const child of this.#children.toReversed()) {
       if (child.exitCode !== null || child.signalCode !== null) continue;
@@ -158,37 +202,35 @@ export class SimulatedFleet implements AsyncDisposable {
     // Gone with us, however we end.
     const child = spawn("setpriv", ["--pdeathsig", "KILL", program, ...args], {
       env: { ...process.env, ...env },
-      stdio: ["ignore", "pipe", program.endsWith("kwok") ? "ignore" : "inherit"],
+      stdio: ["ignore", "pipe", "inherit"],
     });
     child.stdout?.resume();
     this.#children.push(child);
     return child;
   }
 
-  async #each(first: number, last: number, make: (at: number) => Promise<unknown>): Promise<void> {
+  #make(type: ResourceAddress, object: object): Promise<unknown> {
+    return this.client.create(type, object as never, { timeoutMs: 120_000 });
+  }
+
+  async #each(what: string, first: number, last: number, make: (at: number) => Promise<unknown>): Promise<void> {
     let next = first;
+    let told = performance.now();
     await Promise.all(
       Array.from({ length: createdAtOnce }, async () => {
-        while (next < last) await make(next++);
+        while (next < last) {
+          await make(next++);
+          if (performance.now() - told < tellMs) continue;
+          told = performance.now();
+          this.#progress(`${next} of ${last} ${what} are made`);
+        }
       }),
     );
   }
+}
 
-  async #settled(plural: "nodes" | "pods", count: number, condition: string): Promise<void> {
-    interface Conditioned {
-      readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
-    }
-    const limit = Number.POSITIVE_INFINITY;
-    for (let waited = 0; waited < limit; waited++) {
-      let ready = 0;
-      for await (const page of this.client.pages({ group: "", version: "v1", plural }, { limit: 2000 }))
-        for (const { status } of page as unknown as readonly Conditioned[])
-          if (status?.conditions?.some(({ type, status: is }) => type === condition && is === "True") === true) ready++;
-      this.#progress(`${ready} of ${count} ${plural} are ready`);
-      if (ready >= count) return;
-      await sleep(3000);
-    }
-  }
+function namespaceName(number: number): string {
+  return `team-${number}`;
 }
 
 /** Seconds of processor, and MiB that are its own: what its control group is charged for. */

@@ -1,5 +1,6 @@
 /** What a process of simulated agents says. */
 export type AgentLine =
+  | { readonly is: "started"; readonly agents: number }
   | { readonly is: "ready"; readonly agents: number }
   | { readonly is: "seen"; readonly version: string; readonly times: readonly number[] };
 

@@ -57,7 +57,7 @@ export class AddressPublisher implements Part {
     });
     this.#pods.onChange((change) => {
       const { object } = change;
-      if (change.type === "updated" ? samePod(change.before, object) : object.ips.length === 0) return;
+      if (change.type === "updated" ? samePod(change.before, object) : object.ips === "") return;
       this.#soon(object.metadata.namespace ?? "");
     });
     this.#slices = createInformer<KeptSlice>(client, {

@@ -3,9 +3,10 @@ import type { AddressLabelSet, KnownAddress } from "@bpfleet/kinds";
 import type { AnyObject } from "@bpfleet/kube";
 import type { KnownNode } from "../nodes/node-register.ts";
 
-/** What is kept of a Pod: its addresses, and what they are. */
+/** What is kept of a Pod: its addresses, and what they are. There may be 100,000: as few values as can be. */
 export interface AddressedPod extends AnyObject {
-  readonly ips: readonly string[];
+  /** With a space between two. */
+  readonly ips: string;
   readonly node: string;
   /** Undefined when it has ended. */
   readonly set: AddressLabelSet | undefined;
@@ -32,15 +33,26 @@ interface WireContainer {
 
 const protocols = ["TCP", "UDP", "SCTP"] as const;
 
-/** Keeps equal label sets once: pods of one make share theirs. */
+const most = 50_000;
+
+/** Keeps equal label sets once, as pods of one make share theirs, and equal names of nodes and namespaces. */
 export class LabelSets {
   readonly #sets = new Map<string, AddressLabelSet>();
+  readonly #names = new Map<string, string>();
+
+  name(name: string): string {
+    const known = this.#names.get(name);
+    if (known !== undefined) return known;
+    if (this.#names.size > most) this.#names.clear();
+    this.#names.set(name, name);
+    return name;
+  }
 
   of(set: AddressLabelSet): AddressLabelSet {
     const key = canonicalJson(set);
     const known = this.#sets.get(key);
     if (known !== undefined) return known;
-    if (this.#sets.size > 50_000) this.#sets.clear();
+    if (this.#sets.size > most) this.#sets.clear();
     this.#sets.set(key, set);
     return set;
   }
@@ -48,7 +60,7 @@ export class LabelSets {
 
 /** Pods on the network of their node, and those that have ended, have no address of their own. */
 export function compactPod(object: AnyObject, sets: LabelSets): AddressedPod {
-  const { name, namespace, uid, resourceVersion, labels = {} } = object.metadata;
+  const { name, namespace = "", resourceVersion, labels = {} } = object.metadata;
   const { spec = {}, status = {} } = object as WirePod;
   const hasEnded = status.phase === "Succeeded" || status.phase === "Failed";
   const hasOwn = spec.hostNetwork !== true && !hasEnded;
@@ -57,9 +69,9 @@ export function compactPod(object: AnyObject, sets: LabelSets): AddressedPod {
   return {
     apiVersion: object.apiVersion,
     kind: object.kind,
-    metadata: { name, namespace, uid, resourceVersion },
-    ips: ips.filter((ip) => ip !== ""),
-    node: spec.nodeName ?? "",
+    metadata: { name, namespace: sets.name(namespace), resourceVersion },
+    ips: ips.filter((ip) => ip !== "").join(" "),
+    node: sets.name(spec.nodeName ?? ""),
     set: hasEnded ? undefined : sets.of(setOf(labels, spec)),
   };
 }
@@ -85,13 +97,14 @@ function setOf(labels: Readonly<Record<string, string>>, spec: NonNullable<WireP
 
 /** Equal for pods that say the same to others. */
 export function samePod(a: AddressedPod, b: AddressedPod): boolean {
-  return a.node === b.node && canonicalJson(a.set) === canonicalJson(b.set) && a.ips.join(" ") === b.ips.join(" ");
+  const isSameSet = a.set === b.set || canonicalJson(a.set) === canonicalJson(b.set);
+  return isSameSet && a.node === b.node && a.ips === b.ips;
 }
 
 export function addressesOf(pod: AddressedPod): readonly KnownAddress[] {
   const { set, node, ips, metadata } = pod;
-  if (set === undefined || node === "") return [];
-  return ips.map((ip) => ({ of: "Pod", namespace: metadata.namespace, ip, name: metadata.name, node, set }));
+  if (set === undefined || node === "" || ips === "") return [];
+  return ips.split(" ").map((ip) => ({ of: "Pod", namespace: metadata.namespace, ip, name: metadata.name, node, set }));
 }
 
 export function nodeAddresses({ metadata, addresses }: KnownNode, sets: LabelSets): readonly KnownAddress[] {

@@ -72,8 +72,8 @@ function controller({ operatorImage, daemonImage, agentImage }: OperatorImages):
         METRICS_ADDR: `:${ports.operator}`,
         WEBHOOK_ADDR: `:${ports.webhook}`,
         LOG_LEVEL: "info",
-        // Of the limit of memory, what Node may take for objects; a fleet of thousands of nodes needs more of both.
-        NODE_OPTIONS: "--max-old-space-size=64",
+        // Of the limit of memory, what Node may take for objects; a fleet of thousands of nodes needs a higher limit.
+        NODE_OPTIONS: "--max-old-space-size-percentage=50",
         BPFD_IMG: daemonImage,
         BPFD_AGENT_IMG: agentImage,
       }).map(([name, value]) => ({ name, value })),

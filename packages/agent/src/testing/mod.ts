@@ -1,0 +1,2 @@
+export * from "./cluster-follower.ts";
+export * from "./obedient-daemon.ts";
