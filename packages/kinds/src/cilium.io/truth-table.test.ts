@@ -1,30 +1,39 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { findKind } from "../kinds.ts";
-import type { Entity, Policy } from "@bpfleet/features";
+import type { Policy } from "@bpfleet/features";
+import { judge, type World, type WorldPacket, type WorldPod } from "@bpfleet/features/testing";
 import { findPolicy } from "../policy/read-policy.ts";
-import type { LabelFacts } from "../policy/requirements.ts";
-import { isAllowed, type Place, type Probe } from "../testing/judge-policies.ts";
 
 /* Verdicts that Cilium's own engine gave, for what is read from the policies here. */
 
-const cluster: readonly Entity[] = ["all", "cluster"];
-function podOf(namespace: string, app: string): LabelFacts {
-  return { labels: { app }, namespace, namespaceLabels: { env: namespace } };
+function podOf(namespace: string, app: string, address: string): WorldPod {
+  return {
+    name: `${namespace}/${app}`,
+    labels: { app },
+    namespace,
+    namespaceLabels: { env: namespace },
+    serviceAccount: "default",
+    namedPorts: [],
+    addresses: [address],
+    isOnThisNode: true,
+  };
 }
 
-const places: readonly Place[] = [
-  { labels: podOf("x", "a"), entities: cluster, address: "192.168.0.1" },
-  { labels: podOf("x", "b"), entities: cluster, address: "192.168.0.2" },
-  { labels: podOf("y", "a"), entities: cluster, address: "192.168.0.3" },
-  { labels: podOf("y", "b"), entities: cluster, address: "192.168.0.4" },
-  { entities: [...cluster, "host"], address: "172.16.0.1" },
-  { entities: [...cluster, "remote-node"], address: "172.16.0.2" },
-  { entities: ["all", "world", "world-ipv4"], address: "203.0.113.9" },
-  { entities: ["all", "world", "world-ipv4"], address: "10.1.2.3" },
-  { entities: ["all", "world", "world-ipv4"], address: "10.96.0.5" },
+const pods: World["pods"] = [
+  podOf("x", "a", "192.168.0.1"),
+  podOf("x", "b", "192.168.0.2"),
+  podOf("y", "a", "192.168.0.3"),
+  podOf("y", "b", "192.168.0.4"),
 ];
+const nodes: World["nodes"] = [
+  { name: "here", labels: {}, addresses: ["172.16.0.1"], isThisNode: true },
+  { name: "there", labels: {}, addresses: ["172.16.0.2"], isThisNode: false },
+];
+const places = [...pods, ...nodes].flatMap(({ addresses }) => addresses).concat("203.0.113.9", "10.1.2.3", "10.96.0.5");
+const hostPlace = 4;
 
+type Probe = Pick<WorldPacket, "protocol" | "port">;
 const probes: Readonly<Record<string, Probe>> = {
   "tcp/80": { protocol: "TCP", port: 80 },
   "tcp/8085": { protocol: "TCP", port: 8085 },
@@ -33,12 +42,17 @@ const probes: Readonly<Record<string, Probe>> = {
   "icmp/8": { protocol: "ICMP", port: 8 },
 };
 
-function verdicts(policies: readonly Policy[], side: "ingress" | "egress", probe: Probe): string {
-  const [subject] = places;
-  assert.ok(subject !== undefined);
-  const judge = (peer: Place): boolean =>
-    isAllowed(policies, side, { subject, peer, target: side === "ingress" ? subject : peer }, probe);
-  return places.map((place) => (judge(place) ? "." : "X")).join("");
+function verdicts(
+  policies: readonly Policy[],
+  direction: "ingress" | "egress",
+  probe: Probe,
+  localHost: World["localHost"] = "never",
+): string {
+  const world = { pods, nodes, localHost };
+  return places
+    .map((peer) => judge(policies, world, { pod: "x/a", direction, peer, ...probe }).verdict)
+    .map((verdict) => (verdict === "allow" ? "." : "X"))
+    .join("");
 }
 
 type Spec = Readonly<Record<string, unknown>>;
@@ -176,8 +190,13 @@ test("findPolicy reads policies such that every row of the truth table comes out
     ["egress", egressRows],
   ] as const) {
     for (const [row, policies, expected] of table) {
-      for (const [name, probe] of Object.entries(probes))
-        assert.equal(verdicts(policies, side, probe), expected[name] ?? expected["other"], `${row} ${name}`);
+      for (const [name, probe] of Object.entries(probes)) {
+        const never = expected[name] ?? expected["other"] ?? "";
+        // The column of the host was taken with `never`; else the local host always reaches its pods.
+        const auto = side === "ingress" ? `${never.slice(0, hostPlace)}.${never.slice(hostPlace + 1)}` : never;
+        assert.equal(verdicts(policies, side, probe), never, `${row} ${name}`);
+        assert.equal(verdicts(policies, side, probe, "auto"), auto, `${row} ${name}, auto`);
+      }
     }
   }
 });

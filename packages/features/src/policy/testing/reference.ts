@@ -1,0 +1,269 @@
+import type {
+  Entity,
+  LabelSource,
+  Peer,
+  Policy,
+  PolicyDirection,
+  PolicyRule,
+  PolicyStatement,
+  PortMatch,
+  Requirement,
+} from "../policy.ts";
+import type { World, WorldNode, WorldPacket, WorldPod } from "./world.ts";
+
+/*
+ * What policies mean, written from their documents as plainly as can be: rule by rule, with no table, no class of
+ * addresses and no cache. It says nothing of how packets are judged, and is what that is held against.
+ */
+
+export interface Judgement {
+  readonly verdict: "allow" | "deny";
+  readonly because: Because;
+}
+
+/** What decided. */
+export type Because =
+  /** No policy selects the pod in that direction. */
+  | { readonly by: "nobody" }
+  /** The node itself reaches its pods. */
+  | { readonly by: "local-host" }
+  /** Some policies select the pod, and none of them denies by default. */
+  | { readonly by: "no-default" }
+  | { readonly by: "default-deny" }
+  | {
+      readonly by: "rule";
+      readonly policy: Policy;
+      readonly rule: PolicyRule;
+      /** The first that is met; `undefined` where any peer, or any port, is meant. */
+      readonly peer: Peer | undefined;
+      readonly port: PortMatch | undefined;
+    };
+
+/** Whether the packet passes the policies at one end; those that are tried out only decide nothing. */
+export function judge(policies: readonly Policy[], world: World, packet: WorldPacket): Judgement {
+  const subject = world.pods.find(({ name }) => name === packet.pod);
+  if (subject === undefined) throw new RangeError(`no pod ${packet.pod}`);
+  const peer = findEnd(world, packet.peer);
+  if (packet.direction === "ingress" && world.localHost === "auto" && peer.node?.isThisNode === true)
+    return { verdict: "allow", because: { by: "local-host" } };
+  const selecting = selectingOf(policies, subject, packet.direction);
+  const denied = findRule(selecting, "deny", subject, peer, packet);
+  if (denied !== undefined) return { verdict: "deny", because: denied };
+  const allowed = findRule(selecting, "allow", subject, peer, packet);
+  if (allowed !== undefined) return { verdict: "allow", because: allowed };
+  if (selecting.some(({ rules }) => rules.isDefaultDeny)) return { verdict: "deny", because: { by: "default-deny" } };
+  return { verdict: "allow", because: { by: selecting.length === 0 ? "nobody" : "no-default" } };
+}
+
+/** Whether the first packet of a connection passes at both ends; ends that are no pods let everything pass. */
+export function mayConnect(
+  policies: readonly Policy[],
+  world: World,
+  connection: Pick<WorldPacket, "protocol" | "port"> & { readonly from: string; readonly to: string },
+): boolean {
+  const { from, to, protocol, port } = connection;
+  const passes = (direction: WorldPacket["direction"], own: string, peer: string): boolean => {
+    const { pod } = findEnd(world, own);
+    return (
+      pod === undefined ||
+      judge(policies, world, { pod: pod.name, direction, peer, protocol, port }).verdict === "allow"
+    );
+  };
+  return passes("egress", from, to) && passes("ingress", to, from);
+}
+
+/** One address, and what has it. Without pod and node it is of the world outside. */
+interface End {
+  readonly address: string;
+  readonly pod: WorldPod | undefined;
+  readonly node: WorldNode | undefined;
+}
+
+function findEnd({ pods, nodes }: World, address: string): End {
+  const has = (it: { readonly addresses: readonly string[] }): boolean =>
+    it.addresses.some((each) => bitsOf(each) === bitsOf(address));
+  const pod = pods.find(has);
+  return { address, pod, node: pod === undefined ? nodes.find(has) : undefined };
+}
+
+interface Selecting {
+  readonly policy: Policy;
+  readonly rules: PolicyDirection;
+}
+
+function selectingOf(
+  policies: readonly Policy[],
+  subject: WorldPod,
+  direction: WorldPacket["direction"],
+): readonly Selecting[] {
+  const selects = ({ subject: { selects: what, where } }: PolicyStatement): boolean =>
+    what === "pods" && where.every((requirement) => meetsPod(requirement, subject));
+  return policies
+    .filter(({ mode }) => mode === "enforce")
+    .flatMap((policy) =>
+      policy.statements.filter(selects).map((statement) => ({ policy, rules: statement[direction] })),
+    )
+    .filter(({ rules }) => rules.isDefaultDeny || rules.allow.length + rules.deny.length > 0);
+}
+
+function findRule(
+  selecting: readonly Selecting[],
+  list: "allow" | "deny",
+  subject: WorldPod,
+  end: End,
+  packet: WorldPacket,
+): Extract<Because, { by: "rule" }> | undefined {
+  const target = packet.direction === "ingress" ? subject : end.pod;
+  for (const { policy, rules } of selecting) {
+    for (const rule of rules[list]) {
+      const peer = rule.peers === "any" ? "any" : rule.peers.find((each) => isPeer(each, end));
+      const port = rule.ports === "any" ? "any" : rule.ports.find((each) => isPort(each, target, packet));
+      if (peer === undefined || port === undefined) continue;
+      return {
+        by: "rule",
+        policy,
+        rule,
+        peer: peer === "any" ? undefined : peer,
+        port: port === "any" ? undefined : port,
+      };
+    }
+  }
+  return undefined;
+}
+
+function isPeer(peer: Peer, end: End): boolean {
+  switch (peer.peer) {
+    case "pods":
+      return end.pod !== undefined && peer.where.every((requirement) => meetsPod(requirement, end.pod as WorldPod));
+    case "nodes":
+      return end.node !== undefined && peer.where.every((requirement) => meetsNode(requirement, end.node as WorldNode));
+    case "entity":
+      return isEntity(peer.entity, end);
+    case "addresses": {
+      const isMeant = peer.matches === "everything" || isEntity("world", end);
+      return isMeant && isWithin(end.address, peer.prefix) && !peer.except.some((each) => isWithin(end.address, each));
+    }
+    case "service":
+    case "services":
+    case "name":
+      return false;
+  }
+}
+
+function isEntity(entity: Entity, { address, pod, node }: End): boolean {
+  const isWorld = pod === undefined && node === undefined;
+  switch (entity) {
+    case "all":
+      return true;
+    case "world":
+      return isWorld;
+    case "world-ipv4":
+      return isWorld && !address.includes(":");
+    case "world-ipv6":
+      return isWorld && address.includes(":");
+    case "cluster":
+      return !isWorld;
+    case "host":
+      return node?.isThisNode === true;
+    case "remote-node":
+      return node?.isThisNode === false;
+    case "cluster-mesh":
+    case "health":
+    case "ingress":
+    case "init":
+    case "kube-apiserver":
+    case "none":
+    case "unmanaged":
+      return false;
+  }
+}
+
+function isPort(match: PortMatch, target: WorldPod | undefined, { protocol, port }: WorldPacket): boolean {
+  switch (match.match) {
+    case "ports":
+      return match.protocol === protocol && match.from <= port && port <= match.to;
+    case "named-port":
+      return (
+        match.protocol === protocol &&
+        (target?.namedPorts ?? []).some(
+          (named) => named.protocol === protocol && named.name === match.name && named.port === port,
+        )
+      );
+    case "icmp":
+      return protocol === (match.family === 4 ? "ICMP" : "ICMPv6") && match.type === port;
+    case "ip-protocol":
+      return protocol === match.number;
+  }
+}
+
+function meetsPod({ on, key, operator, values }: Requirement, pod: WorldPod): boolean {
+  const places: Readonly<Partial<Record<LabelSource, string | undefined>>> = {
+    pod: labelOf(pod.labels, key),
+    "namespace-name": pod.namespace,
+    "namespace-label": labelOf(pod.namespaceLabels, key),
+    "service-account": pod.serviceAccount === "" ? undefined : pod.serviceAccount,
+    cluster: "default",
+  };
+  return compare(operator, values, places[on]);
+}
+
+function meetsNode({ on, key, operator, values }: Requirement, node: WorldNode): boolean {
+  return compare(
+    operator,
+    values,
+    on === "node" ? labelOf(node.labels, key) : on === "cluster" ? "default" : undefined,
+  );
+}
+
+function labelOf(labels: Readonly<Record<string, string>>, key: string): string | undefined {
+  return Object.entries(labels).find(([name]) => name === key)?.[1];
+}
+
+function compare(operator: Requirement["operator"], values: readonly string[], value: string | undefined): boolean {
+  switch (operator) {
+    case "In":
+      return value !== undefined && values.includes(value);
+    case "NotIn":
+      return value === undefined || !values.includes(value);
+    case "Exists":
+      return value !== undefined;
+    case "DoesNotExist":
+      return value === undefined;
+  }
+}
+
+function isWithin(address: string, prefix: { readonly bytes: Uint8Array; readonly length: number }): boolean {
+  const bits = [...prefix.bytes].map((byte) => byte.toString(2).padStart(8, "0")).join("");
+  const own = bitsOf(address);
+  return own.length === bits.length && own.startsWith(bits.slice(0, prefix.length));
+}
+
+const known = new Map<string, string>();
+
+/** An address as its bits: 32 or 128 of them. */
+export function bitsOf(address: string): string {
+  const before = known.get(address);
+  if (before !== undefined) return before;
+  const bits = address.includes(":") ? bitsOfIpv6(address) : bitsOfIpv4(address);
+  if (bits.length !== 32 && bits.length !== 128) throw new RangeError(`${address} is no address`);
+  if (known.size > 100_000) known.clear();
+  known.set(address, bits);
+  return bits;
+}
+
+function bitsOfIpv4(address: string): string {
+  return address
+    .split(".")
+    .map((part) => Number(part).toString(2).padStart(8, "0"))
+    .join("");
+}
+
+function bitsOfIpv6(address: string): string {
+  const [head = "", tail] = address.split("::");
+  const words = (text: string): string[] => text.split(":").filter((word) => word !== "");
+  const [first, last] = [words(head), words(tail ?? "")];
+  const missing = tail === undefined ? 0 : 8 - first.length - last.length;
+  return [...first, ...Array.from({ length: missing }, () => "0"), ...last]
+    .map((word) => Number.parseInt(word, 16).toString(2).padStart(16, "0"))
+    .join("");
+}

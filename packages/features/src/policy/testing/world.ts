@@ -1,0 +1,48 @@
+import type { PortProtocol } from "../policy.ts";
+
+/** Who there is, as it seems to one node. */
+export interface World {
+  readonly pods: readonly WorldPod[];
+  readonly nodes: readonly WorldNode[];
+  /** `auto`: the node itself always reaches its pods. */
+  readonly localHost: "auto" | "never";
+}
+
+export interface WorldPod {
+  /** Unique. */
+  readonly name: string;
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly namespaceLabels: Readonly<Record<string, string>>;
+  readonly serviceAccount: string;
+  readonly namedPorts: readonly WorldPort[];
+  readonly addresses: readonly string[];
+  /** Packets of such pods are judged. */
+  readonly isOnThisNode: boolean;
+}
+
+export interface WorldPort {
+  readonly name: string;
+  readonly protocol: PortProtocol;
+  readonly port: number;
+}
+
+export interface WorldNode {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly addresses: readonly string[];
+  readonly isThisNode: boolean;
+}
+
+/** The first packet of a connection, as one of its ends sees it. */
+export interface WorldPacket {
+  /** Name of the pod whose packet is judged. */
+  readonly pod: string;
+  readonly direction: "ingress" | "egress";
+  /** The other end. */
+  readonly peer: string;
+  /** A number is any other protocol of IP, which has neither ports nor types. */
+  readonly protocol: PortProtocol | "ICMP" | "ICMPv6" | number;
+  /** Destination port, or type. */
+  readonly port: number;
+}
