@@ -1,0 +1,252 @@
+import type { ServiceIntent } from "../intent.ts";
+import type { ClassedPrefix } from "../table/policy-table.ts";
+import { bytesOfKey, lastOfPrefix, parseAddressKey, widthOf, type AddressKey } from "./address-key.ts";
+import { LabelIndex, type AskedKeys } from "./label-index.ts";
+import { Partition } from "./partition.ts";
+import type { KeyedPrefix, NumberedPeer, PeerMeaning, ServedEntity } from "./peers.ts";
+import { world4, world6, type Population } from "./population.ts";
+
+/** Addresses that no peer tells apart are one class. */
+export interface Classes {
+  readonly count: number;
+  readonly unknown: { readonly ipv4: number; readonly ipv6: number };
+  readonly addresses: readonly ClassedPrefix[];
+  /** By the number of a peer: ascending classes of whom it means. */
+  readonly ofPeer: readonly (readonly number[])[];
+}
+
+/** Address space in pieces: each is a prefix without the longer ones that are pieces too. */
+interface Pieces {
+  /** Ascending: key and length of each. */
+  readonly names: readonly string[];
+  readonly keys: readonly AddressKey[];
+  readonly lengths: readonly number[];
+  readonly holders: readonly number[];
+}
+
+export function classify(
+  peers: readonly NumberedPeer[],
+  population: Population,
+  services: readonly ServiceIntent[],
+  asked: AskedKeys,
+): Classes {
+  const byHolder = peers.filter(({ meaning }) => isOfHolders(meaning));
+  const byAddress = peers.filter(({ meaning }) => !isOfHolders(meaning));
+  const serviceIndex = new ServiceIndex(services, asked);
+  const serviceAddresses = new Map(
+    byAddress.flatMap(({ id, meaning }) => (meaning.is === "services" ? [[id, serviceIndex.addressesOf(meaning)]] : [])),
+  );
+
+  const partition = new Partition(population.holders.length);
+  for (const peer of byHolder) partition.divide(peer.id, holdersOf(peer, population));
+
+  const pieces = cutIntoPieces(population, byAddress, [...serviceAddresses.values()].flat());
+  const finer = new PiecePartition(partition, pieces);
+  for (const { id, meaning } of byAddress) {
+    if (meaning.is === "addresses") finer.divideByPrefix(id, meaning);
+    else finer.divideByAddresses(id, serviceAddresses.get(id) ?? []);
+  }
+  return finer.toClasses(peers.length);
+}
+
+type HolderMeaning = Exclude<PeerMeaning, { readonly is: "addresses" | "services" }>;
+
+function isOfHolders(meaning: PeerMeaning): meaning is HolderMeaning {
+  return meaning.is !== "addresses" && meaning.is !== "services";
+}
+
+function holdersOf({ meaning, needsAll }: NumberedPeer, population: Population): readonly number[] {
+  const meant = plainHoldersOf(meaning, population);
+  const first = population.holders.length - 1;
+  if (population.holders[first]?.is !== "several") return meant;
+  const isMeant = new Set(meant);
+  const several = population.holders.flatMap(({ claimants }, holder) => {
+    if (claimants.length === 0) return [];
+    const is = (claimant: number): boolean => isMeant.has(claimant);
+    return (needsAll ? claimants.every(is) : claimants.some(is)) ? [holder] : [];
+  });
+  return [...meant, ...several];
+}
+
+function plainHoldersOf(meaning: PeerMeaning, { holders, pods, nodes, podHolders, nodeHolders }: Population): number[] {
+  switch (meaning.is) {
+    case "pods":
+      return pods.select(meaning.where).map((number) => podHolders[number] ?? world4);
+    case "nodes":
+      return nodes.select(meaning.where).map((number) => nodeHolders[number] ?? world4);
+    case "port":
+      return holders.flatMap(({ ports }, holder) => (ports.includes(meaning.port) ? [holder] : []));
+    case "entity":
+      return holders.flatMap(({ is }, holder) => (isEntity(meaning.entity, is) ? [holder] : []));
+    default:
+      return [];
+  }
+}
+
+function isEntity(entity: ServedEntity, is: Population["holders"][number]["is"]): boolean {
+  switch (entity) {
+    case "world":
+      return is === "world4" || is === "world6";
+    case "world-ipv4":
+      return is === "world4";
+    case "world-ipv6":
+      return is === "world6";
+    case "cluster":
+      return is === "pod" || is === "this-node" || is === "node";
+    case "host":
+      return is === "this-node";
+    case "remote-node":
+      return is === "node";
+  }
+}
+
+/** By which addresses services are reached. */
+class ServiceIndex {
+  readonly #index: LabelIndex;
+  readonly #numbers: readonly number[];
+  readonly #services: readonly ServiceIntent[];
+
+  constructor(services: readonly ServiceIntent[], asked: AskedKeys) {
+    this.#services = services;
+    this.#index = new LabelIndex(asked);
+    this.#numbers = services.map(({ labels, namespace, name }) =>
+      this.#index.add({ own: "service", labels, namespace }, `${namespace}/${name}`),
+    );
+  }
+
+  addressesOf({ namespace, name, where }: Extract<PeerMeaning, { readonly is: "services" }>): readonly AddressKey[] {
+    const selected = new Set(this.#index.select(where));
+    const meant = this.#services.filter(
+      (service, at) =>
+        (namespace === undefined || service.namespace === namespace) &&
+        (name === undefined || service.name === name) &&
+        selected.has(this.#numbers[at] ?? -1),
+    );
+    return meant.flatMap((service) =>
+      [...service.addresses, ...service.backends].flatMap((text) => parseAddressKey(text) ?? []),
+    );
+  }
+}
+
+function cutIntoPieces(population: Population, peers: readonly NumberedPeer[], addresses: readonly AddressKey[]): Pieces {
+  const wholes = new Map<string, KeyedPrefix>();
+  const add = (prefix: KeyedPrefix): void => {
+    if (prefix.length === widthOf(prefix.key) && population.addresses.has(prefix.key)) return;
+    wholes.set(nameOf(prefix.key, prefix.length), prefix);
+  };
+  add({ key: "4\0\0", length: 0 });
+  add({ key: `6${"\0".repeat(8)}`, length: 0 });
+  for (const { meaning } of peers) {
+    if (meaning.is !== "addresses") continue;
+    add(meaning.prefix);
+    for (const except of meaning.except) add(except);
+  }
+  for (const key of addresses) add({ key, length: widthOf(key) });
+  const names = [...wholes.keys(), ...Array.from(population.addresses.keys(), (key) => nameOf(key, widthOf(key)))];
+  names.sort();
+  const keys = names.map((name) => name.slice(0, -1));
+  const lengths = names.map((name) => name.charCodeAt(name.length - 1));
+  const holders = keys.map((key, at) => {
+    const known = lengths[at] === widthOf(key) ? population.addresses.get(key) : undefined;
+    return known ?? (key.startsWith("4") ? world4 : world6);
+  });
+  return { names, keys, lengths, holders };
+}
+
+/** Sorts by key, then by length. */
+function nameOf(key: AddressKey, length: number): string {
+  return key + String.fromCharCode(length);
+}
+
+/** The pieces, divided first as their holders are. */
+class PiecePartition {
+  readonly #holders: Partition;
+  readonly #pieces: Pieces;
+  readonly #partition: Partition;
+  readonly #ofWorld: readonly number[];
+
+  constructor(holders: Partition, pieces: Pieces) {
+    this.#holders = holders;
+    this.#pieces = pieces;
+    this.#ofWorld = pieces.holders.flatMap((holder, at) => (holder === world4 || holder === world6 ? [at] : []));
+    this.#partition = holders.refined(pieces.holders);
+  }
+
+  divideByPrefix(set: number, { prefix, except, ofWorld }: Extract<PeerMeaning, { readonly is: "addresses" }>): void {
+    const [from, to] = this.#rangeOf(prefix);
+    const holes = except.map((each) => this.#rangeOf(each)).toSorted(([a], [b]) => a - b);
+    const members: number[] = [];
+    let at = from;
+    for (const [start, end] of [...holes, [to, to] as const]) {
+      this.#collect(at, Math.min(start, to), ofWorld, members);
+      at = Math.max(at, end);
+    }
+    this.#partition.divide(set, members);
+  }
+
+  divideByAddresses(set: number, addresses: readonly AddressKey[]): void {
+    const members = addresses.map((key) => this.#firstAtLeast(nameOf(key, widthOf(key))));
+    this.#partition.divide(set, members);
+  }
+
+  #collect(from: number, to: number, ofWorld: boolean, members: number[]): void {
+    if (!ofWorld) {
+      for (let at = from; at < to; at++) members.push(at);
+      return;
+    }
+    for (let index = lowerBound(this.#ofWorld, from); (this.#ofWorld[index] ?? to) < to; index++)
+      members.push(this.#ofWorld[index] ?? 0);
+  }
+
+  /** First piece inside the prefix, and the first behind it. */
+  #rangeOf({ key, length }: KeyedPrefix): readonly [number, number] {
+    return [this.#firstAtLeast(nameOf(key, length)), this.#firstAtLeast(nameOf(lastOfPrefix(key, length), 0xffff))];
+  }
+
+  #firstAtLeast(name: string): number {
+    return lowerBound(this.#pieces.names, name);
+  }
+
+  toClasses(peerCount: number): Classes {
+    const { keys, lengths, holders } = this.#pieces;
+    const { blocks } = this.#partition;
+    const numbers = new Map<number, number>();
+    const classAt = (at: number): number => {
+      const block = blocks[at] ?? 0;
+      const known = numbers.get(block);
+      if (known !== undefined) return known;
+      numbers.set(block, numbers.size);
+      return numbers.size - 1;
+    };
+    const addresses: ClassedPrefix[] = [];
+    const roots: Record<string, number> = {};
+    /** The pieces that hold the present one, shortest first. */
+    const around: { readonly last: AddressKey; readonly class: number }[] = [];
+    for (const [at, key] of keys.entries()) {
+      const length = lengths[at] ?? 0;
+      while (around.length > 0 && (around.at(-1)?.last ?? "") < key) around.pop();
+      const outer = around.at(-1);
+      const own = classAt(at);
+      if (length === 0) roots[key.slice(0, 1)] = own;
+      else if (outer?.class !== own) addresses.push({ bytes: bytesOfKey(key), length: length + (key.startsWith("4") ? 96 : 0), class: own });
+      if (length < widthOf(key)) around.push({ last: lastOfPrefix(key, length), class: own });
+    }
+    const ofPeer = Array.from({ length: peerCount }, (): number[] => []);
+    for (const [block, number] of numbers) for (const peer of this.#partition.setsOf(block)) ofPeer[peer]?.push(number);
+    const unknown = { ipv4: roots["4"] ?? 0, ipv6: roots["6"] ?? 0 };
+    return { count: numbers.size, unknown, addresses, ofPeer };
+  }
+}
+
+/** Of an ascending list: where the first that is not below stands. */
+function lowerBound<T extends number | string>(list: readonly T[], value: T): number {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const here = list[middle];
+    if (here !== undefined && here < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

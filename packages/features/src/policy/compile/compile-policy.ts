@@ -1,0 +1,146 @@
+import { refKey, type ObjectRef } from "@bpfleet/base";
+import type { NodeFacts, RuleRef } from "@bpfleet/kernel";
+import type { HostIntent, PolicyIntent, ServiceIntent, WorkloadIntent } from "../intent.ts";
+import type { PolicyTable, TableEndpoint } from "../table/policy-table.ts";
+import { classify, type Classes } from "./classes.ts";
+import { serialOf } from "./digest.ts";
+import { AskedKeys } from "./label-index.ts";
+import { PolicyLimitError, policyLimits, type PolicyLimits } from "./limits.ts";
+import { portName, Peers } from "./peers.ts";
+import { findPopulation } from "./population.ts";
+import { PortSets } from "./port-sets.ts";
+import { EgressPorts, readRules, type RuleBook } from "./rule-book.ts";
+import { selectPods, type LocalPod, type Selection } from "./statements.ts";
+import { TableMaker } from "./table-maker.ts";
+import { Budget } from "./verdict-table.ts";
+
+export interface PolicyInput {
+  /** Those that are to be enforced. */
+  readonly policies: readonly PolicyIntent[];
+  readonly workloads: readonly WorkloadIntent[];
+  readonly hosts: readonly HostIntent[];
+  readonly services: readonly ServiceIntent[];
+  readonly settings: PolicySettings;
+}
+
+export interface PolicySettings {
+  /** `auto`: this node always reaches its pods. `never`: only as policies say. */
+  readonly hostAccess: "auto" | "never";
+}
+
+export const defaultSettings: PolicySettings = { hostAccess: "auto" };
+
+export type CompileFacts = Pick<NodeFacts, "endpoints" | "interfaces" | "nodeName">;
+
+export interface CompiledPolicy {
+  readonly table: PolicyTable;
+  /** Of all policies that select a pod of this node, by index. */
+  readonly rules: readonly RuleRef[];
+  /** By `refKey` of the object. */
+  readonly rulesOf: ReadonlyMap<string, readonly RuleRef[]>;
+  /** Pods of this node that a policy selects, found or not. */
+  readonly pods: readonly LocalPod[];
+  readonly selection: Selection;
+  /** Objects that are not served: whom they select is closed in the directions that they isolate. */
+  readonly closed: readonly ClosedPolicy[];
+}
+
+export interface ClosedPolicy {
+  readonly ref: ObjectRef;
+  readonly why: string;
+}
+
+/** `slotOf` says which slot of the map of counters the rules get. */
+export function compilePolicy(
+  input: PolicyInput,
+  facts: CompileFacts,
+  slotOf: (rules: readonly RuleRef[]) => number,
+  limits: PolicyLimits = policyLimits,
+): CompiledPolicy {
+  const closed = new Map<string, ClosedPolicy>();
+  const selection = selectPods(input.policies, input.workloads, facts);
+  for (;;) {
+    try {
+      return compileSelected(input, facts, selection, slotOf, limits, closed);
+    } catch (error) {
+      if (!(error instanceof PolicyLimitError) || closed.has(refKey(error.object))) throw error;
+      closed.set(refKey(error.object), { ref: error.object, why: error.message });
+    }
+  }
+}
+
+function compileSelected(
+  input: PolicyInput,
+  facts: CompileFacts,
+  selection: Selection,
+  slotOf: (rules: readonly RuleRef[]) => number,
+  limits: PolicyLimits,
+  closed: Map<string, ClosedPolicy>,
+): CompiledPolicy {
+  const peers = new Peers();
+  const portSets = new PortSets();
+  const book = readRules(selection.statements, input.settings, facts.nodeName, peers, portSets, closed);
+  const { classes, egressPorts } = classifyPeers(input, facts, peers, book);
+  const [mostPeers] = selection.statements.toSorted(
+    (a, b) => b.statement.ingress.allow.length - a.statement.ingress.allow.length,
+  );
+  if (mostPeers !== undefined && (classes.addresses.length > limits.addresses || classes.count > limits.classes)) {
+    const what = `policies of this node tell more than ${Math.min(limits.addresses, limits.classes)} addresses apart`;
+    throw new PolicyLimitError(mostPeers.intent.policy.ref, `${what}; this object has most of the rules: divide it`);
+  }
+  const maker = new TableMaker(selection.statements, book, classes, egressPorts, portSets, new Budget(limits));
+  const pods = selection.pods.filter(({ statements }) => statements.length > 0);
+  const endpoints = placeEndpoints(pods, maker);
+  const table = {
+    counterSlot: slotOf(book.refs),
+    classCount: classes.count,
+    unknownClass: classes.unknown,
+    addresses: classes.addresses,
+    endpoints,
+    tables: maker.tables,
+    columnMaps: portSets.maps,
+  };
+  return {
+    table: { serial: serialOf(table), ...table },
+    rules: book.refs,
+    rulesOf: book.refsOf,
+    pods,
+    selection,
+    closed: [...closed.values()],
+  };
+}
+
+function classifyPeers(
+  input: PolicyInput,
+  facts: CompileFacts,
+  peers: Peers,
+  book: RuleBook,
+): { readonly classes: Classes; readonly egressPorts: EgressPorts } {
+  const asked = new AskedKeys();
+  for (const { meaning } of peers.all) if ("where" in meaning) asked.ask(meaning.where);
+  const askedPorts = new Set(book.egressPorts.map(({ protocol, name }) => portName(protocol, name)));
+  const population = findPopulation(input, facts, asked, askedPorts);
+  const egressPorts = new EgressPorts(population, peers);
+  return { classes: classify(peers.all, population, input.services, asked), egressPorts };
+}
+
+/** Of pods on one interface (one is gone, and its facts not yet) everything must allow. */
+function placeEndpoints(pods: readonly LocalPod[], maker: TableMaker): readonly TableEndpoint[] {
+  const byInterface = new Map<number, { readonly ingress: Set<number>; readonly egress: Set<number> }>();
+  for (const pod of pods) {
+    if (!pod.facts?.found) continue;
+    const tables = byInterface.get(pod.facts.ifindex) ?? { ingress: new Set<number>(), egress: new Set<number>() };
+    byInterface.set(pod.facts.ifindex, tables);
+    for (const direction of ["ingress", "egress"] as const) {
+      const table = maker.tableOf(pod, direction);
+      if (table !== undefined) tables[direction].add(table);
+    }
+  }
+  return [...byInterface]
+    .toSorted(([a], [b]) => a - b)
+    .map(([ifindex, { ingress, egress }]) => ({ ifindex, ingress: atMostThree(ingress), egress: atMostThree(egress) }));
+
+  function atMostThree(tables: ReadonlySet<number>): readonly number[] {
+    return tables.size > 3 ? [maker.closedTable()] : [...tables];
+  }
+}

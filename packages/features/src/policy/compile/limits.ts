@@ -1,0 +1,37 @@
+import type { ObjectRef } from "@bpfleet/base";
+
+/** What a node's table may hold. Beyond it an object is refused, and whom it selects is closed. */
+export interface PolicyLimits {
+  /** Of one table: peers that it tells apart. */
+  readonly rows: number;
+  /** Of one table: ports that it tells apart. */
+  readonly columns: number;
+  /** Of all tables. */
+  readonly cells: number;
+  /** Of all tables: rows of 16 bits for each class. */
+  readonly rowBytes: number;
+  /** Known addresses and prefixes. */
+  readonly addresses: number;
+  readonly classes: number;
+  readonly endpoints: number;
+}
+
+export const policyLimits: PolicyLimits = {
+  rows: 65_535,
+  columns: 65_535,
+  cells: 1 << 21,
+  rowBytes: 1 << 26,
+  addresses: 1 << 21,
+  classes: (1 << 24) - 1,
+  endpoints: 4096,
+};
+
+/** Thrown when a limit is met: with the object that takes most of it, and what helps. */
+export class PolicyLimitError extends Error {
+  readonly object: ObjectRef;
+
+  constructor(object: ObjectRef, message: string) {
+    super(message);
+    this.object = object;
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Numbered things, divided by sets: things that belong to the same sets share a block. Block 0 is of those in none.
+ */
+export class Partition {
+  /** Block of each thing. */
+  readonly blocks: Int32Array;
+  /** How a block came about: out of which one, by which set. */
+  readonly #parents: number[] = [0];
+  readonly #sets: number[] = [-1];
+  /** Block → what it becomes by the present set. */
+  readonly #next: number[] = [0];
+  readonly #stamps: number[] = [-1];
+  #stamp = 0;
+
+  constructor(count: number) {
+    this.blocks = new Int32Array(count);
+  }
+
+  /** Numbers of things that are given twice belong once. Each set is given once, in one call. */
+  divide(set: number, members: Iterable<number>): void {
+    this.#stamp++;
+    const stamp = this.#stamp;
+    const fresh = this.#parents.length;
+    for (const thing of members) {
+      const block = this.blocks[thing] ?? 0;
+      if (block >= fresh) continue;
+      if (this.#stamps[block] !== stamp) {
+        this.#stamps[block] = stamp;
+        this.#next[block] = this.#parents.length;
+        this.#parents.push(block);
+        this.#sets.push(set);
+        this.#next.push(0);
+        this.#stamps.push(-1);
+      }
+      this.blocks[thing] = this.#next[block] ?? 0;
+    }
+  }
+
+  /** Other things, each in the block of the thing here that it belongs to. */
+  refined(of: readonly number[]): Partition {
+    const finer = new Partition(of.length);
+    for (const [thing, coarse] of of.entries()) finer.blocks[thing] = this.blocks[coarse] ?? 0;
+    for (let block = 1; block < this.#parents.length; block++) {
+      finer.#parents.push(this.#parents[block] ?? 0);
+      finer.#sets.push(this.#sets[block] ?? 0);
+      finer.#next.push(0);
+      finer.#stamps.push(-1);
+    }
+    return finer;
+  }
+
+  /** The sets to which the things of a block belong, last given first. */
+  setsOf(block: number): number[] {
+    const sets: number[] = [];
+    for (let at = block; at !== 0; at = this.#parents[at] ?? 0) sets.push(this.#sets[at] ?? 0);
+    return sets;
+  }
+}

@@ -1,0 +1,151 @@
+import type { RankedRule, VerdictTable } from "../table/policy-table.ts";
+import type { Classes } from "./classes.ts";
+import { portName } from "./peers.ts";
+import { rangeOfPort, type PortSets } from "./port-sets.ts";
+import type { Direction, ReadRule } from "./read-rule.ts";
+import type { EgressPorts, RuleBook } from "./rule-book.ts";
+import { decidingOf, type LocalPod, type Statement } from "./statements.ts";
+import { buildVerdictTable, type Budget, type ClassSet, type CoveringRule, type Region } from "./verdict-table.ts";
+
+const passes: RankedRule = { rule: 0, verdict: "pass", keepsFlows: false };
+const drops: RankedRule = { rule: 0, verdict: "drop", keepsFlows: false };
+
+/** Makes each table once: pods that are judged alike share it. */
+export class TableMaker {
+  readonly tables: VerdictTable[] = [];
+  readonly #statements: readonly Statement[];
+  readonly #book: RuleBook;
+  readonly #classes: Classes;
+  readonly #egressPorts: EgressPorts;
+  readonly #portSets: PortSets;
+  readonly #budget: Budget;
+  readonly #made = new Map<string, number>();
+  readonly #classSets = new Map<string, ClassSet>();
+  readonly #egressRegions = new Map<ReadRule, readonly Region[]>();
+
+  constructor(
+    statements: readonly Statement[],
+    book: RuleBook,
+    classes: Classes,
+    egressPorts: EgressPorts,
+    portSets: PortSets,
+    budget: Budget,
+  ) {
+    this.#statements = statements;
+    this.#book = book;
+    this.#classes = classes;
+    this.#egressPorts = egressPorts;
+    this.#portSets = portSets;
+    this.#budget = budget;
+  }
+
+  /** Its index; `undefined` where no policy says anything. */
+  tableOf(pod: LocalPod, direction: Direction): number | undefined {
+    const deciding = decidingOf(pod.statements, this.#statements, direction);
+    if (deciding.length === 0) return undefined;
+    const rules = deciding.flatMap((number) => this.#book.statements[number]?.[direction] ?? []);
+    const ports = direction === "ingress" ? ownPorts(pod, rules) : [];
+    const key = `${direction} ${deciding.join()} ${ports.map(({ name, port }) => `${name}=${port}`).join()}`;
+    const known = this.#made.get(key);
+    if (known !== undefined) return known;
+    const isDefaultDeny = deciding.some((number) => this.#statements[number]?.statement[direction].isDefaultDeny);
+    return this.#make(key, this.#cover(rules, direction, ports), isDefaultDeny ? drops : passes);
+  }
+
+  /** Nothing passes. */
+  closedTable(): number {
+    return this.#made.get("closed") ?? this.#make("closed", [], drops);
+  }
+
+  #make(key: string, rules: readonly CoveringRule[], otherwise: RankedRule): number {
+    const { count } = this.#classes;
+    this.tables.push(buildVerdictTable(rules, otherwise, count, this.#portSets, this.#budget));
+    this.#made.set(key, this.tables.length - 1);
+    return this.tables.length - 1;
+  }
+
+  #cover(rules: readonly ReadRule[], direction: Direction, ports: readonly OwnPort[]): readonly CoveringRule[] {
+    const { hostAccess } = this.#book;
+    const sorted = rules.toSorted((a, b) => a.precedence - b.precedence);
+    const all = direction === "ingress" && hostAccess !== undefined ? [hostAccess, ...sorted] : sorted;
+    return all.flatMap((rule) => {
+      const regions = direction === "ingress" ? this.#ingressRegions(rule, ports) : this.#regionsToPeers(rule);
+      return regions.length === 0 ? [] : [{ rule, regions }];
+    });
+  }
+
+  /** Names of ports are those of the pod itself. */
+  #ingressRegions(rule: ReadRule, own: readonly OwnPort[]): readonly Region[] {
+    const peers = this.#classSetOf(rule.peers);
+    if (peers === undefined) return [];
+    if (rule.ports === "any" || rule.namedPorts.length === 0)
+      return rule.ports === undefined ? [] : [{ peers, ports: rule.ports }];
+    const named = rule.namedPorts.flatMap(({ protocol, name }) =>
+      own.filter((each) => each.name === portName(protocol, name)).map(({ port }) => rangeOfPort(protocol, port)),
+    );
+    const ranges = [...(rule.ports?.ranges ?? []), ...named];
+    return ranges.length === 0 ? [] : [{ peers, ports: this.#portSets.intern(ranges) }];
+  }
+
+  /** Names of ports are those of each peer. */
+  #regionsToPeers(rule: ReadRule): readonly Region[] {
+    const known = this.#egressRegions.get(rule);
+    if (known !== undefined) return known;
+    const regions: Region[] = [];
+    const peers = this.#classSetOf(rule.peers);
+    if (peers !== undefined && rule.ports !== undefined) regions.push({ peers, ports: rule.ports });
+    if (rule.ports !== "any") {
+      for (const match of rule.namedPorts) {
+        for (const [peer, ports] of this.#egressPorts.of(match, rule.verdict === "pass", this.#portSets)) {
+          const having = this.#classSetOf(rule.peers, peer);
+          if (having !== undefined) regions.push({ peers: having, ports });
+        }
+      }
+    }
+    this.#egressRegions.set(rule, regions);
+    return regions;
+  }
+
+  /** Classes of any of the peers, and of `within` where it is given; `undefined` for none. */
+  #classSetOf(peers: ReadRule["peers"], within?: number): "any" | ClassSet | undefined {
+    if (peers === "any" && within === undefined) return "any";
+    const key = `${peers === "any" ? "*" : peers.join()}${within === undefined ? "" : ` ${within}`}`;
+    let set = this.#classSets.get(key);
+    if (set === undefined) {
+      set = { id: this.#classSets.size, classes: this.#classesOf(peers, within) };
+      this.#classSets.set(key, set);
+    }
+    return set.classes.length === 0 ? undefined : set;
+  }
+
+  #classesOf(peers: ReadRule["peers"], within: number | undefined): readonly number[] {
+    const { ofPeer } = this.#classes;
+    const inside = within === undefined ? undefined : (ofPeer[within] ?? []);
+    if (peers === "any") return inside ?? [];
+    const [first, ...others] = peers;
+    const one = ofPeer[first ?? -1] ?? [];
+    const union =
+      others.length === 0
+        ? one
+        : [...new Set([one, ...others.map((peer) => ofPeer[peer] ?? [])].flat())].toSorted((a, b) => a - b);
+    if (inside === undefined) return union;
+    const isInside = new Set(inside);
+    return union.filter((each) => isInside.has(each));
+  }
+}
+
+interface OwnPort {
+  /** `TCP/http` */
+  readonly name: string;
+  readonly port: number;
+}
+
+/** Those of its ports that some rule names. */
+function ownPorts({ workload }: LocalPod, rules: readonly ReadRule[]): readonly OwnPort[] {
+  const asked = new Set(rules.flatMap(({ namedPorts }) => namedPorts.map(({ protocol, name }) => portName(protocol, name))));
+  if (asked.size === 0) return [];
+  return workload.namedPorts
+    .map(({ protocol, name, port }) => ({ name: portName(protocol, name), port }))
+    .filter(({ name }) => asked.has(name))
+    .toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.port - b.port));
+}
