@@ -34,7 +34,9 @@ export function classify(
   const byAddress = peers.filter(({ meaning }) => !isOfHolders(meaning));
   const serviceIndex = new ServiceIndex(services, asked);
   const serviceAddresses = new Map(
-    byAddress.flatMap(({ id, meaning }) => (meaning.is === "services" ? [[id, serviceIndex.addressesOf(meaning)]] : [])),
+    byAddress.flatMap(({ id, meaning }) =>
+      meaning.is === "services" ? [[id, serviceIndex.addressesOf(meaning)]] : [],
+    ),
   );
 
   const partition = new Partition(population.holders.length);
@@ -128,7 +130,11 @@ class ServiceIndex {
   }
 }
 
-function cutIntoPieces(population: Population, peers: readonly NumberedPeer[], addresses: readonly AddressKey[]): Pieces {
+function cutIntoPieces(
+  population: Population,
+  peers: readonly NumberedPeer[],
+  addresses: readonly AddressKey[],
+): Pieces {
   const wholes = new Map<string, KeyedPrefix>();
   const add = (prefix: KeyedPrefix): void => {
     if (prefix.length === widthOf(prefix.key) && population.addresses.has(prefix.key)) return;
@@ -228,7 +234,8 @@ class PiecePartition {
       const outer = around.at(-1);
       const own = classAt(at);
       if (length === 0) roots[key.slice(0, 1)] = own;
-      else if (outer?.class !== own) addresses.push({ bytes: bytesOfKey(key), length: length + (key.startsWith("4") ? 96 : 0), class: own });
+      else if (outer?.class !== own)
+        addresses.push({ bytes: bytesOfKey(key), length: length + (key.startsWith("4") ? 96 : 0), class: own });
       if (length < widthOf(key)) around.push({ last: lastOfPrefix(key, length), class: own });
     }
     const ofPeer = Array.from({ length: peerCount }, (): number[] => []);

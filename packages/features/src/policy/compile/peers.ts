@@ -10,13 +10,26 @@ export interface KeyedPrefix {
 export type PeerMeaning =
   | { readonly is: "pods" | "nodes"; readonly where: readonly Requirement[] }
   | { readonly is: "entity"; readonly entity: ServedEntity }
-  | { readonly is: "addresses"; readonly prefix: KeyedPrefix; readonly except: readonly KeyedPrefix[]; readonly ofWorld: boolean }
-  | { readonly is: "services"; readonly namespace: string | undefined; readonly name: string | undefined; readonly where: readonly Requirement[] }
+  | {
+      readonly is: "addresses";
+      readonly prefix: KeyedPrefix;
+      readonly except: readonly KeyedPrefix[];
+      readonly ofWorld: boolean;
+    }
+  | {
+      readonly is: "services";
+      readonly namespace: string | undefined;
+      readonly name: string | undefined;
+      readonly where: readonly Requirement[];
+    }
   /** Pods with a port of this name and number. */
   | { readonly is: "port"; readonly port: string };
 
 /** Those that somebody is; `all` is everybody. */
-export type ServedEntity = Exclude<Entity, "all" | "none" | "init" | "ingress" | "unmanaged" | "health" | "cluster-mesh" | "kube-apiserver">;
+export type ServedEntity = Exclude<
+  Entity,
+  "all" | "none" | "init" | "ingress" | "unmanaged" | "health" | "cluster-mesh" | "kube-apiserver"
+>;
 
 export interface NumberedPeer {
   readonly id: number;

@@ -87,7 +87,12 @@ function plain(is: Holder["is"]): Holder {
   return { is, ports: [], claimants: [] };
 }
 
-export function labelledPod({ labels, pod, namespaceLabels, serviceAccount }: WorkloadIntent): Parameters<LabelIndex["add"]>[0] {
+export function labelledPod({
+  labels,
+  pod,
+  namespaceLabels,
+  serviceAccount,
+}: WorkloadIntent): Parameters<LabelIndex["add"]>[0] {
   return { own: "pod", labels, namespace: pod.namespace, namespaceLabels, serviceAccount };
 }
 

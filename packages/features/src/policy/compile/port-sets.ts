@@ -3,7 +3,14 @@ import type { PortMatch, PortProtocol } from "../policy.ts";
 import { Partition } from "./partition.ts";
 
 /** In which list of a ColumnMap a protocol stands. */
-export const spaces = ["tcp", "udp", "sctp", "icmp", "icmpv6", "others"] as const satisfies readonly (keyof ColumnMap)[];
+export const spaces = [
+  "tcp",
+  "udp",
+  "sctp",
+  "icmp",
+  "icmpv6",
+  "others",
+] as const satisfies readonly (keyof ColumnMap)[];
 export type Space = (typeof spaces)[number];
 
 export interface SpaceRange {
@@ -96,7 +103,8 @@ function divideIntoColumns(sets: readonly PortSet[]): Omit<Columns, "index"> & {
   for (const space of spaces) {
     const cuts = cutsOf(space, sets);
     starts.set(space, { first: segments.length, cuts });
-    for (const [at, from] of cuts.slice(0, -1).entries()) segments.push({ space, from, to: (cuts[at + 1] ?? from) - 1 });
+    for (const [at, from] of cuts.slice(0, -1).entries())
+      segments.push({ space, from, to: (cuts[at + 1] ?? from) - 1 });
   }
   const partition = new Partition(segments.length);
   for (const [local, { ranges }] of sets.entries()) {
@@ -112,7 +120,10 @@ function divideIntoColumns(sets: readonly PortSet[]): Omit<Columns, "index"> & {
   for (const [block, column] of numbers)
     for (const local of partition.setsOf(block)) of.get(sets[local]?.id ?? -1)?.push(column);
   const columnAt = (at: number): number => numbers.get(partition.blocks[at] ?? 0) ?? 0;
-  const lists = Object.fromEntries(spaces.map((space): [Space, PortRange[]] => [space, []])) as Record<Space, PortRange[]>;
+  const lists = Object.fromEntries(spaces.map((space): [Space, PortRange[]] => [space, []])) as Record<
+    Space,
+    PortRange[]
+  >;
   for (const [at, { space, from, to }] of segments.entries()) {
     const column = columnAt(at);
     if (column === 0) continue;
@@ -150,7 +161,6 @@ function indexOf(cuts: readonly number[], cut: number): number {
 /** Blocks that something is in, numbered from 1 in the order of what is in them; block 0 stays 0. */
 export function denseNumbers(partition: Partition): { readonly numbers: Map<number, number>; readonly count: number } {
   const numbers = new Map<number, number>();
-  for (const block of partition.blocks)
-    if (block !== 0 && !numbers.has(block)) numbers.set(block, numbers.size + 1);
+  for (const block of partition.blocks) if (block !== 0 && !numbers.has(block)) numbers.set(block, numbers.size + 1);
   return { numbers, count: numbers.size };
 }

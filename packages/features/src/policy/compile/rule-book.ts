@@ -49,7 +49,10 @@ export function readRules(
     if (!closed.has(key)) {
       const { read, failure } = attempt(() => shelf.read(each));
       if (read !== undefined) return read;
-      closed.set(key, { ref: each.intent.policy.ref, why: `${failure}; this is a mistake of bpfleet, please report it` });
+      closed.set(key, {
+        ref: each.intent.policy.ref,
+        why: `${failure}; this is a mistake of bpfleet, please report it`,
+      });
     }
     return shelf.close(each);
   });
@@ -137,7 +140,15 @@ class Shelf {
       const id = this.#ids.ofText(`${refKey(intent.policy.ref)}#${number} ${direction} closed`);
       const text = `nothing passes ${direction}, since the object is refused`;
       const index = this.#number(id, text, statement.origin, each);
-      const rule = { intent, verdict: "drop", index, keepsFlows: false, peers: "any", ports: "any", namedPorts: [] } as const;
+      const rule = {
+        intent,
+        verdict: "drop",
+        index,
+        keepsFlows: false,
+        peers: "any",
+        ports: "any",
+        namedPorts: [],
+      } as const;
       return [{ rule, span: -1 }];
     };
     return { ingress: draftsOf("ingress"), egress: draftsOf("egress") };
@@ -185,7 +196,11 @@ export class EgressPorts {
       numbers.set(name, (numbers.get(name) ?? new Set()).add(Number(port.slice(at + 1))));
       for (const needsAll of [true, false]) peers.number({ is: "port", port }, needsAll);
     }
-    for (const [name, all] of numbers) this.#numbers.set(name, [...all].toSorted((a, b) => a - b));
+    for (const [name, all] of numbers)
+      this.#numbers.set(
+        name,
+        [...all].toSorted((a, b) => a - b),
+      );
   }
 
   /** Number of the peer, and its port. */

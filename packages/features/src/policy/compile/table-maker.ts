@@ -142,7 +142,9 @@ interface OwnPort {
 
 /** Those of its ports that some rule names. */
 function ownPorts({ workload }: LocalPod, rules: readonly ReadRule[]): readonly OwnPort[] {
-  const asked = new Set(rules.flatMap(({ namedPorts }) => namedPorts.map(({ protocol, name }) => portName(protocol, name))));
+  const asked = new Set(
+    rules.flatMap(({ namedPorts }) => namedPorts.map(({ protocol, name }) => portName(protocol, name))),
+  );
   if (asked.size === 0) return [];
   return workload.namedPorts
     .map(({ protocol, name, port }) => ({ name: portName(protocol, name), port }))

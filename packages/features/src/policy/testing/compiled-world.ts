@@ -1,0 +1,88 @@
+import type { Origin } from "@bpfleet/base";
+import { compilePolicy, type CompiledPolicy, type CompileFacts, type PolicyInput } from "../compile/compile-policy.ts";
+import { bytesOfKey, parseAddressKey } from "../compile/address-key.ts";
+import { policyLimits, type PolicyLimits } from "../compile/limits.ts";
+import type { Policy } from "../policy.ts";
+import { judgeTable, type TableAnswer } from "../table/judge-table.ts";
+import { writeTable } from "../table/write-table.ts";
+import type { World, WorldPacket, WorldPod } from "./world.ts";
+
+/** A world compiled and laid out, as the kernel would have it. */
+export interface CompiledWorld {
+  readonly compiled: CompiledPolicy;
+  readonly lines: Uint8Array;
+  judge(packet: WorldPacket): TableAnswer;
+}
+
+export function compileWorld(
+  policies: readonly Policy[],
+  world: World,
+  { limits = policyLimits, fallback = [] }: { limits?: PolicyLimits; fallback?: readonly Policy[] } = {},
+): CompiledWorld {
+  const compiled = compilePolicy(inputOf(policies, world, fallback), factsOf(world), () => 1, limits);
+  const { lines } = writeTable(compiled.table);
+  const ifindexes = ifindexesOf(world);
+  return {
+    compiled,
+    lines,
+    judge({ pod, direction, peer, protocol, port }) {
+      const key = parseAddressKey(peer);
+      if (key === undefined) throw new RangeError(`no address: ${peer}`);
+      const number = typeof protocol === "number" ? protocol : protocolNumbers[protocol];
+      const ifindex = ifindexes.get(pod) ?? 0;
+      return judgeTable(lines, { ifindex, direction, peer: bytesOfKey(key), protocol: number, port });
+    },
+  };
+}
+
+const protocolNumbers = { TCP: 6, UDP: 17, SCTP: 132, ICMP: 1, ICMPv6: 58 } as const;
+
+function ifindexesOf({ pods }: World): ReadonlyMap<string, number> {
+  return new Map(pods.flatMap(({ name, isOnThisNode }, at) => (isOnThisNode ? [[name, at + 10]] : [])));
+}
+
+export function inputOf(policies: readonly Policy[], world: World, fallback: readonly Policy[] = []): PolicyInput {
+  const policyIntent = (tier: "policy" | "fallback") => (policy: Policy) =>
+    ({ feature: "policy", about: "policy", origin: { object: policy.ref, path: "" }, tier, policy }) as const;
+  return {
+    policies: [...policies.map(policyIntent("policy")), ...fallback.map(policyIntent("fallback"))],
+    workloads: world.pods.map((pod) => ({
+      feature: "policy",
+      about: "workload",
+      origin: originOfPod(pod),
+      pod: originOfPod(pod).object,
+      labels: pod.labels,
+      namespaceLabels: pod.namespaceLabels,
+      serviceAccount: pod.serviceAccount,
+      namedPorts: pod.namedPorts,
+      addresses: pod.addresses,
+      isHostNetwork: false,
+      endpoint: pod.isOnThisNode ? pod.name : undefined,
+    })),
+    hosts: world.nodes.map(({ name, labels, addresses, isThisNode }) => ({
+      feature: "policy",
+      about: "host",
+      origin: { object: { group: "", kind: "Node", namespace: "", name }, path: "" },
+      name,
+      labels,
+      addresses,
+      isThisNode,
+    })),
+    services: [],
+    settings: { hostAccess: world.localHost },
+  };
+}
+
+function originOfPod({ namespace, name }: WorldPod): Origin {
+  return { object: { group: "", kind: "Pod", namespace, name }, path: "" };
+}
+
+export function factsOf(world: World): CompileFacts {
+  const endpoints = Object.fromEntries(
+    [...ifindexesOf(world)].map(([name, ifindex]) => [
+      name,
+      { found: true, interface: `veth${ifindex}`, ifindex, addresses: [], mac: "02:00:00:00:00:01" } as const,
+    ]),
+  );
+  return { nodeName: "node", interfaces: [], endpoints };
+}
