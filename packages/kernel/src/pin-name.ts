@@ -10,6 +10,14 @@ import type { Identity } from "./port.ts";
 export const encodedKeyLimit = 200;
 
 export function encodePinName(key: string): string {
+  if (key !== lastEncoded.key) lastEncoded = { key, name: encode(key) };
+  return lastEncoded.name;
+}
+
+/** The pins of a hook are looked for one after the other. */
+let lastEncoded = { key: "", name: "" };
+
+function encode(key: string): string {
   return key.replace(/[^A-Za-z0-9_-]/gu, (character) =>
     Array.from(encodeUtf8(character), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join(""),
   );

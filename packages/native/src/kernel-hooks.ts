@@ -18,7 +18,7 @@ import {
   type XdpMode,
 } from "@bpfleet/kernel";
 import type { ChainOffers } from "@bpfleet/kernel/chain";
-import { queryHook, type BpfMap, type BpfProgram, type Netns } from "./binding.ts";
+import { queryHook, type BpfMap, type BpfProgram, type LinkInfo, type Netns } from "./binding.ts";
 import { buildChain, createChainCounters, waitForGracePeriod, type Chain, type ChainPart } from "./chain.ts";
 import { ChainRecords } from "./chain-record.ts";
 import { findCgroupId, findCgroupIds } from "./cgroups.ts";
@@ -185,9 +185,8 @@ export class KernelHooks {
   }
 
   async #observeLink(key: string, around: Surroundings): Promise<ObservedHook | undefined> {
-    await using link = openLink(this.#pins.link(key));
-    if (link === undefined) return undefined;
-    const { info } = link;
+    const info = pinnedLink(this.#pins.link(key));
+    if (info === undefined) return undefined;
     const point = parseHookKey(key);
     const isAttached = isLinkAt(info, point, around.interfaces, around.cgroupId);
     const { generation, members, chain, memberModes } = this.#whatRuns(key, point, info.programId, around);
@@ -336,6 +335,15 @@ export class KernelHooks {
     if (ifindex === undefined) return "native";
     const { mode } = await queryHook({ xdp: ifindex }, inNetns(this.#options));
     return mode === "skb" ? "skb" : "native";
+  }
+}
+
+function pinnedLink(path: string): LinkInfo | undefined {
+  const link = openLink(path);
+  try {
+    return link?.info;
+  } finally {
+    link?.closeHeld();
   }
 }
 

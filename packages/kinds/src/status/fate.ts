@@ -23,6 +23,7 @@ interface Share {
 export class ObjectFate {
   readonly #outcome: Outcome;
   readonly #share: Share;
+  #results: ReadonlyMap<string, ItemResult> | undefined;
   readonly problems: readonly PlanProblem[];
 
   constructor(ref: ObjectRef, outcome: Outcome) {
@@ -48,7 +49,8 @@ export class ObjectFate {
   }
 
   result(item: ItemResult["item"], key: string): ItemResult | undefined {
-    return this.#outcome.items.find((result) => result.item === item && result.key === key);
+    this.#results ??= new Map(this.#outcome.items.map((result) => [`${result.item} ${result.key}`, result]));
+    return this.#results.get(`${item} ${key}`);
   }
 
   /** The worst of what became of the items. */

@@ -179,6 +179,11 @@ export class BpfLink extends Owner implements AsyncDisposable {
     return call(() => this[handleOf].close());
   }
 
+  /** On the event loop, at once: for a link that its pin holds too, whose end this cannot be. */
+  closeHeld(): void {
+    this[handleOf].closeNow();
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -9,9 +9,25 @@ type Totals = Record<"received" | "sent" | "dropped", [bigint, bigint] | undefin
 export function podNames({ point, members }: HookSpec, plan: NodePlan): readonly string[] {
   if (point.hook !== "cgroup") return [];
   const programs = new Set(members.map((member) => member.program));
-  const instances = plan.instances.filter((instance) => instance.programs.some((key) => programs.has(key)));
-  const pods = instances.flatMap(({ data }) => (data as Partial<PodData>).pods ?? []);
-  return pods.filter(({ path }) => path === point.path).map(({ pod }: PodCgroup) => `pod/${pod}`);
+  const here = podsOf(plan).get(point.path) ?? [];
+  return here.filter((each) => each.programs.some((key) => programs.has(key))).map(({ pod }) => `pod/${pod}`);
+}
+
+type PodOfPrograms = Pick<PodCgroup, "pod" | "path"> & { readonly programs: readonly string[] };
+
+/** A plan never changes, and each of its hooks is asked for. */
+const knownPods = new WeakMap<NodePlan, ReadonlyMap<string, readonly PodOfPrograms[]>>();
+
+/** By the path of their cgroup. */
+function podsOf(plan: NodePlan): ReadonlyMap<string, readonly PodOfPrograms[]> {
+  const known = knownPods.get(plan);
+  if (known !== undefined) return known;
+  const pods = plan.instances.flatMap(({ data, programs }) =>
+    ((data as Partial<PodData>).pods ?? []).map(({ pod, path }): PodOfPrograms => ({ pod, path, programs })),
+  );
+  const byPath = Map.groupBy(pods, ({ path }) => path);
+  knownPods.set(plan, byPath);
+  return byPath;
 }
 
 /** What was counted for each pod, by its name; without those that nothing is counted for alone. */
