@@ -26,7 +26,7 @@ function sameMap(a: MapSpec, b: MapSpec | undefined): boolean {
 function sameContents(a: MapSpec["contents"], b: MapSpec["contents"]): boolean {
   if (a.kind === "sealed") return b.kind === "sealed" && a.digest === b.digest;
   if (a.kind === "kept") return b.kind === "kept" && a.prune === b.prune && sameEntries(a.entries, b.entries);
-  return a.kind === b.kind;
+  return a.kind === "refers" ? canonicalJson(a) === canonicalJson(b) : a.kind === b.kind;
 }
 
 function sameEntries(a: MapEntries, b: MapEntries): boolean {

@@ -23,6 +23,13 @@ export type Deed =
       readonly deletes: MapEntries;
     }
   | {
+      readonly do: "put-reference";
+      readonly spec: MapSpec;
+      readonly identity: MapIdentity;
+      readonly slot: number;
+      readonly map: MapIdentity;
+    }
+  | {
       readonly do: "load-program";
       readonly spec: ProgramSpec;
       readonly identity: ProgramIdentity;
@@ -42,6 +49,12 @@ export type Deed =
   | { readonly do: "pin-map"; readonly spec: MapSpec; readonly identity: MapIdentity; readonly pinPath: string }
   | { readonly do: "carry-counters"; readonly from: readonly CounterPair[]; readonly to: CounterPair }
   | { readonly do: "clear-hook"; readonly key: string; readonly observed: ObservedHook }
+  | {
+      readonly do: "drop-reference";
+      readonly spec: MapSpec;
+      readonly identity: MapIdentity;
+      readonly slot: number;
+    }
   | { readonly do: "unpin-map"; readonly identity: MapIdentity; readonly pinPath: string }
   | { readonly do: "remove-program"; readonly identity: ProgramIdentity }
   | { readonly do: "remove-map"; readonly identity: MapIdentity }
@@ -72,6 +85,9 @@ export function actionId(deed: Deed): string {
     case "pin-map":
     case "unpin-map":
       return `${deed.do} ${renderIdentity(deed.identity)} ${deed.pinPath}`;
+    case "put-reference":
+    case "drop-reference":
+      return `${deed.do} ${renderIdentity(deed.identity)} ${deed.slot}`;
     case "carry-counters":
       return `${deed.do} ${renderIdentity(deed.to.base)}`;
     default:
@@ -83,6 +99,7 @@ export function actionId(deed: Deed): string {
 export function isRemoval(action: Action): boolean {
   switch (action.do) {
     case "clear-hook":
+    case "drop-reference":
     case "unpin-map":
     case "remove-program":
     case "remove-map":
@@ -99,6 +116,10 @@ export function renderAction(action: Action): string {
       return `create map ${action.spec.key}`;
     case "write-map":
       return `write map ${action.spec.key}: put ${action.puts.count}, delete ${action.deletes.count}`;
+    case "put-reference":
+      return `put map ${action.map.key} into ${action.spec.key}[${action.slot}]`;
+    case "drop-reference":
+      return `empty ${action.spec.key}[${action.slot}]`;
     case "load-program":
       return `${action.replaces ? "reload" : "load"} program ${action.spec.key}`;
     case "set-hook": {

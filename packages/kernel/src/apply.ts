@@ -1,11 +1,12 @@
 import { KernelError, type ErrorCode } from "@bpfleet/base";
 import { renderAction, type Action } from "./action.ts";
 import { carryCounters } from "./carry.ts";
-import { planGenerations, renderIdentity } from "./identity.ts";
+import { slotsOf } from "./entries.ts";
+import { planGenerations, renderIdentity, sameIdentity } from "./identity.ts";
 import type { HookResult, ItemError, ItemResult, KernelPort, ObservedKernel } from "./port.ts";
 import type { Journal } from "./journal.ts";
 import { runnableOf } from "./runnable.ts";
-import type { NodePlan } from "./specs.ts";
+import type { MapReference, NodePlan } from "./specs.ts";
 
 export interface ApplyOptions {
   /** What the actions lead to; every item of it gets a result. */
@@ -140,6 +141,12 @@ async function perform(action: Action, port: KernelPort, legacyTc: boolean): Pro
     case "write-map":
       await port.writeMap(action.identity, action.puts, action.deletes);
       return undefined;
+    case "put-reference":
+      await port.putReference(action.spec, action.slot, action.map);
+      return undefined;
+    case "drop-reference":
+      await port.dropReference(action.identity, action.slot);
+      return undefined;
     case "load-program":
       if (action.replaces) await port.removeProgram(action.identity);
       await port.loadProgram(action.spec, action.identity, action.maps);
@@ -238,16 +245,22 @@ function resultsOf(
     }
     return { item, key, state: "in-force", hook };
   };
-  const maps = plan.maps.map(({ key, pinPath }) => {
+  const maps = plan.maps.map(({ key, pinPath, contents }) => {
     const identity = generations.maps.get(key);
     const name = identity ? renderIdentity(identity) : "";
+    const references = contents.kind === "refers" ? contents.entries : [];
+    if (references.some(({ map }) => !generations.maps.has(map))) return lacking("map", key);
+    const putId = ({ slot }: MapReference) => `put-reference ${name} ${slot}`;
     const ids = [
       `create-map ${name}`,
       `write-map ${name}`,
       `pin-map ${name} ${pinPath ?? ""}`,
       `carry-counters ${name}`,
+      ...references.map(putId),
     ];
-    return result("map", key, ids);
+    const became = result("map", key, ids);
+    const earlier = references.filter((reference) => keepsEarlier(outcomes.get(putId(reference)), observed));
+    return earlier.length === 0 ? became : { ...became, earlier: earlier.map(({ map }) => map) };
   });
   const programs = plan.programs.map(({ key }) => {
     const identity = generations.programs.get(key);
@@ -274,6 +287,14 @@ function resultsOf(
   return [...maps, ...programs, ...hooks];
 }
 
+/** The slot was not written, and is not empty. */
+function keepsEarlier(outcome: ActionOutcome | undefined, { maps }: ObservedKernel): boolean {
+  if (outcome === undefined || outcome.state === "done" || outcome.action.do !== "put-reference") return false;
+  const { identity, slot } = outcome.action;
+  const entries = maps.find((map) => sameIdentity(map, identity))?.entries;
+  return entries !== undefined && slotsOf(entries).has(slot);
+}
+
 function runsAnyOfPlan(action: Action): boolean {
   return action.do === "set-hook" && action.members.some((member) => member.isEarlier !== true);
 }
@@ -288,7 +309,7 @@ function isLess({ mode, memberModes }: HookResult): boolean {
   return mode === "skb" || memberModes.includes("stub");
 }
 
-function lacking(item: "program" | "hook", key: string): ItemResult {
+function lacking(item: ItemResult["item"], key: string): ItemResult {
   return {
     item,
     key,

@@ -33,10 +33,11 @@ export function assemblePlan(featurePlans: readonly PlanPart[]): NodePlan {
   const problems: PlanProblem[] = featurePlans.flatMap((part) => part.problems);
   for (const part of featurePlans) {
     const refusedMaps = new Set<string>();
-    for (const spec of part.maps) {
-      if (mergeSpec(maps, spec, sameMap)) continue;
+    for (const spec of part.maps.toSorted((a, b) => referencesOf(a).length - referencesOf(b).length)) {
+      const isBroken = referencesOf(spec).some((key) => refusedMaps.has(key));
+      if (!isBroken && mergeSpec(maps, spec, sameMap)) continue;
       refusedMaps.add(spec.key);
-      problems.push(duplicate("map", spec.key, spec.owner, maps.get(spec.key)?.owner));
+      if (!isBroken) problems.push(duplicate("map", spec.key, spec.owner, maps.get(spec.key)?.owner));
     }
     const refusedPrograms = new Set<string>();
     for (const spec of part.programs) {
@@ -75,10 +76,23 @@ export function assemblePlan(featurePlans: readonly PlanPart[]): NodePlan {
   });
 }
 
-/** A program over a map that nobody plans cannot be loaded, a hook member without a program cannot run. */
+/** What refers to a map that nobody plans is not made, a program over it not loaded, a hook member without a program cannot run. */
 function withoutDangling(plan: NodePlan): NodePlan {
-  const maps = new Set(plan.maps.map((spec) => spec.key));
+  const planned = new Set(plan.maps.map((spec) => spec.key));
   const problems = [...plan.problems];
+  const whole = plan.maps.filter((spec) => {
+    const missing = referencesOf(spec).filter((key) => !planned.has(key));
+    for (const key of missing) {
+      problems.push({
+        origin: originOf(spec.owner, spec.key),
+        reason: "MapMissing",
+        message: `make map ${spec.key}: it refers to map ${key}, which nothing on this node declares`,
+        severity: "waiting",
+      });
+    }
+    return missing.length === 0;
+  });
+  const maps = new Set(whole.map((spec) => spec.key));
   const programs = plan.programs.filter((spec) => {
     const missing = Object.values(spec.maps).filter((key) => !maps.has(key));
     for (const key of missing) {
@@ -96,7 +110,11 @@ function withoutDangling(plan: NodePlan): NodePlan {
     .map((hook) => ({ ...hook, members: hook.members.filter((member) => loadable.has(member.program)) }))
     .filter((hook) => hook.members.length > 0);
   const instances = plan.instances.filter((instance) => instance.programs.every((key) => loadable.has(key)));
-  return { ...plan, programs, hooks, instances, problems };
+  return { ...plan, maps: whole, programs, hooks, instances, problems };
+}
+
+function referencesOf({ contents }: MapSpec): readonly string[] {
+  return contents.kind === "refers" ? contents.entries.map(({ map }) => map) : [];
 }
 
 function hookSpec(key: string, point: HookPoint, members: readonly HookMember[]): HookSpec {

@@ -52,12 +52,13 @@ export function carriedBase(earlier: readonly PairReading[], present: PairReadin
     ...ordered.slice(Math.max(newest, 0)).map((pair) => [...pair.hits]),
   ];
   const sums = new Map<bigint, { packets: bigint; bytes: bigint }>();
-  for (const count of parts.flat()) {
+  for (const count of parts.flatMap((counts) => counts.filter((each, index) => !isUnused(each, index)))) {
     const sum = sums.get(count.ruleId) ?? { packets: 0n, bytes: 0n };
     sums.set(count.ruleId, { packets: sum.packets + count.packets, bytes: sum.bytes + count.bytes });
   }
   const isContained = newest >= 0 && present.baseId < (ordered[newest]?.baseId ?? 0);
   return present.base.map((entry, index) => {
+    if (isUnused(entry, index)) return entry;
     const sum = sums.get(entry.ruleId) ?? { packets: 0n, bytes: 0n };
     const own = isContained ? present.hits[index] : undefined;
     return {
@@ -66,6 +67,11 @@ export function carriedBase(earlier: readonly PairReading[], present: PairReadin
       bytes: notBelowZero(sum.bytes - (own?.bytes ?? 0n)),
     };
   });
+}
+
+/** A map may be longer than its list of rules. */
+function isUnused({ ruleId }: Count, index: number): boolean {
+  return index > 0 && ruleId === 0n;
 }
 
 async function readPair(port: KernelPort, pair: CounterPair): Promise<PairReading> {

@@ -4,8 +4,9 @@ import fc from "fast-check";
 import { isRemoval, renderAction } from "./action.ts";
 import { applyActions } from "./apply.ts";
 import { assemblePlan } from "./assemble.ts";
-import { diffPlan, observePlan } from "./diff.ts";
-import { indexEntries, packEntries } from "./entries.ts";
+import { diffPlan } from "./diff.ts";
+import { observePlan } from "./observe-plan.ts";
+import { indexEntries, packEntries, slotsOf } from "./entries.ts";
 import { FakeKernel } from "./fake-kernel.ts";
 import { FakeWorld } from "./fake-world.ts";
 import { mapIdentity, planGenerations, renderIdentity } from "./identity.ts";
@@ -28,6 +29,8 @@ interface Shape {
     readonly prune: boolean;
     readonly isPinned: boolean;
   }[];
+  /** What maps of maps refer to: for each, slot → map. */
+  readonly outers: readonly Readonly<Record<number, number>>[];
   readonly programs: readonly { readonly maps: readonly number[]; readonly version: number }[];
   readonly hooks: readonly (readonly number[])[];
 }
@@ -43,13 +46,34 @@ const shape: fc.Arbitrary<Shape> = fc.record({
     }),
     { maxLength: 4 },
   ),
-  programs: fc.array(fc.record({ maps: fc.array(fc.nat({ max: 3 }), { maxLength: 3 }), version: fc.nat({ max: 2 }) }), {
+  outers: fc.array(fc.dictionary(fc.constantFrom("0", "1", "2"), fc.nat({ max: 3 })), { maxLength: 2 }),
+  programs: fc.array(fc.record({ maps: fc.array(fc.nat({ max: 5 }), { maxLength: 3 }), version: fc.nat({ max: 2 }) }), {
     maxLength: 4,
   }),
   hooks: fc.array(fc.uniqueArray(fc.nat({ max: 3 }), { maxLength: 3 }), { maxLength: 3 }),
 });
 
-function planOf({ maps, programs, hooks }: Shape): NodePlan {
+const inner: MapDefinition = { type: "hash", keySize: 4, valueSize: 4, maxEntries: 8, flags: 0 };
+
+function outerOf(
+  index: number,
+  references: Readonly<Record<string, number>>,
+  isPlanned: (map: number) => boolean,
+): MapSpec {
+  const entries = Object.entries(references).map(([slot, map]) => ({ slot: Number(slot), map }));
+  return {
+    key: `outer/${index}`,
+    name: "o",
+    definition: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 4, flags: 0 },
+    contents: {
+      kind: "refers",
+      inner,
+      entries: entries.filter(({ map }) => isPlanned(map)).map(({ slot, map }) => ({ slot, map: `map/${map}` })),
+    },
+  };
+}
+
+function planOf({ maps, outers, programs, hooks }: Shape): NodePlan {
   const specs = maps.map((map, index): MapSpec => {
     const entries = packEntries(
       Array.from(
@@ -67,11 +91,13 @@ function planOf({ maps, programs, hooks }: Shape): NodePlan {
     return {
       key: `map/${index}`,
       name: "m",
-      definition: { type: "hash", keySize: 4, valueSize: 4, maxEntries: 8, flags: 0 },
+      definition: inner,
       contents,
       pinPath,
     };
   });
+  const referring = outers.map((references, index) => outerOf(index, references, (map) => map < specs.length));
+  const all = [...specs, ...referring];
   const programSpecs = programs.map((program, index): ProgramSpec => ({
     key: `program/${index}`,
     name: "p",
@@ -79,7 +105,7 @@ function planOf({ maps, programs, hooks }: Shape): NodePlan {
     object: { name: "o", digest: `v${program.version}` },
     entry: "main",
     globals: {},
-    maps: Object.fromEntries(program.maps.filter((map) => map < specs.length).map((map) => [`m${map}`, `map/${map}`])),
+    maps: Object.fromEntries(program.maps.flatMap((map) => all[map]?.key ?? []).map((key) => [key, key])),
   }));
   const attachments = hooks.flatMap((members, index) =>
     members
@@ -89,13 +115,14 @@ function planOf({ maps, programs, hooks }: Shape): NodePlan {
         member: { program: `program/${member}`, priority: at, proceedOn: [2] },
       })),
   );
-  return assemblePlan([{ maps: specs, programs: programSpecs, attachments, instances: [], problems: [] }]);
+  return assemblePlan([{ maps: all, programs: programSpecs, attachments, instances: [], problems: [] }]);
 }
 
 /** Somebody else's doing between two looks of ours. */
 type Meddling =
   | { readonly meddle: "unpin-map" | "unpin-program" | "unpin-link" | "write" | "unpin-user"; readonly at: number }
-  | { readonly meddle: "recreate"; readonly interface: string };
+  | { readonly meddle: "recreate"; readonly interface: string }
+  | { readonly meddle: "refer"; readonly slot: number; readonly map: number | undefined };
 
 const meddling: fc.Arbitrary<Meddling> = fc.oneof(
   fc.record({
@@ -103,12 +130,28 @@ const meddling: fc.Arbitrary<Meddling> = fc.oneof(
     at: fc.nat({ max: 5 }),
   }),
   fc.record({ meddle: fc.constant("recreate" as const), interface: fc.constantFrom(...interfaces) }),
+  fc.record({
+    meddle: fc.constant("refer" as const),
+    slot: fc.nat({ max: 3 }),
+    map: fc.option(fc.nat(), { nil: undefined }),
+  }),
 );
 
 function meddleIn(world: FakeWorld, { meddle, ...what }: Meddling): void {
   if ("interface" in what) {
     world.removeInterface(what.interface);
     world.addInterface(what.interface);
+    return;
+  }
+  if ("slot" in what) {
+    const ids = [...world.maps.values()].filter((map) => map.inner === undefined).map(({ id }) => id);
+    for (const map of world.maps.values()) {
+      const key = `0${what.slot}000000`;
+      const id = what.map === undefined ? undefined : ids[what.map % Math.max(ids.length, 1)];
+      if (map.inner === undefined) continue;
+      if (id === undefined) map.entries.delete(key);
+      else map.entries.set(key, new Uint8Array(Uint32Array.of(id).buffer));
+    }
     return;
   }
   const remove = (held: Map<string, unknown>) => {
@@ -120,7 +163,7 @@ function meddleIn(world: FakeWorld, { meddle, ...what }: Meddling): void {
   if (meddle === "unpin-link") remove(world.hooks);
   if (meddle === "unpin-user") remove(world.pathPins);
   if (meddle === "write") {
-    const maps = [...world.maps.values()].filter((map) => !map.isFrozen);
+    const maps = [...world.maps.values()].filter((map) => !map.isFrozen && map.inner === undefined);
     maps[what.at % Math.max(maps.length, 1)]?.entries.set("aaaaaaaa", Uint8Array.of(1, 1, 1, 1));
   }
 }
@@ -163,6 +206,13 @@ async function meaning(world: FakeWorld): Promise<unknown> {
   const mapIds = new Map(maps.map((map) => [map.mapId, renderIdentity(map)]));
   return {
     maps: maps.map((map) => `${renderIdentity(map)} ${map.pinPaths.join()}`).toSorted(),
+    slots: [...world.maps.values()]
+      .filter((map) => map.inner !== undefined)
+      .map(({ identity, entries }) => {
+        const slots = [...slotsOf(packEntries(entries))].map(([slot, id]) => `${slot} ${mapIds.get(id)}`);
+        return `${renderIdentity(identity)} ${slots.toSorted().join()}`;
+      })
+      .toSorted(),
     programs: programs
       .map((program) => `${renderIdentity(program)} ${program.mapIds.map((id) => mapIds.get(id)).join()}`)
       .toSorted(),
@@ -204,7 +254,7 @@ test("diffPlan leads to the plan from anywhere, stopped after any number of acti
 });
 
 function assertContents(world: FakeWorld, spec: MapSpec): void {
-  if (spec.contents.kind === "live") return;
+  if (spec.contents.kind === "live" || spec.contents.kind === "refers") return;
   const held = world.maps.get(renderIdentity(mapIdentity(spec)))?.entries ?? new Map<string, Uint8Array>();
   const wanted = indexEntries(spec.contents.entries);
   for (const [key, value] of wanted) assert.deepEqual(held.get(key), value);
@@ -259,7 +309,7 @@ test("diffPlan with a failing step removes nothing that the step was to replace"
     fc.asyncProperty(
       shape,
       shape,
-      fc.constantFrom("createMap", "loadProgram", "setHook"),
+      fc.constantFrom("createMap", "putReference", "loadProgram", "setHook"),
       fc.nat({ max: 3 }),
       async (first, second, method, nth) => {
         const world = freshWorld();

@@ -1,17 +1,9 @@
 import { actionId, type Action, type CounterPair, type Deed } from "./action.ts";
-import { diffEntries, indexEntries, isArrayLike, isKeyed, isPerCpu, packEntries } from "./entries.ts";
-import {
-  type HookGenerations,
-  identityKey,
-  mapIdentity,
-  planGenerations,
-  renderIdentity,
-  resolveMaps,
-} from "./identity.ts";
+import { diffEntries, indexEntries, isKeyed, isMapOfMaps, packEntries } from "./entries.ts";
+import { type HookGenerations, identityKey, planGenerations, renderIdentity, resolveMaps } from "./identity.ts";
 import { ownedKeys, type Journal } from "./journal.ts";
 import type {
   ChainMember,
-  KernelPort,
   MapIdentity,
   MemberMode,
   ObservedHook,
@@ -20,6 +12,8 @@ import type {
   ObservedProgram,
   XdpMode,
 } from "./port.ts";
+import { findPredecessor } from "./observe-plan.ts";
+import { References } from "./references.ts";
 import type { HookPoint, HookSpec, MapSpec, NodePlan } from "./specs.ts";
 
 /** The kernel lets a packet make so many tail calls, and every stub makes one. */
@@ -47,47 +41,6 @@ export function diffPlan(
   return new Diff(plan, observed, journal, options).actions();
 }
 
-/** observe(), with the contents of the maps whose entries the plan keeps. */
-export async function observePlan(port: KernelPort, plan: NodePlan): Promise<ObservedKernel> {
-  const observed = await port.observe();
-  const { maps: identities } = planGenerations(plan);
-  const kept = new Set<string>();
-  for (const spec of plan.maps) {
-    const identity = identities.get(spec.key);
-    if (spec.contents.kind !== "kept" || !isKeyed(spec.definition.type) || identity === undefined) continue;
-    kept.add(renderIdentity(identity));
-    const predecessor = findPredecessor(spec, identity, observed.maps);
-    if (predecessor !== undefined) kept.add(renderIdentity(predecessor));
-  }
-  const maps: ObservedMap[] = [];
-  for (const map of observed.maps) {
-    maps.push(kept.has(renderIdentity(map)) ? { ...map, entries: await port.readMap(map) } : map);
-  }
-  return { ...observed, maps };
-}
-
-/**
- * The map that one whose contents are kept takes over from, when only its size or type changed: the newest, as
- * long as the new one is not there. What others wrote into it is theirs in the new one too.
- */
-function findPredecessor(
-  spec: MapSpec,
-  identity: MapIdentity,
-  observed: readonly ObservedMap[],
-): ObservedMap | undefined {
-  const { type, keySize, valueSize } = spec.definition;
-  const family = observed.filter((map) => map.key === identity.key);
-  if (family.some((map) => map.generation === identity.generation) || isArrayLike(type) || isPerCpu(type))
-    return undefined;
-  return family
-    .filter(({ definition, generation }) => {
-      const isAlike = definition.keySize === keySize && definition.valueSize === valueSize;
-      const isListed = isKeyed(definition.type) && !isArrayLike(definition.type) && !isPerCpu(definition.type);
-      return isAlike && isListed && mapIdentity({ ...spec, definition }).generation === generation;
-    })
-    .toSorted((a, b) => b.mapId - a.mapId)[0];
-}
-
 class Diff {
   readonly #plan: NodePlan;
   readonly #observed: ObservedKernel;
@@ -101,6 +54,7 @@ class Diff {
   readonly #mapsByKey: ReadonlyMap<string, readonly ObservedMap[]>;
   /** Halves of pairs of rule counters, `rule-hits FAMILY`. */
   readonly #halves: ReadonlyMap<string, MapSpec>;
+  readonly #references: References;
   readonly #actions = new Map<string, Action>();
   #usedBy: Map<string, Set<string>> | undefined;
   #hookKeys: ReadonlyMap<string, string> | undefined;
@@ -111,6 +65,7 @@ class Diff {
     this.#journal = journal;
     this.#options = options;
     this.#generations = planGenerations(plan);
+    this.#references = new References(plan, this.#generations, observed);
     this.#maps = new Map(observed.maps.map((map) => [renderIdentity(map), map]));
     this.#programs = new Map(observed.programs.map((program) => [renderIdentity(program), program]));
     this.#hooks = new Map(observed.hooks.map((hook) => [hook.key, hook]));
@@ -121,6 +76,7 @@ class Diff {
 
   actions(): readonly Action[] {
     for (const spec of this.#plan.maps) this.#createMap(spec);
+    this.#putReferences();
     for (const spec of this.#plan.maps) this.#writeMap(spec);
     this.#loadPrograms();
     for (const hook of this.#plan.hooks) this.#setHook(hook);
@@ -128,6 +84,7 @@ class Diff {
     for (const spec of this.#plan.maps) this.#carryCounters(spec);
     this.#clearHooks();
     this.#unpinMaps();
+    for (const drop of this.#references.drops) this.#add(drop, this.#usersThrough(drop.spec.key).flat());
     this.#removePrograms();
     this.#removeMaps();
     for (const hook of this.#plan.hooks) this.#inlineHook(hook);
@@ -166,6 +123,12 @@ class Diff {
     return { ...spec, contents: { ...contents, entries: packEntries([...wanted, ...others]) } };
   }
 
+  #putReferences(): void {
+    for (const put of this.#references.puts) {
+      this.#add(put, [`create-map ${renderIdentity(put.identity)}`, `create-map ${renderIdentity(put.map)}`]);
+    }
+  }
+
   #writeMap(spec: MapSpec): void {
     const there = this.#observedMap(spec.key);
     if (there === undefined || spec.contents.kind !== "kept" || !isKeyed(spec.definition.type)) return;
@@ -187,7 +150,10 @@ class Diff {
         return id !== undefined && there?.mapIds.includes(id);
       });
       if (isOverPlannedMaps && there !== undefined) continue;
-      const needs = [...maps.values()].map((map) => `create-map ${renderIdentity(map)}`);
+      const needs = [
+        ...[...maps.values()].map((map) => `create-map ${renderIdentity(map)}`),
+        ...this.#references.firstPutsFor(spec),
+      ];
       this.#add({ do: "load-program", spec, identity, maps, replaces: there !== undefined }, needs);
     }
   }
@@ -253,8 +219,27 @@ class Diff {
 
   /** The same, program by program. */
   #eachUserOfMap(mapKey: string): string[][] {
-    const programs = this.#plan.programs.filter((program) => Object.values(program.maps).includes(mapKey));
-    return programs.map((program) => this.#usersOfProgram(program.key));
+    return [
+      ...this.#programsOver(mapKey).map((program) => this.#usersOfProgram(program.key)),
+      ...this.#references.holdersOf(mapKey).flatMap((outer) => this.#usersThrough(outer)),
+    ];
+  }
+
+  #programsOver(mapKey: string): NodePlan["programs"] {
+    return this.#plan.programs.filter((program) => Object.values(program.maps).includes(mapKey));
+  }
+
+  /**
+   * Actions that put what a map of maps refers to in force, program by program. A program may find its way to one map
+   * by what it finds in another: they are in force together. One that runs already needs nothing else.
+   */
+  #usersThrough(outerKey: string): string[][] {
+    const users = this.#programsOver(outerKey).map(({ key, maps }) => {
+      const identity = this.#generations.programs.get(key);
+      const isToLoad = identity !== undefined && this.#actions.has(`load-program ${renderIdentity(identity)}`);
+      return [...this.#references.putsInto(Object.values(maps)), ...(isToLoad ? this.#usersOfProgram(key) : [])];
+    });
+    return users.length > 0 ? users : [[...this.#references.putsInto([outerKey])]];
   }
 
   /** Actions that put this program in force. */
@@ -348,14 +333,19 @@ class Diff {
   #removeMaps(): void {
     const identities = new Set([...this.#generations.maps.values()].map(renderIdentity));
     const specs = new Map(this.#plan.maps.map((spec) => [identityKey(spec.key), spec]));
-    // Hits without their base would be counted again if the edit were taken back: they go first.
+    // Hits without their base would be counted again if the edit were taken back: they go first. What a map refers
+    // to goes after it.
     const isBase = (map: ObservedMap): boolean => specs.get(map.key)?.carries === "rule-base";
-    for (const map of this.#observed.maps.toSorted((a, b) => Number(isBase(a)) - Number(isBase(b)))) {
+    const order = (map: ObservedMap) => (isMapOfMaps(map.definition.type) ? 0 : isBase(map) ? 2 : 1);
+    for (const map of this.#observed.maps.toSorted((a, b) => order(a) - order(b))) {
       if (identities.has(renderIdentity(map))) continue;
+      const releases = this.#references.releasesOf(map.mapId);
+      if (releases === undefined) continue;
       const successor = specs.get(map.key);
       const users = this.#observed.programs.filter((program) => program.mapIds.includes(map.mapId)).map(renderIdentity);
       this.#add({ do: "remove-map", identity: bare(map) }, [
         ...users.flatMap((name) => [`remove-program ${name}`, `load-program ${name}`]),
+        ...releases,
         ...(successor ? this.#successorInForce(successor) : []),
         ...(isBase(map) ? this.#removalOfHits(map) : []),
       ]);

@@ -1,5 +1,5 @@
 import { renderHex } from "@bpfleet/base";
-import type { MapDefinition, MapEntries, MapType } from "./specs.ts";
+import { mapFlags, type MapDefinition, type MapEntries, type MapType } from "./specs.ts";
 
 /** Every index is always there: an entry nobody wants is zero, it cannot be deleted. */
 export function isArrayLike(type: MapType): boolean {
@@ -9,6 +9,36 @@ export function isArrayLike(type: MapType): boolean {
 /** One value for each CPU. */
 export function isPerCpu(type: MapType): boolean {
   return type === "percpu_array" || type === "percpu_hash" || type === "lru_percpu_hash";
+}
+
+/** Its values are other maps: ids as they are read, descriptors as they are written. */
+export function isMapOfMaps(type: MapType): boolean {
+  return type === "array_of_maps" || type === "hash_of_maps";
+}
+
+/**
+ * Whether a map of maps that was made for maps like `inner` takes this one. Arrays may differ in size if both have
+ * the flag for it. Of per-CPU arrays the kernel takes any size too, but its programs then go by the size of `inner`,
+ * even beyond the end of the map that is there.
+ */
+export function isAlike(inner: MapDefinition, map: MapDefinition): boolean {
+  const isSized = isArrayLike(inner.type) && (inner.flags & mapFlags.innerMap) === 0;
+  return (
+    inner.type === map.type &&
+    inner.keySize === map.keySize &&
+    inner.valueSize === map.valueSize &&
+    inner.flags === map.flags &&
+    (!isSized || inner.maxEntries === map.maxEntries)
+  );
+}
+
+/** Slot → id of the map there, from the entries of a map of maps. */
+export function slotsOf(entries: MapEntries): ReadonlyMap<number, number> {
+  const view = ({ buffer, byteOffset, byteLength }: Uint8Array) => new DataView(buffer, byteOffset, byteLength);
+  const [keys, values] = [view(entries.keys), view(entries.values)];
+  return new Map(
+    Array.from({ length: entries.count }, (_, at) => [keys.getUint32(at * 4, true), values.getUint32(at * 4, true)]),
+  );
 }
 
 /** Its entries can be listed and written by key from user space. */

@@ -1,6 +1,6 @@
 import { chainCounters } from "./chain/counters.ts";
-import { isKeyed, packEntries, unlistable } from "./entries.ts";
-import { fakeCpus, writeFakeMap, zeroEntries } from "./fake-map.ts";
+import { isAlike, isKeyed, isMapOfMaps, packEntries, unlistable } from "./entries.ts";
+import { fakeCpus, indexKey, writeFakeMap, zeroEntries } from "./fake-map.ts";
 import { fakeError, FakeWorld, type FakeHook, type FakeMap, type FakeProgram } from "./fake-world.ts";
 import { directGeneration, identityKey, isChain, mapIdentity, renderIdentity } from "./identity.ts";
 import type {
@@ -113,16 +113,21 @@ export class FakeKernel implements KernelPort {
         "EINVAL",
       );
     }
+    if (contents.kind === "refers" && !isMapOfMaps(definition.type))
+      throw fakeError("invalid", `create map ${spec.key}: a ${definition.type} refers to no maps`, "BPF_MAP_CREATE");
     const isFrozen = contents.kind === "sealed" && spec.carries === undefined;
-    const map: FakeMap = { id: this.world.nextId(), identity, definition, isFrozen, entries: zeroEntries(definition) };
-    if (contents.kind !== "live" && isKeyed(definition.type)) writeFakeMap(map, contents.entries, packEntries([]));
+    const inner = contents.kind === "refers" ? contents.inner : undefined;
+    const entries = zeroEntries(definition);
+    const map: FakeMap = { id: this.world.nextId(), identity, definition, isFrozen, inner, entries };
+    if ("entries" in contents && contents.kind !== "refers" && isKeyed(definition.type))
+      writeFakeMap(map, contents.entries, packEntries([]));
     this.world.maps.set(pin, map);
   }
 
   async readMap(identity: MapIdentity): Promise<MapEntries | undefined> {
     const map = this.world.maps.get(renderIdentity(identity));
     if (map === undefined) return undefined;
-    if (!isKeyed(map.definition.type)) {
+    if (!isKeyed(map.definition.type) && !isMapOfMaps(map.definition.type)) {
       throw fakeError(
         "not-supported",
         `read map ${identity.key}: ${unlistable(map.definition.type)}`,
@@ -143,6 +148,30 @@ export class FakeKernel implements KernelPort {
       );
     this.#before("writeMap", identity.key);
     writeFakeMap(map, puts, deletes);
+  }
+
+  async putReference(spec: MapSpec, slot: number, map: MapIdentity): Promise<void> {
+    const what = `put map ${map.key} into ${spec.key}[${slot}]`;
+    const outer = this.#outer(mapIdentity(spec), what);
+    const inner = this.#map(map, `${what}: open`);
+    if (outer.definition.type === "array_of_maps" && slot >= outer.definition.maxEntries)
+      throw fakeError(
+        "full",
+        `${what}: it has ${outer.definition.maxEntries} slots (E2BIG)`,
+        "BPF_MAP_UPDATE_ELEM",
+        "E2BIG",
+      );
+    if (outer.inner === undefined || !isAlike(outer.inner, inner.definition))
+      throw fakeError("invalid", `${what}: it does not look like those it takes`, "BPF_MAP_UPDATE_ELEM", "EINVAL");
+    this.#before("putReference", spec.key);
+    outer.entries.set(indexKey(slot), new Uint8Array(Uint32Array.of(inner.id).buffer));
+  }
+
+  async dropReference(identity: MapIdentity, slot: number): Promise<void> {
+    const outer = this.#outer(identity, `empty ${identity.key}[${slot}]`);
+    if (!outer.entries.has(indexKey(slot))) return;
+    this.#before("dropReference", identity.key);
+    outer.entries.delete(indexKey(slot));
   }
 
   async removeMap(identity: MapIdentity): Promise<void> {
@@ -327,6 +356,12 @@ export class FakeKernel implements KernelPort {
     if (map === undefined)
       throw fakeError("not-found", `${verb} map ${identity.key}: it is not there (ENOENT)`, "BPF_OBJ_GET", "ENOENT");
     return map;
+  }
+
+  #outer(identity: MapIdentity, what: string): FakeMap {
+    const map = this.#map(identity, what);
+    if (isMapOfMaps(map.definition.type)) return map;
+    throw fakeError("invalid", `${what}: a ${map.definition.type} refers to no maps`, "BPF_MAP_UPDATE_ELEM");
   }
 
   #verified(spec: ProgramSpec, identity: ProgramIdentity, maps: ReadonlyMap<string, MapIdentity>): FakeProgram {

@@ -64,7 +64,7 @@ export function zeroEntries(definition: MapDefinition): Map<string, Uint8Array> 
   return new Map(indices.map((index) => [indexKey(index), forAllCpus(definition, zero)]));
 }
 
-function indexKey(index: number): string {
+export function indexKey(index: number): string {
   const key = new Uint8Array(4);
   new DataView(key.buffer).setUint32(0, index, true);
   return renderHex(key);

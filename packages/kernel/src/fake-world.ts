@@ -94,7 +94,11 @@ export interface FakeMap {
   readonly identity: MapIdentity;
   readonly definition: MapDefinition;
   readonly isFrozen: boolean;
-  /** Key in hexadecimal → value; of all CPUs, each padded to 8 bytes, for per-CPU maps. */
+  /** Of a map of maps: what it takes. */
+  readonly inner: MapDefinition | undefined;
+  /**
+   * Key in hexadecimal → value; of all CPUs, each padded to 8 bytes, for per-CPU maps; the id of the map for maps of maps.
+   */
   readonly entries: Map<string, Uint8Array>;
 }
 

@@ -80,9 +80,10 @@ export function mapIdentity(spec: MapSpec): MapIdentity {
 function workOutMap(spec: MapSpec): MapIdentity {
   const { contents, definition, layout } = spec;
   const digest = contents.kind === "sealed" ? contents.digest : undefined;
+  const inner = contents.kind === "refers" ? contents.inner : undefined;
   const essence = spec.carries
     ? { carries: "rule counters", digest, maxEntries: definition.maxEntries }
-    : { definition, kind: contents.kind, digest, layout };
+    : { definition, kind: contents.kind, digest, layout, inner };
   return { key: identityKey(spec.key), generation: fingerprint(canonicalJson(essence)) };
 }
 

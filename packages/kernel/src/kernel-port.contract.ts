@@ -6,6 +6,7 @@ import { noEntries, packEntries } from "./entries.ts";
 import { mapIdentity, renderIdentity } from "./identity.ts";
 import { hookContract } from "./kernel-port-hooks.contract.ts";
 import { mapContract } from "./kernel-port-maps.contract.ts";
+import { referenceContract } from "./kernel-port-references.contract.ts";
 import {
   counts,
   hex,
@@ -34,6 +35,7 @@ export function kernelPortContract(name: string, make: () => Promise<ContractHar
     });
   };
   mapContract(contract);
+  referenceContract(contract);
   programContract(contract);
   hookContract(contract);
   wholeContract(contract);

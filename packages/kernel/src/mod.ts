@@ -9,6 +9,7 @@ export * from "./fake-kernel.ts";
 export * from "./fake-world.ts";
 export * from "./identity.ts";
 export * from "./journal.ts";
+export * from "./observe-plan.ts";
 export * from "./pin-name.ts";
 export * from "./port.ts";
 export * from "./specs.ts";

@@ -14,12 +14,22 @@ export interface KernelPort {
 
   /** Creates, fills and freezes as `contents` says, and pins last: a map that is pinned is complete. */
   createMap(spec: MapSpec): Promise<void>;
-  /** All entries; per-CPU values one after the other, each padded to 8 bytes. `undefined` if it is not pinned. */
+  /**
+   * All entries; per-CPU values one after the other, each padded to 8 bytes; of maps of maps the slots that are in use,
+   * with the ids of the maps there. `undefined` if it is not pinned.
+   */
   readMap(identity: MapIdentity): Promise<MapEntries | undefined>;
   /** Bytes of kernel memory that it takes; `undefined` if it is not pinned. */
   mapMemory?(identity: MapIdentity): Promise<number | undefined>;
   /** Puts, then deletes. Refuses with code `full` before anything is changed when the entries do not fit. */
   writeMap(identity: MapIdentity, puts: MapEntries, deletes: MapEntries): Promise<void>;
+  /**
+   * Puts a map into a slot of a map that refers, in one step for all programs; when it resolves, none of them looks at
+   * what was there before. Refuses with code `invalid` what does not look like those that it was made for.
+   */
+  putReference(spec: MapSpec, slot: number, map: MapIdentity): Promise<void>;
+  /** Leaves the slot empty. */
+  dropReference(identity: MapIdentity, slot: number): Promise<void>;
   /** Removes its pins, the user's too. */
   removeMap(identity: MapIdentity): Promise<void>;
   /**
@@ -61,7 +71,7 @@ export interface ObservedMap extends MapIdentity {
   readonly definition: MapDefinition;
   /** User's pin paths that lead to this map now. */
   readonly pinPaths: readonly string[];
-  /** Read by `observePlan` for maps whose contents are kept; `observe` leaves it out. */
+  /** Read by `observePlan` for maps whose contents are kept, and for maps of maps; `observe` leaves it out. */
   readonly entries?: MapEntries | undefined;
 }
 
@@ -199,7 +209,10 @@ export interface ItemResult {
   readonly state: "in-force" | "failed" | "withheld";
   readonly error?: ItemError | undefined;
   readonly hook?: HookResult | undefined;
-  /** Of a hook: keys of programs that cannot be loaded as planned, whose earlier generation runs there meanwhile. */
+  /**
+   * Of a hook: keys of programs that cannot be loaded as planned, whose earlier generation runs there meanwhile. Of a map
+   * of maps: keys of maps that cannot be put there, in whose place what was there before stays.
+   */
   readonly earlier?: readonly string[] | undefined;
 }
 

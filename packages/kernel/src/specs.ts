@@ -31,6 +31,16 @@ export interface MapDefinition {
   readonly flags: number;
 }
 
+/** `BPF_F_*` of linux/bpf.h, as far as features ask for them. */
+export const mapFlags = {
+  noPrealloc: 1 << 0,
+  readOnlyForPrograms: 1 << 7,
+  /** Arrays only: filled through memory, which is much faster where they are long. */
+  mmapable: 1 << 10,
+  /** Arrays only, Linux 5.10: the ones that a map refers to may differ in `maxEntries`. */
+  innerMap: 1 << 12,
+} as const;
+
 /** Packed entries: `count` keys and `count` values, each of the map's size, one after the other. */
 export interface MapEntries {
   readonly count: number;
@@ -45,11 +55,26 @@ export interface MapEntries {
  *   read it change together with it. `digest` is the fingerprint of the entries.
  * - `kept`: our entries are kept in place; entries of others stay unless `prune` is set. Values of per-CPU
  *   maps are one CPU's and are written for every CPU.
+ * - `refers`: a map of maps, whose slots hold what `entries` says and nothing else. They are put in place,
+ *   each in one step, so that all programs over it change at once and none is loaded anew: what is referred
+ *   to is no part of its identity.
  */
 export type MapContents =
   | { readonly kind: "live" }
   | { readonly kind: "sealed"; readonly digest: string; readonly entries: MapEntries }
-  | { readonly kind: "kept"; readonly entries: MapEntries; readonly prune: boolean };
+  | { readonly kind: "kept"; readonly entries: MapEntries; readonly prune: boolean }
+  | {
+      readonly kind: "refers";
+      /** What the maps are that it takes; see `isAlike`. */
+      readonly inner: MapDefinition;
+      readonly entries: readonly MapReference[];
+    };
+
+export interface MapReference {
+  readonly slot: number;
+  /** `MapSpec.key`. */
+  readonly map: string;
+}
 
 export interface MapSpec {
   /** Stable name in the plan and, encoded, in the pin path: `filter/default/xdp-packet-filter/buckets`. */

@@ -1,8 +1,9 @@
 import {
   indexEntries,
+  isAlike,
   isArrayLike,
   isKeyed,
-  isPerCpu,
+  isMapOfMaps,
   mapIdentity,
   packEntries,
   unlistable,
@@ -15,7 +16,8 @@ import {
 } from "@bpfleet/kernel";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { BpfMap, BpfObject, isBpffs, possibleCpus, type RingBatch } from "./binding.ts";
+import { BpfMap, BpfObject, isBpffs, type RingBatch } from "./binding.ts";
+import { createNamed, isBounded, putEntries, refuseOverflow, tooMany } from "./fill-map.ts";
 import { hasCode, kernelError, refusal, saying } from "./kernel-error.ts";
 import type { LoadedObjects } from "./loaded-objects.ts";
 import { makePinFolders, openPin, removeEmptyFolders, reopen, type PinAccess } from "./pin-access.ts";
@@ -71,13 +73,15 @@ export class KernelMaps {
     if (isThere(path)) return;
     const what = `create map ${spec.key}`;
     const { definition, contents } = spec;
-    const entries = contents.kind === "live" ? undefined : contents.entries;
-    if (entries !== undefined) refuseOverflow(what, definition, indexEntries(entries), 0);
+    const entries = contents.kind === "sealed" || contents.kind === "kept" ? contents.entries : undefined;
+    const inner = contents.kind === "refers" ? contents.inner : undefined;
+    if (inner !== undefined && !isMapOfMaps(definition.type)) throw noReferences(what, definition.type);
+    if (entries !== undefined) refuseOverflow(what, definition, entries);
     await saying(what, async () => {
       using map = spec.declaredIn
         ? await this.#createDeclared(spec.declaredIn, what)
-        : createNamed(definition, spec.name);
-      if (entries !== undefined && entries.count > 0) await put(map, entries);
+        : createNamed(definition, spec.name, inner);
+      if (entries !== undefined && entries.count > 0) await putEntries(map, entries);
       if (contents.kind === "sealed" && spec.carries === undefined) map.freeze();
       pinAt(map, path);
     });
@@ -99,7 +103,7 @@ export class KernelMaps {
       using map = this.#find(identity);
       if (map === undefined) return undefined;
       const { type } = map.info;
-      if (!isKeyed(type as MapType))
+      if (!isKeyed(type as MapType) && !isMapOfMaps(type as MapType))
         throw refusal(what, unlistable(type as MapType), "not-supported", "BPF_MAP_LOOKUP_BATCH");
       return map.readBatch();
     });
@@ -120,12 +124,12 @@ export class KernelMaps {
     await saying(what, async () => {
       using map = this.open(identity, what);
       const definition = definitionOf(map);
-      const putting = indexEntries(puts);
       const deleting = [...indexEntries(deletes).keys()];
       let mustDeleteFirst = false;
       if (isArrayLike(definition.type)) {
-        refuseOverflow(what, definition, putting, 0);
+        refuseOverflow(what, definition, puts);
       } else if (isBounded(definition.type)) {
+        const putting = indexEntries(puts);
         const present = new Set(indexEntries(await map.readBatch()).keys());
         const peak = present.union(new Set(putting.keys())).size;
         const gone = deleting.filter((key) => present.has(key) || putting.has(key)).length;
@@ -138,13 +142,36 @@ export class KernelMaps {
       };
       try {
         if (mustDeleteFirst) await remove();
-        if (puts.count > 0) await put(map, puts);
+        if (puts.count > 0) await putEntries(map, puts);
         if (!mustDeleteFirst) await remove();
       } catch (error) {
         if (hasCode(error, "not-permitted"))
           throw kernelError(what, error, { code: "invalid", said: "its contents are sealed" });
         throw error;
       }
+    });
+  }
+
+  /** The kernel waits until no program looks at what was there before: off the event loop. */
+  async putReference(spec: MapSpec, slot: number, map: MapIdentity): Promise<void> {
+    const what = `put map ${map.key} into ${spec.key}[${slot}]`;
+    await saying(what, async () => {
+      using outer = this.#openOuter(mapIdentity(spec), what);
+      using inner = this.open(map, what);
+      if (spec.contents.kind !== "refers" || !isAlike(spec.contents.inner, definitionOf(inner)))
+        throw refusal(what, "it does not look like those it takes", "invalid", "BPF_MAP_UPDATE_ELEM");
+      const { type, maxEntries } = outer.info;
+      if (type === "array_of_maps" && slot >= maxEntries)
+        throw refusal(what, `it has ${maxEntries} slots (E2BIG)`, "full", "BPF_MAP_UPDATE_ELEM");
+      await outer.updateBatch(word(slot), word(inner.fd), 1);
+    });
+  }
+
+  async dropReference(identity: MapIdentity, slot: number): Promise<void> {
+    const what = `empty ${identity.key}[${slot}]`;
+    await saying(what, async () => {
+      using outer = this.#openOuter(identity, what);
+      await outer.deleteBatch(word(slot), 1);
     });
   }
 
@@ -218,6 +245,13 @@ export class KernelMaps {
     return map;
   }
 
+  #openOuter(identity: MapIdentity, what: string): BpfMap {
+    const map = this.open(identity, what);
+    if (isMapOfMaps(map.info.type as MapType)) return map;
+    map.close();
+    throw noReferences(what, map.info.type);
+  }
+
   removeUserPins(): void {
     for (const pin of this.#userPins()) this.#unpinPath(pin.path, pin.mapId);
   }
@@ -268,66 +302,12 @@ function definitionOf(map: BpfMap): MapDefinition {
   return { type: type as MapType, keySize, valueSize, maxEntries, flags: type === "devmap" ? flags & ~0x80 : flags };
 }
 
-function createNamed(definition: MapDefinition, name: string): BpfMap {
-  const spec = { ...definition, name: name.replace(/[^A-Za-z0-9_.]/g, "_").slice(0, 15) };
-  if (definition.type !== "array_of_maps" && definition.type !== "hash_of_maps") return BpfMap.create(spec);
-  // What will be put there must look like this one.
-  using inner = BpfMap.create({ type: "array", name: spec.name, keySize: 4, valueSize: 4, maxEntries: 1 });
-  return BpfMap.create({ ...spec, innerMap: inner });
+function noReferences(what: string, type: string): Error {
+  return refusal(what, `a ${type} refers to no maps`, "invalid", "BPF_MAP_UPDATE_ELEM");
 }
 
-async function put(map: BpfMap, entries: MapEntries): Promise<void> {
-  const { type, keySize, valueSize } = map.info;
-  if (keySize === 0) {
-    for (let at = 0; at < entries.count; at++)
-      map.setRaw(new Uint8Array(0), entries.values.subarray(at * valueSize, (at + 1) * valueSize));
-    return;
-  }
-  const values = isPerCpu(type as MapType) ? forAllCpus(entries, valueSize) : entries.values;
-  await map.updateBatch(entries.keys, values, entries.count);
-}
-
-function forAllCpus(entries: MapEntries, valueSize: number): Uint8Array {
-  const stride = Math.ceil(valueSize / 8) * 8;
-  const cpus = possibleCpus();
-  const values = new Uint8Array(entries.count * stride * cpus);
-  for (let at = 0; at < entries.count; at++) {
-    const value = entries.values.subarray(at * valueSize, (at + 1) * valueSize);
-    for (let cpu = 0; cpu < cpus; cpu++) values.set(value, (at * cpus + cpu) * stride);
-  }
-  return values;
-}
-
-/** The kernel refuses entry by entry; we refuse before the first. */
-function refuseOverflow(
-  what: string,
-  definition: MapDefinition,
-  entries: ReadonlyMap<string, Uint8Array>,
-  present: number,
-): void {
-  const { type, maxEntries } = definition;
-  if (isArrayLike(type)) {
-    for (const key of entries.keys()) {
-      const index = Buffer.from(key, "hex").readUInt32LE(0);
-      if (index >= maxEntries)
-        throw refusal(
-          what,
-          `there is no index ${index}, it has ${maxEntries} entries (E2BIG)`,
-          "full",
-          "BPF_MAP_UPDATE_ELEM",
-        );
-    }
-  } else if (isBounded(type) && present + entries.size > maxEntries) {
-    throw tooMany(what, present + entries.size, maxEntries);
-  }
-}
-
-function isBounded(type: MapType): boolean {
-  return isKeyed(type) && !isArrayLike(type) && !type.startsWith("lru");
-}
-
-function tooMany(what: string, count: number, maxEntries: number): Error {
-  return refusal(what, `${count} entries do not fit in ${maxEntries} (E2BIG)`, "full", "BPF_MAP_UPDATE_ELEM");
+function word(number: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(number).buffer);
 }
 
 function openIfThere(path: string): BpfMap | undefined {

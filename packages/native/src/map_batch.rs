@@ -35,7 +35,10 @@ pub fn map_read(map: &Handle, max: Option<u32>, and_delete: bool) -> napi::Resul
         if map.shape.key == 0 {
             return Err(map.failure(libc::EOPNOTSUPP));
         }
-        let (mut keys, mut values) = match read_batches(&map, max, and_delete)? {
+        // Older kernels end a batch over a map of maps at an empty slot, with EINTR each time.
+        let is_of_maps = matches!(map.shape.kind, sys::BPF_MAP_TYPE_ARRAY_OF_MAPS | sys::BPF_MAP_TYPE_HASH_OF_MAPS);
+        let batches = if is_of_maps { None } else { read_batches(&map, max, and_delete)? };
+        let (mut keys, mut values) = match batches {
             Some(read) => read,
             None => read_one_by_one(&map, max, and_delete)?,
         };

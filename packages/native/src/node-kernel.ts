@@ -99,6 +99,14 @@ export class NodeKernel implements KernelPort {
     return this.#maps.write(identity, puts, deletes);
   }
 
+  putReference(spec: MapSpec, slot: number, map: MapIdentity): Promise<void> {
+    return this.#maps.putReference(spec, slot, map);
+  }
+
+  dropReference(identity: MapIdentity, slot: number): Promise<void> {
+    return this.#maps.dropReference(identity, slot);
+  }
+
   removeMap(identity: MapIdentity): Promise<void> {
     return this.#maps.remove(identity);
   }

@@ -7,6 +7,7 @@ import {
   emptyJournal,
   journalAfter,
   type ItemResult,
+  type MapContents,
   type NodeFacts,
   type NodePlan,
   type PlanProblem,
@@ -44,8 +45,9 @@ export async function planChange(
   const before = compilePlan(stored, features, facts).plan;
   // An image that nobody has fetched yet cannot be judged: what runs in its place goes on until then.
   const { plan, problems } = compilePlan(wanted, features, { ...facts, earlierPlans: earlierPlansOf(before) });
-  const kept = plan.maps.filter(({ contents }) => contents.kind === "kept").map(({ key }) => key);
-  const observed = await daemon.observe(kept);
+  const isWritten = ({ kind }: MapContents) => kind === "kept" || kind === "refers";
+  const written = plan.maps.filter(({ contents }) => isWritten(contents)).map(({ key }) => key);
+  const observed = await daemon.observe(written);
   const actions = diffPlan(plan, observed, journalAfter(emptyJournal, before, allInForce(before)), modesOf(facts));
   return {
     changes: summarizeActions(actions),

@@ -30,6 +30,17 @@ export function summarizeActions(actions: readonly Action[]): readonly Change[] 
       case "write-map":
         note("map", action.spec.key, "replace", `put ${action.puts.count}, delete ${action.deletes.count} entries`);
         break;
+      case "put-reference":
+        note(
+          "map",
+          action.spec.key,
+          changes.get(`map ${action.spec.key}`)?.change ?? "replace",
+          `${action.map.key} put into [${action.slot}]`,
+        );
+        break;
+      case "drop-reference":
+        note("map", action.spec.key, "replace", `[${action.slot}] emptied`);
+        break;
       case "pin-map":
         note(
           "map",

@@ -1,5 +1,5 @@
 import type { ErrorCode } from "@bpfleet/base";
-import type { Action, ActionOutcome, ItemError } from "@bpfleet/kernel";
+import { sameIdentity, type Action, type ActionOutcome, type ItemError } from "@bpfleet/kernel";
 
 export interface BackoffOptions {
   /** Wait after the first failure; doubles with each further one. */
@@ -61,12 +61,10 @@ export class Backoff {
     return Math.min(Infinity, ...[...this.#failures.values()].map((failure) => failure.dueMs));
   }
 
-  /** Other programs on the same hook may fare better. */
+  /** Other programs on the same hook, or another map in the same slot, may fare better. */
   #failureOf(action: Action): Failure | undefined {
     const failure = this.#failures.get(action.id);
-    const isOther =
-      action.do === "set-hook" && failure?.action.do === "set-hook" && action.generation !== failure.action.generation;
-    return isOther ? undefined : failure;
+    return failure !== undefined && isOther(action, failure.action) ? undefined : failure;
   }
 
   #waitMs(error: ItemError, count: number): number {
@@ -76,4 +74,9 @@ export class Backoff {
     if (error.retry === "when-changed") return longestMs;
     return Math.min(longestMs, firstMs * 2 ** (count - 1));
   }
+}
+
+function isOther(action: Action, failed: Action): boolean {
+  if (action.do === "set-hook") return failed.do === "set-hook" && action.generation !== failed.generation;
+  return action.do === "put-reference" && failed.do === "put-reference" && !sameIdentity(action.map, failed.map);
 }

@@ -33,7 +33,8 @@ export function wishesOf(plan: NodePlan): InForce {
   const { maps, programs, hooks } = planGenerations(plan);
   const wishes = new Map<string, unknown>();
   for (const { key, contents, pinPath } of plan.maps) {
-    wishes.set(`map ${key}`, [maps.get(key), pinPath, contents.kind === "kept" ? contents : undefined]);
+    const references = contents.kind === "refers" ? contents.entries.map(({ slot, map }) => [slot, maps.get(map)]) : [];
+    wishes.set(`map ${key}`, [maps.get(key), pinPath, contents.kind === "kept" ? contents : undefined, references]);
   }
   for (const [key, identity] of programs) wishes.set(`program ${key}`, identity);
   for (const [key, hook] of hooks) wishes.set(`hook ${key}`, hook.generation);
@@ -62,6 +63,14 @@ function describe(action: Action): Omit<Healed, "at"> | undefined {
         item: "map",
         key: action.spec.key,
         what: `others changed its entries: ${action.puts.count} put back, ${action.deletes.count} deleted`,
+      };
+    case "put-reference":
+      return { item: "map", key: action.spec.key, what: `others changed its slot ${action.slot}: it is put back` };
+    case "drop-reference":
+      return {
+        item: "map",
+        key: action.spec.key,
+        what: `others put something into its slot ${action.slot}: it is gone`,
       };
     case "pin-map":
       return { item: "map", key: action.spec.key, what: `its pin ${action.pinPath} was removed or led elsewhere` };

@@ -23,7 +23,8 @@ export class TestMaps implements Disposable {
     if (known) return known;
     const map = BpfMap.create({ ...spec.definition, name: spec.name });
     this.#maps.set(spec.key, map);
-    const entries = spec.contents.kind === "live" ? undefined : spec.contents.entries;
+    const entries =
+      spec.contents.kind === "sealed" || spec.contents.kind === "kept" ? spec.contents.entries : undefined;
     if (entries && entries.count > 0) await map.updateBatch(entries.keys, entries.values, entries.count);
     return map;
   }

@@ -1,0 +1,317 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { KernelError } from "@bpfleet/base";
+import { renderAction } from "./action.ts";
+import { applyActions, type Applied } from "./apply.ts";
+import { assemblePlan } from "./assemble.ts";
+import { diffPlan } from "./diff.ts";
+import { observePlan } from "./observe-plan.ts";
+import { noEntries, packEntries, slotsOf } from "./entries.ts";
+import { FakeKernel } from "./fake-kernel.ts";
+import { FakeWorld } from "./fake-world.ts";
+import { mapIdentity, renderIdentity } from "./identity.ts";
+import { emptyJournal } from "./journal.ts";
+import { emptyPlan, mapFlags, type MapDefinition, type MapSpec, type NodePlan, type ProgramSpec } from "./specs.ts";
+
+const inner: MapDefinition = { type: "array", keySize: 4, valueSize: 64, maxEntries: 1, flags: mapFlags.innerMap };
+const hitsOf: MapDefinition = { type: "percpu_array", keySize: 4, valueSize: 16, maxEntries: 4, flags: 0 };
+const baseOf: MapDefinition = { type: "array", keySize: 4, valueSize: 24, maxEntries: 4, flags: 0 };
+
+interface Wish {
+  /** What the table says; other texts, other lines. */
+  readonly table: string;
+  readonly rules: readonly number[];
+  readonly slot: number;
+  readonly interfaces?: readonly string[];
+}
+
+/** A table whose lines name the slot of their counters: both are found through maps of maps. */
+function planOf({ table, rules, slot, interfaces = ["eth0"] }: Wish): NodePlan {
+  const outer = (key: string, of: MapDefinition, at: number, map: string): MapSpec => ({
+    key,
+    name: "outer",
+    definition: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 4, flags: 0 },
+    contents: { kind: "refers", inner: of, entries: [{ slot: at, map }] },
+  });
+  const digest = rules.join();
+  const base = packEntries(rules.map((id, at) => [indexKey(at + 1), words(id, 0, 0)]));
+  const maps: MapSpec[] = [
+    outer("t/counters", hitsOf, slot, "t/rules/hits"),
+    outer("t/table", inner, 0, "t/lines"),
+    {
+      key: "t/lines",
+      name: "lines",
+      definition: { ...inner, maxEntries: table.length },
+      contents: { kind: "sealed", digest: table, entries: noEntries },
+    },
+    {
+      key: "t/rules/hits",
+      name: "hits",
+      definition: hitsOf,
+      contents: { kind: "sealed", digest, entries: noEntries },
+      carries: "rule-hits",
+    },
+    {
+      key: "t/rules/base",
+      name: "base",
+      definition: baseOf,
+      contents: { kind: "sealed", digest, entries: base },
+      carries: "rule-base",
+    },
+  ];
+  const program: ProgramSpec = {
+    key: "t/judge",
+    name: "judge",
+    type: "xdp",
+    object: { name: "o", digest: "1" },
+    entry: "main",
+    globals: {},
+    maps: { counters: "t/counters", table: "t/table" },
+  };
+  const attachments = interfaces.map((at) => ({
+    point: { hook: "xdp", interface: at } as const,
+    member: { program: program.key, priority: 0, proceedOn: [2] },
+  }));
+  return assemblePlan([{ maps, programs: [program], attachments, instances: [], problems: [] }]);
+}
+
+function indexKey(at: number): string {
+  return Buffer.from(Uint32Array.of(at).buffer).toString("hex");
+}
+
+function words(...numbers: number[]): Uint8Array {
+  return new Uint8Array(BigUint64Array.from(numbers.map(BigInt)).buffer);
+}
+
+interface Run extends Applied {
+  readonly actions: readonly string[];
+}
+
+async function apply(world: FakeWorld, plan: NodePlan, stopAfter?: number): Promise<Run> {
+  const port = new FakeKernel(world);
+  const observed = await observePlan(port, plan);
+  const actions = diffPlan(plan, observed, emptyJournal);
+  const applied = await applyActions(actions, port, { plan, observed, stopAfter });
+  return { ...applied, actions: actions.map(renderAction) };
+}
+
+/** `table[0]` → what it refers to. */
+function slots(world: FakeWorld): Record<string, string> {
+  const names = new Map([...world.maps.values()].map(({ id, identity }) => [id, renderIdentity(identity)]));
+  return Object.fromEntries(
+    [...world.maps.values()]
+      .filter((map) => map.inner !== undefined)
+      .flatMap(({ identity, entries }) =>
+        [...slotsOf(packEntries(entries))].map(([slot, id]) => [`${identity.key}[${slot}]`, names.get(id) ?? "gone"]),
+      ),
+  );
+}
+
+function worldOf(...interfaces: string[]): FakeWorld {
+  const world = new FakeWorld();
+  for (const name of interfaces) world.addInterface(name);
+  return world;
+}
+
+function nameOf(plan: NodePlan, key: string): string {
+  const spec = plan.maps.find((map) => map.key === key);
+  assert.ok(spec !== undefined);
+  return renderIdentity(mapIdentity(spec));
+}
+
+const first: Wish = { table: "a", rules: [1, 2], slot: 0 };
+const second: Wish = { table: "bb", rules: [2, 3], slot: 1 };
+
+function failing(world: FakeWorld, method: string, key: string): void {
+  const error = new KernelError(`${method} ${key}: no memory (ENOMEM)`, { code: "busy", call: "x", retry: "backoff" });
+  world.intercept = (call) => (call.method === method && call.key === key ? error : undefined);
+}
+
+test("diffPlan puts references before the programs that look there, and an edit changes nothing but them", async () => {
+  const world = worldOf("eth0");
+  assert.deepEqual((await apply(world, planOf(first))).actions, [
+    "create map t/counters",
+    "create map t/lines",
+    "create map t/rules/base",
+    "create map t/rules/hits",
+    "create map t/table",
+    "put map t/rules/hits into t/counters[0]",
+    "put map t/lines into t/table[0]",
+    "load program t/judge",
+    "attach xdp/eth0: t/judge",
+  ]);
+  const edit = await apply(world, planOf(second));
+  assert.deepEqual(edit.actions, [
+    "create map t/lines",
+    "create map t/rules/base",
+    "create map t/rules/hits",
+    "put map t/rules/hits into t/counters[1]",
+    "put map t/lines into t/table[0]",
+    "carry counters to t/rules/base",
+    "empty t/counters[0]",
+    "remove map t/lines",
+    "remove map t/rules/hits",
+    "remove map t/rules/base",
+  ]);
+  assert.ok(edit.isComplete);
+  assert.deepEqual(slots(world), {
+    "t/counters[1]": nameOf(planOf(second), "t/rules/hits"),
+    "t/table[0]": nameOf(planOf(second), "t/lines"),
+  });
+  assert.deepEqual((await apply(world, planOf(second))).actions, []);
+});
+
+test("diffPlan converges after a stop at every action of such an edit, and the table always has its counters", async () => {
+  const total = 10;
+  for (let stop = 0; stop <= total; stop++) {
+    const world = worldOf("eth0");
+    await apply(world, planOf(first));
+    await apply(world, planOf(second), stop);
+    const now = slots(world);
+    const isNew = now["t/table[0]"] === nameOf(planOf(second), "t/lines");
+    const [plan, slot] = isNew ? [planOf(second), 1] : [planOf(first), 0];
+    assert.equal(now[`t/counters[${slot}]`], nameOf(plan, "t/rules/hits"), `stopped after ${stop}`);
+    await apply(world, planOf(second));
+    assert.deepEqual((await apply(world, planOf(second))).actions, []);
+    const back = await apply(world, planOf(first));
+    assert.ok(back.isComplete);
+    assert.deepEqual((await apply(world, planOf(first))).actions, []);
+  }
+});
+
+test("applyActions leaves the earlier map in its slot when the next one cannot be made, and says so", async () => {
+  for (const [method, key, state] of [
+    ["createMap", "t/lines", "withheld"],
+    ["putReference", "t/table", "failed"],
+  ] as const) {
+    const world = worldOf("eth0");
+    await apply(world, planOf(first));
+    failing(world, method, key);
+    const { results, outcomes } = await apply(world, planOf(second));
+    const table = results.find((item) => item.key === "t/table");
+    assert.deepEqual([table?.state, table?.earlier], [state, ["t/lines"]]);
+    assert.match(table?.error?.message ?? "", /no memory/);
+    assert.equal(slots(world)["t/table[0]"], nameOf(planOf(first), "t/lines"));
+    assert.equal(slots(world)["t/counters[0]"], nameOf(planOf(first), "t/rules/hits"), "its counters stay with it");
+    const kept = outcomes
+      .filter(({ state: became }) => became === "withheld")
+      .map(({ action }) => renderAction(action));
+    assert.deepEqual(
+      kept.filter((what) => !what.startsWith("put")),
+      [
+        "carry counters to t/rules/base",
+        "empty t/counters[0]",
+        "remove map t/lines",
+        "remove map t/rules/hits",
+        "remove map t/rules/base",
+      ],
+    );
+    for (const map of planOf(first).maps) assert.ok(world.maps.has(nameOf(planOf(first), map.key)), map.key);
+    world.intercept = () => undefined;
+    assert.ok((await apply(world, planOf(second))).isComplete);
+    assert.deepEqual((await apply(world, planOf(second))).actions, []);
+  }
+});
+
+test("applyActions loads no program over a slot that could not be filled, not even the next time", async () => {
+  const world = worldOf("eth0");
+  failing(world, "createMap", "t/lines");
+  for (let time = 0; time < 2; time++) {
+    const { results } = await apply(world, planOf(first));
+    assert.equal(results.find((item) => item.item === "program")?.state, "withheld");
+    assert.equal(world.hooks.size, 0);
+  }
+  world.intercept = () => undefined;
+  assert.ok((await apply(world, planOf(first))).isComplete);
+});
+
+test("applyActions flips the table although an interface is missing, and carries the counters", async () => {
+  const world = worldOf("eth0");
+  await apply(world, planOf({ ...first, interfaces: ["eth0", "eth1"] }));
+  const { results } = await apply(world, planOf({ ...second, interfaces: ["eth0", "eth1"] }));
+  assert.deepEqual(
+    results.filter((item) => item.state !== "in-force").map((item) => item.key),
+    ["xdp/eth1"],
+  );
+  assert.deepEqual(slots(world), {
+    "t/counters[1]": nameOf(planOf(second), "t/rules/hits"),
+    "t/table[0]": nameOf(planOf(second), "t/lines"),
+  });
+  assert.equal([...world.maps.values()].filter(({ identity }) => identity.key === "t/lines").length, 1);
+});
+
+test("diffPlan repairs slots that somebody changed", async () => {
+  const world = worldOf("eth0");
+  const plan = planOf(first);
+  await apply(world, plan);
+  const wanted = slots(world);
+  const map = (key: string) => world.maps.get(nameOf(plan, key));
+  const theirs = new Uint8Array(Uint32Array.of(world.nextId()).buffer);
+  map("t/table")?.entries.clear();
+  assert.deepEqual((await apply(world, plan)).actions, ["put map t/lines into t/table[0]"]);
+  map("t/table")?.entries.set(indexKey(0), theirs);
+  map("t/counters")?.entries.set(indexKey(3), theirs);
+  assert.deepEqual((await apply(world, plan)).actions, ["put map t/lines into t/table[0]", "empty t/counters[3]"]);
+  assert.deepEqual(slots(world), wanted);
+  world.maps.delete(nameOf(plan, "t/lines"));
+  assert.deepEqual((await apply(world, plan)).actions, ["create map t/lines", "put map t/lines into t/table[0]"]);
+});
+
+test("diffPlan replaces a map of maps that takes other maps together with its programs, and removes what it referred to last", async () => {
+  const world = worldOf("eth0");
+  await apply(world, planOf(first));
+  const plan = planOf(second);
+  const maps = plan.maps.map((map): MapSpec =>
+    map.key === "t/table" && map.contents.kind === "refers"
+      ? { ...map, contents: { ...map.contents, inner: { ...inner, maxEntries: 9 } } }
+      : map,
+  );
+  const { actions, isComplete } = await apply(world, { ...plan, maps });
+  assert.deepEqual(actions.slice(-9), [
+    "load program t/judge",
+    "replace xdp/eth0: t/judge",
+    "carry counters to t/rules/base",
+    "empty t/counters[0]",
+    "remove program t/judge",
+    "remove map t/table",
+    "remove map t/lines",
+    "remove map t/rules/hits",
+    "remove map t/rules/base",
+  ]);
+  assert.ok(isComplete);
+  await apply(world, emptyPlan);
+  assert.deepEqual(await new FakeKernel(world).observe(), { maps: [], programs: [], hooks: [] });
+});
+
+test("assemblePlan leaves out what refers to a map that nobody plans, with what builds on it", () => {
+  const plan = planOf(first);
+  const part = (maps: readonly MapSpec[]) => ({
+    maps,
+    programs: plan.programs,
+    attachments: plan.hooks.flatMap(({ point, members }) => members.map((member) => ({ point, member }))),
+    instances: [],
+    problems: [],
+  });
+  const without = assemblePlan([part(plan.maps.filter(({ key }) => key !== "t/lines"))]);
+  assert.deepEqual(
+    without.maps.map(({ key }) => key),
+    ["t/counters", "t/rules/base", "t/rules/hits"],
+  );
+  assert.deepEqual([without.programs, without.hooks], [[], []]);
+  assert.deepEqual(
+    without.problems.map(({ message }) => message),
+    [
+      "make map t/table: it refers to map t/lines, which nothing on this node declares",
+      "load program t/judge: it uses map t/table, which nothing on this node declares",
+    ],
+  );
+  const lines = plan.maps.find(({ key }) => key === "t/lines");
+  assert.ok(lines !== undefined);
+  const other = { ...part([{ ...lines, name: "other" }]), programs: [], attachments: [] };
+  const refused = assemblePlan([other, part(plan.maps)]);
+  assert.ok(!refused.maps.some(({ key }) => key === "t/table"));
+  assert.deepEqual(
+    refused.problems.map(({ reason }) => reason),
+    ["DuplicateKey"],
+  );
+});
