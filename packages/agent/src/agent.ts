@@ -231,7 +231,11 @@ class ObjectAgent implements Agent {
 
   async #lower(): Promise<void> {
     const { daemon } = this.#options;
-    await daemon.watchCgroups(this.#pods.candidates(this.#desired.sound()));
+    const sound = this.#desired.sound();
+    await Promise.all([
+      daemon.watchCgroups(this.#pods.candidates(sound)),
+      daemon.watchEndpoints(this.#pods.endpoints(sound, daemon.facts().nodeName)),
+    ]);
     const lower = (): readonly AcceptedObject[] => {
       const facts = daemon.facts();
       this.#placed = this.#pods.fingerprint(facts);

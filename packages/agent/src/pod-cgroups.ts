@@ -1,11 +1,13 @@
-import { cgroupAnnotation, type KubeObject } from "@bpfleet/kinds";
-import type { NodeFacts } from "@bpfleet/kernel";
+import { annotatedEndpoint, cgroupAnnotation, isEndpointOf, type KubeObject } from "@bpfleet/kinds";
+import type { EndpointWish, NodeFacts } from "@bpfleet/kernel";
 import type { AcceptedObject } from "./compile.ts";
 
-/** Knows which cgroup is a pod's own. */
+/** Knows which cgroup and which network namespace are a pod's own. */
 export interface PodPlaces {
   /** cgroup v2 paths to look for. */
   candidates(objects: readonly AcceptedObject[]): readonly string[];
+  /** Where to look for the network namespaces of the pods of this node. */
+  endpoints(objects: readonly AcceptedObject[], nodeName: string): readonly EndpointWish[];
   /** Equal while `place` gives the same. */
   fingerprint(facts: NodeFacts): string;
   /** The objects with the cgroup of each pod as its annotation. */
@@ -15,9 +17,17 @@ export interface PodPlaces {
 /** Without a cluster people write it on the pod. */
 export const annotatedPods: PodPlaces = {
   candidates: (objects) => cgroupsOf(objects.map(({ parsed }) => parsed.object)),
+  endpoints: (objects, nodeName) => podsOf(objects, nodeName).map(annotatedEndpoint),
   fingerprint: () => "",
   place: (objects) => objects,
 };
+
+/** Those that have an interface of their own on that node. */
+export function podsOf(objects: readonly AcceptedObject[], nodeName: string): readonly KubeObject[] {
+  return objects.flatMap(({ parsed: { ref, object } }) =>
+    ref.group === "" && ref.kind === "Pod" && isEndpointOf(object, nodeName) ? [object] : [],
+  );
+}
 
 /** The cgroups that pods name, each once. */
 export function cgroupsOf(objects: readonly KubeObject[]): readonly string[] {

@@ -6,6 +6,7 @@ import type { PinAccess } from "@bpfleet/native";
 import type { PullSecrets } from "./bytecode/bytecode-watch.ts";
 import type {
   BytecodeSource,
+  EndpointWish,
   Inventory,
   ItemResult,
   KernelPort,
@@ -27,6 +28,11 @@ export interface Daemon extends AsyncDisposable {
   onFacts(callback: (facts: NodeFacts) => void): () => void;
   /** cgroup v2 paths to look for; those that exist appear in `facts().cgroups`. Replaces the earlier list. */
   watchCgroups(paths: readonly string[]): void;
+  /**
+   * Pods whose traffic is to be judged; where that can be appears in `facts().endpoints`, by their keys. Replaces the
+   * earlier list; resolves when all of it was looked for once.
+   */
+  watchEndpoints(wishes: readonly EndpointWish[]): Promise<void>;
   /**
    * Objects to fetch, verify and read; what becomes of them appears in `facts().bytecode`. Replaces the
    * earlier list. `secrets`: `data` of the Secrets that sources name.
@@ -71,6 +77,7 @@ export interface AgentDaemon extends Pick<
 > {
   /** Where a promise is given back: `facts()` tell of them when it resolves, or nobody can tell now. */
   watchCgroups(paths: readonly string[]): void | Promise<void>;
+  watchEndpoints(wishes: readonly EndpointWish[]): void | Promise<void>;
   watchBytecode(sources: readonly BytecodeSource[], secrets: PullSecrets): void | Promise<void>;
   setPlan(plan: NodePlan, options: { readonly complete: boolean }): void;
 }

@@ -5,6 +5,7 @@ import {
   mapIdentity,
   renderIdentity,
   type BytecodeSource,
+  type EndpointWish,
   type Inventory,
   type KernelPort,
   type NodeFacts,
@@ -44,7 +45,7 @@ export interface NodeDaemonParts {
   readonly kernel: KernelPort;
   readonly features: readonly Feature[];
   readonly loop: WorkLoop;
-  readonly facts: Pick<NodeFactsWatch, "get" | "watchCgroups" | "plannedAs" | "inForceAre">;
+  readonly facts: Pick<NodeFactsWatch, "get" | "watchCgroups" | "watchEndpoints" | "plannedAs" | "inForceAre">;
   readonly bytecode: Pick<BytecodeWatch, "watch">;
   /** Filled by the one who watches the facts. */
   readonly factsListeners: Set<FactsListener>;
@@ -99,6 +100,10 @@ export class NodeDaemon implements Daemon {
 
   watchCgroups(paths: readonly string[]): void {
     this.#parts.facts.watchCgroups(paths);
+  }
+
+  watchEndpoints(wishes: readonly EndpointWish[]): Promise<void> {
+    return this.#parts.facts.watchEndpoints(wishes);
   }
 
   watchBytecode(sources: readonly BytecodeSource[], secrets: PullSecrets): void {

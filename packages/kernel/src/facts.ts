@@ -44,6 +44,8 @@ export type EndpointFacts =
       readonly addresses: readonly string[];
       /** Of the pod's own interface: lower-case, colons. */
       readonly mac: string;
+      /** What of the pod's traffic does not pass there; not given where all does. */
+      readonly note?: string | undefined;
     }
   /** `why` says what was looked for, and what helps. */
   | { readonly found: false; readonly isFinal: boolean; readonly why: string };

@@ -23,7 +23,14 @@ pub struct NetlinkSpec {
     pub groups: Vec<u32>,
     /// Datagrams that may wait in JavaScript before the socket is left to fill.
     pub window: u32,
+    /// Events of all namespaces that have a number in this one come too.
+    pub all_namespaces: bool,
 }
+
+/// NETLINK_LISTEN_ALL_NSID: an option, and the number that comes beside each datagram of another namespace.
+const LISTEN_ALL: i32 = 8;
+/// The datagram is from the socket's own namespace.
+const OWN: i32 = -1;
 
 /// Datagrams that JavaScript has not taken yet.
 struct Window {
@@ -75,6 +82,9 @@ fn open(spec: &NetlinkSpec) -> Res<OwnedFd> {
     set_option(&socket, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, 1)?;
     // Kernels before 4.20 do not know it; dumps are then unfiltered.
     let _ = set_option(&socket, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, 1);
+    if spec.all_namespaces {
+        set_option(&socket, libc::SOL_NETLINK, LISTEN_ALL, 1)?;
+    }
     // SAFETY: a plain C struct; zero is the value of every unused field.
     let mut address: libc::sockaddr_nl = unsafe { zeroed() };
     address.nl_family = libc::AF_NETLINK as u16;
@@ -87,8 +97,8 @@ fn open(spec: &NetlinkSpec) -> Res<OwnedFd> {
     Ok(socket)
 }
 
-/// One datagram, whole whatever its size.
-fn receive(socket: &OwnedFd) -> Result<Vec<u8>, i32> {
+/// One datagram, whole whatever its size, and the number of the namespace that it is from.
+fn receive(socket: &OwnedFd) -> Result<(Vec<u8>, i32), i32> {
     let peek = libc::MSG_PEEK | libc::MSG_TRUNC;
     // SAFETY: no bytes are written with a length of zero.
     let size = unsafe { libc::recv(socket.as_raw_fd(), std::ptr::null_mut(), 0, peek) };
@@ -96,33 +106,60 @@ fn receive(socket: &OwnedFd) -> Result<Vec<u8>, i32> {
         return Err(last_errno());
     }
     let mut bytes = vec![0u8; size as usize];
-    // SAFETY: the buffer is writable for its length.
-    let read = unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    // Room for one number beside the datagram, aligned as the kernel writes it.
+    let mut beside = [0u64; 8];
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: a plain C struct; zero is the value of every unused field.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = beside.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&beside) as _;
+    // SAFETY: both buffers are writable for their lengths.
+    let read = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
     if read < 0 {
         return Err(last_errno());
     }
     bytes.truncate(read as usize);
-    Ok(bytes)
+    Ok((bytes, namespace_of(&message)))
+}
+
+fn namespace_of(message: &libc::msghdr) -> i32 {
+    // SAFETY: the kernel filled the control buffer; the macros stay inside what it said to be filled.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(message);
+        while !at.is_null() {
+            if (*at).cmsg_level == libc::SOL_NETLINK && (*at).cmsg_type == LISTEN_ALL {
+                return libc::CMSG_DATA(at).cast::<i32>().read_unaligned();
+            }
+            at = libc::CMSG_NXTHDR(message, at);
+        }
+    }
+    OWN
 }
 
 struct Event {
     bytes: Vec<u8>,
     errno: i32,
+    namespace: i32,
 }
 
-/// Opens a socket, in another namespace if one is given, and calls with (datagram, 0) or (empty, errno).
+/// Opens a socket, in another namespace if one is given, and calls with (datagram, 0, namespace) or (empty, errno, -1).
 #[napi]
 pub fn open_netlink(
     spec: NetlinkSpec,
     netns: Option<&Handle>,
-    on_event: Function<'_, FnArgs<(Buffer, i32)>, ()>,
+    on_event: Function<'_, FnArgs<(Buffer, i32, i32)>, ()>,
 ) -> napi::Result<Netlink> {
     let limit = spec.window.max(1);
     let socket = Arc::new(within(descriptor(netns)?, || open(&spec))?);
     let call = on_event
         .build_threadsafe_function::<Event>()
         .max_queue_size::<4>()
-        .build_callback(|context| Ok(FnArgs::from((Buffer::from(context.value.bytes), context.value.errno))))?;
+        .build_callback(|context| {
+            let Event { bytes, errno, namespace } = context.value;
+            Ok(FnArgs::from((Buffer::from(bytes), errno, namespace)))
+        })?;
     let window = Arc::new(Window { waiting: Mutex::new(0), changed: Condvar::new(), limit });
     let stop = Stop::new()?;
     let handle = Handle::shared(socket.clone());
@@ -130,13 +167,13 @@ pub fn open_netlink(
     let run = move || {
         while !thread_stop.is_set() {
             let event = match receive(&socket) {
-                Ok(bytes) => Event { bytes, errno: 0 },
+                Ok((bytes, namespace)) => Event { bytes, errno: 0, namespace },
                 Err(libc::EAGAIN) => {
                     thread_stop.wait(socket.as_raw_fd(), -1);
                     continue;
                 }
                 Err(libc::EINTR) => continue,
-                Err(errno) => Event { bytes: Vec::new(), errno },
+                Err(errno) => Event { bytes: Vec::new(), errno, namespace: OWN },
             };
             // The kernel reports lost messages once, then goes on; every other error is the end.
             let is_last = event.errno != 0 && event.errno != libc::ENOBUFS;

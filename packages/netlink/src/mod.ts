@@ -5,6 +5,7 @@ export * from "./dump.ts";
 export * from "./item.ts";
 export * from "./link.ts";
 export * from "./message.ts";
+export * from "./namespace-id.ts";
 export * from "./neighbour.ts";
 export * from "./netlink-error.ts";
 export * from "./request.ts";

@@ -29,12 +29,16 @@ export interface DumpOptions {
   readonly parent?: number | undefined;
   /** Routes: of this routing table. The socket must have NETLINK_GET_STRICT_CHK, else all come. */
   readonly routeTable?: number | undefined;
+  /** Links and addresses: those of another network namespace, by its number in the one that is asked. */
+  readonly namespaceId?: number | undefined;
 }
 
 const headBytes: Record<RouteTable, number> = { link: 16, address: 8, route: 12, neighbour: 12, qdisc: 20, filter: 20 };
 const extMask = 29;
 const linkName = 3;
 const routeTableAttribute = 15;
+/** IFLA_TARGET_NETNSID, IFA_TARGET_NETNSID. */
+const targetNamespace = { link: 46, address: 10 } as const;
 /** RTEXT_FILTER_SKIP_STATS. */
 const skipStats = 1 << 3;
 
@@ -46,6 +50,10 @@ export function encodeDumpRequest(table: RouteTable, options: DumpOptions): Uint
     view.setInt32(4, options.ifindex ?? 0, true);
     view.setUint32(12, options.parent ?? 0, true);
   }
+  const target =
+    options.namespaceId !== undefined && (table === "link" || table === "address")
+      ? encodeAttribute(targetNamespace[table], encodeU32(options.namespaceId))
+      : new Uint8Array();
   const attributes =
     table === "link"
       ? encodeAttribute(extMask, encodeU32(skipStats))
@@ -57,7 +65,7 @@ export function encodeDumpRequest(table: RouteTable, options: DumpOptions): Uint
     flags: messageFlags.request | messageFlags.dump,
     sequence: options.sequence,
     portId: 0,
-    payload: join(head, attributes),
+    payload: join(head, join(attributes, target)),
   });
 }
 

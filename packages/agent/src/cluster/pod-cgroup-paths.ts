@@ -1,7 +1,7 @@
-import type { NodeFacts } from "@bpfleet/kernel";
-import { cgroupAnnotation, type KubeObject } from "@bpfleet/kinds";
+import type { EndpointWish, NodeFacts } from "@bpfleet/kernel";
+import { cgroupAnnotation, endpointKey, type KubeObject } from "@bpfleet/kinds";
 import type { AcceptedObject } from "../compile.ts";
-import type { PodPlaces } from "../pod-cgroups.ts";
+import { podsOf, type PodPlaces } from "../pod-cgroups.ts";
 
 /** How a kubelet names the cgroup of a pod; paths are below the cgroup v2 mount, wherever that is. */
 type Style = (uid: string, qos: "" | "burstable" | "besteffort") => string;
@@ -28,14 +28,14 @@ export class KubeletPods implements PodPlaces {
   #style: number | undefined;
 
   candidates(objects: readonly AcceptedObject[]): readonly string[] {
-    const chosen = this.#style === undefined ? styles : styles.slice(this.#style, this.#style + 1);
     return objects
       .filter(isPod)
-      .flatMap(({ parsed }) => {
-        const { uid, qos } = cgroupFacts(parsed.object);
-        return uid === "" ? [] : chosen.map((style) => style(uid, qos));
-      })
+      .flatMap(({ parsed }) => this.#paths(parsed.object))
       .toSorted();
+  }
+
+  endpoints(objects: readonly AcceptedObject[], nodeName: string): readonly EndpointWish[] {
+    return podsOf(objects, nodeName).map((pod) => ({ key: endpointKey(pod), cgroups: this.#paths(pod) }));
   }
 
   fingerprint({ cgroups }: NodeFacts): string {
@@ -52,6 +52,12 @@ export class KubeletPods implements PodPlaces {
       const metadata = { ...parsed.object.metadata, annotations: placed };
       return { ...accepted, parsed: { ...parsed, object: { ...parsed.object, metadata } } };
     });
+  }
+
+  #paths(pod: KubeObject): readonly string[] {
+    const chosen = this.#style === undefined ? styles : styles.slice(this.#style, this.#style + 1);
+    const { uid, qos } = cgroupFacts(pod);
+    return uid === "" ? [] : chosen.map((style) => style(uid, qos));
   }
 
   #find(pod: KubeObject, cgroups: NodeFacts["cgroups"]): string | undefined {

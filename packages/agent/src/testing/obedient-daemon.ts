@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { DaemonResults } from "@bpfleet/daemon";
 import type { InstanceCounters } from "@bpfleet/features";
-import { emptyPlan, type BytecodeSource, type NodeFacts, type NodePlan } from "@bpfleet/kernel";
+import { emptyPlan, type BytecodeSource, type EndpointWish, type NodeFacts, type NodePlan } from "@bpfleet/kernel";
 import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
 import type { AgentDaemon } from "../agent.ts";
 import type { PullSecrets } from "../bytecode-sources.ts";
@@ -12,6 +12,7 @@ export class ObedientDaemon implements AgentDaemon {
   isComplete = false;
   plans = 0;
   cgroups: readonly string[] = [];
+  wishes: readonly EndpointWish[] = [];
   sources: readonly BytecodeSource[] = [];
   secrets: PullSecrets = {};
   hits = 0n;
@@ -43,6 +44,9 @@ export class ObedientDaemon implements AgentDaemon {
   }
   watchCgroups(paths: readonly string[]): void {
     this.cgroups = paths;
+  }
+  watchEndpoints(wishes: readonly EndpointWish[]): void {
+    this.wishes = wishes;
   }
   watchBytecode(sources: readonly BytecodeSource[], secrets: PullSecrets): void {
     this.sources = sources;

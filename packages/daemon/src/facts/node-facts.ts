@@ -1,7 +1,8 @@
 import { availableParallelism } from "node:os";
 import { isDeepStrictEqual } from "node:util";
-import type { KernelFacts, NodeFacts, NodePlan } from "@bpfleet/kernel";
+import type { EndpointWish, KernelFacts, NodeFacts, NodePlan } from "@bpfleet/kernel";
 import { findCgroupIds } from "@bpfleet/native";
+import { EndpointWatch } from "../endpoints/endpoint-watch.ts";
 import { earlierPlansOf, partInForce, seeMaps, seePrograms } from "../bytecode/earlier-plans.ts";
 import { changedNames } from "./interface-table.ts";
 import { InterfaceWatch } from "./interface-watch.ts";
@@ -28,6 +29,7 @@ export class NodeFactsWatch implements AsyncDisposable {
   #cgroupPaths: readonly string[] = [];
   #cgroupIds: ReadonlyMap<string, bigint> = new Map();
   #interfaces: InterfaceWatch | undefined;
+  #endpoints: EndpointWatch | undefined;
   #timer: NodeJS.Timeout | undefined;
   #proven: NonNullable<NodeFacts["earlierPlans"]> = {};
   #areProven = false;
@@ -68,6 +70,16 @@ export class NodeFactsWatch implements AsyncDisposable {
     this.look();
   }
 
+  /** Resolves when all of them were looked for once. */
+  async watchEndpoints(wishes: readonly EndpointWish[]): Promise<void> {
+    if (wishes.length === 0 && this.#endpoints === undefined) return;
+    this.#endpoints ??= new EndpointWatch({
+      onChange: (endpoints) => this.#change({ endpoints }),
+      onTrouble: this.#options.onTrouble,
+    });
+    await this.#endpoints.watch(wishes);
+  }
+
   /** Interfaces on which others have an XDP program where one of ours is wanted. */
   watchHeld(interfaces: ReadonlySet<string>): void {
     this.#interfaces?.watchHeld(interfaces);
@@ -102,6 +114,7 @@ export class NodeFactsWatch implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
+    await this.#endpoints?.[Symbol.asyncDispose]();
     await this.#interfaces?.[Symbol.asyncDispose]();
   }
 
@@ -123,6 +136,7 @@ export class NodeFactsWatch implements AsyncDisposable {
         NodeFacts,
         | "interfaces"
         | "cgroups"
+        | "endpoints"
         | "bpffs"
         | "bytecode"
         | "seenMaps"

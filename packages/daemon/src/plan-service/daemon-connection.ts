@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { connect as connectTls, type PeerCertificate } from "node:tls";
-import { createClient } from "@connectrpc/connect";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { KernelError } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
@@ -160,6 +160,11 @@ export class DaemonConnection {
     });
   }
 
+  async watchEndpoints(): Promise<void> {
+    if (this.#hello === undefined) return;
+    await this.#told(() => this.#sayEndpoints());
+  }
+
   /** Sends the plan that is wanted, unless it was sent; the newest when several come meanwhile. */
   pushPlan(): void {
     if (this.#isPushing || !this.#isUp) return;
@@ -197,10 +202,22 @@ export class DaemonConnection {
     const serials = [0n];
     if (wishes.cgroups !== undefined)
       serials.push((await this.#client.watchCgroups({ session: this.#session(), paths: [...wishes.cgroups] })).serial);
+    if (wishes.endpoints !== undefined) serials.push(await this.#sayEndpoints());
     if (wishes.bytecode !== undefined)
       serials.push((await this.#client.watchBytecode(asyncOf(cutValue(wishes.bytecode, this.#session())))).serial);
     this.#neededSerial = serials.reduce((most, each) => (each > most ? each : most));
     this.#comeUp();
+  }
+
+  async #sayEndpoints(): Promise<bigint> {
+    const { endpoints = [] } = this.#options.wishes;
+    try {
+      return (await this.#client.watchEndpoints(asyncOf(cutValue(endpoints, this.#session())))).serial;
+    } catch (error) {
+      // A daemon from before there were policies: it tells of no endpoints.
+      if (error instanceof ConnectError && error.code === Code.Unimplemented) return 0n;
+      throw error;
+    }
   }
 
   #gotFacts(facts: NodeFacts, serial: bigint): void {

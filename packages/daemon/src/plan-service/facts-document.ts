@@ -4,12 +4,12 @@ import type { HeldDocument, OutgoingItem } from "@bpfleet/wire";
 import { outgoing } from "./protocol.ts";
 
 /** Fields that hold one thing by name: each entry crosses alone. */
-const recordFields = ["objects", "cgroups", "bytecode", "seenMaps", "earlierPlans"] as const;
+const recordFields = ["objects", "cgroups", "bytecode", "seenMaps", "earlierPlans", "endpoints"] as const;
 
 /** Every interface, cgroup and program is an item: what changes on a node with a thousand pods is small. */
 export function* factsItems(facts: NodeFacts): Generator<OutgoingItem> {
-  const { interfaces, objects, cgroups, bytecode, seenMaps, earlierPlans, ...rest } = facts;
-  const records = { objects, cgroups, bytecode, seenMaps, earlierPlans };
+  const { interfaces, objects, cgroups, bytecode, seenMaps, earlierPlans, endpoints, ...rest } = facts;
+  const records = { objects, cgroups, bytecode, seenMaps, earlierPlans, endpoints };
   const present = recordFields.filter((name) => records[name] !== undefined);
   yield outgoing("node", "records", present);
   for (const [name, value] of Object.entries(rest)) if (value !== undefined) yield outgoing("node", name, value);

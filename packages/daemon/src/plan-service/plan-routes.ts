@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { randomUUID } from "node:crypto";
 import { KernelError } from "@bpfleet/base";
-import { emptyPlan, type BytecodeSource, type NodePlan } from "@bpfleet/kernel";
+import { emptyPlan, type BytecodeSource, type EndpointWish, type NodePlan } from "@bpfleet/kernel";
 import {
   DocumentReader,
   encodeDifference,
@@ -35,6 +35,7 @@ export type PlannedDaemon = Pick<
   | "facts"
   | "onFacts"
   | "watchCgroups"
+  | "watchEndpoints"
   | "watchBytecode"
   | "setPlan"
   | "results"
@@ -114,6 +115,12 @@ export function routePlan(
       daemon.watchCgroups(paths);
       return { serial };
     },
+
+    watchEndpoints: (parts) =>
+      answer(async () => {
+        await daemon.watchEndpoints((await readValue(parts, check)) as readonly EndpointWish[]);
+        return { serial };
+      }),
 
     watchBytecode: (parts) =>
       answer(async () => {

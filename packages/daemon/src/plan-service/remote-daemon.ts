@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { KernelError } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import type { BytecodeSource, Inventory, NodeFacts, NodePlan } from "@bpfleet/kernel";
+import type { BytecodeSource, EndpointWish, Inventory, NodeFacts, NodePlan } from "@bpfleet/kernel";
 import type { PullSecrets } from "../bytecode/bytecode-watch.ts";
 import type { AgentDaemon, DaemonResults, DaemonVersion } from "../daemon.ts";
 import { TlsFiles, type TlsPaths } from "../tls/tls-files.ts";
@@ -31,6 +31,7 @@ export interface RemoteDaemonOptions {
 /** What is wanted of the daemon: said again after every reconnect. */
 export interface Wishes {
   cgroups: readonly string[] | undefined;
+  endpoints: readonly EndpointWish[] | undefined;
   bytecode: { readonly sources: readonly BytecodeSource[]; readonly secrets: PullSecrets } | undefined;
   plan: WishedPlan | undefined;
 }
@@ -52,7 +53,7 @@ export class RemoteDaemon implements AgentDaemon, AsyncDisposable {
   readonly #agentId = randomUUID();
   readonly #files: TlsFiles;
   readonly #closing = new AbortController();
-  readonly #wishes: Wishes = { cgroups: undefined, bytecode: undefined, plan: undefined };
+  readonly #wishes: Wishes = { cgroups: undefined, endpoints: undefined, bytecode: undefined, plan: undefined };
   readonly #factsListeners = new Set<(facts: NodeFacts) => void>();
   readonly #resultListeners = new Set<(results: DaemonResults) => void>();
   readonly #first = Promise.withResolvers<void>();
@@ -119,6 +120,12 @@ export class RemoteDaemon implements AgentDaemon, AsyncDisposable {
     if (before?.length === paths.length && before.every((path, at) => path === paths[at])) return;
     this.#wishes.cgroups = [...paths];
     await this.#connection?.watchCgroups();
+  }
+
+  async watchEndpoints(wishes: readonly EndpointWish[]): Promise<void> {
+    if (JSON.stringify(this.#wishes.endpoints ?? []) === JSON.stringify(wishes)) return;
+    this.#wishes.endpoints = [...wishes];
+    await this.#connection?.watchEndpoints();
   }
 
   async watchBytecode(sources: readonly BytecodeSource[], secrets: PullSecrets): Promise<void> {

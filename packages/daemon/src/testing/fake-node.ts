@@ -1,5 +1,5 @@
 import type { Counter, Feature, InstanceCounters } from "@bpfleet/features";
-import { emptyJournal, FakeKernel, FakeWorld, type NodeFacts } from "@bpfleet/kernel";
+import { emptyJournal, FakeKernel, FakeWorld, type EndpointFacts, type EndpointWish, type NodeFacts } from "@bpfleet/kernel";
 import { pino } from "pino";
 import type { PullSecrets } from "../bytecode/bytecode-watch.ts";
 import { WorkLoop } from "../loop/work-loop.ts";
@@ -34,6 +34,7 @@ export class FakeNode implements AsyncDisposable {
   readonly world: FakeWorld;
   readonly daemon: NodeDaemon;
   cgroupPaths: readonly string[] = [];
+  wishes: readonly EndpointWish[] = [];
   watched: { readonly sources: readonly unknown[]; readonly secrets: PullSecrets } = { sources: [], secrets: {} };
   readonly #listeners = new Set<FactsListener>();
   #facts: NodeFacts;
@@ -72,6 +73,10 @@ export class FakeNode implements AsyncDisposable {
           this.cgroupPaths = paths;
           this.look();
         },
+        watchEndpoints: async (wishes) => {
+          this.wishes = wishes;
+          this.look();
+        },
         plannedAs: () => undefined,
         inForceAre: () => undefined,
       },
@@ -100,6 +105,14 @@ export class FakeNode implements AsyncDisposable {
     await this.daemon.stop();
   }
 
+  /** A pod's network namespace is named as the interface that leads there. */
+  #endpoint({ netns = "" }: EndpointWish): EndpointFacts {
+    const ifindex = this.world.interfaces.get(netns);
+    return ifindex === undefined
+      ? { found: false, isFinal: false, why: `there is no network namespace ${netns} yet` }
+      : { found: true, interface: netns, ifindex, addresses: ["10.0.0.2/24"], mac: "02:00:00:00:00:02" };
+  }
+
   #measure(): NodeFacts {
     const { interfaces, cgroups } = this.world;
     return {
@@ -112,6 +125,7 @@ export class FakeNode implements AsyncDisposable {
       bytecode: Object.fromEntries(
         this.watched.sources.map((source) => [JSON.stringify(source), { state: "fetching" } as const]),
       ),
+      endpoints: Object.fromEntries(this.wishes.map((wish) => [wish.key, this.#endpoint(wish)])),
       cgroups: Object.fromEntries(
         this.cgroupPaths.flatMap((path) => {
           const id = cgroups.get(path);

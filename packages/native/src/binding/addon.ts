@@ -139,7 +139,7 @@ export interface Native {
   openNetlink(
     spec: object,
     netns: NativeHandle | undefined,
-    onEvent: (bytes: Buffer, errno: number) => void,
+    onEvent: (bytes: Buffer, errno: number, namespaceId: number) => void,
   ): NativeNetlink;
 }
 

@@ -8,7 +8,12 @@ export const netlinkFamilies = { route: 0, netfilter: 12, generic: 16 } as const
 
 export type NetlinkEvent =
   /** One datagram: one or more messages. */
-  | { readonly kind: "data"; readonly data: Buffer }
+  | {
+      readonly kind: "data";
+      readonly data: Buffer;
+      /** Number of the namespace that it is about; undefined for the socket's own. */
+      readonly namespaceId?: number | undefined;
+    }
   /** The kernel had to drop messages (ENOBUFS): list again. */
   | { readonly kind: "overrun" };
 
@@ -19,6 +24,8 @@ export interface NetlinkOptions {
   groups?: readonly number[];
   /** Datagrams that may wait here untaken before the socket is left to fill; 64 when left out. */
   window?: number;
+  /** Events of all namespaces that have a number in the socket's own come too; needs CAP_NET_BROADCAST there. */
+  allNamespaces?: boolean;
 }
 
 /**
@@ -34,14 +41,15 @@ export class NetlinkSocket implements AsyncDisposable, AsyncIterable<NetlinkEven
   #lastSend: Promise<void> = Promise.resolve();
 
   private constructor(options: NetlinkOptions) {
-    const { family, groups = [], window = 64 } = options;
+    const { family, groups = [], window = 64, allNamespaces = false } = options;
     const spec = {
       protocol: typeof family === "number" ? family : netlinkFamilies[family],
       groups: [...groups],
       window,
+      allNamespaces,
     };
     this.#socket = withNetns(options.netns, (netns) =>
-      native().openNetlink(spec, netns, (data, errno) => this.#receive(data, errno)),
+      native().openNetlink(spec, netns, (data, errno, namespaceId) => this.#receive(data, errno, namespaceId)),
     );
   }
 
@@ -76,7 +84,7 @@ export class NetlinkSocket implements AsyncDisposable, AsyncIterable<NetlinkEven
     for (let event = await this.next(); event; event = await this.next()) yield event;
   }
 
-  #receive(data: Buffer, errno: number): void {
+  #receive(data: Buffer, errno: number, namespaceId: number): void {
     if (this.#isClosed) return;
     const errnoName = errnoNames.get(errno) ?? `errno ${errno}`;
     if (errno !== 0 && errnoName !== "ENOBUFS") {
@@ -93,7 +101,10 @@ export class NetlinkSocket implements AsyncDisposable, AsyncIterable<NetlinkEven
       this.#waiting = undefined;
       return;
     }
-    const event: NetlinkEvent = errno === 0 ? { kind: "data", data } : { kind: "overrun" };
+    const event: NetlinkEvent =
+      errno === 0
+        ? { kind: "data", data, namespaceId: namespaceId < 0 ? undefined : namespaceId }
+        : { kind: "overrun" };
     if (!this.#waiting) {
       this.#events.push(event);
       return;

@@ -30,6 +30,7 @@ export class KernelSandbox implements AsyncDisposable {
   readonly dir: string;
   readonly #name = `bpft-${process.pid}-${++sandboxes}`;
   readonly #netnses: string[] = [];
+  #named = 0;
   readonly #cgroups: string[] = [];
   readonly #mounts: string[] = [];
   readonly #cleanUp = (): void => this.#removeAll();
@@ -66,11 +67,20 @@ export class KernelSandbox implements AsyncDisposable {
 
   /** A new namespace with its loopback up; the path is for `inNetns`. */
   netns(): { readonly name: string; readonly path: string } {
-    const name = `${this.#name}-${this.#netnses.length}`;
+    const name = `${this.#name}-${this.#named++}`;
+    this.addNetns(name);
+    return { name, path: `/run/netns/${name}` };
+  }
+
+  addNetns(name: string): void {
     run("ip", "netns", "add", name);
     this.#netnses.push(name);
     run("ip", "-n", name, "link", "set", "lo", "up");
-    return { name, path: `/run/netns/${name}` };
+  }
+
+  removeNetns(name: string): void {
+    run("ip", "netns", "delete", name);
+    this.#netnses.splice(this.#netnses.indexOf(name), 1);
   }
 
   /** Two namespaces and a veth pair between them: 10.9.0.1 on `v0` of the first, 10.9.0.2 on `v0` of the second. */
@@ -127,6 +137,11 @@ export class KernelSandbox implements AsyncDisposable {
     await mountBpffs(path);
     this.#mounts.push(path);
     return path;
+  }
+
+  /** Folders under which processes can be put into cgroups: of version 2, and one hierarchy of version 1, as far as they are there. */
+  cgroupRoots(): readonly string[] {
+    return [cgroupRoot(), "/sys/fs/cgroup/pids"].filter((root) => root !== undefined && fs.existsSync(root)) as string[];
   }
 
   /** Undefined where the machine has no cgroup v2. */

@@ -1,0 +1,291 @@
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import type { EndpointFacts, EndpointWish } from "@bpfleet/kernel";
+import { mainTable, type Link } from "@bpfleet/netlink";
+import { errorText } from "../error-text.ts";
+import { readMounts, type Mount } from "../facts/mounts.ts";
+import { dumpTable } from "../facts/netlink-dump.ts";
+import { cgroupFolders, defaultRoutesOf, findNamespace, namespaceFolder, type FoundNamespace } from "./find-namespace.ts";
+import { judgeEndpoint, usableLinks, waiting } from "./judge-endpoint.ts";
+import { LinkEvents } from "./link-events.ts";
+import { NamespaceQuery } from "./namespace-query.ts";
+import { FolderWatches } from "./watch-folders.ts";
+
+export type Endpoints = Readonly<Record<string, EndpointFacts>>;
+
+export interface EndpointWatchOptions {
+  readonly onChange: (endpoints: Endpoints) => void;
+  readonly onTrouble: (error: unknown) => void;
+}
+
+/** What is looked for comes soon after something has happened. */
+const firstRetryMs = 25;
+const longestRetryMs = 2000;
+/** Events come before what they announce is whole: looks go on for so long. */
+const stirredMs = 500;
+/** A look in any case, since not everything tells of its changes. */
+const slowMs = { withEvents: 30_000, without: 10_000 };
+/** Between two looks at one endpoint; more where it changes all the time. */
+const leastGapMs = 20;
+const mostGapMs = 1000;
+
+interface Entry {
+  readonly wish: EndpointWish;
+  /** Of the last look. */
+  facts: EndpointFacts | undefined;
+  /** Number of its network namespace here. */
+  id: number | undefined;
+  /** The interfaces of the node that lead there, as they were at the last look. */
+  hosts: string;
+  lookedAt: number;
+  changedAt: number;
+  stirredAt: number;
+  gapMs: number;
+  retryMs: number;
+  dueAt: number;
+}
+
+/** Finds where the traffic of pods can be judged, and follows them. */
+export class EndpointWatch implements AsyncDisposable {
+  readonly #options: EndpointWatchOptions;
+  readonly #query = new NamespaceQuery();
+  readonly #events: LinkEvents;
+  readonly #folders = new FolderWatches((folder, name) => this.#onFolder(folder, name));
+  readonly #entries = new Map<string, Entry>();
+  #told: Endpoints = {};
+  /** Interfaces of this namespace came, went or changed since the last look at them. */
+  #areLinksOther = true;
+  #links: readonly Link[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #timerAt = Infinity;
+  #passes: Promise<void> = Promise.resolve();
+  /** At the whole of the present list. */
+  #firstLook: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  constructor(options: EndpointWatchOptions) {
+    this.#options = options;
+    this.#events = new LinkEvents({
+      onOwn: () => {
+        this.#areLinksOther = true;
+        this.#wakeAt(performance.now());
+      },
+      onOther: (id) => {
+        const now = performance.now();
+        for (const entry of this.#entries.values()) if (entry.id === id) this.#ask(entry, now);
+      },
+      onLost: () => this.#askAll(),
+      onTrouble: options.onTrouble,
+    });
+  }
+
+  /** Replaces the earlier list. Resolves when all of it was looked for once. */
+  watch(wishes: readonly EndpointWish[]): Promise<void> {
+    const wanted = new Map(wishes.map((wish) => [wish.key, wish]));
+    const now = performance.now();
+    let isSame = true;
+    for (const key of this.#entries.keys()) {
+      if (wanted.has(key)) continue;
+      this.#entries.delete(key);
+      isSame = false;
+    }
+    for (const [key, wish] of wanted) {
+      const before = this.#entries.get(key);
+      if (isDeepStrictEqual(before?.wish, wish)) continue;
+      // What is known holds until it was looked for anew.
+      this.#entries.set(key, newEntry(wish, now, before?.facts));
+      isSame = false;
+    }
+    return isSame ? this.#firstLook : (this.#firstLook = this.#pass());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    this.#folders[Symbol.dispose]();
+    await this.#passes;
+    await this.#events[Symbol.asyncDispose]();
+    await this.#query[Symbol.asyncDispose]();
+  }
+
+  #onFolder(folder: string, name: string | undefined): void {
+    const isNamespace = folder === namespaceFolder;
+    for (const entry of this.#entries.values()) {
+      const concerns = isNamespace ? name === undefined || entry.wish.netns === name : isMissing(entry);
+      if (concerns) this.#stir(entry);
+    }
+  }
+
+  #askAll(): void {
+    for (const entry of this.#entries.values()) this.#stir(entry);
+  }
+
+  /** Something about it changes: it is looked at now and for a while. */
+  #stir(entry: Entry): void {
+    const now = performance.now();
+    entry.stirredAt = now;
+    entry.retryMs = firstRetryMs;
+    this.#ask(entry, now);
+  }
+
+  #ask(entry: Entry, now: number): void {
+    entry.dueAt = Math.min(entry.dueAt, Math.max(now, entry.lookedAt + entry.gapMs));
+    this.#wakeAt(entry.dueAt);
+  }
+
+  #wakeAt(at: number): void {
+    if (this.#isClosed || at >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => void this.#pass(), Math.max(1, at - performance.now()));
+    this.#timer.unref();
+  }
+
+  #pass(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timerAt = Infinity;
+    this.#passes = this.#passes.then(() => this.#lookAtDue()).catch((error: unknown) => this.#options.onTrouble(error));
+    return this.#passes;
+  }
+
+  async #lookAtDue(): Promise<void> {
+    if (this.#isClosed) return;
+    if (this.#entries.size > 0) {
+      await this.#readLinks();
+      const mounts = readMounts();
+      const begun = performance.now();
+      const due = [...this.#entries.values()].filter(({ dueAt }) => dueAt <= begun);
+      for (const entry of due) {
+        if (this.#isClosed) return;
+        await this.#look(entry, mounts);
+      }
+      if (this.#watchFolders(mounts))
+        for (const entry of this.#entries.values()) if (isMissing(entry)) this.#stir(entry);
+    } else this.#folders.set(new Set());
+    this.#tell();
+    for (const { dueAt } of this.#entries.values()) this.#wakeAt(dueAt);
+  }
+
+  async #readLinks(): Promise<void> {
+    const hadEvents = this.#areLinksOther;
+    this.#areLinksOther = false;
+    this.#links = await this.#query.links();
+    if (!hadEvents) return;
+    const byId = Map.groupBy(this.#links, ({ peerNetnsId }) => peerNetnsId);
+    for (const entry of this.#entries.values()) {
+      const isOther = entry.id !== undefined && hostsOf(byId.get(entry.id)) !== entry.hosts;
+      if (isOther || isMissing(entry)) this.#stir(entry);
+    }
+  }
+
+  async #look(entry: Entry, mounts: readonly Mount[]): Promise<void> {
+    let facts: EndpointFacts;
+    try {
+      facts = await this.#find(entry, mounts);
+    } catch (error) {
+      facts = waiting(`${errorText(error)}; it is tried again`);
+    }
+    const now = performance.now();
+    entry.lookedAt = now;
+    if (!isDeepStrictEqual(facts, entry.facts)) {
+      entry.gapMs = now - entry.changedAt < mostGapMs ? Math.min(mostGapMs, entry.gapMs * 2) : leastGapMs;
+      entry.changedAt = now;
+      entry.facts = facts;
+    }
+    if (isMissing(entry) || now - entry.stirredAt < stirredMs) {
+      entry.dueAt = now + entry.retryMs;
+      entry.retryMs = Math.min(longestRetryMs, entry.retryMs * 2);
+    } else entry.dueAt = now + (this.#events.hearsOthers ? slowMs.withEvents : slowMs.without);
+  }
+
+  async #find(entry: Entry, mounts: readonly Mount[]): Promise<EndpointFacts> {
+    const namespace = findNamespace(entry.wish, mounts);
+    entry.id = undefined;
+    entry.hosts = hostsOf(undefined);
+    if (namespace.found === "nothing") return waiting(namespace.why);
+    if (namespace.found === "own")
+      return {
+        found: false,
+        isFinal: true,
+        why: `${namespace.what} is the node's own (host network): its packets are the node's; write a policy for the host`,
+      };
+    try {
+      const id = await this.#query.idOf(namespace.ref);
+      if (id === undefined)
+        return waiting(`${namespace.what} ended while it was looked at; it is looked for again`);
+      return await this.#judge(entry, namespace, id);
+    } finally {
+      namespace.close();
+    }
+  }
+
+  async #judge(entry: Entry, namespace: FoundNamespace & { found: "other" }, id: number): Promise<EndpointFacts> {
+    const hostLinks = this.#links.filter(({ peerNetnsId }) => peerNetnsId === id);
+    entry.id = id;
+    entry.hosts = hostsOf(hostLinks);
+    const links = await this.#query.links(id);
+    const addresses = await this.#query.addresses(id);
+    const defaultRoutes =
+      usableLinks(links).length < 2 ? new Set<string>() : await defaultRoutesIn(namespace.routesAt, links);
+    return judgeEndpoint({ what: namespace.what, hostLinks, links, addresses, defaultRoutes });
+  }
+
+  /** Whether some are watched that were not: what happened in between is not known. */
+  #watchFolders(mounts: readonly Mount[]): boolean {
+    const folders = new Set<string>();
+    for (const { wish, facts } of this.#entries.values()) {
+      if (wish.netns !== undefined) folders.add(existsSync(namespaceFolder) ? namespaceFolder : dirname(namespaceFolder));
+      else if (isMissing({ facts }))
+        for (const folder of cgroupFolders(wish.cgroups ?? [], mounts)) {
+          const at = [folder, dirname(folder)].find((each) => existsSync(each));
+          if (at !== undefined) folders.add(at);
+        }
+    }
+    return this.#folders.set(folders);
+  }
+
+  #tell(): void {
+    const entries = [...this.#entries].flatMap(([key, { facts }]) => (facts === undefined ? [] : [[key, facts] as const]));
+    const endpoints = Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+    if (this.#isClosed || isDeepStrictEqual(endpoints, this.#told)) return;
+    this.#told = endpoints;
+    this.#options.onChange(endpoints);
+  }
+}
+
+/** It may still come. */
+function isMissing({ facts }: Pick<Entry, "facts">): boolean {
+  return facts?.found !== true && facts?.isFinal !== true;
+}
+
+function newEntry(wish: EndpointWish, now: number, facts: EndpointFacts | undefined): Entry {
+  return {
+    wish,
+    facts,
+    id: undefined,
+    hosts: "",
+    lookedAt: -Infinity,
+    changedAt: -Infinity,
+    stirredAt: -Infinity,
+    gapMs: leastGapMs,
+    retryMs: firstRetryMs,
+    dueAt: now,
+  };
+}
+
+function hostsOf(links: readonly Link[] | undefined): string {
+  return JSON.stringify((links ?? []).map(({ ifindex, name, kind, peerIfindex }) => [ifindex, name, kind, peerIfindex]));
+}
+
+async function defaultRoutesIn(
+  at: (FoundNamespace & { found: "other" })["routesAt"],
+  links: readonly Link[],
+): Promise<ReadonlySet<string>> {
+  if ("process" in at) return defaultRoutesOf(at.process);
+  const rows = await dumpTable("route", { netns: at.namespace, routeTable: mainTable });
+  const over = new Set(
+    rows.flatMap(({ route }) => (route.isDefault ? route.hops.map(({ ifindex }) => ifindex) : [])),
+  );
+  return new Set(links.filter(({ ifindex }) => over.has(ifindex)).map(({ name }) => name));
+}
