@@ -129,13 +129,24 @@ test(
     assert.ok(next.verify(new X509Certificate(bundle).publicKey));
     const agent = await certificateOf("bpfleet-agent-tls");
     assert.equal(agent.bundle, bundle);
-    // The authority's own Secret goes: what it signed is made anew by the next one.
+    // The authority's own Secret goes: it is trusted, and what it signed is good, until all can know the next one.
     await cluster.admin.delete({ ...secrets, name: "bpfleet-ca" });
-    const renewed = await until("another authority signs", async () => {
+    const both = await until("another authority is trusted", async () => {
       const now = await certificateOf("bpfleet-agent-tls");
       return now.bundle === bundle ? undefined : now;
     });
-    assert.ok(renewed.leaf.verify(new X509Certificate(renewed.bundle).publicKey));
+    assert.ok(both.bundle.startsWith(bundle) && both.bundle.length > bundle.length);
+    assert.ok(both.leaf.verify(new X509Certificate(bundle).publicKey), "what signs is trusted by those who read late");
+    const renewed = await until("another authority signs", async () => {
+      const now = await certificateOf("bpfleet-agent-tls");
+      return now.leaf.verify(new X509Certificate(bundle).publicKey) ? undefined : now;
+    });
+    assert.ok(renewed.bundle.includes(bundle), "the one before is trusted a while longer");
+    const last = await until("the one before is forgotten", async () => {
+      const now = await certificateOf("bpfleet-agent-tls");
+      return now.bundle.includes(bundle) ? undefined : now;
+    });
+    assert.ok(last.leaf.verify(new X509Certificate(last.bundle).publicKey));
   },
 );
 

@@ -7,14 +7,20 @@ import { readCertificate, renewAt } from "./renewal.ts";
  * whoever reads the bundle late still understands the other side.
  */
 export interface AuthorityState {
-  /** Signs. */
-  readonly current: Authority;
+  /** What it signed is good; it signs, unless its key is lost. */
+  readonly current: Authority | LostAuthority;
   /** Is trusted already, and signs when all have had the time to learn of it. */
   readonly next: Authority | undefined;
   /** A certificate that is still trusted. */
   readonly previous: string | undefined;
   /** When the last step was taken, in milliseconds since the epoch. */
   readonly since: number;
+}
+
+/** What is left of an authority whose Secret was deleted or damaged. */
+export interface LostAuthority {
+  readonly certificate: string;
+  readonly key: undefined;
 }
 
 export interface AuthorityPlan {
@@ -32,17 +38,26 @@ export const defaultAuthorityPlan: AuthorityPlan = {
 
 /**
  * One step of the authority's life; the same value when there is nothing to do. An authority that is damaged or over
- * is replaced at once: nobody can trust it any more.
+ * is replaced at once: nobody can trust it any more. One that is lost goes on being trusted, by its certificate among
+ * the `survivors`, which those have that it signed for: the next one signs when all have had the time to learn of it.
  */
 export async function advanceAuthority(
   state: AuthorityState | undefined,
   plan: AuthorityPlan,
   at: number,
+  survivors: () => Promise<readonly string[]> = async () => [],
 ): Promise<AuthorityState> {
   const make = (): Promise<Authority> => makeAuthority(plan.commonName, { at, days: plan.days });
+  const isOver = (pem: string): boolean => (readCertificate(pem)?.validToDate.getTime() ?? 0) <= at;
   const certificate = state === undefined ? undefined : readCertificate(state.current.certificate);
-  if (state === undefined || certificate === undefined || at >= certificate.validToDate.getTime())
-    return { current: await make(), next: undefined, previous: undefined, since: at };
+  if (state === undefined || (certificate === undefined && state.next === undefined)) {
+    const [lost, ...others] = (await survivors()).filter((pem) => !isOver(pem));
+    if (lost === undefined) return { current: await make(), next: undefined, previous: undefined, since: at };
+    const previous = others.length > 0 ? others.join("") : undefined;
+    return { current: { certificate: lost, key: undefined }, next: await make(), previous, since: at };
+  }
+  if (certificate === undefined || isOver(state.current.certificate))
+    return { current: state.next ?? (await make()), next: undefined, previous: undefined, since: at };
   const isLearnt = at - state.since >= plan.overlapMs;
   if (state.next !== undefined) {
     if (!isLearnt) return state;
@@ -50,6 +65,33 @@ export async function advanceAuthority(
   }
   if (state.previous !== undefined) return isLearnt ? { ...state, previous: undefined, since: at } : state;
   return at >= renewAt(certificate) ? { ...state, next: await make(), since: at } : state;
+}
+
+/** Who signs what must be issued now. */
+export function signerOf({ current, next }: AuthorityState): Authority {
+  if (current.key !== undefined) return current;
+  if (next === undefined)
+    throw new TypeError("find the authority that signs: its key is lost, and there is no next one");
+  return next;
+}
+
+/**
+ * The authorities that those trust whom a lost one signed for: first the ones that signed. Of each, its certificate
+ * and the bundle that it trusts.
+ */
+export function findSurvivors(
+  leaves: readonly { readonly certificate: string; readonly bundle: string }[],
+): readonly string[] {
+  const trusted = new Set(leaves.flatMap(({ bundle }) => bundle.match(onePem) ?? []).map((pem) => `${pem}\n`));
+  const signed = [...trusted].filter((pem) => leaves.some(({ certificate }) => isIssuer(pem, certificate)));
+  return [...new Set([...signed, ...trusted])].filter((pem) => readCertificate(pem)?.ca === true);
+}
+
+const onePem = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+function isIssuer(authority: string, leaf: string): boolean {
+  const [issuer, issued] = [readCertificate(authority), readCertificate(leaf)];
+  return issuer !== undefined && issued?.verify(issuer.publicKey) === true;
 }
 
 /** All certificates that are to be trusted, as one PEM text. */

@@ -15,6 +15,8 @@ import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
 import {
   advanceAuthority,
   defaultAuthorityPlan,
+  findSurvivors,
+  signerOf,
   trustBundle,
   type AuthorityPlan,
   type AuthorityState,
@@ -129,7 +131,7 @@ export class CertificateKeeper implements Part {
     const live = await this.#read(secretNames.authority, signal);
     const data = live?.data;
     const before = decodeAuthority(data);
-    const after = await advanceAuthority(before, plan, this.#options.timing.now());
+    const after = await advanceAuthority(before, plan, this.#options.timing.now(), () => this.#survivors(signal));
     const wanted = encodeAuthority(after, trustBundle(after));
     if (canonicalJson(wanted) !== canonicalJson(data))
       await this.#write(
@@ -137,10 +139,24 @@ export class CertificateKeeper implements Part {
         live,
         "Opaque",
         wanted,
-        before === undefined ? "there is none" : "its time has come",
+        before !== undefined
+          ? "its time has come"
+          : after.current.key === undefined
+            ? "the one before is lost; it is trusted until all know the next one"
+            : "there is none",
         signal,
       );
     return after;
+  }
+
+  async #survivors(signal: AbortSignal): Promise<readonly string[]> {
+    const leaves = [];
+    for (const { secret } of leafCertificates) {
+      const data = (await this.#read(secret, signal))?.data;
+      const [pair, bundle] = [decodeKeyPair(data), decodeBundle(data)];
+      if (pair !== undefined && bundle !== undefined) leaves.push({ certificate: pair.certificate, bundle });
+    }
+    return findSurvivors(leaves);
   }
 
   async #keepLeaf({ secret, names }: LeafCertificate, authority: AuthorityState, signal: AbortSignal): Promise<void> {
@@ -153,7 +169,7 @@ export class CertificateKeeper implements Part {
     if (why === undefined && decodeBundle(data) === bundle) return;
     const days = this.#options.leafDays ?? leafDays;
     const pair =
-      why === undefined && kept !== undefined ? kept : await issueCertificate(authority.current, names, { at, days });
+      why === undefined && kept !== undefined ? kept : await issueCertificate(signerOf(authority), names, { at, days });
     await this.#write(
       secret,
       live,

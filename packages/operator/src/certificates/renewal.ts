@@ -11,7 +11,7 @@ const usedShare = 2 / 3;
 export function whyRenew(
   kept: Partial<KeyPair> | undefined,
   names: CertificateNames,
-  authority: Authority,
+  authority: Pick<Authority, "certificate">,
   at: number,
 ): string | undefined {
   if (kept?.certificate === undefined || kept.key === undefined) return "there is none";

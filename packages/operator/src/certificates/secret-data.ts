@@ -20,12 +20,15 @@ export function encodeAuthority(state: AuthorityState, bundle: string): SecretDa
 /** What a Secret keeps of an authority; `undefined` when it is not all there. */
 export function decodeAuthority(data: SecretData | undefined): AuthorityState | undefined {
   const { "next.crt": nextCertificate, "next.key": nextKey, "previous.crt": previous, since = "" } = decode(data);
-  const current = decodeKeyPair(data);
+  const { "tls.crt": certificate, "tls.key": key } = decode(data);
   const time = Date.parse(since);
-  if (current === undefined || Number.isNaN(time)) return undefined;
+  if (certificate === undefined || Number.isNaN(time)) return undefined;
   const next =
     nextCertificate === undefined || nextKey === undefined ? undefined : { certificate: nextCertificate, key: nextKey };
-  return { current, next, previous, since: time };
+  // Without its key and without a next one nobody can sign.
+  return key === undefined && next === undefined
+    ? undefined
+    : { current: { certificate, key }, next, previous, since: time };
 }
 
 /** A certificate as a Secret of type kubernetes.io/tls keeps it, with what to trust beside it. */
