@@ -64,6 +64,15 @@ const values = `images:
 replicas: 2
 # Of daemon and agent: trace, debug, info, warn, error, silent.
 logLevel: info
+# Where daemon and agent run, and with what, each as a pod has it; what is empty is left as it is without.
+nodes:
+  # Any taint; none at all is config bpfleet.tolerations: "[]".
+  tolerations: []
+  nodeSelector: {}
+  daemonResources: {}
+  agentResources: {}
+# Of the node; 127.0.0.1 closes the daemon's metrics to other machines.
+metricsAddress: ""
 # Further keys of the ConfigMap bpfd-config, bpfleet.enforce.cilium and bpfd.toml among them.
 config: {}
 resources:
@@ -113,6 +122,21 @@ function fill(text: string, name: string): string {
       `  bpfleet.image-pull-policy: {{ .Values.images.pullPolicy }}
 {{- with .Values.images.pullSecrets }}
   bpfleet.image-pull-secrets: {{ join "," . | quote }}
+{{- end }}
+{{- with .Values.nodes.tolerations }}
+  bpfleet.tolerations: {{ toJson . | quote }}
+{{- end }}
+{{- with .Values.nodes.nodeSelector }}
+  bpfleet.node-selector: {{ toJson . | quote }}
+{{- end }}
+{{- with .Values.nodes.daemonResources }}
+  bpfleet.daemon-resources: {{ toJson . | quote }}
+{{- end }}
+{{- with .Values.nodes.agentResources }}
+  bpfleet.agent-resources: {{ toJson . | quote }}
+{{- end }}
+{{- with .Values.metricsAddress }}
+  bpfleet.metrics-address: {{ quote . }}
 {{- end }}
 {{- range $key, $value := .Values.config }}
   {{ $key }}: {{ $value | toString | quote }}

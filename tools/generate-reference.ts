@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { errorCodes } from "@bpfleet/base";
 import { apiVersionOf, kinds, listFields } from "@bpfleet/kinds";
 import type { DefinedKind } from "@bpfleet/kinds";
+import { settingKeys } from "@bpfleet/operator/desired";
 import { kindFolder } from "./generate-crds.ts";
 
 const header = "<!-- Made by tools/generate-reference.ts. Do not edit. -->\n\n";
@@ -10,7 +11,11 @@ const header = "<!-- Made by tools/generate-reference.ts. Do not edit. -->\n\n";
 /** docs/reference: a page for every kind, and the table of errors. */
 export function generateReference(root: string): ReadonlyMap<string, string> {
   const pages = kinds.map((kind) => [`docs/reference/${kind.singular}.md`, header + renderKind(kind, root)] as const);
-  return new Map([...pages, ["docs/reference/errors.md", header + renderErrors()]]);
+  return new Map([
+    ...pages,
+    ["docs/reference/bpfd-config.md", header + renderSettings()],
+    ["docs/reference/errors.md", header + renderErrors()],
+  ]);
 }
 
 function renderKind(kind: DefinedKind, root: string): string {
@@ -39,6 +44,18 @@ function renderKind(kind: DefinedKind, root: string): string {
   for (const file of readdirSync(samples).toSorted())
     parts.push(`## Sample: ${file}\n\n\`\`\`yaml\n${readFileSync(join(samples, file), "utf8")}\`\`\``);
   return `${parts.join("\n\n")}\n`;
+}
+
+function renderSettings(): string {
+  const rows = Object.entries(settingKeys).map(([key, says]) => [`\`${key}\``, says]);
+  return `# ConfigMap bpfd-config
+
+What runs on the nodes. It is read from namespace kube-system, and from bpfd where there is none. A change rolls DaemonSet
+\`bpfd-daemon\`; a mistake changes nothing and is an event of the ConfigMap. What a pod or container has as a structure is
+written so here too, in YAML or JSON: \`bpfleet.tolerations: "[{key: dedicated, operator: Exists}]"\`.
+
+${renderRows(["key", ""], rows)}
+`;
 }
 
 function renderNames(kind: DefinedKind): string {

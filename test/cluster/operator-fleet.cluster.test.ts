@@ -198,6 +198,55 @@ test(
   },
 );
 
+test(
+  "the operator gives the DaemonSet tolerations, nodes, resources and address of metrics as the ConfigMap has them",
+  { skip },
+  async () => {
+    const { kubectl } = cluster.server;
+    const configure = (data: Readonly<Record<string, string | null>>): string =>
+      kubectl(["-n", "kube-system", "patch", "cm", "bpfd-config", "--type=merge", "-p", JSON.stringify({ data })]);
+    const before = await setThat(
+      "the test before has left nothing",
+      ({ spec }) => !JSON.stringify(spec).includes("BPFLEET_BPFD_CONFIG"),
+    );
+    configure({
+      "bpfleet.tolerations": "- {key: dedicated, operator: Exists, effect: NoSchedule}",
+      "bpfleet.node-selector": "pool: edge",
+      "bpfleet.daemon-resources": "{requests: {cpu: 0.5}, limits: {memory: 1Gi}}",
+      "bpfleet.agent-resources": "limits: {memory: 512Mi}",
+      "bpfleet.metrics-address": "127.0.0.1",
+    });
+    const placed = await setThat("its nodes are others", ({ spec }) => /"pool":"edge"/.test(JSON.stringify(spec)));
+    const { containers, nodeSelector, tolerations } = placed.spec.template.spec as unknown as {
+      readonly containers: readonly { readonly resources: unknown }[];
+      readonly nodeSelector: unknown;
+      readonly tolerations: unknown;
+    };
+    assert.deepEqual(nodeSelector, { "kubernetes.io/os": "linux", pool: "edge" });
+    assert.deepEqual(tolerations, [{ key: "dedicated", operator: "Exists", effect: "NoSchedule" }]);
+    // As the API server writes amounts.
+    assert.deepEqual(
+      containers.map(({ resources }) => resources),
+      [{ requests: { cpu: "500m" }, limits: { memory: "1Gi" } }, { limits: { memory: "512Mi" } }],
+    );
+    assert.match(JSON.stringify(containers), /"value":"127\.0\.0\.1:9091"/);
+    const { resourceVersion } = placed.metadata;
+    await sleep(1000);
+    assert.equal((await findSet())?.metadata.resourceVersion, resourceVersion, "amounts in another form are no edit");
+    configure({
+      "bpfleet.tolerations": null,
+      "bpfleet.node-selector": null,
+      "bpfleet.daemon-resources": null,
+      "bpfleet.agent-resources": null,
+      "bpfleet.metrics-address": null,
+    });
+    await setThat(
+      "all is as before",
+      ({ spec }) => JSON.stringify(spec.template.spec) === JSON.stringify(before.spec.template.spec),
+    );
+  },
+);
+
 test("without the ConfigMap there is no DaemonSet; that of namespace bpfd serves too", { skip }, async () => {
   const config = await cluster.admin.get<AnyObject>(theConfig);
   await cluster.admin.delete(theConfig);
@@ -260,7 +309,11 @@ test(
   { skip },
   async () => {
     await setThat("there is a DaemonSet", () => true);
-    await sleep(2000);
+    let last = { writes: "", at: performance.now() };
+    await until("what the tests before asked for is written", () => {
+      if (writes() !== last.writes) last = { writes: writes(), at: performance.now() };
+      return performance.now() - last.at > 3000 ? true : undefined;
+    });
     // What the DaemonSet controller does.
     await cluster.admin.patch(
       theSet,
@@ -298,11 +351,8 @@ test(
   },
 );
 
-/** Requests that write, of all kinds. */
-function writes(): number {
-  const lines = running.operator
-    .metrics()
-    .split("\n")
-    .filter((line) => line.startsWith("bpfleet_operator_writes_total"));
-  return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+/** How often was written, by kind. */
+function writes(): string {
+  const lines = running.operator.metrics().split("\n");
+  return lines.filter((line) => line.startsWith("bpfleet_operator_writes_total")).join("\n");
 }

@@ -56,6 +56,11 @@ test("the chart's values reach operator and configuration", { skip }, () => {
     "logLevel=debug",
     "config.bpfleet\\.enforce\\.cilium=never",
     "config.bpfleet\\.raise-memlock=true",
+    "nodes.nodeSelector.pool=edge",
+    "nodes.tolerations[0].operator=Exists",
+    "nodes.tolerations[0].effect=NoSchedule",
+    "nodes.agentResources.limits.memory=512Mi",
+    "metricsAddress=127.0.0.1",
     "crds.install=false",
   );
   assert.ok([...objects.keys()].every((name) => !name.startsWith("CustomResourceDefinition")));
@@ -63,11 +68,15 @@ test("the chart's values reach operator and configuration", { skip }, () => {
     "bpfd.agent.image": "bpfd-agent:latest",
     "bpfd.image": "example.com/d:1",
     "bpfd.log.level": "debug",
+    "bpfleet.agent-resources": '{"limits":{"memory":"512Mi"}}',
     "bpfleet.enforce.cilium": "never",
     "bpfleet.image-pull-policy": "Always",
     "bpfleet.image-pull-secrets": "one,two",
+    "bpfleet.metrics-address": "127.0.0.1",
+    "bpfleet.node-selector": '{"pool":"edge"}',
     // A word that YAML takes for a boolean; a ConfigMap holds texts only.
     "bpfleet.raise-memlock": "true",
+    "bpfleet.tolerations": '[{"effect":"NoSchedule","operator":"Exists"}]',
   });
   const deployment = JSON.stringify(objects.get("Deployment kube-system/podconfigmap-controller"));
   for (const part of [

@@ -34,6 +34,8 @@ const configDir = "/etc/bpfd";
 const registriesDir = "/etc/bpfleet/registries";
 const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+const linux = { "kubernetes.io/os": "linux" } as const;
+
 const locked = {
   allowPrivilegeEscalation: false,
   readOnlyRootFilesystem: true,
@@ -47,6 +49,8 @@ export function daemonSet(setup: NodeSetup): Manifest {
     { ...podAnnotations(setup), "kubectl.kubernetes.io/default-container": "bpfd" },
     {
       ...podBase(settings),
+      nodeSelector: { ...linux, ...settings.nodeSelector },
+      tolerations: settings.tolerations,
       initContainers: [bpffsContainer(settings)],
       containers: [daemonContainer(setup), agentContainer(setup)],
       volumes: volumes(),
@@ -79,6 +83,9 @@ export function cleanupDaemonSet(settings: Settings): Manifest {
     { [annotations.undeploy]: "true" },
     {
       ...podBase(settings),
+      // Also of nodes that were meant once, and are no longer.
+      nodeSelector: linux,
+      tolerations: [{ operator: "Exists" }],
       initContainers: [
         {
           ...container("cleanup", ["/usr/bin/ebpfctl", "cleanup"], {
@@ -136,9 +143,6 @@ function podBase(settings: Settings): object {
     automountServiceAccountToken: false,
     hostNetwork: true,
     dnsPolicy: "ClusterFirstWithHostNet",
-    nodeSelector: { "kubernetes.io/os": "linux" },
-    // Policies hold on every node, also on those that are being drained or are out of memory.
-    tolerations: [{ operator: "Exists" }],
     priorityClassName: "system-node-critical",
     terminationGracePeriodSeconds: 10,
     securityContext: { fsGroup: plainUser, seccompProfile: { type: "RuntimeDefault" } },
@@ -177,7 +181,7 @@ function daemonContainer({ settings }: NodeSetup): object {
       env("BPFLEET_STATE", stateDir),
       env("BPFLEET_BPFFS", bpffs),
       env("BPFLEET_AGENT_GROUP", String(plainUser)),
-      env("BPFLEET_METRICS_ADDR", `:${settings.metricsPort}`),
+      env("BPFLEET_METRICS_ADDR", `${renderHost(settings.metricsAddress)}:${settings.metricsPort}`),
       ...(settings.bpfdToml === undefined ? [] : [env("BPFLEET_BPFD_CONFIG", `${configDir}/bpfd.toml`)]),
       ...(settings.imagePolicy === undefined ? [] : [env("BPFLEET_IMAGE_POLICY", `${configDir}/image-policy.yaml`)]),
     ],
@@ -207,9 +211,8 @@ function daemonContainer({ settings }: NodeSetup): object {
       { ...mount("config", configDir), readOnly: true },
       { ...mount("registries", registriesDir), readOnly: true },
     ],
-    ...probes("/metrics", settings.metricsPort),
-    // No limit of memory: the kernel charges maps to whoever made them, and what people declare decides of their size.
-    resources: { requests: { cpu: "50m", memory: "96Mi" } },
+    ...probes("/metrics", settings.metricsPort, settings.metricsAddress),
+    resources: settings.daemonResources,
   };
 }
 
@@ -231,7 +234,7 @@ function agentContainer({ settings, followsCilium, followsCalico }: NodeSetup): 
       { ...mount("account", accountDir), readOnly: true },
     ],
     ...probes("/healthz", ports.agent, "127.0.0.1"),
-    resources: { requests: { cpu: "50m", memory: "96Mi" }, limits: { memory: "256Mi" } },
+    resources: settings.agentResources,
   };
 }
 
@@ -289,6 +292,10 @@ function probes(path: string, port: number, host?: string): object {
 
 function imageOf(image: string, { imagePullPolicy }: Settings): object {
   return { image, ...optional("imagePullPolicy", imagePullPolicy) };
+}
+
+function renderHost(address = ""): string {
+  return address.includes(":") ? `[${address}]` : address;
 }
 
 function env(name: string, value: string): object {

@@ -106,6 +106,11 @@ test("daemonSet is rolled by each setting, and by nothing else", () => {
     { "bpfd.image": "x" },
     { "bpfd.agent.image": "x" },
     { "bpfd.toml": "[tls]\n" },
+    { "bpfleet.metrics-address": "127.0.0.1" },
+    { "bpfleet.node-selector": "{pool: edge}" },
+    { "bpfleet.tolerations": "[]" },
+    { "bpfleet.daemon-resources": "{}" },
+    { "bpfleet.agent-resources": "{}" },
   ].map(hash);
   assert.equal(new Set([...others, usual]).size, others.length + 1);
   assert.equal(
@@ -168,6 +173,94 @@ test("daemonSet serves and asks for metrics at the port that is chosen, which is
     assert.ok(!refused.ok && refused.issues[0]?.path === "/data/bpfleet.metrics-port", port);
   }
 });
+
+test("daemonSet serves metrics on all addresses of the node, or on the one that is chosen, and is asked there", () => {
+  const textOf = (address: string): string =>
+    JSON.stringify(podOf(daemonSet(setup({ "bpfleet.metrics-address": address }))).spec.containers[0]);
+  const { spec } = podOf(daemonSet(setup()));
+  assert.doesNotMatch(JSON.stringify(spec.containers[0]), /"host"/);
+  assert.match(textOf("127.0.0.1"), /"BPFLEET_METRICS_ADDR","value":"127\.0\.0\.1:9091"/);
+  assert.equal(textOf("127.0.0.1").match(/"scheme":"HTTP","host":"127\.0\.0\.1"/g)?.length, 3);
+  assert.match(textOf("::1"), /"BPFLEET_METRICS_ADDR","value":"\[::1\]:9091"/);
+  assert.match(textOf("::1"), /"host":"::1"/);
+  for (const address of ["localhost", "127.0.0.1:9091", "[::1]", "10.0.0"])
+    assert.ok(!parseSettings({ "bpfleet.metrics-address": address }, builtImages).ok, address);
+});
+
+interface Placed {
+  readonly nodeSelector: object;
+  readonly tolerations: readonly object[];
+  readonly containers: readonly { readonly resources: object }[];
+}
+
+function placeOf(set: Manifest): Placed {
+  return podOf(set).spec as unknown as Placed;
+}
+
+test("daemonSet runs where the settings say, with the resources that they say; cleaning goes everywhere", () => {
+  const usual = placeOf(daemonSet(setup()));
+  assert.deepEqual(usual.nodeSelector, { "kubernetes.io/os": "linux" });
+  assert.deepEqual(usual.tolerations, [{ operator: "Exists" }]);
+  assert.deepEqual(
+    usual.containers.map(({ resources }) => resources),
+    [
+      { requests: { cpu: "50m", memory: "96Mi" } },
+      { requests: { cpu: "50m", memory: "96Mi" }, limits: { memory: "256Mi" } },
+    ],
+  );
+  const chosen = setup({
+    "bpfleet.tolerations": "- {key: dedicated, operator: Exists, effect: NoSchedule}\n- {key: a, value: b}\n",
+    "bpfleet.node-selector": '{"pool": "edge"}',
+    "bpfleet.daemon-resources": "requests: {cpu: 1, memory: 1Gi}\nlimits: {cpu: 1500m, memory: 2Gi}\n",
+    "bpfleet.agent-resources": "limits: {memory: 512Mi}\n",
+  });
+  const placed = placeOf(daemonSet(chosen));
+  assert.deepEqual(placed.nodeSelector, { "kubernetes.io/os": "linux", pool: "edge" });
+  assert.deepEqual(placed.tolerations, [
+    { key: "dedicated", operator: "Exists", effect: "NoSchedule" },
+    { key: "a", value: "b" },
+  ]);
+  assert.deepEqual(
+    placed.containers.map(({ resources }) => resources),
+    [
+      { requests: { cpu: "1", memory: "1Gi" }, limits: { cpu: "1500m", memory: "2Gi" } },
+      { limits: { memory: "512Mi" } },
+    ],
+  );
+  assert.deepEqual(placeOf(daemonSet(setup({ "bpfleet.tolerations": "[]" }))).tolerations, []);
+  assert.deepEqual(placeOf(daemonSet(setup({ "bpfleet.agent-resources": "{}" }))).containers[1]?.resources, {});
+  const cleaning = placeOf(cleanupDaemonSet(chosen.settings));
+  assert.deepEqual(cleaning.nodeSelector, { "kubernetes.io/os": "linux" });
+  assert.deepEqual(cleaning.tolerations, [{ operator: "Exists" }]);
+});
+
+for (const [key, text, message] of [
+  ["bpfleet.tolerations", "{key: a}", /must be a list of tolerations/],
+  ["bpfleet.tolerations", "- {key: a, operator: In}", /\[0\] operator must be one of Exists, Equal/],
+  ["bpfleet.tolerations", "- {value: a}", /\[0\] without a key its operator must be Exists/],
+  ["bpfleet.tolerations", "- {key: a, operator: Exists, value: b}", /which operator Exists has not/],
+  ["bpfleet.tolerations", "- {operator: Exists, effect: Never}", /effect must be one of NoSchedule/],
+  ["bpfleet.tolerations", "- {operator: Exists, seconds: 5}", /has seconds, which a toleration has not/],
+  ["bpfleet.tolerations", "- {operator: Exists, tolerationSeconds: 5}", /goes with effect NoExecute only/],
+  ["bpfleet.tolerations", "- {key: [}", /cannot be read/],
+  ["bpfleet.node-selector", "[pool]", /must be labels and their values/],
+  ["bpfleet.node-selector", "{spot: true}", /spot must be the text of a label, is true; put it in quotes/],
+  ["bpfleet.node-selector", "{a b: c}", /"a b" is no label/],
+  ["bpfleet.node-selector", "{kubernetes.io/os: windows}", /kubernetes\.io\/os must be linux/],
+  ["bpfleet.daemon-resources", "cpu: 1", /cpu is neither requests nor limits/],
+  ["bpfleet.daemon-resources", "requests: {memory: 64 MB}", /requests\.memory must be an amount as 100m or 64Mi/],
+  ["bpfleet.daemon-resources", "requests: {ram: 1}", /"ram" is no resource/],
+  ["bpfleet.agent-resources", "{requests: {memory: 1Gi}, limits: {memory: 1000Mi}}", /more than its limit of 1000Mi/],
+] as const)
+  test(`parseSettings refuses ${key} ${text}`, () => {
+    const refused = parseSettings({ [key]: text }, builtImages);
+    assert.ok(!refused.ok);
+    assert.deepEqual(
+      refused.issues.map(({ path }) => path),
+      [`/data/${key}`],
+    );
+    assert.match(refused.issues[0]?.message ?? "", message);
+  });
 
 test("nodeObjects hand the policy of signatures to the daemon, where there is one", () => {
   const policy = "default: {mode: required}\n";

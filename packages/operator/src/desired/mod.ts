@@ -7,5 +7,6 @@ export * from "./names.ts";
 export * from "./node-objects.ts";
 export * from "./operator-deployment.ts";
 export * from "./own-node-policy.ts";
+export * from "./pod-settings.ts";
 export * from "./roles.ts";
 export * from "./settings.ts";

@@ -2,6 +2,15 @@ import type { Issue, Result } from "@bpfleet/base";
 import { ok, refused } from "@bpfleet/base";
 import { didYouMean } from "@bpfleet/kinds";
 import { ports } from "./names.ts";
+import {
+  parseBindAddress,
+  parseNodeSelector,
+  parseResources,
+  parseTolerations,
+  type Complain,
+  type Resources,
+  type Toleration,
+} from "./pod-settings.ts";
 
 export const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -25,6 +34,13 @@ export interface Settings {
   readonly raisesMemlock: boolean;
   /** Of the daemon, on the node's own addresses. */
   readonly metricsPort: number;
+  /** Of the node; `undefined`: all that it has. */
+  readonly metricsAddress: string | undefined;
+  readonly tolerations: readonly Toleration[];
+  /** Labels of the nodes that are meant, beside that of Linux. */
+  readonly nodeSelector: Readonly<Record<string, string>>;
+  readonly daemonResources: Resources;
+  readonly agentResources: Resources;
   readonly enforceCilium: Enforcement;
   readonly enforceCalico: Enforcement;
 }
@@ -48,10 +64,24 @@ export const settingKeys = {
   "bpfleet.image-policy": "Which signatures images of bytecode must have: the text of image-policy.yaml, keys in it.",
   "bpfleet.raise-memlock": "true on nodes with Linux before 5.11: the daemon may then raise RLIMIT_MEMLOCK.",
   "bpfleet.metrics-port": `Where the daemon of each node serves metrics: ${ports.daemonMetrics}, which Calico's Felix takes too if asked for metrics.`,
+  "bpfleet.metrics-address":
+    "The node's address on which the daemon serves metrics: all that it has when left out; 127.0.0.1 closes them to other machines.",
+  "bpfleet.tolerations":
+    "Taints of nodes on which daemon and agent run all the same, as a pod has them; any when left out.",
+  "bpfleet.node-selector":
+    "Labels of the nodes on which they run; all with Linux when left out. What is in force on a node that is no longer meant stays so.",
+  "bpfleet.daemon-resources": "Requests and limits of the daemon, as a container has them.",
+  "bpfleet.agent-resources": "The same of the agent.",
   "bpfleet.enforce.cilium": "Enforce CiliumNetworkPolicy: auto (where Cilium's own agents do not run), always, never.",
   "bpfleet.enforce.calico": "Follow FelixConfiguration: auto (where Calico's own agents do not run), always, never.",
 } as const;
 type SettingKey = keyof typeof settingKeys;
+
+/** Policies hold on every node, also on those that are being drained or are out of memory. */
+const anyTaint: readonly Toleration[] = [{ operator: "Exists" }];
+/** No limit of memory: the kernel charges maps to whoever made them, and what people declare decides of their size. */
+const daemonResources: Resources = { requests: { cpu: "50m", memory: "96Mi" } };
+const agentResources: Resources = { requests: { cpu: "50m", memory: "96Mi" }, limits: { memory: "256Mi" } };
 
 const pullPolicies = ["Always", "IfNotPresent", "Never"] as const;
 
@@ -91,6 +121,12 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
     }
     return isPort ? Number(text) : usual;
   };
+  const structure = <V>(key: SettingKey, parse: (text: string, complain: Complain) => V | undefined): V | undefined => {
+    const text = read(key);
+    return text === undefined
+      ? undefined
+      : parse(text, (message) => issues.push(issueOf(key, "format", message, "error")));
+  };
   for (const key of Object.keys(data)) {
     if (Object.hasOwn(settingKeys, key)) continue;
     issues.push(
@@ -117,6 +153,11 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
     imagePolicy: data["bpfleet.image-policy"]?.trim() === "" ? undefined : data["bpfleet.image-policy"],
     raisesMemlock: word("bpfleet.raise-memlock", ["true", "false"], "false") === "true",
     metricsPort: port("bpfleet.metrics-port", ports.daemonMetrics),
+    metricsAddress: structure("bpfleet.metrics-address", parseBindAddress),
+    tolerations: structure("bpfleet.tolerations", parseTolerations) ?? anyTaint,
+    nodeSelector: structure("bpfleet.node-selector", parseNodeSelector) ?? {},
+    daemonResources: structure("bpfleet.daemon-resources", parseResources) ?? daemonResources,
+    agentResources: structure("bpfleet.agent-resources", parseResources) ?? agentResources,
     enforceCilium: word("bpfleet.enforce.cilium", enforcements, "auto"),
     enforceCalico: word("bpfleet.enforce.calico", enforcements, "auto"),
   };

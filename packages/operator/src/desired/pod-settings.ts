@@ -1,0 +1,126 @@
+import { isIPv4, isIPv6 } from "node:net";
+import { readYaml } from "@bpfleet/kinds";
+import { compareQuantities, parseQuantity } from "@bpfleet/kube";
+
+/** Tells what is wrong with a value of a setting. */
+export type Complain = (message: string) => void;
+
+export interface Toleration {
+  readonly key?: string;
+  readonly operator?: string;
+  readonly value?: string;
+  readonly effect?: string;
+  readonly tolerationSeconds?: number;
+}
+
+export interface Resources {
+  readonly requests?: Readonly<Record<string, string>>;
+  readonly limits?: Readonly<Record<string, string>>;
+}
+
+const operators = ["Exists", "Equal"];
+const effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+const tolerationFields = ["key", "operator", "value", "effect", "tolerationSeconds"];
+const labelKey = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
+const labelValue = /^(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$/;
+const resourceName = /^(?:cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMG]i|[a-z0-9.-]+\/[A-Za-z0-9_.-]+)$/;
+/** Chosen by ourselves: there are images for no other. */
+const systemLabel = "kubernetes.io/os";
+
+/** A list as a pod's spec has it, in YAML or JSON; `undefined` where anything is wrong with it. */
+export function parseTolerations(text: string, complain: Complain): readonly Toleration[] | undefined {
+  const value = readValue(text, complain);
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value)) return refuse(complain, "must be a list of tolerations, as a pod has them");
+  const read = value.map((each: unknown, at) => {
+    const wrong = whyNoToleration(each);
+    if (wrong !== undefined) complain(`[${at}] ${wrong}`);
+    return wrong === undefined ? (each as Toleration) : undefined;
+  });
+  return read.includes(undefined) ? undefined : (read as readonly Toleration[]);
+}
+
+/** Labels that a node must have, beside that of Linux. */
+export function parseNodeSelector(text: string, complain: Complain): Readonly<Record<string, string>> | undefined {
+  const value = readValue(text, complain);
+  if (value === undefined) return undefined;
+  if (!isMap(value)) return refuse(complain, "must be labels and their values: pool: edge");
+  const wrong = Object.entries(value).flatMap(([key, label]) => {
+    if (!labelKey.test(key)) return `${JSON.stringify(key)} is no label`;
+    if (typeof label !== "string" || !labelValue.test(label))
+      return `${key} must be the text of a label, is ${JSON.stringify(label)}${typeof label === "string" ? "" : "; put it in quotes"}`;
+    return key === systemLabel && label !== "linux" ? `${key} must be linux` : [];
+  });
+  for (const message of wrong) complain(message);
+  return wrong.length > 0 ? undefined : (value as Readonly<Record<string, string>>);
+}
+
+/** `requests` and `limits` as a container has them. */
+export function parseResources(text: string, complain: Complain): Resources | undefined {
+  const value = readValue(text, complain);
+  if (value === undefined) return undefined;
+  if (!isMap(value)) return refuse(complain, "must be requests and limits, as a container has them");
+  const wrong = Object.keys(value)
+    .filter((name) => name !== "requests" && name !== "limits")
+    .map((name) => `${name} is neither requests nor limits`);
+  const read: Record<"requests" | "limits", Record<string, string>> = { requests: {}, limits: {} };
+  for (const part of ["requests", "limits"] as const) {
+    const amounts = value[part] ?? {};
+    if (!isMap(amounts)) wrong.push(`${part} must be resources and their amounts`);
+    else
+      for (const [name, amount] of Object.entries(amounts)) {
+        const words = typeof amount === "number" ? String(amount) : amount;
+        if (!resourceName.test(name)) wrong.push(`${part}: ${JSON.stringify(name)} is no resource`);
+        else if (typeof words !== "string" || parseQuantity(words) === undefined || words.startsWith("-"))
+          wrong.push(`${part}.${name} must be an amount as 100m or 64Mi, is ${JSON.stringify(amount)}`);
+        else read[part][name] = words;
+      }
+  }
+  for (const [name, limit] of Object.entries(read.limits)) {
+    const [least, most] = [parseQuantity(read.requests[name] ?? "0"), parseQuantity(limit)];
+    if (least !== undefined && most !== undefined && compareQuantities(least, most) > 0)
+      wrong.push(`requests.${name} is more than its limit of ${limit}`);
+  }
+  for (const message of wrong) complain(message);
+  if (wrong.length > 0) return undefined;
+  return Object.fromEntries(Object.entries(read).filter(([, amounts]) => Object.keys(amounts).length > 0));
+}
+
+/** An address of the node on which something is served; empty stands for all that it has. */
+export function parseBindAddress(text: string, complain: Complain): string | undefined {
+  if (isIPv4(text) || isIPv6(text)) return text;
+  return refuse(complain, `must be an address as 127.0.0.1 or ::1, is ${JSON.stringify(text)}`);
+}
+
+function whyNoToleration(value: unknown): string | undefined {
+  if (!isMap(value)) return "must be a toleration";
+  const unknown = Object.keys(value).find((name) => !tolerationFields.includes(name));
+  if (unknown !== undefined) return `has ${unknown}, which a toleration has not`;
+  const { key, operator = "Equal", value: wanted, effect, tolerationSeconds } = value;
+  if (!operators.includes(String(operator))) return `operator must be one of ${operators.join(", ")}`;
+  if (key !== undefined && (typeof key !== "string" || !labelKey.test(key))) return "key must be that of a taint";
+  if (key === undefined && operator !== "Exists") return "without a key its operator must be Exists";
+  if (wanted !== undefined && (operator === "Exists" || typeof wanted !== "string" || !labelValue.test(wanted)))
+    return operator === "Exists" ? "has a value, which operator Exists has not" : "value must be that of a taint";
+  if (effect !== undefined && !effects.includes(String(effect))) return `effect must be one of ${effects.join(", ")}`;
+  if (tolerationSeconds !== undefined && (!Number.isSafeInteger(tolerationSeconds) || effect !== "NoExecute"))
+    return "tolerationSeconds must be a whole number, and goes with effect NoExecute only";
+  return undefined;
+}
+
+function readValue(text: string, complain: Complain): unknown {
+  const [document, second] = readYaml(text);
+  const faults = document?.faults ?? [];
+  for (const { message } of faults) complain(`cannot be read: ${message}`);
+  if (second !== undefined) complain("must be one document of YAML");
+  return faults.length > 0 || second !== undefined ? undefined : (document?.value ?? {});
+}
+
+function refuse(complain: Complain, message: string): undefined {
+  complain(message);
+  return undefined;
+}
+
+function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
