@@ -49,6 +49,24 @@ export class Partition {
     return finer;
   }
 
+  /** Things by block, where blocks that something is in are numbered from 1 as they come; block 0 stays 0. */
+  dense(): { readonly numbers: Uint32Array; readonly blockOf: readonly number[] } {
+    const numberOf = new Uint32Array(this.#parents.length);
+    const numbers = new Uint32Array(this.blocks.length);
+    const blockOf = [0];
+    for (let thing = 0; thing < numbers.length; thing++) {
+      const block = this.blocks[thing] ?? 0;
+      if (block === 0) continue;
+      let number = numberOf[block] ?? 0;
+      if (number === 0) {
+        number = numberOf[block] = blockOf.length;
+        blockOf.push(block);
+      }
+      numbers[thing] = number;
+    }
+    return { numbers, blockOf };
+  }
+
   /** The sets to which the things of a block belong, last given first. */
   setsOf(block: number): number[] {
     const sets: number[] = [];

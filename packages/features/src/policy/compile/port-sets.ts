@@ -115,24 +115,23 @@ function divideIntoColumns(sets: readonly PortSet[]): Omit<Columns, "index"> & {
     }
     partition.divide(local, members);
   }
-  const { numbers, count } = denseNumbers(partition);
+  const { numbers, blockOf } = partition.dense();
   const of = new Map<number, number[]>(sets.map(({ id }) => [id, []]));
-  for (const [block, column] of numbers)
+  for (const [column, block] of blockOf.entries())
     for (const local of partition.setsOf(block)) of.get(sets[local]?.id ?? -1)?.push(column);
-  const columnAt = (at: number): number => numbers.get(partition.blocks[at] ?? 0) ?? 0;
   const lists = Object.fromEntries(spaces.map((space): [Space, PortRange[]] => [space, []])) as Record<
     Space,
     PortRange[]
   >;
   for (const [at, { space, from, to }] of segments.entries()) {
-    const column = columnAt(at);
+    const column = numbers[at] ?? 0;
     if (column === 0) continue;
     const list = lists[space];
     const last = list.at(-1);
     if (last !== undefined && last.column === column && last.to === from - 1) list[list.length - 1] = { ...last, to };
     else list.push({ from, to, column });
   }
-  return { map: lists, count, of };
+  return { map: lists, count: blockOf.length - 1, of };
 }
 
 function cutsOf(space: Space, sets: readonly PortSet[]): readonly number[] {
@@ -156,11 +155,4 @@ function indexOf(cuts: readonly number[], cut: number): number {
     else high = middle;
   }
   return low;
-}
-
-/** Blocks that something is in, numbered from 1 in the order of what is in them; block 0 stays 0. */
-export function denseNumbers(partition: Partition): { readonly numbers: Map<number, number>; readonly count: number } {
-  const numbers = new Map<number, number>();
-  for (const block of partition.blocks) if (block !== 0 && !numbers.has(block)) numbers.set(block, numbers.size + 1);
-  return { numbers, count: numbers.size };
 }

@@ -142,10 +142,10 @@ interface OwnPort {
 
 /** Those of its ports that some rule names. */
 function ownPorts({ workload }: LocalPod, rules: readonly ReadRule[]): readonly OwnPort[] {
+  if (rules.every(({ namedPorts }) => namedPorts.length === 0)) return [];
   const asked = new Set(
     rules.flatMap(({ namedPorts }) => namedPorts.map(({ protocol, name }) => portName(protocol, name))),
   );
-  if (asked.size === 0) return [];
   return workload.namedPorts
     .map(({ protocol, name, port }) => ({ name: portName(protocol, name), port }))
     .filter(({ name }) => asked.has(name))

@@ -2,7 +2,7 @@ import type { PolicyIntent } from "../intent.ts";
 import type { Cell, RankedRule, VerdictTable } from "../table/policy-table.ts";
 import { PolicyLimitError, type PolicyLimits } from "./limits.ts";
 import { Partition } from "./partition.ts";
-import { denseNumbers, type PortSet, type PortSets } from "./port-sets.ts";
+import type { PortSet, PortSets } from "./port-sets.ts";
 import type { ReadRule } from "./read-rule.ts";
 
 /** Addresses that a rule is about, by their classes. */
@@ -97,17 +97,18 @@ function foldRows(
   const sets = [...new Set(regions.flatMap(({ peers }) => (peers === "any" ? [] : [peers])))];
   const partition = new Partition(classCount);
   for (const [local, { classes }] of sets.entries()) partition.divide(local, classes);
-  const { numbers, count } = denseNumbers(partition);
-  if (count > budget.limits.rows) throw tooMany(rules, `its policies tell more than ${budget.limits.rows} peers apart`);
+  const { numbers, blockOf } = partition.dense();
+  if (blockOf.length > budget.limits.rows)
+    throw tooMany(rules, `its policies tell more than ${budget.limits.rows} peers apart`);
   budget.spendRows(classCount * 2, rules);
   const rowsOf = new Map<ClassSet, number[]>(sets.map((set) => [set, []]));
-  for (const [block, row] of numbers) {
+  for (const [row, block] of blockOf.entries()) {
     for (const local of partition.setsOf(block)) {
       const set = sets[local];
       if (set !== undefined) rowsOf.get(set)?.push(row);
     }
   }
-  return { rows: Uint16Array.from(partition.blocks, (block) => numbers.get(block) ?? 0), rowsOf };
+  return { rows: new Uint16Array(numbers), rowsOf };
 }
 
 function fillCells(
