@@ -2,6 +2,7 @@ import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeF
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bundle } from "../../tools/images/bundle.ts";
+import { smallNodeWords } from "../../tools/images/node-start.ts";
 import type { Programs } from "../kernel/two-processes.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -23,9 +24,13 @@ export class ImagePrograms implements Programs, Disposable {
     this.#home = home;
     // Whoever dies without disposing leaves nothing either.
     process.on("exit", this.#remove);
-    this.node = [join(home, "node"), "--max-semi-space-size=2"];
-    const run = (app: string): readonly string[] => [...this.node, join(home, "app", app)];
-    [this.daemon, this.agent, this.operator] = [run("daemon.js"), run("agent.js"), run("operator.js")];
+    this.node = smallNodeWords(join(home, "node"));
+    const at = (app: string): string => join(home, "app", app);
+    [this.daemon, this.agent] = [
+      [...this.node, at("daemon.js")],
+      [...this.node, at("agent.js")],
+    ];
+    this.operator = [join(home, "node"), "--max-semi-space-size=2", at("operator.js")];
   }
 
   static async make(): Promise<ImagePrograms> {

@@ -9,6 +9,7 @@ import type { Image } from "./image.ts";
 import type { LayerEntry } from "./layer.ts";
 import { appImages, capabilityNumbers, chosenNames, fullName, home } from "./names.ts";
 import type { AppImage } from "./names.ts";
+import { smallNode } from "./node-start.ts";
 import { systemEntries } from "./system-files.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -78,22 +79,19 @@ async function ownEntries(addon: string): Promise<LayerEntry[]> {
     bytes: typeof bytes === "string" ? Buffer.from(bytes) : bytes,
   });
   const built = globSync("{*.bpf.o,objects.json}", { cwd: join(root, "build/bpf") }).toSorted();
-  const scripts = [["ebpfctl", "ebpfctl"], ...appImages.map(({ app, program }) => [program, app])].filter(
-    ([, app]) => app !== "daemon",
-  );
   return [
     ...Array.from(files, ([name, bytes]) => file(at(`app/${name}`), bytes)),
     file(at("app/package.json"), '{"type":"module"}\n'),
     file(at("build/native/bpfleet.node"), readFileSync(addon), 0o755),
     ...built.map((name) => file(at(`build/bpf/${name}`), readFileSync(join(root, "build/bpf", name)))),
-    ...scripts.map(([name, app = ""]) => file(`usr/bin/${name}`, script(app), 0o755)),
-    {
-      kind: "file",
-      path: "usr/bin/bpfd",
-      mode: 0o755,
-      bytes: daemonLauncher(),
-      capabilities: Object.values(capabilityNumbers),
-    },
+    file("usr/bin/ebpfctl", script("ebpfctl"), 0o755),
+    ...appImages.map(({ app, program }): LayerEntry => {
+      const path = `usr/bin/${program}`;
+      if (app === "operator") return file(path, script(app), 0o755);
+      if (app === "agent") return file(path, launcher(app), 0o755);
+      const capabilities = Object.values(capabilityNumbers);
+      return { kind: "file", path, mode: 0o755, bytes: launcher(app, ["-DHANDS_ON_CAPABILITIES"]), capabilities };
+    }),
     ...otherNames.map((name): LayerEntry => ({ kind: "link", path: `usr/bin/${name}`, target: "ebpfctl" })),
     file("usr/share/doc/bpfleet/copyright", readFileSync(join(root, "LICENSE"))),
     file("usr/share/doc/bpfleet/packages", licences),
@@ -103,17 +101,26 @@ async function ownEntries(addon: string): Promise<LayerEntry[]> {
   ];
 }
 
-/** What lives long lives small: a young generation of 2 MiB instead of 16 spares 15 MiB a process. */
+/** A young generation of 2 MiB instead of 16 spares 15 MiB. */
 function script(app: string): string {
   return `#!/usr/bin/node --max-semi-space-size=2\nimport("${home}/app/${app}.js");\n`;
 }
 
-function daemonLauncher(): Uint8Array {
+/** A program that becomes Node with what keeps it small. */
+export function launcher(app: string, options: readonly string[] = []): Uint8Array {
   const folder = mkdtempSync(join(tmpdir(), "bpfleet-images-"));
   try {
-    const source = join(import.meta.dirname, "launch-daemon.c");
-    const path = join(folder, "bpfd");
-    execFileSync("gcc", ["-Os", "-static", "-s", "-Wl,--build-id=none", "-o", path, source]);
+    const source = join(import.meta.dirname, "launch.c");
+    const path = join(folder, app);
+    const quoted = (words: readonly string[]): string => words.map((word) => JSON.stringify(word)).join(",");
+    const given = {
+      SCRIPT: quoted([`${home}/app/${app}.js`]),
+      FLAGS: quoted(smallNode.flags),
+      SETTINGS: quoted(Object.entries(smallNode.env).flat()),
+    };
+    const definitions = Object.entries(given).map(([name, words]) => `-D${name}=${words}`);
+    const built = ["-Os", "-static", "-s", "-Wl,--build-id=none", "-Wall", "-Werror", ...definitions, ...options];
+    execFileSync("gcc", [...built, "-o", path, source]);
     return readFileSync(path);
   } finally {
     rmSync(folder, { recursive: true, force: true });

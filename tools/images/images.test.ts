@@ -1,16 +1,18 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { zstdDecompressSync } from "node:zlib";
 import { digestOf } from "@bpfleet/oci";
+import { launcher } from "./app-images.ts";
 import { bundle } from "./bundle.ts";
 import { buildLayer, composeImage, renderArchive } from "./image.ts";
 import { renderLayer } from "./layer.ts";
 import type { LayerEntry } from "./layer.ts";
 import { chosenNames, fullName } from "./names.ts";
+import { smallNode } from "./node-start.ts";
 
 const long = `${"folder/".repeat(20)}file`;
 const entries: readonly LayerEntry[] = [
@@ -106,4 +108,23 @@ test("bundle gives files that Node keeps in one byte a character, without what n
   for (const unwanted of ["MockAgent", "SnapshotAgent", "CacheStorage"])
     assert.equal(all.includes(unwanted), false, unwanted);
   assert.ok(licences.includes("undici "));
+});
+
+test("launcher becomes Node with the flags and settings that keep it small; what is set already stays", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "bpfleet-launcher-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const [path, node] = [join(folder, "bpfd-agent"), join(folder, "node")];
+  writeFileSync(node, '#!/bin/sh\nenv\nprintf "%s\\n" "$@"\n', { mode: 0o755 });
+  writeFileSync(path, launcher("agent", [`-DNODE="${node}"`]), { mode: 0o755 });
+  const said = execFileSync(path, ["--one", "two"], { encoding: "utf8", env: { MALLOC_ARENA_MAX: "7", PATH: "/bin" } });
+  const lines = said.trim().split("\n");
+  assert.deepEqual(lines.slice(-5), [...smallNode.flags, "/usr/lib/bpfleet/app/agent.js", "--one", "two"]);
+  for (const [name, value] of Object.entries({ ...smallNode.env, MALLOC_ARENA_MAX: "7" }))
+    assert.ok(lines.includes(`${name}=${value}`), name);
+});
+
+test("ebpfctl up of a checkout starts Node as the images do", () => {
+  const text = readFileSync(join(import.meta.dirname, "../../bin/ebpfctl"), "utf8");
+  assert.ok(text.includes(`flags="${smallNode.flags.join(" ")}"`));
+  for (const [name, value] of Object.entries(smallNode.env)) assert.ok(text.includes(` ${name}=${value}`), name);
 });
