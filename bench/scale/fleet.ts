@@ -9,14 +9,13 @@ import type { ResourceAddress } from "@bpfleet/kube";
 import { startApiServer, type ApiServer } from "../../test/cluster/api-server.ts";
 import { buildControlPlane } from "../../tools/build-control-plane.ts";
 import { bundle } from "../../tools/images/bundle.ts";
-import { nodeName, type AgentLine } from "./lines.ts";
+import type { AgentLine } from "./lines.ts";
+import { putObjects, storedNode, storedPod } from "./store-objects.ts";
 
 const root = join(import.meta.dirname, "../..");
-const createdAtOnce = 64;
 /** Pods are in so many namespaces. */
 const namespaces = 100;
 const agentsPerProcess = 500;
-const tellMs = 15_000;
 /** Half of what the guide gives an operator of 5,000 nodes, as its Deployment takes of its limit. */
 const operatorHeapMib = 128;
 
@@ -50,53 +49,24 @@ export class SimulatedFleet implements AsyncDisposable {
 
   /** Nodes with a number from `first` on, Ready. */
   async addNodes(first: number, last: number): Promise<void> {
-    const nodes = { group: "", version: "v1", plural: "nodes" };
-    const resources = { cpu: "32", memory: "256Gi", pods: "250" };
-    await this.#each("nodes", first, last, (at) => {
-      const name = nodeName(at);
-      const address = `10.64.${at >> 8}.${at & 255}`;
-      return this.#make(nodes, {
-        apiVersion: "v1",
-        kind: "Node",
-        metadata: { name, labels: { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux" } },
-        // A status is taken from nodes when they are created.
-        status: {
-          allocatable: resources,
-          capacity: resources,
-          addresses: [{ type: "InternalIP", address }],
-          conditions: [{ type: "Ready", status: "True" }],
-        },
-      });
-    });
+    await putObjects(this.#server.store, range(first, last, storedNode));
+    await this.#stored(() => this.#amount({ group: "", version: "v1", plural: "nodes" }), last, "nodes");
   }
 
   /** Running pods, as many on each of `nodes` nodes. */
   async addPods(first: number, last: number, nodes: number): Promise<void> {
     if (first === 0)
-      await this.#each("namespaces", 0, namespaces, (at) =>
-        this.#make(
-          { group: "", version: "v1", plural: "namespaces" },
-          { apiVersion: "v1", kind: "Namespace", metadata: { name: namespaceName(at) } },
-        ),
-      );
-    await this.#each("pods", first, last, async (at) => {
-      const type = { group: "", version: "v1", plural: "pods", namespace: namespaceName(at % namespaces) };
-      const name = `app-${at % 1000}-7d8f9c6b5-${at}`;
-      await this.#make(type, {
-        apiVersion: "v1",
-        kind: "Pod",
-        metadata: { name, namespace: type.namespace, labels: { app: `app-${at % 1000}` } },
-        spec: { nodeName: nodeName(at % nodes), containers: [{ name: "main", image: "none" }] },
-      });
-      const podIP = `10.${128 + (at >> 16)}.${(at >> 8) & 255}.${at & 255}`;
-      const status = {
-        phase: "Running",
-        podIP,
-        podIPs: [{ ip: podIP }],
-        conditions: [{ type: "Ready", status: "True" }],
-      };
-      await this.client.patch({ ...type, name }, { status }, { type: "merge", subresource: "status" });
-    });
+      for (let at = 0; at < namespaces; at++)
+        await this.client.create({ group: "", version: "v1", plural: "namespaces" }, {
+          apiVersion: "v1",
+          kind: "Namespace",
+          metadata: { name: namespaceName(at) },
+        } as never);
+    await putObjects(
+      this.#server.store,
+      range(first, last, (at) => storedPod(at, nodes, namespaceName(at % namespaces))),
+    );
+    await this.#stored(() => this.#amount({ group: "", version: "v1", plural: "pods" }), last, "pods");
   }
 
   /** As its image has it: bundled. */
@@ -162,12 +132,8 @@ export class SimulatedFleet implements AsyncDisposable {
     return sum;
   }
 
-  async count(plural: "addressslices" | "nodestates"): Promise<number> {
-    const { items, remaining = 0 } = await this.client.list(
-      { group: "bpfleet.io", version: "v1alpha1", plural },
-      { limit: 1 },
-    );
-    return items.length + remaining;
+  count(plural: "addressslices" | "nodestates"): Promise<number> {
+    return this.#amount({ group: "bpfleet.io", version: "v1alpha1", plural });
   }
 
   /** Watches that the API server holds now. */
@@ -209,24 +175,22 @@ export class SimulatedFleet implements AsyncDisposable {
     return child;
   }
 
-  #make(type: ResourceAddress, object: object): Promise<unknown> {
-    return this.client.create(type, object as never, { timeoutMs: 120_000 });
+  async #amount(type: ResourceAddress): Promise<number> {
+    const { items, remaining = 0 } = await this.client.list(type, { limit: 1 });
+    return items.length + remaining;
   }
 
-  async #each(what: string, first: number, last: number, make: (at: number) => Promise<unknown>): Promise<void> {
-    let next = first;
-    let told = performance.now();
-    await Promise.all(
-      Array.from({ length: createdAtOnce }, async () => {
-        while (next < last) {
-          await make(next++);
-          if (performance.now() - told < tellMs) continue;
-          told = performance.now();
-          this.#progress(`${next} of ${last} ${what} are made`);
-        }
-      }),
-    );
+  async #stored(amount: () => Promise<number>, wanted: number, what: string): Promise<void> {
+    for (let there = 0; ; await sleep(1000)) {
+      if ((there = await amount()) < wanted) continue;
+      this.#progress(`${there} ${what}`);
+      return;
+    }
   }
+}
+
+function* range<T>(first: number, last: number, make: (at: number) => T): Generator<T> {
+  for (let at = first; at < last; at++) yield make(at);
 }
 
 function namespaceName(number: number): string {

@@ -23,6 +23,8 @@ export interface ApiServer extends AsyncDisposable {
   signal(signal: "SIGSTOP" | "SIGCONT"): void;
   /** The store forgets all but the present. */
   compact(): Promise<void>;
+  /** Address of the store. */
+  readonly store: string;
 }
 
 export interface Answer {
@@ -120,6 +122,7 @@ class Cluster implements AsyncDisposable {
       },
       signal: (signal) => void server.process.kill(signal),
       compact: () => compact(store),
+      store,
       [Symbol.asyncDispose]: () => this[Symbol.asyncDispose](),
     };
   }
