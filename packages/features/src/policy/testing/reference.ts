@@ -73,17 +73,30 @@ export function mayConnect(
 }
 
 /** One address, and what has it. Without pod and node it is of the world outside. */
-interface End {
+export interface End {
   readonly address: string;
   readonly pod: WorldPod | undefined;
   readonly node: WorldNode | undefined;
 }
 
-function findEnd({ pods, nodes }: World, address: string): End {
-  const has = (it: { readonly addresses: readonly string[] }): boolean =>
-    it.addresses.some((each) => bitsOf(each) === bitsOf(address));
-  const pod = pods.find(has);
-  return { address, pod, node: pod === undefined ? nodes.find(has) : undefined };
+const ends = new WeakMap<World, ReadonlyMap<string, End>>();
+
+/** What has the address, whatever it is written like. */
+export function findEnd(world: World, address: string): End {
+  let known = ends.get(world);
+  if (known === undefined) {
+    const owners = [
+      ...world.nodes.map((node) => ({ addresses: node.addresses, pod: undefined, node })),
+      ...world.pods.map((pod) => ({ addresses: pod.addresses, pod, node: undefined })),
+    ];
+    known = new Map(
+      owners.flatMap(({ addresses, pod, node }) =>
+        addresses.map((each) => [bitsOf(each), { address: each, pod, node }] as const),
+      ),
+    );
+    ends.set(world, known);
+  }
+  return known.get(bitsOf(address)) ?? { address, pod: undefined, node: undefined };
 }
 
 interface Selecting {
@@ -96,14 +109,18 @@ function selectingOf(
   subject: WorldPod,
   direction: WorldPacket["direction"],
 ): readonly Selecting[] {
-  const selects = ({ subject: { selects: what, where } }: PolicyStatement): boolean =>
-    what === "pods" && where.every((requirement) => meetsPod(requirement, subject));
   return policies
     .filter(({ mode }) => mode === "enforce")
     .flatMap((policy) =>
-      policy.statements.filter(selects).map((statement) => ({ policy, rules: statement[direction] })),
+      policy.statements
+        .filter((each) => selects(each, subject))
+        .map((statement) => ({ policy, rules: statement[direction] })),
     )
     .filter(({ rules }) => rules.isDefaultDeny || rules.allow.length + rules.deny.length > 0);
+}
+
+export function selects({ subject }: PolicyStatement, pod: WorldPod): boolean {
+  return subject.selects === "pods" && subject.where.every((requirement) => meetsPod(requirement, pod));
 }
 
 function findRule(
@@ -131,7 +148,7 @@ function findRule(
   return undefined;
 }
 
-function isPeer(peer: Peer, end: End): boolean {
+export function isPeer(peer: Peer, end: End): boolean {
   switch (peer.peer) {
     case "pods":
       return end.pod !== undefined && peer.where.every((requirement) => meetsPod(requirement, end.pod as WorldPod));
@@ -197,14 +214,26 @@ function isPort(match: PortMatch, target: WorldPod | undefined, { protocol, port
 }
 
 function meetsPod({ on, key, operator, values }: Requirement, pod: WorldPod): boolean {
-  const places: Readonly<Partial<Record<LabelSource, string | undefined>>> = {
-    pod: labelOf(pod.labels, key),
-    "namespace-name": pod.namespace,
-    "namespace-label": labelOf(pod.namespaceLabels, key),
-    "service-account": pod.serviceAccount === "" ? undefined : pod.serviceAccount,
-    cluster: "default",
-  };
-  return compare(operator, values, places[on]);
+  return compare(operator, values, valueOfPod(on, key, pod));
+}
+
+function valueOfPod(on: LabelSource, key: string, pod: WorldPod): string | undefined {
+  switch (on) {
+    case "pod":
+      return labelOf(pod.labels, key);
+    case "namespace-name":
+      return pod.namespace;
+    case "namespace-label":
+      return labelOf(pod.namespaceLabels, key);
+    case "service-account":
+      return pod.serviceAccount === "" ? undefined : pod.serviceAccount;
+    case "cluster":
+      return "default";
+    case "node":
+    case "service":
+    case "reserved":
+      return undefined;
+  }
 }
 
 function meetsNode({ on, key, operator, values }: Requirement, node: WorldNode): boolean {
@@ -216,7 +245,7 @@ function meetsNode({ on, key, operator, values }: Requirement, node: WorldNode):
 }
 
 function labelOf(labels: Readonly<Record<string, string>>, key: string): string | undefined {
-  return Object.entries(labels).find(([name]) => name === key)?.[1];
+  return Object.hasOwn(labels, key) ? labels[key] : undefined;
 }
 
 function compare(operator: Requirement["operator"], values: readonly string[], value: string | undefined): boolean {
@@ -232,10 +261,21 @@ function compare(operator: Requirement["operator"], values: readonly string[], v
   }
 }
 
-function isWithin(address: string, prefix: { readonly bytes: Uint8Array; readonly length: number }): boolean {
-  const bits = [...prefix.bytes].map((byte) => byte.toString(2).padStart(8, "0")).join("");
+export function isWithin(address: string, prefix: { readonly bytes: Uint8Array; readonly length: number }): boolean {
+  const bits = bitsOfBytes(prefix.bytes);
   const own = bitsOf(address);
   return own.length === bits.length && own.startsWith(bits.slice(0, prefix.length));
+}
+
+const knownBytes = new WeakMap<Uint8Array, string>();
+
+/** 32 or 128 of them. */
+export function bitsOfBytes(bytes: Uint8Array): string {
+  const before = knownBytes.get(bytes);
+  if (before !== undefined) return before;
+  const bits = [...bytes].map((byte) => byte.toString(2).padStart(8, "0")).join("");
+  knownBytes.set(bytes, bits);
+  return bits;
 }
 
 const known = new Map<string, string>();
@@ -260,10 +300,21 @@ function bitsOfIpv4(address: string): string {
 
 function bitsOfIpv6(address: string): string {
   const [head = "", tail] = address.split("::");
-  const words = (text: string): string[] => text.split(":").filter((word) => word !== "");
+  const words = (text: string): string[] =>
+    withoutDots(text)
+      .split(":")
+      .filter((word) => word !== "");
   const [first, last] = [words(head), words(tail ?? "")];
   const missing = tail === undefined ? 0 : 8 - first.length - last.length;
   return [...first, ...Array.from({ length: missing }, () => "0"), ...last]
     .map((word) => Number.parseInt(word, 16).toString(2).padStart(16, "0"))
     .join("");
+}
+
+/** `::ffff:10.0.0.1` in words alone. */
+function withoutDots(text: string): string {
+  const [, start = "", ipv4] = /^(.*:|)(\d+(?:\.\d+){3})$/.exec(text) ?? [];
+  if (ipv4 === undefined) return text;
+  const bits = bitsOfIpv4(ipv4);
+  return start + [bits.slice(0, 16), bits.slice(16)].map((word) => Number.parseInt(word, 2).toString(16)).join(":");
 }

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ClauseCounts, everyClause, judge, minimise, randomCases, type Counterexample } from "./mod.ts";
+import { compileWorld } from "./compiled-world.ts";
+
+const pairs = Number(process.env["BPFLEET_POLICY_PAIRS"] ?? 100_000);
+const seed = Number(process.env["BPFLEET_POLICY_SEED"] ?? 1);
+const leastOfClause = 1000;
+
+/** Whether the table says otherwise than the documents. */
+function disagrees({ world, policies, packet }: Counterexample): boolean {
+  const enforced = policies.filter(({ mode }) => mode === "enforce");
+  const found = compileWorld(enforced, world).judge(packet).verdict === "pass";
+  return found !== (judge(policies, world, packet).verdict === "allow");
+}
+
+function tell(found: Counterexample): string {
+  const told = minimise(found, disagrees);
+  const expected = judge(told.policies, told.world, told.packet);
+  const value = { ...told, expected: expected.verdict, because: expected.because.by };
+  return JSON.stringify(value, (key, part: unknown) => (key === "origin" || key === "options" ? undefined : part), 1);
+}
+
+test("compilePolicy and judgeTable decide as the reference does, each clause often enough to tell", () => {
+  const counts = new ClauseCounts();
+  let count = 0;
+  for (const { world, policies, packets } of randomCases(seed)) {
+    const compiled = compileWorld(
+      policies.filter(({ mode }) => mode === "enforce"),
+      world,
+    );
+    for (const judged of packets) {
+      const { packet, judgement } = judged;
+      const found = compiled.judge(packet).verdict === "pass" ? "allow" : "deny";
+      if (found !== judgement.verdict) assert.fail(`seed ${seed}, pair ${count}: ${tell({ world, policies, packet })}`);
+      counts.add(judged);
+      count++;
+    }
+    if (count >= pairs) break;
+  }
+  const { allow, deny } = counts.verdicts;
+  assert.ok(allow >= 0.3 * count && deny >= 0.3 * count, JSON.stringify(counts.verdicts));
+  const least = (leastOfClause * count) / 100_000;
+  const rare = everyClause.filter((clause) => counts.of(clause) < least);
+  assert.deepEqual(rare, []);
+});
+
+test("randomCases are the same for one seed, and others for another", () => {
+  const first = (from: number): string => JSON.stringify(randomCases(from, 5).next().value);
+  assert.equal(first(7), first(7));
+  assert.notEqual(first(7), first(8));
+});
+
+test("minimise leaves nothing that could be dropped", () => {
+  const isDenied = ({ world, policies, packet }: Counterexample): boolean =>
+    judge(policies, world, packet).because.by === "default-deny";
+  let count = 0;
+  for (const { world, policies, packets } of randomCases(3)) {
+    const judged = packets.find(({ packet }) => isDenied({ world, policies, packet }));
+    if (judged === undefined) continue;
+    const { world: least, policies: rest } = minimise({ world, policies, packet: judged.packet }, isDenied);
+    assert.deepEqual([rest.length, rest[0]?.statements.length, least.pods.length, least.nodes.length], [1, 1, 1, 0]);
+    if (++count === 20) break;
+  }
+});

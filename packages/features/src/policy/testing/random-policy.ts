@@ -1,0 +1,167 @@
+import type { ObjectRef, Origin } from "@bpfleet/base";
+import type { Prefix } from "../../filter/intent.ts";
+import type {
+  Entity,
+  Peer,
+  Policy,
+  PolicyDirection,
+  PolicyRule,
+  PolicyStatement,
+  PortMatch,
+  Requirement,
+} from "../policy.ts";
+import type { Chance } from "./random.ts";
+import { addressesOf, words } from "./random-world.ts";
+import { bitsOf, bitsOfBytes } from "./reference.ts";
+import type { World } from "./world.ts";
+
+/** Those that somebody may be. */
+const usualEntities = [
+  "all",
+  "world",
+  "world-ipv4",
+  "world-ipv6",
+  "cluster",
+  "host",
+  "host",
+  "remote-node",
+  "world-ipv6",
+] as const;
+const emptyEntities = ["none", "init", "health", "ingress", "unmanaged", "cluster-mesh"] as const;
+const operators = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
+
+/** Between one and five policies about the pods and addresses of the world. */
+export function randomPolicies(chance: Chance, world: World): readonly Policy[] {
+  const count = 1 + chance.below(5);
+  return Array.from({ length: count }, (_, at) => randomPolicy(chance, world, `p${at}`));
+}
+
+function randomPolicy(chance: Chance, world: World, name: string): Policy {
+  const ref: ObjectRef = { group: "cilium.io", kind: "CiliumNetworkPolicy", namespace: "x", name };
+  const count = chance.is(80) ? 1 : 2;
+  return {
+    ref,
+    mode: chance.is(95) ? "enforce" : "shadow",
+    onRevoke: chance.is(80) ? "cut" : "keep",
+    statements: Array.from({ length: count }, (_, at) => randomStatement(chance, world, ref, `/specs/${at}`)),
+  };
+}
+
+function randomStatement(chance: Chance, world: World, object: ObjectRef, path: string): PolicyStatement {
+  const direction = (side: "ingress" | "egress"): PolicyDirection => {
+    if (chance.is(15)) return { isDefaultDeny: false, allow: [], deny: [] };
+    const rules = (list: "allow" | "deny", most: number): readonly PolicyRule[] =>
+      chance
+        .list(0, most, () => undefined)
+        .map((_, at) => randomRule(chance, world, { object, path: `${path}/${side}-${list}/${at}` }, list));
+    return { isDefaultDeny: chance.is(85), allow: rules("allow", 3), deny: rules("deny", 2) };
+  };
+  return {
+    origin: { object, path },
+    subject: { selects: "pods", where: chance.is(50) ? [] : randomWhere(chance, podSources), origin: { object, path } },
+    ingress: direction("ingress"),
+    egress: direction("egress"),
+    options: {},
+  };
+}
+
+function randomRule(chance: Chance, world: World, origin: Origin, list: "allow" | "deny"): PolicyRule {
+  // What denies is narrow: else little is left for what allows.
+  const isNarrow = list === "deny";
+  const anyPercent = isNarrow ? 10 : 20;
+  return {
+    origin,
+    description: undefined,
+    peers: chance.is(anyPercent)
+      ? "any"
+      : chance.is(4)
+        ? []
+        : chance.list(1, isNarrow ? 1 : 3, () => randomPeer(chance, world, origin)),
+    ports: chance.is(anyPercent + 15)
+      ? "any"
+      : chance.is(4)
+        ? []
+        : chance.list(1, isNarrow ? 2 : 4, () => randomPort(chance, origin)),
+    bandwidth: undefined,
+    unserved: [],
+  };
+}
+
+type Source = Pick<Requirement, "on" | "key"> & { readonly values: readonly string[] };
+
+const podSources: readonly Source[] = [
+  { on: "pod", key: "app", values: words.apps },
+  { on: "pod", key: "tier", values: words.tiers },
+  { on: "namespace-name", key: "", values: words.namespaces },
+  { on: "namespace-label", key: "env", values: words.environments },
+  { on: "namespace-label", key: "kubernetes.io/metadata.name", values: words.namespaces },
+  { on: "service-account", key: "", values: words.serviceAccounts },
+  { on: "cluster", key: "", values: ["default", "other"] },
+  { on: "reserved", key: "init", values: [""] },
+];
+const nodeSources: readonly Source[] = [
+  { on: "node", key: "zone", values: words.zones },
+  { on: "node", key: "tier", values: words.tiers },
+  { on: "cluster", key: "", values: ["default", "other"] },
+];
+
+function randomWhere(chance: Chance, sources: readonly Source[]): readonly Requirement[] {
+  return chance.list(0, 2, (): Requirement => {
+    const { on, key, values } = chance.of(sources);
+    const operator = chance.is(40) ? "In" : chance.of(operators);
+    const hasValues = operator === "In" || operator === "NotIn";
+    return { on, key, operator, values: hasValues ? [chance.of(values), ...chance.some(values, 20)] : [] };
+  });
+}
+
+function randomPeer(chance: Chance, world: World, origin: Origin): Peer {
+  const choice = chance.below(100);
+  if (choice < 30) return { origin, peer: "pods", where: randomWhere(chance, podSources) };
+  if (choice < 45) return { origin, peer: "nodes", where: randomWhere(chance, nodeSources) };
+  if (choice < 65) {
+    const entity: Entity = chance.is(90) ? chance.of(usualEntities) : chance.of(emptyEntities);
+    return { origin, peer: "entity", entity };
+  }
+  const prefix = randomPrefix(chance, world, 0);
+  const except = chance.list(0, 2, () => randomPrefix(chance, world, prefix.length));
+  return {
+    origin,
+    peer: "addresses",
+    prefix,
+    except: except.filter((each) => isWithin(each, prefix)),
+    matches: chance.is(50) ? "world" : "everything",
+  };
+}
+
+function randomPrefix(chance: Chance, world: World, least: number): Prefix {
+  const bits = bitsOf(chance.of(addressesOf(world)));
+  const lengths = bits.length === 32 ? [0, 1, 8, 12, 24, 28, 31, 32] : [0, 3, 16, 32, 48, 112, 124, 127, 128];
+  const length = chance.of(lengths.filter((each) => each >= Math.min(least, bits.length)));
+  const kept = bits.slice(0, length).padEnd(bits.length, "0");
+  const bytes = Uint8Array.from({ length: bits.length / 8 }, (_, at) =>
+    Number.parseInt(kept.slice(at * 8, at * 8 + 8), 2),
+  );
+  return { family: bits.length === 32 ? 4 : 6, bytes, length };
+}
+
+function isWithin(part: Prefix, whole: Prefix): boolean {
+  const start = bitsOfBytes(whole.bytes).slice(0, whole.length);
+  return part.family === whole.family && part.length >= whole.length && bitsOfBytes(part.bytes).startsWith(start);
+}
+
+function randomPort(chance: Chance, origin: Origin): PortMatch {
+  const choice = chance.below(100);
+  const protocol = chance.of(["TCP", "UDP", "SCTP"] as const);
+  if (choice < 20) {
+    const from = chance.of(words.ports);
+    return { origin, match: "ports", protocol, from, to: from, dns: undefined };
+  }
+  if (choice < 45) {
+    const [from = 0, to = 65535] = [chance.of([0, ...words.ports]), chance.of(words.ports)].toSorted((a, b) => a - b);
+    return { origin, match: "ports", protocol, from, to, dns: undefined };
+  }
+  if (choice < 67) return { origin, match: "named-port", protocol, name: chance.of(words.portNames), dns: undefined };
+  if (choice < 78) return { origin, match: "icmp", family: 4, type: chance.of(words.icmpTypes) };
+  if (choice < 89) return { origin, match: "icmp", family: 6, type: chance.of(words.icmpv6Types) };
+  return { origin, match: "ip-protocol", number: chance.of(words.otherProtocols.slice(0, -1)) };
+}

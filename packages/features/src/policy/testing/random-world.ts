@@ -1,0 +1,121 @@
+import type { Chance } from "./random.ts";
+import type { World, WorldNode, WorldPacket, WorldPod, WorldPort } from "./world.ts";
+
+/*
+ * Few words, addresses and ports, so that what is written and what is sent meet often.
+ */
+
+export const words = {
+  namespaces: ["x", "y", "z"],
+  apps: ["a", "b", "c"],
+  tiers: ["front", "back"],
+  environments: ["live", "test"],
+  serviceAccounts: ["default", "robot"],
+  zones: ["east", "west"],
+  portNames: ["http", "dns", "odd"],
+  ports: [1, 53, 80, 81, 443, 8079, 8080, 8085, 8090, 8091, 65535],
+  icmpTypes: [0, 3, 8],
+  icmpv6Types: [1, 128, 129],
+  /** IGMP, GRE, ESP, VRRP, and one that no policy can name. */
+  otherProtocols: [2, 47, 50, 112, 99],
+} as const;
+
+const worldAddresses = [
+  "10.0.0.200",
+  "10.1.2.3",
+  "10.96.0.5",
+  "10.96.255.255",
+  "192.0.2.1",
+  "203.0.113.9",
+  "203.0.113.10",
+  "2001:db8::1",
+  "2001:db8::ffff",
+  "2001:db8:1::1",
+  "fd00::c8",
+] as const;
+
+const transports = ["TCP", "UDP", "SCTP"] as const;
+
+export function randomWorld(chance: Chance): World {
+  const namespaceLabels = new Map(
+    words.namespaces.map((name) => [
+      name,
+      { "kubernetes.io/metadata.name": name, ...someLabel(chance, "env", words.environments) },
+    ]),
+  );
+  const podPlaces = Array.from({ length: 3 + chance.below(6) }, (_, at) => at);
+  const pods = podPlaces.map((at): WorldPod => {
+    const namespace = chance.of(words.namespaces);
+    return {
+      name: `${namespace}/p${at}`,
+      namespace,
+      labels: { ...someLabel(chance, "app", words.apps), ...someLabel(chance, "tier", words.tiers) },
+      namespaceLabels: namespaceLabels.get(namespace) ?? {},
+      serviceAccount: chance.of(words.serviceAccounts),
+      namedPorts: randomPorts(chance),
+      addresses: ofFamilies(chance, `10.0.0.${at + 10}`, `fd00::${(at + 10).toString(16)}`),
+      isOnThisNode: at === 0 || chance.is(50),
+    };
+  });
+  const nodes = ["here", "there", "yonder"].map((name, at): WorldNode => ({
+    name,
+    labels: { ...someLabel(chance, "zone", words.zones), ...someLabel(chance, "tier", words.tiers) },
+    addresses: [`172.16.0.${at + 1}`, `fd10::${at + 1}`],
+    isThisNode: at === 0,
+  }));
+  return { pods, nodes, localHost: chance.is(50) ? "auto" : "never" };
+}
+
+function someLabel(chance: Chance, key: string, values: readonly string[]): Readonly<Record<string, string>> {
+  return chance.is(75) ? { [key]: chance.of(values) } : {};
+}
+
+/** Names stand for one port of each protocol, as the API server has it. */
+function randomPorts(chance: Chance): readonly WorldPort[] {
+  return transports.flatMap((protocol) =>
+    chance.some(words.portNames, 60).map((name) => ({ name, protocol, port: chance.of(words.ports) })),
+  );
+}
+
+function ofFamilies(chance: Chance, ipv4: string, ipv6: string): readonly string[] {
+  const choice = chance.below(10);
+  return choice < 2 ? [ipv6] : choice < 4 ? [ipv4] : [ipv4, ipv6];
+}
+
+const knownPeers = new WeakMap<WorldPod, readonly string[]>();
+
+/** Addresses that a pod may exchange packets with. */
+export function peersOf(world: World, pod: WorldPod): readonly string[] {
+  const known = knownPeers.get(pod);
+  if (known !== undefined) return known;
+  const { addresses } = pod;
+  const families = new Set(addresses.map(isIpv6));
+  const peers = addressesOf(world).filter((each) => families.has(isIpv6(each)) && !addresses.includes(each));
+  knownPeers.set(pod, peers);
+  return peers;
+}
+
+/** All addresses that packets may come from and go to. */
+export function addressesOf(world: World): readonly string[] {
+  return [...world.pods, ...world.nodes].flatMap(({ addresses }) => addresses).concat(worldAddresses);
+}
+
+export function randomPacket(chance: Chance, world: World): WorldPacket {
+  const pod = chance.of(world.pods.filter(({ isOnThisNode }) => isOnThisNode));
+  const peer = chance.of(peersOf(world, pod));
+  const direction = chance.is(50) ? "ingress" : "egress";
+  return { pod: pod.name, direction, peer, ...randomProtocol(chance, isIpv6(peer)) };
+}
+
+export function randomProtocol(chance: Chance, isOfIpv6: boolean): Pick<WorldPacket, "protocol" | "port"> {
+  if (chance.is(10)) return { protocol: chance.of(words.otherProtocols), port: 0 };
+  if (chance.is(15))
+    return isOfIpv6
+      ? { protocol: "ICMPv6", port: chance.of(words.icmpv6Types) }
+      : { protocol: "ICMP", port: chance.of(words.icmpTypes) };
+  return { protocol: chance.of(transports), port: chance.of(words.ports) };
+}
+
+export function isIpv6(address: string): boolean {
+  return address.includes(":");
+}
