@@ -14,7 +14,8 @@ import type { MapSpec, NodePlan, ProgramSpec } from "./specs.ts";
 
 /** A rule list as a feature plans it: rule ids, in the order of their indices from 1. */
 function planOf(rules: readonly number[]): NodePlan {
-  const maxEntries = rules.length + 1;
+  // As long as two of the rules more would need; what is not used has no rule.
+  const maxEntries = rules.length + 3;
   const digest = rules.join();
   const hits: MapSpec = {
     key: "f/hits",

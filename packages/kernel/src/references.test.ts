@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import { KernelError } from "@bpfleet/base";
 import { renderAction } from "./action.ts";
 import { applyActions, type Applied } from "./apply.ts";
@@ -313,5 +314,78 @@ test("assemblePlan leaves out what refers to a map that nobody plans, with what 
   assert.deepEqual(
     refused.problems.map(({ reason }) => reason),
     ["DuplicateKey"],
+  );
+});
+
+/** A packet for a rule, by the way that programs take: the table that is in force names the slot of its counters. */
+function count(world: FakeWorld, wishes: readonly Wish[], ruleIndex: number): number {
+  const now = slots(world);
+  const wish = wishes.find((each) => nameOf(planOf(each), "t/lines") === now["t/table[0]"]);
+  assert.ok(wish !== undefined);
+  const hits = world.maps.get(now[`t/counters[${wish.slot}]`] ?? "");
+  assert.equal(
+    hits && renderIdentity(hits.identity),
+    nameOf(planOf(wish), "t/rules/hits"),
+    "the table has its counters",
+  );
+  const at = ruleIndex % (wish.rules.length + 1);
+  const value = hits?.entries.get(indexKey(at));
+  assert.ok(value !== undefined);
+  const view = new DataView(value.buffer, value.byteOffset, 8);
+  view.setBigUint64(0, view.getBigUint64(0, true) + 1n, true);
+  return wish.rules[at - 1] ?? 0;
+}
+
+/** Rule id → packets; 0 is "no rule". */
+function totals(world: FakeWorld, wish: Wish): Record<number, number> {
+  const word = (key: string, at: number, offset: number): number => {
+    const value = world.maps.get(nameOf(planOf(wish), key))?.entries.get(indexKey(at));
+    assert.ok(value !== undefined);
+    return Number(new DataView(value.buffer, value.byteOffset).getBigUint64(offset, true));
+  };
+  const both = (at: number): number => word("t/rules/hits", at, 0) + word("t/rules/base", at, 8);
+  return Object.fromEntries([0, ...wish.rules].map((id, at) => [id, both(at)]));
+}
+
+test("carryCounters keeps the counts of every rule of a table that refers to them, through edits stopped anywhere", async () => {
+  const wishes: readonly Wish[] = [
+    { table: "a", rules: [1, 2], slot: 0 },
+    { table: "bb", rules: [2, 3, 1], slot: 1 },
+    { table: "ccc", rules: [3], slot: 3 },
+    { table: "dddd", rules: [1, 2], slot: 0 },
+  ];
+  const packets = fc.array(fc.nat({ max: 3 }), { maxLength: 3 });
+  const step = fc.record({
+    wish: fc.nat({ max: 3 }),
+    stops: fc.array(fc.record({ after: fc.nat({ max: 11 }), packets }), { maxLength: 2 }),
+    packets,
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 5 }), async (history) => {
+      const world = worldOf("eth0");
+      await apply(world, planOf(first));
+      let expected: Record<number, number> = { 0: 0, 1: 0, 2: 0 };
+      const send = (rules: readonly number[]): void => {
+        for (const rule of rules) {
+          const id = count(world, wishes, rule);
+          expected[id] = (expected[id] ?? 0) + 1;
+        }
+      };
+      for (const { wish: at, stops, packets: after } of history) {
+        const wish = wishes[at] ?? first;
+        for (const stop of stops) {
+          await apply(world, planOf(wish), stop.after);
+          send(stop.packets);
+        }
+        assert.ok((await apply(world, planOf(wish))).isComplete);
+        assert.deepEqual((await apply(world, planOf(wish))).actions, []);
+        expected = Object.fromEntries([0, ...wish.rules].map((id) => [id, expected[id] ?? 0]));
+        assert.deepEqual(totals(world, wish), expected);
+        send(after);
+        assert.deepEqual(totals(world, wish), expected);
+        assert.equal(world.maps.size, 5);
+      }
+    }),
+    { numRuns: 100 },
   );
 });

@@ -79,3 +79,21 @@ test("summarizeActions tells a map that comes and goes as replaced, and hooks fi
 test("summarizeActions of nothing is nothing", () => {
   assert.equal(renderChanges(summarizeActions([])), "");
 });
+
+test("summarizeActions says what is put into maps that refer to maps", () => {
+  const outer: MapSpec = { ...map, key: "f/table" };
+  const put = { ...noNeeds, do: "put-reference", spec: outer, identity: identity("f/table"), slot: 0 } as const;
+  const actions: readonly Action[] = [
+    { ...noNeeds, do: "create-map", spec: map, identity: identity("f/list", "2") },
+    { ...put, map: identity("f/list", "2") },
+    { ...noNeeds, do: "drop-reference", spec: outer, identity: identity("f/table"), slot: 3 },
+    { ...noNeeds, do: "remove-map", identity: identity("f/list") },
+  ];
+  assert.deepEqual(
+    summarizeActions(actions).map(({ change, key, detail }) => [change, key, detail]),
+    [
+      ["replace", "f/list", undefined],
+      ["replace", "f/table", "f/list put into [0]; [3] emptied"],
+    ],
+  );
+});

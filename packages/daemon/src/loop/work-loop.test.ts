@@ -222,7 +222,10 @@ test("WorkLoop puts right what others change, and says so", async (t) => {
     prune: false,
     entries: { count: 1, keys: Uint8Array.of(1), values: Uint8Array.of(7) },
   });
-  loop.setPlan({ ...filterOn("eth0"), maps: [map("m"), kept] }, true);
+  const { definition } = map("kept");
+  const refers = { kind: "refers", inner: definition, entries: [{ slot: 2, map: "kept" }] } as const;
+  const outer = { ...map("outer", refers), definition: { ...definition, type: "array_of_maps" } as const };
+  loop.setPlan({ ...filterOn("eth0"), maps: [map("m"), kept, outer] }, true);
   await loop.settled();
 
   world.hooks.clear();
@@ -232,10 +235,18 @@ test("WorkLoop puts right what others change, and says so", async (t) => {
   keptMap?.entries.set("01", Uint8Array.of(9));
   await until(loop, (results) => results.healed.length === 2);
   assert.deepEqual(keptMap?.entries.get("01"), Uint8Array.of(7));
+  [...world.maps.values()].find(({ identity }) => identity.key === "outer")?.entries.clear();
+  await until(loop, (results) => results.healed.length === 3);
   assert.deepEqual(
     loop.results().healed.map(({ item, key }) => `${item} ${key}`),
-    ["hook xdp/eth0", "map kept"],
+    ["hook xdp/eth0", "map kept", "map outer"],
   );
+
+  loop.setPlan(
+    { ...filterOn("eth0"), maps: [map("m"), kept, { ...outer, contents: { ...refers, entries: [] } }] },
+    true,
+  );
+  assert.equal((await loop.settled()).healed.length, 3, "another wish is no repair");
 });
 
 test("WorkLoop tells a change by others from another wish, even when plans come all the time", async (t) => {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { isArrayLike, isKeyed, type Inventory, type MapType, type NodeFacts } from "@bpfleet/kernel";
+import { isArrayLike, isKeyed, isMapOfMaps, type Inventory, type MapType, type NodeFacts } from "@bpfleet/kernel";
 import { BpfError, BpfMap, RunStatistics } from "@bpfleet/native";
 import type { DaemonResults } from "../daemon.ts";
 import { findHolders } from "./fdinfo.ts";
@@ -104,7 +104,7 @@ async function countEntries(
   maxEntries: number,
 ): Promise<Pick<MapUse, "entries" | "isAtLeast"> | undefined> {
   if (isArrayLike(type)) return { entries: maxEntries, isAtLeast: false };
-  if (!isKeyed(type)) return undefined;
+  if (!isKeyed(type) && !isMapOfMaps(type)) return undefined;
   const { count } = await map.readBatch({ max: mostCounted });
   return { entries: count, isAtLeast: count >= mostCounted && count < maxEntries };
 }

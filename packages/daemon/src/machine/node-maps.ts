@@ -2,6 +2,7 @@ import { KernelError } from "@bpfleet/base";
 import {
   isArrayLike,
   isKeyed,
+  isMapOfMaps,
   isPerCpu,
   mapIdentity,
   noEntries,
@@ -50,13 +51,15 @@ export class NodeMaps {
     const own = (await this.#parts.kernel.observe()).maps.find(({ mapId }) => mapId === map.info.id);
     const isSealed = this.#parts.plan().maps.some((spec) => {
       return (
-        spec.contents.kind === "sealed" &&
+        (spec.contents.kind === "sealed" || spec.contents.kind === "refers") &&
         own !== undefined &&
         renderIdentity(mapIdentity(spec)) === renderIdentity(own)
       );
     });
     if (isSealed || useOf(map).isFrozen)
       throw refusal(what, "its contents are sealed; change the object that declares them", "invalid");
+    if (isMapOfMaps(type))
+      throw refusal(what, "its values are maps, which only programs and plans put there", "not-supported");
     if (own === undefined && !force)
       throw refusal(what, "it is not ours and is only read; --force writes it all the same", "no-permission");
     for (const [bytes, count, size] of [
@@ -138,7 +141,7 @@ async function readEntries(
 ): Promise<Pick<MapReading, "entries" | "isWhole">> {
   const { type, keySize } = definitionOf(map);
   const isWanted = key === undefined ? max > 0 : true;
-  if (isWanted && !isKeyed(type) && (key === undefined || keySize === 0))
+  if (isWanted && !isKeyed(type) && !isMapOfMaps(type) && (key === undefined || keySize === 0))
     throw refusal(
       what,
       `${unlistable(type)}; \`ebpfctl map show ${map.info.id}\` tells what is known of it`,
