@@ -15,11 +15,25 @@ export interface ApartRun {
   readonly questions: readonly string[];
   readonly machine: MachineFacts;
   readonly seconds: number;
+  /** What others did in the minute before; `machine.load` has the run's own in it. */
+  readonly loadBefore: number;
+}
+
+/** Whether `name` asks for a question: its own, the beginning of it, or that of one of its results. */
+export function isAsked(question: string, name: string): boolean {
+  return question.startsWith(name) || name.startsWith(`${question}.`);
 }
 
 /** The answers of `run` in the place of those that `before` has to the same questions. */
-export function mergeReports(before: BenchReport, run: BenchReport, questions: readonly string[]): BenchReport {
-  const isOf = (name: string): boolean => questions.some((each) => name === each || name.startsWith(`${each}.`));
+export function mergeReports(
+  before: BenchReport,
+  run: BenchReport,
+  questions: readonly string[],
+  loadBefore: number,
+): BenchReport {
+  const answered = new Set(run.results.map(({ name }) => name));
+  const isOf = (name: string): boolean =>
+    answered.has(name) || questions.some((each) => name === each || name.startsWith(`${each}.`));
   const apart = (before.apart ?? []).map((each) => ({
     ...each,
     questions: each.questions.filter((name) => !isOf(name)),
@@ -30,7 +44,7 @@ export function mergeReports(before: BenchReport, run: BenchReport, questions: r
     unanswered: [...before.unanswered.filter(({ name }) => !isOf(name)), ...run.unanswered],
     apart: [
       ...apart.filter((each) => each.questions.length > 0),
-      { questions, machine: run.machine, seconds: run.seconds },
+      { questions, machine: run.machine, seconds: run.seconds, loadBefore },
     ],
   };
 }
@@ -51,10 +65,10 @@ export function renderMarkdown(report: BenchReport): string {
         `| ${result.name} | ${result.value} | ${result.unit} | ${result.peer} | ${result.peerValue} | ${result.ratio} | ${result.target ?? ""} |`,
     ),
   ];
-  for (const { questions, machine: own, seconds } of report.apart ?? [])
+  for (const { questions, machine: own, seconds, loadBefore } of report.apart ?? [])
     lines.push(
       "",
-      `In a run of their own: ${questions.join(", ")}; load at the end ${own.load}; commit ${own.commit}; ${own.at}; ${seconds} s.`,
+      `In a run of their own: ${questions.join(", ")}; load before ${loadBefore}, at the end ${own.load}; commit ${own.commit}; ${own.at}; ${seconds} s.`,
     );
   for (const { name, why } of report.unanswered) lines.push("", `Not answered: ${name}: ${why}`);
   return lines.join("\n") + "\n";

@@ -1,5 +1,6 @@
 // Answers the benchmark questions, each as a ratio against its peer in the same run.
-// usage: node bench/run.ts [--quick] [--merge] [NAME-PREFIX …]
+// usage: node bench/run.ts [--quick] [--merge] [NAME …]
+// NAME is that of a question, or its beginning, or that of one of its results.
 // --merge puts the answers of some questions beside the others' in results/.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -8,7 +9,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { machineFacts } from "./machine.ts";
 import { Unanswerable, type BenchQuestion, type BenchResult } from "./result.ts";
-import { mergeReports, renderMarkdown, type BenchReport } from "./report.ts";
+import { isAsked, mergeReports, renderMarkdown, type BenchReport } from "./report.ts";
 
 const { values: flags, positionals: prefixes } = parseArgs({
   allowPositionals: true,
@@ -23,8 +24,12 @@ const here = import.meta.dirname;
 const questions: BenchQuestion[] = [];
 for (const file of readdirSync(join(here, "questions")).toSorted()) {
   const module = (await import(join(here, "questions", file))) as { readonly question: BenchQuestion };
-  if (prefixes.length === 0 || prefixes.some((prefix) => module.question.name.startsWith(prefix)))
+  if (prefixes.length === 0 || prefixes.some((name) => isAsked(module.question.name, name)))
     questions.push(module.question);
+}
+if (questions.length === 0) {
+  process.stderr.write(`bench: there is no question ${prefixes.join(", ")}; bench/README.md lists them\n`);
+  process.exit(2);
 }
 
 const scratchDir = mkdtempSync(join(os.tmpdir(), "bpfleet-bench-"));
@@ -34,6 +39,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 const results: BenchResult[] = [];
 const unanswered: { name: string; why: string }[] = [];
 const started = performance.now();
+const { load: loadBefore } = machineFacts();
 try {
   for (const question of questions) {
     process.stderr.write(`${question.name}: ${question.asks}\n`);
@@ -65,12 +71,16 @@ const latest = join(here, "results", "latest.json");
 const isWhole = prefixes.length === 0;
 if (!flags.quick && (isWhole || flags.merge)) {
   const names = questions.map(({ name }) => name);
-  const kept = isWhole ? report : mergeReports(JSON.parse(readFileSync(latest, "utf8")) as BenchReport, report, names);
+  const kept = isWhole ? report : mergeReports(readLatest(), report, names, loadBefore);
   mkdirSync(join(here, "results"), { recursive: true });
   writeFileSync(latest, JSON.stringify(kept, undefined, 2) + "\n");
   writeFileSync(join(here, "results", "latest.md"), renderMarkdown(kept));
 }
 process.stdout.write(renderMarkdown(report));
+
+function readLatest(): BenchReport {
+  return JSON.parse(readFileSync(latest, "utf8")) as BenchReport;
+}
 
 /** With every bpffs that is still mounted in it. */
 function removeScratch(): void {

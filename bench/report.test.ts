@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isAsked, mergeReports, renderMarkdown, type BenchReport } from "./report.ts";
+import type { BenchResult } from "./result.ts";
+
+const machine: BenchReport["machine"] = {
+  kernel: "6.1",
+  cpu: "c",
+  cpus: 2,
+  memoryGib: 8,
+  load: 1,
+  jit: "1",
+  node: "v24",
+  clang: "14",
+  commit: "a",
+  at: "2026-01-01T00:00:00Z",
+};
+
+function report(values: Readonly<Record<string, number>>): BenchReport {
+  const results = Object.entries(values).map(([name, value]): BenchResult => ({
+    name,
+    value,
+    unit: "ms",
+    peer: "p",
+    peerValue: 1,
+    ratio: value,
+    target: null,
+  }));
+  return { machine, seconds: 9, isQuick: false, results, unanswered: [] };
+}
+
+test("mergeReports replaces what a question said before, whatever its results are called, and says its load", () => {
+  const before = report({ "node.x": 1, "node.gone": 1, "apply.p50": 1, "other.x": 1 });
+  const run = { ...report({ "node.x": 2, "apply.p50": 2 }), machine: { ...machine, load: 5, commit: "b" } };
+  const once = mergeReports(before, run, ["node", "daemon"], 3);
+  const twice = mergeReports(once, run, ["node", "daemon"], 4);
+  for (const { results } of [once, twice])
+    assert.deepEqual(Object.fromEntries(results.map(({ name, value }) => [name, value])), {
+      "other.x": 1,
+      "node.x": 2,
+      "apply.p50": 2,
+    });
+  assert.equal(twice.apart?.length, 1);
+  assert.match(renderMarkdown(twice), /run of their own: node, daemon; load before 4, at the end 5; commit b;/);
+});
+
+test("isAsked knows a question by its name, its beginning, and its results", () => {
+  assert.ok(isAsked("cluster.in-force", "cluster"));
+  assert.ok(isAsked("cluster.in-force", "cluster.in-force.p99-ms"));
+  assert.ok(isAsked("node", "node.pss-mib.1000-pods"));
+  assert.equal(isAsked("node", "nodes.x"), false);
+  assert.equal(isAsked("failover", "node"), false);
+});
