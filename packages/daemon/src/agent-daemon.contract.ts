@@ -197,27 +197,30 @@ function factsContract(contract: Contract): void {
     assert.deepEqual(Object.keys(daemon.facts().cgroups), ["/b"]);
   });
 
-  contract("watchEndpoints replaces the list, and facts know of it when it is done, and of what changes", async (bench) => {
-    const { node, daemon } = bench;
-    node.world.addInterface("web");
-    await daemon.watchEndpoints([
-      { key: "default/web", netns: "web" },
-      { key: "default/db", netns: "db", cgroups: ["/db"] },
-    ]);
-    assert.deepEqual(
-      Object.entries(daemon.facts().endpoints ?? {}).map(([key, { found }]) => [key, found]),
-      [
-        ["default/web", true],
-        ["default/db", false],
-      ],
-    );
-    node.world.addInterface("db");
-    node.look();
-    await until("it is found", () => daemon.facts().endpoints?.["default/db"]?.found === true);
-    await daemon.watchEndpoints([{ key: "default/db", netns: "db" }]);
-    assert.deepEqual(node.wishes, [{ key: "default/db", netns: "db" }]);
-    assert.deepEqual(daemon.facts().endpoints, node.daemon.facts().endpoints);
-  });
+  contract(
+    "watchEndpoints replaces the list, and facts know of it when it is done, and of what changes",
+    async (bench) => {
+      const { node, daemon } = bench;
+      node.world.addInterface("web");
+      await daemon.watchEndpoints([
+        { key: "default/web", netns: "web" },
+        { key: "default/db", netns: "db", cgroups: ["/db"] },
+      ]);
+      assert.deepEqual(
+        Object.entries(daemon.facts().endpoints ?? {}).map(([key, { found }]) => [key, found]),
+        [
+          ["default/web", true],
+          ["default/db", false],
+        ],
+      );
+      node.world.addInterface("db");
+      node.look();
+      await until("it is found", () => daemon.facts().endpoints?.["default/db"]?.found === true);
+      await daemon.watchEndpoints([{ key: "default/db", netns: "db" }]);
+      assert.deepEqual(node.wishes, [{ key: "default/db", netns: "db" }]);
+      assert.deepEqual(daemon.facts().endpoints, node.daemon.facts().endpoints);
+    },
+  );
 
   contract("watchBytecode gives sources and secrets on, and facts know of it when it is done", async (bench) => {
     const { node, daemon } = bench;

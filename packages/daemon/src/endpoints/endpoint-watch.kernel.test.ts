@@ -63,7 +63,11 @@ class Watcher implements AsyncDisposable {
 
   why(key: string): string {
     const facts = this.endpoints[key];
-    return facts === undefined ? "nothing" : facts.found ? "found" : `${facts.isFinal ? "final" : "waits"}: ${facts.why}`;
+    return facts === undefined
+      ? "nothing"
+      : facts.found
+        ? "found"
+        : `${facts.isFinal ? "final" : "waits"}: ${facts.why}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -175,7 +179,10 @@ test("EndpointWatch says that a namespace is the node's own, and what macvlan an
 
 test("EndpointWatch judges the interface with the default route where a pod has several", async () => {
   const pod = sandbox.netns().name;
-  for (const [host, inside] of [["h0", "eth0"], ["h1", "net1"]] as const) {
+  for (const [host, inside] of [
+    ["h0", "eth0"],
+    ["h1", "net1"],
+  ] as const) {
     plug(pod, host, inside);
     ip("link", "set", host, "up");
     sandbox.ip(pod, "link", "set", inside, "up");
@@ -190,7 +197,10 @@ test("EndpointWatch judges the interface with the default route where a pod has 
     const facts = watcher.endpoints[key];
     assert.ok(facts?.found, watcher.why(key));
     assert.equal(facts.interface, "h1");
-    assert.match(facts.note ?? "", /^net1 in (the )?network namespace .* is judged; what passes eth0 \(veth\) beside it is not$/);
+    assert.match(
+      facts.note ?? "",
+      /^net1 in (the )?network namespace .* is judged; what passes eth0 \(veth\) beside it is not$/,
+    );
   }
   await inner[Symbol.asyncDispose]();
 });

@@ -6,7 +6,13 @@ import { mainTable, type Link } from "@bpfleet/netlink";
 import { errorText } from "../error-text.ts";
 import { readMounts, type Mount } from "../facts/mounts.ts";
 import { dumpTable } from "../facts/netlink-dump.ts";
-import { cgroupFolders, defaultRoutesOf, findNamespace, namespaceFolder, type FoundNamespace } from "./find-namespace.ts";
+import {
+  cgroupFolders,
+  defaultRoutesOf,
+  findNamespace,
+  namespaceFolder,
+  type FoundNamespace,
+} from "./find-namespace.ts";
 import { judgeEndpoint, usableLinks, waiting } from "./judge-endpoint.ts";
 import { LinkEvents } from "./link-events.ts";
 import { NamespaceQuery } from "./namespace-query.ts";
@@ -212,8 +218,7 @@ export class EndpointWatch implements AsyncDisposable {
       };
     try {
       const id = await this.#query.idOf(namespace.ref);
-      if (id === undefined)
-        return waiting(`${namespace.what} ended while it was looked at; it is looked for again`);
+      if (id === undefined) return waiting(`${namespace.what} ended while it was looked at; it is looked for again`);
       return await this.#judge(entry, namespace, id);
     } finally {
       namespace.close();
@@ -235,7 +240,8 @@ export class EndpointWatch implements AsyncDisposable {
   #watchFolders(mounts: readonly Mount[]): boolean {
     const folders = new Set<string>();
     for (const { wish, facts } of this.#entries.values()) {
-      if (wish.netns !== undefined) folders.add(existsSync(namespaceFolder) ? namespaceFolder : dirname(namespaceFolder));
+      if (wish.netns !== undefined)
+        folders.add(existsSync(namespaceFolder) ? namespaceFolder : dirname(namespaceFolder));
       else if (isMissing({ facts }))
         for (const folder of cgroupFolders(wish.cgroups ?? [], mounts)) {
           const at = [folder, dirname(folder)].find((each) => existsSync(each));
@@ -246,7 +252,9 @@ export class EndpointWatch implements AsyncDisposable {
   }
 
   #tell(): void {
-    const entries = [...this.#entries].flatMap(([key, { facts }]) => (facts === undefined ? [] : [[key, facts] as const]));
+    const entries = [...this.#entries].flatMap(([key, { facts }]) =>
+      facts === undefined ? [] : [[key, facts] as const],
+    );
     const endpoints = Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)));
     if (this.#isClosed || isDeepStrictEqual(endpoints, this.#told)) return;
     this.#told = endpoints;
@@ -275,7 +283,9 @@ function newEntry(wish: EndpointWish, now: number, facts: EndpointFacts | undefi
 }
 
 function hostsOf(links: readonly Link[] | undefined): string {
-  return JSON.stringify((links ?? []).map(({ ifindex, name, kind, peerIfindex }) => [ifindex, name, kind, peerIfindex]));
+  return JSON.stringify(
+    (links ?? []).map(({ ifindex, name, kind, peerIfindex }) => [ifindex, name, kind, peerIfindex]),
+  );
 }
 
 async function defaultRoutesIn(
@@ -284,8 +294,6 @@ async function defaultRoutesIn(
 ): Promise<ReadonlySet<string>> {
   if ("process" in at) return defaultRoutesOf(at.process);
   const rows = await dumpTable("route", { netns: at.namespace, routeTable: mainTable });
-  const over = new Set(
-    rows.flatMap(({ route }) => (route.isDefault ? route.hops.map(({ ifindex }) => ifindex) : [])),
-  );
+  const over = new Set(rows.flatMap(({ route }) => (route.isDefault ? route.hops.map(({ ifindex }) => ifindex) : [])));
   return new Set(links.filter(({ ifindex }) => over.has(ifindex)).map(({ name }) => name));
 }

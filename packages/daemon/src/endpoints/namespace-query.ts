@@ -107,8 +107,10 @@ export class NamespaceQuery implements AsyncDisposable {
 
 function refused(table: string, { errno, text }: Refusal): KernelError {
   const name = getSystemErrorName(-errno);
-  return new KernelError(
-    `list ${table}s of a network namespace: ${text || getSystemErrorMessage(-errno)} (${name})`,
-    { code: "not-found", call: "RTM_GET", errno: name, retry: "backoff" },
-  );
+  return new KernelError(`list ${table}s of a network namespace: ${text || getSystemErrorMessage(-errno)} (${name})`, {
+    code: "not-found",
+    call: "RTM_GET",
+    errno: name,
+    retry: "backoff",
+  });
 }

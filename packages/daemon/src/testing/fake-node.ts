@@ -1,5 +1,12 @@
 import type { Counter, Feature, InstanceCounters } from "@bpfleet/features";
-import { emptyJournal, FakeKernel, FakeWorld, type EndpointFacts, type EndpointWish, type NodeFacts } from "@bpfleet/kernel";
+import {
+  emptyJournal,
+  FakeKernel,
+  FakeWorld,
+  type EndpointFacts,
+  type EndpointWish,
+  type NodeFacts,
+} from "@bpfleet/kernel";
 import { pino } from "pino";
 import type { PullSecrets } from "../bytecode/bytecode-watch.ts";
 import { WorkLoop } from "../loop/work-loop.ts";

@@ -1,3 +1,4 @@
 export { Certificates, type CertificateWish } from "./certificates.ts";
+export { LineProcess } from "./line-process.ts";
 export { Traffic, type Numbers } from "./traffic.ts";
 export { until } from "./until.ts";
