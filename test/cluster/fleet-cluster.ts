@@ -165,6 +165,31 @@ export interface SimulatedResult {
   readonly numbers?: Readonly<Record<string, number>>;
 }
 
+/** What an agent says of an object. */
+export function resultOf(object: AnyObject, state: string, rest: Partial<SimulatedResult> = {}): SimulatedResult {
+  const { name, namespace = "", uid, generation } = object.metadata;
+  const isReady = state === "InForce";
+  const conditions = [
+    {
+      type: "Ready",
+      status: isReady ? "True" : "False",
+      reason: isReady ? "Ready" : "VerifierRejected",
+      message: isReady ? "in force" : "R1 is no pointer",
+    },
+  ];
+  return {
+    group: object.apiVersion.split("/")[0] ?? "",
+    kind: object.kind,
+    namespace,
+    name,
+    uid,
+    generation,
+    state,
+    conditions,
+    ...rest,
+  };
+}
+
 /** What the agent of a node says. */
 export async function tellNodeState(
   client: KubeClient,

@@ -5,12 +5,12 @@ import type { AnyObject } from "@bpfleet/kube";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import {
   nodeObject,
+  resultOf,
   startFleetCluster,
   tellNodeState,
   until,
   type FleetCluster,
   type RunningOperator,
-  type SimulatedResult,
 } from "./fleet-cluster.ts";
 
 const skip = whyNoBuild();
@@ -75,30 +75,6 @@ function makeConfig(name: string): Promise<AnyObject> {
   });
 }
 
-function resultOf(object: AnyObject, state: string, rest: Partial<SimulatedResult> = {}): SimulatedResult {
-  const { name, namespace = "", uid, generation } = object.metadata;
-  const isReady = state === "InForce";
-  const conditions = [
-    {
-      type: "Ready",
-      status: isReady ? "True" : "False",
-      reason: isReady ? "Ready" : "VerifierRejected",
-      message: isReady ? "in force" : "R1 is no pointer",
-    },
-  ];
-  return {
-    group: object.apiVersion.split("/")[0] ?? "",
-    kind: object.kind,
-    namespace,
-    name,
-    uid,
-    generation,
-    state,
-    conditions,
-    ...rest,
-  };
-}
-
 /** What the agent of a node makes of a config. */
 async function makeNodeProgram(config: AnyObject, node: string): Promise<void> {
   const { name, uid = "" } = config.metadata;
@@ -155,6 +131,43 @@ test(
     const failed = await statusThat(programs, "counted", "one of them fails", (each) => each.state === "Failed");
     assert.equal(failed.conditions?.[0]?.message, "R1 is no pointer (on 1 of 2 nodes: n2)");
     assert.deepEqual(failed.nodes, { ready: 1, total: 2 });
+  },
+);
+
+test(
+  "what a node last said counts no more once its kubelet is silent, and does again when it is heard",
+  { skip },
+  async () => {
+    const object = await makeProgram("lost");
+    const others = (await cluster.admin.list<AnyObject>(programs)).items.filter(
+      ({ metadata }) => metadata.name !== "lost",
+    );
+    for (const name of ["n1", "n2"])
+      await tellNodeState(
+        cluster.admin,
+        name,
+        [...others, object].map((each) => resultOf(each, "InForce")),
+      );
+    await statusThat(programs, "lost", "two nodes have it in force", (each) => each.nodes?.ready === 2);
+    // What the node controller does when nothing comes from a kubelet for its grace period.
+    const say = (status: string): Promise<unknown> =>
+      cluster.admin.patch(
+        { ...nodes, name: "n2" },
+        { status: { conditions: [{ type: "Ready", status, reason: "NodeStatusUnknown", message: "" }] } },
+        { type: "merge", subresource: "status" },
+      );
+    await say("True");
+    await say("Unknown");
+    const lost = await statusThat(programs, "lost", "one of them is lost", (each) => each.nodes?.ready === 1);
+    assert.deepEqual(lost.nodes, { ready: 1, total: 2 });
+    assert.deepEqual(
+      lost.conditions?.map(({ status, message }) => [status, message]),
+      [["Unknown", "1 of 2 nodes; not heard from: n2"]],
+    );
+    await say("False");
+    await statusThat(programs, "lost", "a kubelet that has trouble is heard", (each) => each.nodes?.ready === 2);
+    await say("True");
+    await cluster.admin.delete({ ...programs, name: "lost" });
   },
 );
 

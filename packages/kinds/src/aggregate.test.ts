@@ -40,11 +40,12 @@ function programStatus(
   previousStatus?: unknown,
   at = 0,
   generation = 1,
+  lostNodes: readonly string[] = [],
 ): Status {
   const kind = findKind("networking.fos1.io/v1alpha1", "EBPFProgram");
   assert.ok(kind !== undefined);
   const object = objectOf("networking.fos1.io/v1alpha1", "EBPFProgram", generation);
-  return kind.aggregate(object, { results, silentNodes, previousStatus, clock: clockAt(at) }) as Status;
+  return kind.aggregate(object, { results, silentNodes, lostNodes, previousStatus, clock: clockAt(at) }) as Status;
 }
 
 test("aggregateStatus says the texts of the nodes, and which node it is where there is one", () => {
@@ -114,6 +115,50 @@ test("aggregateStatus counts nodes that are silent or know an older generation a
   );
   assert.equal(status.state, "Pending");
   assert.equal(programStatus([]).conditions[0]?.status, "Unknown");
+});
+
+test("aggregateStatus does not count what a lost node last said as so, and keeps what it had counted", () => {
+  const numbers = { "/metrics/packetsDropped": 4 };
+  const [a, b, c] = ["a", "b", "c"].map((name) => result(name, { numbers })) as [NodeResult, NodeResult, NodeResult];
+  const one = programStatus([a, b, c], [], undefined, 0, 1, ["c"]);
+  assert.deepEqual(
+    one.conditions.map(({ status, reason, message }) => [status, reason, message]),
+    [["Unknown", "NodesLost", "2 of 3 nodes; not heard from: c"]],
+  );
+  assert.deepEqual([one.state, one.nodes], ["Active", { ready: 2, total: 3 }]);
+  assert.equal(one.metrics?.["packetsDropped"], 12);
+  // Trouble elsewhere, and news that is on its way, go before it.
+  const failed = programStatus([a, result("b", { state: "Failed" }), c], [], undefined, 0, 1, ["c"]);
+  assert.deepEqual(
+    [failed.state, failed.conditions[0]?.status, failed.nodes],
+    ["Failed", "False", { ready: 1, total: 3 }],
+  );
+  const late = programStatus([a, c], ["b"], undefined, 0, 1, ["c"]);
+  assert.equal(late.conditions[0]?.message, "1 of 3 nodes; not yet: b");
+  // A failure that a lost node told of is no news of it either.
+  const gone = programStatus([a, result("b", { state: "Failed" })], [], undefined, 0, 1, ["b"]);
+  assert.deepEqual([gone.state, gone.conditions[0]?.status], ["Active", "Unknown"]);
+  // One that never told of the object is waited for by nobody; one that does not mean it does not count.
+  const never = programStatus([a], [], undefined, 0, 1, ["d"]);
+  assert.equal(never.conditions[0]?.message, "1 of 2 nodes; not heard from: d");
+  const other = programStatus([a, result("d", { state: "NotSelected" })], [], undefined, 0, 1, ["d"]);
+  assert.deepEqual([other.conditions[0]?.status, other.nodes], ["True", { ready: 1, total: 1 }]);
+  const all = programStatus([a], [], undefined, 0, 1, ["a"]);
+  assert.deepEqual([all.state, all.conditions[0]?.status, all.nodes], ["Pending", "Unknown", { ready: 0, total: 1 }]);
+});
+
+test("aggregate of a BpfProgramConfig calls nothing done while a node is lost, and names it", () => {
+  const kind = findKind("bpfd.io/v1alpha1", "BpfProgramConfig");
+  const fleet = { results: [result("a"), result("b")], silentNodes: [], previousStatus: undefined, clock: clockAt(0) };
+  const object = objectOf("bpfd.io/v1alpha1", "BpfProgramConfig");
+  const lost = kind?.aggregate(object, { ...fleet, lostNodes: ["b"] });
+  assert.deepEqual(conditionsOf(lost), ["Note: not heard from: b", waiting]);
+  const done = kind?.aggregate(object, fleet);
+  assert.equal(conditionsOf(done).length, 2);
+  assert.deepEqual(conditionsOf(kind?.aggregate(object, { ...fleet, lostNodes: ["b"], previousStatus: done })), [
+    "Note: not heard from: b",
+    ...conditionsOf(done),
+  ]);
 });
 
 test("aggregateStatus of an equal outcome is equal, and the time of a transition stays", () => {

@@ -20,6 +20,8 @@ export interface FleetOutcome {
   readonly results: readonly NodeResult[];
   /** Nodes that have an agent, which has not told of the object. */
   readonly silentNodes: readonly string[];
+  /** Nodes that nobody hears from: what they last said may no longer be so. None of them is among the silent ones. */
+  readonly lostNodes?: readonly string[] | undefined;
   /** Of an object that is being deleted: what was made of it and is still there. */
   readonly remaining?: readonly { readonly name: string; readonly cannotUnload: boolean }[] | undefined;
   readonly previousStatus: unknown;
@@ -40,35 +42,54 @@ const maxNames = 3;
 
 /**
  * The status of an object on all nodes: a condition is True when it is on every node that the object means, numbers
- * are added up, `state` is the worst, `nodes` counts. Of texts that differ from node to node it has the first few; the
+ * are added up, `state` is the worst, `nodes` counts. Where nobody hears from a node, it is Unknown, unless it is False
+ * on another; what the node had counted stays. Of texts that differ from node to node it has the first few; the
  * nodes' own objects have all. Equal outcomes make equal statuses.
  */
 export function aggregateStatus(source: AggregateSource, object: KubeObject, fleet: FleetOutcome): unknown {
   const { statusSchema } = source;
   if (statusSchema === undefined) return undefined;
   const { generation } = object.metadata;
-  const meant = fleet.results.filter(({ state }) => state !== "NotSelected");
-  const current = meant.filter((result) => isCurrent(result, generation));
-  const late = [...meant.filter((result) => !isCurrent(result, generation)).map(nameOf), ...fleet.silentNodes];
-  const total = meant.length + fleet.silentNodes.length;
+  const { heard, stale, lost } = parted(fleet);
+  const current = heard.filter((result) => isCurrent(result, generation));
+  const late = [...heard.filter((result) => !isCurrent(result, generation)).map(nameOf), ...fleet.silentNodes];
+  const total = heard.length + lost.length + fleet.silentNodes.length;
   const ready = current.filter(({ state }) => state === "InForce").length;
-  const aspects = typesOf(source, current).map((type) => aspectOf(type, current, late, total));
+  const aspects = typesOf(source, current).map((type) => aspectOf(type, current, { late, lost, total }));
   const [first] = aspects;
   const properties = propertiesOf(statusSchema);
   const fields: Record<string, unknown> = {};
   if (properties["state"] !== undefined) {
-    fields["state"] = stateWord(properties["state"], worstOf(current, late.length, total));
+    fields["state"] = stateWord(properties["state"], worstOf(current, late.length));
     if (properties["reason"] !== undefined && first !== undefined && first.status !== "True")
       fields["reason"] = first.message;
   }
-  addNumbers(fields, statusSchema, current, source.largest ?? []);
+  addNumbers(fields, statusSchema, [...current, ...stale], source.largest ?? []);
   addTexts(fields, properties, current);
-  if (properties["node"] !== undefined && total === 1 && meant[0] !== undefined) fields["node"] = meant[0].nodeName;
+  const [only] = [...heard, ...stale];
+  if (properties["node"] !== undefined && total === 1 && only !== undefined) fields["node"] = only.nodeName;
   if (properties["nodes"] !== undefined) fields["nodes"] = { ready, total };
   const status = stampStatus(fields, aspects, generation, fleet);
   if (properties["lastUpdated"] !== undefined) return status;
   const { lastUpdated: _, ...rest } = status;
   return rest;
+}
+
+/** What nodes said that are meant and heard from, what others last said, and the names of all others. */
+export function parted({ results, lostNodes = [] }: FleetOutcome): {
+  readonly heard: readonly NodeResult[];
+  readonly stale: readonly NodeResult[];
+  readonly lost: readonly string[];
+} {
+  const away = new Set(lostNodes);
+  const meant = results.filter(({ state }) => state !== "NotSelected");
+  const stale = meant.filter(({ nodeName }) => away.has(nodeName));
+  const told = new Set(results.map(nameOf));
+  return {
+    heard: meant.filter(({ nodeName }) => !away.has(nodeName)),
+    stale,
+    lost: [...stale.map(nameOf), ...lostNodes.filter((name) => !told.has(name))],
+  };
 }
 
 /** Whether the node has seen the object as it is now. */
@@ -102,7 +123,13 @@ function typesOf(source: AggregateSource, results: readonly NodeResult[]): reado
   return [...new Set(["Ready", ...known, ...[...told].toSorted()])];
 }
 
-function aspectOf(type: string, results: readonly NodeResult[], late: readonly string[], total: number): Aspect {
+interface Others {
+  readonly late: readonly string[];
+  readonly lost: readonly string[];
+  readonly total: number;
+}
+
+function aspectOf(type: string, results: readonly NodeResult[], { late, lost, total }: Others): Aspect {
   const said = results.flatMap((result) => {
     const condition =
       result.conditions.find((each) => each.type === type) ?? (type === "Ready" ? readyOf(result) : undefined);
@@ -121,6 +148,10 @@ function aspectOf(type: string, results: readonly NodeResult[], late: readonly s
   if (late.length > 0) {
     const message = `${said.length} of ${total} nodes; not yet: ${listNames(late)}`;
     return { type, status: "False", reason: "InProgress", message };
+  }
+  if (lost.length > 0) {
+    const message = `${said.length} of ${total} nodes; not heard from: ${listNames(lost)}`;
+    return { type, status: "Unknown", reason: "NodesLost", message };
   }
   const message = mostCommon(said.map((condition) => condition.message));
   return {
@@ -147,9 +178,10 @@ function onNodes(names: readonly string[], total: number): string {
 
 type Worst = "failed" | "pending" | "in-force";
 
-function worstOf(results: readonly NodeResult[], late: number, total: number): Worst {
+/** Of the nodes that are heard from. */
+function worstOf(results: readonly NodeResult[], late: number): Worst {
   if (results.some(({ state }) => state === "Failed" || state === "NotServed")) return "failed";
-  if (late > 0 || total === 0 || results.some(({ state }) => state !== "InForce")) return "pending";
+  if (late > 0 || results.length === 0 || results.some(({ state }) => state !== "InForce")) return "pending";
   return "in-force";
 }
 

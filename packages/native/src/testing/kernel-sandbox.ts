@@ -141,7 +141,9 @@ export class KernelSandbox implements AsyncDisposable {
 
   /** Folders under which processes can be put into cgroups: of version 2, and one hierarchy of version 1, as far as they are there. */
   cgroupRoots(): readonly string[] {
-    return [cgroupRoot(), "/sys/fs/cgroup/pids"].filter((root) => root !== undefined && fs.existsSync(root)) as string[];
+    return [cgroupRoot(), "/sys/fs/cgroup/pids"].filter(
+      (root) => root !== undefined && fs.existsSync(root),
+    ) as string[];
   }
 
   /** Undefined where the machine has no cgroup v2. */

@@ -6,10 +6,15 @@ import type { Teller } from "../run/part.ts";
 /** What is kept of a Node. */
 export interface KnownNode extends AnyObject {
   readonly addresses: readonly string[];
+  /** Its kubelet has been silent for longer than the cluster waits: nobody knows what is on it. */
+  readonly isLost: boolean;
 }
 
 interface WireNode {
-  readonly status?: { readonly addresses?: readonly { readonly type?: string; readonly address?: string }[] };
+  readonly status?: {
+    readonly addresses?: readonly { readonly type?: string; readonly address?: string }[];
+    readonly conditions?: readonly { readonly type?: string; readonly status?: string }[];
+  };
 }
 
 /** The nodes that there are. */
@@ -32,6 +37,10 @@ export class NodeRegister implements AsyncDisposable {
     return this.#informer.find(name) !== undefined;
   }
 
+  isLost(name: string): boolean {
+    return this.#informer.find(name)?.isLost === true;
+  }
+
   list(): readonly KnownNode[] {
     return this.#informer.list();
   }
@@ -44,6 +53,14 @@ export class NodeRegister implements AsyncDisposable {
   onChange(listener: (name: string, isThere: boolean) => void): void {
     this.#informer.onChange(({ type, object }) => {
       if (type !== "updated") listener(object.metadata.name, type === "added");
+    });
+  }
+
+  /** When a node is lost or heard from again. */
+  onLoss(listener: (name: string) => void): void {
+    this.#informer.onChange((change) => {
+      if (change.type === "updated" && change.before.isLost !== change.object.isLost)
+        listener(change.object.metadata.name);
     });
   }
 
@@ -61,7 +78,7 @@ export class NodeRegister implements AsyncDisposable {
 
 function compactNode(object: KnownNode): KnownNode {
   const { name, uid, resourceVersion, labels } = object.metadata;
-  const wire = (object as WireNode).status?.addresses ?? [];
+  const { addresses: wire = [], conditions = [] } = (object as WireNode).status ?? {};
   const addresses = wire.flatMap(({ type, address }) =>
     address !== undefined && (type === "InternalIP" || type === "ExternalIP") ? [address] : [],
   );
@@ -70,6 +87,8 @@ function compactNode(object: KnownNode): KnownNode {
     kind: object.kind,
     metadata: { name, uid, resourceVersion, labels },
     addresses,
+    // False is said by a kubelet that runs, and then the agent runs most likely too.
+    isLost: conditions.some(({ type, status }) => type === "Ready" && status === "Unknown"),
   };
 }
 

@@ -97,6 +97,7 @@ export class Aggregator implements Part {
       onRefused: (message) => teller.note(message),
     });
     nodes.onChange(() => this.#everything());
+    nodes.onLoss(() => this.#everything());
     programs.onChange((config) => {
       for (const { kind } of this.#objects.values())
         if (kind.group === "bpfd.io")
@@ -191,18 +192,25 @@ export class Aggregator implements Part {
     return awaitChange;
   }
 
-  #resultsOf(key: string, { metadata }: AnyObject): { results: NodeResult[]; silentNodes: string[] } {
+  #resultsOf(
+    key: string,
+    { metadata }: AnyObject,
+  ): { results: NodeResult[]; silentNodes: string[]; lostNodes: string[] } {
+    const { nodes } = this.#options;
     const results: NodeResult[] = [];
-    const silentNodes: string[] = [];
+    const [silentNodes, lostNodes]: [string[], string[]] = [[], []];
     for (const report of this.#reports.list()) {
       const nodeName = report.metadata.name;
-      if (!this.#options.nodes.has(nodeName)) continue;
+      if (!nodes.has(nodeName)) continue;
       const result = report.results.get(key);
       const isOther = result?.said.uid !== undefined && result.said.uid !== metadata.uid;
-      if (result !== undefined && !isOther) results.push(expandResult(nodeName, result));
-      else if (!report.isCut) silentNodes.push(nodeName);
+      const isTold = result !== undefined && !isOther;
+      if (isTold) results.push(expandResult(nodeName, result));
+      else if (report.isCut) continue;
+      if (nodes.isLost(nodeName)) lostNodes.push(nodeName);
+      else if (!isTold) silentNodes.push(nodeName);
     }
-    return { results, silentNodes };
+    return { results, silentNodes, lostNodes };
   }
 
   #remaining(

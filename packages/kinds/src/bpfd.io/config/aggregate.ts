@@ -1,4 +1,4 @@
-import { isCurrent, listNames, mostCommon, type FleetOutcome, type NodeResult } from "../../aggregate.ts";
+import { isCurrent, listNames, mostCommon, parted, type FleetOutcome, type NodeResult } from "../../aggregate.ts";
 import type { KubeObject } from "../../kind.ts";
 import { nextConditions, type Said } from "../conditions.ts";
 import { programName } from "../names.ts";
@@ -19,7 +19,10 @@ export function aggregateConfig(names: KindNames, object: KubeObject, fleet: Fle
     reason: "ProgramsNotYetLoaded",
     message: `Waiting for ${names.config} Object to be reconciled to all nodes`,
   };
-  const current = fleet.results.filter((result) => isCurrent(result, object.metadata.generation));
+  const { lost } = parted(fleet);
+  const away = new Set(lost);
+  const heard = fleet.results.filter(({ nodeName }) => !away.has(nodeName));
+  const current = heard.filter((result) => isCurrent(result, object.metadata.generation));
   const failed = current.filter(({ state }) => state === "Failed" || state === "Waiting" || state === "NotServed");
   const stuck = (fleet.remaining ?? []).filter(({ cannotUnload }) => cannotUnload).map(({ name }) => name);
   const said: Said[] = isNew ? [first] : [];
@@ -37,7 +40,7 @@ export function aggregateConfig(names: KindNames, object: KubeObject, fleet: Fle
       reason: "ReconcileError",
       message: `${noun}Reconciliation failed on the following ${noun} Objects: [${listNames(made, maxObjects)}]`,
     });
-  } else if (isDone(fleet, current)) {
+  } else if (lost.length === 0 && isDone(fleet, current)) {
     said.push({
       type: "ReconcileSuccess",
       reason: "ReconcileSuccess",
@@ -45,6 +48,8 @@ export function aggregateConfig(names: KindNames, object: KubeObject, fleet: Fle
     });
   }
   const ours = ["Cause", "Note"].flatMap((type) => sharedCondition(type, current));
+  if (lost.length > 0 && !ours.some(({ type }) => type === "Note"))
+    ours.push({ type: "Note", reason: "NodesLost", message: `not heard from: ${listNames(lost)}` });
   return { conditions: [...nextConditions(fleet.previousStatus, said, ours, knownTypes, fleet.clock)] };
 }
 
