@@ -142,6 +142,8 @@ function podBase(settings: Settings): object {
     // The daemon has no business with the API server; the agent's container mounts a token of its own.
     automountServiceAccountToken: false,
     hostNetwork: true,
+    // The network namespace of a pod is found by its processes, which the cgroup names by their numbers here.
+    hostPID: true,
     dnsPolicy: "ClusterFirstWithHostNet",
     priorityClassName: "system-node-critical",
     terminationGracePeriodSeconds: 10,
