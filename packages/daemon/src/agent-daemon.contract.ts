@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { canonicalJson } from "@bpfleet/base";
-import { emptyPlan, fakeError, identityKey, type NodeFacts } from "@bpfleet/kernel";
+import { emptyPlan, fakeError, identityKey, noEntries, slotsOf, type NodeFacts, type NodePlan } from "@bpfleet/kernel";
 import type { AgentDaemon, DaemonResults } from "./daemon.ts";
 import type { FakeNode } from "./testing/fake-node.ts";
 import { until } from "./testing/until.ts";
-import { instance, planOn, program, sealedMap, xdpHook } from "./testing/test-plans.ts";
+import { instance, planOn, program, referringMap, sealedMap, xdpHook } from "./testing/test-plans.ts";
 
 export interface AgentDaemonBench extends AsyncDisposable {
   readonly node: FakeNode;
@@ -82,6 +82,44 @@ function planContract(contract: Contract): void {
         const entries = observed.maps.find(({ key }) => key === "list")?.entries;
         assert.deepEqual(sortedEntries(entries), sortedEntries(wanted.contents.entries));
       }
+    },
+  );
+
+  contract(
+    "setPlan points maps that refer to others at these, and keeps the earlier one where it cannot",
+    async (bench) => {
+      const { node, daemon } = bench;
+      node.world.addInterface("eth0");
+      const tables = [sealedMap("one", 3), sealedMap("two", 3, 5)] as const;
+      const planFor = (slots: Readonly<Record<number, string>>): NodePlan =>
+        planOn(["eth0"], {
+          maps: [...tables, referringMap("outer", tables[0], slots)],
+          programs: [program("p", ["outer"])],
+        });
+      const pointed = async (): Promise<readonly string[]> => {
+        const { maps } = await node.daemon.observe(["outer"]);
+        const entries = maps.find(({ key }) => key === "outer")?.entries;
+        const names = new Map(maps.map(({ key, mapId }) => [mapId, key]));
+        return [...slotsOf(entries ?? noEntries)].map(([slot, id]) => `${slot} ${names.get(id)}`).toSorted();
+      };
+      daemon.setPlan(planFor({ 0: "one", 3: "two" }), complete);
+      assert.ok((await daemon.settled()).items.every(({ state }) => state === "in-force"));
+      assert.deepEqual(await pointed(), ["0 one", "3 two"]);
+      const { programs } = await node.daemon.observe([]);
+      daemon.setPlan(planFor({ 0: "two" }), complete);
+      await daemon.settled();
+      assert.deepEqual(await pointed(), ["0 two"]);
+      assert.deepEqual((await node.daemon.observe([])).programs, programs, "no program is loaded anew");
+      let isRefused = true;
+      node.world.intercept = ({ method }) =>
+        method === "putReference" && isRefused ? fakeError("busy", "put: no memory (ENOMEM)", "x") : undefined;
+      daemon.setPlan(planFor({ 0: "one" }), complete);
+      const outer = (await daemon.settled()).items.find(({ key }) => key === "outer");
+      assert.deepEqual([outer?.state, outer?.error?.code, outer?.earlier], ["failed", "busy", ["one"]]);
+      assert.deepEqual(await pointed(), ["0 two"]);
+      isRefused = false;
+      await until("it is tried again", () => daemon.results().items.every(({ state }) => state === "in-force"));
+      assert.deepEqual(await pointed(), ["0 one"]);
     },
   );
 

@@ -1,5 +1,6 @@
 import { chainCounters } from "./chain/counters.ts";
 import { isAlike, isKeyed, isMapOfMaps, packEntries, unlistable } from "./entries.ts";
+import { missingPlace, modeAt } from "./fake-hook.ts";
 import { fakeCpus, indexKey, writeFakeMap, zeroEntries } from "./fake-map.ts";
 import { fakeError, FakeWorld, type FakeHook, type FakeMap, type FakeProgram } from "./fake-world.ts";
 import { directGeneration, identityKey, isChain, mapIdentity, renderIdentity } from "./identity.ts";
@@ -15,8 +16,8 @@ import type {
   TestRun,
   TestRunResult,
 } from "./port.ts";
-import { isInterfacePoint, parseHookKey, placeOf, renderHookKey } from "./specs.ts";
-import type { HookPoint, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
+import { isInterfacePoint, parseHookKey, renderHookKey } from "./specs.ts";
+import type { MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
 
 /** The kernel port in memory. It passes the contract that the real kernel passes; state is all in its world. */
 export class FakeKernel implements KernelPort {
@@ -386,30 +387,4 @@ export class FakeKernel implements KernelPort {
     });
     return { id: this.world.nextId(), identity, spec, mapIds };
   }
-}
-
-function missingPlace(point: HookPoint): Error {
-  if (point.hook === "cgroup")
-    return fakeError("not-found", `attach to cgroup ${point.path}: it is not there (ENOENT)`, "OPEN", "ENOENT");
-  if (!isInterfacePoint(point)) {
-    return point.hook === "tracepoint" || point.hook === "raw_tracepoint"
-      ? fakeError("not-found", `attach to ${point.hook} ${point.name}: there is none (ENOENT)`, "OPEN", "ENOENT")
-      : fakeError(
-          "not-supported",
-          `attach to ${point.hook} ${placeOf(point)}: this kernel has no ${point.hook}s`,
-          "OPEN",
-        );
-  }
-  return fakeError(
-    "interface-missing",
-    `attach to ${point.interface}: there is no such interface (ENODEV)`,
-    "IF_NAMETOINDEX",
-    "ENODEV",
-  );
-}
-
-function modeAt(point: HookPoint, request: HookRequest): string {
-  if (point.hook === "xdp") return request.mode;
-  if (!isInterfacePoint(point)) return point.hook;
-  return request.legacyTc ? "cls_bpf" : "tcx";
 }

@@ -71,12 +71,18 @@ function isContents(value: unknown): boolean {
   if (!isRecord(value)) return false;
   if (value["kind"] === "live") return true;
   const entries = value["entries"];
+  if (value["kind"] === "refers")
+    return isRecord(value["inner"]) && Array.isArray(entries) && entries.every(isReference);
   return (
     (value["kind"] === "sealed" || value["kind"] === "kept") &&
     isRecord(entries) &&
     entries["keys"] instanceof Uint8Array &&
     entries["values"] instanceof Uint8Array
   );
+}
+
+function isReference(value: unknown): boolean {
+  return isRecord(value) && typeof value["slot"] === "number" && typeof value["map"] === "string";
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

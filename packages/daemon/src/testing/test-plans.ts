@@ -26,6 +26,13 @@ export function sealedMap(key: string, count: number, first = 0): MapSpec {
   return { key, name: "s", definition, contents: { kind: "sealed", digest: `${first}/${count}`, entries }, owner };
 }
 
+/** Takes maps like this one. */
+export function referringMap(key: string, like: MapSpec, slots: Readonly<Record<number, string>>): MapSpec {
+  const definition = { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 4, flags: 0 } as const;
+  const entries = Object.entries(slots).map(([slot, map]) => ({ slot: Number(slot), map }));
+  return { key, name: "r", definition, contents: { kind: "refers", inner: like.definition, entries }, owner };
+}
+
 function packed(count: number, first: number): MapEntries {
   const keys = Uint32Array.from({ length: count }, (_, at) => first + at);
   const bytes = new Uint8Array(keys.buffer);
