@@ -144,6 +144,21 @@ async function until(what: string, isTrue: () => boolean | Promise<boolean>): Pr
   }
 }
 
+test("the agent asks where the traffic of pods is judged that annotations make endpoints, and of no others", async () => {
+  const pod = (name: string, annotations: string): string =>
+    `apiVersion: v1\nkind: Pod\nmetadata:\n  name: ${name}\n  annotations: {${annotations}}\n`;
+  await using agent = await start();
+  await apply(
+    [pod("web", "bpfleet.io/netns: web"), pod("db", "bpfleet.io/cgroup: /db"), pod("plain", "")].join("---\n"),
+  );
+  await agent.sync();
+  const asked = daemon.wishes.map(({ key: _uid, ...rest }) => rest);
+  assert.deepEqual(
+    asked.toSorted((a, b) => ((a.netns ?? "") < (b.netns ?? "") ? -1 : 1)),
+    [{ cgroups: ["/db"] }, { netns: "web" }],
+  );
+});
+
 test("startAgent plans for everything that is stored, and says that the plan is complete", async () => {
   await apply(program("a", "eth0"));
   await using agent = await start();

@@ -70,3 +70,21 @@ test("KubeletPods does not believe what a pod says of its own cgroup", () => {
   const mirror = podOf({ name: "m", uid: "9", namespace: "kube-system", annotations });
   assert.deepEqual(cgroupOf(places.place([mirror], facts)), ["kubepods/besteffort/pod2"]);
 });
+
+test("KubeletPods looks for the network namespaces of this node's pods by their cgroups, whatever pods say", () => {
+  const pod = (name: string, spec: object): AcceptedObject => {
+    const metadata = { name, namespace: "shop", uid: name, annotations: { "bpfleet.io/netns": "another" } };
+    const object = { apiVersion: "v1", kind: "Pod", metadata, spec, status: { qosClass: "Burstable" } };
+    const accepted = acceptObject(storedOf({ group: "", kind: "Pod", namespace: "shop", name }, name, object), kinds);
+    assert.ok(isAccepted(accepted), JSON.stringify(accepted));
+    return accepted;
+  };
+  const pods = [
+    pod("here", { nodeName: "n1" }),
+    pod("elsewhere", { nodeName: "n2" }),
+    pod("host", { nodeName: "n1", hostNetwork: true }),
+  ];
+  const places = new KubeletPods();
+  places.place(pods, factsWith("kubepods/burstable/podhere"));
+  assert.deepEqual(places.endpoints(pods, "n1"), [{ key: "here", cgroups: ["kubepods/burstable/podhere"] }]);
+});

@@ -27,8 +27,8 @@ class Watcher implements AsyncDisposable {
     this.#process = process;
   }
 
-  static async start(netns: string): Promise<Watcher> {
-    const watcher = new Watcher(new LineProcess(netns, script, []));
+  static async start(netns: string, limits: readonly string[] = []): Promise<Watcher> {
+    const watcher = new Watcher(new LineProcess(netns, script, [], limits));
     assert.ok(await watcher.#process.read(), "it starts");
     void watcher.#read();
     return watcher;
@@ -211,4 +211,23 @@ test("EndpointWatch finds 110 endpoints within a second", async () => {
   const ms = await watcher.watch(...pods.map(({ pod }) => ({ key: pod, netns: pod })));
   await watcher.until("all found", (endpoints) => pods.every(({ pod }) => endpoints[pod]?.found === true));
   assert.ok(ms < 1000, `${ms} ms`);
+});
+
+test("EndpointWatch finds pods of root as another user, with the capabilities that the daemon has in a cluster", async () => {
+  const held = ["sys_admin", "net_admin", "bpf", "perfmon"].map((each) => `+${each}`).join();
+  const user = ["--reuid=65532", "--regid=65532", "--clear-groups"];
+  const sets = ["--inh-caps", "--ambient-caps", "--bounding-set"].map((set) => `${set}=-all,${held}`);
+  const pod = sandbox.netns().name;
+  plug(pod, "h0");
+  plug(pod, "h1", "net1");
+  await using inner = await InnerProcess.start({ netns: pod });
+  const cgroup = sandbox.cgroup();
+  assert.ok(cgroup);
+  inner.enter(cgroup);
+  await using limited = await Watcher.start(node, ["setpriv", ...user, ...sets]);
+  await limited.watch({ key: "name", netns: pod }, { key: "process", cgroups: [`/${basename(cgroup)}`] });
+  for (const key of ["name", "process"]) assert.equal(limited.why(key), "found");
+  ip("link", "delete", "h0");
+  await limited.until("the other", ({ process: found }) => found?.found === true && found.interface === "h1");
+  await inner[Symbol.asyncDispose]();
 });

@@ -13,9 +13,10 @@ export class LineProcess implements AsyncDisposable {
   /** What it wrote to its standard error. */
   log = "";
 
-  constructor(netns: string, script: string, args: readonly string[]) {
+  /** `limits`: a command that takes rights away and then runs the rest of its line. */
+  constructor(netns: string, script: string, args: readonly string[], limits: readonly string[] = []) {
     // Not `ip netns exec`: that one gives the child another /sys, without cgroups.
-    this.#child = spawn("nsenter", [`--net=/run/netns/${netns}`, process.execPath, script, ...args], {
+    this.#child = spawn("nsenter", [`--net=/run/netns/${netns}`, ...limits, process.execPath, script, ...args], {
       env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
     });
     this.exit = new Promise((resolve) => this.#child.on("exit", (code, signal) => resolve(`${signal ?? code}`)));
