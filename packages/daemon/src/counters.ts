@@ -31,9 +31,10 @@ export class CounterReader {
   /** Instances whose maps are not there (yet) are left out. */
   async read(plan: NodePlan): Promise<InstanceCounters[]> {
     const counters: InstanceCounters[] = [];
+    const known = new Map<string, MapEntries>();
     for (const instance of plan.instances) {
       const feature = this.#features.get(instance.feature);
-      const readings = feature && (await this.readings(plan, instance, feature.counterRoles));
+      const readings = feature && (await this.readings(plan, instance, feature.counterRoles, known));
       if (feature === undefined || readings === undefined) continue;
       const counted = feature.counters(instance, readings);
       const memory = await this.#memory(plan, instance, feature.measuredRoles ?? []);
@@ -44,18 +45,23 @@ export class CounterReader {
     return counters;
   }
 
-  /** Contents by role; roles that the instance has no map for are left out. `undefined`: a map of it is not in the kernel. */
+  /**
+   * Contents by role; roles that the instance has no map for are left out. `undefined`: a map of it is not in the
+   * kernel. What `known` holds, by the key of the map, is not read again.
+   */
   async readings(
     plan: NodePlan,
     instance: FeatureInstance,
     roles: readonly string[],
+    known = new Map<string, MapEntries>(),
   ): Promise<MapReadings | undefined> {
     const readings = new Map<string, MapEntries>();
     for (const role of roles) {
       const spec = plan.maps.find((each) => each.key === instance.maps[role]);
       if (spec === undefined || !isKeyed(spec.definition.type)) continue;
-      const entries = await this.#kernel.readMap(mapIdentity(spec));
+      const entries = known.get(spec.key) ?? (await this.#kernel.readMap(mapIdentity(spec)));
       if (entries === undefined) return undefined;
+      known.set(spec.key, entries);
       readings.set(role, entries);
     }
     return readings;

@@ -36,10 +36,17 @@ export function readRules(
   });
 }
 
+/** Readings are values, and instances may share them. */
+const knownSums = new WeakMap<MapEntries, ReadonlyMap<number, Counter>>();
+const knownBases = new WeakMap<MapEntries, ReadonlyMap<number, Counter>>();
+
 /** Index → sum over the CPUs, of struct counter; zero counters are left out. */
-function sumCounters(entries: MapEntries | undefined): Map<number, Counter> {
+function sumCounters(entries: MapEntries | undefined): ReadonlyMap<number, Counter> {
+  if (entries === undefined || entries.count === 0) return new Map();
+  const known = knownSums.get(entries);
+  if (known !== undefined) return known;
   const totals = new Map<number, Counter>();
-  if (entries === undefined || entries.count === 0) return totals;
+  knownSums.set(entries, totals);
   const keys = viewOf(entries.keys);
   const values = viewOf(entries.values);
   const stride = entries.values.byteLength / entries.count;
@@ -58,9 +65,12 @@ function sumCounters(entries: MapEntries | undefined): Map<number, Counter> {
 }
 
 /** Rule index → what an earlier list of rules counted for it. */
-function readBase(entries: MapEntries | undefined): Map<number, Counter> {
+function readBase(entries: MapEntries | undefined): ReadonlyMap<number, Counter> {
+  if (entries === undefined) return new Map();
+  const known = knownBases.get(entries);
+  if (known !== undefined) return known;
   const counters = new Map<number, Counter>();
-  if (entries === undefined) return counters;
+  knownBases.set(entries, counters);
   const keys = viewOf(entries.keys);
   const values = viewOf(entries.values);
   for (let entry = 0; entry < entries.count; entry++) {

@@ -16,5 +16,7 @@ export * from "./maps/maps.ts";
 export * from "./sockets/intent.ts";
 export * from "./sockets/sockets.ts";
 export * from "./policy/intent.ts";
+export type { PolicyData, PolicyEndpoint } from "./policy/plan.ts";
+export { policy } from "./policy/policy-feature.ts";
 export * from "./policy/policy.ts";
 export * from "./features.ts";

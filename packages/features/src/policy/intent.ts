@@ -3,7 +3,21 @@ import type { Intent } from "../feature.ts";
 import type { Policy, PortProtocol } from "./policy.ts";
 
 /** Everything that the policy feature is told: what is to hold, and who there is. */
-export type PolicyFeatureIntent = PolicyIntent | WorkloadIntent | AddressesIntent | HostIntent | ServiceIntent;
+export type PolicyFeatureIntent =
+  | PolicyIntent
+  | WorkloadIntent
+  | AddressesIntent
+  | HostIntent
+  | ServiceIntent
+  | PolicySettingsIntent;
+
+/** How this node judges, beside what policies say; the last one holds. */
+export interface PolicySettingsIntent extends Intent {
+  readonly feature: "policy";
+  readonly about: "settings";
+  /** `auto`, which holds without it: this node always reaches its pods. `never`: only as policies say. */
+  readonly hostAccess: "auto" | "never";
+}
 
 export interface PolicyIntent extends Intent {
   readonly feature: "policy";

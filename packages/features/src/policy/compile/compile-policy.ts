@@ -1,11 +1,11 @@
-import { refKey, type ObjectRef } from "@bpfleet/base";
+import { refKey } from "@bpfleet/base";
 import type { NodeFacts, RuleRef } from "@bpfleet/kernel";
-import type { HostIntent, PolicyIntent, ServiceIntent, WorkloadIntent } from "../intent.ts";
+import type { AddressesIntent, HostIntent, PolicyIntent, ServiceIntent, WorkloadIntent } from "../intent.ts";
 import type { PolicyTable, TableEndpoint } from "../table/policy-table.ts";
 import { classify, type Classes } from "./classes.ts";
 import { serialOf } from "./digest.ts";
 import { AskedKeys } from "./label-index.ts";
-import { PolicyLimitError, policyLimits, type PolicyLimits } from "./limits.ts";
+import { PolicyLimitError, policyLimits, type ClosedPolicy, type PolicyLimits } from "./limits.ts";
 import { portName, Peers } from "./peers.ts";
 import { findPopulation } from "./population.ts";
 import { PortSets } from "./port-sets.ts";
@@ -18,6 +18,7 @@ export interface PolicyInput {
   /** Those that are to be enforced. */
   readonly policies: readonly PolicyIntent[];
   readonly workloads: readonly WorkloadIntent[];
+  readonly addresses: readonly AddressesIntent[];
   readonly hosts: readonly HostIntent[];
   readonly services: readonly ServiceIntent[];
   readonly settings: PolicySettings;
@@ -45,20 +46,15 @@ export interface CompiledPolicy {
   readonly closed: readonly ClosedPolicy[];
 }
 
-export interface ClosedPolicy {
-  readonly ref: ObjectRef;
-  readonly why: string;
-}
-
-/** `slotOf` says which slot of the map of counters the rules get. */
+/** `slotOf` says which slot of the map of counters the rules get. Those in `closed` are not served; it grows. */
 export function compilePolicy(
   input: PolicyInput,
   facts: CompileFacts,
   slotOf: (rules: readonly RuleRef[]) => number,
   limits: PolicyLimits = policyLimits,
+  closed = new Map<string, ClosedPolicy>(),
 ): CompiledPolicy {
-  const closed = new Map<string, ClosedPolicy>();
-  const selection = selectPods(input.policies, input.workloads, facts);
+  const selection = selectPods(input.policies, input.workloads, facts, closed);
   for (;;) {
     try {
       return compileSelected(input, facts, selection, slotOf, limits, closed);

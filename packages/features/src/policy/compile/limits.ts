@@ -35,3 +35,17 @@ export class PolicyLimitError extends Error {
     this.object = object;
   }
 }
+
+/** An object that is not served, and why: whom it selects is closed in the directions that it isolates. */
+export interface ClosedPolicy {
+  readonly ref: ObjectRef;
+  readonly why: string;
+}
+
+export function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export function mistakeText(doing: string, error: unknown): string {
+  return `${doing}: ${textOf(error)}; this is a mistake of bpfleet, please report it`;
+}

@@ -1,5 +1,5 @@
 import type { NodeFacts } from "@bpfleet/kernel";
-import type { HostIntent, ServiceIntent, WorkloadIntent } from "../intent.ts";
+import type { AddressesIntent, HostIntent, WorkloadIntent } from "../intent.ts";
 import { isOfOneLink, parseAddressKey, type AddressKey } from "./address-key.ts";
 import { LabelIndex, type AskedKeys } from "./label-index.ts";
 import { portName, portWithNumber } from "./peers.ts";
@@ -29,58 +29,145 @@ export interface Population {
 
 export interface Inhabitants {
   readonly workloads: readonly WorkloadIntent[];
+  readonly addresses: readonly AddressesIntent[];
   readonly hosts: readonly HostIntent[];
-  readonly services: readonly ServiceIntent[];
 }
+
+type PopulationFacts = Pick<NodeFacts, "endpoints" | "interfaces" | "nodeName">;
 
 /** `askedPorts`: names of ports by which peers are told apart, `TCP/http`. */
 export function findPopulation(
-  { workloads, hosts }: Inhabitants,
-  facts: Pick<NodeFacts, "endpoints" | "interfaces" | "nodeName">,
+  { workloads, addresses, hosts }: Inhabitants,
+  facts: PopulationFacts,
   asked: AskedKeys,
   askedPorts: ReadonlySet<string>,
 ): Population {
-  const holders: Holder[] = [plain("world4"), plain("world6")];
-  const claims = new Claims();
-  const pods = new LabelIndex(asked);
-  const podHolders: number[] = [];
-  for (const workload of workloads) {
-    if (workload.isHostNetwork) continue;
-    const ports = askedPorts.size === 0 ? [] : askedPortsOf(workload, askedPorts);
-    const number = pods.add(labelledPod(workload), ports.join());
-    if (podHolders[number] === undefined) {
-      podHolders[number] = holders.length;
-      holders.push({ is: "pod", ports, claimants: [] });
-    }
-    const holder = podHolders[number] ?? world4;
-    for (const address of workload.addresses) claims.add(address, holder);
-    const endpoint = workload.endpoint === undefined ? undefined : facts.endpoints?.[workload.endpoint];
-    if (endpoint?.found) for (const address of endpoint.addresses) claims.add(address, holder);
-  }
-  const nodes = new LabelIndex(asked);
-  const nodeHolders: number[] = [];
-  const isThisNodeKnown = hosts.some(({ isThisNode }) => isThisNode);
-  const others = isThisNodeKnown ? hosts : [...hosts, thisNode(facts.nodeName)];
-  for (const host of others) {
-    const number = nodes.add({ own: "node", labels: host.labels }, host.isThisNode ? "this" : "");
-    if (nodeHolders[number] === undefined) {
-      nodeHolders[number] = holders.length;
-      holders.push(plain(host.isThisNode ? "this-node" : "node"));
-    }
-    const holder = nodeHolders[number] ?? world4;
-    for (const address of host.addresses) claims.add(address, holder);
-    if (!host.isThisNode) continue;
-    for (const { addresses } of facts.interfaces) for (const address of addresses) claims.add(address, holder);
-  }
-  const addresses = claims.settle(holders);
-  return { holders, addresses, pods, nodes, podHolders, nodeHolders };
+  const census = new Census(asked, askedPorts);
+  for (const workload of workloads) if (!workload.isHostNetwork) census.addWorkload(workload, facts);
+  for (const slice of addresses.toSorted((a, b) => compareVersions(b.version, a.version))) census.addAddresses(slice);
+  for (const node of mergeHosts(hosts, facts)) census.addNode(node, facts);
+  return census.settle();
 }
 
-/** Before anything is known of it but what the facts say. */
-function thisNode(name: string): HostIntent {
-  const object = { group: "", kind: "Node", namespace: "", name };
-  const origin = { object, path: "" };
-  return { feature: "policy", about: "host", origin, name, labels: {}, addresses: [], isThisNode: true };
+/** Highest last. */
+function compareVersions(a: string, b: string): number {
+  return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
+}
+
+interface Node {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly addresses: readonly string[];
+  readonly isThisNode: boolean;
+}
+
+/** This node is one, before anything is known of it but what the facts say. */
+function mergeHosts(hosts: readonly HostIntent[], { nodeName }: PopulationFacts): readonly Node[] {
+  const byName = Map.groupBy(hosts, ({ name }) => name);
+  const merged = [...byName.values()].map((all): Node => {
+    const own = all.find(({ isThisNode }) => isThisNode);
+    return {
+      labels: own?.labels ?? Object.assign({}, ...all.map(({ labels }) => labels)),
+      addresses: all.flatMap((host) => host.addresses),
+      isThisNode: own !== undefined,
+    };
+  });
+  const isKnown = merged.some(({ isThisNode }) => isThisNode);
+  if (isKnown) return merged;
+  const namesake = byName.get(nodeName);
+  const others = namesake === undefined ? merged : merged.filter((_, at) => [...byName.keys()][at] !== nodeName);
+  const addresses = (namesake ?? []).flatMap((host) => host.addresses);
+  return [...others, { labels: namesake?.[0]?.labels ?? {}, addresses, isThisNode: true }];
+}
+
+/** Addresses of slices are read once: the same object comes again with the next compilation. */
+const readAddresses = new WeakMap<AddressesIntent, readonly AddressKey[]>();
+
+function keysOf(slice: AddressesIntent): readonly AddressKey[] {
+  let keys = readAddresses.get(slice);
+  if (keys === undefined) {
+    keys = slice.addresses.flatMap((text) => parseAddressKey(text) ?? []);
+    readAddresses.set(slice, keys);
+  }
+  return keys;
+}
+
+class Census {
+  readonly #holders: Holder[] = [plain("world4"), plain("world6")];
+  readonly #claims = new Claims();
+  readonly #pods: LabelIndex;
+  readonly #nodes: LabelIndex;
+  readonly #podHolders: number[] = [];
+  readonly #nodeHolders: number[] = [];
+  readonly #askedPorts: ReadonlySet<string>;
+  /** Version of the slice that an address is of; those of workloads are in none. */
+  readonly #versions = new Map<AddressKey, string>();
+
+  constructor(asked: AskedKeys, askedPorts: ReadonlySet<string>) {
+    this.#pods = new LabelIndex(asked);
+    this.#nodes = new LabelIndex(asked);
+    this.#askedPorts = askedPorts;
+  }
+
+  addWorkload(workload: WorkloadIntent, { endpoints }: PopulationFacts): void {
+    const holder = this.#podHolder(labelledPod(workload), workload.namedPorts);
+    const endpoint = workload.endpoint === undefined ? undefined : endpoints?.[workload.endpoint];
+    for (const texts of [workload.addresses, endpoint?.found ? endpoint.addresses : []])
+      for (const text of texts) this.#claims.addText(text, holder);
+  }
+
+  /** Newer slices come first. */
+  addAddresses(slice: AddressesIntent): void {
+    const { labels, namespace, namespaceLabels, serviceAccount, version } = slice;
+    const holder = this.#podHolder(
+      { own: "pod", labels, namespace, namespaceLabels, serviceAccount },
+      slice.namedPorts,
+    );
+    for (const key of keysOf(slice)) {
+      const known = this.#versions.get(key);
+      if (known === undefined ? this.#claims.has(key) : known !== version) continue;
+      this.#versions.set(key, version);
+      this.#claims.add(key, holder);
+    }
+  }
+
+  #podHolder(pod: Parameters<LabelIndex["add"]>[0], namedPorts: WorkloadIntent["namedPorts"]): number {
+    const ports = this.#askedPorts.size === 0 ? [] : this.#portsOf(namedPorts);
+    return this.#holderOf(this.#podHolders, this.#pods.add(pod, ports.join()), { is: "pod", ports, claimants: [] });
+  }
+
+  addNode({ labels, addresses, isThisNode }: Node, { interfaces }: PopulationFacts): void {
+    const number = this.#nodes.add({ own: "node", labels }, isThisNode ? "this" : "");
+    const holder = this.#holderOf(this.#nodeHolders, number, plain(isThisNode ? "this-node" : "node"));
+    for (const text of addresses) this.#claims.addText(text, holder);
+    if (!isThisNode) return;
+    for (const each of interfaces) for (const text of each.addresses) this.#claims.addText(text, holder);
+  }
+
+  #holderOf(known: number[], number: number, fresh: Holder): number {
+    if (known[number] === undefined) {
+      known[number] = this.#holders.length;
+      this.#holders.push(fresh);
+    }
+    return known[number] ?? world4;
+  }
+
+  #portsOf(namedPorts: WorkloadIntent["namedPorts"]): string[] {
+    return namedPorts
+      .filter(({ protocol, name }) => this.#askedPorts.has(portName(protocol, name)))
+      .map(({ protocol, name, port }) => portWithNumber(protocol, name, port))
+      .toSorted();
+  }
+
+  settle(): Population {
+    return {
+      addresses: this.#claims.settle(this.#holders),
+      holders: this.#holders,
+      pods: this.#pods,
+      nodes: this.#nodes,
+      podHolders: this.#podHolders,
+      nodeHolders: this.#nodeHolders,
+    };
+  }
 }
 
 function plain(is: Holder["is"]): Holder {
@@ -96,22 +183,23 @@ export function labelledPod({
   return { own: "pod", labels, namespace: pod.namespace, namespaceLabels, serviceAccount };
 }
 
-function askedPortsOf({ namedPorts }: WorkloadIntent, asked: ReadonlySet<string>): string[] {
-  return namedPorts
-    .filter(({ protocol, name }) => asked.has(portName(protocol, name)))
-    .map(({ protocol, name, port }) => portWithNumber(protocol, name, port))
-    .toSorted();
-}
-
 /** Who claims which address. */
 class Claims {
   readonly #holders = new Map<AddressKey, number>();
   /** Of addresses with more than one. */
   readonly #several = new Map<AddressKey, Set<number>>();
 
-  add(address: string, holder: number): void {
-    const key = parseAddressKey(address);
-    if (key === undefined || isOfOneLink(key)) return;
+  has(key: AddressKey): boolean {
+    return this.#holders.has(key);
+  }
+
+  addText(text: string, holder: number): void {
+    const key = parseAddressKey(text);
+    if (key !== undefined) this.add(key, holder);
+  }
+
+  add(key: AddressKey, holder: number): void {
+    if (isOfOneLink(key)) return;
     const first = this.#holders.get(key);
     if (first === undefined) this.#holders.set(key, holder);
     else if (first !== holder) {

@@ -1,7 +1,8 @@
 import { refKey } from "@bpfleet/base";
 import type { RuleRef } from "@bpfleet/kernel";
 import type { PolicyRule } from "../policy.ts";
-import type { ClosedPolicy, PolicySettings } from "./compile-policy.ts";
+import type { PolicySettings } from "./compile-policy.ts";
+import { mistakeText, type ClosedPolicy } from "./limits.ts";
 import { portName, type Peers } from "./peers.ts";
 import type { Population } from "./population.ts";
 import { rangeOfPort, type PortSet, type PortSets } from "./port-sets.ts";
@@ -26,7 +27,11 @@ export interface ReadStatement {
   readonly egress: readonly ReadRule[];
 }
 
-export const hostAccessText = "this node reaches its pods";
+/** The first of all rules, where it holds. */
+export function hostAccessRef(nodeName: string): RuleRef {
+  const origin = { object: { group: "", kind: "Node", namespace: "", name: nodeName }, path: "" };
+  return { index: 1, id: new RuleIds().ofText("host access"), text: "this node reaches its pods", origin };
+}
 
 interface Draft {
   readonly rule: Omit<ReadRule, "precedence">;
@@ -47,12 +52,11 @@ export function readRules(
   const drafts = statements.map((each) => {
     const key = refKey(each.intent.policy.ref);
     if (!closed.has(key)) {
-      const { read, failure } = attempt(() => shelf.read(each));
-      if (read !== undefined) return read;
-      closed.set(key, {
-        ref: each.intent.policy.ref,
-        why: `${failure}; this is a mistake of bpfleet, please report it`,
-      });
+      try {
+        return shelf.read(each);
+      } catch (error) {
+        closed.set(key, { ref: each.intent.policy.ref, why: mistakeText("read a rule", error) });
+      }
     }
     return shelf.close(each);
   });
@@ -66,14 +70,6 @@ export function readRules(
     hostAccess,
     egressPorts: read.flatMap(({ egress }) => egress.flatMap(({ namedPorts }) => namedPorts)),
   };
-}
-
-function attempt<T>(read: () => T): { readonly read?: T; readonly failure: string } {
-  try {
-    return { read: read(), failure: "" };
-  } catch (error) {
-    return { failure: `compile: ${error instanceof Error ? error.message : String(error)}` };
-  }
 }
 
 /** What denies is before what allows; of equal verdicts the most specific tells most. */
@@ -96,13 +92,13 @@ class Shelf {
   }
 
   addHostAccess(nodeName: string): ReadRule {
-    const origin = { object: { group: "", kind: "Node", namespace: "", name: nodeName }, path: "" };
-    const index = this.#number(this.#ids.ofText("host access"), hostAccessText, origin);
+    const ref = hostAccessRef(nodeName);
+    this.refs.push(ref);
     const host = this.#peers.number({ is: "entity", entity: "host" }, true);
     return {
       intent: undefined,
       verdict: "pass",
-      index,
+      index: ref.index,
       keepsFlows: false,
       peers: [host],
       ports: "any",

@@ -1,7 +1,8 @@
-import { refKey } from "@bpfleet/base";
+import { refKey, type ObjectRef } from "@bpfleet/base";
 import type { EndpointFacts, NodeFacts } from "@bpfleet/kernel";
 import type { PolicyIntent, WorkloadIntent } from "../intent.ts";
-import type { PolicyStatement } from "../policy.ts";
+import type { PolicyStatement, Requirement } from "../policy.ts";
+import { mistakeText, type ClosedPolicy } from "./limits.ts";
 import { AskedKeys, LabelIndex } from "./label-index.ts";
 import { labelledPod } from "./population.ts";
 import type { Direction } from "./read-rule.ts";
@@ -29,20 +30,27 @@ export interface Selection {
   readonly pods: readonly LocalPod[];
 }
 
-/** Which policies select which pods of this node. */
+/** Which policies select which pods of this node. Those of which it cannot be told are added to `closed`. */
 export function selectPods(
   intents: readonly PolicyIntent[],
   workloads: readonly WorkloadIntent[],
   facts: Pick<NodeFacts, "endpoints">,
+  closed: Map<string, ClosedPolicy>,
 ): Selection {
   const asked = new AskedKeys();
-  const all = intents.toSorted(byObject).flatMap((intent) =>
-    intent.policy.statements.flatMap((statement, number) => {
-      if (statement.subject.selects !== "pods") return [];
-      asked.ask(statement.subject.where);
-      return [{ intent, statement, number }];
-    }),
-  );
+  const all = intents.toSorted(byObject).flatMap((intent) => {
+    try {
+      const statements = statementsOf(intent);
+      for (const { statement } of statements) asked.ask(statement.subject.where);
+      return statements;
+    } catch (error) {
+      const { ref } = intent.policy;
+      closed.set(refKey(ref), { ref, why: mistakeText("select", error) });
+      const everybody = { intent, statement: closeNamespace(ref), number: 0 };
+      asked.ask(everybody.statement.subject.where);
+      return [everybody];
+    }
+  });
   const index = new LabelIndex(asked);
   const local = workloads.flatMap((workload) =>
     workload.endpoint === undefined || workload.isHostNetwork
@@ -64,6 +72,28 @@ export function selectPods(
     statements: byNumber[number] ?? [],
   }));
   return { statements: selecting, pods };
+}
+
+/** Every requirement is looked at: what is not as it should be shows here. */
+function statementsOf(intent: PolicyIntent): readonly Statement[] {
+  return intent.policy.statements.flatMap((statement, number) => {
+    if (statement.subject.selects !== "pods") return [];
+    const { ingress, egress } = statement;
+    for (const { on, key, values } of statement.subject.where)
+      if (`${on}${key}` === "" || !Array.isArray(values)) throw new TypeError("a requirement without a key");
+    for (const { allow, deny } of [ingress, egress])
+      if (!Array.isArray(allow) || !Array.isArray(deny)) throw new TypeError("rules that are no list");
+    return [{ intent, statement, number }];
+  });
+}
+
+/** It is not known whom the policy selects: it may be anybody there. */
+function closeNamespace(ref: ObjectRef): PolicyStatement {
+  const origin = { object: ref, path: "" };
+  const where: readonly Requirement[] =
+    ref.namespace === "" ? [] : [{ on: "namespace-name", key: "", operator: "In", values: [ref.namespace] }];
+  const nothing = { isDefaultDeny: true, allow: [], deny: [] };
+  return { origin, subject: { selects: "pods", where, origin }, ingress: nothing, egress: nothing, options: {} };
 }
 
 /** Whether a statement has a say about a direction. */

@@ -8,7 +8,7 @@ import { decidingOf, type LocalPod, type Statement } from "./statements.ts";
 import { buildVerdictTable, type Budget, type ClassSet, type CoveringRule, type Region } from "./verdict-table.ts";
 
 const passes: RankedRule = { rule: 0, verdict: "pass", keepsFlows: false };
-const drops: RankedRule = { rule: 0, verdict: "drop", keepsFlows: false };
+export const drops: RankedRule = { rule: 0, verdict: "drop", keepsFlows: false };
 
 /** Makes each table once: pods that are judged alike share it. */
 export class TableMaker {

@@ -46,19 +46,18 @@ export function inputOf(policies: readonly Policy[], world: World, fallback: rea
     ({ feature: "policy", about: "policy", origin: { object: policy.ref, path: "" }, tier, policy }) as const;
   return {
     policies: [...policies.map(policyIntent("policy")), ...fallback.map(policyIntent("fallback"))],
-    workloads: world.pods.map((pod) => ({
-      feature: "policy",
-      about: "workload",
-      origin: originOfPod(pod),
-      pod: originOfPod(pod).object,
-      labels: pod.labels,
-      namespaceLabels: pod.namespaceLabels,
-      serviceAccount: pod.serviceAccount,
-      namedPorts: pod.namedPorts,
-      addresses: pod.addresses,
-      isHostNetwork: false,
-      endpoint: pod.isOnThisNode ? pod.name : undefined,
-    })),
+    workloads: world.pods
+      .filter(({ isOnThisNode }) => isOnThisNode)
+      .map((pod) => ({
+        ...inhabitantOf(pod),
+        about: "workload",
+        pod: originOfPod(pod).object,
+        isHostNetwork: false,
+        endpoint: pod.name,
+      })),
+    addresses: world.pods
+      .filter(({ isOnThisNode }) => !isOnThisNode)
+      .map((pod) => ({ ...inhabitantOf(pod), about: "addresses", namespace: pod.namespace, version: "1" })),
     hosts: world.nodes.map(({ name, labels, addresses, isThisNode }) => ({
       feature: "policy",
       about: "host",
@@ -71,6 +70,12 @@ export function inputOf(policies: readonly Policy[], world: World, fallback: rea
     services: [],
     settings: { hostAccess: world.localHost },
   };
+}
+
+function inhabitantOf(pod: WorldPod) {
+  const { labels, namespaceLabels, serviceAccount, namedPorts, addresses } = pod;
+  const origin = originOfPod(pod);
+  return { feature: "policy", origin, labels, namespaceLabels, serviceAccount, namedPorts, addresses } as const;
 }
 
 function originOfPod({ namespace, name }: WorldPod): Origin {

@@ -1,0 +1,206 @@
+import { refKey, type ObjectRef } from "@bpfleet/base";
+import type { FeatureInstance, NodeFacts, ProgramSpec } from "@bpfleet/kernel";
+import { instanceIdOf } from "../events.ts";
+import { startDraft, type Attachment, type Draft, type FeaturePlan } from "../feature.ts";
+import { explainedMap } from "../generated/shared.ts";
+import { defaultSettings, type PolicyInput } from "./compile/compile-policy.ts";
+import { closeEverything } from "./compile/close-everything.ts";
+import { compileSafely, type WrittenPolicy } from "./compile/compile-safely.ts";
+import { mistakeText } from "./compile/limits.ts";
+import { policyPrograms } from "./generated/policy.ts";
+import type { PolicyFeatureIntent, PolicyIntent } from "./intent.ts";
+import { chooseSlot, planPolicyMaps, type PlannedMaps } from "./policy-maps.ts";
+import { forEachPolicy, problemsOf, shadowProblem } from "./problems.ts";
+
+export const feature = "policy";
+export const nodeInstanceKey = "policy/node";
+
+const TCX_NEXT = -1;
+/** After programs that people bring, unless they say otherwise: what those drop is not judged. */
+const priority = 1000;
+
+/** What `counters` and `explain` need of an instance beside its rules. */
+export interface PolicyData {
+  /** The instance of the node tells of everything, those of objects of their own rules. */
+  readonly about: "node" | "policy";
+  /** Pods that are judged, of this node or by this object. */
+  readonly endpoints: readonly PolicyEndpoint[];
+  readonly tableLines?: number | undefined;
+  readonly addresses?: number | undefined;
+}
+
+export interface PolicyEndpoint {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly interface: string;
+  readonly ifindex: number;
+}
+
+export function planPolicy(intents: readonly PolicyFeatureIntent[], facts: NodeFacts): FeaturePlan {
+  const { input, shadows } = sortIntents(intents);
+  const draft = startDraft();
+  draft.problems.push(...shadows.map(shadowProblem));
+  if (input.policies.length === 0) return draft;
+  const digest = facts.objects[feature]?.digest;
+  if (digest === undefined) {
+    const message = `load the policy programs: the object ${feature} is not among those of this node; reinstall bpfleet`;
+    draft.problems.push(...forEachPolicy(input.policies, "NotFound", message));
+    return draft;
+  }
+  const object = { name: feature, digest };
+  try {
+    const compiled = compileSafely(input, facts, (rules) => chooseSlot(rules, facts.seenMaps));
+    draft.problems.push(...problemsOf(compiled));
+    if (compiled.pods.length > 0) planCompiled(compiled, object, facts, draft);
+  } catch (error) {
+    planFailure(input, object, facts, draft, error);
+  }
+  return draft;
+}
+
+function sortIntents(intents: readonly PolicyFeatureIntent[]): {
+  input: PolicyInput;
+  shadows: readonly PolicyIntent[];
+} {
+  const policies: PolicyIntent[] = [];
+  const shadows: PolicyIntent[] = [];
+  const input = { policies, workloads: [], addresses: [], hosts: [], services: [], settings: defaultSettings } as {
+    -readonly [Part in keyof PolicyInput]: PolicyInput[Part] extends readonly (infer Each)[]
+      ? Each[]
+      : PolicyInput[Part];
+  };
+  for (const intent of intents) {
+    switch (intent.about) {
+      case "policy":
+        (intent.policy.mode === "shadow" ? shadows : policies).push(intent);
+        break;
+      case "workload":
+        input.workloads.push(intent);
+        break;
+      case "addresses":
+        input.addresses.push(intent);
+        break;
+      case "host":
+        input.hosts.push(intent);
+        break;
+      case "service":
+        input.services.push(intent);
+        break;
+      case "settings":
+        input.settings = { hostAccess: intent.hostAccess };
+        break;
+    }
+  }
+  return { input, shadows };
+}
+
+/** What is in force stays as it is; what is not known to be is closed, since it may be what some policy isolates. */
+function planFailure(
+  input: PolicyInput,
+  object: ProgramSpec["object"],
+  facts: NodeFacts,
+  draft: Draft,
+  error: unknown,
+): void {
+  const failure = mistakeText("compile the policies of this node", error);
+  const earlier = facts.earlierPlans?.[refKey(nodeRef(facts))];
+  const effect = earlier === undefined ? "nothing passes the pods of this node" : "what was in force before stays";
+  draft.problems.push(...forEachPolicy(input.policies, "Failed", `${failure}; until then ${effect}`));
+  if (earlier === undefined) {
+    planCompiled(
+      closeEverything(input, facts, (rules) => chooseSlot(rules, facts.seenMaps)),
+      object,
+      facts,
+      draft,
+    );
+    return;
+  }
+  draft.maps.push(...earlier.maps);
+  draft.programs.push(...earlier.programs);
+  draft.attachments.push(...earlier.attachments);
+  draft.instances.push(...earlier.instances);
+}
+
+function nodeRef({ nodeName }: NodeFacts): ObjectRef {
+  return { group: "", kind: "Node", namespace: "", name: nodeName };
+}
+
+function planCompiled(compiled: WrittenPolicy, object: ProgramSpec["object"], facts: NodeFacts, draft: Draft): void {
+  const owner = nodeRef(facts);
+  const { table, written, rules } = compiled;
+  const planned = planPolicyMaps(written, table.serial, table.counterSlot, rules, owner);
+  const programs = (["policy_ingress", "policy_egress"] as const).map((entry): ProgramSpec => ({
+    key: `policy/${entry === "policy_ingress" ? "ingress" : "egress"}`,
+    name: entry,
+    type: policyPrograms[entry],
+    object,
+    entry,
+    globals: { instance_id: instanceIdOf(nodeInstanceKey) },
+    maps: planned.names,
+    owner,
+  }));
+  draft.maps.push(...planned.maps);
+  draft.programs.push(...programs);
+  draft.attachments.push(...attachmentsOf(compiled));
+  draft.instances.push(...instancesOf(compiled, planned, programs, owner));
+}
+
+/** What the pod sends comes in by its interface, what it receives goes out by it. */
+function attachmentsOf({ pods }: WrittenPolicy): readonly Attachment[] {
+  const interfaces = new Set(pods.flatMap(({ facts }) => (facts?.found ? [facts.interface] : [])));
+  return [...interfaces].flatMap((name) =>
+    (["ingress", "egress"] as const).map((direction): Attachment => ({
+      point: { hook: "tc", interface: name, direction },
+      member: {
+        program: direction === "ingress" ? "policy/egress" : "policy/ingress",
+        priority,
+        proceedOn: [TCX_NEXT],
+      },
+    })),
+  );
+}
+
+function instancesOf(
+  { pods, rules, rulesOf, selection, table, written }: WrittenPolicy,
+  { roles }: PlannedMaps,
+  programs: readonly ProgramSpec[],
+  owner: ObjectRef,
+): readonly FeatureInstance[] {
+  const common = { feature, programs: programs.map(({ key }) => key), maps: roles };
+  const byPolicy = new Map<string, { readonly ref: ObjectRef; readonly endpoints: PolicyEndpoint[] }>();
+  for (const { intent } of selection.statements)
+    byPolicy.set(refKey(intent.policy.ref), { ref: intent.policy.ref, endpoints: [] });
+  const all: PolicyEndpoint[] = [];
+  for (const { workload, facts, statements } of pods) {
+    if (!facts?.found) continue;
+    const { namespace, name } = workload.pod;
+    const endpoint = { namespace, pod: name, interface: facts.interface, ifindex: facts.ifindex };
+    all.push(endpoint);
+    const selecting = new Set(
+      statements.flatMap((number) => {
+        const ref = selection.statements[number]?.intent.policy.ref;
+        return ref === undefined ? [] : [refKey(ref)];
+      }),
+    );
+    for (const key of selecting) byPolicy.get(key)?.endpoints.push(endpoint);
+  }
+  const node: PolicyData = {
+    about: "node",
+    endpoints: all,
+    tableLines: written.lineCount,
+    addresses: table.addresses.length,
+  };
+  return [
+    { ...common, owner, key: nodeInstanceKey, rules, data: node },
+    ...[...byPolicy].map(([key, { ref, endpoints }]): FeatureInstance => ({
+      ...common,
+      owner: ref,
+      key: `policy/objects/${key}`,
+      rules: rulesOf.get(key) ?? [],
+      data: { about: "policy", endpoints } satisfies PolicyData,
+    })),
+  ];
+}
+
+/** The map that a dry run writes; it is made with the twin and goes with it. */
+export const scratch = { name: "explained", definition: explainedMap };

@@ -1,0 +1,179 @@
+import { canonicalJson, fingerprint, type ObjectRef } from "@bpfleet/base";
+import { mapFlags, type MapSpec, type NodeFacts, type RuleRef } from "@bpfleet/kernel";
+import { reasonsMap } from "../generated/shared.ts";
+import { eventsSpec, traceSpec } from "../node-maps.ts";
+import { planRuleCounters } from "../rule-counters.ts";
+import {
+  flowFlag,
+  flowSize,
+  flowState,
+  policyEndpointSize,
+  policyHeaderSize,
+  policyLayout,
+  policyMaps,
+  portSpace,
+  rankedRuleSize,
+  ruleFlag,
+  verdictTableSize,
+} from "./generated/policy.ts";
+import type { WrittenTable } from "./table/write-table.ts";
+
+/** Map name in the object, or role → key. */
+export const policyMapKeys = {
+  table: "policy/table",
+  lines: "policy/lines",
+  counters: "policy/counters",
+  hits: "policy/rules/hits",
+  base: "policy/rules/base",
+  flows4: "policy/flows4",
+  flows6: "policy/flows6",
+  fragments: "policy/fragments",
+  reasons: "policy/reasons",
+} as const;
+
+const sizes = { flows4: 1 << 17, flows6: 1 << 16, fragments: 1 << 13 } as const;
+const inLine = { type: "array", keySize: 4, valueSize: policyLayout.line_bytes } as const;
+const lineFlags = mapFlags.innerMap | mapFlags.mmapable;
+
+/** Tables of another layout are for other programs: they are other maps from the outermost on. */
+const layout = fingerprint(
+  canonicalJson([
+    policyLayout,
+    portSpace,
+    ruleFlag,
+    [policyHeaderSize, policyEndpointSize, verdictTableSize, rankedRuleSize],
+  ]),
+);
+const flowLayout = fingerprint(canonicalJson([flowFlag, flowState, flowSize]));
+
+/** The slots are for lists of rules of one size, so that few lists need other programs. */
+const leastRules = 1 << 10;
+const ruleGrowth = 4;
+/** No id of a rule is so high. */
+const unusedId = 2n ** 60n;
+
+export interface PlannedMaps {
+  readonly maps: readonly MapSpec[];
+  /** What the programs name. */
+  readonly names: Readonly<Record<string, string>>;
+  /** Those of an instance by role. */
+  readonly roles: Readonly<Record<string, string>>;
+}
+
+export function planPolicyMaps(
+  written: WrittenTable,
+  serial: bigint,
+  slot: number,
+  rules: readonly RuleRef[],
+  owner: ObjectRef,
+): PlannedMaps {
+  const keys = policyMapKeys;
+  const [hits, base] = planCounters(rules, slot, owner);
+  const live = (["flows4", "flows6", "fragments"] as const).map((name): MapSpec => ({
+    key: keys[name],
+    name,
+    definition: { ...policyMaps[name], maxEntries: sizes[name] },
+    contents: { kind: "live" },
+    layout: flowLayout,
+    owner,
+  }));
+  const maps: readonly MapSpec[] = [
+    eventsSpec,
+    traceSpec,
+    { key: keys.reasons, name: "reasons", definition: reasonsMap, contents: { kind: "live" }, owner },
+    ...live,
+    hits,
+    base,
+    {
+      key: keys.counters,
+      name: "counters",
+      definition: policyMaps.counters,
+      contents: { kind: "refers", inner: hits.definition, entries: [{ slot, map: keys.hits }] },
+      owner,
+    },
+    planLines(written, serial, owner),
+    {
+      key: keys.table,
+      name: "table",
+      definition: policyMaps.table,
+      contents: {
+        kind: "refers",
+        inner: { ...inLine, maxEntries: 1, flags: lineFlags },
+        entries: [{ slot: 0, map: keys.lines }],
+      },
+      layout,
+      owner,
+    },
+  ];
+  const names = {
+    events: eventsSpec.key,
+    trace: traceSpec.key,
+    table: keys.table,
+    counters: keys.counters,
+    flows4: keys.flows4,
+    flows6: keys.flows6,
+    fragments: keys.fragments,
+    reasons: keys.reasons,
+  };
+  return { maps, names, roles: { ...names, lines: keys.lines, hits: keys.hits, base: keys.base } };
+}
+
+function planLines({ lines, lineCount }: WrittenTable, serial: bigint, owner: ObjectRef): MapSpec {
+  const keys = Uint32Array.from({ length: lineCount }, (_, at) => at);
+  return {
+    key: policyMapKeys.lines,
+    name: "lines",
+    definition: { ...inLine, maxEntries: lineCount, flags: lineFlags },
+    contents: {
+      kind: "sealed",
+      digest: `${layout}-${serial.toString(16)}`,
+      entries: { count: lineCount, keys: new Uint8Array(keys.buffer), values: lines },
+    },
+    owner,
+  };
+}
+
+function planCounters(rules: readonly RuleRef[], slot: number, owner: ObjectRef): readonly [MapSpec, MapSpec] {
+  let size = leastRules;
+  while (size < rules.length + 1) size *= ruleGrowth;
+  const origin = { object: owner, path: "" };
+  const unused = Array.from({ length: size - rules.length - 1 }, (_, at) => ({
+    index: rules.length + 1 + at,
+    id: String(unusedId + BigInt(at)),
+    text: "",
+    origin,
+  }));
+  const [hits, base] = planRuleCounters("policy/rules", [...rules, ...unused], owner);
+  // What facts tell of it later: which slot this list has.
+  return [{ ...hits, layout: slotText(slot, rules), types: { key: "__u32", value: "struct counter" } }, base];
+}
+
+export const counterSlots = policyMaps.counters.maxEntries;
+
+/**
+ * Another slot than the lists before had, so that what goes on by an earlier table counts there; the same list
+ * keeps its slot.
+ */
+export function chooseSlot(rules: readonly RuleRef[], seen: NodeFacts["seenMaps"]): number {
+  const earlier = (seen?.[policyMapKeys.hits] ?? []).map((map) => map.layout);
+  const digest = digestOf(rules);
+  const own = earlier.findLast((text) => text.endsWith(` ${digest}`));
+  const slotOf = (text: string): number => Number.parseInt(text, 10);
+  if (own !== undefined) return slotOf(own);
+  const taken = new Set(earlier.map(slotOf));
+  let slot = Number.parseInt(digest.slice(-4), 16) % counterSlots;
+  while (taken.has(slot)) slot = (slot + 1) % counterSlots;
+  return slot;
+}
+
+function slotText(slot: number, rules: readonly RuleRef[]): string {
+  return `${slot} ${digestOf(rules)}`;
+}
+
+const knownDigests = new WeakMap<readonly RuleRef[], string>();
+
+function digestOf(rules: readonly RuleRef[]): string {
+  let digest = knownDigests.get(rules);
+  if (digest === undefined) knownDigests.set(rules, (digest = fingerprint(rules.map(({ id }) => id).join())));
+  return digest;
+}

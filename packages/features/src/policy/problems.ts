@@ -1,0 +1,69 @@
+import { refKey, renderRef, type ObjectRef } from "@bpfleet/base";
+import type { PlanProblem } from "@bpfleet/kernel";
+import type { CompiledPolicy } from "./compile/compile-policy.ts";
+import type { LocalPod } from "./compile/statements.ts";
+import type { PolicyIntent } from "./intent.ts";
+
+/** How many pods are told by name. */
+const told = 3;
+
+/** Policies that are not served, and pods on which they are not in force. */
+export function problemsOf(compiled: CompiledPolicy): readonly PlanProblem[] {
+  return [...compiled.closed.map(closedProblem), ...unplacedProblems(compiled)];
+}
+
+function closedProblem({ ref, why }: CompiledPolicy["closed"][number]): PlanProblem {
+  const effect = "nothing passes the pods that it selects, in the directions that it isolates";
+  const message = `serve ${renderRef(ref)}: ${why}; until then ${effect}`;
+  return { origin: { object: ref, path: "" }, reason: "Refused", message, severity: "refused" };
+}
+
+function unplacedProblems({ pods, selection }: CompiledPolicy): readonly PlanProblem[] {
+  const problems: PlanProblem[] = [];
+  const byPolicy = new Map<string, { readonly ref: ObjectRef; readonly pods: LocalPod[] }>();
+  for (const pod of pods) {
+    if (pod.facts?.found) continue;
+    for (const number of pod.statements) {
+      const ref = selection.statements[number]?.intent.policy.ref;
+      if (ref === undefined) continue;
+      const entry = byPolicy.get(refKey(ref)) ?? { ref, pods: [] };
+      byPolicy.set(refKey(ref), entry);
+      if (entry.pods.at(-1) !== pod) entry.pods.push(pod);
+    }
+  }
+  for (const { ref, pods: missing } of byPolicy.values()) {
+    const isFinal = ({ facts }: LocalPod): boolean => facts?.found === false && facts.isFinal;
+    for (const [severity, some] of [
+      ["refused", missing.filter(isFinal)],
+      ["waiting", missing.filter((pod) => !isFinal(pod))],
+    ] as const) {
+      if (some.length > 0) problems.push(unplacedProblem(ref, severity, some));
+    }
+  }
+  return problems;
+}
+
+function unplacedProblem(ref: ObjectRef, severity: "refused" | "waiting", pods: readonly LocalPod[]): PlanProblem {
+  const texts = pods.slice(0, told).map(({ workload, facts }) => {
+    const why = facts?.found === false ? facts.why : "its interface is being looked for";
+    return `${renderRef(workload.pod)}: ${why}`;
+  });
+  const more = pods.length > told ? `; and ${pods.length - told} more pods` : "";
+  const message = `not in force on ${texts.join("; ")}${more}`;
+  return { origin: { object: ref, path: "" }, reason: "EndpointNotFound", message, severity };
+}
+
+/** Of every policy, when nothing can be served. */
+export function forEachPolicy(
+  policies: readonly PolicyIntent[],
+  reason: string,
+  message: string,
+): readonly PlanProblem[] {
+  return policies.map(({ origin }) => ({ origin, reason, message, severity: "refused" }));
+}
+
+/** What is only tried out decides nothing. */
+export function shadowProblem({ origin }: PolicyIntent): PlanProblem {
+  const message = "bpfleet.io/mode: shadow: nothing is enforced, and what it would do is not counted yet";
+  return { origin, reason: "NotServed", message, severity: "refused" };
+}

@@ -1,0 +1,47 @@
+import { fault } from "../generated/shared.ts";
+import { policyReason } from "./generated/policy.ts";
+
+/** Reasons that let a packet pass. */
+export const passReasons = [
+  "allowed",
+  "allowed_by_default",
+  "established",
+  "reply",
+  "related",
+  "kept",
+  "unrestricted",
+  "not_judged",
+  "neighbour",
+] as const satisfies readonly (keyof typeof policyReason)[];
+
+/** Shown even while they count nothing. */
+export const alwaysShown = ["allowed", "denied", "default_deny", "established"] as const;
+
+/** What each reason says of the packet; rules are told by themselves. */
+export const reasonTexts: Readonly<Record<string, string>> = {
+  allowed_by_default: "no rule is about it, and nothing denies what no rule allows",
+  established: "it goes on with a flow that was allowed",
+  reply: "it answers a flow that was allowed",
+  related: "it is an ICMP error about a flow that was allowed",
+  kept: "its flow is allowed no more, and lives on as its policy says (bpfleet.io/on-revoke: keep)",
+  unrestricted: "no policy is about this direction",
+  not_judged: "no policy is about this pod",
+  neighbour: "it finds out who has which address (ARP, or IPv6's neighbour discovery)",
+  denied: "a rule denies it",
+  default_deny: "no rule allows it, and what no rule allows is denied",
+  revoked: "its flow was allowed once, and is no more",
+  not_ip: "it carries neither IP nor ARP",
+  fragment_without_first: "it is a fragment whose first one did not pass, so that its ports are not known",
+  mapped_address: "it has an IPv4 address that is written as IPv6",
+  no_table: "there is no table to judge it by",
+};
+
+/** Number in the counters and in `explained` → name. */
+export const reasonNames: ReadonlyMap<number, string> = new Map([
+  ...Object.entries(policyReason)
+    .filter(([name]) => name !== "fault")
+    .map(([name, index]): [number, string] => [index, name]),
+  ...Object.entries(fault)
+    .filter(([name]) => name !== "none")
+    .map(([name, index]): [number, string] => [policyReason.fault + index, name]),
+]);
