@@ -6,6 +6,7 @@ import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
 import { pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
 import { lowerObjects, planIntents, type AcceptedObject, type LoweredObjects } from "./compile.ts";
 import { DesiredObjects } from "./desired-objects.ts";
+import { LastPlan } from "./last-plan.ts";
 import { ReportMaker, type Planned } from "./report-maker.ts";
 import { sameNode } from "./node-view.ts";
 import { annotatedPods, type PodPlaces } from "./pod-cgroups.ts";
@@ -67,6 +68,7 @@ class ObjectAgent implements Agent {
   #hints: Set<string> | "anything" = "anything";
   #lowered: LoweredObjects = { intents: [], problems: [] };
   #plan: NodePlan = emptyPlan;
+  readonly #lastPlan = new LastPlan();
   #problems: readonly PlanProblem[] = [];
   #planned: NodeFacts | undefined;
   #counters: readonly InstanceCounters[] = [];
@@ -221,11 +223,12 @@ class ObjectAgent implements Agent {
       // What was not watched before is part of the facts only now: no plan is to be without it.
       facts = daemon.facts();
     }
-    const { plan, problems } = planIntents(this.#lowered, features, facts);
+    const { plan, problems } = planIntents(this.#lowered, features, this.#lastPlan.addTo(facts));
     this.#planned = facts;
     this.#problems = [...problems, ...this.#desired.problems()];
     const isSame = !isAsked && samePlan(plan, this.#plan);
     this.#plan = plan;
+    this.#lastPlan.becomes(plan);
     if (!isSame) daemon.setPlan(plan, { complete: this.#isComplete() });
   }
 

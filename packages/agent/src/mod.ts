@@ -13,4 +13,5 @@ export * from "./records.ts";
 export * from "./compile.ts";
 export { AgentHealth } from "./agent-health.ts";
 export * from "./health-server.ts";
+export { LastPlan } from "./last-plan.ts";
 export { startClusterAgent, type ClusterAgentOptions } from "./cluster/cluster-agent.ts";

@@ -1,4 +1,11 @@
-import { acceptObject, compilePlan, isAccepted, type AcceptedObject, type StoredObject } from "@bpfleet/agent";
+import {
+  acceptObject,
+  compilePlan,
+  isAccepted,
+  LastPlan,
+  type AcceptedObject,
+  type StoredObject,
+} from "@bpfleet/agent";
 import { refKey, sameRef } from "@bpfleet/base";
 import { earlierPlansOf, type DaemonClient } from "@bpfleet/daemon/client";
 import { features } from "@bpfleet/features";
@@ -44,7 +51,10 @@ export async function planChange(
   const { facts, results } = await daemon.state({ withCounters: false });
   const before = compilePlan(stored, features, facts).plan;
   // An image that nobody has fetched yet cannot be judged: what runs in its place goes on until then.
-  const { plan, problems } = compilePlan(wanted, features, { ...facts, earlierPlans: earlierPlansOf(before) });
+  const last = new LastPlan();
+  last.becomes(before);
+  const known = last.addTo({ ...facts, earlierPlans: earlierPlansOf(before) });
+  const { plan, problems } = compilePlan(wanted, features, known);
   const isWritten = ({ kind }: MapContents) => kind === "kept" || kind === "refers";
   const written = plan.maps.filter(({ contents }) => isWritten(contents)).map(({ key }) => key);
   const observed = await daemon.observe(written);
