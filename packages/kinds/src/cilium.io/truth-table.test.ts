@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { findKind } from "../kinds.ts";
 import type { Policy } from "@bpfleet/features";
-import { judge, type World, type WorldPacket, type WorldPod } from "@bpfleet/features/testing";
+import { compileWorld, judge, type World, type WorldPacket, type WorldPod } from "@bpfleet/features/testing";
 import { findPolicy } from "../policy/read-policy.ts";
 
 /* Verdicts that Cilium's own engine gave, for what is read from the policies here. */
@@ -49,9 +49,14 @@ function verdicts(
   localHost: World["localHost"] = "never",
 ): string {
   const world = { pods, nodes, localHost };
+  const compiled = compileWorld(policies, world);
   return places
-    .map((peer) => judge(policies, world, { pod: "x/a", direction, peer, ...probe }).verdict)
-    .map((verdict) => (verdict === "allow" ? "." : "X"))
+    .map((peer) => {
+      const packet = { pod: "x/a", direction, peer, ...probe };
+      const { verdict } = judge(policies, world, packet);
+      assert.equal(compiled.judge(packet).verdict, verdict === "allow" ? "pass" : "drop", JSON.stringify(packet));
+      return verdict === "allow" ? "." : "X";
+    })
     .join("");
 }
 

@@ -166,13 +166,11 @@ function nameOf(key: AddressKey, length: number): string {
 
 /** The pieces, divided first as their holders are. */
 class PiecePartition {
-  readonly #holders: Partition;
   readonly #pieces: Pieces;
   readonly #partition: Partition;
   readonly #ofWorld: readonly number[];
 
   constructor(holders: Partition, pieces: Pieces) {
-    this.#holders = holders;
     this.#pieces = pieces;
     this.#ofWorld = pieces.holders.flatMap((holder, at) => (holder === world4 || holder === world6 ? [at] : []));
     this.#partition = holders.refined(pieces.holders);
@@ -214,7 +212,7 @@ class PiecePartition {
   }
 
   toClasses(peerCount: number): Classes {
-    const { keys, lengths, holders } = this.#pieces;
+    const { keys, lengths } = this.#pieces;
     const { blocks } = this.#partition;
     const numbers = new Map<number, number>();
     const classAt = (at: number): number => {

@@ -1,3 +1,4 @@
+export { compileWorld, type CompiledWorld } from "./compiled-world.ts";
 export { minimise, type Counterexample } from "./minimise.ts";
 export { ClauseCounts, everyClause, randomCases, type JudgedPacket, type RandomCase } from "./random-cases.ts";
 export { bitsOf, judge, mayConnect, type Because, type Judgement } from "./reference.ts";

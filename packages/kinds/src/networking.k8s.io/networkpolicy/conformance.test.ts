@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import type { Policy } from "@bpfleet/features";
-import { mayConnect, type World, type WorldPacket } from "@bpfleet/features/testing";
+import { compileWorld, mayConnect, type World, type WorldPacket } from "@bpfleet/features/testing";
 import { findPolicy } from "../../policy/read-policy.ts";
 import { networkPolicy } from "./networkpolicy.ts";
 
@@ -106,15 +106,19 @@ test("NetworkPolicy means in each of the independent cases what their expected c
       const policies = (policiesAfter ?? []).map(read);
       for (const localHost of ["auto", "never"] as const) {
         const world = cluster.world(localHost);
+        const compiled = compileWorld(policies, world);
         for (const [cell, expected] of Object.entries(expect)) {
           const [, from = "", to = "", protocol, port] = /^(.+)>(.+)\|(\w+)\/(\d+)$/.exec(cell) ?? [];
-          const found = mayConnect(policies, world, {
-            from: cluster.addressOf(from),
-            to: cluster.addressOf(to),
-            protocol: protocol as WorldPacket["protocol"],
-            port: Number(port),
-          });
+          const carries = { protocol: protocol as WorldPacket["protocol"], port: Number(port) };
+          const ends = { from: cluster.addressOf(from), to: cluster.addressOf(to) };
+          const found = mayConnect(policies, world, { ...ends, ...carries });
           assert.equal(found ? "allowed" : "blocked", expected, `${description}: ${cell}`);
+          const verdicts = [
+            compiled.judge({ ...carries, pod: from, direction: "egress", peer: ends.to }),
+            compiled.judge({ ...carries, pod: to, direction: "ingress", peer: ends.from }),
+          ];
+          const passes = verdicts.every(({ verdict }) => verdict === "pass");
+          assert.equal(passes ? "allowed" : "blocked", expected, `compiled, ${description}: ${cell}`);
           cells++;
         }
       }
