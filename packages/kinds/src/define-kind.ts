@@ -43,6 +43,8 @@ export interface KindSource<T extends KubeObject> {
   readonly largest?: readonly string[];
   generate?(parsed: Parsed<T>, outcomeFor: (ref: ObjectRef) => Outcome): readonly KubeObject[];
   readonly madeFrom?: string;
+  /** Its objects say who may talk to whom: whoever serves them has to know the pods and namespaces of the whole cluster. */
+  readonly speaksOfPeers?: true;
   /** The project whose CRD this is: ours is for clusters that have none, and never replaces theirs. */
   readonly crdOwner?: "Calico" | "Cilium" | undefined;
   /** What to use instead: whoever writes an object of this kind is told. */

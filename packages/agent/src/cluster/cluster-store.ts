@@ -9,7 +9,7 @@ import { FollowedCollection, type KindName } from "./followed-collection.ts";
 import { KindFollowers } from "./kind-followers.ts";
 import { storedOf } from "./object-of-server.ts";
 import { PullSecretReader } from "./pull-secret-reader.ts";
-import { trimDeclared, trimNode, trimPod } from "./trim-object.ts";
+import { trimDeclared, trimNamespace, trimNode, trimPod, trimSlice } from "./trim-object.ts";
 
 export interface ClusterStoreOptions {
   readonly client: KubeClient;
@@ -31,18 +31,25 @@ const secretsMs = 60_000;
 /**
  * What a cluster declares for one node: all objects of our kinds, the pods of the node, and the node itself. Objects
  * that are being deleted are not in it: what they asked for ends now. Kinds without objects are not followed.
+ *
+ * Whose addresses there are in the cluster, and its namespaces, are followed with the first object that speaks of them;
+ * that one is not in it before they are known: half of what it says would hold.
  */
 export class ClusterStore implements ObjectSource, AsyncDisposable {
   readonly place: string;
   readonly #options: ClusterStoreOptions;
   /** The node and its pods. */
   readonly #own: readonly FollowedCollection[];
+  /** The addresses of pods and nodes elsewhere, and the namespaces. */
+  readonly #peers: readonly FollowedCollection[];
   readonly #kinds: KindFollowers;
   readonly #secrets: PullSecretReader;
   readonly #objects = new Map<string, StoredObject>();
   readonly #sources = new Map<string, AnyObject>();
   #onHint: (hint: StoreHint) => void = () => undefined;
   #isDirty = false;
+  #peersKnown: Promise<void> | undefined;
+  #arePeersKnown = false;
 
   constructor(options: ClusterStoreOptions) {
     const { client, nodeName, kinds, timing, onNotice } = options;
@@ -71,6 +78,20 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
         `spec.nodeName=${nodeName},status.phase!=Succeeded,status.phase!=Failed`,
       ),
     ];
+    this.#peers = [
+      new FollowedCollection(
+        shared,
+        { group: "", kind: "Namespace" },
+        { ...core, plural: "namespaces" },
+        trimNamespace,
+      ),
+      new FollowedCollection(
+        shared,
+        { group: "bpfleet.io", kind: "AddressSlice" },
+        { group: "bpfleet.io", version: "v1alpha1", plural: "addressslices" },
+        trimSlice,
+      ),
+    ];
     this.#kinds = new KindFollowers({
       client,
       kinds,
@@ -79,6 +100,7 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
       lookMs: options.lookMs,
       follow: (kind) => {
         options.onFollow?.(kind);
+        if (kind.source.speaksOfPeers === true) this.#followPeers();
         const { group, version, plural } = kind;
         return new FollowedCollection(shared, kind, { group, version, plural }, trimDeclared);
       },
@@ -99,7 +121,8 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
     const abort = (): void => reject(signal?.reason as Error);
     signal?.addEventListener("abort", abort, { once: true });
     if (signal?.aborted === true) abort();
-    await Promise.race([Promise.all([...own, this.#kinds.start()]), promise]);
+    const declared = this.#kinds.start().then(() => this.#peersKnown);
+    await Promise.race([Promise.all([...own, declared]), promise]);
     signal?.removeEventListener("abort", abort);
     const timer = setInterval(() => {
       if (!this.#secrets.forget()) return;
@@ -122,7 +145,8 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
   }
 
   snapshot(): StoreSnapshot {
-    const objects = [...this.#objects.values(), ...this.#secrets.objects()];
+    const known = [...this.#objects.values()].filter(({ ref }) => this.#arePeersKnown || !this.#speaksOfPeers(ref));
+    const objects = [...known, ...this.#secrets.objects()];
     return { objects: objects.toSorted((a, b) => (a.path < b.path ? -1 : 1)), broken: [] };
   }
 
@@ -141,7 +165,8 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
 
   /** Why something is not followed, when that has been so for a while. */
   fault(): ApiError | undefined {
-    for (const followed of [...this.#own, ...this.#kinds.followed()]) {
+    const peers = this.#peersKnown === undefined ? [] : this.#peers;
+    for (const followed of [...this.#own, ...peers, ...this.#kinds.followed()]) {
       const fault = followed.fault();
       if (fault !== undefined) return fault;
     }
@@ -149,7 +174,22 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#own, this.#kinds].map((each) => each[Symbol.asyncDispose]()));
+    await Promise.all([...this.#own, ...this.#peers, this.#kinds].map((each) => each[Symbol.asyncDispose]()));
+  }
+
+  #followPeers(): void {
+    this.#peersKnown ??= Promise.all(this.#peers.map((each) => each.start().known)).then(() => {
+      this.#arePeersKnown = true;
+      this.#isDirty = true;
+      this.#onHint("anything");
+    });
+    this.#peersKnown.catch(() => undefined);
+  }
+
+  #speaksOfPeers({ group, kind }: ObjectRef): boolean {
+    return this.#options.kinds.some(
+      (each) => each.group === group && each.kind === kind && each.source.speaksOfPeers === true,
+    );
   }
 
   #see({ group, kind }: KindName, object: AnyObject, isGone: boolean): void {

@@ -8,17 +8,49 @@ export function trimDeclared(object: AnyObject): AnyObject {
   return { ...rest, metadata: trimMetadata(object.metadata) };
 }
 
-/** Of a pod: whose it is, how it is found, and which cgroup it has. */
+/** Of a pod: whose it is, how it is found, which cgroup it has, and what policies know it by. */
 export function trimPod(object: AnyObject): AnyObject {
   const { spec = {}, status = {} } = object as PodFields;
-  const { nodeName, hostNetwork } = spec;
+  const { nodeName, hostNetwork, serviceAccountName, containers, initContainers } = spec;
   const { phase, qosClass, podIP, podIPs } = status;
   return {
     apiVersion: object.apiVersion,
     kind: object.kind,
     metadata: trimMetadata(object.metadata),
-    spec: { nodeName, ...(hostNetwork === true && { hostNetwork }) },
+    spec: {
+      nodeName,
+      serviceAccountName,
+      ...(hostNetwork === true && { hostNetwork }),
+      containers: portsOf(containers),
+      initContainers: portsOf(initContainers),
+    },
     status: { phase, qosClass, podIP, podIPs },
+  };
+}
+
+function portsOf(containers: readonly ContainerFields[] = []): readonly ContainerFields[] {
+  return containers.flatMap(({ ports, restartPolicy }) => {
+    const named = ports?.filter(({ name }) => name !== undefined) ?? [];
+    return named.length === 0 ? [] : [{ ports: named, ...(restartPolicy !== undefined && { restartPolicy }) }];
+  });
+}
+
+/** Of a namespace: its labels. */
+export function trimNamespace({ apiVersion, kind, metadata }: AnyObject): AnyObject {
+  const { name, uid, resourceVersion, labels } = metadata;
+  return { apiVersion, kind, metadata: { name, uid, resourceVersion, ...(labels !== undefined && { labels }) } };
+}
+
+/** Of a slice: addresses and what they are; the names of pods are for people. */
+export function trimSlice(object: AnyObject): AnyObject {
+  const { name, uid, resourceVersion } = object.metadata;
+  const { spec = {} } = object as SliceFields;
+  const addresses = spec.addresses?.map(({ ip, set, node }) => ({ ip, set, node }));
+  return {
+    apiVersion: object.apiVersion,
+    kind: object.kind,
+    metadata: { name, uid, resourceVersion },
+    spec: { ...spec, addresses },
   };
 }
 
@@ -47,7 +79,13 @@ function trimMetadata({
 }
 
 interface PodFields {
-  readonly spec?: { readonly nodeName?: unknown; readonly hostNetwork?: unknown };
+  readonly spec?: {
+    readonly nodeName?: unknown;
+    readonly hostNetwork?: unknown;
+    readonly serviceAccountName?: unknown;
+    readonly containers?: readonly ContainerFields[];
+    readonly initContainers?: readonly ContainerFields[];
+  };
   readonly status?: {
     readonly phase?: unknown;
     readonly qosClass?: unknown;
@@ -58,4 +96,15 @@ interface PodFields {
 
 interface NodeFields {
   readonly status?: { readonly addresses?: unknown };
+}
+
+interface ContainerFields {
+  readonly restartPolicy?: unknown;
+  readonly ports?: readonly { readonly name?: unknown }[];
+}
+
+interface SliceFields {
+  readonly spec?: {
+    readonly addresses?: readonly { readonly ip?: unknown; readonly set?: unknown; readonly node?: unknown }[];
+  };
 }

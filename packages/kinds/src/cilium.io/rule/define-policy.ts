@@ -32,6 +32,7 @@ export function definePolicy(
     conditions: policyConditions,
     isOurs: true,
     crdOwner: "Cilium",
+    speaksOfPeers: true,
     check: (object, found) => checkPolicy(object, parts.scope, found),
     lower: (parsed) => lowerPolicy(parsed, readCiliumPolicy(parsed)),
     status: policyStatus,

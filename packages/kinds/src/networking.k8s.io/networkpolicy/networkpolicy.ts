@@ -24,6 +24,7 @@ export const networkPolicy = defineKind<NetworkPolicy>({
   specSchema,
   isOurs: false,
   admitsSpec: true,
+  speaksOfPeers: true,
   check: checkNetworkPolicy,
   lower: (parsed) => lowerPolicy(parsed, readNetworkPolicy(parsed)),
   status: policyStatus,
