@@ -4,9 +4,10 @@ import type { InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
 import { pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
-import { lowerObjects, planIntents, type AcceptedObject, type LoweredObjects } from "./compile.ts";
+import { planIntents, type AcceptedObject } from "./compile.ts";
 import { DesiredObjects } from "./desired-objects.ts";
 import { LastPlan } from "./last-plan.ts";
+import { Lowering, type LoweredObjects } from "./lowering.ts";
 import { ReportMaker, type Planned } from "./report-maker.ts";
 import { sameNode } from "./node-view.ts";
 import { annotatedPods, type PodPlaces } from "./pod-cgroups.ts";
@@ -66,6 +67,7 @@ class ObjectAgent implements Agent {
   readonly #closing: (() => void)[] = [];
   readonly #reports: ReportMaker;
   #hints: Set<string> | "anything" = "anything";
+  readonly #lowering = new Lowering();
   #lowered: LoweredObjects = { intents: [], problems: [] };
   #plan: NodePlan = emptyPlan;
   readonly #lastPlan = new LastPlan();
@@ -243,7 +245,7 @@ class ObjectAgent implements Agent {
       const facts = daemon.facts();
       this.#placed = this.#pods.fingerprint(facts);
       const objects = this.#pods.place(this.#desired.sound(), facts);
-      this.#lowered = lowerObjects(objects, facts);
+      this.#lowered = this.#lowering.lower(objects, facts);
       return objects;
     };
     let objects = lower();

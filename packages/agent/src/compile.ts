@@ -1,8 +1,9 @@
-import { refKey, renderRef, sameRef, type Issue, type ObjectRef } from "@bpfleet/base";
+import { renderRef, sameRef, type Issue } from "@bpfleet/base";
 import type { Feature, FeaturePlan, Intent } from "@bpfleet/features";
 import { assemblePlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
-import { apiVersionOf, type Kind, type KubeObject, type Parsed, type ResourceView } from "@bpfleet/kinds";
-import { nodeView, type NodeIdentity } from "./node-view.ts";
+import { apiVersionOf, type Kind, type Parsed } from "@bpfleet/kinds";
+import { bugProblem, bugText, guarded } from "./guarded.ts";
+import { lowerObjects, type LoweredObjects } from "./lowering.ts";
 import type { StoredObject } from "./store/stored-object.ts";
 
 /** One object with its kind, as its kind reads it. */
@@ -56,29 +57,6 @@ export interface Compiled {
   readonly plan: NodePlan;
   /** Of lowering and planning, all objects. */
   readonly problems: readonly PlanProblem[];
-}
-
-/** What all objects ask for, and why some of it cannot be asked for. */
-export interface LoweredObjects {
-  readonly intents: readonly Intent[];
-  readonly problems: readonly PlanProblem[];
-}
-
-/** What one object makes go wrong inside is that object's problem alone. */
-export function lowerObjects(objects: readonly AcceptedObject[], facts: NodeIdentity): LoweredObjects {
-  const view = viewOf(objects, facts);
-  const intents: Intent[] = [];
-  const problems: PlanProblem[] = [];
-  for (const { kind, parsed } of objects) {
-    const lowered = guarded(() => kind.lower(parsed, view));
-    if ("bug" in lowered) {
-      problems.push(bugProblem(parsed.ref, `read ${renderRef(parsed.ref)}`, lowered.bug));
-      continue;
-    }
-    for (const intent of lowered.value.intents) intents.push(intent);
-    for (const problem of lowered.value.problems) problems.push(problem);
-  }
-  return { intents, problems };
 }
 
 /** The plan of all intents on this node as it is now. */
@@ -138,41 +116,7 @@ function planFeature(
   return { maps: [], programs: [], attachments: [], instances: [], problems: [] };
 }
 
-function viewOf(objects: readonly AcceptedObject[], facts: NodeIdentity): ResourceView {
-  const byKey = new Map(objects.map(({ parsed }) => [refKey(parsed.ref), parsed]));
-  const byKind = Map.groupBy(
-    objects.map(({ parsed }) => parsed),
-    ({ ref }) => `${ref.group}/${ref.kind}`,
-  );
-  const find = (ref: ObjectRef): Parsed<KubeObject> | undefined => byKey.get(refKey(ref));
-  const node = find({ group: "", kind: "Node", namespace: "", name: facts.nodeName });
-  return {
-    find,
-    node: nodeView(facts, node?.object),
-    list: (group, kind, namespace) =>
-      (byKind.get(`${group}/${kind}`) ?? []).filter(
-        ({ ref }) => namespace === undefined || ref.namespace === namespace,
-      ),
-  };
-}
-
-function guarded<T>(work: () => T): { readonly value: T } | { readonly bug: unknown } {
-  try {
-    return { value: work() };
-  } catch (bug) {
-    return { bug };
-  }
-}
-
-function bugProblem(object: ObjectRef, deed: string, bug: unknown): PlanProblem {
-  return { origin: { object, path: "" }, reason: "InternalError", severity: "refused", message: bugText(deed, bug) };
-}
-
 function bugIssue(stored: StoredObject, bug: unknown): Issue {
   const message = bugText(`read ${renderRef(stored.ref)}`, bug);
   return { path: "", code: "internal", message, severity: "error", position: stored.positionOf("") };
-}
-
-function bugText(deed: string, bug: unknown): string {
-  return `${deed}: ${bug instanceof Error ? bug.message : String(bug)}; report it with the object`;
 }

@@ -11,6 +11,7 @@ export { listenOnOwnSocket } from "./api/own-socket.ts";
 export * from "./api/server.ts";
 export * from "./records.ts";
 export * from "./compile.ts";
+export { lowerObjects, type LoweredObjects } from "./lowering.ts";
 export { AgentHealth } from "./agent-health.ts";
 export * from "./health-server.ts";
 export { LastPlan } from "./last-plan.ts";

@@ -26,6 +26,11 @@ function systemd(root: readonly string[]): Style {
  */
 export class KubeletPods implements PodPlaces {
   #style: number | undefined;
+  /** An object that is where it was is the same value as before. */
+  readonly #placed = new WeakMap<
+    AcceptedObject,
+    { readonly path: string | undefined; readonly placed: AcceptedObject }
+  >();
 
   candidates(objects: readonly AcceptedObject[]): readonly string[] {
     return objects
@@ -46,11 +51,15 @@ export class KubeletPods implements PodPlaces {
     return objects.map((accepted) => {
       if (!isPod(accepted)) return accepted;
       const { parsed } = accepted;
-      const { [cgroupAnnotation]: _said, ...annotations } = parsed.object.metadata.annotations ?? {};
       const path = this.#find(parsed.object, cgroups);
-      const placed = path === undefined ? annotations : { ...annotations, [cgroupAnnotation]: path };
-      const metadata = { ...parsed.object.metadata, annotations: placed };
-      return { ...accepted, parsed: { ...parsed, object: { ...parsed.object, metadata } } };
+      const known = this.#placed.get(accepted);
+      if (known !== undefined && known.path === path) return known.placed;
+      const { [cgroupAnnotation]: _said, ...rest } = parsed.object.metadata.annotations ?? {};
+      const annotations = path === undefined ? rest : { ...rest, [cgroupAnnotation]: path };
+      const metadata = { ...parsed.object.metadata, annotations };
+      const placed = { ...accepted, parsed: { ...parsed, object: { ...parsed.object, metadata } } };
+      this.#placed.set(accepted, { path, placed });
+      return placed;
     });
   }
 
