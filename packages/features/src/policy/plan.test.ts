@@ -1,0 +1,275 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { refKey } from "@bpfleet/base";
+import { assemblePlan, planGenerations, type NodeFacts, type SeenMap } from "@bpfleet/kernel";
+import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
+import type { FeaturePlan } from "../feature.ts";
+import { bytesOfKey, parseAddressKey } from "./compile/address-key.ts";
+import type { PolicyFeatureIntent, PolicyIntent, WorkloadIntent } from "./intent.ts";
+import type { PolicyData } from "./plan.ts";
+import { policy as feature } from "./policy-feature.ts";
+import type { Policy, PolicyDirection, PolicyRule } from "./policy.ts";
+import { judgeTable, type TableAnswer } from "./table/judge-table.ts";
+
+const node = { group: "", kind: "Node", namespace: "", name: "node" };
+const facts = nodeFacts({
+  objects: { policy: { digest: "d" } },
+  interfaces: [interfaceFacts("eth0", { addresses: ["172.16.0.1/24"] })],
+  endpoints: { a: foundAt("veth-a", 11), b: foundAt("veth-b", 12) },
+});
+
+function foundAt(name: string, ifindex: number) {
+  return { found: true, interface: name, ifindex, addresses: [], mac: "02:00:00:00:00:01" } as const;
+}
+
+function workload(name: string, app: string, address: string): WorkloadIntent {
+  const pod = { group: "", kind: "Pod", namespace: "x", name };
+  return {
+    feature: "policy",
+    about: "workload",
+    isFact: true,
+    origin: { object: pod, path: "" },
+    pod,
+    labels: { app },
+    namespaceLabels: {},
+    serviceAccount: "",
+    namedPorts: [],
+    addresses: [address],
+    isHostNetwork: false,
+    endpoint: name,
+  };
+}
+
+const pods = [workload("a", "a", "10.0.0.1"), workload("b", "b", "10.0.0.2"), workload("c", "c", "10.0.0.3")];
+const nothing: PolicyDirection = { isDefaultDeny: false, allow: [], deny: [] };
+
+type RuleWish = Partial<Pick<PolicyRule, "peers" | "ports" | "description">>;
+
+function policyIntent(
+  name: string,
+  app: string,
+  allow: readonly RuleWish[],
+  deny: readonly RuleWish[] = [],
+): PolicyIntent {
+  const object = { group: "networking.k8s.io", kind: "NetworkPolicy", namespace: "x", name };
+  const origin = { object, path: "" };
+  const rule =
+    (list: string) =>
+    (wish: RuleWish, at: number): PolicyRule => ({
+      origin: { object, path: `/spec/${list}/${at}` },
+      description: undefined,
+      peers: "any",
+      ports: "any",
+      bandwidth: undefined,
+      unserved: [],
+      ...wish,
+    });
+  const policy: Policy = {
+    ref: object,
+    mode: "enforce",
+    onRevoke: "cut",
+    statements: [
+      {
+        origin,
+        subject: { selects: "pods", where: [{ on: "pod", key: "app", operator: "In", values: [app] }], origin },
+        ingress: { isDefaultDeny: true, allow: allow.map(rule("ingress")), deny: deny.map(rule("ingressDeny")) },
+        egress: nothing,
+        options: {},
+      },
+    ],
+  };
+  return { feature: "policy", about: "policy", origin, tier: "policy", policy };
+}
+
+const port = (number: number): PolicyRule["ports"] => [
+  { origin: { object: node, path: "" }, match: "ports", protocol: "TCP", from: number, to: number, dns: undefined },
+];
+const appB: PolicyRule["peers"] = [
+  {
+    origin: { object: node, path: "" },
+    peer: "pods",
+    where: [{ on: "pod", key: "app", operator: "In", values: ["b"] }],
+  },
+];
+
+const planOf = (intents: readonly PolicyFeatureIntent[], on: NodeFacts = facts): FeaturePlan =>
+  feature.plan([...pods, ...intents], on);
+
+function ask(plan: FeaturePlan, ifindex: number, peer: string, port: number, direction = "ingress"): TableAnswer {
+  const contents = plan.maps.find(({ key }) => key === "policy/lines")?.contents;
+  assert.ok(contents?.kind === "sealed");
+  const key = parseAddressKey(peer) ?? assert.fail();
+  return judgeTable(contents.entries.values, {
+    ifindex,
+    direction: direction as "ingress",
+    peer: bytesOfKey(key),
+    protocol: 6,
+    port,
+  });
+}
+
+const verdict = (...of: Parameters<typeof ask>): string => ask(...of).verdict;
+const attached = ({ attachments }: FeaturePlan): string[] =>
+  attachments.map(({ point, member }) => `${JSON.stringify(Object.values(point))} ${member.program}`);
+const said = ({ problems }: FeaturePlan): string[] =>
+  problems.map(({ severity, reason, message, origin }) => `${severity} ${reason} ${origin.object.name}: ${message}`);
+
+test("policy.plan asks for nothing while there is no policy, or none of a pod of this node", () => {
+  for (const intents of [[], [policyIntent("p", "z", [])]]) {
+    const { maps, programs, attachments, instances, problems } = planOf(intents);
+    assert.deepEqual(
+      { maps, programs, attachments, instances, problems },
+      { maps: [], programs: [], attachments: [], instances: [], problems: [] },
+    );
+  }
+});
+
+test("policy.plan hooks the interfaces of the pods that a policy selects, and those only", () => {
+  const plan = planOf([policyIntent("p", "a", [{ peers: appB, ports: port(80) }])]);
+  assert.deepEqual(said(plan), []);
+  assert.deepEqual(attached(plan), [
+    '["tc","veth-a","ingress"] policy/egress',
+    '["tc","veth-a","egress"] policy/ingress',
+  ]);
+  assert.equal(verdict(plan, 11, "10.0.0.2", 80), "pass");
+  assert.equal(verdict(plan, 11, "10.0.0.2", 81), "drop");
+  assert.equal(verdict(plan, 11, "10.0.0.3", 80), "drop");
+  assert.equal(verdict(plan, 11, "10.0.0.3", 80, "egress"), "pass");
+  assert.equal(ask(plan, 12, "10.0.0.3", 80).reason, "not_judged");
+});
+
+test("policy.plan changes neither programs nor hooks nor what refers to tables when rules change", () => {
+  const before = assemblePlan([planOf([policyIntent("p", "a", [{ ports: port(80) }])])]);
+  const after = assemblePlan([planOf([policyIntent("p", "a", [{ ports: port(81) }, { peers: appB }])])]);
+  const [old, next] = [planGenerations(before), planGenerations(after)];
+  assert.deepEqual(next.programs, old.programs);
+  assert.deepEqual(next.hooks, old.hooks);
+  const changed = [...next.maps].filter(([key, { generation }]) => old.maps.get(key)?.generation !== generation);
+  assert.deepEqual(changed.map(([key]) => key).toSorted(), ["policy/lines", "policy/rules/base", "policy/rules/hits"]);
+});
+
+test("policy.plan keeps the ids of rules where others come before them, and gives the list another slot", () => {
+  const one = planOf([policyIntent("p", "a", [{ ports: port(80) }])]);
+  const hits = one.maps.find(({ key }) => key === "policy/rules/hits") ?? assert.fail();
+  const seen: SeenMap = {
+    definition: hits.definition,
+    layout: hits.layout ?? assert.fail(),
+    keyType: hits.types?.key ?? assert.fail(),
+    valueType: hits.types?.value ?? assert.fail(),
+  };
+  const on = { ...facts, seenMaps: { [hits.key]: [seen] } };
+  const again = planOf([policyIntent("p", "a", [{ ports: port(80) }])], on);
+  assert.deepEqual(again.maps, one.maps);
+  const two = planOf([policyIntent("p", "a", [{ ports: port(79) }, { ports: port(80) }])], on);
+  const idsOf = ({ instances }: FeaturePlan): Record<string, string> =>
+    Object.fromEntries(instances.flatMap(({ rules }) => rules.map(({ id, text }) => [text, id])));
+  assert.equal(idsOf(two)["allow ingress from anybody at TCP 80"], idsOf(one)["allow ingress from anybody at TCP 80"]);
+  const slotOf = ({ maps }: FeaturePlan): number | undefined => {
+    const contents = maps.find(({ key }) => key === "policy/counters")?.contents;
+    return contents?.kind === "refers" ? contents.entries[0]?.slot : undefined;
+  };
+  assert.notEqual(slotOf(two), slotOf(one));
+});
+
+test("policy.plan waits for pods whose interface is not found, says why, and is in force on the others", () => {
+  const why = "no process runs in cgroup /pods/c";
+  const intents = [policyIntent("p", "c", []), policyIntent("q", "a", [])];
+  const on = (isFinal: boolean): NodeFacts => ({
+    ...facts,
+    endpoints: { ...facts.endpoints, c: { found: false, isFinal, why } },
+  });
+  assert.deepEqual(said(planOf(intents, on(false))), [`waiting EndpointNotFound p: not in force on Pod x/c: ${why}`]);
+  assert.deepEqual(said(planOf(intents, on(true))), [`refused EndpointNotFound p: not in force on Pod x/c: ${why}`]);
+  assert.deepEqual(said(planOf(intents)), [
+    "waiting EndpointNotFound p: not in force on Pod x/c: its interface is being looked for",
+  ]);
+  assert.equal(attached(planOf(intents)).length, 2);
+});
+
+test("policy.plan tells of policies that are only tried out, and enforces none of them", () => {
+  const intent = policyIntent("p", "a", []);
+  const plan = planOf([{ ...intent, policy: { ...intent.policy, mode: "shadow" } }]);
+  assert.match(said(plan).join(), /^refused NotServed p: bpfleet.io\/mode: shadow/);
+  assert.deepEqual(plan.attachments, []);
+});
+
+test("policy.plan lets this node reach its pods, unless the settings say never", () => {
+  const intents = [policyIntent("p", "a", [], [{}])];
+  assert.equal(verdict(planOf(intents), 11, "172.16.0.1", 8080), "pass");
+  assert.equal(verdict(planOf(intents), 11, "172.16.0.2", 8080), "drop");
+  const origin = { object: node, path: "" };
+  const never = { feature: "policy", about: "settings", origin, hostAccess: "never" } as const;
+  assert.equal(verdict(planOf([...intents, never]), 11, "172.16.0.1", 8080), "drop");
+});
+
+test("policy.plan has an instance of the node with all rules, and one of each object with its own", () => {
+  const plan = planOf([policyIntent("p", "a", [{ ports: port(80) }]), policyIntent("q", "b", [{}, {}])]);
+  const tell = plan.instances.map(({ key, owner, rules, data }) => [
+    key,
+    owner.name,
+    rules.map(({ index }) => index).join(),
+    (data as PolicyData).endpoints.map(({ interface: name }) => name).join(),
+  ]);
+  assert.deepEqual(tell, [
+    ["policy/node", "node", "1,2,3,4", "veth-a,veth-b"],
+    ["policy/objects/networking.k8s.io/NetworkPolicy/x/p", "p", "2", "veth-a"],
+    ["policy/objects/networking.k8s.io/NetworkPolicy/x/q", "q", "3,4", "veth-b"],
+  ]);
+});
+
+/** Whatever is asked of it throws. */
+function broken(what: string): never {
+  return new Proxy([], {
+    get() {
+      throw new Error(`${what} cannot be read`);
+    },
+  }) as never;
+}
+
+test("policy.plan closes the pods of an object that it cannot read, and serves the others", () => {
+  const sound = policyIntent("q", "b", [{ peers: appB }]);
+  const [statement] = policyIntent("p", "a", [{}]).policy.statements;
+  assert.ok(statement);
+  const brokenStatements = [
+    {
+      ...statement,
+      ingress: { ...statement.ingress, allow: [{ ...statement.ingress.allow[0], peers: broken("peers") }] },
+    },
+    { ...statement, subject: { ...statement.subject, where: broken("selector") } },
+  ] as Policy["statements"];
+  for (const each of brokenStatements) {
+    const intent = policyIntent("p", "a", []);
+    const plan = planOf([{ ...intent, policy: { ...intent.policy, statements: [each] } }, sound]);
+    assert.match(
+      said(plan).join(),
+      /^refused Refused p: serve NetworkPolicy x\/p: .* cannot be read; .* nothing passes/,
+    );
+    assert.equal(verdict(plan, 11, "10.0.0.2", 80), "drop");
+    assert.equal(verdict(plan, 11, "172.16.0.1", 80), "pass");
+  }
+});
+
+test("policy.plan leaves in force what was, when nothing can be compiled; without it, pods are closed", () => {
+  const intents = [policyIntent("p", "a", [{}])];
+  const hosts = {
+    feature: "policy",
+    about: "host",
+    name: "n",
+    labels: {},
+    addresses: broken("addresses"),
+    isThisNode: false,
+    origin: { object: node, path: "" },
+  } as const;
+  const closed = planOf([...intents, hosts]);
+  assert.match(said(closed).join(), /^refused Failed p: .* cannot be read; .* nothing passes the pods of this node/);
+  for (const ifindex of [11, 12]) {
+    for (const direction of ["ingress", "egress"]) {
+      assert.equal(verdict(closed, ifindex, "10.0.0.2", 80, direction), "drop");
+    }
+    assert.equal(verdict(closed, ifindex, "172.16.0.1", 80), "pass");
+  }
+  const earlier = planOf(intents);
+  const kept = planOf([...intents, hosts], { ...facts, earlierPlans: { [refKey(node)]: earlier } });
+  assert.match(said(kept).join(), /^refused Failed p: .* what was in force before stays/);
+  assert.deepEqual({ ...kept, problems: [] }, { ...earlier, problems: [] });
+});
