@@ -10,6 +10,7 @@ import { referenceContract } from "./kernel-port-references.contract.ts";
 import {
   counts,
   hex,
+  list,
   loaded,
   mapSpec,
   names,
@@ -181,6 +182,10 @@ async function everyKindOfThing(port: KernelPort, kernel: ContractHarness): Prom
   const two = (await loaded(port, kernel, "count_xdp", {}, "two")).member;
   const tc = (await loaded(port, kernel, "count_tc")).member;
   const skb = (await loaded(port, kernel, "count_skb", { verdict: 1 })).member;
+  const refers = { kind: "refers", inner: counts, entries: [] } as const;
+  const outer = mapSpec("test/outer", { ...list, type: "array_of_maps" }, refers);
+  await port.createMap(outer);
+  await port.putReference(outer, 1, mapIdentity(mapSpec("test/counts", counts)));
   await port.pinMap(mapIdentity(mapSpec("test/counts", counts)), `${kernel.userPins}/mine`);
   await port.setHook(
     request({ hook: "xdp", interface: kernel.interface }, [proceed(one, 2), proceed(two, 2, "inline")]),
