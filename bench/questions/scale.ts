@@ -18,18 +18,18 @@ interface Tier {
 }
 
 const full: readonly Tier[] = [
-  { nodes: 1000, pods: 20_000, agents: 1000, whole: 100 },
-  { nodes: 5000, pods: 100_000, agents: 5000, whole: 100 },
+  { nodes: 1000, pods: 20_000, agents: 1000, whole: 20 },
+  { nodes: 5000, pods: 100_000, agents: 5000, whole: 20 },
 ];
 const quick: readonly Tier[] = [{ nodes: 50, pods: 500, agents: 50, whole: 10 }];
 const usualChanges = 10;
 /** Each waits until all agents have told of it. */
-const changesOfMany = 5;
+const changesOfMany = 3;
 const many = 2000;
 const restMs = 30_000;
 /** What an agent would watch that watches each kind which may be declared or made. */
 const followed = kinds.filter(({ group }) => group !== "" && group !== "bpfleet.io").length + 2;
-const patienceMs = 300_000;
+const patienceMs = 600_000;
 const programs = { group: "networking.fos1.io", version: "v1alpha1", plural: "ebpfprograms", namespace: "default" };
 
 export const question: BenchQuestion = {
@@ -70,7 +70,7 @@ function chosenTiers(isQuick: boolean): readonly Tier[] {
   const { SCALE: text = "" } = process.env;
   if (text === "") return isQuick ? quick : full;
   return text.split(",").map((words) => {
-    const [nodes = 0, pods = 0, agents = 0, whole = Math.min(agents, 100)] = words.split(":").map(Number);
+    const [nodes = 0, pods = 0, agents = 0, whole = Math.min(agents, 20)] = words.split(":").map(Number);
     return { nodes, pods, agents, whole };
   });
 }

@@ -1,7 +1,9 @@
 /**
- * Many agents in one process: `agents.ts KUBECONFIG FIRST LAST whole|follower`. Each has connections of its own. A whole
- * one is the real agent of a node over a daemon that says that everything is in force; a follower is all of it that
- * speaks with the API server at a change, without a plan. What it prints is in lines.ts.
+ * Many agents in one process: `agents.ts KUBECONFIG FIRST LAST whole|follower`. A whole one is the real agent of a node,
+ * with connections of its own, over a daemon that says that everything is in force. A follower is all of it that speaks
+ * with the API server at a change, without a plan: it holds the same watches and writes the same NodeState; some share
+ * their connections, and at its start it does not look whether there are objects of other kinds. What is printed is in
+ * lines.ts.
  */
 import { startClusterAgent } from "@bpfleet/agent";
 import { ObedientDaemon, startClusterFollower } from "@bpfleet/agent/testing";
@@ -9,10 +11,12 @@ import type { DaemonVersion } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
 import type { Inventory } from "@bpfleet/kernel";
 import { kinds, type KubeObject } from "@bpfleet/kinds";
-import { connectKube, loadAccess } from "@bpfleet/kube-client";
+import { connectKube, loadAccess, type KubeClient } from "@bpfleet/kube-client";
 import { nodeName, versionOf, type AgentLine } from "./lines.ts";
 
 const startedAtOnce = 8;
+/** Four watches of each fit into the hundred streams that an API server allows on one connection. */
+const followersOfClient = 20;
 const sayMs = 200;
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const [kubeconfig = "", first = "0", last = "0", sort = "whole"] = process.argv.slice(2);
@@ -28,7 +32,17 @@ class SimulatedDaemon extends ObedientDaemon {
 
 /** Version of the object → when each agent had planned for it, since the epoch. */
 const seen = new Map<string, number[]>();
+const changed = kinds.filter(({ kind }) => kind === "EBPFProgram");
+const clients = new Map<number, KubeClient>();
+let started = 0;
 let notices = 0;
+
+function clientOf(at: number): KubeClient {
+  const number = sort === "follower" ? Math.floor(at / followersOfClient) : at;
+  const client = clients.get(number) ?? connectKube(loadAccess({ env: process.env, kubeconfig }));
+  clients.set(number, client);
+  return client;
+}
 
 async function start(name: string): Promise<AsyncDisposable> {
   const known = new Set<string>();
@@ -43,16 +57,16 @@ async function start(name: string): Promise<AsyncDisposable> {
     }
   };
   const shared = {
-    client: connectKube(loadAccess({ env: process.env, kubeconfig })),
+    client: clientOf(started++),
     nodeName: name,
-    kinds,
     onNotice: (notice: string): void => {
       if (++notices <= 5) process.stderr.write(`${name}: ${notice}\n`);
     },
   };
-  if (sort === "follower") return startClusterFollower({ ...shared, onObjects: see });
+  if (sort === "follower") return startClusterFollower({ ...shared, kinds: changed, onObjects: see });
   return startClusterAgent({
     ...shared,
+    kinds,
     version: "0.1.0",
     features,
     clock,
