@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -33,22 +33,40 @@ export interface Answer {
 }
 
 const startTimeoutMs = 120_000;
+/** No call of a test takes as long on a machine that does anything at all. */
+const callTimeoutMs = 120_000;
+/** Another process may take a port that was free when it was asked for. */
+const maxStarts = 3;
+/** And the number of the process that made it. */
+const folderName = "bpfleet-cluster-";
 
 /** Starts both from the binaries in `folder`; they end when the result is disposed of, or with this process. */
 export async function startApiServer(folder: string, moreFlags: readonly string[] = []): Promise<ApiServer> {
-  const cluster = new Cluster(folder, moreFlags);
-  try {
-    return await cluster.start();
-  } catch (error) {
-    await cluster[Symbol.asyncDispose]();
-    throw error;
+  sweepFolders();
+  for (let starts = 1; ; starts++) {
+    const cluster = new Cluster(folder, moreFlags);
+    try {
+      return await cluster.start();
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      if (starts === maxStarts || !String(error).includes("address already in use")) throw error;
+    }
+  }
+}
+
+/** Removes what processes left that were killed: etcd and API server ended with them, their files did not. */
+export function sweepFolders(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const [, pid] = /^bpfleet-(?:cluster|fleet)-(\d+)-/.exec(name) ?? [];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    rmSync(join(tmpdir(), name), { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
 class Cluster implements AsyncDisposable {
   readonly #folder: string;
   readonly #moreFlags: readonly string[];
-  readonly #dir = mkdtempSync(join(tmpdir(), "bpfleet-cluster-"));
+  readonly #dir = mkdtempSync(join(tmpdir(), `${folderName}${process.pid}-`));
   readonly #processes: Running[] = [];
   readonly #removeAll = (): void => {
     for (const running of this.#processes) running.process.kill("SIGKILL");
@@ -105,12 +123,19 @@ class Cluster implements AsyncDisposable {
       call,
       kubectl: (args, input = "") => {
         const env = { PATH: process.env["PATH"], HOME: this.#dir, KUBECONFIG: kubeconfig };
-        return execFileSync(join(this.#folder, "kubectl"), args, {
-          encoding: "utf8",
-          input,
-          env,
-          stdio: ["pipe", "pipe", "pipe"],
-        });
+        try {
+          return execFileSync(join(this.#folder, "kubectl"), args, {
+            encoding: "utf8",
+            input,
+            env,
+            stdio: ["pipe", "pipe", "pipe"],
+            timeout: callTimeoutMs,
+            killSignal: "SIGKILL",
+          });
+        } catch (error) {
+          if ((error as { code?: unknown }).code !== "ETIMEDOUT") throw error;
+          throw new Error(`run kubectl ${args.join(" ")}: not done after ${callTimeoutMs / 1000} s`, { cause: error });
+        }
       },
       kill: async () => {
         server.process.kill("SIGKILL");
@@ -234,7 +259,14 @@ class Cluster implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       const outgoing = request(
         `${url}${path}`,
-        { method, ca, cert, key, headers: { "content-type": "application/json", ...headers } },
+        {
+          method,
+          ca,
+          cert,
+          key,
+          headers: { "content-type": "application/json", ...headers },
+          signal: AbortSignal.timeout(callTimeoutMs),
+        },
         (incoming) => {
           let text = "";
           incoming.setEncoding("utf8").on("data", (part: string) => (text += part));
@@ -243,7 +275,9 @@ class Cluster implements AsyncDisposable {
           );
         },
       );
-      outgoing.on("error", reject).end(body === undefined ? undefined : JSON.stringify(body));
+      outgoing
+        .on("error", (cause) => reject(new Error(`${method} ${path}: ${cause.message}`, { cause })))
+        .end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
 }

@@ -10,6 +10,8 @@ import { builtImages } from "@bpfleet/operator/desired";
 import { buildControlPlane } from "../../tools/build-control-plane.ts";
 import { startApiServer, type ApiServer } from "./api-server.ts";
 
+/** Starting and stopping take a second or two; a loaded machine may take its time. */
+const patienceMs = 90_000;
 const root = join(import.meta.dirname, "../..");
 
 /** An API server to which manifests/base/ebpf was applied, with clients for its accounts. */
@@ -45,7 +47,7 @@ export const quickElection: Omit<ElectionConfig, "identity"> = {
 
 export async function startFleetCluster(): Promise<FleetCluster> {
   const server = await startApiServer(buildControlPlane());
-  const dir = mkdtempSync(join(tmpdir(), "bpfleet-fleet-"));
+  const dir = mkdtempSync(join(tmpdir(), `bpfleet-fleet-${process.pid}-`));
   server.kubectl(["apply", "--server-side", "-k", join(root, "manifests/base/ebpf")]);
   server.kubectl([
     "wait",
@@ -101,7 +103,7 @@ export async function startFleetCluster(): Promise<FleetCluster> {
     },
     startOperator: async ({ identity = "operator-1", ...options } = {}) => {
       const log: LogLine[] = [];
-      const operator = await startOperator({
+      const started = startOperator({
         client: clientOf("podconfigmap-controller"),
         kinds,
         images: builtImages,
@@ -110,14 +112,30 @@ export async function startFleetCluster(): Promise<FleetCluster> {
         nodeGraceMs: 500,
         ...options,
       });
-      return { operator, log, [Symbol.asyncDispose]: () => operator.stop() };
+      const operator = await within("start the operator", patienceMs, started);
+      const stop = () => within("stop the operator", patienceMs, operator.stop());
+      return { operator, log, [Symbol.asyncDispose]: stop };
     },
     [Symbol.asyncDispose]: async () => {
-      await Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));
-      await server[Symbol.asyncDispose]();
+      const closed = Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));
+      await within("close the clients", patienceMs, closed).finally(() => server[Symbol.asyncDispose]());
       rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** What a promise brings, or the name of what did not end in time. */
+export async function within<T>(what: string, timeoutMs: number, awaited: Promise<T> | T): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new Error(`${what}: not done after ${Math.round(timeoutMs / 1000)} s`)),
+    timeoutMs,
+  );
+  try {
+    return await Promise.race([awaited, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Waits until something is not undefined. */
@@ -128,7 +146,8 @@ export async function until<T>(
 ): Promise<T> {
   const end = performance.now() + timeoutMs;
   for (;;) {
-    const found = await find();
+    // What does not answer at all is not waited for either.
+    const found = await within(`ask whether ${what}`, Math.max(0, end - performance.now()) + 30_000, find());
     if (found !== undefined) return found;
     if (performance.now() > end) throw new Error(`wait until ${what}: not after ${timeoutMs / 1000} s`);
     await sleep(50);

@@ -25,6 +25,8 @@ export async function runFile(root: string, file: string, timeoutMs: number): Pr
   const deadline = AbortSignal.timeout(timeoutMs);
   const tests: TestResult[] = [];
   const titles: string[] = [];
+  /** Tests that have begun and not ended. */
+  const begun = new Set<string>();
   let output = "";
   const add = (name: string, outcome: TestResult["outcome"], ms: number, text: string): void => {
     tests.push({ name: [file, name].filter(Boolean).join(" > "), outcome, ms, text });
@@ -34,6 +36,8 @@ export async function runFile(root: string, file: string, timeoutMs: number): Pr
     if (event.type === "test:stdout" || event.type === "test:stderr") output += event.data.message;
     if (event.type === "test:diagnostic" && event.data.message.startsWith("Error:"))
       output += `${event.data.message}\n`;
+    if (event.type === "test:dequeue") begun.add(event.data.name);
+    if (event.type === "test:complete") begun.delete(event.data.name);
     if (event.type === "test:start") titles.splice(event.data.nesting, titles.length, event.data.name);
     if (event.type !== "test:pass" && event.type !== "test:fail") continue;
     const { nesting, skip, todo, details } = event.data;
@@ -57,8 +61,11 @@ export async function runFile(root: string, file: string, timeoutMs: number): Pr
       else add(name, "skipped", details.duration_ms, typeof reason === "string" ? reason : "no reason given");
     }
   }
-  if (deadline.aborted) add("", "failed", timeoutMs, `not done after ${timeoutMs / 1000} s`);
-  else if (tests.length === 0) add("", "failed", 0, "the file has no test");
+  if (deadline.aborted) {
+    const names = [...begun].filter((name) => name !== path);
+    const where = names.length === 0 ? "" : `; in ${names.join(", ")}`;
+    add("", "failed", timeoutMs, `not done after ${timeoutMs / 1000} s${where}`);
+  } else if (tests.length === 0) add("", "failed", 0, "the file has no test");
   return { file: relative(root, path), ms: performance.now() - begin, tests, output };
 }
 

@@ -22,7 +22,7 @@ export const suites: readonly Suite[] = [
   {
     name: "cluster",
     concurrency: 2,
-    fileTimeoutMs: 2_400_000,
+    fileTimeoutMs: 600_000,
     needsRoot: false,
     census: "suite",
     builder: ["tools/build-control-plane.ts"],
@@ -30,7 +30,7 @@ export const suites: readonly Suite[] = [
   {
     name: "e2e",
     concurrency: 1,
-    fileTimeoutMs: 2_400_000,
+    fileTimeoutMs: 1_200_000,
     needsRoot: true,
     census: "file",
     builder: ["tools/build-whole-cluster.ts", "--helm"],
