@@ -1,30 +1,9 @@
-import type { Clock, Issue, ObjectRef, Result } from "@bpfleet/base";
+import type { Clock, Issue, ObjectMeta, ObjectRef, Result } from "@bpfleet/base";
 import type { InstanceCounters, Intent } from "@bpfleet/features";
 import type { InterfaceFacts, ItemResult, NodePlan, PlanProblem } from "@bpfleet/kernel";
 import type { FleetOutcome } from "./aggregate.ts";
 
-export interface ObjectMeta {
-  readonly name: string;
-  readonly namespace?: string | undefined;
-  readonly labels?: Readonly<Record<string, string>> | undefined;
-  readonly annotations?: Readonly<Record<string, string>> | undefined;
-  readonly uid?: string | undefined;
-  readonly generation?: number | undefined;
-  readonly resourceVersion?: string | undefined;
-  readonly creationTimestamp?: string | undefined;
-  readonly deletionTimestamp?: string | undefined;
-  readonly finalizers?: readonly string[] | undefined;
-  readonly ownerReferences?: readonly OwnerReference[] | undefined;
-}
-
-export interface OwnerReference {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly name: string;
-  readonly uid: string;
-  readonly controller?: boolean | undefined;
-  readonly blockOwnerDeletion?: boolean | undefined;
-}
+export type { ObjectMeta, OwnerReference } from "@bpfleet/base";
 
 /** Any object as the API server would hand it out. */
 export interface KubeObject {

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { KernelError } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import type { Inventory, NodeFacts, ObservedKernel, RuleRef } from "@bpfleet/kernel";
+import type { Inventory, ObservedKernel, RuleRef } from "@bpfleet/kernel";
+import { interfaceFacts, nodeFacts, wholeKernel } from "@bpfleet/kernel/testing";
 import type { HookCounters } from "../counters.ts";
 import type { DaemonResults, Explanation, TraceEvent, TraceOptions } from "../daemon.ts";
 import { ApiServer } from "./api-server.ts";
@@ -29,11 +30,9 @@ const decision = {
   text: "dropped: 10.10.10.7 is in 10.10.10.0/24",
 } as const;
 const definition = { type: "hash", keySize: 4, valueSize: 8, maxEntries: 10, flags: 1 } as const;
-const offer = { has: true } as const;
 
-const facts: NodeFacts = {
+const facts = nodeFacts({
   nodeName: "n1",
-  cpus: 2,
   objects: { filter: { digest: "ab" } },
   hashSeed: 0xffffffff,
   pinRoot: "/run/bpfd/fs",
@@ -53,28 +52,9 @@ const facts: NodeFacts = {
   },
   cgroups: { "/pod": "123456789012345" },
   bpffs: ["/run/bpfd/fs"],
-  interfaces: [
-    {
-      name: "eth0",
-      ifindex: 7,
-      isUp: true,
-      mtu: 1500,
-      linkKind: "veth",
-      mac: "02:00:00:00:00:01",
-      addresses: ["10.0.0.1/24"],
-      hasDefaultRoute: true,
-    },
-  ],
-  kernel: {
-    release: "6.18",
-    btf: offer,
-    tcx: { has: false, why: "too old" },
-    cgroup2: offer,
-    ringbuf: offer,
-    chainInline: offer,
-    chainStub: offer,
-  },
-};
+  interfaces: [interfaceFacts("eth0", { ifindex: 7, addresses: ["10.0.0.1/24"], hasDefaultRoute: true })],
+  kernel: { ...wholeKernel, tcx: { has: false, why: "too old" } },
+});
 const hookResult = { mode: "native", chain: "chain", memberModes: ["inline", "stub"], reason: undefined } as const;
 const results: DaemonResults = {
   revision: 3,

@@ -7,6 +7,7 @@ import {
   type EndpointWish,
   type NodeFacts,
 } from "@bpfleet/kernel";
+import { interfaceFacts, nodeFacts, wholeKernel } from "@bpfleet/kernel/testing";
 import { pino } from "pino";
 import type { PullSecrets } from "../bytecode/bytecode-watch.ts";
 import { WorkLoop } from "../loop/work-loop.ts";
@@ -15,7 +16,6 @@ import { NodeDaemon, type FactsListener } from "../node-daemon.ts";
 import type { NodeState } from "../state/node-state.ts";
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
-const offer = { has: true } as const;
 
 /** Counts every rule of an instance as its index, times the packets that the world saw. */
 export const countingFeature: Feature = {
@@ -122,9 +122,8 @@ export class FakeNode implements AsyncDisposable {
 
   #measure(): NodeFacts {
     const { interfaces, cgroups } = this.world;
-    return {
+    return nodeFacts({
       nodeName: "n1",
-      cpus: 2,
       objects: { filter: { digest: "ab" } },
       hashSeed: 0xffffffff,
       pinRoot: "/run/bpfd/fs",
@@ -139,25 +138,10 @@ export class FakeNode implements AsyncDisposable {
           return id === undefined ? [] : [[path, `${id}`]];
         }),
       ),
-      interfaces: [...interfaces].map(([name, ifindex]) => ({
-        name,
-        ifindex,
-        isUp: true,
-        mtu: 1500,
-        linkKind: "veth",
-        mac: "02:00:00:00:00:01",
-        addresses: ["10.0.0.1/24"],
-        hasDefaultRoute: false,
-      })),
-      kernel: {
-        release: "6.18",
-        btf: offer,
-        tcx: { has: false, why: "too old" },
-        cgroup2: offer,
-        ringbuf: offer,
-        chainInline: offer,
-        chainStub: offer,
-      },
-    };
+      interfaces: [...interfaces].map(([name, ifindex]) =>
+        interfaceFacts(name, { ifindex, addresses: ["10.0.0.1/24"] }),
+      ),
+      kernel: { ...wholeKernel, tcx: { has: false, why: "too old" } },
+    });
   }
 }

@@ -18,18 +18,49 @@ export function createLeaderElector(
   return config.isEnabled ? new LeaseElector(client, config, options) : new LoneLeader(config.identity);
 }
 
-class LeaseElector implements LeaderElector {
+type Lead = (signal: AbortSignal) => Promise<void>;
+
+/** Runs once, and ends when it is told to. */
+abstract class Candidate implements LeaderElector {
+  protected readonly stopping: AbortController = new AbortController();
+  #running: Promise<void> | undefined;
+
+  abstract get isLeader(): boolean;
+  abstract get leader(): string | undefined;
+  /** Until `stopping` is set, whatever happens. */
+  protected abstract stand(lead: Lead): Promise<void>;
+
+  protected get hasBegun(): boolean {
+    return this.#running !== undefined;
+  }
+
+  run(lead: Lead): Promise<void> {
+    if (this.#running !== undefined) throw new TypeError("run a leader elector: it runs already");
+    this.#running = this.stand(lead);
+    return this.#running;
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await this.#running?.catch(() => undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+class LeaseElector extends Candidate {
   readonly #client: KubeClient;
   readonly #config: ElectionConfig;
   readonly #options: LeaderElectorOptions;
   readonly #timing: Timing;
-  readonly #stop = new AbortController();
   #election: Election;
-  #running: Promise<void> | undefined;
   #told: string | undefined;
   #term: Term | undefined;
 
   constructor(client: KubeClient, config: ElectionConfig, options: LeaderElectorOptions) {
+    super();
     this.#client = client;
     this.#config = config;
     this.#options = options;
@@ -45,23 +76,8 @@ class LeaseElector implements LeaderElector {
     return this.#election.leader;
   }
 
-  run(lead: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    if (this.#running !== undefined) throw new TypeError("run a leader elector: it runs already");
-    this.#running = this.#run(lead);
-    return this.#running;
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running?.catch(() => undefined);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-  }
-
-  async #run(lead: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    const { signal } = this.#stop;
+  protected async stand(lead: Lead): Promise<void> {
+    const { signal } = this.stopping;
     try {
       while (!signal.aborted) {
         await this.#step(this.#election.next(this.#time()));
@@ -90,12 +106,12 @@ class LeaseElector implements LeaderElector {
     if (step.do === "wait") {
       // A leader's wait ends with its leadership and with the end of `lead`.
       const until =
-        this.#term === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, this.#term.over]);
+        this.#term === undefined ? this.stopping.signal : AbortSignal.any([this.stopping.signal, this.#term.over]);
       await this.#timing.sleep(step.ms, until);
       election.see({ saw: "waited" }, this.#timing.monotonicMs());
       return;
     }
-    const call = { timeoutMs: step.timeoutMs, signal: this.#stop.signal };
+    const call = { timeoutMs: step.timeoutMs, signal: this.stopping.signal };
     try {
       if (step.do === "read") {
         const lease = await this.#client.find<Lease>(this.#address(), call);
@@ -106,7 +122,7 @@ class LeaseElector implements LeaderElector {
         this.#term?.extend();
       }
     } catch (cause) {
-      if (this.#stop.signal.aborted) return;
+      if (this.stopping.signal.aborted) return;
       const isOutdated = isApiError(cause) && (cause.status === 409 || (cause.isNotFound && step.do === "update"));
       election.see({ saw: isOutdated ? "conflict" : "failed" }, this.#timing.monotonicMs());
       if (!isOutdated) this.#options.onFault?.(isApiError(cause) ? cause : this.#unanswered(cause));
@@ -114,7 +130,7 @@ class LeaseElector implements LeaderElector {
     this.#tellLeader();
   }
 
-  #lead(lead: (signal: AbortSignal) => Promise<void>): Term {
+  #lead(lead: Lead): Term {
     const term = new Term(this.#timing, () => this.#election.leadsUntilMs);
     term.begin(lead);
     return term;
@@ -182,34 +198,23 @@ class LeaseElector implements LeaderElector {
 }
 
 /** Where there is no election: this process leads for as long as it runs. */
-class LoneLeader implements LeaderElector {
+class LoneLeader extends Candidate {
   readonly #identity: string;
-  readonly #stop = new AbortController();
-  #running: Promise<void> | undefined;
 
   constructor(identity: string) {
+    super();
     this.#identity = identity;
   }
 
   get isLeader(): boolean {
-    return this.#running !== undefined && !this.#stop.signal.aborted;
+    return this.hasBegun && !this.stopping.signal.aborted;
   }
 
   get leader(): string {
     return this.#identity;
   }
 
-  run(lead: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    this.#running ??= lead(this.#stop.signal);
-    return this.#running;
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running?.catch(() => undefined);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
+  protected stand(lead: Lead): Promise<void> {
+    return lead(this.stopping.signal);
   }
 }
