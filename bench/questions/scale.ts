@@ -22,7 +22,7 @@ const full: readonly Tier[] = [
   { nodes: 5000, pods: 100_000, agents: 5000, whole: 20 },
 ];
 const quick: readonly Tier[] = [{ nodes: 50, pods: 500, agents: 50, whole: 10 }];
-const usualChanges = 10;
+const usualChanges = 6;
 /** Each waits until all agents have told of it. */
 const changesOfMany = 3;
 const many = 2000;
