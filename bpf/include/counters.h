@@ -39,6 +39,7 @@ struct {
 	__uint(max_entries, REASON_SLOTS);
 } reasons SEC(".maps");
 
+#ifndef RULES_COUNT_ELSEWHERE
 /* Rule index → counter, one per CPU; index 0 is "no rule". */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -46,6 +47,7 @@ struct {
 	__type(value, struct counter);
 	__uint(max_entries, 1);
 } hits SEC(".maps");
+#endif
 
 /* A per-CPU value is written by one CPU, in a context that no other of ours interrupts on that CPU. */
 static __always_inline void count_in(void *map, __u32 index, __u64 bytes)
@@ -63,7 +65,9 @@ static __always_inline void count_reason(__u32 reason, __u64 bytes)
 	count_in(&reasons, reason, bytes);
 }
 
+#ifndef RULES_COUNT_ELSEWHERE
 static __always_inline void count_rule(__u32 rule, __u64 bytes)
 {
 	count_in(&hits, rule, bytes);
 }
+#endif

@@ -7,6 +7,10 @@
 
 #include "packet.h"
 
+#include <linux/in.h>
+
+#include <bpf/bpf_core_read.h>
+
 /* IPv4 ends with `remote_low`: flows4 has keys of so many bytes. */
 #define FLOW4_KEY 20
 
@@ -65,11 +69,18 @@ struct {
 	__uint(max_entries, 1); /* from user space */
 } flows6 SEC(".maps");
 
-/* What the first fragment of a datagram said of it. The key is a flow's, with the identification as ports. */
+/*
+ * What the first fragment of a datagram said of it. The key is a flow's, with the identification as ports and
+ * the direction in the upper half of the protocol.
+ */
 struct fragment_record {
 	__be16 local_port;
 	__be16 remote_port;
+	__u8 kind; /* enum packet_kind */
+	__u8 icmp_type;
+	__u16 unused;
 };
+_Static_assert(sizeof(struct fragment_record) == 8, "map ABI: regenerate the codecs");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -77,3 +88,42 @@ struct {
 	__type(value, struct fragment_record);
 	__uint(max_entries, 1); /* from user space */
 } fragments SEC(".maps");
+
+#define SECOND_NS 1000000000ULL
+
+/* By state, TCP behind all others. What is older is judged again. */
+static const __u64 flow_idle_ns[8] = {
+	[FLOW_OPENING] = 60 * SECOND_NS,
+	[FLOW_ANSWERED] = 180 * SECOND_NS,
+	[FLOW_CLOSING] = 60 * SECOND_NS,
+	[4 + FLOW_OPENING] = 60 * SECOND_NS,
+	[4 + FLOW_ANSWERED] = 8000 * SECOND_NS, /* beyond what keeps connections alive by default */
+	[4 + FLOW_CLOSING] = 60 * SECOND_NS,
+};
+
+/* The coarse clock of Linux 5.11 costs less, and seconds are all that is asked for. */
+static __always_inline __u64 flow_clock(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_ktime_get_coarse_ns))
+		return bpf_ktime_get_coarse_ns();
+	return bpf_ktime_get_ns();
+}
+
+static __always_inline struct flow *find_flow(const struct flow_key *key, bool is_ipv6)
+{
+	return is_ipv6 ? bpf_map_lookup_elem(&flows6, key) : bpf_map_lookup_elem(&flows4, key);
+}
+
+/* Always the whole value: the memory of one that was found may belong to another flow by now. */
+static __always_inline void put_flow(const struct flow_key *key, bool is_ipv6, const struct flow *flow)
+{
+	if (is_ipv6)
+		bpf_map_update_elem(&flows6, key, flow, BPF_ANY);
+	else
+		bpf_map_update_elem(&flows4, key, flow, BPF_ANY);
+}
+
+static __always_inline bool is_live(const struct flow *flow, __u32 protocol, __u64 now_ns)
+{
+	return now_ns - flow->seen_ns < flow_idle_ns[(flow->state & 3) | (protocol == IPPROTO_TCP) << 2];
+}

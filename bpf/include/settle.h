@@ -198,8 +198,10 @@ static __always_inline int settle(const struct packet *packet, struct decision *
 		return verdict_code(packet, decision->verdict);
 	}
 	count_reason(decision->reason, packet->length);
+#ifndef RULES_COUNT_ELSEWHERE
 	if (decision->rule)
 		count_rule(decision->rule, packet->length);
+#endif
 	if (is_sampled(decision->verdict))
 		report(packet, decision);
 	return verdict_code(packet, decision->verdict);

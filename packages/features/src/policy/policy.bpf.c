@@ -1,30 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-#include "policy-table.h"
-#include "policy-flow.h"
+/*
+ * Judges the packets of endpoints at the host-side ends of their interfaces, by one table for the whole
+ * node (docs/adr/0023-policy-is-one-table.md). A flow that the table in force has decided costs one
+ * look at flows4 or flows6.
+ */
+#define RULES_COUNT_ELSEWHERE
+#include "policy-verdict.h"
 #include "settle.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* The map index is the reason. Faults follow REASON_FAULT. */
-enum policy_reason {
-	REASON_ALLOWED, /* by a rule, or for all tables by several */
-	REASON_ALLOWED_BY_DEFAULT, /* no rule is about it, and what no rule is about is allowed */
-	REASON_ESTABLISHED, /* goes on with a flow that was allowed */
-	REASON_REPLY,
-	REASON_RELATED, /* an ICMP error about a flow that was allowed */
-	REASON_KEPT, /* the flow ceased to be allowed, and lives on as its policy says */
-	REASON_UNRESTRICTED, /* no policy is about this direction */
-	REASON_NOT_JUDGED, /* no policy is about this endpoint */
-	REASON_NEIGHBOUR, /* ARP, or IPv6's discovery of neighbours */
-	REASON_DENIED, /* by a rule */
-	REASON_DEFAULT_DENY,
-	REASON_REVOKED, /* the flow was allowed, and is no more */
-	REASON_NOT_IP,
-	REASON_FRAGMENT_WITHOUT_FIRST,
-	REASON_MAPPED_ADDRESS, /* an IPv4 address written as IPv6 */
-	REASON_NO_TABLE,
-	REASON_FAULT = 31,
-};
 EXPORT_TYPE(enum, policy_reason);
 
 enum policy_layout {
@@ -38,6 +23,7 @@ enum policy_layout {
 	LAYOUT_CELL_WAYS = CELL_WAYS,
 };
 EXPORT_TYPE(enum, policy_layout);
+EXPORT_TYPE(struct, policy_line);
 EXPORT_TYPE(struct, policy_header);
 EXPORT_TYPE(struct, policy_endpoint);
 EXPORT_TYPE(struct, verdict_table);
@@ -48,23 +34,294 @@ EXPORT_TYPE(enum, flow_direction);
 EXPORT_TYPE(enum, flow_state);
 EXPORT_TYPE(enum, flow_flag);
 
+#define COUNTER_SLOTS 256
+
+/* By slot: rule index → counter, one per CPU. The slot is the table's. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__type(key, __u32);
 	__uint(value_size, sizeof(__u32));
-	__uint(max_entries, 1);
+	__uint(max_entries, COUNTER_SLOTS);
 	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 		__type(key, __u32);
-		__type(value, struct policy_line);
+		__type(value, struct counter);
 		__uint(max_entries, 1);
-		__uint(map_flags, BPF_F_INNER_MAP);
 	});
-} table SEC(".maps");
+} counters SEC(".maps");
 
+/*
+ * The slots' maps differ in size. Where bpf_map_lookup_elem() on maps per CPU is inlined (Linux 6.10), it checks
+ * the index by the size of the map that the outer one was made with; this one asks the map itself.
+ */
+static __always_inline void count_slot(__u32 slot, __u32 rule, __u64 bytes)
+{
+	void *hits = bpf_map_lookup_elem(&counters, &slot);
+	struct counter *counter;
+
+	if (!hits)
+		return;
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_map_lookup_percpu_elem))
+		counter = bpf_map_lookup_percpu_elem(hits, &rule, bpf_get_smp_processor_id());
+	else
+		counter = bpf_map_lookup_elem(hits, &rule);
+	if (!counter)
+		return;
+	counter->packets += 1;
+	counter->bytes += bytes;
+}
+
+/*
+ * Who opened the connection that a TCP packet goes on with, when no record of it is left: the higher port is
+ * the one that was taken at random.
+ */
+static __always_inline enum flow_direction guess_opener(const struct packet_view *view, enum flow_direction direction)
+{
+	if (view->kind != PACKET_OF_FLOW || view->key.protocol != IPPROTO_TCP ||
+	    (view->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return direction;
+	if ((view->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		return direction == FLOW_INGRESS ? FLOW_EGRESS : FLOW_INGRESS;
+	return bpf_ntohs(view->key.local_port) > bpf_ntohs(view->key.remote_port) ? FLOW_EGRESS : FLOW_INGRESS;
+}
+
+/* What the packet that opened the flow had as its port, or type. */
+static __always_inline __u32 opening_port(const struct packet_view *view, enum flow_direction opened)
+{
+	if (view->key.protocol == (view->is_ipv6 ? NEXT_ICMPV6 : IPPROTO_ICMP))
+		return view->is_ipv6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO_REQUEST;
+	return bpf_ntohs(opened == FLOW_INGRESS ? view->key.local_port : view->key.remote_port);
+}
+
+static __always_inline void pass(struct decision *out, __u32 reason, __u32 rule)
+{
+	out->verdict = VERDICT_PASS;
+	out->reason = reason;
+	out->rule = rule;
+}
+
+static __always_inline void drop(struct decision *out, __u32 reason, __u32 rule)
+{
+	out->verdict = VERDICT_DROP;
+	out->reason = reason;
+	out->rule = rule;
+}
+
+/* A packet of a flow that the table in force has decided. */
+static __always_inline void follow(struct flow *flow, bool is_related, __u8 tcp_flags, enum flow_direction direction,
+				   __u64 now_ns, struct decision *out)
+{
+	bool is_reply = flow->opened != direction;
+
+	if (flow->flags & FLOW_DENIED)
+		drop(out, REASON_REVOKED, flow->rule);
+	else if (flow->flags & FLOW_KEPT)
+		pass(out, REASON_KEPT, 0);
+	else if (is_related)
+		pass(out, REASON_RELATED, flow->rule);
+	else
+		pass(out, is_reply ? REASON_REPLY : REASON_ESTABLISHED, flow->rule);
+	if (dry_run || is_related)
+		return;
+	if (tcp_flags & (TCP_FIN | TCP_RST))
+		flow->state = FLOW_CLOSING;
+	else if (is_reply && flow->state == FLOW_OPENING)
+		flow->state = FLOW_ANSWERED;
+	if (now_ns - flow->seen_ns > SECOND_NS)
+		flow->seen_ns = now_ns;
+}
+
+/* Another table decided the flow: this one has, by what opened it. */
+static __always_inline void renew_flow(const struct table_view *table, __u64 now_ns, struct work *work)
+{
+	__u8 flags = work->flow.flags;
+
+	work->flow.serial = table->header->serial;
+	work->flow.seen_ns = now_ns;
+	work->flow.rule = work->ruling.rule;
+	if (!work->ruling.drops)
+		work->flow.flags = work->ruling.keeps * FLOW_KEEPS;
+	else
+		work->flow.flags = flags & FLOW_KEEPS ? FLOW_KEEPS | FLOW_KEPT : FLOW_DENIED;
+	if (!dry_run)
+		put_flow(&work->view.key, work->view.is_ipv6, &work->flow);
+}
+
+/* There is no flow: the packet opens one, or stands for itself. */
+static __always_inline void open_flow(const struct table_view *table, enum flow_direction direction, __u64 now_ns,
+				      struct work *work, struct decision *out)
+{
+	struct packet_view *view = &work->view;
+
+	out->verdict = work->ruling.drops ? VERDICT_DROP : VERDICT_PASS;
+	out->reason = work->ruling.reason;
+	out->rule = work->ruling.rule;
+	/* Of a connection that the other end goes on with, the endpoint's own packets make the record. */
+	if (dry_run || work->ruling.drops || !work->ruling.is_restricted || view->kind != PACKET_OF_FLOW ||
+	    work->opened != direction)
+		return;
+	work->flow = (struct flow){
+		.serial = table->header->serial,
+		.seen_ns = now_ns,
+		.rule = work->ruling.rule,
+		.opened = direction,
+		.state = view->key.protocol != IPPROTO_TCP || view->tcp_flags & TCP_SYN ? FLOW_OPENING : FLOW_ANSWERED,
+		.flags = work->ruling.keeps ? FLOW_KEEPS : 0,
+	};
+	put_flow(&view->key, view->is_ipv6, &work->flow);
+}
+
+static __always_inline void record_fragment(const struct packet_view *view)
+{
+	struct fragment_record record = {
+		.local_port = view->key.local_port,
+		.remote_port = view->key.remote_port,
+		.kind = view->kind,
+		.icmp_type = view->icmp_type,
+	};
+
+	bpf_map_update_elem(&fragments, &view->fragment_key, &record, BPF_ANY);
+}
+
+static __always_inline bool opens(const struct packet_view *view)
+{
+	return view->key.protocol == IPPROTO_TCP &&
+	       (view->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+static __always_inline void judge(const struct packet *packet, const struct table_view *table,
+				  enum flow_direction direction, struct work *work, struct decision *out)
+{
+	struct packet_view *view = &work->view;
+	bool arrives = direction == FLOW_INGRESS;
+	__u64 now_ns = flow_clock();
+	struct flow *flow = NULL;
+
+	*view = (struct packet_view){};
+	view->key.ifindex = ((struct __sk_buff *)packet->ctx)->ifindex;
+	view_packet(packet, arrives, now_ns, view);
+	if (*(volatile __u32 *)&view->kind == PACKET_NEIGHBOUR)
+		return pass(out, REASON_NEIGHBOUR, 0);
+	if (view->kind != PACKET_ALONE && view->kind != PACKET_REFUSED && !opens(view))
+		flow = find_flow(&view->key, view->is_ipv6);
+	work->has_flow = flow && is_live(flow, view->key.protocol, now_ns);
+	if (flow && work->has_flow) {
+		if (flow->serial == table->header->serial) {
+			follow(flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, now_ns, out);
+			goto decided;
+		}
+		work->flow = *flow;
+		work->opened = flow->opened;
+	} else {
+		work->opened = guess_opener(view, direction);
+	}
+	work->port = work->has_flow || view->kind == PACKET_OF_FLOW ? opening_port(view, work->opened) : view->icmp_type;
+	ask_tables(table, work);
+	if (*(volatile bool *)&work->has_flow) {
+		renew_flow(table, now_ns, work);
+		follow(&work->flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, now_ns, out);
+	} else {
+		open_flow(table, direction, now_ns, work, out);
+	}
+decided:
+	if (view->records_fragment && out->verdict == VERDICT_PASS && !dry_run)
+		record_fragment(view);
+}
+
+static __always_inline int finish(const struct packet *packet, const struct table_view *table,
+				  const struct packet_view *view, struct decision *decision)
+{
+	decision->network = view->is_ipv6 ? NETWORK_IPV6 : NETWORK_IPV4;
+	remote_words(view, &decision->address.high, &decision->address.low);
+	if (!view->is_ipv6)
+		decision->address = (struct address){ .high = decision->address.low << 32 };
+	if (decision->rule && !dry_run)
+		count_slot(table->header->counters, decision->rule, packet->length);
+	return settle(packet, decision);
+}
+
+static __always_inline bool open_table(struct table_view *view)
+{
+	__u32 zero = 0;
+
+	view->lines = bpf_map_lookup_elem(&table, &zero);
+	if (!view->lines)
+		return false;
+	view->header = bpf_map_lookup_elem(view->lines, &zero);
+	return view->header;
+}
+
+/* Any packet. */
+static __always_inline int run(struct __sk_buff *skb, enum flow_direction direction)
+{
+	struct packet packet = packet_of_skb(skb, PACKET_TC);
+	struct decision decision = {};
+	struct table_view in_force;
+	__u32 zero = 0;
+	struct work *work = bpf_map_lookup_elem(&works, &zero);
+
+	if (!work || !open_table(&in_force)) {
+		drop(&decision, REASON_NO_TABLE, 0);
+		return settle(&packet, &decision);
+	}
+	judge(&packet, &in_force, direction, work, &decision);
+	return finish(&packet, &in_force, &work->view, &decision);
+}
+
+/*
+ * Most packets: of a flow that the table in force has decided, with simple headers. What is not is judged by
+ * functions that are global, so that the verifier follows them once, whatever came before.
+ */
+static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction direction, bool *is_known)
+{
+	struct packet packet = packet_of_skb(skb, PACKET_TC);
+	struct decision decision = {};
+	struct packet_view view = {};
+	struct table_view in_force;
+	struct flow *flow;
+	__u64 now_ns;
+
+	*is_known = false;
+	view.key.ifindex = skb->ifindex;
+	if (!read_simple(&packet, direction == FLOW_INGRESS, &view) || opens(&view) || !open_table(&in_force))
+		return 0;
+	flow = find_flow(&view.key, view.is_ipv6);
+	if (!flow || flow->serial != in_force.header->serial)
+		return 0;
+	now_ns = flow_clock();
+	if (!is_live(flow, view.key.protocol, now_ns))
+		return 0;
+	*is_known = true;
+	follow(flow, false, view.tcp_flags, direction, now_ns, &decision);
+	return finish(&packet, &in_force, &view, &decision);
+}
+
+__noinline int judge_ingress(struct __sk_buff *skb)
+{
+	return run(skb, FLOW_INGRESS);
+}
+
+__noinline int judge_egress(struct __sk_buff *skb)
+{
+	return run(skb, FLOW_EGRESS);
+}
+
+/* What the endpoint receives: leaves by the host's end of its interface. */
 SEC("tc")
 int policy_ingress(struct __sk_buff *skb)
 {
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&table, &zero) || bpf_map_lookup_elem(&flows4, &zero) ? TCX_NEXT : TCX_DROP;
+	bool is_known;
+	int verdict = run_known(skb, FLOW_INGRESS, &is_known);
+
+	return is_known ? verdict : judge_ingress(skb);
+}
+
+/* What the endpoint sends. */
+SEC("tc")
+int policy_egress(struct __sk_buff *skb)
+{
+	bool is_known;
+	int verdict = run_known(skb, FLOW_EGRESS, &is_known);
+
+	return is_known ? verdict : judge_egress(skb);
 }

@@ -2,14 +2,17 @@
 import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 export const policyMaps = {
+  counters: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 256, flags: 0 },
   flows4: { type: "lru_hash", keySize: 20, valueSize: 24, maxEntries: 1, flags: 0 },
   flows6: { type: "lru_hash", keySize: 44, valueSize: 24, maxEntries: 1, flags: 0 },
-  fragments: { type: "lru_hash", keySize: 44, valueSize: 4, maxEntries: 1, flags: 0 },
+  fragments: { type: "lru_hash", keySize: 44, valueSize: 8, maxEntries: 1, flags: 0 },
   table: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 200, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
 export const policyPrograms = {
+  policy_egress: "sched_cls",
   policy_ingress: "sched_cls",
 } as const satisfies Record<string, ProgramType>;
 
@@ -65,6 +68,7 @@ export const policyReason = {
   fragment_without_first: 13,
   mapped_address: 14,
   no_table: 15,
+  malformed_sctp: 16,
   fault: 31,
 } as const;
 
@@ -163,17 +167,60 @@ export function encodeFlowKey(value: FlowKey, view: DataView, at = 0): void {
 export interface FragmentRecord {
   readonly localPort: number;
   readonly remotePort: number;
+  readonly kind: number;
+  readonly icmpType: number;
+  readonly unused: number;
 }
-export const fragmentRecordSize = 4;
+export const fragmentRecordSize = 8;
 export function decodeFragmentRecord(view: DataView, at = 0): FragmentRecord {
   return {
     localPort: view.getUint16(at + 0, false),
     remotePort: view.getUint16(at + 2, false),
+    kind: view.getUint8(at + 4),
+    icmpType: view.getUint8(at + 5),
+    unused: view.getUint16(at + 6, true),
   };
 }
 export function encodeFragmentRecord(value: FragmentRecord, view: DataView, at = 0): void {
   view.setUint16(at + 0, value.localPort, false);
   view.setUint16(at + 2, value.remotePort, false);
+  view.setUint8(at + 4, value.kind);
+  view.setUint8(at + 5, value.icmpType);
+  view.setUint16(at + 6, value.unused, true);
+}
+
+export interface PacketView {
+  readonly key: FlowKey;
+  readonly fragmentKey: FlowKey;
+  readonly kind: number;
+  readonly refused: number;
+  readonly isIpv6: boolean;
+  readonly tcpFlags: number;
+  readonly icmpType: number;
+  readonly recordsFragment: boolean;
+}
+export const packetViewSize = 100;
+export function decodePacketView(view: DataView, at = 0): PacketView {
+  return {
+    key: decodeFlowKey(view, at + 0),
+    fragmentKey: decodeFlowKey(view, at + 44),
+    kind: view.getUint32(at + 88, true),
+    refused: view.getUint32(at + 92, true),
+    isIpv6: view.getUint8(at + 96),
+    tcpFlags: view.getUint8(at + 97),
+    icmpType: view.getUint8(at + 98),
+    recordsFragment: view.getUint8(at + 99),
+  };
+}
+export function encodePacketView(value: PacketView, view: DataView, at = 0): void {
+  encodeFlowKey(value.key, view, at + 0);
+  encodeFlowKey(value.fragmentKey, view, at + 44);
+  view.setUint32(at + 88, value.kind, true);
+  view.setUint32(at + 92, value.refused, true);
+  view.setUint8(at + 96, value.isIpv6);
+  view.setUint8(at + 97, value.tcpFlags);
+  view.setUint8(at + 98, value.icmpType);
+  view.setUint8(at + 99, value.recordsFragment);
 }
 
 export interface PolicyEndpoint {
@@ -250,6 +297,19 @@ export function encodePolicyHeader(value: PolicyHeader, view: DataView, at = 0):
   for (const [index, item] of value.unused.entries()) view.setUint32(at + 56 + index * 4, item, true);
 }
 
+export interface PolicyLine {
+  readonly words: readonly number[];
+}
+export const policyLineSize = 64;
+export function decodePolicyLine(view: DataView, at = 0): PolicyLine {
+  return {
+    words: Array.from({ length: 16 }, (_, index) => view.getUint32(at + 0 + index * 4, true)),
+  };
+}
+export function encodePolicyLine(value: PolicyLine, view: DataView, at = 0): void {
+  for (const [index, item] of value.words.entries()) view.setUint32(at + 0 + index * 4, item, true);
+}
+
 export interface RankedRule {
   readonly rule: number;
   readonly flags: number;
@@ -267,6 +327,31 @@ export function encodeRankedRule(value: RankedRule, view: DataView, at = 0): voi
   view.setUint32(at + 0, value.rule, true);
   view.setUint32(at + 4, value.flags, true);
   for (const [index, item] of value.unused.entries()) view.setUint32(at + 8 + index * 4, item, true);
+}
+
+export interface Ruling {
+  readonly reason: number;
+  readonly rule: number;
+  readonly drops: boolean;
+  readonly keeps: boolean;
+  readonly isRestricted: boolean;
+}
+export const rulingSize = 12;
+export function decodeRuling(view: DataView, at = 0): Ruling {
+  return {
+    reason: view.getUint32(at + 0, true),
+    rule: view.getUint32(at + 4, true),
+    drops: view.getUint8(at + 8),
+    keeps: view.getUint8(at + 9),
+    isRestricted: view.getUint8(at + 10),
+  };
+}
+export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
+  view.setUint32(at + 0, value.reason, true);
+  view.setUint32(at + 4, value.rule, true);
+  view.setUint8(at + 8, value.drops);
+  view.setUint8(at + 9, value.keeps);
+  view.setUint8(at + 10, value.isRestricted);
 }
 
 export interface VerdictTable {
@@ -298,4 +383,59 @@ export function encodeVerdictTable(value: VerdictTable, view: DataView, at = 0):
   for (const [index, item] of value.ports.entries()) view.setUint32(at + 16 + index * 4, item, true);
   view.setUint32(at + 40, value.number, true);
   for (const [index, item] of value.unused.entries()) view.setUint32(at + 44 + index * 4, item, true);
+}
+
+export interface Work {
+  readonly view: PacketView;
+  readonly ruling: Ruling;
+  readonly flow: Flow;
+  readonly high: bigint;
+  readonly low: bigint;
+  readonly opened: number;
+  readonly hasFlow: boolean;
+  readonly tables: readonly number[];
+  readonly class: number;
+  readonly space: number;
+  readonly port: number;
+  readonly row: number;
+  readonly column: number;
+  readonly rank: number;
+  readonly isKnown: number;
+}
+export const workSize = 200;
+export function decodeWork(view: DataView, at = 0): Work {
+  return {
+    view: decodePacketView(view, at + 0),
+    ruling: decodeRuling(view, at + 100),
+    flow: decodeFlow(view, at + 112),
+    high: view.getBigUint64(at + 136, true),
+    low: view.getBigUint64(at + 144, true),
+    opened: view.getUint32(at + 152, true),
+    hasFlow: view.getUint8(at + 156),
+    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 160 + index * 4, true)),
+    class: view.getUint32(at + 172, true),
+    space: view.getUint32(at + 176, true),
+    port: view.getUint32(at + 180, true),
+    row: view.getUint32(at + 184, true),
+    column: view.getUint32(at + 188, true),
+    rank: view.getUint32(at + 192, true),
+    isKnown: view.getUint32(at + 196, true),
+  };
+}
+export function encodeWork(value: Work, view: DataView, at = 0): void {
+  encodePacketView(value.view, view, at + 0);
+  encodeRuling(value.ruling, view, at + 100);
+  encodeFlow(value.flow, view, at + 112);
+  view.setBigUint64(at + 136, value.high, true);
+  view.setBigUint64(at + 144, value.low, true);
+  view.setUint32(at + 152, value.opened, true);
+  view.setUint8(at + 156, value.hasFlow);
+  for (const [index, item] of value.tables.entries()) view.setUint32(at + 160 + index * 4, item, true);
+  view.setUint32(at + 172, value.class, true);
+  view.setUint32(at + 176, value.space, true);
+  view.setUint32(at + 180, value.port, true);
+  view.setUint32(at + 184, value.row, true);
+  view.setUint32(at + 188, value.column, true);
+  view.setUint32(at + 192, value.rank, true);
+  view.setUint32(at + 196, value.isKnown, true);
 }

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+/* The map index is the reason. Faults follow REASON_FAULT. */
+enum policy_reason {
+	REASON_ALLOWED, /* by a rule, or for all tables by several */
+	REASON_ALLOWED_BY_DEFAULT, /* no rule is about it, and what no rule is about is allowed */
+	REASON_ESTABLISHED, /* goes on with a flow that was allowed */
+	REASON_REPLY,
+	REASON_RELATED, /* an ICMP error about a flow that was allowed */
+	REASON_KEPT, /* the flow ceased to be allowed, and lives on as its policy says */
+	REASON_UNRESTRICTED, /* no policy is about this direction */
+	REASON_NOT_JUDGED, /* no policy is about this endpoint */
+	REASON_NEIGHBOUR, /* ARP, or IPv6's discovery of neighbours */
+	REASON_DENIED, /* by a rule */
+	REASON_DEFAULT_DENY,
+	REASON_REVOKED, /* the flow was allowed, and is no more */
+	REASON_NOT_IP,
+	REASON_FRAGMENT_WITHOUT_FIRST,
+	REASON_MAPPED_ADDRESS, /* an IPv4 address written as IPv6 */
+	REASON_NO_TABLE, /* nothing can be decided */
+	REASON_MALFORMED_SCTP,
+	REASON_FAULT = 31,
+};

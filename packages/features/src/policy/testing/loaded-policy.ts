@@ -1,0 +1,190 @@
+/** The programs of the policy feature in the kernel, for tests: a table in force, nothing attached. */
+import { readFileSync } from "node:fs";
+import { BpfMap, BpfObject, type BpfProgram } from "@bpfleet/native";
+import { counterSize, decodeExplained, explainedSize, type Explained } from "../../generated/shared.ts";
+import { decodeFlow, policyLayout, policyMaps, policyReason, type Flow } from "../generated/policy.ts";
+import type { PolicyTable } from "../table/policy-table.ts";
+import { writeTable } from "../table/write-table.ts";
+
+const object = new URL("../../../../../build/bpf/policy.bpf.o", import.meta.url);
+const zero = Buffer.alloc(4);
+const inner = 0x1000; // BPF_F_INNER_MAP
+
+export type Direction = "ingress" | "egress";
+
+export interface PolicyRun {
+  readonly verdict: "pass" | "drop";
+  readonly reason: string;
+  readonly rule: number;
+}
+
+const reasons = new Map<number, string>(Object.entries(policyReason).map(([name, number]) => [number, name]));
+
+export function reasonOf(number: number): string {
+  return number > policyReason.fault ? `fault_${number - policyReason.fault}` : (reasons.get(number) ?? `${number}`);
+}
+
+export class LoadedPolicy implements AsyncDisposable {
+  readonly #maps: Record<string, BpfMap>;
+  readonly #inner: BpfMap[] = [];
+  readonly #objects: BpfObject[];
+  readonly programs: Readonly<Record<Direction, BpfProgram>>;
+  readonly twins: Readonly<Record<Direction, BpfProgram>>;
+  readonly #explained: BpfMap;
+  readonly verifiedInstructions: Readonly<Record<Direction, number>>;
+
+  private constructor(
+    maps: Record<string, BpfMap>,
+    objects: BpfObject[],
+    programs: Record<Direction, BpfProgram>,
+    twins: Record<Direction, BpfProgram>,
+  ) {
+    this.#maps = maps;
+    this.#objects = objects;
+    this.programs = programs;
+    this.twins = twins;
+    this.#explained = maps["explained"] as BpfMap;
+    this.verifiedInstructions = {
+      ingress: programs.ingress.info.verifiedInstructions,
+      egress: programs.egress.info.verifiedInstructions,
+    };
+  }
+
+  static async load(flowCount = 4096): Promise<LoadedPolicy> {
+    using lineTemplate = linesOf(new Uint8Array(policyLayout.line_bytes));
+    using hitTemplate = hitsOf(1);
+    const create = (name: keyof typeof policyMaps, maxEntries: number): BpfMap =>
+      BpfMap.create({ ...policyMaps[name], name, maxEntries });
+    const maps: Record<string, BpfMap> = {
+      table: BpfMap.create({ ...policyMaps.table, name: "table", innerMap: lineTemplate }),
+      counters: BpfMap.create({ ...policyMaps.counters, name: "counters", innerMap: hitTemplate }),
+      flows4: create("flows4", flowCount),
+      flows6: create("flows6", flowCount),
+      fragments: create("fragments", 256),
+      reasons: BpfMap.create({
+        type: "percpu_array",
+        name: "reasons",
+        keySize: 4,
+        valueSize: counterSize,
+        maxEntries: 64,
+      }),
+      explained: BpfMap.create({
+        type: "array",
+        name: "explained",
+        keySize: 4,
+        valueSize: explainedSize,
+        maxEntries: 1,
+      }),
+    };
+    const objects: BpfObject[] = [];
+    const open = async (dryRun: boolean): Promise<Record<Direction, BpfProgram>> => {
+      const opened = BpfObject.open(readFileSync(object), { name: "policy", reuseMaps: maps });
+      opened.setGlobals({ dry_run: dryRun });
+      await opened.prepare();
+      await opened.load();
+      objects.push(opened);
+      return { ingress: opened.program("policy_ingress"), egress: opened.program("policy_egress") };
+    };
+    return new LoadedPolicy(maps, objects, await open(false), await open(true));
+  }
+
+  /** Puts a table in force, with counters of its own in its slot. */
+  async put(table: PolicyTable): Promise<void> {
+    const { lines } = writeTable(table);
+    const rules = Math.max(0, ...table.tables.flatMap((each) => each.rules.map(({ rule }) => rule)));
+    const map = linesOf(lines);
+    const hits = hitsOf(rules + 1);
+    this.#inner.push(map, hits);
+    await fill(map, lines);
+    this.#refer("counters", table.counterSlot, hits);
+    this.#refer("table", 0, map);
+  }
+
+  #refer(outer: "table" | "counters", slot: number, map: BpfMap): void {
+    this.#map(outer).setRaw(u32(slot), u32(map.fd));
+  }
+
+  #map(name: string): BpfMap {
+    const map = this.#maps[name];
+    if (!map) throw new Error(`find map ${name}: it is not there`);
+    return map;
+  }
+
+  /** By the real program; what it decided by the dry twin before it. */
+  async run(direction: Direction, packet: Uint8Array): Promise<PolicyRun> {
+    const explained = await this.explain(direction, packet);
+    const { retval } = await this.programs[direction].testRun({ data: packet });
+    const verdict = (retval | 0) === -1 ? "pass" : "drop";
+    if (verdict !== explained.verdict) {
+      throw new Error(`run ${direction}: ${verdict}, but its dry twin says ${explained.verdict} (${explained.reason})`);
+    }
+    return explained;
+  }
+
+  async explain(direction: Direction, packet: Uint8Array): Promise<PolicyRun> {
+    await this.twins[direction].testRun({ data: packet });
+    const { verdict, reason, rule } = this.explained();
+    return { verdict: verdict === 0 ? "pass" : "drop", reason: reasonOf(reason), rule };
+  }
+
+  explained(): Explained {
+    const scratch = this.#explained.getRaw(zero);
+    if (!scratch) throw new Error("read explained: it is empty");
+    return decodeExplained(new DataView(scratch.buffer, scratch.byteOffset, scratch.length));
+  }
+
+  /** Packets that a rule of the table in the slot counted. */
+  packetsOfRule(slot: number, rule: number): number {
+    const map = this.#inner.findLast(({ info }) => info.id === this.#slot(slot));
+    const value = map?.getRaw(u32(rule));
+    let packets = 0;
+    for (let at = 0; value && at < value.length; at += counterSize) packets += Number(value.readBigUInt64LE(at));
+    return packets;
+  }
+
+  #slot(slot: number): number {
+    return this.#map("counters").getRaw(u32(slot))?.readUInt32LE() ?? 0;
+  }
+
+  async flows(family: 4 | 6): Promise<Flow[]> {
+    const { count, values } = await this.#map(family === 4 ? "flows4" : "flows6").readBatch();
+    const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
+    return Array.from({ length: count }, (_, at) => decodeFlow(view, (at * values.byteLength) / count));
+  }
+
+  /** All that live packets may change, to see that nothing does. */
+  async contents(): Promise<string> {
+    const names = ["flows4", "flows6", "fragments", "reasons"];
+    const all = await Promise.all(
+      names.map(async (name) => {
+        const { keys, values } = await this.#map(name).readBatch();
+        return `${name} ${Buffer.from(keys).toString("hex")} ${Buffer.from(values).toString("hex")}`;
+      }),
+    );
+    return all.join("\n");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const programs of [this.programs, this.twins]) for (const each of Object.values(programs)) each.close();
+    for (const each of this.#objects) await each.close();
+    for (const each of [...this.#inner, ...Object.values(this.#maps)]) each.close();
+  }
+}
+
+const u32 = (value: number): Buffer => Buffer.from(Uint32Array.of(value).buffer);
+
+function linesOf(lines: Uint8Array): BpfMap {
+  const valueSize = policyLayout.line_bytes;
+  const maxEntries = lines.length / valueSize;
+  return BpfMap.create({ type: "array", name: "lines", keySize: 4, valueSize, maxEntries, flags: inner });
+}
+
+function hitsOf(maxEntries: number): BpfMap {
+  return BpfMap.create({ type: "percpu_array", name: "hits", keySize: 4, valueSize: counterSize, maxEntries });
+}
+
+async function fill(map: BpfMap, lines: Uint8Array): Promise<void> {
+  const count = lines.length / policyLayout.line_bytes;
+  const keys = Uint32Array.from({ length: count }, (_, at) => at);
+  await map.updateBatch(Buffer.from(keys.buffer), lines, count);
+}
