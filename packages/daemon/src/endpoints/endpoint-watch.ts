@@ -4,10 +4,10 @@ import { isDeepStrictEqual } from "node:util";
 import type { EndpointFacts, EndpointWish } from "@bpfleet/kernel";
 import { mainTable, type Link } from "@bpfleet/netlink";
 import { errorText } from "../error-text.ts";
-import { readMounts, type Mount } from "../facts/mounts.ts";
+import { readMounts } from "../facts/mounts.ts";
 import { dumpTable } from "../facts/netlink-dump.ts";
 import {
-  cgroupFolders,
+  CgroupFolders,
   defaultRoutesOf,
   findNamespace,
   namespaceFolder,
@@ -159,14 +159,14 @@ export class EndpointWatch implements AsyncDisposable {
     if (this.#isClosed) return;
     if (this.#entries.size > 0) {
       await this.#readLinks();
-      const mounts = readMounts();
+      const cgroups = new CgroupFolders(readMounts());
       const begun = performance.now();
       const due = [...this.#entries.values()].filter(({ dueAt }) => dueAt <= begun);
       for (const entry of due) {
         if (this.#isClosed) return;
-        await this.#look(entry, mounts);
+        await this.#look(entry, cgroups);
       }
-      if (this.#watchFolders(mounts))
+      if (this.#watchFolders(cgroups))
         for (const entry of this.#entries.values()) if (isMissing(entry)) this.#stir(entry);
     } else this.#folders.set(new Set());
     this.#tell();
@@ -185,10 +185,10 @@ export class EndpointWatch implements AsyncDisposable {
     }
   }
 
-  async #look(entry: Entry, mounts: readonly Mount[]): Promise<void> {
+  async #look(entry: Entry, cgroups: CgroupFolders): Promise<void> {
     let facts: EndpointFacts;
     try {
-      facts = await this.#find(entry, mounts);
+      facts = await this.#find(entry, cgroups);
     } catch (error) {
       facts = waiting(`${errorText(error)}; it is tried again`);
     }
@@ -205,8 +205,8 @@ export class EndpointWatch implements AsyncDisposable {
     } else entry.dueAt = now + (this.#events.hearsOthers ? slowMs.withEvents : slowMs.without);
   }
 
-  async #find(entry: Entry, mounts: readonly Mount[]): Promise<EndpointFacts> {
-    const namespace = findNamespace(entry.wish, mounts);
+  async #find(entry: Entry, cgroups: CgroupFolders): Promise<EndpointFacts> {
+    const namespace = findNamespace(entry.wish, cgroups);
     entry.id = undefined;
     entry.hosts = hostsOf(undefined);
     if (namespace.found === "nothing") return waiting(namespace.why);
@@ -237,14 +237,14 @@ export class EndpointWatch implements AsyncDisposable {
   }
 
   /** Whether some are watched that were not: what happened in between is not known. */
-  #watchFolders(mounts: readonly Mount[]): boolean {
+  #watchFolders(cgroups: CgroupFolders): boolean {
     const folders = new Set<string>();
     for (const { wish, facts } of this.#entries.values()) {
       if (wish.netns !== undefined)
         folders.add(existsSync(namespaceFolder) ? namespaceFolder : dirname(namespaceFolder));
       else if (isMissing({ facts }))
-        for (const folder of cgroupFolders(wish.cgroups ?? [], mounts)) {
-          const at = [folder, dirname(folder)].find((each) => existsSync(each));
+        for (const folder of cgroups.of(wish.cgroups ?? [])) {
+          const at = [folder, dirname(folder)].find((each) => cgroups.has(each));
           if (at !== undefined) folders.add(at);
         }
     }

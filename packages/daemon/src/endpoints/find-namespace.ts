@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { EndpointWish } from "@bpfleet/kernel";
 import type { NamespaceRef } from "@bpfleet/netlink";
 import type { Mount } from "../facts/mounts.ts";
@@ -25,9 +25,9 @@ const noClose = (): void => undefined;
 const firstHierarchies = ["pids", "memory", "cpu", "cpu,cpuacct", "systemd"];
 const looksAtMost = 512;
 
-export function findNamespace(wish: EndpointWish, mounts: readonly Mount[]): FoundNamespace {
+export function findNamespace(wish: EndpointWish, cgroups: CgroupFolders): FoundNamespace {
   if (wish.netns !== undefined) return findByName(wish.netns);
-  if (wish.cgroups !== undefined && wish.cgroups.length > 0) return findByCgroups(wish.cgroups, mounts);
+  if (wish.cgroups !== undefined && wish.cgroups.length > 0) return findByCgroups(wish.cgroups, cgroups);
   return { found: "nothing", why: "nothing says which network namespace is the pod's" };
 }
 
@@ -53,10 +53,10 @@ function findByName(name: string): FoundNamespace {
 }
 
 /** By the process that has been there longest: later ones may have made namespaces of their own. */
-function findByCgroups(cgroups: readonly string[], mounts: readonly Mount[]): FoundNamespace {
-  const folders = cgroupFolders(cgroups, mounts);
+function findByCgroups(cgroups: readonly string[], folders: CgroupFolders): FoundNamespace {
   let isHidden = false;
-  for (const folder of folders) {
+  for (const folder of folders.of(cgroups)) {
+    if (!folders.has(folder)) continue;
     const pids = processesIn(folder);
     isHidden ||= pids.includes(0);
     const seen = pids.filter((pid) => pid !== 0).slice(0, looksAtMost);
@@ -87,25 +87,60 @@ function findByCgroups(cgroups: readonly string[], mounts: readonly Mount[]): Fo
   };
 }
 
-/** Where these cgroups would be, version 2 first. */
-export function cgroupFolders(cgroups: readonly string[], mounts: readonly Mount[]): readonly string[] {
-  const place = ({ target }: Mount): number => {
-    const at = firstHierarchies.indexOf(basename(target));
-    return at < 0 ? firstHierarchies.length : at;
-  };
-  const roots = [
-    ...mounts.filter(({ type }) => type === "cgroup2"),
-    ...mounts
-      .filter(({ type }) => type === "cgroup")
-      .toSorted((a, b) => place(a) - place(b))
-      .slice(0, 2),
-  ].map(({ target }) => target);
-  return roots.flatMap((root) =>
-    cgroups.flatMap((path) => {
-      if (path === root || path.startsWith(`${root}/`)) return [path];
-      return roots.some((other) => path.startsWith(`${other}/`)) ? [] : [join(root, path)];
-    }),
-  );
+/** Where cgroups are at one moment. Most of those that are looked for may be missing: each folder above them is read once. */
+export class CgroupFolders {
+  readonly #roots: readonly string[];
+  readonly #names = new Map<string, ReadonlySet<string>>();
+
+  constructor(mounts: readonly Mount[]) {
+    const place = ({ target }: Mount): number => {
+      const at = firstHierarchies.indexOf(basename(target));
+      return at < 0 ? firstHierarchies.length : at;
+    };
+    this.#roots = [
+      ...mounts.filter(({ type }) => type === "cgroup2"),
+      ...mounts
+        .filter(({ type }) => type === "cgroup")
+        .toSorted((a, b) => place(a) - place(b))
+        .slice(0, 2),
+    ].map(({ target }) => target);
+  }
+
+  /** Where these would be, version 2 first. */
+  of(cgroups: readonly string[]): readonly string[] {
+    const key = this.#roots.join(" ");
+    const known = knownFolders.get(cgroups);
+    if (known?.key === key) return known.folders;
+    const roots = this.#roots;
+    const folders = roots.flatMap((root) =>
+      cgroups.flatMap((path) => {
+        if (path === root || path.startsWith(`${root}/`)) return [path];
+        return roots.some((other) => path.startsWith(`${other}/`)) ? [] : [join(root, path)];
+      }),
+    );
+    knownFolders.set(cgroups, { key, folders });
+    return folders;
+  }
+
+  /** Whether this folder is there. */
+  has(folder: string): boolean {
+    if (this.#roots.includes(folder)) return true;
+    const parent = dirname(folder);
+    let names = this.#names.get(parent);
+    if (names === undefined) this.#names.set(parent, (names = namesIn(parent)));
+    return names.has(basename(folder));
+  }
+}
+
+/** Wishes stay the same for long. */
+const knownFolders = new WeakMap<readonly string[], { readonly key: string; readonly folders: readonly string[] }>();
+
+function namesIn(folder: string): ReadonlySet<string> {
+  try {
+    return new Set(readdirSync(folder));
+  } catch {
+    return new Set();
+  }
 }
 
 function processesIn(folder: string): number[] {
