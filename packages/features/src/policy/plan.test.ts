@@ -8,8 +8,9 @@ import { bytesOfKey, parseAddressKey } from "./compile/address-key.ts";
 import type { PolicyFeatureIntent, PolicyIntent, WorkloadIntent } from "./intent.ts";
 import type { PolicyData } from "./plan.ts";
 import { policy as feature } from "./policy-feature.ts";
-import type { Policy, PolicyDirection, PolicyRule } from "./policy.ts";
+import type { Policy, PolicyRule } from "./policy.ts";
 import { judgeTable, type TableAnswer } from "./table/judge-table.ts";
+import { label, podsWith, policyOf, tcp, type WrittenRule } from "./testing/written-policy.ts";
 
 const node = { group: "", kind: "Node", namespace: "", name: "node" };
 const facts = nodeFacts({
@@ -41,56 +42,18 @@ function workload(name: string, app: string, address: string): WorkloadIntent {
 }
 
 const pods = [workload("a", "a", "10.0.0.1"), workload("b", "b", "10.0.0.2"), workload("c", "c", "10.0.0.3")];
-const nothing: PolicyDirection = { isDefaultDeny: false, allow: [], deny: [] };
-
-type RuleWish = Partial<Pick<PolicyRule, "peers" | "ports" | "description">>;
-
 function policyIntent(
   name: string,
   app: string,
-  allow: readonly RuleWish[],
-  deny: readonly RuleWish[] = [],
+  allow: readonly WrittenRule[],
+  deny: readonly WrittenRule[] = [],
 ): PolicyIntent {
-  const object = { group: "networking.k8s.io", kind: "NetworkPolicy", namespace: "x", name };
-  const origin = { object, path: "" };
-  const rule =
-    (list: string) =>
-    (wish: RuleWish, at: number): PolicyRule => ({
-      origin: { object, path: `/spec/${list}/${at}` },
-      description: undefined,
-      peers: "any",
-      ports: "any",
-      bandwidth: undefined,
-      unserved: [],
-      ...wish,
-    });
-  const policy: Policy = {
-    ref: object,
-    mode: "enforce",
-    onRevoke: "cut",
-    statements: [
-      {
-        origin,
-        subject: { selects: "pods", where: [{ on: "pod", key: "app", operator: "In", values: [app] }], origin },
-        ingress: { isDefaultDeny: true, allow: allow.map(rule("ingress")), deny: deny.map(rule("ingressDeny")) },
-        egress: nothing,
-        options: {},
-      },
-    ],
-  };
-  return { feature: "policy", about: "policy", origin, tier: "policy", policy };
+  const policy = policyOf(name, { where: [label("app", app)], ingress: { allow, deny } });
+  return { feature: "policy", about: "policy", origin: { object: policy.ref, path: "" }, tier: "policy", policy };
 }
 
-const port = (number: number): PolicyRule["ports"] => [
-  { origin: { object: node, path: "" }, match: "ports", protocol: "TCP", from: number, to: number, dns: undefined },
-];
-const appB: PolicyRule["peers"] = [
-  {
-    origin: { object: node, path: "" },
-    peer: "pods",
-    where: [{ on: "pod", key: "app", operator: "In", values: ["b"] }],
-  },
-];
+const port = (number: number): PolicyRule["ports"] => [tcp(number)];
+const appB: PolicyRule["peers"] = [podsWith(label("app", "b"))];
 
 const planOf = (intents: readonly PolicyFeatureIntent[], on: NodeFacts = facts): FeaturePlan =>
   feature.plan([...pods, ...intents], on);

@@ -34,6 +34,7 @@ export const reasonTexts: Readonly<Record<string, string>> = {
   fragment_without_first: "it is a fragment whose first one did not pass, so that its ports are not known",
   mapped_address: "it has an IPv4 address that is written as IPv6",
   no_table: "there is no table to judge it by",
+  malformed_sctp: "its SCTP header is cut short",
 };
 
 /** Number in the counters and in `explained` → name. */

@@ -10,7 +10,7 @@ import { portName, Peers } from "./peers.ts";
 import { findPopulation } from "./population.ts";
 import { PortSets } from "./port-sets.ts";
 import { EgressPorts, readRules, type RuleBook } from "./rule-book.ts";
-import { selectPods, type LocalPod, type Selection } from "./statements.ts";
+import { selectPods, type LocalPod, type Selection, type Statement } from "./statements.ts";
 import { TableMaker } from "./table-maker.ts";
 import { Budget } from "./verdict-table.ts";
 
@@ -77,13 +77,7 @@ function compileSelected(
   const portSets = new PortSets();
   const book = readRules(selection.statements, input.settings, facts.nodeName, peers, portSets, closed);
   const { classes, egressPorts } = classifyPeers(input, facts, peers, book);
-  const [mostPeers] = selection.statements.toSorted(
-    (a, b) => b.statement.ingress.allow.length - a.statement.ingress.allow.length,
-  );
-  if (mostPeers !== undefined && (classes.addresses.length > limits.addresses || classes.count > limits.classes)) {
-    const what = `policies of this node tell more than ${Math.min(limits.addresses, limits.classes)} addresses apart`;
-    throw new PolicyLimitError(mostPeers.intent.policy.ref, `${what}; this object has most of the rules: divide it`);
-  }
+  checkClasses(classes, selection, limits);
   const maker = new TableMaker(selection.statements, book, classes, egressPorts, portSets, new Budget(limits));
   const pods = selection.pods.filter(({ statements }) => statements.length > 0);
   const endpoints = placeEndpoints(pods, maker);
@@ -104,6 +98,16 @@ function compileSelected(
     selection,
     closed: [...closed.values()],
   };
+}
+
+function checkClasses({ addresses, count }: Classes, { statements }: Selection, limits: PolicyLimits): void {
+  if (addresses.length <= limits.addresses && count <= limits.classes) return;
+  const ruleCount = ({ statement: { ingress, egress } }: Statement): number =>
+    ingress.allow.length + ingress.deny.length + egress.allow.length + egress.deny.length;
+  const [most] = statements.toSorted((a, b) => ruleCount(b) - ruleCount(a));
+  if (most === undefined) return;
+  const what = `the policies of this node tell more than ${Math.min(limits.addresses, limits.classes)} addresses apart`;
+  throw new PolicyLimitError(most.intent.policy.ref, `${what}; this object has most of the rules: divide it`);
 }
 
 function classifyPeers(

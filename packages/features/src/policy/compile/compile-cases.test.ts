@@ -1,0 +1,139 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { compileWorld } from "../testing/compiled-world.ts";
+import type { World, WorldPacket, WorldPod } from "../testing/world.ts";
+import { cidr, label, namedTcp, podsWith, policyOf, tcp } from "../testing/written-policy.ts";
+import { policyLimits } from "./limits.ts";
+
+function pod(name: string, app: string, address: string, change: Partial<WorldPod> = {}): WorldPod {
+  return {
+    name,
+    namespace: "x",
+    labels: { app },
+    namespaceLabels: {},
+    serviceAccount: "",
+    namedPorts: [],
+    addresses: [address],
+    isOnThisNode: true,
+    ...change,
+  };
+}
+
+const node = { name: "node", labels: {}, addresses: ["172.16.0.1"], isThisNode: true };
+const world: World = {
+  pods: [
+    pod("a", "a", "10.0.0.1", { namedPorts: [{ name: "http", protocol: "TCP", port: 8080 }] }),
+    pod("b", "b", "10.0.0.2", { namedPorts: [{ name: "http", protocol: "TCP", port: 80 }] }),
+    pod("c", "c", "10.0.0.3", { isOnThisNode: false }),
+  ],
+  nodes: [node],
+  localHost: "never",
+};
+const onA = { where: [label("app", "a")] };
+const packet = (peer: string, port: number, change: Partial<WorldPacket> = {}): WorldPacket => ({
+  pod: "a",
+  direction: "ingress",
+  peer,
+  protocol: "TCP",
+  port,
+  ...change,
+});
+
+type Compiled = ReturnType<typeof compileWorld>;
+
+/** Text of the rule that decides. */
+function deciding({ compiled, judge }: Compiled, asked: WorldPacket): string {
+  const { verdict, rule } = judge(asked);
+  return `${verdict} ${compiled.rules.find(({ index }) => index === rule)?.text ?? "by default"}`;
+}
+
+test("compilePolicy reports of several rules that allow the most specific, and what denies before", () => {
+  const compiled = compileWorld(
+    [
+      policyOf("wide", { ...onA, ingress: { allow: [{}, { ports: [tcp(1, 1000)] }, { ports: [tcp(80)] }] } }),
+      policyOf("narrow", {
+        ...onA,
+        ingress: { allow: [{ peers: [podsWith(label("app", "b"))], ports: [tcp(80)] }], deny: [{ ports: [tcp(22)] }] },
+      }),
+    ],
+    world,
+  );
+  assert.equal(deciding(compiled, packet("10.0.0.2", 80)), "pass allow ingress from pods app=b at TCP 80");
+  assert.equal(deciding(compiled, packet("10.0.0.3", 80)), "pass allow ingress from anybody at TCP 80");
+  assert.equal(deciding(compiled, packet("10.0.0.3", 81)), "pass allow ingress from anybody at TCP 1-1000");
+  assert.equal(deciding(compiled, packet("10.0.0.3", 2000)), "pass allow ingress from anybody");
+  assert.equal(deciding(compiled, packet("10.0.0.2", 22)), "drop deny ingress from anybody at TCP 22");
+});
+
+test("compilePolicy takes a port's name as the pod's own for what it receives, as each peer's for what it sends", () => {
+  const http = { allow: [{ ports: [namedTcp("http")] }] };
+  const { judge } = compileWorld([policyOf("p", { ingress: http, egress: http })], world);
+  const verdict = (...of: Parameters<typeof packet>): string => judge(packet(...of)).verdict;
+  assert.equal(verdict("203.0.113.1", 8080), "pass");
+  assert.equal(verdict("203.0.113.1", 80), "drop");
+  assert.equal(verdict("203.0.113.1", 80, { pod: "b" }), "pass");
+  assert.equal(verdict("10.0.0.2", 80, { direction: "egress" }), "pass");
+  assert.equal(verdict("10.0.0.2", 8080, { direction: "egress" }), "drop");
+  assert.equal(verdict("203.0.113.1", 80, { direction: "egress" }), "drop");
+});
+
+test("compilePolicy shares the tables of pods that are judged alike", () => {
+  const pods = Array.from({ length: 40 }, (_, at) => pod(`p${at}`, "a", `10.1.0.${at}`));
+  const policy = policyOf("p", { ...onA, ingress: { allow: [{ ports: [tcp(80)] }] }, egress: {} });
+  const { table } = compileWorld([policy], { ...world, pods }).compiled;
+  assert.equal(table.endpoints.length, 40);
+  assert.equal(table.tables.length, 2);
+  assert.deepEqual(table.addresses, []);
+});
+
+test("compilePolicy lets the fallback decide only where no other policy has a say in that direction", () => {
+  const fallback = [
+    policyOf("f", { ingress: { allow: [{ ports: [tcp(1)] }] }, egress: { allow: [{ ports: [tcp(2)] }] } }),
+  ];
+  const { judge } = compileWorld([policyOf("p", { ...onA, ingress: { allow: [{ ports: [tcp(3)] }] } })], world, {
+    fallback,
+  });
+  const passing = (pod: string, direction: "ingress" | "egress"): string =>
+    [1, 2, 3].filter((port) => judge(packet("10.0.0.3", port, { pod, direction })).verdict === "pass").join();
+  assert.equal(passing("a", "ingress"), "3");
+  assert.equal(passing("a", "egress"), "2");
+  assert.equal(passing("b", "ingress"), "1");
+});
+
+test("compilePolicy takes an address that two claim for none that is let through, and for any that is denied", () => {
+  const local = [...world.pods, pod("d", "b", "10.0.0.3")].map((each) => ({ ...each, isOnThisNode: true }));
+  const fromC = { peers: [podsWith(label("app", "c"))] };
+  const allowing = compileWorld([policyOf("p", { ...onA, ingress: { allow: [fromC] } })], { ...world, pods: local });
+  assert.equal(allowing.judge(packet("10.0.0.3", 80)).verdict, "drop");
+  const denying = compileWorld([policyOf("p", { ...onA, ingress: { allow: [{}], deny: [fromC] } })], {
+    ...world,
+    pods: local,
+  });
+  assert.equal(denying.judge(packet("10.0.0.3", 80)).verdict, "drop");
+});
+
+test("compilePolicy refuses the object that takes most beyond a limit, and closes whom it selects", () => {
+  const prefixes = Array.from({ length: 50 }, (_, at) => ({
+    peers: [cidr(`198.51.${at}.0/24`)],
+    ports: [tcp(at + 1)],
+  }));
+  const large = policyOf("large", { ...onA, ingress: { allow: prefixes } });
+  const small = policyOf("small", { where: [label("app", "b")], ingress: { allow: [{ ports: [tcp(80)] }] } });
+  for (const limits of [{ cells: 20 }, { rows: 20 }, { columns: 20 }, { addresses: 20 }, { rowBytes: 60 }]) {
+    const { compiled, judge } = compileWorld([large, small], world, { limits: { ...policyLimits, ...limits } });
+    const [closed, ...others] = compiled.closed;
+    assert.deepEqual([closed?.ref.name, others.length], ["large", 0], JSON.stringify(limits));
+    assert.equal(judge(packet("198.51.3.1", 4)).verdict, "drop");
+    assert.equal(judge(packet("198.51.3.1", 80, { pod: "b" })).verdict, "pass");
+    assert.equal(judge(packet("198.51.3.1", 81, { pod: "b" })).verdict, "drop");
+  }
+});
+
+test("compilePolicy gives equal serials for equal meaning, and others when anything changes", () => {
+  const serialOf = (...of: Parameters<typeof compileWorld>): bigint => compileWorld(...of).compiled.table.serial;
+  const policy = (port: number) => [policyOf("p", { ...onA, ingress: { allow: [{ ports: [tcp(port)] }] } })];
+  const first = serialOf(policy(80), world);
+  assert.equal(serialOf(policy(80), world), first);
+  assert.notEqual(serialOf(policy(81), world), first);
+  assert.notEqual(serialOf(policy(80), { ...world, localHost: "auto" }), first);
+});

@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { FeatureInstance, MapEntries } from "@bpfleet/kernel";
+import { encodeExplained, explainedFlag, explainedSize, verdict } from "../generated/shared.ts";
+import { policyReason } from "./generated/policy.ts";
+import type { PolicyData } from "./plan.ts";
+import { policy } from "./policy-feature.ts";
+import { passReasons, reasonNames, reasonTexts } from "./reasons.ts";
+import { faultTexts } from "../filter/reasons.ts";
+
+const object = { group: "networking.k8s.io", kind: "NetworkPolicy", namespace: "x", name: "p" };
+const node = { group: "", kind: "Node", namespace: "", name: "n" };
+const rules = [
+  { index: 1, id: "5", text: "this node reaches its pods", origin: { object: node, path: "" } },
+  { index: 2, id: "6", text: "allow ingress from pods app=b", origin: { object, path: "/spec/ingress/0" } },
+];
+const data: PolicyData = {
+  about: "node",
+  endpoints: [{ namespace: "x", pod: "a", interface: "v", ifindex: 4 }],
+  tableLines: 9,
+  addresses: 3,
+};
+const instance: FeatureInstance = {
+  feature: "policy",
+  owner: node,
+  key: "policy/node",
+  programs: [],
+  maps: {},
+  rules,
+  data,
+};
+const ofObject: FeatureInstance = {
+  ...instance,
+  owner: object,
+  rules: rules.slice(1),
+  data: { about: "policy", endpoints: data.endpoints } satisfies PolicyData,
+};
+
+function explain(reason: keyof typeof policyReason, rule: number, isPass: boolean): string {
+  const scratch = new Uint8Array(explainedSize);
+  const address = Uint8Array.of(10, 0, 0, 2, ...Array.from({ length: 12 }, () => 0));
+  encodeExplained(
+    {
+      verdict: isPass ? verdict.pass : verdict.drop,
+      reason: policyReason[reason],
+      rule,
+      flags: explainedFlag.ipv4,
+      address,
+    },
+    new DataView(scratch.buffer),
+  );
+  const { owner, text } = policy.explanations?.explain(instance, scratch, new Map()) ?? assert.fail();
+  return `${owner.name} ${text}`;
+}
+
+test("policy.explain names object, place and text of the rule that decided, and the reason where there is none", () => {
+  assert.equal(
+    explain("allowed", 2, true),
+    "p passed (peer 10.0.0.2): NetworkPolicy x/p /spec/ingress/0: allow ingress from pods app=b",
+  );
+  assert.equal(explain("allowed", 1, true), "n passed (peer 10.0.0.2): Node n: this node reaches its pods");
+  assert.equal(
+    explain("default_deny", 0, false),
+    "n dropped (peer 10.0.0.2): no rule allows it, and what no rule allows is denied",
+  );
+  assert.match(
+    explain("revoked", 2, false),
+    /^p dropped .*its flow was allowed once, and is no more; NetworkPolicy x\/p/,
+  );
+});
+
+test("policy has words for every reason, and says of each whether it lets pass", () => {
+  for (const name of reasonNames.values())
+    assert.ok(name === "allowed" || (reasonTexts[name] ?? faultTexts[name]) !== undefined, name);
+  assert.deepEqual(
+    passReasons.filter((name) => !(name in policyReason)),
+    [],
+  );
+});
+
+function perCpu(values: Readonly<Record<number, readonly [packets: number, bytes: number]>>): MapEntries {
+  const indexes = Object.keys(values).map(Number);
+  const keys = Uint32Array.from(indexes);
+  const counts = BigUint64Array.from(indexes.flatMap((index) => [...(values[index] ?? [0, 0]), 1, 10]).map(BigInt));
+  return { count: indexes.length, keys: new Uint8Array(keys.buffer), values: new Uint8Array(counts.buffer) };
+}
+
+const empty: MapEntries = { count: 0, keys: new Uint8Array(0), values: new Uint8Array(0) };
+
+test("policy.counters tells reasons and sizes of the node once, and of each object its own rules", () => {
+  const readings = new Map([
+    ["reasons", perCpu({ [policyReason.denied]: [4, 40] })],
+    ["hits", perCpu({ 1: [1, 10], 2: [6, 60] })],
+    ["base", empty],
+    ["flows4", { ...empty, count: 5 }],
+    ["flows6", { ...empty, count: 2 }],
+  ]);
+  const ofNode = policy.counters(instance, readings);
+  assert.deepEqual(ofNode.reasons["denied"], { packets: 5n, bytes: 50n });
+  assert.deepEqual(ofNode.reasons["allowed"], { packets: 0n, bytes: 0n });
+  assert.deepEqual(ofNode.gauges, { endpoints: 1, flow_count: 7, table_lines: 9, known_addresses: 3, rule_count: 2 });
+  const own = policy.counters(ofObject, readings);
+  assert.deepEqual(
+    own.rules.map(({ rule, counter }) => [rule.index, counter.packets]),
+    [[2, 7n]],
+  );
+  assert.deepEqual([own.reasons, own.gauges], [{}, { endpoints: 1 }]);
+});
