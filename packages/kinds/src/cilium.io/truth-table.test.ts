@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { KubeObject } from "../kind.ts";
 import { findKind } from "../kinds.ts";
 import type { Policy } from "@bpfleet/features";
 import { compileWorld, judge, type World, type WorldPacket, type WorldPod } from "@bpfleet/features/testing";
 import { findPolicy } from "../policy/read-policy.ts";
-
-/* Verdicts that Cilium's own engine gave, for what is read from the policies here. */
+import { egressRows, ingressRows, onA, policyOf, truthOf, truthProbes, type Spec } from "../testing/truth-table.ts";
 
 function podOf(namespace: string, app: string, address: string): WorldPod {
   return {
@@ -34,14 +34,6 @@ const places = [...pods, ...nodes].flatMap(({ addresses }) => addresses).concat(
 const hostPlace = 4;
 
 type Probe = Pick<WorldPacket, "protocol" | "port">;
-const probes: Readonly<Record<string, Probe>> = {
-  "tcp/80": { protocol: "TCP", port: 80 },
-  "tcp/8085": { protocol: "TCP", port: 8085 },
-  "udp/53": { protocol: "UDP", port: 53 },
-  "sctp/80": { protocol: "SCTP", port: 80 },
-  "icmp/8": { protocol: "ICMP", port: 8 },
-};
-
 function verdicts(
   policies: readonly Policy[],
   direction: "ingress" | "egress",
@@ -60,147 +52,26 @@ function verdicts(
     .join("");
 }
 
-type Spec = Readonly<Record<string, unknown>>;
-const onA = { endpointSelector: { matchLabels: { app: "a" } } };
-
-function policyOf(spec: Spec, kind = "CiliumNetworkPolicy"): Policy {
-  const metadata = kind === "CiliumNetworkPolicy" ? { name: "p", namespace: "x" } : { name: "p" };
-  const result = findKind("cilium.io/v2", kind)?.parse({
-    apiVersion: "cilium.io/v2",
-    kind,
-    metadata,
-    spec: { ...onA, ...spec },
-  });
+function read(object: KubeObject): Policy {
+  const result = findKind(object.apiVersion, object.kind)?.parse(object);
   assert.ok(result?.ok, JSON.stringify(result?.issues));
   return findPolicy(result.value) ?? assert.fail();
 }
 
-const anybody = { fromEndpoints: [{}] };
-const appB = { fromEndpoints: [{ matchLabels: { app: "b" } }] };
-const port = (number: string, protocol?: string): Spec => ({
-  toPorts: [{ ports: [{ port: number, ...(protocol === undefined ? {} : { protocol }) }] }],
-});
-const all = ".........";
-const none = "XXXXXXXXX";
-
-/** Row, policies, and the verdict of each probe; `other` is that of probes without one. */
-const rows: readonly (readonly [string, readonly Policy[], Readonly<Record<string, string>>])[] = [
-  ["R1", [policyOf({ ingress: [{}] })], { other: none }],
-  ["R3", [policyOf({ ingress: [{ fromEndpoints: [] }] })], { other: none }],
-  ["R4", [policyOf({ ingress: [{ fromEndpoints: [], ...port("80", "TCP") }] })], { other: none }],
-  ["R5", [policyOf({ ingress: [port("80", "TCP")] })], { "tcp/80": all, other: none }],
-  ["R6", [policyOf({ ingress: [anybody] })], { other: "..XXXXXXX" }],
-  ["R7", [policyOf({ ingress: [anybody] }, "CiliumClusterwideNetworkPolicy")], { other: "....XXXXX" }],
-  [
-    "R8",
-    [policyOf({ ingress: [{ fromEndpoints: [{ matchLabels: { "k8s:io.kubernetes.pod.namespace": "y" } }] }] })],
-    { other: "XX..XXXXX" },
-  ],
-  [
-    "R9",
-    [
-      policyOf({
-        ingress: [{ fromEndpoints: [{ matchLabels: { "io.cilium.k8s.namespace.labels.env": "y", app: "b" } }] }],
-      }),
-    ],
-    { other: "XXX.XXXXX" },
-  ],
-  ["R10", [policyOf({ ingress: [{ fromEntities: ["world"] }] })], { other: "XXXXXX..." }],
-  ["R11", [policyOf({ ingress: [{ fromCIDR: ["0.0.0.0/0"] }] })], { other: "XXXXXX..." }],
-  [
-    "R12",
-    [policyOf({ ingress: [{ fromCIDRSet: [{ cidr: "10.0.0.0/8", except: ["10.96.0.0/12"] }] }] })],
-    { other: "XXXXXXX.X" },
-  ],
-  ["R13", [policyOf({ ingress: [anybody], ingressDeny: [port("80", "TCP")] })], { "tcp/80": none, other: "..XXXXXXX" }],
-  ["R14", [policyOf({ ingressDeny: [appB] })], { other: none }],
-  ["R15", [policyOf({ ingressDeny: [appB], enableDefaultDeny: { ingress: false } })], { other: ".X......." }],
-  [
-    "R16",
-    [policyOf({ ingress: [{ toPorts: [{ ports: [{ port: "8080", endPort: 8090, protocol: "TCP" }] }] }] })],
-    { "tcp/8085": all, other: none },
-  ],
-  ["R17", [policyOf({ ingress: [{ icmps: [{ fields: [{ type: 8 }] }] }] })], { "icmp/8": all, other: none }],
-  ["R18", [policyOf({ ingress: [port("0", "ANY")] })], { "icmp/8": none, other: all }],
-  ["R22", [policyOf({ ingress: [port("80")] })], { "tcp/80": all, "sctp/80": all, other: none }],
-  ["R19", [policyOf({ ingress: [{ fromEntities: ["all"] }] })], { other: all }],
-  ["R20", [policyOf({ ingress: [{ fromEntities: ["cluster"] }] })], { other: "......XXX" }],
-  ["R23", [policyOf({ ingress: [{ ...anybody, toPorts: [] }] })], { other: "..XXXXXXX" }],
-  ["R27", [policyOf({ ingress: [{ ...anybody, toPorts: [{ ports: [] }] }] })], { other: none }],
-  [
-    "R32",
-    [policyOf({ ingress: [port("80", "TCP")] }), policyOf({ ingress: [appB] })],
-    { "tcp/80": all, other: "X.XXXXXXX" },
-  ],
-  ["R33", [policyOf({ ingress: [appB], enableDefaultDeny: { ingress: false } })], { other: all }],
-  [
-    "R34",
-    [
-      policyOf({ ingress: [appB], enableDefaultDeny: { ingress: false } }),
-      policyOf({ ingress: [{ fromEntities: ["world"] }] }),
-    ],
-    { other: "X.XXXX..." },
-  ],
-  [
-    "R35",
-    [policyOf({ ingress: [{ fromEntities: ["world"] }], ingressDeny: [{ fromCIDR: ["10.96.0.0/12"] }] })],
-    { other: "XXXXXX..X" },
-  ],
-  [
-    "R36",
-    [policyOf({ ingress: [{ fromCIDR: ["10.1.2.3/32"] }], ingressDeny: [{ fromEntities: ["world"] }] })],
-    { other: none },
-  ],
-  ["R37", [policyOf({ ingress: [{ fromEntities: ["host"] }] })], { other: "XXXX.XXXX" }],
-  [
-    "R38",
-    [
-      policyOf({
-        ingress: [{ fromEndpoints: [{ matchExpressions: [{ key: "app", operator: "NotIn", values: ["b"] }] }] }],
-      }),
-    ],
-    { other: ".XXXXXXXX" },
-  ],
-  [
-    "R39",
-    [policyOf({ endpointSelector: {}, ingress: [{ fromEntities: ["cluster"] }] }, "CiliumClusterwideNetworkPolicy")],
-    { other: "......XXX" },
-  ],
-  [
-    "R28",
-    [
-      policyOf({
-        endpointSelector: { matchLabels: { app: "a", "k8s:io.kubernetes.pod.namespace": "y" } },
-        ingress: [{}],
-      }),
-    ],
-    { other: none },
-  ],
-];
-
-const egressRows: typeof rows = [
-  ["R1 leaves egress", [policyOf({ ingress: [{}] })], { other: all }],
-  ["R21", [policyOf({ egress: [port("80", "TCP")], egressDeny: [{ toEntities: ["all"] }] })], { other: none }],
-  ["R29", [policyOf({ egress: [{ toFQDNs: [{ matchName: "example.org" }] }] })], { other: none }],
-  [
-    "R31",
-    [policyOf({ egress: [{ toCIDR: ["10.0.0.0/8"], ...port("80", "TCP") }] })],
-    { "tcp/80": "XXXXXXX..", other: none },
-  ],
-];
-
 test("findPolicy reads policies such that every row of the truth table comes out", () => {
   for (const [side, table] of [
-    ["ingress", rows],
+    ["ingress", ingressRows],
     ["egress", egressRows],
   ] as const) {
-    for (const [row, policies, expected] of table) {
-      for (const [name, probe] of Object.entries(probes)) {
-        const never = expected[name] ?? expected["other"] ?? "";
+    for (const row of table) {
+      const [name, objects] = row;
+      const policies = objects.map(read);
+      for (const [probeName, probe] of Object.entries(truthProbes)) {
+        const never = truthOf(row, probeName as keyof typeof truthProbes);
         // The column of the host was taken with `never`; else the local host always reaches its pods.
         const auto = side === "ingress" ? `${never.slice(0, hostPlace)}.${never.slice(hostPlace + 1)}` : never;
-        assert.equal(verdicts(policies, side, probe), never, `${row} ${name}`);
-        assert.equal(verdicts(policies, side, probe, "auto"), auto, `${row} ${name}, auto`);
+        assert.equal(verdicts(policies, side, probe), never, `${name} ${probeName}`);
+        assert.equal(verdicts(policies, side, probe, "auto"), auto, `${name} ${probeName}, auto`);
       }
     }
   }
@@ -221,5 +92,5 @@ test("CiliumNetworkPolicy refuses what the truth table calls invalid, and combin
   // R26: Cilium refuses it. The documents combine peers, and mean any of them.
   const both = { egress: [{ toEndpoints: [{}], toCIDR: ["10.0.0.0/8"] }] };
   assert.match(issues({ ...onA, ...both }).join(), /^warning spec\.egress\[0\]\.toCIDR: stands beside toEndpoints/);
-  assert.equal(verdicts([policyOf(both)], "egress", { protocol: "TCP", port: 1 }), "..XXXXX..");
+  assert.equal(verdicts([read(policyOf(both))], "egress", { protocol: "TCP", port: 1 }), "..XXXXX..");
 });
