@@ -133,6 +133,16 @@ test("parseSettings says all that is wrong at once, and what it does not know", 
   assert.deepEqual(odd.ok && odd.issues.map(({ message }) => message), [
     "bpfd.log.levl: unknown key, without effect; did you mean bpfd.log.level?",
   ]);
+  const served = parseSettings(
+    { "bpfd.toml": "[interfaces.eth0]\nxdp_mode = 'drv'\n[grpc.endpoint]\nport = 1\n" },
+    builtImages,
+  );
+  assert.match(
+    (served.ok && served.issues[0]?.message) || "",
+    /^bpfd\.toml: \[tls\] and \[grpc\.endpoint\] are without/,
+  );
+  const modes = parseSettings({ "bpfd.toml": "[interfaces.eth0]\nxdp_mode = 'drv'\n" }, builtImages);
+  assert.deepEqual(modes.ok && modes.issues, []);
   const rust = parseSettings({ "bpfd.log.level": "debug,hyper=warn" }, builtImages);
   assert.equal(rust.ok && rust.value.agentLogLevel, "debug");
 });

@@ -27,7 +27,6 @@ export interface Settings {
   readonly imagePullSecrets: readonly string[];
   readonly daemonLogLevel: LogLevel;
   readonly agentLogLevel: LogLevel;
-  /** `undefined`: bpfd's API is not served. */
   readonly bpfdToml: string | undefined;
   /** Text of the policy of signatures; `undefined`: none is asked for. */
   readonly imagePolicy: string | undefined;
@@ -57,7 +56,8 @@ export const settingKeys = {
   "bpfd.agent.image": "Image of the agent.",
   "bpfd.log.level": `How much the daemon says: ${logLevels.join(", ")}.`,
   "bpfd.agent.log.level": "The same for the agent; as bpfd.log.level when left out.",
-  "bpfd.toml": "Where bpfd's API is served: [tls], [grpc.endpoint]; not at all when left out.",
+  "bpfd.toml":
+    "How XDP programs are attached: [interfaces.NAME] with xdp_mode. [tls] and [grpc.endpoint] are without effect, since bpfd's gRPC API is that of a node without a cluster.",
   "bpfd.namespace": "Without effect; bpfd had it.",
   "bpfleet.image-pull-policy": "Always, IfNotPresent or Never.",
   "bpfleet.image-pull-secrets": "Names of Secrets in kube-system, with commas between them.",
@@ -137,6 +137,11 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
         "warning",
       ),
     );
+  }
+  if (/^\s*\[(?:tls|grpc\b)/m.test(data["bpfd.toml"] ?? "")) {
+    const message =
+      "[tls] and [grpc.endpoint] are without effect in a cluster: its programs are declared as BpfProgramConfig; `ebpfctl up --bpfd-config` serves bpfd's gRPC API on a node without one";
+    issues.push(issueOf("bpfd.toml", "ignored", message, "warning"));
   }
   const daemonLogLevel = level("bpfd.log.level", "info");
   const settings: Settings = {
