@@ -46,7 +46,10 @@ export class Fates {
   }
 }
 
-/** `map KEY`, `program KEY`, `hook KEY` → the objects it is there for: a hook serves the owners of all its members. */
+/**
+ * `map KEY`, `program KEY`, `hook KEY` → the objects it is there for: a hook serves the owners of all its members, and
+ * what an instance shares its owner.
+ */
 function ownersOf(plan: NodePlan): ReadonlyMap<string, ReadonlySet<string>> {
   const owners = new Map<string, Set<string>>();
   const add = (item: string, owner: ObjectRef | undefined) => {
@@ -60,6 +63,12 @@ function ownersOf(plan: NodePlan): ReadonlyMap<string, ReadonlySet<string>> {
   for (const program of plan.programs) add(`program ${program.key}`, program.owner);
   for (const hook of plan.hooks)
     for (const member of hook.members) add(`hook ${hook.key}`, programs.get(member.program));
+  for (const { owner, hooks, programs: shared, maps } of plan.instances) {
+    if (hooks === undefined) continue;
+    for (const key of hooks) add(`hook ${key}`, owner);
+    for (const key of shared) add(`program ${key}`, owner);
+    for (const key of Object.values(maps)) add(`map ${key}`, owner);
+  }
   return owners;
 }
 

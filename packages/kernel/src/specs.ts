@@ -272,6 +272,11 @@ export interface FeatureInstance {
   /** Role → `MapSpec.key`. */
   readonly maps: Readonly<Record<string, string>>;
   readonly rules: readonly RuleRef[];
+  /**
+   * `HookSpec.key`s at which it works, where programs and maps are another's and serve several owners: what becomes
+   * of all of them is told of this owner too.
+   */
+  readonly hooks?: readonly string[] | undefined;
   /** Feature-specific, plain JSON. */
   readonly data: unknown;
 }

@@ -1,5 +1,5 @@
 import { refKey, type ObjectRef } from "@bpfleet/base";
-import type { FeatureInstance, NodeFacts, ProgramSpec } from "@bpfleet/kernel";
+import { renderHookKey, type FeatureInstance, type NodeFacts, type ProgramSpec } from "@bpfleet/kernel";
 import { instanceIdOf } from "../events.ts";
 import { startDraft, type Attachment, type Draft, type FeaturePlan } from "../feature.ts";
 import { explainedMap } from "../generated/shared.ts";
@@ -197,9 +197,18 @@ function instancesOf(
       owner: ref,
       key: `policy/objects/${key}`,
       rules: rulesOf.get(key) ?? [],
+      hooks: hooksOf(endpoints),
       data: { about: "policy", endpoints } satisfies PolicyData,
     })),
   ];
+}
+
+function hooksOf(endpoints: readonly PolicyEndpoint[]): readonly string[] {
+  return endpoints.flatMap((endpoint) =>
+    (["ingress", "egress"] as const).map((direction) =>
+      renderHookKey({ hook: "tc", interface: endpoint.interface, direction }),
+    ),
+  );
 }
 
 /** The map that a dry run writes; it is made with the twin and goes with it. */

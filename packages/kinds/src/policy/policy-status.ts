@@ -50,6 +50,8 @@ export const policyColumns: readonly Column[] = [
 
 const valid: Aspect = { type: "Valid", status: "True", reason: "Valid", message: "nothing is wrong with it" };
 
+const paused = { reason: "Paused", message: "paused on this node; 'ebpfctl resume' puts it back in force" };
+
 /** What became of a policy on this node. */
 export function policyStatus(parsed: Parsed<KubeObject>, outcome: Outcome): PolicyStatus {
   const fate = new ObjectFate(parsed.ref, outcome);
@@ -73,18 +75,19 @@ export function policyStatus(parsed: Parsed<KubeObject>, outcome: Outcome): Poli
   );
 }
 
-/** Nothing is told where nothing of the policy is in the plan. */
-function enforcedAspects(ref: ObjectRef, fate: ObjectFate, { plan }: Outcome): readonly Aspect[] {
-  const instances = plan.instances.filter(({ feature, owner }) => feature === "policy" && sameRef(owner, ref));
-  if (instances.length === 0) return [];
-  const programs = [...new Set(instances.flatMap((instance) => instance.programs))];
-  const maps = [...new Set(instances.flatMap((instance) => Object.values(instance.maps)))];
-  const hooks = plan.hooks
-    .filter(({ members }) => members.some(({ program }) => programs.includes(program)))
-    .map(({ key }) => key);
-  const fates = [fate.fateOf("map", maps), fate.fateOf("program", programs), fate.fateOf("hook", hooks)];
-  const worst =
-    fates.find(({ state }) => state === "failed") ?? fates.find(({ state }) => state === "pending") ?? fates[0];
+/** Nothing is told where the policy selects no pod of this node. */
+function enforcedAspects(ref: ObjectRef, fate: ObjectFate, { plan, isPaused }: Outcome): readonly Aspect[] {
+  const instance = plan.instances.find(({ feature, owner }) => feature === "policy" && sameRef(owner, ref));
+  if (instance === undefined) return [];
+  if (isPaused) return [{ type: "Enforced", status: "False", ...paused }];
+  const fates = [
+    fate.fateOf("map", Object.values(instance.maps)),
+    fate.fateOf("program", instance.programs),
+    fate.fateOf("hook", instance.hooks ?? []),
+  ];
+  const [worst] = (["failed", "pending", "in-force"] as const).flatMap((state) =>
+    fates.filter((each) => each.state === state),
+  );
   if (worst === undefined) return [];
   return [
     aspectOf("Enforced", worst, { reason: "Enforced", message: "decides on the packets of the pods it selects" }),

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { emptyPlan, type FeatureInstance, type ItemResult, type NodePlan } from "@bpfleet/kernel";
+import type { Outcome } from "../kind.ts";
+import { outcome } from "../testing/outcomes.ts";
+import { parsePolicy } from "../testing/policies.ts";
+import { policyStatus } from "./policy-status.ts";
+
+const result = parsePolicy({ endpointSelector: {}, ingress: [{}] });
+const parsed = result.ok ? result.value : assert.fail();
+
+const instance: FeatureInstance = {
+  feature: "policy",
+  owner: parsed.ref,
+  key: "policy/objects/p",
+  programs: ["policy/ingress"],
+  maps: { table: "policy/table" },
+  rules: [],
+  hooks: ["tc-ingress/veth1"],
+  data: {},
+};
+const plan: NodePlan = { ...emptyPlan, instances: [instance] };
+const good: readonly ItemResult[] = [
+  { item: "map", key: "policy/table", state: "in-force" },
+  { item: "program", key: "policy/ingress", state: "in-force" },
+  { item: "hook", key: "tc-ingress/veth1", state: "in-force" },
+];
+
+function told(fields: Partial<Outcome>): readonly string[] {
+  const { conditions = [] } = policyStatus(parsed, outcome(fields));
+  return conditions
+    .filter(({ type }) => type !== "Valid")
+    .map(({ type, status, reason, message }) => `${type}=${status} ${reason}: ${message}`);
+}
+
+test("policyStatus is Enforced when the table, its programs and the hooks of the selected pods are in force", () => {
+  assert.deepEqual(told({ plan, items: good }), [
+    "Ready=True Ready: in force",
+    "Accepted=True Accepted: served as declared",
+    "Enforced=True Enforced: decides on the packets of the pods it selects",
+  ]);
+  assert.deepEqual(told({ plan, items: good.slice(0, 2) }).slice(1), [
+    "Accepted=True Accepted: served as declared",
+    "Enforced=False InProgress: not tried yet",
+  ]);
+  const error = { code: "busy", message: "attach it: somebody else is there" } as const;
+  const failed: ItemResult = { item: "hook", key: "tc-ingress/veth1", state: "failed", error };
+  assert.deepEqual(told({ plan, items: [...good.slice(0, 2), failed] }).slice(0, 1), [
+    "Ready=False HookOccupied: attach it: somebody else is there",
+  ]);
+});
+
+test("policyStatus tells of a pod that is not found, and nothing where no pod is selected", () => {
+  const origin = { object: parsed.ref, path: "" };
+  const problem = { origin, reason: "EndpointNotFound", message: "not in force on p", severity: "waiting" } as const;
+  assert.deepEqual(told({ plan, items: good, problems: [problem] }), [
+    "Ready=False EndpointNotFound: not in force on p",
+    "Accepted=True Accepted: served as declared",
+    "Enforced=False EndpointNotFound: not in force on p",
+  ]);
+  assert.match(told({ plan, items: good, isPaused: true })[2] ?? "", /^Enforced=False Paused: /);
+  assert.deepEqual(told({}), ["Ready=True Ready: in force", "Accepted=True Accepted: served as declared"]);
+});
