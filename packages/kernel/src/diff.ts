@@ -346,10 +346,18 @@ class Diff {
       this.#add({ do: "remove-map", identity: bare(map) }, [
         ...users.flatMap((name) => [`remove-program ${name}`, `load-program ${name}`]),
         ...releases,
-        ...(successor ? this.#successorInForce(successor) : []),
+        ...(successor && !this.#wasNeverInForce(map, successor) ? this.#successorInForce(successor) : []),
         ...(isBase(map) ? this.#removalOfHits(map) : []),
       ]);
     }
+  }
+
+  /** It was to be put into a map of maps, and nobody did: an edit came first. */
+  #wasNeverInForce(map: ObservedMap, successor: MapSpec): boolean {
+    const isReferredTo = this.#references.releasesOf(map.mapId)?.length !== 0;
+    const isUsed = this.#observed.programs.some((program) => program.mapIds.includes(map.mapId));
+    if (isReferredTo || isUsed || map.pinPaths.length > 0 || successor.carries !== undefined) return false;
+    return this.#references.holdersOf(successor.key).length > 0 && this.#programsOver(successor.key).length === 0;
   }
 
   #removalOfHits(base: ObservedMap): string[] {

@@ -214,6 +214,21 @@ test("applyActions leaves the earlier map in its slot when the next one cannot b
   }
 });
 
+test("diffPlan does not keep tables that never came to be", async () => {
+  const world = worldOf("eth0");
+  await apply(world, planOf(first));
+  failing(world, "putReference", "t/table");
+  for (const table of ["bb", "ccc", "dddd"]) {
+    await apply(world, planOf({ ...second, table }));
+    const lines = [...world.maps.keys()].filter((name) => name.startsWith("t/lines@"));
+    const expected = [planOf(first), planOf({ ...second, table })].map((plan) => nameOf(plan, "t/lines"));
+    assert.deepEqual(lines.toSorted(), expected.toSorted());
+  }
+  world.intercept = () => undefined;
+  assert.ok((await apply(world, planOf(second))).isComplete);
+  assert.equal(world.maps.size, 5);
+});
+
 test("applyActions loads no program over a slot that could not be filled, not even the next time", async () => {
   const world = worldOf("eth0");
   failing(world, "createMap", "t/lines");
