@@ -1,6 +1,6 @@
 import { DaemonClient } from "../client.ts";
 import { LineProcess } from "./line-process.ts";
-import type { TestCommand, TestDaemonOptions } from "./run-daemon.ts";
+import type { Holdings, TestCommand, TestDaemonOptions, TestFilter } from "./run-daemon.ts";
 
 const script = new URL("./run-daemon.ts", import.meta.url).pathname;
 
@@ -35,10 +35,18 @@ export class DaemonProcess implements AsyncDisposable {
   }
 
   /** Hands in what is wanted; resolves with what became of it, or with `undefined` when the daemon died over it. */
-  async apply(filters: TestCommand["filters"], complete = true): Promise<Settled["items"] | undefined> {
+  async apply(filters: readonly TestFilter[], complete = true): Promise<Settled["items"] | undefined> {
     this.#process.write(JSON.stringify({ filters, complete } satisfies TestCommand));
     const line = await this.#process.read();
     return line === undefined ? undefined : (JSON.parse(line) as Settled).items;
+  }
+
+  /** What it holds when it has looked so often at the kernel and all garbage is collected. */
+  async holdingsAfter(looks: number): Promise<Holdings> {
+    this.#process.write(JSON.stringify({ ask: "holdings", looks } satisfies TestCommand));
+    const line = await this.#process.read();
+    if (line === undefined) throw new Error(`ask the daemon: it ended (${await this.end()}):\n${this.log}`);
+    return JSON.parse(line) as Holdings;
   }
 
   /** How it ended: a signal or an exit code. */

@@ -2,7 +2,10 @@
  * A daemon as a process of its own, for kernel tests: plans the filters that it is told of on its standard
  * input, again for each change of the facts, as an agent would. One JSON line in, one out.
  */
+import { readdirSync } from "node:fs";
 import { createInterface } from "node:readline";
+import v8 from "node:v8";
+import vm from "node:vm";
 import { filter, type BlacklistEntry, type FilterIntent } from "@bpfleet/features";
 import { assemblePlan, type KernelPort, type NodePlan } from "@bpfleet/kernel";
 import { NodeKernel } from "@bpfleet/native";
@@ -17,9 +20,17 @@ export interface TestFilter {
   readonly blacklist: readonly string[];
 }
 
-export interface TestCommand {
-  readonly filters: readonly TestFilter[];
-  readonly complete: boolean;
+export type TestCommand =
+  | { readonly filters: readonly TestFilter[]; readonly complete: boolean }
+  /** Tells what it holds when it has looked so often at the kernel and all garbage is collected. */
+  | { readonly ask: "holdings"; readonly looks: number };
+
+export interface Holdings {
+  /** How often it has looked at the kernel. */
+  readonly looks: number;
+  readonly heapBytes: number;
+  readonly externalBytes: number;
+  readonly descriptors: number;
 }
 
 export interface TestDaemonOptions {
@@ -29,6 +40,7 @@ export interface TestDaemonOptions {
   /** Die by SIGKILL as soon as so many changes of the kernel are made. */
   readonly killAfter?: number | undefined;
   readonly driftSeconds?: number | undefined;
+  readonly countsLooks?: boolean | undefined;
   readonly metricsSocket?: string | undefined;
 }
 
@@ -50,8 +62,10 @@ function intentOf({ name, interface: at, hook = "xdp", blacklist }: TestFilter):
   };
 }
 
-/** Changes of the kernel are counted when they are made; the last one is followed by death. */
-function mortal(kernel: KernelPort, killAfter: number): KernelPort {
+let looks = 0;
+
+/** Looks and changes of the kernel are counted when they are made; the last change is followed by death. */
+function counted(kernel: KernelPort, killAfter: number): KernelPort {
   const changes = new Set([
     "createMap",
     "writeMap",
@@ -70,6 +84,7 @@ function mortal(kernel: KernelPort, killAfter: number): KernelPort {
       if (typeof value !== "function") return value;
       return async (...args: unknown[]): Promise<unknown> => {
         const result: unknown = await Reflect.apply(value, target, args);
+        if (name === "observe") looks++;
         if (changes.has(String(name)) && --left === 0) process.kill(process.pid, "SIGKILL");
         return result;
       };
@@ -80,9 +95,9 @@ function mortal(kernel: KernelPort, killAfter: number): KernelPort {
 const options = JSON.parse(process.argv[2] ?? "{}") as TestDaemonOptions;
 const objects = new URL("../../../../build/bpf/objects.json", import.meta.url).pathname;
 
-async function openMortal(killAfter: number): Promise<KernelPort> {
+async function openCounted(killAfter: number): Promise<KernelPort> {
   const list = new BpfObjects(objects);
-  return mortal(await NodeKernel.open({ bpffsDir: options.bpffs, loadObject: (name) => list.load(name) }), killAfter);
+  return counted(await NodeKernel.open({ bpffsDir: options.bpffs, loadObject: (name) => list.load(name) }), killAfter);
 }
 
 const daemon = await startDaemon({
@@ -96,10 +111,26 @@ const daemon = await startDaemon({
   driftSeconds: options.driftSeconds ?? 60,
   metrics: options.metricsSocket === undefined ? undefined : { unix: options.metricsSocket },
   log: { level: "info" },
-  kernel: options.killAfter === undefined ? undefined : await openMortal(options.killAfter),
+  kernel:
+    options.killAfter === undefined && options.countsLooks !== true
+      ? undefined
+      : await openCounted(options.killAfter ?? Infinity),
 });
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
-let command: TestCommand | undefined;
+let command: Extract<TestCommand, { filters: unknown }> | undefined;
+v8.setFlagsFromString("--expose-gc");
+const collect = vm.runInNewContext("gc") as () => void;
+async function holdingsAfter(least: number): Promise<Holdings> {
+  const hasLooked = (): boolean => looks >= least;
+  while (!hasLooked()) await new Promise((resolve) => setTimeout(resolve, 20));
+  // What one collection sets free may free more.
+  for (let round = 0; round < 3; round++) {
+    collect();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const { heapUsed: heapBytes, external: externalBytes } = process.memoryUsage();
+  return { looks, heapBytes, externalBytes, descriptors: readdirSync("/proc/self/fd").length };
+}
 function plan(): void {
   if (command === undefined) return;
   const made: NodePlan = assemblePlan([filter.plan(command.filters.map(intentOf), daemon.facts())]);
@@ -108,7 +139,12 @@ function plan(): void {
 daemon.onFacts(plan);
 say({ is: "ready" });
 for await (const line of createInterface({ input: process.stdin })) {
-  command = JSON.parse(line) as TestCommand;
+  const given = JSON.parse(line) as TestCommand;
+  if ("ask" in given) {
+    say({ is: "holdings", ...(await holdingsAfter(given.looks)) });
+    continue;
+  }
+  command = given;
   plan();
   const results = await daemon.settled();
   say({
