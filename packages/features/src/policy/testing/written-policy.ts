@@ -74,7 +74,10 @@ function prefixOf(text: string): Extract<Peer, { readonly peer: "addresses" }>["
   const key = parseAddressKey(text) ?? "";
   const family = key.startsWith("4") ? 4 : 6;
   const bytes = Uint8Array.from(
-    [...key.slice(1)].flatMap((word) => [word.charCodeAt(0) >> 8, word.charCodeAt(0) & 255]),
+    key
+      .slice(1)
+      .split("")
+      .flatMap((word) => [word.charCodeAt(0) >> 8, word.charCodeAt(0) & 255]),
   );
   const prefix = { family, bytes, length: Number(text.split("/")[1] ?? bytes.length * 8) } as const;
   if (keyOfPrefix(prefix) !== key) throw new RangeError(`${text} is no prefix`);
