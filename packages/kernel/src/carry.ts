@@ -3,8 +3,7 @@ import type { CounterPair } from "./action.ts";
 import type { KernelPort, MapIdentity } from "./port.ts";
 import type { MapEntries } from "./specs.ts";
 
-/** Bytes of one entry: hits {u64 packets, u64 bytes} per CPU, base {u64 rule id, u64 packets, u64 bytes}. */
-const hitSize = 16;
+/** Bytes of one entry {u64 rule id, u64 packets, u64 bytes} of a base; hits have {u64 packets, u64 bytes} for each CPU. */
 const baseSize = 24;
 const complete = 1n;
 
@@ -75,37 +74,53 @@ function isUnused({ ruleId }: Count, index: number): boolean {
 }
 
 async function readPair(port: KernelPort, pair: CounterPair): Promise<PairReading> {
-  const base = await readEntries(port, pair.base);
-  const hits = await readEntries(port, pair.hits);
-  const marker = base.get(0)?.[0] ?? 0n;
+  const base = await readRows(port, pair.base);
+  const hits = await readRows(port, pair.hits);
   const baseCounts: Count[] = [];
   const hitCounts: Count[] = [];
-  for (const [index, words] of [...base].toSorted(([a], [b]) => a - b)) {
-    const ruleId = index === 0 ? 0n : (words[0] ?? 0n);
-    baseCounts.push({ ruleId, packets: words[1] ?? 0n, bytes: words[2] ?? 0n });
-    hitCounts.push({ ruleId, ...sumHits(hits.get(index) ?? []) });
+  for (let index = 0; index < base.length; index++) {
+    const ruleId = index === 0 ? 0n : base.sum(index, 0, 3);
+    baseCounts.push({ ruleId, packets: base.sum(index, 1, 3), bytes: base.sum(index, 2, 3) });
+    hitCounts.push({ ruleId, packets: hits.sum(index, 0, 2), bytes: hits.sum(index, 1, 2) });
   }
   return {
     baseId: pair.baseId ?? Number.MAX_SAFE_INTEGER,
-    isComplete: marker === complete,
+    isComplete: base.length > 0 && base.sum(0, 0, 3) === complete,
     hits: hitCounts,
     base: baseCounts,
   };
 }
 
-/** Over all CPUs: packets and bytes alternate. */
-function sumHits(words: readonly bigint[]): { packets: bigint; bytes: bigint } {
-  let packets = 0n;
-  let bytes = 0n;
-  for (let at = 0; at + 1 < words.length; at += hitSize / 8) {
-    packets += words[at] ?? 0n;
-    bytes += words[at + 1] ?? 0n;
+/** The entries of an array, as numbers of 64 bits. */
+class Rows {
+  readonly length: number;
+  /** Halves of the numbers, the low one first. */
+  readonly #halves: Uint32Array;
+  readonly #halvesEach: number;
+  /** Index → place among the entries. */
+  readonly #places: Uint32Array;
+
+  constructor({ count, keys, values }: MapEntries) {
+    this.length = count;
+    this.#halves = new Uint32Array(new Uint8Array(values).buffer);
+    this.#halvesEach = count === 0 ? 0 : this.#halves.length / count;
+    this.#places = new Uint32Array(count);
+    for (const [place, index] of new Uint32Array(new Uint8Array(keys).buffer).entries()) this.#places[index] = place;
   }
-  return { packets, bytes };
+
+  /** Of one field of all CPUs; each has `fields` of them. Halves are added up apart: many big integers would be slow. */
+  sum(index: number, field: number, fields: number): bigint {
+    const start = (this.#places[index] ?? 0) * this.#halvesEach;
+    let [low, high] = [0, 0];
+    for (let at = start + field * 2; at < start + this.#halvesEach; at += fields * 2) {
+      low += this.#halves[at] ?? 0;
+      high += this.#halves[at + 1] ?? 0;
+    }
+    return (BigInt(high) << 32n) + BigInt(low);
+  }
 }
 
-/** Index → the value as 64-bit words. */
-async function readEntries(port: KernelPort, identity: MapIdentity): Promise<Map<number, bigint[]>> {
+async function readRows(port: KernelPort, identity: MapIdentity): Promise<Rows> {
   const entries = await port.readMap(identity);
   if (entries === undefined) {
     throw new KernelError(`read map ${identity.key}: it is gone`, {
@@ -114,16 +129,7 @@ async function readEntries(port: KernelPort, identity: MapIdentity): Promise<Map
       retry: "backoff",
     });
   }
-  const found = new Map<number, bigint[]>();
-  const keys = new DataView(entries.keys.buffer, entries.keys.byteOffset, entries.keys.byteLength);
-  const values = new DataView(entries.values.buffer, entries.values.byteOffset, entries.values.byteLength);
-  const stride = entries.count === 0 ? 0 : entries.values.length / entries.count;
-  for (let at = 0; at < entries.count; at++) {
-    const words: bigint[] = [];
-    for (let offset = 0; offset + 8 <= stride; offset += 8) words.push(values.getBigUint64(at * stride + offset, true));
-    found.set(keys.getUint32(at * 4, true), words);
-  }
-  return found;
+  return new Rows(entries);
 }
 
 function packBase(counts: readonly Count[], firstIndex: number): MapEntries {

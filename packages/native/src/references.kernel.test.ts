@@ -135,7 +135,7 @@ class Look implements AsyncDisposable {
   }
 
   async seen(): Promise<{ packets: number; mixes: number; misses: number; tables: number }> {
-    const words = new BigUint64Array((await this.port.readMap(mapIdentity(seen)))?.values.slice().buffer ?? []);
+    const words = new BigUint64Array(new Uint8Array((await this.port.readMap(mapIdentity(seen)))?.values ?? []).buffer);
     const total = { packets: 0, mixes: 0, misses: 0, tables: 0n };
     for (let at = 0; at < words.length; at += 4) {
       total.packets += Number(words[at]);
@@ -235,7 +235,7 @@ test("NodeKernel edits a table under traffic by plans: no program is loaded, no 
 async function countOf(port: NodeKernel, { rules }: Table, rule: number): Promise<number> {
   const sum = async (spec: MapSpec, words: number, at: number): Promise<number> => {
     const entries = await port.readMap(mapIdentity(spec));
-    const values = new BigUint64Array(entries?.values.slice().buffer ?? []);
+    const values = new BigUint64Array(new Uint8Array(entries?.values ?? []).buffer);
     const ofOne = values.length / (entries?.count ?? 1);
     const own = values.slice((rules.indexOf(rule) + 1) * ofOne, (rules.indexOf(rule) + 2) * ofOne);
     return Number(own.reduce((total, value, word) => (word % words === at ? total + value : total), 0n));
