@@ -62,14 +62,24 @@ function readOptions(args: readonly string[], environment: NodeJS.ProcessEnv): O
 
 /**
  * Builds what the files of the later suites start, one after the other and at the lowest priority, while the earlier ones
- * run. Where it fails, the first test that needs it says why.
+ * run; for each suite, when that is done. Where it fails, the first test that needs it says why.
  */
-async function build(chosen: readonly Suite[]): Promise<void> {
-  for (const { builder } of chosen) {
-    if (builder === undefined || whyNoBuild() !== undefined) continue;
-    const command = ["-n", "19", process.execPath, ...builder];
-    await once(spawn("nice", command, { cwd: root, stdio: ["ignore", "ignore", "inherit"] }), "close");
+function startBuilds(chosen: readonly Suite[]): ReadonlyMap<Suite, Promise<void>> {
+  const builds = new Map<Suite, Promise<void>>();
+  let before = Promise.resolve();
+  if (whyNoBuild() !== undefined) return builds;
+  for (const suite of chosen) {
+    const { builder } = suite;
+    if (builder === undefined) continue;
+    before = before.then(() => build(builder));
+    builds.set(suite, before);
   }
+  return builds;
+}
+
+async function build(builder: readonly string[]): Promise<void> {
+  const command = ["-n", "19", process.execPath, ...builder];
+  await once(spawn("nice", command, { cwd: root, stdio: ["ignore", "ignore", "inherit"] }), "close");
 }
 
 function checkTypes(): boolean {
@@ -127,9 +137,9 @@ async function main(): Promise<void> {
   const reports: SuiteReport[] = [];
   const filesOf = new Map(options.suites.map((suite) => [suite, findTestFiles(root, suite.name, options.parts)]));
   const chosen = options.suites.filter((suite) => filesOf.get(suite)?.length !== 0);
-  const built = build(chosen);
+  const builds = startBuilds(chosen);
   for (const suite of chosen) {
-    if (suite.builder !== undefined) await built;
+    await builds.get(suite);
     reports.push(await runSuite(suite, filesOf.get(suite) ?? [], options));
   }
   const counts = countResults(reports);
