@@ -27,6 +27,11 @@ export interface ClusterStoreOptions {
 }
 
 const secretsMs = 60_000;
+/**
+ * API servers find the pods of a node by an index where they list them whole, and go through all pods of the cluster
+ * where they send them as events or in pages.
+ */
+const byIndex = { usesWatchList: false, pageSize: 0 } as const;
 
 /**
  * What a cluster declares for one node: all objects of our kinds, the pods of the node, and the node itself. Objects
@@ -70,13 +75,10 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
         { ...core, plural: "nodes", name: nodeName },
         trimNode,
       ),
-      new FollowedCollection(
-        shared,
-        { group: "", kind: "Pod" },
-        { ...core, plural: "pods" },
-        trimPod,
-        `spec.nodeName=${nodeName},status.phase!=Succeeded,status.phase!=Failed`,
-      ),
+      new FollowedCollection(shared, { group: "", kind: "Pod" }, { ...core, plural: "pods" }, trimPod, {
+        fieldSelector: `spec.nodeName=${nodeName},status.phase!=Succeeded,status.phase!=Failed`,
+        policy: byIndex,
+      }),
     ];
     this.#peers = [
       new FollowedCollection(

@@ -1,6 +1,12 @@
 import type { DefinedKind } from "@bpfleet/kinds";
 import { isApiError, type AnyObject, type ApiError } from "@bpfleet/kube";
-import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
+import {
+  createInformer,
+  type Informer,
+  type InformerOptions,
+  type KubeClient,
+  type Timing,
+} from "@bpfleet/kube-client";
 
 export type KindName = Pick<DefinedKind, "group" | "kind">;
 
@@ -28,14 +34,15 @@ export class FollowedCollection implements AsyncDisposable {
     kind: KindName,
     resource: Informer["resource"],
     transform: (object: AnyObject) => AnyObject,
-    fieldSelector?: string,
+    { fieldSelector, policy }: Pick<InformerOptions<AnyObject>, "fieldSelector" | "policy"> = {},
   ) {
     const { client, timing, onNotice, onSee } = options;
     const unknown = Promise.withResolvers<void>();
     const informer = createInformer<AnyObject>(client, {
       resource,
       transform,
-      ...(fieldSelector !== undefined && { fieldSelector }),
+      fieldSelector,
+      policy,
       ...(timing !== undefined && { timing }),
       onFault: (error) => {
         this.#isUnknown = isApiError(error) && error.isNotFound && !informer.isSynced;

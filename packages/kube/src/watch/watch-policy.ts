@@ -1,5 +1,5 @@
 export interface WatchPolicy {
-  /** Objects in one page of a list. */
+  /** Objects in one page of a list; 0: all at once. */
   readonly pageSize: number;
   /**
    * `latest`: the first list is what the store holds. `any`: what the server remembers is enough, which costs it
