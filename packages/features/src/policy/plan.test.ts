@@ -212,6 +212,16 @@ test("policy.plan closes the pods of an object that it cannot read, and serves t
   }
 });
 
+test("policy.plan closes an object whole where one of its statements cannot be read", () => {
+  const intent = policyIntent("p", "a", [{}]);
+  const [open] = intent.policy.statements;
+  const [other] = policyIntent("p", "b", [{ peers: broken("peers") }]).policy.statements;
+  assert.ok(open && other);
+  const plan = planOf([{ ...intent, policy: { ...intent.policy, statements: [open, other] } }]);
+  assert.equal(verdict(plan, 11, "10.0.0.2", 80), "drop");
+  assert.equal(verdict(plan, 12, "10.0.0.2", 80), "drop");
+});
+
 test("policy.plan leaves in force what was, when nothing can be compiled; without it, pods are closed", () => {
   const intents = [policyIntent("p", "a", [{}])];
   const hosts = {

@@ -75,7 +75,10 @@ function compileSelected(
 ): CompiledPolicy {
   const peers = new Peers();
   const portSets = new PortSets();
+  const closedBefore = closed.size;
   const book = readRules(selection.statements, input.settings, facts.nodeName, peers, portSets, closed);
+  // An object of several statements is closed whole, the earlier ones too.
+  if (closed.size > closedBefore) return compileSelected(input, facts, selection, slotOf, limits, closed);
   const { classes, egressPorts } = classifyPeers(input, facts, peers, book);
   checkClasses(classes, selection, limits);
   const maker = new TableMaker(selection.statements, book, classes, egressPorts, portSets, new Budget(limits));

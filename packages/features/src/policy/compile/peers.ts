@@ -90,15 +90,16 @@ function keyed(prefix: Parameters<typeof keyOfPrefix>[0]): KeyedPrefix {
 
 /** Distinct peers, numbered. */
 export class Peers {
-  readonly #numbers = new Map<string, number>();
+  readonly #allowed = new Map<string, number>();
+  readonly #denied = new Map<string, number>();
   readonly all: NumberedPeer[] = [];
 
-  number(meaning: PeerMeaning, needsAll: boolean): number {
-    const key = `${needsAll ? "+" : "-"}${keyOf(meaning)}`;
-    const known = this.#numbers.get(key);
+  number(meaning: PeerMeaning, needsAll: boolean, key = keyOf(meaning)): number {
+    const numbers = needsAll ? this.#allowed : this.#denied;
+    const known = numbers.get(key);
     if (known !== undefined) return known;
     const id = this.all.length;
-    this.#numbers.set(key, id);
+    numbers.set(key, id);
     this.all.push({ id, meaning, needsAll });
     return id;
   }

@@ -46,6 +46,17 @@ export function rangeOfPort(protocol: PortProtocol, port: number): SpaceRange {
   return { space: spaceOfProtocol[protocol], from: port, to: port };
 }
 
+export interface KeyedRanges {
+  /** Equal for equal ranges, whatever their order. */
+  readonly key: string;
+  readonly ranges: readonly SpaceRange[];
+}
+
+export function keyedRanges(ranges: readonly SpaceRange[]): KeyedRanges {
+  const texts = ranges.map(({ space, from, to }) => `${space} ${from}-${to}`);
+  return { key: texts.toSorted().join(), ranges };
+}
+
 export interface PortSet {
   readonly id: number;
   readonly ranges: readonly SpaceRange[];
@@ -65,11 +76,7 @@ export class PortSets {
   readonly #columns = new Map<string, Columns>();
   readonly maps: ColumnMap[] = [];
 
-  intern(ranges: readonly SpaceRange[]): PortSet {
-    const key = ranges
-      .map(({ space, from, to }) => `${space} ${from}-${to}`)
-      .toSorted()
-      .join();
+  intern({ key, ranges }: KeyedRanges): PortSet {
     let set = this.#sets.get(key);
     if (set === undefined) this.#sets.set(key, (set = { id: this.#sets.size, ranges }));
     return set;

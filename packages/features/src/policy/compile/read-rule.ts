@@ -1,7 +1,8 @@
 import type { PolicyIntent } from "../intent.ts";
 import type { NamePattern, PolicyRule, PortMatch, PortProtocol } from "../policy.ts";
-import { readPeer, type PeerMeaning, type Peers } from "./peers.ts";
-import { rangesOf, type PortSet, type PortSets, type SpaceRange } from "./port-sets.ts";
+import { keyOf, readPeer, type PeerMeaning } from "./peers.ts";
+import { keyedRanges, rangesOf, type KeyedRanges, type PortSet, type SpaceRange } from "./port-sets.ts";
+import { meaningOf, renderRule, ruleId } from "./rule-text.ts";
 
 export type Direction = "ingress" | "egress";
 
@@ -27,25 +28,64 @@ export interface NamedPortMatch {
   readonly name: string;
 }
 
-export type RuleReading = Pick<ReadRule, "peers" | "ports" | "namedPorts">;
-
-/** What cannot be enforced: a rule that allows does not mean it, one that denies means all that it could be. */
-export function readRule(rule: PolicyRule, isAllow: boolean, peers: Peers, portSets: PortSets): RuleReading {
-  return { peers: readPeers(rule, isAllow, peers), ...readPorts(rule, isAllow, portSets) };
+/** What a rule says, before anything is numbered. */
+export interface KnownRule {
+  readonly text: string;
+  /** Equal for rules that say the same at the same place of the same object. */
+  readonly meaning: string;
+  readonly id: string;
+  readonly span: number;
+  readonly peers: "any" | readonly KeyedPeer[];
+  /** An empty list: none whose number is known. */
+  readonly ports: "any" | KeyedRanges;
+  readonly namedPorts: readonly NamedPortMatch[];
 }
 
-function readPeers(rule: PolicyRule, isAllow: boolean, peers: Peers): ReadRule["peers"] {
+export interface KeyedPeer {
+  readonly key: string;
+  readonly meaning: PeerMeaning;
+}
+
+/** Where a rule stands. */
+export interface RulePlace {
+  /** Of the statement, with direction and list. */
+  readonly name: string;
+  readonly direction: Direction;
+  readonly list: "allow" | "deny";
+}
+
+/** Rules are values, and come again with every edit of others. */
+const knownRules = new WeakMap<PolicyRule, { readonly place: string; readonly known: KnownRule }>();
+
+/** What cannot be enforced: a rule that allows does not mean it, one that denies means all that it could be. */
+export function readRule(rule: PolicyRule, place: RulePlace): KnownRule {
+  const before = knownRules.get(rule);
+  if (before?.place === place.name) return before.known;
+  const meaning = `${place.name} ${meaningOf(rule)}`;
+  const known: KnownRule = {
+    text: renderRule(rule, place.direction, place.list),
+    meaning,
+    id: ruleId(meaning),
+    span: spanOf(rule),
+    peers: readPeers(rule, place.list === "allow"),
+    ...readPorts(rule, place.list === "allow"),
+  };
+  knownRules.set(rule, { place: place.name, known });
+  return known;
+}
+
+function readPeers(rule: PolicyRule, isAllow: boolean): KnownRule["peers"] {
   if (rule.peers === "any") return "any";
-  const meant: PeerMeaning[] = [];
+  const meant: KeyedPeer[] = [];
   for (const peer of rule.peers) {
     const read = readPeer(peer);
     if (read === "everybody" || (peer.peer === "name" && !isAllow)) return "any";
-    if (read !== "nobody") meant.push(read);
+    if (read !== "nobody") meant.push({ key: keyOf(read), meaning: read });
   }
-  return [...new Set(meant.map((meaning) => peers.number(meaning, isAllow)))].toSorted((a, b) => a - b);
+  return meant;
 }
 
-function readPorts(rule: PolicyRule, isAllow: boolean, portSets: PortSets): Pick<ReadRule, "ports" | "namedPorts"> {
+function readPorts(rule: PolicyRule, isAllow: boolean): Pick<KnownRule, "ports" | "namedPorts"> {
   if (rule.ports === "any") return { ports: "any", namedPorts: [] };
   const ranges: SpaceRange[] = [];
   const namedPorts: NamedPortMatch[] = [];
@@ -54,7 +94,7 @@ function readPorts(rule: PolicyRule, isAllow: boolean, portSets: PortSets): Pick
     if (match.match === "named-port") namedPorts.push(match);
     else ranges.push(...rangesOf(match));
   }
-  return { ports: ranges.length === 0 ? undefined : portSets.intern(ranges), namedPorts };
+  return { ports: keyedRanges(ranges), namedPorts };
 }
 
 /** Which names may be asked for cannot be enforced yet: such a port lets nothing through. */

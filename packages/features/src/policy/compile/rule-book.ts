@@ -5,9 +5,9 @@ import type { PolicySettings } from "./compile-policy.ts";
 import { mistakeText, type ClosedPolicy } from "./limits.ts";
 import { portName, type Peers } from "./peers.ts";
 import type { Population } from "./population.ts";
-import { rangeOfPort, type PortSet, type PortSets } from "./port-sets.ts";
-import { readRule, spanOf, type Direction, type NamedPortMatch, type ReadRule, type RuleReading } from "./read-rule.ts";
-import { renderRule, RuleIds } from "./rule-text.ts";
+import { keyedRanges, rangeOfPort, type PortSet, type PortSets } from "./port-sets.ts";
+import { readRule, type Direction, type KnownRule, type NamedPortMatch, type ReadRule } from "./read-rule.ts";
+import { ruleId } from "./rule-text.ts";
 import type { Statement } from "./statements.ts";
 
 /** All rules that may decide on this node, read and numbered. */
@@ -30,7 +30,7 @@ export interface ReadStatement {
 /** The first of all rules, where it holds. */
 export function hostAccessRef(nodeName: string): RuleRef {
   const origin = { object: { group: "", kind: "Node", namespace: "", name: nodeName }, path: "" };
-  return { index: 1, id: new RuleIds().ofText("host access"), text: "this node reaches its pods", origin };
+  return { index: 1, id: ruleId("host access"), text: "this node reaches its pods", origin };
 }
 
 interface Draft {
@@ -72,17 +72,27 @@ export function readRules(
   };
 }
 
-/** What denies is before what allows; of equal verdicts the most specific tells most. */
+/**
+ * What denies is before what allows; of equal verdicts the most specific tells most. Those of the fallback, which no
+ * table has beside others, are as written.
+ */
 function rank(drafts: readonly Draft[]): ReadonlyMap<Draft, ReadRule> {
+  const isFallback = ({ rule }: Draft): boolean => rule.intent?.tier === "fallback";
   const order = (draft: Draft): number => (draft.rule.verdict === "drop" ? 0 : 1);
-  const sorted = drafts.toSorted((a, b) => order(a) - order(b) || a.span - b.span || a.rule.index - b.rule.index);
+  const priority = ({ rule }: Draft): number => rule.intent?.priority ?? 0;
+  const sorted = [
+    ...drafts
+      .filter((draft) => !isFallback(draft))
+      .toSorted((a, b) => order(a) - order(b) || a.span - b.span || a.rule.index - b.rule.index),
+    ...drafts.filter(isFallback).toSorted((a, b) => priority(a) - priority(b) || a.rule.index - b.rule.index),
+  ];
   return new Map(sorted.map((draft, precedence) => [draft, { ...draft.rule, precedence }]));
 }
 
 class Shelf {
   readonly refs: RuleRef[] = [];
   readonly refsOf = new Map<string, RuleRef[]>();
-  readonly #ids = new RuleIds();
+  readonly #meanings = new Map<string, number>();
   readonly #peers: Peers;
   readonly #portSets: PortSets;
 
@@ -108,22 +118,16 @@ class Shelf {
   }
 
   read(each: Statement): { ingress: readonly Draft[]; egress: readonly Draft[] } {
-    const readings = (["ingress", "egress"] as const).flatMap((direction) =>
-      (["deny", "allow"] as const).flatMap((list) =>
-        each.statement[direction][list].map((rule) => ({
-          direction,
-          list,
-          rule,
-          reading: readRule(rule, list === "allow", this.#peers, this.#portSets),
-          text: renderRule(rule, direction, list),
-          span: spanOf(rule),
-        })),
-      ),
+    const statement = `${refKey(each.intent.policy.ref)}#${each.number}`;
+    const read = (["ingress", "egress"] as const).flatMap((direction) =>
+      (["deny", "allow"] as const).flatMap((list) => {
+        const place = { name: `${statement} ${direction} ${list}`, direction, list };
+        return each.statement[direction][list].map((rule) => ({ direction, list, rule, known: readRule(rule, place) }));
+      }),
     );
-    // Nothing throws from here on: an object is numbered whole.
     const drafts = { ingress: [] as Draft[], egress: [] as Draft[] };
-    for (const { direction, list, rule, reading, text, span } of readings)
-      drafts[direction].push({ rule: this.#add(each, direction, list, rule, reading, text), span });
+    for (const { direction, list, rule, known } of read)
+      drafts[direction].push({ rule: this.#add(each, list, rule, known), span: known.span });
     return drafts;
   }
 
@@ -133,7 +137,7 @@ class Shelf {
     const draftsOf = (direction: Direction): readonly Draft[] => {
       const { isDefaultDeny, deny } = statement[direction];
       if (!isDefaultDeny && deny.length === 0) return [];
-      const id = this.#ids.ofText(`${refKey(intent.policy.ref)}#${number} ${direction} closed`);
+      const id = ruleId(`${refKey(intent.policy.ref)}#${number} ${direction} closed`);
       const text = `nothing passes ${direction}, since the object is refused`;
       const index = this.#number(id, text, statement.origin, each);
       const rule = {
@@ -150,19 +154,39 @@ class Shelf {
     return { ingress: draftsOf("ingress"), egress: draftsOf("egress") };
   }
 
-  #add(
-    each: Statement,
-    direction: Direction,
-    list: "allow" | "deny",
-    rule: PolicyRule,
-    reading: RuleReading,
-    text: string,
-  ): Draft["rule"] {
-    const { intent, number } = each;
-    const id = this.#ids.of(intent.policy, number, direction, list, rule);
-    const index = this.#number(id, text, rule.origin, each);
-    const keepsFlows = list === "allow" && intent.policy.onRevoke === "keep";
-    return { intent, verdict: list === "allow" ? "pass" : "drop", index, keepsFlows, ...reading };
+  #add(each: Statement, list: "allow" | "deny", rule: PolicyRule, known: KnownRule): Draft["rule"] {
+    const { intent } = each;
+    const isAllow = list === "allow";
+    return {
+      intent,
+      verdict: isAllow ? "pass" : "drop",
+      index: this.#number(this.#idOf(known), known.text, rule.origin, each),
+      keepsFlows: isAllow && intent.policy.onRevoke === "keep",
+      peers: this.#numberPeers(known, isAllow),
+      ports: this.#numberPorts(known),
+      namedPorts: known.namedPorts,
+    };
+  }
+
+  #numberPeers({ peers }: KnownRule, isAllow: boolean): ReadRule["peers"] {
+    if (peers === "any") return "any";
+    const numbers = peers.map(({ key, meaning }) => this.#peers.number(meaning, isAllow, key));
+    return numbers.length < 2 ? numbers : [...new Set(numbers)].toSorted((a, b) => a - b);
+  }
+
+  #numberPorts({ ports }: KnownRule): ReadRule["ports"] {
+    if (ports === "any") return "any";
+    return ports.ranges.length === 0 ? undefined : this.#portSets.intern(ports);
+  }
+
+  /**
+   * By what rules say and not by where they stand, so that they are counted on when others come and go before them.
+   * Of rules that say the same the first keeps its id.
+   */
+  #idOf({ meaning, id }: Pick<KnownRule, "meaning" | "id">): string {
+    const count = this.#meanings.get(meaning) ?? 0;
+    this.#meanings.set(meaning, count + 1);
+    return count === 0 ? id : ruleId(`${meaning} (${count})`);
   }
 
   #number(id: string, text: string, origin: RuleRef["origin"], of?: Statement): number {
@@ -204,7 +228,7 @@ export class EgressPorts {
     const named = portName(protocol, name);
     return (this.#numbers.get(named) ?? []).map((port) => [
       this.#peers.number({ is: "port", port: `${named}=${port}` }, needsAll),
-      portSets.intern([rangeOfPort(protocol, port)]),
+      portSets.intern(keyedRanges([rangeOfPort(protocol, port)])),
     ]);
   }
 }

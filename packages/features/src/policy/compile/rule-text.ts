@@ -1,6 +1,6 @@
-import { fingerprint, refKey } from "@bpfleet/base";
+import { fingerprint } from "@bpfleet/base";
 import { renderPrefix } from "../../filter/address.ts";
-import type { Peer, Policy, PolicyRule, PortMatch, Requirement } from "../policy.ts";
+import type { Peer, PolicyRule, PortMatch, Requirement } from "../policy.ts";
 
 /** How many of a list are told. */
 const told = 3;
@@ -83,28 +83,13 @@ function renderPort(match: PortMatch): string {
   }
 }
 
-/**
- * Ids by what rules say and not by where they stand, so that they are counted on when others come and go before
- * them. Of rules that say the same the first keeps its id.
- */
-export class RuleIds {
-  readonly #seen = new Map<string, number>();
-
-  of(policy: Policy, statement: number, direction: string, verdict: string, rule: PolicyRule): string {
-    const text = `${refKey(policy.ref)}#${statement} ${direction} ${verdict} ${meaningOf(rule)}`;
-    return this.ofText(text);
-  }
-
-  ofText(text: string): string {
-    const count = this.#seen.get(text) ?? 0;
-    this.#seen.set(text, count + 1);
-    // 52 bits are made text fast; 0 and 1 mean something in the map where ids stand.
-    return String(Number.parseInt(fingerprint(count === 0 ? text : `${text} (${count})`).slice(0, 13), 16) + 2);
-  }
+/** 52 bits, which are made text fast; 0 and 1 mean something in the map where ids stand. */
+export function ruleId(meaning: string): string {
+  return String(Number.parseInt(fingerprint(meaning).slice(0, 13), 16) + 2);
 }
 
 /** Another text for another meaning. */
-function meaningOf({ peers, ports }: PolicyRule): string {
+export function meaningOf({ peers, ports }: PolicyRule): string {
   const who = peers === "any" ? "*" : peers.map(peerMeaning).join("|");
   const what = ports === "any" ? "*" : ports.map(portMeaning).join("|");
   return `${who} ${what}`;

@@ -1,7 +1,7 @@
 import type { RankedRule, VerdictTable } from "../table/policy-table.ts";
 import type { Classes } from "./classes.ts";
 import { portName } from "./peers.ts";
-import { rangeOfPort, type PortSets } from "./port-sets.ts";
+import { keyedRanges, rangeOfPort, type PortSets } from "./port-sets.ts";
 import type { Direction, ReadRule } from "./read-rule.ts";
 import type { EgressPorts, RuleBook } from "./rule-book.ts";
 import { decidingOf, type LocalPod, type Statement } from "./statements.ts";
@@ -20,6 +20,10 @@ export class TableMaker {
   readonly #portSets: PortSets;
   readonly #budget: Budget;
   readonly #made = new Map<string, number>();
+  readonly #deciding = {
+    ingress: new Map<readonly number[], Deciding>(),
+    egress: new Map<readonly number[], Deciding>(),
+  };
   readonly #classSets = new Map<string, ClassSet>();
   readonly #egressRegions = new Map<ReadRule, readonly Region[]>();
 
@@ -41,15 +45,27 @@ export class TableMaker {
 
   /** Its index; `undefined` where no policy says anything. */
   tableOf(pod: LocalPod, direction: Direction): number | undefined {
-    const deciding = decidingOf(pod.statements, this.#statements, direction);
-    if (deciding.length === 0) return undefined;
-    const rules = deciding.flatMap((number) => this.#book.statements[number]?.[direction] ?? []);
-    const ports = direction === "ingress" ? ownPorts(pod, rules) : [];
-    const key = `${direction} ${deciding.join()} ${ports.map(({ name, port }) => `${name}=${port}`).join()}`;
+    const { numbers, rules, askedPorts } = this.#decidingFor(pod.statements, direction);
+    if (numbers.length === 0) return undefined;
+    const ports = direction === "ingress" ? ownPorts(pod, askedPorts) : [];
+    const key = `${direction} ${numbers.join()} ${ports.map(({ name, port }) => `${name}=${port}`).join()}`;
     const known = this.#made.get(key);
     if (known !== undefined) return known;
-    const isDefaultDeny = deciding.some((number) => this.#statements[number]?.statement[direction].isDefaultDeny);
+    const isDefaultDeny = numbers.some((number) => this.#statements[number]?.statement[direction].isDefaultDeny);
     return this.#make(key, this.#cover(rules, direction, ports), isDefaultDeny ? drops : passes);
+  }
+
+  /** Pods that are selected alike share the list of statements. */
+  #decidingFor(statements: readonly number[], direction: Direction): Deciding {
+    const all = this.#deciding[direction];
+    let deciding = all.get(statements);
+    if (deciding === undefined) {
+      const numbers = decidingOf(statements, this.#statements, direction);
+      const rules = numbers.flatMap((number) => this.#book.statements[number]?.[direction] ?? []);
+      const asked = rules.flatMap(({ namedPorts }) => namedPorts.map(({ protocol, name }) => portName(protocol, name)));
+      all.set(statements, (deciding = { numbers, rules, askedPorts: new Set(asked) }));
+    }
+    return deciding;
   }
 
   /** Nothing passes. */
@@ -84,7 +100,7 @@ export class TableMaker {
       own.filter((each) => each.name === portName(protocol, name)).map(({ port }) => rangeOfPort(protocol, port)),
     );
     const ranges = [...(rule.ports?.ranges ?? []), ...named];
-    return ranges.length === 0 ? [] : [{ peers, ports: this.#portSets.intern(ranges) }];
+    return ranges.length === 0 ? [] : [{ peers, ports: this.#portSets.intern(keyedRanges(ranges)) }];
   }
 
   /** Names of ports are those of each peer. */
@@ -134,6 +150,14 @@ export class TableMaker {
   }
 }
 
+interface Deciding {
+  /** Of the statements that have a say. */
+  readonly numbers: readonly number[];
+  readonly rules: readonly ReadRule[];
+  /** Names of ports in the rules, `TCP/http`. */
+  readonly askedPorts: ReadonlySet<string>;
+}
+
 interface OwnPort {
   /** `TCP/http` */
   readonly name: string;
@@ -141,11 +165,8 @@ interface OwnPort {
 }
 
 /** Those of its ports that some rule names. */
-function ownPorts({ workload }: LocalPod, rules: readonly ReadRule[]): readonly OwnPort[] {
-  if (rules.every(({ namedPorts }) => namedPorts.length === 0)) return [];
-  const asked = new Set(
-    rules.flatMap(({ namedPorts }) => namedPorts.map(({ protocol, name }) => portName(protocol, name))),
-  );
+function ownPorts({ workload }: LocalPod, asked: ReadonlySet<string>): readonly OwnPort[] {
+  if (asked.size === 0) return [];
   return workload.namedPorts
     .map(({ protocol, name, port }) => ({ name: portName(protocol, name), port }))
     .filter(({ name }) => asked.has(name))
