@@ -27,6 +27,12 @@ export interface PolicyIntent extends Intent {
    * decides only where no policy of the first tier selects the endpoint in that direction.
    */
   readonly tier: "policy" | "fallback";
+  /**
+   * Of the fallback, where the first rule that is met decides: objects with a lower one are asked first, then in the
+   * order of their names; within an object the statements in their order, of which each has one rule at most in a
+   * direction.
+   */
+  readonly priority?: number | undefined;
   readonly policy: Policy;
 }
 

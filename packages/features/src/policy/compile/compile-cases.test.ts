@@ -87,8 +87,11 @@ test("compilePolicy shares the tables of pods that are judged alike", () => {
 });
 
 test("compilePolicy lets the fallback decide only where no other policy has a say in that direction", () => {
+  const single = policyOf("f", { ingress: { allow: [{ ports: [tcp(1)] }] }, egress: { allow: [{ ports: [tcp(2)] }] } });
+  const rest = policyOf("g", { ingress: { deny: [{}] }, egress: { deny: [{}] } });
   const fallback = [
-    policyOf("f", { ingress: { allow: [{ ports: [tcp(1)] }] }, egress: { allow: [{ ports: [tcp(2)] }] } }),
+    { policy: rest, priority: 2 },
+    { policy: single, priority: 1 },
   ];
   const { judge } = compileWorld([policyOf("p", { ...onA, ingress: { allow: [{ ports: [tcp(3)] }] } })], world, {
     fallback,

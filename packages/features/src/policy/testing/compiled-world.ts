@@ -5,7 +5,7 @@ import { policyLimits, type PolicyLimits } from "../compile/limits.ts";
 import type { Policy } from "../policy.ts";
 import { judgeTable, type TableAnswer } from "../table/judge-table.ts";
 import { writeTable } from "../table/write-table.ts";
-import type { World, WorldPacket, WorldPod } from "./world.ts";
+import type { FallbackPolicy, World, WorldPacket, WorldPod } from "./world.ts";
 
 /** A world compiled and laid out, as the kernel would have it. */
 export interface CompiledWorld {
@@ -17,7 +17,7 @@ export interface CompiledWorld {
 export function compileWorld(
   policies: readonly Policy[],
   world: World,
-  { limits = policyLimits, fallback = [] }: { limits?: PolicyLimits; fallback?: readonly Policy[] } = {},
+  { limits = policyLimits, fallback = [] }: { limits?: PolicyLimits; fallback?: readonly FallbackPolicy[] } = {},
 ): CompiledWorld {
   const compiled = compilePolicy(inputOf(policies, world, fallback), factsOf(world), () => 1, limits);
   const { lines } = writeTable(compiled.table);
@@ -41,11 +41,17 @@ function ifindexesOf({ pods }: World): ReadonlyMap<string, number> {
   return new Map(pods.flatMap(({ name, isOnThisNode }, at) => (isOnThisNode ? [[name, at + 10]] : [])));
 }
 
-export function inputOf(policies: readonly Policy[], world: World, fallback: readonly Policy[] = []): PolicyInput {
-  const policyIntent = (tier: "policy" | "fallback") => (policy: Policy) =>
-    ({ feature: "policy", about: "policy", origin: { object: policy.ref, path: "" }, tier, policy }) as const;
+export function inputOf(
+  policies: readonly Policy[],
+  world: World,
+  fallback: readonly FallbackPolicy[] = [],
+): PolicyInput {
+  const common = { feature: "policy", about: "policy" } as const;
   return {
-    policies: [...policies.map(policyIntent("policy")), ...fallback.map(policyIntent("fallback"))],
+    policies: [
+      ...policies.map((policy) => ({ ...common, origin: originOf(policy), tier: "policy" as const, policy })),
+      ...fallback.map((each) => ({ ...common, ...each, origin: originOf(each.policy), tier: "fallback" as const })),
+    ],
     workloads: world.pods
       .filter(({ isOnThisNode }) => isOnThisNode)
       .map((pod) => ({
@@ -76,6 +82,10 @@ function inhabitantOf(pod: WorldPod) {
   const { labels, namespaceLabels, serviceAccount, namedPorts, addresses } = pod;
   const origin = originOfPod(pod);
   return { feature: "policy", origin, labels, namespaceLabels, serviceAccount, namedPorts, addresses } as const;
+}
+
+function originOf({ ref }: Policy): Origin {
+  return { object: ref, path: "" };
 }
 
 function originOfPod({ namespace, name }: WorldPod): Origin {

@@ -1,10 +1,11 @@
 import type { Policy, PolicyDirection, PolicyRule, PolicyStatement } from "../policy.ts";
-import type { World, WorldPacket } from "./world.ts";
+import type { FallbackPolicy, World, WorldPacket } from "./world.ts";
 
 /** One packet that is judged in two ways. */
 export interface Counterexample {
   readonly world: World;
   readonly policies: readonly Policy[];
+  readonly fallback: readonly FallbackPolicy[];
   readonly packet: WorldPacket;
 }
 
@@ -26,8 +27,12 @@ export function minimise(found: Counterexample, disagrees: (smaller: Counterexam
 }
 
 /** Each with one thing less; large things first. */
-function* smallerOnes({ world, policies, packet }: Counterexample): Generator<Counterexample> {
-  for (const fewer of smallerLists(policies, smallerPolicies)) yield { world, policies: fewer, packet };
+function* smallerOnes(found: Counterexample): Generator<Counterexample> {
+  const { world, policies, fallback, packet } = found;
+  for (const fewer of smallerLists(policies, smallerPolicies)) yield { ...found, policies: fewer };
+  const lesser = ({ policy, priority }: FallbackPolicy): readonly FallbackPolicy[] =>
+    smallerPolicies(policy).map((fewer) => ({ policy: fewer, priority }));
+  for (const fewer of smallerLists(fallback, lesser)) yield { ...found, fallback: fewer };
   const pods = smallerLists(world.pods, ({ labels, ...pod }) => [
     ...smallerRecords(labels).map((fewer) => ({ ...pod, labels: fewer })),
     ...smallerLists(pod.namedPorts).map((namedPorts) => ({ ...pod, labels, namedPorts })),
@@ -35,12 +40,12 @@ function* smallerOnes({ world, policies, packet }: Counterexample): Generator<Co
   ]);
   for (const fewer of pods) {
     if (fewer.some(({ name, isOnThisNode }) => name === packet.pod && isOnThisNode))
-      yield { world: { ...world, pods: fewer }, policies, packet };
+      yield { ...found, world: { ...world, pods: fewer } };
   }
   const nodes = smallerLists(world.nodes, ({ labels, ...node }) =>
     smallerRecords(labels).map((fewer) => ({ ...node, labels: fewer })),
   );
-  for (const fewer of nodes) yield { world: { ...world, nodes: fewer }, policies, packet };
+  for (const fewer of nodes) yield { ...found, world: { ...world, nodes: fewer } };
 }
 
 function smallerPolicies(policy: Policy): readonly Policy[] {

@@ -8,15 +8,18 @@ const seed = Number(process.env["BPFLEET_POLICY_SEED"] ?? 1);
 const leastOfClause = 1000;
 
 /** Whether the table says otherwise than the documents. */
-function disagrees({ world, policies, packet }: Counterexample): boolean {
-  const enforced = policies.filter(({ mode }) => mode === "enforce");
-  const found = compileWorld(enforced, world).judge(packet).verdict === "pass";
-  return found !== (judge(policies, world, packet).verdict === "allow");
+function disagrees({ world, policies, fallback, packet }: Counterexample): boolean {
+  const found = compileWorld(policies.filter(isEnforced), world, { fallback }).judge(packet).verdict === "pass";
+  return found !== (judge(policies, world, packet, fallback).verdict === "allow");
+}
+
+function isEnforced({ mode }: Counterexample["policies"][number]): boolean {
+  return mode === "enforce";
 }
 
 function tell(found: Counterexample): string {
   const told = minimise(found, disagrees);
-  const expected = judge(told.policies, told.world, told.packet);
+  const expected = judge(told.policies, told.world, told.packet, told.fallback);
   const value = { ...told, expected: expected.verdict, because: expected.because.by };
   return JSON.stringify(value, (key, part: unknown) => (key === "origin" || key === "options" ? undefined : part), 1);
 }
@@ -24,15 +27,13 @@ function tell(found: Counterexample): string {
 test("compilePolicy and judgeTable decide as the reference does, each clause often enough to tell", () => {
   const counts = new ClauseCounts();
   let count = 0;
-  for (const { world, policies, packets } of randomCases(seed)) {
-    const compiled = compileWorld(
-      policies.filter(({ mode }) => mode === "enforce"),
-      world,
-    );
+  for (const { world, policies, fallback, packets } of randomCases(seed)) {
+    const compiled = compileWorld(policies.filter(isEnforced), world, { fallback });
     for (const judged of packets) {
       const { packet, judgement } = judged;
       const found = compiled.judge(packet).verdict === "pass" ? "allow" : "deny";
-      if (found !== judgement.verdict) assert.fail(`seed ${seed}, pair ${count}: ${tell({ world, policies, packet })}`);
+      if (found !== judgement.verdict)
+        assert.fail(`seed ${seed}, pair ${count}: ${tell({ world, policies, fallback, packet })}`);
       counts.add(judged);
       count++;
     }
@@ -52,14 +53,18 @@ test("randomCases are the same for one seed, and others for another", () => {
 });
 
 test("minimise leaves nothing that could be dropped", () => {
-  const isDenied = ({ world, policies, packet }: Counterexample): boolean =>
-    judge(policies, world, packet).because.by === "default-deny";
+  const isDenied = ({ world, policies, fallback, packet }: Counterexample): boolean =>
+    judge(policies, world, packet, fallback).because.by === "default-deny";
   let count = 0;
-  for (const { world, policies, packets } of randomCases(3)) {
-    const judged = packets.find(({ packet }) => isDenied({ world, policies, packet }));
+  for (const { world, policies, fallback, packets } of randomCases(3)) {
+    const judged = packets.find(({ packet }) => isDenied({ world, policies, fallback, packet }));
     if (judged === undefined) continue;
-    const { world: least, policies: rest } = minimise({ world, policies, packet: judged.packet }, isDenied);
-    assert.deepEqual([rest.length, rest[0]?.statements.length, least.pods.length, least.nodes.length], [1, 1, 1, 0]);
+    const least = minimise({ world, policies, fallback, packet: judged.packet }, isDenied);
+    const { pods, nodes } = least.world;
+    assert.deepEqual(
+      [least.policies.length, least.policies[0]?.statements.length, least.fallback.length, pods.length, nodes.length],
+      [1, 1, 0, 1, 0],
+    );
     if (++count === 20) break;
   }
 });

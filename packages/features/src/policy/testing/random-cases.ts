@@ -1,16 +1,17 @@
 import type { Prefix } from "../../filter/intent.ts";
 import type { Policy } from "../policy.ts";
 import { Chance } from "./random.ts";
-import { randomPolicies } from "./random-policy.ts";
+import { randomFallback, randomPolicies } from "./random-policy.ts";
 import { aimedPacket } from "./aimed-packet.ts";
 import { randomPacket, randomWorld } from "./random-world.ts";
 import { isWithin, judge, type Because, type Judgement } from "./reference.ts";
-import type { World, WorldPacket } from "./world.ts";
+import type { FallbackPolicy, World, WorldPacket } from "./world.ts";
 
 /** Who there is, what holds, and packets with what becomes of them. */
 export interface RandomCase {
   readonly world: World;
   readonly policies: readonly Policy[];
+  readonly fallback: readonly FallbackPolicy[];
   readonly packets: readonly JudgedPacket[];
 }
 
@@ -30,17 +31,21 @@ export function* randomCases(seed: number, packetsOfCase = 100): Generator<Rando
   const counts = new ClauseCounts();
   for (;;) {
     const world = randomWorld(chance);
-    const policies = randomPolicies(chance, world);
+    const fallback = randomFallback(chance, world);
+    // With a fallback there are fewer of the others: it decides only where none does.
+    const policies = randomPolicies(chance, world).slice(0, fallback.length > 0 ? 1 : undefined);
+    const rules: Rules = { policies, fallback, plain: plainOf(policies), excepts: exceptsOf(policies) };
+    const all = [...policies, ...fallback.map(({ policy }) => policy)];
     const packets = Array.from({ length: packetsOfCase }, () => {
       const tried = [
-        ...Array.from({ length: aimed }, () => aimedPacket(chance, world, policies)),
+        ...Array.from({ length: aimed }, () => aimedPacket(chance, world, all)),
         ...Array.from({ length: stray }, () => randomPacket(chance, world)),
-      ].map((packet) => judgePacket(policies, world, packet));
+      ].map((packet) => judgePacket(rules, world, packet));
       const rarest = tried.reduce((best, next) => (counts.least(next) < counts.least(best) ? next : best));
       counts.add(rarest);
       return rarest;
     });
-    yield { world, policies, packets };
+    yield { world, policies, fallback, packets };
   }
 }
 
@@ -73,6 +78,11 @@ export const everyClause: readonly string[] = [
   "no-default",
   "default-deny",
   "local-host",
+  "no-fallback",
+  "fallback allow",
+  "fallback deny",
+  "fallback order",
+  "fallback priority",
   ...["allow", "deny"].flatMap((list) => [
     list,
     ...["any", "pods", "nodes", "world-address", "any-address"].map((peer) => `${list} peer ${peer}`),
@@ -88,28 +98,45 @@ export const everyClause: readonly string[] = [
   "except",
 ];
 
-function judgePacket(policies: readonly Policy[], world: World, packet: WorldPacket): JudgedPacket {
-  const judgement = judge(policies, world, packet);
-  const clauses = clausesOf(judgement);
-  const isExcepted =
-    isSomewhereExcepted(policies, packet) &&
-    judge(withoutExcept(policies), world, packet).verdict !== judgement.verdict;
-  return { packet, judgement, clauses: isExcepted ? [...clauses, "except"] : clauses };
+interface Rules {
+  readonly policies: readonly Policy[];
+  readonly fallback: readonly FallbackPolicy[];
+  /** The policies as if no address were excepted. */
+  readonly plain: readonly Policy[];
+  readonly excepts: readonly Prefix[];
 }
 
-const knownExcepts = new WeakMap<readonly Policy[], readonly Prefix[]>();
+function judgePacket({ policies, fallback, plain, excepts }: Rules, world: World, packet: WorldPacket): JudgedPacket {
+  const judgement = judge(policies, world, packet, fallback);
+  const clauses = clausesOf(judgement);
+  const isNear = excepts.some((prefix) => isWithin(packet.peer, prefix));
+  const isExcepted = isNear && judge(plain, world, packet, fallback).verdict !== judgement.verdict;
+  const ordered = judgement.because.by === "rule" && judgement.because.isFallback;
+  const otherOrders = ordered ? otherOrdersOf(fallback) : [];
+  const byOrder = otherOrders.flatMap(([clause, other]) =>
+    judge(policies, world, packet, other).verdict === judgement.verdict ? [] : [clause],
+  );
+  return { packet, judgement, clauses: [...clauses, ...(isExcepted ? ["except"] : []), ...byOrder] };
+}
 
-function isSomewhereExcepted(policies: readonly Policy[], { peer }: WorldPacket): boolean {
-  let prefixes = knownExcepts.get(policies);
-  if (prefixes === undefined) {
-    const rules = policies.flatMap(({ statements }) =>
-      statements.flatMap(({ ingress, egress }) => [ingress.allow, ingress.deny, egress.allow, egress.deny].flat()),
-    );
-    const peers = rules.flatMap((rule) => (rule.peers === "any" ? [] : rule.peers));
-    prefixes = peers.flatMap((each) => (each.peer === "addresses" ? each.except : []));
-    knownExcepts.set(policies, prefixes);
-  }
-  return prefixes.some((prefix) => isWithin(peer, prefix));
+/** The fallback in other orders, by the clause that says which. */
+function otherOrdersOf(fallback: readonly FallbackPolicy[]): readonly (readonly [string, readonly FallbackPolicy[]])[] {
+  const reversed = fallback.map(({ policy, priority }) => ({
+    priority,
+    policy: { ...policy, statements: policy.statements.toReversed() },
+  }));
+  return [
+    ["fallback order", reversed],
+    ["fallback priority", fallback.map(({ policy, priority }) => ({ policy, priority: -priority }))],
+  ];
+}
+
+function exceptsOf(policies: readonly Policy[]): readonly Prefix[] {
+  const rules = policies.flatMap(({ statements }) =>
+    statements.flatMap(({ ingress, egress }) => [ingress.allow, ingress.deny, egress.allow, egress.deny].flat()),
+  );
+  const peers = rules.flatMap((rule) => (rule.peers === "any" ? [] : rule.peers));
+  return peers.flatMap((each) => (each.peer === "addresses" ? each.except : []));
 }
 
 /** What decided, in the words of `everyClause`. */
@@ -119,6 +146,7 @@ export function clausesOf({ verdict, because }: Judgement): readonly string[] {
   const where = peer !== undefined && "where" in peer ? peer.where : [];
   return [
     verdict,
+    ...(because.isFallback ? [`fallback ${verdict}`] : []),
     `${verdict} ${peerClause(peer)}`,
     `${verdict} port ${portClause(port)}`,
     ...where.flatMap(({ operator, on }) => [`operator ${operator}`, `label of ${on}`]),
@@ -149,21 +177,14 @@ function portClause(port: RuleBecause["port"]): string {
   }
 }
 
-const plainForms = new WeakMap<readonly Policy[], readonly Policy[]>();
-
-/** The policies as if no address were excepted. */
-function withoutExcept(policies: readonly Policy[]): readonly Policy[] {
-  const known = plainForms.get(policies);
-  if (known !== undefined) return known;
-  const plain = mapRules(policies, (rule) => ({
+function plainOf(policies: readonly Policy[]): readonly Policy[] {
+  return mapRules(policies, (rule) => ({
     ...rule,
     peers:
       rule.peers === "any"
         ? "any"
         : rule.peers.map((peer) => (peer.peer === "addresses" ? { ...peer, except: [] } : peer)),
   }));
-  plainForms.set(policies, plain);
-  return plain;
 }
 
 type Rule = Policy["statements"][number]["ingress"]["allow"][number];

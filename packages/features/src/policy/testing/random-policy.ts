@@ -13,7 +13,7 @@ import type {
 import type { Chance } from "./random.ts";
 import { addressesOf, words } from "./random-world.ts";
 import { bitsOf, bitsOfBytes } from "./reference.ts";
-import type { World } from "./world.ts";
+import type { FallbackPolicy, World } from "./world.ts";
 
 /** Those that somebody may be. */
 const usualEntities = [
@@ -26,6 +26,7 @@ const usualEntities = [
   "host",
   "remote-node",
   "world-ipv6",
+  "world-ipv4",
 ] as const;
 const emptyEntities = ["none", "init", "health", "ingress", "unmanaged", "cluster-mesh"] as const;
 const operators = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
@@ -34,6 +35,33 @@ const operators = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
 export function randomPolicies(chance: Chance, world: World): readonly Policy[] {
   const count = 1 + chance.below(5);
   return Array.from({ length: count }, (_, at) => randomPolicy(chance, world, `p${at}`));
+}
+
+/** None, or some whose statements are single rules, each of many packets: their order tells most. */
+export function randomFallback(chance: Chance, world: World): readonly FallbackPolicy[] {
+  if (chance.is(60)) return [];
+  return Array.from({ length: 2 + chance.below(2) }, (_, at) => {
+    const ref: ObjectRef = { group: "networking.fos1.io", kind: "EBPFNetworkPolicy", namespace: "x", name: `f${at}` };
+    const where = chance.is(75) ? [] : randomWhere(chance, podSources);
+    const nothing: PolicyDirection = { isDefaultDeny: false, allow: [], deny: [] };
+    const statements = Array.from({ length: 2 + chance.below(4) }, (__, number): PolicyStatement => {
+      const direction = chance.of(["ingress", "egress"] as const);
+      const origin = { object: ref, path: `/spec/${direction}/${number}` };
+      const list = chance.of(["allow", "deny"] as const);
+      const rule = randomRule(chance, world, origin, list);
+      const wide = { ...rule, ...(chance.is(50) && { ports: "any" as const }) };
+      const rules = { ...nothing, [list]: [wide] };
+      return {
+        origin,
+        subject: { selects: "pods", where, origin },
+        ingress: nothing,
+        egress: nothing,
+        options: {},
+        [direction]: rules,
+      };
+    });
+    return { priority: chance.below(3) * 100, policy: { ref, mode: "enforce", onRevoke: "cut", statements } };
+  });
 }
 
 function randomPolicy(chance: Chance, world: World, name: string): Policy {

@@ -9,7 +9,7 @@ import type {
   PortMatch,
   Requirement,
 } from "../policy.ts";
-import type { World, WorldNode, WorldPacket, WorldPod } from "./world.ts";
+import type { FallbackPolicy, World, WorldNode, WorldPacket, WorldPod } from "./world.ts";
 
 /*
  * What policies mean, written from their documents as plainly as can be: rule by rule, with no table, no class of
@@ -30,8 +30,11 @@ export type Because =
   /** Some policies select the pod, and none of them denies by default. */
   | { readonly by: "no-default" }
   | { readonly by: "default-deny" }
+  /** The fallback selects the pod, and none of its rules is met. */
+  | { readonly by: "no-fallback" }
   | {
       readonly by: "rule";
+      readonly isFallback: boolean;
       readonly policy: Policy;
       readonly rule: PolicyRule;
       /** The first that is met; `undefined` where any peer, or any port, is meant. */
@@ -39,20 +42,52 @@ export type Because =
       readonly port: PortMatch | undefined;
     };
 
-/** Whether the packet passes the policies at one end; those that are tried out only decide nothing. */
-export function judge(policies: readonly Policy[], world: World, packet: WorldPacket): Judgement {
+/**
+ * Whether the packet passes the policies at one end; those that are tried out only decide nothing. The fallback is
+ * asked where no policy selects the pod in that direction: there the first rule that is met decides.
+ */
+export function judge(
+  policies: readonly Policy[],
+  world: World,
+  packet: WorldPacket,
+  fallback: readonly FallbackPolicy[] = [],
+): Judgement {
   const subject = world.pods.find(({ name }) => name === packet.pod);
   if (subject === undefined) throw new RangeError(`no pod ${packet.pod}`);
   const peer = findEnd(world, packet.peer);
   if (packet.direction === "ingress" && world.localHost === "auto" && peer.node?.isThisNode === true)
     return { verdict: "allow", because: { by: "local-host" } };
   const selecting = selectingOf(policies, subject, packet.direction);
+  if (selecting.length === 0) return judgeFallback(fallback, subject, peer, packet);
   const denied = findRule(selecting, "deny", subject, peer, packet);
   if (denied !== undefined) return { verdict: "deny", because: denied };
   const allowed = findRule(selecting, "allow", subject, peer, packet);
   if (allowed !== undefined) return { verdict: "allow", because: allowed };
   if (selecting.some(({ rules }) => rules.isDefaultDeny)) return { verdict: "deny", because: { by: "default-deny" } };
-  return { verdict: "allow", because: { by: selecting.length === 0 ? "nobody" : "no-default" } };
+  return { verdict: "allow", because: { by: "no-default" } };
+}
+
+function judgeFallback(
+  fallback: readonly FallbackPolicy[],
+  subject: WorldPod,
+  peer: End,
+  packet: WorldPacket,
+): Judgement {
+  const ordered = fallback.toSorted(
+    (a, b) => a.priority - b.priority || (a.policy.ref.name < b.policy.ref.name ? -1 : 1),
+  );
+  const selecting = selectingOf(
+    ordered.map(({ policy }) => policy),
+    subject,
+    packet.direction,
+  );
+  for (const statement of selecting) {
+    for (const list of ["deny", "allow"] as const) {
+      const found = findRule([statement], list, subject, peer, packet);
+      if (found !== undefined) return { verdict: list, because: { ...found, isFallback: true } };
+    }
+  }
+  return { verdict: "allow", because: { by: selecting.length === 0 ? "nobody" : "no-fallback" } };
 }
 
 /** Whether the first packet of a connection passes at both ends; ends that are no pods let everything pass. */
@@ -138,6 +173,7 @@ function findRule(
       if (peer === undefined || port === undefined) continue;
       return {
         by: "rule",
+        isFallback: false,
         policy,
         rule,
         peer: peer === "any" ? undefined : peer,

@@ -1,4 +1,10 @@
-import type { PortProtocol } from "../policy.ts";
+import type { Policy, PortProtocol } from "../policy.ts";
+
+/** Decides where no other policy selects a pod in a direction; see `PolicyIntent.priority`. */
+export interface FallbackPolicy {
+  readonly policy: Policy;
+  readonly priority: number;
+}
 
 /** Who there is, as it seems to one node. */
 export interface World {
