@@ -86,21 +86,25 @@ test("compilePolicy shares the tables of pods that are judged alike", () => {
   assert.deepEqual(table.addresses, []);
 });
 
-test("compilePolicy lets the fallback decide only where no other policy has a say in that direction", () => {
-  const single = policyOf("f", { ingress: { allow: [{ ports: [tcp(1)] }] }, egress: { allow: [{ ports: [tcp(2)] }] } });
-  const rest = policyOf("g", { ingress: { deny: [{}] }, egress: { deny: [{}] } });
+test("compilePolicy lets the fallback decide in its order, and only where no other policy has a say", () => {
+  const upTo = (port: number, list: "allow" | "deny") => ({
+    [list]: [{ ports: [tcp(1, port)] }],
+    isDefaultDeny: false,
+  });
+  const closing = { isDefaultDeny: true };
   const fallback = [
-    { policy: rest, priority: 2 },
-    { policy: single, priority: 1 },
+    { priority: 20, policy: policyOf("a", { ingress: upTo(3, "deny") }, { ingress: closing, egress: closing }) },
+    { priority: 10, policy: policyOf("b", { ingress: upTo(1, "allow") }, { egress: upTo(2, "allow") }) },
+    { priority: 20, policy: policyOf("c", { ingress: upTo(4, "allow") }) },
   ];
   const { judge } = compileWorld([policyOf("p", { ...onA, ingress: { allow: [{ ports: [tcp(3)] }] } })], world, {
     fallback,
   });
   const passing = (pod: string, direction: "ingress" | "egress"): string =>
-    [1, 2, 3].filter((port) => judge(packet("10.0.0.3", port, { pod, direction })).verdict === "pass").join();
+    [1, 2, 3, 4, 5].filter((port) => judge(packet("10.0.0.3", port, { pod, direction })).verdict === "pass").join();
   assert.equal(passing("a", "ingress"), "3");
-  assert.equal(passing("a", "egress"), "2");
-  assert.equal(passing("b", "ingress"), "1");
+  assert.equal(passing("a", "egress"), "1,2");
+  assert.equal(passing("b", "ingress"), "1,4");
 });
 
 test("compilePolicy takes an address that two claim for none that is let through, and for any that is denied", () => {
