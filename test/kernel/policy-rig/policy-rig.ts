@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { cpSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ObjectRef } from "@bpfleet/base";
 import type { Explanation } from "@bpfleet/daemon";
@@ -9,6 +10,7 @@ import { Prober, type Probe, type Protocol } from "./prober.ts";
 import type { RunNodeAnswer, RunNodeCommand, RunNodeOptions } from "./run-node.ts";
 
 const script = join(import.meta.dirname, "run-node.ts");
+const built = join(import.meta.dirname, "../../../build/bpf");
 const servedPorts = [80, 81];
 export const families = ["ipv4", "ipv6"] as const;
 
@@ -38,22 +40,30 @@ export function namespaceObject(name: string, labels: Readonly<Record<string, st
   return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } };
 }
 
+export interface RigOptions {
+  /** Of every server; 80 and 81 when not given. */
+  readonly ports?: readonly number[] | undefined;
+  readonly hostAccess?: RunNodeOptions["hostAccess"];
+}
+
 /** Pods in network namespaces of their own with real servers, and the daemon and agent of their node. */
 export class PolicyRig implements AsyncDisposable {
   readonly network: PodNetwork;
   readonly #bpffs: string;
+  readonly #options: RigOptions;
   #node: LineProcess | undefined;
   #prober: Prober | undefined;
 
-  private constructor(network: PodNetwork, bpffs: string) {
+  private constructor(network: PodNetwork, bpffs: string, options: RigOptions) {
     this.network = network;
     this.#bpffs = bpffs;
+    this.#options = options;
   }
 
-  static async make(wiring: Wiring, pods: readonly RigPod[] = ninePods): Promise<PolicyRig> {
+  static async make(wiring: Wiring, pods: readonly RigPod[] = ninePods, options: RigOptions = {}): Promise<PolicyRig> {
     await using made = new AsyncDisposableStack();
     const network = made.use(new PodNetwork(wiring));
-    const rig = made.use(new PolicyRig(network, await network.sandbox.bpffs()));
+    const rig = made.use(new PolicyRig(network, await network.sandbox.bpffs(), options));
     for (const pod of pods) network.add(pod);
     await rig.serve();
     await rig.start();
@@ -73,17 +83,23 @@ export class PolicyRig implements AsyncDisposable {
     const paths = Object.fromEntries([...netns].map(([key, name]) => [key, `/run/netns/${name}`]));
     this.#prober = Prober.start(sandbox.dir, { node: node.path, ...paths });
     for (const key of ["node", ...netns.keys()])
-      for (const protocol of ["TCP", "UDP", "SCTP"] as const) await this.#prober.listen(key, protocol, ...servedPorts);
+      for (const protocol of ["TCP", "UDP", "SCTP"] as const)
+        await this.#prober.listen(key, protocol, ...(this.#options.ports ?? servedPorts));
   }
 
   /** Starts daemon and agent, again after `stop`. */
   async start(): Promise<void> {
     const { dir } = this.network.sandbox;
+    // Whoever builds meanwhile does not change what is tested.
+    const objects = join(dir, "bpf");
+    if (!existsSync(objects)) cpSync(built, objects, { recursive: true });
     const options: RunNodeOptions = {
+      objects: join(objects, "objects.json"),
       bpffs: this.#bpffs,
       state: join(dir, "state"),
       store: join(dir, "objects"),
       socket: join(dir, "node.sock"),
+      hostAccess: this.#options.hostAccess,
     };
     const node = new LineProcess(this.network.node.name, script, [JSON.stringify(options)]);
     this.#node = node;

@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import { DirectoryStore, startAgent } from "@bpfleet/agent";
 import type { ObjectRef } from "@bpfleet/base";
 import { startDaemon, type Explanation } from "@bpfleet/daemon";
-import { features } from "@bpfleet/features";
+import { features as allFeatures, type Feature, type PolicySettingsIntent } from "@bpfleet/features";
 import { kinds, type KubeObject } from "@bpfleet/kinds";
 
 export interface RunNodeOptions {
@@ -11,6 +11,10 @@ export interface RunNodeOptions {
   readonly state: string;
   readonly store: string;
   readonly socket: string;
+  /** The list of the BPF objects. */
+  readonly objects: string;
+  /** Whether the node itself always reaches its pods; as the product has it when not given. */
+  readonly hostAccess?: "auto" | "never" | undefined;
 }
 
 export interface RunNodeCommand {
@@ -38,13 +42,22 @@ const options = JSON.parse(process.argv[2] ?? "{}") as RunNodeOptions;
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const say = (answer: object): void => void process.stdout.write(`${JSON.stringify(answer)}\n`);
 
+function withSettings(feature: Feature): Feature {
+  if (feature.name !== "policy" || options.hostAccess === undefined) return feature;
+  const origin = { object: { group: "", kind: "Node", namespace: "", name: "rig" }, path: "" };
+  const { hostAccess } = options;
+  const settings: PolicySettingsIntent = { feature: "policy", about: "settings", isFact: true, origin, hostAccess };
+  return { ...feature, plan: (intents, facts) => feature.plan([...intents, settings], facts) };
+}
+
+const features = allFeatures.map(withSettings);
 await using daemon = await startDaemon({
   nodeName: "rig",
   version: "0.0.0-test",
   bpffs: options.bpffs,
   state: options.state,
   socket: options.socket,
-  objects: new URL("../../../build/bpf/objects.json", import.meta.url).pathname,
+  objects: options.objects,
   features,
   log: { level: "error" },
 });
