@@ -13,7 +13,6 @@ export interface PolicyLimits {
   /** Known addresses and prefixes. */
   readonly addresses: number;
   readonly classes: number;
-  readonly endpoints: number;
 }
 
 export const policyLimits: PolicyLimits = {
@@ -23,7 +22,6 @@ export const policyLimits: PolicyLimits = {
   rowBytes: 1 << 26,
   addresses: 1 << 21,
   classes: (1 << 24) - 1,
-  endpoints: 4096,
 };
 
 /** Thrown when a limit is met: with the object that takes most of it, and what helps. */
