@@ -149,31 +149,43 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     assert.equal(await fleet.pings(listed, node.address), false);
   });
 
-  await step("a policy of signatures reaches the node, and what nobody signed is detached", async () => {
-    const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-    const pem = publicKey.export({ type: "spki", format: "pem" });
-    const policy = JSON.stringify({
-      apiVersion: "bpfleet.io/v1alpha1",
-      kind: "ImagePolicy",
-      rules: [],
-      default: { mode: "required", accept: { keys: [{ name: "release", pem }] } },
-    });
-    const patch = (value: string | null): Promise<string> => {
-      const data = JSON.stringify({ data: { "bpfleet.image-policy": value } });
-      return kubectl(["-n", "kube-system", "patch", "configmap", "bpfd-config", "--type=merge", "-p", data]);
-    };
-    const isRunning = async () => /\bpass\b/.test(await fleet.exec("ebpfctl", "prog", "list", "--ours"));
-    await patch(policy);
-    await cluster.until("its end", async () => !(await isRunning()));
-    // It ends with the pod of before; what the new one makes of it is told a moment later.
-    await cluster.until("the reason", async () =>
-      /signature|signed/.test(await kubectl(["get", "bpfprogramconfig", "xdp-pass-all-nodes", "-o", "yaml"])),
-    );
-    assert.equal(await fleet.pings(listed, node.address), false);
-    await patch(null);
-    await cluster.until("its return", isRunning);
-    await fleet.ready();
-  });
+  await step(
+    "settings reach the node: what nobody signed is detached, metrics are closed to other machines",
+    async () => {
+      const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+      const pem = publicKey.export({ type: "spki", format: "pem" });
+      const policy = JSON.stringify({
+        apiVersion: "bpfleet.io/v1alpha1",
+        kind: "ImagePolicy",
+        rules: [],
+        default: { mode: "required", accept: { keys: [{ name: "release", pem }] } },
+      });
+      const patch = (imagePolicy: string | null, metricsAddress: string | null): Promise<string> => {
+        const data = { "bpfleet.image-policy": imagePolicy, "bpfleet.metrics-address": metricsAddress };
+        const text = JSON.stringify({ data });
+        return kubectl(["-n", "kube-system", "patch", "configmap", "bpfd-config", "--type=merge", "-p", text]);
+      };
+      const isOpen = () =>
+        cluster.network.run(["bash", "-c", `exec 3<>/dev/tcp/${node.address}/9091`]).then(
+          () => true,
+          () => false,
+        );
+      assert.equal(await isOpen(), true);
+      const isRunning = async () => /\bpass\b/.test(await fleet.exec("ebpfctl", "prog", "list", "--ours"));
+      await patch(policy, "127.0.0.1");
+      await cluster.until("its end", async () => !(await isRunning()));
+      // It ends with the pod of before; what the new one makes of it is told a moment later.
+      await cluster.until("the reason", async () =>
+        /signature|signed/.test(await kubectl(["get", "bpfprogramconfig", "xdp-pass-all-nodes", "-o", "yaml"])),
+      );
+      assert.equal(await fleet.pings(listed, node.address), false);
+      assert.equal(await isOpen(), false);
+      assert.match(await fleet.exec("wget", "-O", "-", "localhost:9091/metrics"), /^# TYPE bpfleet_/m);
+      await patch(null, null);
+      await cluster.until("its return", isRunning);
+      await fleet.ready();
+    },
+  );
 
   await step("the metrics of the operator are there by kubectl port-forward", async () => {
     const words = ["-n", "kube-system", "port-forward", "svc/podconfigmap-controller", "8080:8080"];
