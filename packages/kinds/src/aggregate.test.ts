@@ -219,6 +219,19 @@ test("aggregate of a BpfProgramConfig names the objects of nodes that failed, an
   ]);
 });
 
+test("aggregate of a BpfProgramConfig calls no failure what is being fetched", () => {
+  const slow = { type: "Cause", status: "True", reason: "FetchingSlowly", message: "3 of 9 MB" } as const;
+  const note = { type: "Note", status: "True", reason: "EarlierInForce", message: "goes on" } as const;
+  assert.deepEqual(configStatus([result("a", { state: "Waiting", conditions: [note] }), result("b")]), [
+    "Note: goes on (on 1 of 2 nodes: a)",
+    waiting,
+  ]);
+  assert.deepEqual(configStatus([result("a", { state: "Waiting", conditions: [slow] })]), [
+    "Cause: 3 of 9 MB",
+    waiting,
+  ]);
+});
+
 test("aggregate of a BpfProgramConfig that is being deleted names what cannot be unloaded", () => {
   const deleting = { deletionTimestamp: "2026-01-01T00:00:00Z" };
   const remaining = [

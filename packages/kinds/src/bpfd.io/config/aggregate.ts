@@ -3,6 +3,7 @@ import type { KubeObject } from "../../kind.ts";
 import { nextConditions, type Said } from "../conditions.ts";
 import { programName } from "../names.ts";
 import type { KindNames } from "../names.ts";
+import { underWay } from "./fate.ts";
 import { configConditions, type ConfigStatus } from "./status.ts";
 
 /** Objects that a message names; a condition's message is bounded. */
@@ -23,7 +24,7 @@ export function aggregateConfig(names: KindNames, object: KubeObject, fleet: Fle
   const away = new Set(lost);
   const heard = fleet.results.filter(({ nodeName }) => !away.has(nodeName));
   const current = heard.filter((result) => isCurrent(result, object.metadata.generation));
-  const failed = current.filter(({ state }) => state === "Failed" || state === "Waiting" || state === "NotServed");
+  const failed = current.filter(hasFailed);
   const stuck = (fleet.remaining ?? []).filter(({ cannotUnload }) => cannotUnload).map(({ name }) => name);
   const said: Said[] = isNew ? [first] : [];
   if (object.metadata.deletionTimestamp !== undefined) {
@@ -51,6 +52,12 @@ export function aggregateConfig(names: KindNames, object: KubeObject, fleet: Fle
   if (lost.length > 0 && !ours.some(({ type }) => type === "Note"))
     ours.push({ type: "Note", reason: "NodesLost", message: `not heard from: ${listNames(lost)}` });
   return { conditions: [...nextConditions(fleet.previousStatus, said, ours, knownTypes, fleet.clock)] };
+}
+
+/** One that waits without a cause, or for what is on its way, is no failure yet. */
+function hasFailed({ state, conditions }: NodeResult): boolean {
+  if (state !== "Waiting") return state === "Failed" || state === "NotServed";
+  return conditions.some(({ type, reason }) => type === "Cause" && !underWay.includes(reason));
 }
 
 function isDone(fleet: FleetOutcome, current: readonly NodeResult[]): boolean {

@@ -12,7 +12,7 @@ export interface ConfigFate {
 }
 
 /** Reasons for waiting that say nothing bad yet. */
-const underWay = ["Fetching", "FetchingSlowly"];
+export const underWay: readonly string[] = ["Fetching", "FetchingSlowly"];
 /** Reason of mistakes in a config that was sound before: what it said then stays in force. */
 const spoilt = "Invalid";
 
