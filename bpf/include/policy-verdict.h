@@ -44,9 +44,12 @@ struct work {
 	struct ruling ruling;
 	struct flow flow;
 	__u64 high, low; /* the other end's address */
+	__u64 serial; /* of the table that was asked */
+	__u32 counters; /* its slot */
 	__u32 opened; /* enum flow_direction */
 	bool has_flow; /* `flow` is one that another table decided */
 	__u32 tables[POLICY_TIERS];
+	__u32 lengths; /* line */
 	__u32 class;
 	__u32 space;
 	__u32 port;
@@ -62,10 +65,34 @@ struct {
 	__uint(max_entries, 1);
 } works SEC(".maps");
 
+/* What is in `struct work` is read from there again: what the compiler still knows of it would be paths again. */
+static __always_inline void forget(void)
+{
+	asm volatile("" : : : "memory");
+}
+
 struct table_view {
 	void *lines;
 	const struct policy_header *header;
 };
+
+static __always_inline bool open_table(struct table_view *view)
+{
+	__u32 zero = 0;
+
+	view->lines = bpf_map_lookup_elem(&table, &zero);
+	if (!view->lines)
+		return false;
+	view->header = bpf_map_lookup_elem(view->lines, &zero);
+	return view->header;
+}
+
+static __always_inline struct work *work_in_hand(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&works, &zero);
+}
 
 static __always_inline void *line_at(const struct table_view *table, __u32 line)
 {
@@ -197,11 +224,13 @@ static __always_inline void find_class(const struct table_view *table, struct wo
 {
 	bool is_ipv6 = work->view.is_ipv6;
 
-	*(volatile __u32 *)&work->class = NO_CLASS;
+	work->lengths = is_ipv6 ? table->header->lengths6 : table->header->lengths4;
 	find_address(table, work->high, work->low, 128, work);
-	if (*(volatile __u32 *)&work->class == NO_CLASS)
-		find_prefix(table, is_ipv6 ? table->header->lengths6 : table->header->lengths4, work);
-	if (*(volatile __u32 *)&work->class == NO_CLASS)
+	forget();
+	if (work->class == NO_CLASS)
+		find_prefix(table, work->lengths, work);
+	forget();
+	if (work->class == NO_CLASS)
 		work->class = is_ipv6 ? table->header->unknown6 : table->header->unknown4;
 }
 
@@ -304,11 +333,14 @@ static __always_inline void find_rank(const struct table_view *table, const stru
 	__u32 number = verdicts->number;
 
 	find_row(table, verdicts, work);
+	forget();
 	find_column(table, root_of(verdicts, work->space), work);
-	*(volatile __u32 *)&work->rank = NO_RANK;
+	work->rank = NO_RANK;
+	forget();
 	if (work->row && work->column)
 		find_cell(table, number, work->row << 16 | work->column, work);
-	if (*(volatile __u32 *)&work->rank != NO_RANK)
+	forget();
+	if (work->rank != NO_RANK)
 		return;
 	work->rank = verdicts->fallback;
 	if (work->row)
@@ -352,12 +384,11 @@ static __always_inline void rule_out(struct work *work, __u32 reason)
 	work->ruling.drops = true;
 }
 
-/* What the tables of the endpoint say of what opens a flow: `opened` and `port` in `work`. */
-static __always_inline void ask_tables(const struct table_view *table, struct work *work)
+static __always_inline void ask_endpoint(const struct table_view *table, __u32 ifindex, struct work *work)
 {
-	work->ruling = (struct ruling){ .reason = REASON_NOT_JUDGED };
-	find_endpoint(table, work->view.key.ifindex, work);
-	if (!*(volatile __u32 *)&work->is_known)
+	find_endpoint(table, ifindex, work);
+	forget();
+	if (!work->is_known)
 		return;
 	work->ruling.reason = REASON_UNRESTRICTED;
 	if (!work->tables[0])
@@ -367,12 +398,15 @@ static __always_inline void ask_tables(const struct table_view *table, struct wo
 	remote_words(&work->view, &work->high, &work->low);
 	if (work->view.is_ipv6 && work->high == 0 && work->low >> 32 == 0xffff)
 		return rule_out(work, REASON_MAPPED_ADDRESS);
+	forget();
 	find_class(table, work);
+	forget();
 	work->space = port_space_of(work->view.key.protocol, work->view.is_ipv6);
 	if (work->space == PORTS_OTHERS)
 		work->port = work->view.key.protocol;
 	work->ruling.reason = REASON_ALLOWED_BY_DEFAULT;
 	work->ruling.keeps = true;
+	forget();
 #pragma clang loop unroll(disable)
 	for (__u32 tier = 0; tier < POLICY_TIERS; tier++) {
 		__u32 at = work->tables[tier];
@@ -381,4 +415,25 @@ static __always_inline void ask_tables(const struct table_view *table, struct wo
 			break;
 	}
 	work->ruling.keeps &= !work->ruling.drops && work->ruling.rule;
+}
+
+/*
+ * What the table in force says of what opens a flow: `opened` and `port` in the work in hand. A function that
+ * is global, so that the verifier follows it once and not for every caller.
+ */
+__noinline int ask_table_in_force(__u32 ifindex)
+{
+	struct work *work = work_in_hand();
+	struct table_view in_force;
+
+	if (!work)
+		return 0;
+	work->ruling = (struct ruling){ .reason = REASON_NO_TABLE, .drops = true };
+	if (!open_table(&in_force))
+		return 0;
+	work->ruling = (struct ruling){ .reason = REASON_NOT_JUDGED };
+	work->serial = in_force.header->serial;
+	work->counters = in_force.header->counters;
+	ask_endpoint(&in_force, ifindex, work);
+	return 0;
 }

@@ -1,44 +1,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as make from "../filter/testing/packets.ts";
+import {
+  ACK,
+  endpointPacket as packet,
+  FIN,
+  friend,
+  friend6,
+  peers,
+  RST,
+  stranger,
+  SYN,
+  tcpPacket as tcp,
+  udpPacket as udp,
+} from "./testing/endpoint-packets.ts";
 import { LoadedPolicy, type Direction } from "./testing/loaded-policy.ts";
 import { smallTable, type SmallPolicy } from "./testing/small-table.ts";
-
-const SYN = 2;
-const ACK = 16;
-const FIN = 1;
-const RST = 4;
-
-const us = make.v4("10.0.0.2");
-const friend = make.v4("10.0.0.1");
-const stranger = make.v4("192.0.2.9");
-const us6 = make.v6("2001:db8::2");
-const friend6 = make.v6("2001:db8::1");
-
-const peers = {
-  friend: [friend, 32],
-  friend6: [friend6, 128],
-  near: [make.v4("10.0.0.0"), 24],
-} as const;
-
-/** To us when it arrives, from us when it leaves. */
-function packet(direction: Direction, peer: Uint8Array, protocol: number, payload: number[]): Buffer {
-  const [mine, theirs] = peer.length === 16 ? [us6, peer] : [us, peer];
-  const [source, destination] = direction === "ingress" ? [theirs, mine] : [mine, theirs];
-  return peer.length === 16
-    ? make.ethernet(make.ETH_IPV6, make.ipv6(payload, { next: protocol, source, destination }))
-    : make.ethernet(make.ETH_IPV4, make.ipv4(payload, { protocol, source, destination }));
-}
-
-function tcp(direction: Direction, local: number, remote: number, flags: number, peer = friend): Buffer {
-  const [source, destination] = direction === "ingress" ? [remote, local] : [local, remote];
-  return packet(direction, peer, 6, make.tcp([], { source, destination }).with(13, flags));
-}
-
-function udp(direction: Direction, local: number, remote: number, peer = friend): Buffer {
-  const [source, destination] = direction === "ingress" ? [remote, local] : [local, remote];
-  return packet(direction, peer, 17, make.udp([], { source, destination }));
-}
 
 const web: SmallPolicy = {
   peers,

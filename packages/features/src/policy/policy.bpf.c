@@ -109,7 +109,7 @@ static __always_inline void drop(struct decision *out, __u32 reason, __u32 rule)
 
 /* A packet of a flow that the table in force has decided. */
 static __always_inline void follow(struct flow *flow, bool is_related, __u8 tcp_flags, enum flow_direction direction,
-				   __u64 now_ns, struct decision *out)
+				   struct decision *out)
 {
 	bool is_reply = flow->opened != direction;
 
@@ -127,17 +127,21 @@ static __always_inline void follow(struct flow *flow, bool is_related, __u8 tcp_
 		flow->state = FLOW_CLOSING;
 	else if (is_reply && flow->state == FLOW_OPENING)
 		flow->state = FLOW_ANSWERED;
-	if (now_ns - flow->seen_ns > SECOND_NS)
-		flow->seen_ns = now_ns;
+}
+
+static __always_inline void see(struct flow *flow, __u64 now_ns)
+{
+	flow->seen_ns = now_ns;
+	flow->seen_tick = bpf_jiffies64();
 }
 
 /* Another table decided the flow: this one has, by what opened it. */
-static __always_inline void renew_flow(const struct table_view *table, __u64 now_ns, struct work *work)
+static __always_inline void renew_flow(__u64 now_ns, struct work *work)
 {
 	__u8 flags = work->flow.flags;
 
-	work->flow.serial = table->header->serial;
-	work->flow.seen_ns = now_ns;
+	work->flow.serial = work->serial;
+	see(&work->flow, now_ns);
 	work->flow.rule = work->ruling.rule;
 	if (!work->ruling.drops)
 		work->flow.flags = work->ruling.keeps * FLOW_KEEPS;
@@ -148,8 +152,8 @@ static __always_inline void renew_flow(const struct table_view *table, __u64 now
 }
 
 /* There is no flow: the packet opens one, or stands for itself. */
-static __always_inline void open_flow(const struct table_view *table, enum flow_direction direction, __u64 now_ns,
-				      struct work *work, struct decision *out)
+static __always_inline void open_flow(enum flow_direction direction, __u64 now_ns, struct work *work,
+				      struct decision *out)
 {
 	struct packet_view *view = &work->view;
 
@@ -161,8 +165,9 @@ static __always_inline void open_flow(const struct table_view *table, enum flow_
 	    work->opened != direction)
 		return;
 	work->flow = (struct flow){
-		.serial = table->header->serial,
+		.serial = work->serial,
 		.seen_ns = now_ns,
+		.seen_tick = bpf_jiffies64(),
 		.rule = work->ruling.rule,
 		.opened = direction,
 		.state = view->key.protocol != IPPROTO_TCP || view->tcp_flags & TCP_SYN ? FLOW_OPENING : FLOW_ANSWERED,
@@ -189,66 +194,61 @@ static __always_inline bool opens(const struct packet_view *view)
 	       (view->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
-static __always_inline void judge(const struct packet *packet, const struct table_view *table,
-				  enum flow_direction direction, struct work *work, struct decision *out)
+static __always_inline void judge(const struct packet *packet, enum flow_direction direction, struct work *work,
+				  struct decision *out)
 {
 	struct packet_view *view = &work->view;
 	bool arrives = direction == FLOW_INGRESS;
 	__u64 now_ns = flow_clock();
+	struct table_view in_force;
 	struct flow *flow = NULL;
 
 	*view = (struct packet_view){};
+	work->counters = 0;
 	view->key.ifindex = ((struct __sk_buff *)packet->ctx)->ifindex;
-	view_packet(packet, arrives, now_ns, view);
-	if (*(volatile __u32 *)&view->kind == PACKET_NEIGHBOUR)
+	if (!read_simple(packet, arrives, view))
+		view_packet(packet, arrives, now_ns, view);
+	forget();
+	if (view->kind == PACKET_NEIGHBOUR)
 		return pass(out, REASON_NEIGHBOUR, 0);
 	if (view->kind != PACKET_ALONE && view->kind != PACKET_REFUSED && !opens(view))
 		flow = find_flow(&view->key, view->is_ipv6);
-	work->has_flow = flow && is_live(flow, view->key.protocol, now_ns);
-	if (flow && work->has_flow) {
-		if (flow->serial == table->header->serial) {
-			follow(flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, now_ns, out);
-			goto decided;
+	if (flow && is_live(flow, view->key.protocol, now_ns)) {
+		if (open_table(&in_force) && flow->serial == in_force.header->serial) {
+			work->counters = in_force.header->counters;
+			if (!dry_run)
+				see(flow, now_ns);
+			return follow(flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, out);
 		}
 		work->flow = *flow;
 		work->opened = flow->opened;
+		work->has_flow = true;
 	} else {
 		work->opened = guess_opener(view, direction);
+		work->has_flow = false;
 	}
+	forget();
 	work->port = work->has_flow || view->kind == PACKET_OF_FLOW ? opening_port(view, work->opened) : view->icmp_type;
-	ask_tables(table, work);
-	if (*(volatile bool *)&work->has_flow) {
-		renew_flow(table, now_ns, work);
-		follow(&work->flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, now_ns, out);
+	ask_table_in_force(view->key.ifindex);
+	forget();
+	if (work->has_flow) {
+		renew_flow(now_ns, work);
+		follow(&work->flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, out);
 	} else {
-		open_flow(table, direction, now_ns, work, out);
+		open_flow(direction, now_ns, work, out);
 	}
-decided:
-	if (view->records_fragment && out->verdict == VERDICT_PASS && !dry_run)
-		record_fragment(view);
 }
 
-static __always_inline int finish(const struct packet *packet, const struct table_view *table,
-				  const struct packet_view *view, struct decision *decision)
+static __always_inline int finish(const struct packet *packet, __u32 counters, const struct packet_view *view,
+				  struct decision *decision)
 {
 	decision->network = view->is_ipv6 ? NETWORK_IPV6 : NETWORK_IPV4;
 	remote_words(view, &decision->address.high, &decision->address.low);
 	if (!view->is_ipv6)
 		decision->address = (struct address){ .high = decision->address.low << 32 };
 	if (decision->rule && !dry_run)
-		count_slot(table->header->counters, decision->rule, packet->length);
+		count_slot(counters, decision->rule, packet->length);
 	return settle(packet, decision);
-}
-
-static __always_inline bool open_table(struct table_view *view)
-{
-	__u32 zero = 0;
-
-	view->lines = bpf_map_lookup_elem(&table, &zero);
-	if (!view->lines)
-		return false;
-	view->header = bpf_map_lookup_elem(view->lines, &zero);
-	return view->header;
 }
 
 /* Any packet. */
@@ -256,21 +256,21 @@ static __always_inline int run(struct __sk_buff *skb, enum flow_direction direct
 {
 	struct packet packet = packet_of_skb(skb, PACKET_TC);
 	struct decision decision = {};
-	struct table_view in_force;
-	__u32 zero = 0;
-	struct work *work = bpf_map_lookup_elem(&works, &zero);
+	struct work *work = work_in_hand();
 
-	if (!work || !open_table(&in_force)) {
+	if (!work) {
 		drop(&decision, REASON_NO_TABLE, 0);
 		return settle(&packet, &decision);
 	}
-	judge(&packet, &in_force, direction, work, &decision);
-	return finish(&packet, &in_force, &work->view, &decision);
+	judge(&packet, direction, work, &decision);
+	if (work->view.records_fragment && decision.verdict == VERDICT_PASS && !dry_run)
+		record_fragment(&work->view);
+	return finish(&packet, work->counters, &work->view, &decision);
 }
 
 /*
- * Most packets: of a flow that the table in force has decided, with simple headers. What is not is judged by
- * functions that are global, so that the verifier follows them once, whatever came before.
+ * Most packets: with simple headers, of a flow that the table in force has decided and that another packet of was
+ * seen within a second. What is not is judged by functions that are global, so that the verifier follows them once, whatever came before.
  */
 static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction direction, bool *is_known)
 {
@@ -279,21 +279,17 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 	struct packet_view view = {};
 	struct table_view in_force;
 	struct flow *flow;
-	__u64 now_ns;
 
 	*is_known = false;
 	view.key.ifindex = skb->ifindex;
 	if (!read_simple(&packet, direction == FLOW_INGRESS, &view) || opens(&view) || !open_table(&in_force))
 		return 0;
 	flow = find_flow(&view.key, view.is_ipv6);
-	if (!flow || flow->serial != in_force.header->serial)
-		return 0;
-	now_ns = flow_clock();
-	if (!is_live(flow, view.key.protocol, now_ns))
+	if (!flow || flow->serial != in_force.header->serial || !is_young(flow))
 		return 0;
 	*is_known = true;
-	follow(flow, false, view.tcp_flags, direction, now_ns, &decision);
-	return finish(&packet, &in_force, &view, &decision);
+	follow(flow, false, view.tcp_flags, direction, &decision);
+	return finish(&packet, in_force.header->counters, &view, &decision);
 }
 
 __noinline int judge_ingress(struct __sk_buff *skb)

@@ -3,11 +3,11 @@ import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 export const policyMaps = {
   counters: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 256, flags: 0 },
-  flows4: { type: "lru_hash", keySize: 20, valueSize: 24, maxEntries: 1, flags: 0 },
-  flows6: { type: "lru_hash", keySize: 44, valueSize: 24, maxEntries: 1, flags: 0 },
+  flows4: { type: "lru_hash", keySize: 20, valueSize: 32, maxEntries: 1, flags: 0 },
+  flows6: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
   fragments: { type: "lru_hash", keySize: 44, valueSize: 8, maxEntries: 1, flags: 0 },
   table: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
-  works: { type: "percpu_array", keySize: 4, valueSize: 200, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 224, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
@@ -89,32 +89,35 @@ export const ruleFlag = {
 export interface Flow {
   readonly serial: bigint;
   readonly seenNs: bigint;
+  readonly seenTick: bigint;
   readonly rule: number;
   readonly opened: number;
   readonly state: number;
   readonly flags: number;
   readonly unused: number;
 }
-export const flowSize = 24;
+export const flowSize = 32;
 export function decodeFlow(view: DataView, at = 0): Flow {
   return {
     serial: view.getBigUint64(at + 0, true),
     seenNs: view.getBigUint64(at + 8, true),
-    rule: view.getUint32(at + 16, true),
-    opened: view.getUint8(at + 20),
-    state: view.getUint8(at + 21),
-    flags: view.getUint8(at + 22),
-    unused: view.getUint8(at + 23),
+    seenTick: view.getBigUint64(at + 16, true),
+    rule: view.getUint32(at + 24, true),
+    opened: view.getUint8(at + 28),
+    state: view.getUint8(at + 29),
+    flags: view.getUint8(at + 30),
+    unused: view.getUint8(at + 31),
   };
 }
 export function encodeFlow(value: Flow, view: DataView, at = 0): void {
   view.setBigUint64(at + 0, value.serial, true);
   view.setBigUint64(at + 8, value.seenNs, true);
-  view.setUint32(at + 16, value.rule, true);
-  view.setUint8(at + 20, value.opened);
-  view.setUint8(at + 21, value.state);
-  view.setUint8(at + 22, value.flags);
-  view.setUint8(at + 23, value.unused);
+  view.setBigUint64(at + 16, value.seenTick, true);
+  view.setUint32(at + 24, value.rule, true);
+  view.setUint8(at + 28, value.opened);
+  view.setUint8(at + 29, value.state);
+  view.setUint8(at + 30, value.flags);
+  view.setUint8(at + 31, value.unused);
 }
 
 export interface Flow4Key {
@@ -391,9 +394,12 @@ export interface Work {
   readonly flow: Flow;
   readonly high: bigint;
   readonly low: bigint;
+  readonly serial: bigint;
+  readonly counters: number;
   readonly opened: number;
   readonly hasFlow: boolean;
   readonly tables: readonly number[];
+  readonly lengths: number;
   readonly class: number;
   readonly space: number;
   readonly port: number;
@@ -402,40 +408,46 @@ export interface Work {
   readonly rank: number;
   readonly isKnown: number;
 }
-export const workSize = 200;
+export const workSize = 224;
 export function decodeWork(view: DataView, at = 0): Work {
   return {
     view: decodePacketView(view, at + 0),
     ruling: decodeRuling(view, at + 100),
     flow: decodeFlow(view, at + 112),
-    high: view.getBigUint64(at + 136, true),
-    low: view.getBigUint64(at + 144, true),
-    opened: view.getUint32(at + 152, true),
-    hasFlow: view.getUint8(at + 156),
-    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 160 + index * 4, true)),
-    class: view.getUint32(at + 172, true),
-    space: view.getUint32(at + 176, true),
-    port: view.getUint32(at + 180, true),
-    row: view.getUint32(at + 184, true),
-    column: view.getUint32(at + 188, true),
-    rank: view.getUint32(at + 192, true),
-    isKnown: view.getUint32(at + 196, true),
+    high: view.getBigUint64(at + 144, true),
+    low: view.getBigUint64(at + 152, true),
+    serial: view.getBigUint64(at + 160, true),
+    counters: view.getUint32(at + 168, true),
+    opened: view.getUint32(at + 172, true),
+    hasFlow: view.getUint8(at + 176),
+    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 180 + index * 4, true)),
+    lengths: view.getUint32(at + 192, true),
+    class: view.getUint32(at + 196, true),
+    space: view.getUint32(at + 200, true),
+    port: view.getUint32(at + 204, true),
+    row: view.getUint32(at + 208, true),
+    column: view.getUint32(at + 212, true),
+    rank: view.getUint32(at + 216, true),
+    isKnown: view.getUint32(at + 220, true),
   };
 }
 export function encodeWork(value: Work, view: DataView, at = 0): void {
   encodePacketView(value.view, view, at + 0);
   encodeRuling(value.ruling, view, at + 100);
   encodeFlow(value.flow, view, at + 112);
-  view.setBigUint64(at + 136, value.high, true);
-  view.setBigUint64(at + 144, value.low, true);
-  view.setUint32(at + 152, value.opened, true);
-  view.setUint8(at + 156, value.hasFlow);
-  for (const [index, item] of value.tables.entries()) view.setUint32(at + 160 + index * 4, item, true);
-  view.setUint32(at + 172, value.class, true);
-  view.setUint32(at + 176, value.space, true);
-  view.setUint32(at + 180, value.port, true);
-  view.setUint32(at + 184, value.row, true);
-  view.setUint32(at + 188, value.column, true);
-  view.setUint32(at + 192, value.rank, true);
-  view.setUint32(at + 196, value.isKnown, true);
+  view.setBigUint64(at + 144, value.high, true);
+  view.setBigUint64(at + 152, value.low, true);
+  view.setBigUint64(at + 160, value.serial, true);
+  view.setUint32(at + 168, value.counters, true);
+  view.setUint32(at + 172, value.opened, true);
+  view.setUint8(at + 176, value.hasFlow);
+  for (const [index, item] of value.tables.entries()) view.setUint32(at + 180 + index * 4, item, true);
+  view.setUint32(at + 192, value.lengths, true);
+  view.setUint32(at + 196, value.class, true);
+  view.setUint32(at + 200, value.space, true);
+  view.setUint32(at + 204, value.port, true);
+  view.setUint32(at + 208, value.row, true);
+  view.setUint32(at + 212, value.column, true);
+  view.setUint32(at + 216, value.rank, true);
+  view.setUint32(at + 220, value.isKnown, true);
 }

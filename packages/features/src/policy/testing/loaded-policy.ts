@@ -138,7 +138,8 @@ export class LoadedPolicy implements AsyncDisposable {
     const map = this.#inner.findLast(({ info }) => info.id === this.#slot(slot));
     const value = map?.getRaw(u32(rule));
     let packets = 0;
-    for (let at = 0; value && at < value.length; at += counterSize) packets += Number(value.readBigUInt64LE(at));
+    if (!value) return 0;
+    for (let at = 0; at < value.length; at += counterSize) packets += Number(value.readBigUInt64LE(at));
     return packets;
   }
 
