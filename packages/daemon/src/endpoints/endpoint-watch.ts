@@ -27,7 +27,8 @@ export interface EndpointWatchOptions {
 
 /** What is looked for comes soon after something has happened. */
 const firstRetryMs = 25;
-const longestRetryMs = 2000;
+/** No longer than it has already taken, after what was told last: a folder is told of, a process that enters it is not. */
+const longestRetryMs = 10_000;
 /** Events come before what they announce is whole: looks go on for so long. */
 const stirredMs = 500;
 /** A look in any case, since not everything tells of its changes. */
