@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ChurnedState, diceOf } from "./policy-rig/churned-state.ts";
+import { podKey } from "./policy-rig/pod-network.ts";
+import type { Met } from "./policy-rig/prober.ts";
+import { matrixOf, ninePods, PolicyRig, type Cell } from "./policy-rig/policy-rig.ts";
+
+const cells = matrixOf(ninePods, "ipv4", ["TCP", "UDP"]);
+const steps = Number(process.env["CHURN_STEPS"] ?? 60);
+const seed = Number(process.env["CHURN_SEED"] ?? 7);
+const patientMs = 1000;
+const keptFlows = 12;
+
+const got = (met: Met | undefined): boolean => met === "answered" || met === "arrived";
+
+test(`policies, labels and pods that change while probes run let nothing pass that neither state allows (seed ${seed})`, async (t) => {
+  await using rig = await PolicyRig.make("routed");
+  const netnsOf = rig.network.netnsOf.bind(rig.network);
+  const dice = diceOf(seed);
+  let state = ChurnedState.first();
+  await rig.change({ write: state.objects(netnsOf) });
+  const flows = new Map<number, Cell>();
+  let [rounds, probed, cut, lived] = [0, 0, 0, 0];
+  const took: number[] = [];
+
+  for (let step = 1; step <= steps; step++) {
+    while (flows.size < keptFlows) {
+      const cell = cells[dice(cells.length)] ?? assert.fail();
+      const flow = state.allowed.has(cell.key) ? await rig.prober.open(cell) : undefined;
+      assert.ok(!state.allowed.has(cell.key) || flow !== undefined, `step ${step}: ${cell.key} cannot be opened`);
+      if (flow !== undefined) flows.set(flow, cell);
+      if (flow === undefined && state.allowed.size < cells.length / 20) break;
+    }
+    const before = state;
+    const { state: after, change, what } = state.next(dice, netnsOf);
+    const told = `step ${step}, ${what}`;
+    let isChanging = true;
+    const watching = (async () => {
+      const wrong: string[] = [];
+      do {
+        const asked = Array.from({ length: 60 }, () => cells[dice(cells.length)] ?? assert.fail());
+        const met = await rig.prober.probe(asked, 5);
+        for (const [at, { key }] of asked.entries())
+          if (got(met[at]) && !before.allowed.has(key) && !after.allowed.has(key)) wrong.push(key);
+        rounds++;
+        probed += asked.length;
+      } while (isChanging);
+      return wrong;
+    })();
+    const { trouble, ms } = await rig.change(change);
+    isChanging = false;
+    took.push(ms);
+    assert.equal(trouble, undefined, told);
+    assert.deepEqual(await watching, [], `${told}: allowed by neither state`);
+    state = after;
+
+    // From here on its status says that it is in force.
+    const met = await rig.prober.probe(cells);
+    assert.deepEqual(
+      cells.filter(({ key }, at) => got(met[at]) && !state.allowed.has(key)).map(({ key }) => key),
+      [],
+      `${told}: not allowed any more`,
+    );
+    const silent = cells.filter(({ key }, at) => met[at] !== "answered" && state.allowed.has(key));
+    const again = await rig.prober.probe(silent, patientMs);
+    assert.deepEqual(
+      silent.filter((_, at) => again[at] !== "answered").map(({ key }) => key),
+      [],
+      `${told}: allowed, and not answered`,
+    );
+    for (const [flow, { key }] of flows) {
+      const isAllowed = state.allowed.has(key);
+      const met = await rig.prober.poke(flow, isAllowed ? patientMs : 20);
+      if (isAllowed) {
+        assert.equal(met, "answered", `${told}: flow ${key} was cut`);
+        lived++;
+        continue;
+      }
+      assert.ok(!got(met), `${told}: flow ${key} lives on`);
+      cut++;
+      await rig.prober.close(flow);
+      flows.delete(flow);
+    }
+  }
+  const sorted = took.toSorted((a, b) => a - b);
+  t.diagnostic(
+    `${steps} changes, ${rounds} rounds with ${probed} probes meanwhile, ${cut} flows cut, ${lived} lived on; a change took ${Math.round(sorted[sorted.length >> 1] ?? 0)} ms, at most ${Math.round(sorted.at(-1) ?? 0)}`,
+  );
+  assert.ok(cut > 0 && lived > 0 && rounds >= steps);
+});
+
+test("a pod whose interface is made anew is judged again", async () => {
+  const [pod, other] = ninePods;
+  assert.ok(pod && other);
+  await using rig = await PolicyRig.make("routed", [pod, other]);
+  const policy = {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: "closed", namespace: pod.namespace },
+    spec: { podSelector: { matchLabels: { pod: pod.name } }, policyTypes: ["Ingress"] },
+  };
+  const state = ChurnedState.first().objects((each) => rig.network.netns.get(podKey(each)) ?? "none");
+  await rig.change({ write: [...state, policy] });
+  const probe = { from: podKey(other), to: pod.ipv4, protocol: "TCP", port: 80 } as const;
+  assert.deepEqual(await rig.prober.probe([probe]), ["nothing"]);
+  rig.network.unwire(pod);
+  rig.network.wire(pod);
+  const begunMs = performance.now();
+  while ((await rig.prober.probe([probe], 10))[0] !== "nothing")
+    assert.ok(performance.now() - begunMs < 5000, "it stays open");
+  assert.deepEqual(await rig.prober.probe([probe], 200), ["nothing"]);
+});
