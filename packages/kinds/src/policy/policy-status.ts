@@ -76,7 +76,7 @@ export function policyStatus(parsed: Parsed<KubeObject>, outcome: Outcome): Poli
 }
 
 /** Nothing is told where the policy selects no pod of this node. */
-function enforcedAspects(ref: ObjectRef, fate: ObjectFate, { plan, isPaused }: Outcome): readonly Aspect[] {
+export function enforcedAspects(ref: ObjectRef, fate: ObjectFate, { plan, isPaused }: Outcome): readonly Aspect[] {
   const instance = plan.instances.find(({ feature, owner }) => feature === "policy" && sameRef(owner, ref));
   if (instance === undefined) return [];
   if (isPaused) return [{ type: "Enforced", status: "False", ...paused }];

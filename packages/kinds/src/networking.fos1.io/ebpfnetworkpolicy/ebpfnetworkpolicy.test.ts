@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { findKind } from "../../kinds.ts";
-import { issueLines } from "../../testing/read-all.ts";
+import type { PolicyIntent, PolicyRule } from "@bpfleet/features";
+import { emptyPlan, type PlanProblem } from "@bpfleet/kernel";
+import type { Parsed } from "../../kind.ts";
+import { outcome } from "../../testing/outcomes.ts";
+import { issueLines, readAll } from "../../testing/read-all.ts";
+import type { EBPFNetworkPolicy } from "./schema.ts";
+import { networkPolicyStatus } from "./status.ts";
 
 const deprecated =
   "2: warning kind: EBPFNetworkPolicy is deprecated; use CiliumNetworkPolicy or CiliumClusterwideNetworkPolicy";
@@ -71,4 +77,95 @@ test("EBPFNetworkPolicy warns of policies that do not close, and of rules that a
   assert.match(told("ingress: [{action: deny, mark: 4}]"), /mark: has no effect for action deny/);
   assert.match(told("ingress: [{action: deny, rateLimit: {bitsPerSecond: 4}}]"), /rateLimit: has no effect/);
   assert.match(told("priority: 3"), /has neither ingress nor egress rules/);
+});
+
+function read(spec: string): ReturnType<typeof readAll> {
+  const base =
+    "apiVersion: networking.fos1.io/v1alpha1\nkind: EBPFNetworkPolicy\nmetadata: {name: t, namespace: x}\nspec:\n";
+  return readAll(`${base}  policyType: filtering\n${spec.replaceAll(/^/gm, "  ")}\n`);
+}
+
+function lower(spec: string): { intent: PolicyIntent | undefined; problems: readonly PlanProblem[] } {
+  const { intents, problems } = read(spec).lower();
+  return { intent: intents[0] as PolicyIntent | undefined, problems };
+}
+
+test("EBPFNetworkPolicy is of the tier below, each rule a statement in its order", () => {
+  const { intent, problems } = lower(`priority: 7
+selector: {podSelector: {matchLabels: {app: a}}, namespaceSelector: {matchLabels: {env: e}}}
+ingress:
+  - from: [{podSelector: {matchLabels: {app: b}}}, {ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}]
+    ports: [{port: 80, endPort: 90}, {protocol: ICMP}]
+  - action: deny
+egress:
+  - to: []
+  - to: [{namespaceSelector: {}}]
+    ports: [{protocol: UDP}]`);
+  assert.deepEqual(problems, []);
+  assert.deepEqual([intent?.tier, intent?.priority], ["fallback", 7]);
+  const statements = intent?.policy.statements ?? [];
+  const rules = statements.flatMap(({ ingress, egress }) =>
+    [ingress, egress].flatMap(({ allow, deny, isDefaultDeny }): readonly [string, PolicyRule][] => {
+      assert.equal(isDefaultDeny, false);
+      return [
+        ...allow.map((rule): [string, PolicyRule] => ["allow", rule]),
+        ...deny.map((rule): [string, PolicyRule] => ["deny", rule]),
+      ];
+    }),
+  );
+  assert.deepEqual(
+    rules.map(([list, { origin, peers, ports }]) => [
+      list,
+      origin.path,
+      peers === "any" ? peers : peers.map((peer) => peer.peer),
+      ports === "any" ? ports : ports.map((port) => port.match),
+    ]),
+    [
+      ["allow", "/spec/ingress/0", ["pods", "addresses"], ["ports", "ip-protocol", "ip-protocol"]],
+      ["deny", "/spec/ingress/1", "any", "any"],
+      ["allow", "/spec/egress/0", [], "any"],
+      ["allow", "/spec/egress/1", ["pods"], ["ports"]],
+    ],
+  );
+  assert.equal(statements.length, 4);
+  const [subject] = statements.map((statement) => statement.subject.where.map(({ on }) => on));
+  assert.deepEqual(subject, ["namespace-name", "pod", "namespace-label"]);
+});
+
+test("EBPFNetworkPolicy says what a rule does not do, and lets nothing through by what is not served", () => {
+  const told = (spec: string): readonly string[] => lower(spec).problems.map(({ message }) => message);
+  assert.deepEqual(told("ingress: [{rateLimit: {bitsPerSecond: 8}}, {action: log}, {action: mark, mark: 1}]"), [
+    "spec.ingress[0].rateLimit is not served yet; what the rule lets pass has no limit",
+    "spec.ingress[1].action is not served yet; what it lets pass is not logged",
+    "spec.ingress[2].action is not served yet; what it lets pass is not marked",
+  ]);
+  assert.deepEqual(told("stateful: false\negress: [{action: deny}]"), [
+    "spec.stateful is not served yet; replies to what was allowed pass all the same",
+  ]);
+  const ofNodes = lower("selector: {nodeSelector: {}}\ningress: [{action: deny}]");
+  assert.deepEqual([ofNodes.intent, ofNodes.problems.length], [undefined, 1]);
+  const other = read("ingress: [{action: deny}]").parsed[0] as Parsed<EBPFNetworkPolicy>;
+  const qos = { ...other, object: { ...other.object, spec: { ...other.object.spec, policyType: "qos" as const } } };
+  const kind = findKind("networking.fos1.io/v1alpha1", "EBPFNetworkPolicy");
+  assert.equal(kind?.lower(qos, readAll("").view).intents.length, 0);
+});
+
+test("networkPolicyStatus adds up what the rules of either action counted", () => {
+  const [parsed] = read("ingress: [{ports: [{port: 1}]}, {action: deny}]")
+    .parsed as readonly Parsed<EBPFNetworkPolicy>[];
+  assert.ok(parsed !== undefined);
+  const owner = parsed.ref;
+  const rules = [3n, 4n].map((packets, index) => ({
+    rule: { index: index + 1, id: "1", text: "", origin: { object: owner, path: `/spec/ingress/${index}` } },
+    counter: { packets, bytes: packets * 10n },
+  }));
+  const counters = [{ owner, reasons: {}, rules, gauges: {} }];
+  const common = { feature: "policy", owner, key: "k", programs: [], maps: {}, rules: [], hooks: [], data: {} };
+  const status = networkPolicyStatus(parsed, outcome({ plan: { ...emptyPlan, instances: [common] }, counters }));
+  assert.deepEqual(status.metrics, { matches: 7, drops: 4, allows: 3, packets: 7, bytes: 70 });
+  assert.deepEqual(
+    status.conditions?.map(({ type, status: is }) => `${type}=${is}`),
+    ["Ready=True", "Accepted=True", "Applied=True"],
+  );
+  assert.equal(networkPolicyStatus(parsed, outcome({})).conditions?.[2]?.reason, "NothingAsked");
 });

@@ -1,8 +1,8 @@
 import { defineKind } from "../../define-kind.ts";
-import { lowerNothing, notServed } from "../../not-served.ts";
 import { networkPolicyAccess } from "./access.ts";
 import { checkNetworkPolicy } from "./check.ts";
 import { networkPolicyColumns } from "./columns.ts";
+import { lowerNetworkPolicy } from "./lower.ts";
 import { specSchema, statusSchema } from "./schema.ts";
 import type { EBPFNetworkPolicy } from "./schema.ts";
 import { networkPolicyConditions, networkPolicyStatus } from "./status.ts";
@@ -24,6 +24,7 @@ export const ebpfNetworkPolicy = defineKind<EBPFNetworkPolicy>({
   statusSchema,
   isOurs: true,
   check: checkNetworkPolicy,
-  lower: (parsed) => lowerNothing([notServed(parsed, "/spec", "nothing is kept from anybody by it")]),
+  speaksOfPeers: true,
+  lower: lowerNetworkPolicy,
   status: networkPolicyStatus,
 });

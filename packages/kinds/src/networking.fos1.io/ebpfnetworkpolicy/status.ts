@@ -1,14 +1,64 @@
+import type { Counter } from "@bpfleet/features";
 import type { Outcome, Parsed } from "../../kind.ts";
-import { plainStatus } from "../../status/plain-status.ts";
+import { enforcedAspects } from "../../policy/policy-status.ts";
+import { stampStatus, type Aspect } from "../../status/conditions.ts";
+import { ObjectFate, readyAspect } from "../../status/fate.ts";
 import type { EBPFNetworkPolicy, EBPFNetworkPolicyStatus } from "./schema.ts";
 
 export const networkPolicyConditions = {
   Ready: "The policy is enforced as declared; else what keeps it from that.",
   Accepted: "Everything that is declared is served. The message also says what one should know.",
-  Applied: "It is enforced for all that it selects.",
+  Applied: "It decides for all that it selects, where no policy of Cilium's kinds or NetworkPolicy does.",
+};
+
+const idle: Aspect = {
+  type: "Applied",
+  status: "True",
+  reason: "NothingAsked",
+  message: "it decides for no pod of this node",
 };
 
 /** What became of an EBPFNetworkPolicy on this node. */
 export function networkPolicyStatus(parsed: Parsed<EBPFNetworkPolicy>, outcome: Outcome): EBPFNetworkPolicyStatus {
-  return plainStatus(parsed, outcome, "Applied", {});
+  const fate = new ObjectFate(parsed.ref, outcome);
+  const accepted = fate.accepted();
+  const [waiting] = fate.problemsOf("waiting");
+  const [refused] = fate.problemsOf("refused");
+  const [enforced] = enforcedAspects(parsed.ref, fate, outcome);
+  const because = waiting ?? (enforced === undefined ? refused : undefined);
+  const applied: Aspect =
+    because === undefined
+      ? { ...(enforced ?? idle), type: "Applied" }
+      : { type: "Applied", status: "False", reason: because.reason, message: because.message };
+  const metrics = metricsOf(parsed, outcome);
+  return stampStatus(
+    metrics === undefined ? {} : { metrics },
+    [readyAspect([accepted, applied], "in force"), accepted, applied],
+    parsed.object.metadata.generation,
+    outcome,
+  );
+}
+
+/** What the rules counted, by what each does. */
+function metricsOf(
+  { object: { spec } }: Parsed<EBPFNetworkPolicy>,
+  { counters }: Outcome,
+): EBPFNetworkPolicyStatus["metrics"] {
+  const denying = new Set(
+    (["ingress", "egress"] as const).flatMap((direction) =>
+      (spec[direction] ?? []).flatMap(({ action }, index) =>
+        action === "deny" ? [`/spec/${direction}/${index}`] : [],
+      ),
+    ),
+  );
+  const rules = counters.flatMap((each) => each.rules);
+  if (rules.length === 0) return undefined;
+  const sum = (some: typeof rules, of: keyof Counter): number =>
+    Number(some.reduce((total, { counter }) => total + counter[of], 0n));
+  const drops = sum(
+    rules.filter(({ rule }) => denying.has(rule.origin.path)),
+    "packets",
+  );
+  const matches = sum(rules, "packets");
+  return { matches, drops, allows: matches - drops, packets: matches, bytes: sum(rules, "bytes") };
 }

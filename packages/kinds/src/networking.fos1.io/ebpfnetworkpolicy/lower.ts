@@ -1,0 +1,83 @@
+import type { PolicyIntent, PolicyStatement, PolicySubject, Requirement } from "@bpfleet/features";
+import type { PlanProblem } from "@bpfleet/kernel";
+import type { Lowered, Parsed } from "../../kind.ts";
+import { lowerNothing, notServed } from "../../not-served.ts";
+import { policyModes, readContext, type ReadContext } from "../../policy/read-context.ts";
+import { inNamespace, labelsOf, toRequirements } from "../../policy/requirements.ts";
+import { readRule, type AnyRule } from "./read-rule.ts";
+import type { EBPFNetworkPolicy } from "./schema.ts";
+
+const directions = ["ingress", "egress"] as const;
+
+/** A policy of the tier below; each rule is a statement of its own, since the first that is met decides. */
+export function lowerNetworkPolicy(parsed: Parsed<EBPFNetworkPolicy>): Lowered {
+  const { policyType, selector, priority, stateful } = parsed.object.spec;
+  if (policyType !== "filtering")
+    return lowerNothing([notServed(parsed, "/spec/policyType", "nothing is kept from anybody by it")]);
+  if (selector?.nodeSelector !== undefined)
+    return lowerNothing([notServed(parsed, "/spec/selector/nodeSelector", "no traffic of nodes is denied by it")]);
+  const context = readContext(parsed);
+  const subject: PolicySubject = {
+    selects: "pods",
+    where: subjectOf(parsed),
+    origin: context.originOf("/spec/selector"),
+  };
+  const problems: PlanProblem[] = stateful
+    ? []
+    : [notServed(parsed, "/spec/stateful", "replies to what was allowed pass all the same")];
+  const statements = directions.flatMap((direction) =>
+    (parsed.object.spec[direction] ?? []).map((rule: AnyRule, index) => {
+      const at = `/spec/${direction}/${index}`;
+      problems.push(...unservedOf(parsed, rule, at));
+      return statementOf(rule, direction, at, subject, context);
+    }),
+  );
+  const intent: PolicyIntent = {
+    feature: "policy",
+    about: "policy",
+    origin: context.originOf(""),
+    tier: "fallback",
+    priority,
+    policy: { ref: parsed.ref, ...policyModes(parsed), statements },
+  };
+  return { intents: statements.length === 0 ? [] : [intent], problems };
+}
+
+/** Pods of the policy's own namespace, if that has the labels. */
+function subjectOf({ ref, object }: Parsed<EBPFNetworkPolicy>): readonly Requirement[] {
+  const { podSelector = {}, namespaceSelector = {} } = object.spec.selector ?? {};
+  return [
+    inNamespace(ref.namespace),
+    ...toRequirements(podSelector, labelsOf("pod")),
+    ...toRequirements(namespaceSelector, labelsOf("namespace-label")),
+  ];
+}
+
+function statementOf(
+  rule: AnyRule,
+  direction: "ingress" | "egress",
+  at: string,
+  subject: PolicySubject,
+  context: ReadContext,
+): PolicyStatement {
+  const nothing = { isDefaultDeny: false, allow: [], deny: [] };
+  const list = rule.action === "deny" ? "deny" : "allow";
+  const own = { ...nothing, [list]: [readRule(rule, direction, at, context)] };
+  return {
+    origin: context.originOf(at),
+    subject,
+    ingress: direction === "ingress" ? own : nothing,
+    egress: direction === "egress" ? own : nothing,
+    options: {},
+  };
+}
+
+/** What a rule does beside letting pass. */
+function unservedOf(parsed: Parsed, { action, rateLimit }: AnyRule, at: string): readonly PlanProblem[] {
+  if (action === "deny") return [];
+  const limit =
+    rateLimit === undefined ? [] : [notServed(parsed, `${at}/rateLimit`, "what the rule lets pass has no limit")];
+  if (action === "allow") return limit;
+  const effect = action === "log" ? "what it lets pass is not logged" : "what it lets pass is not marked";
+  return [...limit, notServed(parsed, `${at}/action`, effect)];
+}
