@@ -32,10 +32,10 @@ struct packet_view {
 	struct flow_key fragment_key; /* where `records_fragment` */
 	__u32 kind;
 	__u32 refused; /* reason */
-	bool is_ipv6;
+	__u8 is_ipv6;
 	__u8 tcp_flags;
 	__u8 icmp_type;
-	bool records_fragment;
+	__u8 records_fragment;
 };
 
 static __always_inline void set_ports(struct flow_key *key, bool arrives, __be16 source, __be16 destination)

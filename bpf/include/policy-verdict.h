@@ -30,9 +30,9 @@ struct {
 struct ruling {
 	__u32 reason;
 	__u32 rule;
-	bool drops;
-	bool keeps;
-	bool is_restricted; /* in some direction */
+	__u8 drops;
+	__u8 keeps;
+	__u8 is_restricted; /* in some direction */
 };
 
 /*
@@ -47,7 +47,7 @@ struct work {
 	__u64 serial; /* of the table that was asked */
 	__u32 counters; /* its slot */
 	__u32 opened; /* enum flow_direction */
-	bool has_flow; /* `flow` is one that another table decided */
+	__u8 has_flow; /* `flow` is one that another table decided */
 	__u32 tables[POLICY_TIERS];
 	__u32 lengths; /* line */
 	__u32 class;
@@ -105,7 +105,7 @@ static __always_inline void take_endpoint(const struct policy_endpoint *endpoint
 	__u32 mask = -(work->opened & 1);
 
 	work->is_known = 1;
-	work->ruling.is_restricted = endpoint->ingress[0] | endpoint->egress[0];
+	work->ruling.is_restricted = (endpoint->ingress[0] | endpoint->egress[0]) != 0;
 #pragma unroll
 	for (int tier = 0; tier < POLICY_TIERS; tier++)
 		work->tables[tier] = (endpoint->ingress[tier] & ~mask) | (endpoint->egress[tier] & mask);

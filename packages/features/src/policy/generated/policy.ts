@@ -197,10 +197,10 @@ export interface PacketView {
   readonly fragmentKey: FlowKey;
   readonly kind: number;
   readonly refused: number;
-  readonly isIpv6: boolean;
+  readonly isIpv6: number;
   readonly tcpFlags: number;
   readonly icmpType: number;
-  readonly recordsFragment: boolean;
+  readonly recordsFragment: number;
 }
 export const packetViewSize = 100;
 export function decodePacketView(view: DataView, at = 0): PacketView {
@@ -335,9 +335,9 @@ export function encodeRankedRule(value: RankedRule, view: DataView, at = 0): voi
 export interface Ruling {
   readonly reason: number;
   readonly rule: number;
-  readonly drops: boolean;
-  readonly keeps: boolean;
-  readonly isRestricted: boolean;
+  readonly drops: number;
+  readonly keeps: number;
+  readonly isRestricted: number;
 }
 export const rulingSize = 12;
 export function decodeRuling(view: DataView, at = 0): Ruling {
@@ -397,7 +397,7 @@ export interface Work {
   readonly serial: bigint;
   readonly counters: number;
   readonly opened: number;
-  readonly hasFlow: boolean;
+  readonly hasFlow: number;
   readonly tables: readonly number[];
   readonly lengths: number;
   readonly class: number;
