@@ -50,6 +50,7 @@ struct work {
 	__u8 has_flow; /* `flow` is one that another table decided */
 	__u32 tables[POLICY_TIERS];
 	__u32 lengths; /* line */
+	__u32 unknown; /* class */
 	__u32 class;
 	__u32 space;
 	__u32 port;
@@ -217,21 +218,24 @@ static __always_inline void remote_words(const struct packet_view *view, __u64 *
 	const struct flow_key *key = &view->key;
 
 	*high = (__u64)bpf_ntohl(key->remote_high[0]) << 32 | bpf_ntohl(key->remote_high[1]);
-	*low = (__u64)(view->is_ipv6 ? bpf_ntohl(key->remote_high[2]) : 0xffff) << 32 | bpf_ntohl(key->remote_low);
+	*low = (__u64)(bpf_ntohl(key->remote_high[2]) | ((view->is_ipv6 & 1) - 1U & 0xffff)) << 32 |
+	       bpf_ntohl(key->remote_low);
 }
 
 static __always_inline void find_class(const struct table_view *table, struct work *work)
 {
-	bool is_ipv6 = work->view.is_ipv6;
+	__u64 is_ipv6 = -(__u64)(work->view.is_ipv6 & 1);
 
-	work->lengths = is_ipv6 ? table->header->lengths6 : table->header->lengths4;
+	asm volatile("" : "+r"(is_ipv6));
+	work->lengths = choose(is_ipv6, table->header->lengths6, table->header->lengths4);
+	work->unknown = choose(is_ipv6, table->header->unknown6, table->header->unknown4);
 	find_address(table, work->high, work->low, 128, work);
 	forget();
 	if (work->class == NO_CLASS)
 		find_prefix(table, work->lengths, work);
 	forget();
 	if (work->class == NO_CLASS)
-		work->class = is_ipv6 ? table->header->unknown6 : table->header->unknown4;
+		work->class = work->unknown;
 }
 
 static __always_inline __u32 port_space_of(__u32 protocol, bool is_ipv6)

@@ -7,7 +7,7 @@ export const policyMaps = {
   flows6: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
   fragments: { type: "lru_hash", keySize: 44, valueSize: 8, maxEntries: 1, flags: 0 },
   table: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
-  works: { type: "percpu_array", keySize: 4, valueSize: 224, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 232, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
@@ -400,6 +400,7 @@ export interface Work {
   readonly hasFlow: number;
   readonly tables: readonly number[];
   readonly lengths: number;
+  readonly unknown: number;
   readonly class: number;
   readonly space: number;
   readonly port: number;
@@ -408,7 +409,7 @@ export interface Work {
   readonly rank: number;
   readonly isKnown: number;
 }
-export const workSize = 224;
+export const workSize = 232;
 export function decodeWork(view: DataView, at = 0): Work {
   return {
     view: decodePacketView(view, at + 0),
@@ -422,13 +423,14 @@ export function decodeWork(view: DataView, at = 0): Work {
     hasFlow: view.getUint8(at + 176),
     tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 180 + index * 4, true)),
     lengths: view.getUint32(at + 192, true),
-    class: view.getUint32(at + 196, true),
-    space: view.getUint32(at + 200, true),
-    port: view.getUint32(at + 204, true),
-    row: view.getUint32(at + 208, true),
-    column: view.getUint32(at + 212, true),
-    rank: view.getUint32(at + 216, true),
-    isKnown: view.getUint32(at + 220, true),
+    unknown: view.getUint32(at + 196, true),
+    class: view.getUint32(at + 200, true),
+    space: view.getUint32(at + 204, true),
+    port: view.getUint32(at + 208, true),
+    row: view.getUint32(at + 212, true),
+    column: view.getUint32(at + 216, true),
+    rank: view.getUint32(at + 220, true),
+    isKnown: view.getUint32(at + 224, true),
   };
 }
 export function encodeWork(value: Work, view: DataView, at = 0): void {
@@ -443,11 +445,12 @@ export function encodeWork(value: Work, view: DataView, at = 0): void {
   view.setUint8(at + 176, value.hasFlow);
   for (const [index, item] of value.tables.entries()) view.setUint32(at + 180 + index * 4, item, true);
   view.setUint32(at + 192, value.lengths, true);
-  view.setUint32(at + 196, value.class, true);
-  view.setUint32(at + 200, value.space, true);
-  view.setUint32(at + 204, value.port, true);
-  view.setUint32(at + 208, value.row, true);
-  view.setUint32(at + 212, value.column, true);
-  view.setUint32(at + 216, value.rank, true);
-  view.setUint32(at + 220, value.isKnown, true);
+  view.setUint32(at + 196, value.unknown, true);
+  view.setUint32(at + 200, value.class, true);
+  view.setUint32(at + 204, value.space, true);
+  view.setUint32(at + 208, value.port, true);
+  view.setUint32(at + 212, value.row, true);
+  view.setUint32(at + 216, value.column, true);
+  view.setUint32(at + 220, value.rank, true);
+  view.setUint32(at + 224, value.isKnown, true);
 }
