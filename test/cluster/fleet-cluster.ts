@@ -118,7 +118,11 @@ export async function startFleetCluster(): Promise<FleetCluster> {
     },
     [Symbol.asyncDispose]: async () => {
       const closed = Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));
-      await within("close the clients", patienceMs, closed).finally(() => server[Symbol.asyncDispose]());
+      try {
+        await within("close the clients", patienceMs, closed);
+      } finally {
+        await server[Symbol.asyncDispose]();
+      }
       rmSync(dir, { recursive: true, force: true });
     },
   };
