@@ -18,11 +18,12 @@ export function isMapOfMaps(type: MapType): boolean {
 
 /**
  * Whether a map of maps that was made for maps like `inner` takes this one. Arrays may differ in size if both have
- * the flag for it. Of per-CPU arrays the kernel takes any size too, but its programs then go by the size of `inner`,
- * even beyond the end of the map that is there.
+ * the flag for it. Of per-CPU arrays the kernel takes any size too, but programs that use bpf_map_lookup_elem() then go
+ * by the size of `inner`, even beyond the end of the map that is there.
  */
-export function isAlike(inner: MapDefinition, map: MapDefinition): boolean {
-  const isSized = isArrayLike(inner.type) && (inner.flags & mapFlags.innerMap) === 0;
+export function isAlike(inner: MapDefinition, map: MapDefinition, takesAnySize = false): boolean {
+  const isFree = takesAnySize && inner.type === "percpu_array";
+  const isSized = isArrayLike(inner.type) && (inner.flags & mapFlags.innerMap) === 0 && !isFree;
   return (
     inner.type === map.type &&
     inner.keySize === map.keySize &&

@@ -162,7 +162,9 @@ export class FakeKernel implements KernelPort {
         "BPF_MAP_UPDATE_ELEM",
         "E2BIG",
       );
-    if (outer.inner === undefined || !isAlike(outer.inner, inner.definition))
+    const { contents } = spec;
+    const takesAnySize = contents.kind === "refers" && contents.takesAnySize === true;
+    if (outer.inner === undefined || !isAlike(outer.inner, inner.definition, takesAnySize))
       throw fakeError("invalid", `${what}: it does not look like those it takes`, "BPF_MAP_UPDATE_ELEM", "EINVAL");
     this.#before("putReference", spec.key);
     outer.entries.set(indexKey(slot), new Uint8Array(Uint32Array.of(inner.id).buffer));

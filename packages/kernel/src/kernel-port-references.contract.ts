@@ -52,6 +52,17 @@ export function referenceContract(contract: Contract): void {
     }
   });
 
+  contract("putReference takes per-CPU arrays of any size where its programs ask the map itself", async (port) => {
+    const outer = referring(hits(1));
+    const free = { ...outer, contents: { ...outer.contents, takesAnySize: true } } as MapSpec;
+    assert.deepEqual(mapIdentity(free), mapIdentity(outer));
+    const [many, other] = [mapSpec("test/many", hits(300)), mapSpec("test/other", { ...hits(1), valueSize: 8 })];
+    for (const spec of [free, many, other]) await port.createMap(spec);
+    await port.putReference(free, 0, mapIdentity(many));
+    await rejects(port.putReference(free, 0, mapIdentity(other)), "invalid");
+    assert.deepEqual(await slots(port, mapIdentity(free)), [`0 ${id(many)}`]);
+  });
+
   contract("putReference knows slots and maps that are not there", async (port) => {
     const [outer, inner] = [referring(lines(1)), sealed("one", lines(2))];
     const gone = { key: "test/gone", generation: "g" };

@@ -67,6 +67,8 @@ export type MapContents =
       readonly kind: "refers";
       /** What the maps are that it takes; see `isAlike`. */
       readonly inner: MapDefinition;
+      /** Per-CPU arrays of any size: its programs ask the map that is there (bpf_map_lookup_percpu_elem). */
+      readonly takesAnySize?: true | undefined;
       readonly entries: readonly MapReference[];
     };
 

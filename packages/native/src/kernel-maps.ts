@@ -158,7 +158,8 @@ export class KernelMaps {
     await saying(what, async () => {
       using outer = this.#openOuter(mapIdentity(spec), what);
       using inner = this.open(map, what);
-      if (spec.contents.kind !== "refers" || !isAlike(spec.contents.inner, definitionOf(inner)))
+      const { contents } = spec;
+      if (contents.kind !== "refers" || !isAlike(contents.inner, definitionOf(inner), contents.takesAnySize))
         throw refusal(what, "it does not look like those it takes", "invalid", "BPF_MAP_UPDATE_ELEM");
       const { type, maxEntries } = outer.info;
       if (type === "array_of_maps" && slot >= maxEntries)

@@ -103,7 +103,8 @@ test("policy.plan hooks the interfaces of the pods that a policy selects, and th
 
 test("policy.plan changes neither programs nor hooks nor what refers to tables when rules change", () => {
   const before = assemblePlan([planOf([policyIntent("p", "a", [{ ports: port(80) }])])]);
-  const after = assemblePlan([planOf([policyIntent("p", "a", [{ ports: port(81) }, { peers: appB }])])]);
+  const many = Array.from({ length: 2000 }, (_, at) => ({ ports: port(at + 1) }));
+  const after = assemblePlan([planOf([policyIntent("p", "a", [...many, { peers: appB }])])]);
   const [old, next] = [planGenerations(before), planGenerations(after)];
   assert.deepEqual(next.programs, old.programs);
   assert.deepEqual(next.hooks, old.hooks);

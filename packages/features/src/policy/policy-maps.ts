@@ -1,6 +1,6 @@
 import { canonicalJson, fingerprint, type ObjectRef } from "@bpfleet/base";
 import { mapFlags, type MapSpec, type NodeFacts, type RuleRef } from "@bpfleet/kernel";
-import { reasonsMap } from "../generated/shared.ts";
+import { hitsMap, reasonsMap } from "../generated/shared.ts";
 import { eventsSpec, traceSpec } from "../node-maps.ts";
 import { planRuleCounters } from "../rule-counters.ts";
 import {
@@ -46,12 +46,6 @@ const layout = fingerprint(
 );
 const flowLayout = fingerprint(canonicalJson([flowFlag, flowState, flowSize]));
 
-/** The slots are for lists of rules of one size, so that few lists need other programs. */
-const leastRules = 1 << 10;
-const ruleGrowth = 4;
-/** No id of a rule is so high. */
-const unusedId = 2n ** 60n;
-
 export interface PlannedMaps {
   readonly maps: readonly MapSpec[];
   /** What the programs name. */
@@ -88,7 +82,7 @@ export function planPolicyMaps(
       key: keys.counters,
       name: "counters",
       definition: policyMaps.counters,
-      contents: { kind: "refers", inner: hits.definition, entries: [{ slot, map: keys.hits }] },
+      contents: { kind: "refers", inner: hitsMap, takesAnySize: true, entries: [{ slot, map: keys.hits }] },
       owner,
     },
     planLines(written, serial, owner),
@@ -134,16 +128,7 @@ function planLines({ lines, lineCount }: WrittenTable, serial: bigint, owner: Ob
 }
 
 function planCounters(rules: readonly RuleRef[], slot: number, owner: ObjectRef): readonly [MapSpec, MapSpec] {
-  let size = leastRules;
-  while (size < rules.length + 1) size *= ruleGrowth;
-  const origin = { object: owner, path: "" };
-  const unused = Array.from({ length: size - rules.length - 1 }, (_, at) => ({
-    index: rules.length + 1 + at,
-    id: String(unusedId + BigInt(at)),
-    text: "",
-    origin,
-  }));
-  const [hits, base] = planRuleCounters("policy/rules", [...rules, ...unused], owner);
+  const [hits, base] = planRuleCounters("policy/rules", rules, owner);
   // What facts tell of it later: which slot this list has.
   return [{ ...hits, layout: slotText(slot, rules), types: { key: "__u32", value: "struct counter" } }, base];
 }
