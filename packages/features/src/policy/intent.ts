@@ -24,13 +24,15 @@ export interface PolicyIntent extends Intent {
   readonly about: "policy";
   /**
    * `policy`: CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy and NetworkPolicy together. `fallback`:
-   * decides only where no policy of the first tier selects the endpoint in that direction.
+   * decides only where no policy of the first tier selects the endpoint in that direction. `container`
+   * (EBPFContainerPolicy) and `l4` (the l4Firewall of PodConfigMapConfig) judge beside those: each tier that has a
+   * say in a direction must allow.
    */
-  readonly tier: "policy" | "fallback";
+  readonly tier: "policy" | "fallback" | "container" | "l4";
   /**
-   * Of the fallback, where the first rule that is met decides: objects with a lower one are asked first, then in the
-   * order of their names; within an object the statements in their order, of which each has one rule at most in a
-   * direction.
+   * Of the fallback and of containers, where the first rule that is met decides: objects with a lower one are asked
+   * first, then in the order of their names; within an object the statements in their order, of which each has one
+   * rule at most in a direction.
    */
   readonly priority?: number | undefined;
   readonly policy: Policy;

@@ -107,6 +107,35 @@ test("compilePolicy lets the fallback decide in its order, and only where no oth
   assert.equal(passing("b", "ingress"), "1,4");
 });
 
+test("compilePolicy wants containers and their ports to allow too, each by its own rules", () => {
+  const open = { isDefaultDeny: false };
+  const upTo = (port: number, list: "allow" | "deny") => ({ [list]: [{ ports: [tcp(1, port)] }], ...open });
+  const tiers = {
+    container: [
+      { priority: 20, policy: policyOf("a", { ingress: upTo(2, "deny") }, { ingress: { isDefaultDeny: true } }) },
+      { priority: 10, policy: policyOf("b", { ingress: upTo(1, "allow") }, { ingress: upTo(5, "allow") }) },
+    ],
+    l4: [
+      policyOf("l", { ingress: { allow: [{ ports: [tcp(1, 4)] }], isDefaultDeny: true } }),
+      policyOf("m", { ...onA, ingress: { deny: [{ ports: [tcp(2)] }], ...open } }),
+    ],
+  };
+  const first = policyOf("p", { ...onA, ingress: { allow: [{ ports: [tcp(2, 9)] }] } });
+  const { judge, compiled } = compileWorld([first], world, tiers);
+  const passing = (pod: string, direction: "ingress" | "egress"): string =>
+    [1, 2, 3, 4, 5, 6].filter((port) => judge(packet("10.0.0.3", port, { pod, direction })).verdict === "pass").join();
+  assert.equal(passing("a", "ingress"), "3,4");
+  assert.equal(passing("b", "ingress"), "1,2,3,4");
+  assert.equal(passing("b", "egress"), "1,2,3,4,5,6");
+  assert.deepEqual(
+    compiled.table.endpoints.map(({ ingress, egress }) => [ingress.length, egress.length]),
+    [
+      [3, 0],
+      [2, 0],
+    ],
+  );
+});
+
 test("compilePolicy takes an address that two claim for none that is let through, and for any that is denied", () => {
   const local = [...world.pods, pod("d", "b", "10.0.0.3")].map((each) => ({ ...each, isOnThisNode: true }));
   const fromC = { peers: [podsWith(label("app", "c"))] };

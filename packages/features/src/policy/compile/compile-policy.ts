@@ -135,8 +135,7 @@ function placeEndpoints(pods: readonly LocalPod[], maker: TableMaker): readonly 
     const tables = byInterface.get(pod.facts.ifindex) ?? { ingress: new Set<number>(), egress: new Set<number>() };
     byInterface.set(pod.facts.ifindex, tables);
     for (const direction of ["ingress", "egress"] as const) {
-      const table = maker.tableOf(pod, direction);
-      if (table !== undefined) tables[direction].add(table);
+      for (const table of maker.tablesOf(pod, direction)) tables[direction].add(table);
     }
   }
   return [...byInterface]

@@ -73,18 +73,18 @@ export function readRules(
 }
 
 /**
- * What denies is before what allows; of equal verdicts the most specific tells most. Those of the fallback, which no
- * table has beside others, are as written.
+ * What denies is before what allows; of equal verdicts the most specific tells most. Those of tiers that have an order
+ * of their own, which no table has beside others, are as written.
  */
 function rank(drafts: readonly Draft[]): ReadonlyMap<Draft, ReadRule> {
-  const isFallback = ({ rule }: Draft): boolean => rule.intent?.tier === "fallback";
+  const isOrdered = ({ rule }: Draft): boolean => rule.intent?.tier === "fallback" || rule.intent?.tier === "container";
   const order = (draft: Draft): number => (draft.rule.verdict === "drop" ? 0 : 1);
   const priority = ({ rule }: Draft): number => rule.intent?.priority ?? 0;
   const sorted = [
     ...drafts
-      .filter((draft) => !isFallback(draft))
+      .filter((draft) => !isOrdered(draft))
       .toSorted((a, b) => order(a) - order(b) || a.span - b.span || a.rule.index - b.rule.index),
-    ...drafts.filter(isFallback).toSorted((a, b) => priority(a) - priority(b) || a.rule.index - b.rule.index),
+    ...drafts.filter(isOrdered).toSorted((a, b) => priority(a) - priority(b) || a.rule.index - b.rule.index),
   ];
   return new Map(sorted.map((draft, precedence) => [draft, { ...draft.rule, precedence }]));
 }

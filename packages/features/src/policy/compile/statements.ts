@@ -102,18 +102,24 @@ export function speaksOf({ statement }: Statement, direction: Direction): boolea
   return isDefaultDeny || allow.length > 0 || deny.length > 0;
 }
 
-/** Those of some statements that decide: the fallback only where nobody else has a say. */
+/**
+ * Those of some statements that decide, by lists of which each must allow: of policies, or of the fallback where none
+ * has a say; of containers; of ports.
+ */
 export function decidingOf(
   numbers: readonly number[],
   statements: readonly Statement[],
   direction: Direction,
-): readonly number[] {
+): readonly (readonly number[])[] {
   const speaking = numbers.filter((number) => {
     const statement = statements[number];
     return statement !== undefined && speaksOf(statement, direction);
   });
-  const first = speaking.filter((number) => statements[number]?.intent.tier === "policy");
-  return first.length > 0 ? first : speaking;
+  const of = (tier: PolicyIntent["tier"]): readonly number[] =>
+    speaking.filter((number) => statements[number]?.intent.tier === tier);
+  const policies = of("policy");
+  const lists = [policies.length > 0 ? policies : of("fallback"), of("container"), of("l4")];
+  return lists.filter((list) => list.length > 0);
 }
 
 function byObject(a: PolicyIntent, b: PolicyIntent): number {

@@ -21,8 +21,8 @@ export class TableMaker {
   readonly #budget: Budget;
   readonly #made = new Map<string, number>();
   readonly #deciding = {
-    ingress: new Map<readonly number[], Deciding>(),
-    egress: new Map<readonly number[], Deciding>(),
+    ingress: new Map<readonly number[], readonly Deciding[]>(),
+    egress: new Map<readonly number[], readonly Deciding[]>(),
   };
   readonly #classSets = new Map<string, ClassSet>();
   readonly #egressRegions = new Map<ReadRule, readonly Region[]>();
@@ -43,10 +43,12 @@ export class TableMaker {
     this.#budget = budget;
   }
 
-  /** Its index; `undefined` where no policy says anything. */
-  tableOf(pod: LocalPod, direction: Direction): number | undefined {
-    const { numbers, rules, askedPorts } = this.#decidingFor(pod.statements, direction);
-    if (numbers.length === 0) return undefined;
+  /** Their indexes, all of which must allow; none where no policy says anything. */
+  tablesOf(pod: LocalPod, direction: Direction): readonly number[] {
+    return this.#decidingFor(pod.statements, direction).map((deciding) => this.#tableOf(pod, direction, deciding));
+  }
+
+  #tableOf(pod: LocalPod, direction: Direction, { numbers, rules, askedPorts }: Deciding): number {
     const ports = direction === "ingress" ? ownPorts(pod, askedPorts) : [];
     const key = `${direction} ${numbers.join()} ${ports.map(({ name, port }) => `${name}=${port}`).join()}`;
     const known = this.#made.get(key);
@@ -56,14 +58,16 @@ export class TableMaker {
   }
 
   /** Pods that are selected alike share the list of statements. */
-  #decidingFor(statements: readonly number[], direction: Direction): Deciding {
+  #decidingFor(statements: readonly number[], direction: Direction): readonly Deciding[] {
     const all = this.#deciding[direction];
     let deciding = all.get(statements);
     if (deciding === undefined) {
-      const numbers = decidingOf(statements, this.#statements, direction);
-      const rules = numbers.flatMap((number) => this.#book.statements[number]?.[direction] ?? []);
-      const asked = rules.flatMap(({ namedPorts }) => namedPorts.map(({ protocol, name }) => portName(protocol, name)));
-      all.set(statements, (deciding = { numbers, rules, askedPorts: new Set(asked) }));
+      deciding = decidingOf(statements, this.#statements, direction).map((numbers) => {
+        const rules = numbers.flatMap((number) => this.#book.statements[number]?.[direction] ?? []);
+        const named = rules.flatMap(({ namedPorts }) => namedPorts);
+        return { numbers, rules, askedPorts: new Set(named.map(({ protocol, name }) => portName(protocol, name))) };
+      });
+      all.set(statements, deciding);
     }
     return deciding;
   }

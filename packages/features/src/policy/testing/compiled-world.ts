@@ -2,10 +2,11 @@ import type { Origin } from "@bpfleet/base";
 import { compilePolicy, type CompiledPolicy, type CompileFacts, type PolicyInput } from "../compile/compile-policy.ts";
 import { bytesOfKey, parseAddressKey } from "../compile/address-key.ts";
 import { policyLimits, type PolicyLimits } from "../compile/limits.ts";
+import type { PolicyIntent } from "../intent.ts";
 import type { Policy } from "../policy.ts";
 import { judgeTable, type TableAnswer } from "../table/judge-table.ts";
 import { writeTable } from "../table/write-table.ts";
-import type { FallbackPolicy, World, WorldPacket, WorldPod } from "./world.ts";
+import { noOtherTiers, type OtherTiers, type World, type WorldPacket, type WorldPod } from "./world.ts";
 
 /** A world compiled and laid out, as the kernel would have it. */
 export interface CompiledWorld {
@@ -17,9 +18,9 @@ export interface CompiledWorld {
 export function compileWorld(
   policies: readonly Policy[],
   world: World,
-  { limits = policyLimits, fallback = [] }: { limits?: PolicyLimits; fallback?: readonly FallbackPolicy[] } = {},
+  { limits = policyLimits, ...others }: { readonly limits?: PolicyLimits } & Partial<OtherTiers> = {},
 ): CompiledWorld {
-  const compiled = compilePolicy(inputOf(policies, world, fallback), factsOf(world), () => 1, limits);
+  const compiled = compilePolicy(inputOf(policies, world, others), factsOf(world), () => 1, limits);
   const { lines } = writeTable(compiled.table);
   const ifindexes = ifindexesOf(world);
   return {
@@ -41,16 +42,22 @@ function ifindexesOf({ pods }: World): ReadonlyMap<string, number> {
   return new Map(pods.flatMap(({ name, isOnThisNode }, at) => (isOnThisNode ? [[name, at + 10]] : [])));
 }
 
-export function inputOf(
-  policies: readonly Policy[],
-  world: World,
-  fallback: readonly FallbackPolicy[] = [],
-): PolicyInput {
-  const common = { feature: "policy", about: "policy" } as const;
+export function inputOf(policies: readonly Policy[], world: World, others: Partial<OtherTiers> = {}): PolicyInput {
+  const { fallback, container, l4 } = { ...noOtherTiers, ...others };
+  const intentOf = (tier: PolicyIntent["tier"], policy: Policy, priority?: number): PolicyIntent => ({
+    feature: "policy",
+    about: "policy",
+    origin: originOf(policy),
+    tier,
+    priority,
+    policy,
+  });
   return {
     policies: [
-      ...policies.map((policy) => ({ ...common, origin: originOf(policy), tier: "policy" as const, policy })),
-      ...fallback.map((each) => ({ ...common, ...each, origin: originOf(each.policy), tier: "fallback" as const })),
+      ...policies.map((policy) => intentOf("policy", policy)),
+      ...fallback.map(({ policy, priority }) => intentOf("fallback", policy, priority)),
+      ...container.map(({ policy, priority }) => intentOf("container", policy, priority)),
+      ...l4.map((policy) => intentOf("l4", policy)),
     ],
     workloads: world.pods
       .filter(({ isOnThisNode }) => isOnThisNode)

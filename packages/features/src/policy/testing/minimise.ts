@@ -1,11 +1,11 @@
 import type { Policy, PolicyDirection, PolicyRule, PolicyStatement } from "../policy.ts";
-import type { FallbackPolicy, World, WorldPacket } from "./world.ts";
+import type { OrderedPolicy, OtherTiers, World, WorldPacket } from "./world.ts";
 
 /** One packet that is judged in two ways. */
 export interface Counterexample {
   readonly world: World;
   readonly policies: readonly Policy[];
-  readonly fallback: readonly FallbackPolicy[];
+  readonly others: OtherTiers;
   readonly packet: WorldPacket;
 }
 
@@ -28,11 +28,13 @@ export function minimise(found: Counterexample, disagrees: (smaller: Counterexam
 
 /** Each with one thing less; large things first. */
 function* smallerOnes(found: Counterexample): Generator<Counterexample> {
-  const { world, policies, fallback, packet } = found;
+  const { world, policies, others, packet } = found;
   for (const fewer of smallerLists(policies, smallerPolicies)) yield { ...found, policies: fewer };
-  const lesser = ({ policy, priority }: FallbackPolicy): readonly FallbackPolicy[] =>
+  const lesser = ({ policy, priority }: OrderedPolicy): readonly OrderedPolicy[] =>
     smallerPolicies(policy).map((fewer) => ({ policy: fewer, priority }));
-  for (const fewer of smallerLists(fallback, lesser)) yield { ...found, fallback: fewer };
+  for (const tier of ["fallback", "container"] as const)
+    for (const fewer of smallerLists(others[tier], lesser)) yield { ...found, others: { ...others, [tier]: fewer } };
+  for (const l4 of smallerLists(others.l4, smallerPolicies)) yield { ...found, others: { ...others, l4 } };
   const pods = smallerLists(world.pods, ({ labels, ...pod }) => [
     ...smallerRecords(labels).map((fewer) => ({ ...pod, labels: fewer })),
     ...smallerLists(pod.namedPorts).map((namedPorts) => ({ ...pod, labels, namedPorts })),

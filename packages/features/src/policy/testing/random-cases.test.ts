@@ -8,9 +8,9 @@ const seed = Number(process.env["BPFLEET_POLICY_SEED"] ?? 1);
 const leastOfClause = 1000;
 
 /** Whether the table says otherwise than the documents. */
-function disagrees({ world, policies, fallback, packet }: Counterexample): boolean {
-  const found = compileWorld(policies.filter(isEnforced), world, { fallback }).judge(packet).verdict === "pass";
-  return found !== (judge(policies, world, packet, fallback).verdict === "allow");
+function disagrees({ world, policies, others, packet }: Counterexample): boolean {
+  const found = compileWorld(policies.filter(isEnforced), world, others).judge(packet).verdict === "pass";
+  return found !== (judge(policies, world, packet, others).verdict === "allow");
 }
 
 function isEnforced({ mode }: Counterexample["policies"][number]): boolean {
@@ -19,7 +19,7 @@ function isEnforced({ mode }: Counterexample["policies"][number]): boolean {
 
 function tell(found: Counterexample): string {
   const told = minimise(found, disagrees);
-  const expected = judge(told.policies, told.world, told.packet, told.fallback);
+  const expected = judge(told.policies, told.world, told.packet, told.others);
   const value = { ...told, expected: expected.verdict, because: expected.because.by };
   return JSON.stringify(value, (key, part: unknown) => (key === "origin" || key === "options" ? undefined : part), 1);
 }
@@ -27,13 +27,13 @@ function tell(found: Counterexample): string {
 test("compilePolicy and judgeTable decide as the reference does, each clause often enough to tell", () => {
   const counts = new ClauseCounts();
   let count = 0;
-  for (const { world, policies, fallback, packets } of randomCases(seed)) {
-    const compiled = compileWorld(policies.filter(isEnforced), world, { fallback });
+  for (const { world, policies, others, packets } of randomCases(seed)) {
+    const compiled = compileWorld(policies.filter(isEnforced), world, others);
     for (const judged of packets) {
       const { packet, judgement } = judged;
       const found = compiled.judge(packet).verdict === "pass" ? "allow" : "deny";
       if (found !== judgement.verdict)
-        assert.fail(`seed ${seed}, pair ${count}: ${tell({ world, policies, fallback, packet })}`);
+        assert.fail(`seed ${seed}, pair ${count}: ${tell({ world, policies, others, packet })}`);
       counts.add(judged);
       count++;
     }
@@ -53,16 +53,24 @@ test("randomCases are the same for one seed, and others for another", () => {
 });
 
 test("minimise leaves nothing that could be dropped", () => {
-  const isDenied = ({ world, policies, fallback, packet }: Counterexample): boolean =>
-    judge(policies, world, packet, fallback).because.by === "default-deny";
+  const isDenied = ({ world, policies, others, packet }: Counterexample): boolean => {
+    const { because } = judge(policies, world, packet, others);
+    return because.by === "default-deny" && because.tier === "policy";
+  };
   let count = 0;
-  for (const { world, policies, fallback, packets } of randomCases(3)) {
-    const judged = packets.find(({ packet }) => isDenied({ world, policies, fallback, packet }));
+  for (const { world, policies, others, packets } of randomCases(3)) {
+    const judged = packets.find(({ packet }) => isDenied({ world, policies, others, packet }));
     if (judged === undefined) continue;
-    const least = minimise({ world, policies, fallback, packet: judged.packet }, isDenied);
+    const least = minimise({ world, policies, others, packet: judged.packet }, isDenied);
     const { pods, nodes } = least.world;
     assert.deepEqual(
-      [least.policies.length, least.policies[0]?.statements.length, least.fallback.length, pods.length, nodes.length],
+      [
+        least.policies.length,
+        least.policies[0]?.statements.length,
+        least.others.fallback.length,
+        pods.length,
+        nodes.length,
+      ],
       [1, 1, 0, 1, 0],
     );
     if (++count === 20) break;

@@ -1,17 +1,17 @@
 import type { Prefix } from "../../filter/intent.ts";
 import type { Policy } from "../policy.ts";
 import { Chance } from "./random.ts";
-import { randomFallback, randomPolicies } from "./random-policy.ts";
+import { randomOthers, randomPolicies } from "./random-policy.ts";
 import { aimedPacket } from "./aimed-packet.ts";
 import { randomPacket, randomWorld } from "./random-world.ts";
 import { isWithin, judge, type Because, type Judgement } from "./reference.ts";
-import type { FallbackPolicy, World, WorldPacket } from "./world.ts";
+import type { OrderedPolicy, OtherTiers, World, WorldPacket } from "./world.ts";
 
 /** Who there is, what holds, and packets with what becomes of them. */
 export interface RandomCase {
   readonly world: World;
   readonly policies: readonly Policy[];
-  readonly fallback: readonly FallbackPolicy[];
+  readonly others: OtherTiers;
   readonly packets: readonly JudgedPacket[];
 }
 
@@ -23,7 +23,7 @@ export interface JudgedPacket {
 }
 
 /** Of so many packets the one is taken whose clauses decided least until now. */
-const [aimed, stray] = [3, 1];
+const [aimed, stray] = [5, 1];
 
 /** Cases without end, the same for one seed. What decides seldom is looked for, so that everything does often. */
 export function* randomCases(seed: number, packetsOfCase = 100): Generator<RandomCase, never> {
@@ -31,11 +31,13 @@ export function* randomCases(seed: number, packetsOfCase = 100): Generator<Rando
   const counts = new ClauseCounts();
   for (;;) {
     const world = randomWorld(chance);
-    const fallback = randomFallback(chance, world);
-    // With a fallback there are fewer of the others: it decides only where none does.
-    const policies = randomPolicies(chance, world).slice(0, fallback.length > 0 ? 1 : undefined);
-    const rules: Rules = { policies, fallback, plain: plainOf(policies), excepts: exceptsOf(policies) };
-    const all = [...policies, ...fallback.map(({ policy }) => policy)];
+    const others = randomOthers(chance, world);
+    const { fallback, container, l4 } = others;
+    // With other tiers there are fewer of the first: those decide only where it does not, or lets pass.
+    const isFirst = fallback.length + container.length + l4.length === 0;
+    const policies = randomPolicies(chance, world).slice(0, isFirst ? undefined : chance.below(2));
+    const rules: Rules = { policies, others, plain: plainOf(policies), excepts: exceptsOf(policies) };
+    const all = [...policies, ...[...fallback, ...container].map(({ policy }) => policy), ...l4];
     const packets = Array.from({ length: packetsOfCase }, () => {
       const tried = [
         ...Array.from({ length: aimed }, () => aimedPacket(chance, world, all)),
@@ -45,7 +47,7 @@ export function* randomCases(seed: number, packetsOfCase = 100): Generator<Rando
       counts.add(rarest);
       return rarest;
     });
-    yield { world, policies, fallback, packets };
+    yield { world, policies, others, packets };
   }
 }
 
@@ -78,11 +80,16 @@ export const everyClause: readonly string[] = [
   "no-default",
   "default-deny",
   "local-host",
-  "no-fallback",
-  "fallback allow",
-  "fallback deny",
-  "fallback order",
-  "fallback priority",
+  "fallback no-default",
+  "container no-default",
+  "container default-deny",
+  "l4 default-deny",
+  "l4 no-default",
+  ...["fallback", "container"].flatMap((tier) =>
+    ["allow", "deny", "order", "priority"].map((what) => `${tier} ${what}`),
+  ),
+  "l4 allow",
+  "l4 deny",
   ...["allow", "deny"].flatMap((list) => [
     list,
     ...["any", "pods", "nodes", "world-address", "any-address"].map((peer) => `${list} peer ${peer}`),
@@ -100,34 +107,41 @@ export const everyClause: readonly string[] = [
 
 interface Rules {
   readonly policies: readonly Policy[];
-  readonly fallback: readonly FallbackPolicy[];
+  readonly others: OtherTiers;
   /** The policies as if no address were excepted. */
   readonly plain: readonly Policy[];
   readonly excepts: readonly Prefix[];
 }
 
-function judgePacket({ policies, fallback, plain, excepts }: Rules, world: World, packet: WorldPacket): JudgedPacket {
-  const judgement = judge(policies, world, packet, fallback);
+function judgePacket({ policies, others, plain, excepts }: Rules, world: World, packet: WorldPacket): JudgedPacket {
+  const judgement = judge(policies, world, packet, others);
   const clauses = clausesOf(judgement);
   const isNear = excepts.some((prefix) => isWithin(packet.peer, prefix));
-  const isExcepted = isNear && judge(plain, world, packet, fallback).verdict !== judgement.verdict;
-  const ordered = judgement.because.by === "rule" && judgement.because.isFallback;
-  const otherOrders = ordered ? otherOrdersOf(fallback) : [];
+  const isExcepted = isNear && judge(plain, world, packet, others).verdict !== judgement.verdict;
+  const tier = judgement.because.by === "rule" ? judgement.because.tier : undefined;
+  const otherOrders = tier === "fallback" || tier === "container" ? otherOrdersOf(tier, others) : [];
   const byOrder = otherOrders.flatMap(([clause, other]) =>
     judge(policies, world, packet, other).verdict === judgement.verdict ? [] : [clause],
   );
   return { packet, judgement, clauses: [...clauses, ...(isExcepted ? ["except"] : []), ...byOrder] };
 }
 
-/** The fallback in other orders, by the clause that says which. */
-function otherOrdersOf(fallback: readonly FallbackPolicy[]): readonly (readonly [string, readonly FallbackPolicy[]])[] {
-  const reversed = fallback.map(({ policy, priority }) => ({
+/** A tier in other orders, by the clause that says which. */
+function otherOrdersOf(
+  tier: "fallback" | "container",
+  others: OtherTiers,
+): readonly (readonly [clause: string, others: OtherTiers])[] {
+  const reordered = (change: (each: OrderedPolicy) => OrderedPolicy): OtherTiers => ({
+    ...others,
+    [tier]: others[tier].map(change),
+  });
+  const reversed = reordered(({ policy, priority }) => ({
     priority,
     policy: { ...policy, statements: policy.statements.toReversed() },
   }));
   return [
-    ["fallback order", reversed],
-    ["fallback priority", fallback.map(({ policy, priority }) => ({ policy, priority: -priority }))],
+    [`${tier} order`, reversed],
+    [`${tier} priority`, reordered(({ policy, priority }) => ({ policy, priority: -priority }))],
   ];
 }
 
@@ -141,12 +155,13 @@ function exceptsOf(policies: readonly Policy[]): readonly Prefix[] {
 
 /** What decided, in the words of `everyClause`. */
 export function clausesOf({ verdict, because }: Judgement): readonly string[] {
-  if (because.by !== "rule") return [because.by];
+  if (because.by === "nobody" || because.by === "local-host") return [because.by];
+  if (because.by !== "rule") return [because.tier === "policy" ? because.by : `${because.tier} ${because.by}`];
   const { peer, port } = because;
   const where = peer !== undefined && "where" in peer ? peer.where : [];
   return [
     verdict,
-    ...(because.isFallback ? [`fallback ${verdict}`] : []),
+    ...(because.tier === "policy" ? [] : [`${because.tier} ${verdict}`]),
     `${verdict} ${peerClause(peer)}`,
     `${verdict} port ${portClause(port)}`,
     ...where.flatMap(({ operator, on }) => [`operator ${operator}`, `label of ${on}`]),

@@ -13,7 +13,7 @@ import type {
 import type { Chance } from "./random.ts";
 import { addressesOf, words } from "./random-world.ts";
 import { bitsOf, bitsOfBytes } from "./reference.ts";
-import type { FallbackPolicy, World } from "./world.ts";
+import type { OrderedPolicy, OtherTiers, World } from "./world.ts";
 
 /** Those that somebody may be. */
 const usualEntities = [
@@ -37,11 +37,35 @@ export function randomPolicies(chance: Chance, world: World): readonly Policy[] 
   return Array.from({ length: count }, (_, at) => randomPolicy(chance, world, `p${at}`));
 }
 
-/** None, or some whose statements are single rules, each of many packets: their order tells most. */
-export function randomFallback(chance: Chance, world: World): readonly FallbackPolicy[] {
-  if (chance.is(60)) return [];
+/** Often none of a tier. */
+export function randomOthers(chance: Chance, world: World): OtherTiers {
+  return {
+    fallback: chance.is(70) ? [] : randomOrder(chance, world, "EBPFNetworkPolicy"),
+    container: chance.is(70) ? [] : randomOrder(chance, world, "EBPFContainerPolicy"),
+    l4: chance.is(75) ? [] : chance.list(1, 2, () => undefined).map((_, at) => randomFirewall(chance, world, `l${at}`)),
+  };
+}
+
+/** Ports that are blocked, and ports that are let through, of whoever comes. */
+function randomFirewall(chance: Chance, world: World, name: string): Policy {
+  const ref: ObjectRef = { group: "podconfig.example.com", kind: "PodConfigMapConfig", namespace: "x", name };
+  const origin = { object: ref, path: "/spec/ebpfConfig/l4Firewall" };
+  const where = chance.is(60) ? [] : randomWhere(chance, podSources);
+  const rules = (most: number): readonly PolicyRule[] =>
+    chance.list(0, most, () => {
+      const ports = chance.list(1, 2, () => randomPort(chance, origin));
+      return { ...randomRule(chance, world, origin, "allow"), peers: "any" as const, ports };
+    });
+  const ingress = { isDefaultDeny: chance.is(40), deny: rules(2), allow: rules(4) };
+  const egress = { isDefaultDeny: false, deny: [], allow: [] };
+  const statement = { origin, subject: { selects: "pods", where, origin }, ingress, egress, options: {} } as const;
+  return { ref, mode: "enforce", onRevoke: "cut", statements: [statement] };
+}
+
+/** Statements are single rules, each of many packets: their order tells most. */
+function randomOrder(chance: Chance, world: World, kind: string): readonly OrderedPolicy[] {
   return Array.from({ length: 2 + chance.below(2) }, (_, at) => {
-    const ref: ObjectRef = { group: "networking.fos1.io", kind: "EBPFNetworkPolicy", namespace: "x", name: `f${at}` };
+    const ref: ObjectRef = { group: "networking.fos1.io", kind, namespace: "x", name: `f${at}` };
     const where = chance.is(75) ? [] : randomWhere(chance, podSources);
     const nothing: PolicyDirection = { isDefaultDeny: false, allow: [], deny: [] };
     const statements = Array.from({ length: 2 + chance.below(4) }, (__, number): PolicyStatement => {
@@ -50,7 +74,8 @@ export function randomFallback(chance: Chance, world: World): readonly FallbackP
       const list = chance.of(["allow", "deny"] as const);
       const rule = randomRule(chance, world, origin, list);
       const wide = { ...rule, ...(chance.is(50) && { ports: "any" as const }) };
-      const rules = { ...nothing, [list]: [wide] };
+      const isDefaultDeny = kind === "EBPFContainerPolicy" && chance.is(10);
+      const rules = { isDefaultDeny, allow: [], deny: [], [list]: [wide] };
       return {
         origin,
         subject: { selects: "pods", where, origin },

@@ -9,7 +9,16 @@ import type {
   PortMatch,
   Requirement,
 } from "../policy.ts";
-import type { FallbackPolicy, World, WorldNode, WorldPacket, WorldPod } from "./world.ts";
+import type { PolicyIntent } from "../intent.ts";
+import {
+  noOtherTiers,
+  type OrderedPolicy,
+  type OtherTiers,
+  type World,
+  type WorldNode,
+  type WorldPacket,
+  type WorldPod,
+} from "./world.ts";
 
 /*
  * What policies mean, written from their documents as plainly as can be: rule by rule, with no table, no class of
@@ -27,14 +36,12 @@ export type Because =
   | { readonly by: "nobody" }
   /** The node itself reaches its pods. */
   | { readonly by: "local-host" }
-  /** Some policies select the pod, and none of them denies by default. */
-  | { readonly by: "no-default" }
-  | { readonly by: "default-deny" }
-  /** The fallback selects the pod, and none of its rules is met. */
-  | { readonly by: "no-fallback" }
+  /** No rule is met, and none of the policies that select the pod denies by default. */
+  | { readonly by: "no-default"; readonly tier: Tier }
+  | { readonly by: "default-deny"; readonly tier: Tier }
   | {
       readonly by: "rule";
-      readonly isFallback: boolean;
+      readonly tier: Tier;
       readonly policy: Policy;
       readonly rule: PolicyRule;
       /** The first that is met; `undefined` where any peer, or any port, is meant. */
@@ -42,52 +49,82 @@ export type Because =
       readonly port: PortMatch | undefined;
     };
 
+export type Tier = PolicyIntent["tier"];
+
 /**
  * Whether the packet passes the policies at one end; those that are tried out only decide nothing. The fallback is
- * asked where no policy selects the pod in that direction: there the first rule that is met decides.
+ * asked where no policy selects the pod in that direction. What containers and their ports are told must let it pass
+ * besides; of all that let it pass the first one tells.
  */
 export function judge(
   policies: readonly Policy[],
   world: World,
   packet: WorldPacket,
-  fallback: readonly FallbackPolicy[] = [],
+  others: Partial<OtherTiers> = {},
 ): Judgement {
+  const { fallback, container, l4 } = { ...noOtherTiers, ...others };
   const subject = world.pods.find(({ name }) => name === packet.pod);
   if (subject === undefined) throw new RangeError(`no pod ${packet.pod}`);
   const peer = findEnd(world, packet.peer);
   if (packet.direction === "ingress" && world.localHost === "auto" && peer.node?.isThisNode === true)
     return { verdict: "allow", because: { by: "local-host" } };
-  const selecting = selectingOf(policies, subject, packet.direction);
-  if (selecting.length === 0) return judgeFallback(fallback, subject, peer, packet);
-  const denied = findRule(selecting, "deny", subject, peer, packet);
-  if (denied !== undefined) return { verdict: "deny", because: denied };
-  const allowed = findRule(selecting, "allow", subject, peer, packet);
-  if (allowed !== undefined) return { verdict: "allow", because: allowed };
-  if (selecting.some(({ rules }) => rules.isDefaultDeny)) return { verdict: "deny", because: { by: "default-deny" } };
-  return { verdict: "allow", because: { by: "no-default" } };
+  const asked: Asked = { subject, peer, packet };
+  const judgements = [
+    judgeTogether("policy", policies, asked) ?? judgeInOrder("fallback", fallback, asked),
+    judgeInOrder("container", container, asked),
+    judgeTogether("l4", l4, asked),
+  ].filter((judgement) => judgement !== undefined);
+  const [first = { verdict: "allow", because: { by: "nobody" } }] = judgements;
+  return judgements.find(({ verdict }) => verdict === "deny") ?? first;
 }
 
-function judgeFallback(
-  fallback: readonly FallbackPolicy[],
-  subject: WorldPod,
-  peer: End,
-  packet: WorldPacket,
-): Judgement {
-  const ordered = fallback.toSorted(
+/** One packet at one end. */
+interface Asked {
+  readonly subject: WorldPod;
+  readonly peer: End;
+  readonly packet: WorldPacket;
+}
+
+/** What any of them denies is denied, else what any allows is allowed. `undefined` where none has a say. */
+function judgeTogether(tier: Tier, policies: readonly Policy[], asked: Asked): Judgement | undefined {
+  const selecting = selectingOf(policies, asked.subject, asked.packet.direction);
+  if (selecting.length === 0) return undefined;
+  return judgeRules(tier, [selecting], asked) ?? judgeByDefault(tier, selecting);
+}
+
+/** The first rule that is met decides. */
+function judgeInOrder(tier: Tier, policies: readonly OrderedPolicy[], asked: Asked): Judgement | undefined {
+  const ordered = policies.toSorted(
     (a, b) => a.priority - b.priority || (a.policy.ref.name < b.policy.ref.name ? -1 : 1),
   );
   const selecting = selectingOf(
     ordered.map(({ policy }) => policy),
-    subject,
-    packet.direction,
+    asked.subject,
+    asked.packet.direction,
   );
-  for (const statement of selecting) {
-    for (const list of ["deny", "allow"] as const) {
-      const found = findRule([statement], list, subject, peer, packet);
-      if (found !== undefined) return { verdict: list, because: { ...found, isFallback: true } };
+  if (selecting.length === 0) return undefined;
+  const oneByOne = selecting.map((statement) => [statement]);
+  return judgeRules(tier, oneByOne, asked) ?? judgeByDefault(tier, selecting);
+}
+
+function judgeRules(
+  tier: Tier,
+  groups: readonly (readonly Selecting[])[],
+  { subject, peer, packet }: Asked,
+): Judgement | undefined {
+  for (const selecting of groups) {
+    for (const verdict of ["deny", "allow"] as const) {
+      const found = findRule(tier, selecting, verdict, subject, peer, packet);
+      if (found !== undefined) return { verdict, because: found };
     }
   }
-  return { verdict: "allow", because: { by: selecting.length === 0 ? "nobody" : "no-fallback" } };
+  return undefined;
+}
+
+function judgeByDefault(tier: Tier, selecting: readonly Selecting[]): Judgement {
+  if (selecting.some(({ rules }) => rules.isDefaultDeny))
+    return { verdict: "deny", because: { by: "default-deny", tier } };
+  return { verdict: "allow", because: { by: "no-default", tier } };
 }
 
 /** Whether the first packet of a connection passes at both ends; ends that are no pods let everything pass. */
@@ -159,6 +196,7 @@ export function selects({ subject }: PolicyStatement, pod: WorldPod): boolean {
 }
 
 function findRule(
+  tier: Tier,
   selecting: readonly Selecting[],
   list: "allow" | "deny",
   subject: WorldPod,
@@ -173,7 +211,7 @@ function findRule(
       if (peer === undefined || port === undefined) continue;
       return {
         by: "rule",
-        isFallback: false,
+        tier,
         policy,
         rule,
         peer: peer === "any" ? undefined : peer,

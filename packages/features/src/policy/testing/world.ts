@@ -1,10 +1,19 @@
 import type { Policy, PortProtocol } from "../policy.ts";
 
-/** Decides where no other policy selects a pod in a direction; see `PolicyIntent.priority`. */
-export interface FallbackPolicy {
+/** Of a tier in which the first rule that is met decides; see `PolicyIntent.priority`. */
+export interface OrderedPolicy {
   readonly policy: Policy;
   readonly priority: number;
 }
+
+/** What judges beside the first tier of policies; see `PolicyIntent.tier`. */
+export interface OtherTiers {
+  readonly fallback: readonly OrderedPolicy[];
+  readonly container: readonly OrderedPolicy[];
+  readonly l4: readonly Policy[];
+}
+
+export const noOtherTiers: OtherTiers = { fallback: [], container: [], l4: [] };
 
 /** Who there is, as it seems to one node. */
 export interface World {
