@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+
+const root = join(import.meta.dirname, "..");
+
+/** A machine on which is nothing but make and what a script takes for granted. */
+function make(target: string): { readonly out: string; readonly errors: string; readonly status: number | null } {
+  const bin = mkdtempSync(join(tmpdir(), "bpfleet-bare-"));
+  try {
+    for (const name of ["make", "sh", "dirname"]) {
+      const [found = ""] = spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.split("\n");
+      symlinkSync(found, join(bin, name));
+    }
+    const { stdout, stderr, status } = spawnSync(join(bin, "make"), [target], {
+      cwd: root,
+      env: { PATH: bin },
+      encoding: "utf8",
+    });
+    return { out: stdout, errors: stderr, status };
+  } finally {
+    rmSync(bin, { recursive: true, force: true });
+  }
+}
+
+for (const [targets, missing] of [
+  [["install", "uninstall", "deploy", "undeploy", "run-on-cluster"], "kubectl"],
+  [["run-on-kind", "kind-reload-images"], "kind"],
+] as const)
+  test(`make ${targets.join(", ")} say that ${missing} is missing before they install or build anything`, () => {
+    for (const target of targets) {
+      const { out, errors, status } = make(target);
+      assert.match(errors, new RegExp(`^error: find ${missing}: not installed; get it from https://`), target);
+      assert.deepEqual([out, status], ["", 2], target);
+    }
+  });
