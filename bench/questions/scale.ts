@@ -75,12 +75,17 @@ function chosenTiers(isQuick: boolean): readonly Tier[] {
   });
 }
 
+/** Nodes without an agent stand in the name. */
+function nameOf({ nodes, agents }: Tier): string {
+  return `scale.${nodes}-nodes${agents < nodes ? `-${agents}-agents` : ""}`;
+}
+
 /** The first object of a kind: all agents begin to follow the kind. */
-async function measureFirst(fleet: SimulatedFleet, { nodes, agents }: Tier): Promise<BenchResult> {
-  const { times, bareMs } = await change(fleet, agents, "first", "192.0.2.0");
+async function measureFirst(fleet: SimulatedFleet, tier: Tier): Promise<BenchResult> {
+  const { times, bareMs } = await change(fleet, tier.agents, "first", "192.0.2.0");
   const lastSeconds = Math.max(...times) / 1000;
   return answer(
-    `scale.${nodes}-nodes.first-of-its-kind-last-s`,
+    `${nameOf(tier)}.first-of-its-kind-last-s`,
     "s",
     lastSeconds,
     "one bare watch of the kind",
@@ -115,7 +120,7 @@ async function measure(
   tier: Tier,
   idleWatches: number,
 ): Promise<readonly BenchResult[]> {
-  const name = `scale.${tier.nodes}-nodes`;
+  const name = nameOf(tier);
   const seen: Propagation[] = [];
   const changes = tier.agents > many ? changesOfMany : usualChanges;
   // A new object is not a changed one.

@@ -34,6 +34,12 @@ const secretsMs = 60_000;
 const byIndex = { usesWatchList: false, pageSize: 0 } as const;
 
 /**
+ * The first object of a kind: the whole fleet asks at once, and what a server has not heard of yet it tells when it has.
+ * Before the first plan only what the store holds is enough, since what is missing in it would be taken out of force.
+ */
+const fromMemory = { startFrom: "any" } as const;
+
+/**
  * What a cluster declares for one node: all objects of our kinds, the pods of the node, and the node itself. Objects
  * that are being deleted are not in it: what they asked for ends now. Kinds without objects are not followed.
  *
@@ -100,11 +106,13 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
       timing,
       onNotice,
       lookMs: options.lookMs,
-      follow: (kind) => {
+      follow: (kind, isLate) => {
         options.onFollow?.(kind);
         if (kind.source.speaksOfPeers === true) this.#followPeers();
         const { group, version, plural } = kind;
-        return new FollowedCollection(shared, kind, { group, version, plural }, trimDeclared);
+        return new FollowedCollection(shared, kind, { group, version, plural }, trimDeclared, {
+          ...(isLate && { policy: fromMemory }),
+        });
       },
     });
   }

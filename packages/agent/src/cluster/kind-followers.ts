@@ -9,8 +9,8 @@ export interface KindFollowersOptions {
   readonly kinds: readonly DefinedKind[];
   readonly timing?: Timing | undefined;
   readonly onNotice: (notice: string) => void;
-  /** Begins to follow a kind. */
-  readonly follow: (kind: DefinedKind) => FollowedCollection;
+  /** Makes what follows a kind; `isLate` after the first plan. */
+  readonly follow: (kind: DefinedKind, isLate: boolean) => FollowedCollection;
   /** At least so long between two looks at a kind that nobody says to have objects. */
   readonly lookMs?: number | undefined;
 }
@@ -40,6 +40,7 @@ export class KindFollowers implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>[] = [];
   #isStarted = false;
+  #isComplete = false;
 
   constructor(options: KindFollowersOptions) {
     this.#options = options;
@@ -65,6 +66,7 @@ export class KindFollowers implements AsyncDisposable {
     this.#isStarted = true;
     this.#decide();
     await Promise.all(this.#states.map(({ looked, followed }) => looked ?? followed?.known));
+    this.#isComplete = true;
     if (!this.#stop.signal.aborted) this.#running.push(this.#lookAround());
   }
 
@@ -87,7 +89,7 @@ export class KindFollowers implements AsyncDisposable {
   }
 
   #follow(state: KindState): void {
-    state.followed ??= this.#options.follow(state.kind).start();
+    state.followed ??= this.#options.follow(state.kind, this.#isComplete).start();
   }
 
   /** What was seen here counts more than what is told. */
