@@ -118,7 +118,12 @@ test("launcher becomes Node with the flags and settings that keep it small; what
   writeFileSync(path, launcher("agent", [`-DNODE="${node}"`]), { mode: 0o755 });
   const said = execFileSync(path, ["--one", "two"], { encoding: "utf8", env: { MALLOC_ARENA_MAX: "7", PATH: "/bin" } });
   const lines = said.trim().split("\n");
-  assert.deepEqual(lines.slice(-3 - smallNode.flags.length), [...smallNode.flags, "/usr/lib/bpfleet/app/agent.js", "--one", "two"]);
+  assert.deepEqual(lines.slice(-3 - smallNode.flags.length), [
+    ...smallNode.flags,
+    "/usr/lib/bpfleet/app/agent.js",
+    "--one",
+    "two",
+  ]);
   for (const [name, value] of Object.entries({ ...smallNode.env, MALLOC_ARENA_MAX: "7" }))
     assert.ok(lines.includes(`${name}=${value}`), name);
 });

@@ -90,6 +90,7 @@ function findByCgroups(cgroups: readonly string[], folders: CgroupFolders): Foun
 /** Where cgroups are at one moment. Most of those that are looked for may be missing: each folder above them is read once. */
 export class CgroupFolders {
   readonly #roots: readonly string[];
+  readonly #rootsText: string;
   readonly #names = new Map<string, ReadonlySet<string>>();
 
   constructor(mounts: readonly Mount[]) {
@@ -104,13 +105,13 @@ export class CgroupFolders {
         .toSorted((a, b) => place(a) - place(b))
         .slice(0, 2),
     ].map(({ target }) => target);
+    this.#rootsText = this.#roots.join(" ");
   }
 
   /** Where these would be, version 2 first. */
   of(cgroups: readonly string[]): readonly string[] {
-    const key = this.#roots.join(" ");
     const known = knownFolders.get(cgroups);
-    if (known?.key === key) return known.folders;
+    if (known?.rootsText === this.#rootsText) return known.folders;
     const roots = this.#roots;
     const folders = roots.flatMap((root) =>
       cgroups.flatMap((path) => {
@@ -118,7 +119,7 @@ export class CgroupFolders {
         return roots.some((other) => path.startsWith(`${other}/`)) ? [] : [join(root, path)];
       }),
     );
-    knownFolders.set(cgroups, { key, folders });
+    knownFolders.set(cgroups, { rootsText: this.#rootsText, folders });
     return folders;
   }
 
@@ -133,7 +134,10 @@ export class CgroupFolders {
 }
 
 /** Wishes stay the same for long. */
-const knownFolders = new WeakMap<readonly string[], { readonly key: string; readonly folders: readonly string[] }>();
+const knownFolders = new WeakMap<
+  readonly string[],
+  { readonly rootsText: string; readonly folders: readonly string[] }
+>();
 
 function namesIn(folder: string): ReadonlySet<string> {
   try {
