@@ -42,7 +42,7 @@ export function classify(
   const partition = new Partition(population.holders.length);
   for (const peer of byHolder) partition.divide(peer.id, holdersOf(peer, population));
 
-  const pieces = cutIntoPieces(population, byAddress, [...serviceAddresses.values()].flat());
+  const pieces = cutIntoPieces(partition, population, byAddress, [...serviceAddresses.values()].flat());
   const finer = new PiecePartition(partition, pieces);
   for (const { id, meaning } of byAddress) {
     if (meaning.is === "addresses") finer.divideByPrefix(id, meaning);
@@ -131,15 +131,18 @@ class ServiceIndex {
 }
 
 function cutIntoPieces(
+  { blocks }: Partition,
   population: Population,
   peers: readonly NumberedPeer[],
   addresses: readonly AddressKey[],
 ): Pieces {
-  const wholes = new Map<string, KeyedPrefix>();
-  const add = (prefix: KeyedPrefix): void => {
-    if (prefix.length === widthOf(prefix.key) && population.addresses.has(prefix.key)) return;
-    wholes.set(nameOf(prefix.key, prefix.length), prefix);
-  };
+  const tellsWorld = peers.some(({ meaning }) => meaning.is === "addresses" && meaning.ofWorld);
+  const worldOf = (key: AddressKey): number => (key.startsWith("4") ? world4 : world6);
+  /** Of addresses by which nobody is told from the world around, there need be no piece. */
+  const isTold = (key: AddressKey, holder: number): boolean => tellsWorld || blocks[holder] !== blocks[worldOf(key)];
+  const names = new Set<string>();
+  for (const [key, holder] of population.addresses) if (isTold(key, holder)) names.add(nameOf(key, widthOf(key)));
+  const add = ({ key, length }: KeyedPrefix): unknown => names.add(nameOf(key, length));
   add({ key: "4\0\0", length: 0 });
   add({ key: `6${"\0".repeat(8)}`, length: 0 });
   for (const { meaning } of peers) {
@@ -148,15 +151,14 @@ function cutIntoPieces(
     for (const except of meaning.except) add(except);
   }
   for (const key of addresses) add({ key, length: widthOf(key) });
-  const names = [...wholes.keys(), ...Array.from(population.addresses.keys(), (key) => nameOf(key, widthOf(key)))];
-  names.sort();
-  const keys = names.map((name) => name.slice(0, -1));
-  const lengths = names.map((name) => name.charCodeAt(name.length - 1));
+  const sorted = [...names].toSorted();
+  const keys = sorted.map((name) => name.slice(0, -1));
+  const lengths = sorted.map((name) => name.charCodeAt(name.length - 1));
   const holders = keys.map((key, at) => {
     const known = lengths[at] === widthOf(key) ? population.addresses.get(key) : undefined;
-    return known ?? (key.startsWith("4") ? world4 : world6);
+    return known ?? worldOf(key);
   });
-  return { names, keys, lengths, holders };
+  return { names: sorted, keys, lengths, holders };
 }
 
 /** Sorts by key, then by length. */
