@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { apiVersionOf, findKind, kinds, refusedStatus, type DefinedKind } from "@bpfleet/kinds";
+import { apiVersionOf, findKind, kinds, refusedStatus, type DefinedKind, type LintView } from "@bpfleet/kinds";
 import {
   issueCertificate,
   judgedKinds,
@@ -12,7 +12,6 @@ import {
   serveWebhook,
   webhookConfiguration,
   webhookPath,
-  type AdmissionView,
   type Authority,
   type KeyPair,
   type WebhookServer,
@@ -28,8 +27,8 @@ const policies = findKind("cilium.io/v2", "CiliumNetworkPolicy") ?? assert.fail(
 const programs = findKind("networking.fos1.io/v1alpha1", "EBPFProgram") ?? assert.fail();
 const maps = findKind("networking.fos1.io/v1alpha1", "EBPFMap") ?? assert.fail();
 const madePrograms = findKind("bpfd.io/v1alpha1", "BpfProgram") ?? assert.fail();
-const view: AdmissionView = {
-  hasPod: (isMeant) => isMeant({ namespace: "default", labels: { app: "web" } }),
+const view: LintView = {
+  findPods: (isMeant) => [{ name: "web-1", namespace: "default", labels: { app: "web" } }].filter(isMeant),
   hasNode: () => undefined,
   ownAddresses: [{ address: "172.16.0.1", owner: "node worker-1" }],
 };

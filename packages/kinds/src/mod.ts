@@ -54,6 +54,9 @@ export type { EBPFNATPolicy, EBPFNATPolicyStatus } from "./networking.fos1.io/eb
 export type { EBPFNetworkPolicy, EBPFNetworkPolicyStatus } from "./networking.fos1.io/ebpfnetworkpolicy/schema.ts";
 export type { EBPFProgram, EBPFProgramStatus } from "./networking.fos1.io/ebpfprogram/schema.ts";
 export type { EBPFTrafficControl, EBPFTrafficControlStatus } from "./networking.fos1.io/ebpftrafficcontrol/schema.ts";
+export { findFootGuns } from "./lint/foot-guns.ts";
+export { lintViewOf } from "./lint/view-of-objects.ts";
+export { emptyView, type LintPod, type LintView, type OwnAddress } from "./lint/lint-view.ts";
 export { lowerNothing, notServed, notServedReason } from "./not-served.ts";
 export { notSelectedReason } from "./bpfd.io/config/lower.ts";
 export { matchesLabels, type LabelSelector } from "./labels/label-selector.ts";

@@ -3,7 +3,6 @@ export * from "./certificates/authority.ts";
 export * from "./certificates/renewal.ts";
 export * from "./certificates/secret-data.ts";
 export * from "./webhook/admission-review.ts";
-export * from "./webhook/admission-view.ts";
 export * from "./webhook/review-admission.ts";
 export * from "./webhook/webhook-objects.ts";
 export * from "./webhook/webhook-server.ts";

@@ -39,6 +39,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./diff.ts")).defineDiff,
   },
   {
+    name: "lint",
+    summary: "say what is wrong with objects, or most likely not meant",
+    load: async () => (await import("./lint.ts")).defineLint,
+  },
+  {
     name: "explain",
     summary: "say what would become of a packet, and why",
     load: async () => (await import("./explain.ts")).defineExplain,

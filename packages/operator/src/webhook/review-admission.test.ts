@@ -1,17 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { apiVersionOf, kinds, type DefinedKind, type LabelFacts } from "@bpfleet/kinds";
+import { apiVersionOf, emptyView, kinds, type DefinedKind, type LintPod, type LintView } from "@bpfleet/kinds";
 import type { AdmissionAnswer } from "./admission-review.ts";
-import { emptyView, type AdmissionView } from "./admission-view.ts";
 import { reviewAdmission, type AdmissionContext } from "./review-admission.ts";
 
-const pods: readonly LabelFacts[] = [
-  { namespace: "default", labels: { app: "web" } },
-  { namespace: "shop", labels: { app: "ledger" }, namespaceLabels: { team: "shop" } },
+const pods: readonly LintPod[] = [
+  { name: "web-1", namespace: "default", labels: { app: "web" } },
+  { name: "ledger-1", namespace: "shop", labels: { app: "ledger" }, namespaceLabels: { team: "shop" } },
 ];
-const view: AdmissionView = {
-  hasPod: (isMeant) => pods.some(isMeant),
+const view: LintView = {
+  findPods: (isMeant, most) => pods.filter(isMeant).slice(0, most),
   hasNode: (isMeant) => isMeant({ labels: { role: "edge" } }),
   ownAddresses: [
     { address: "172.16.0.1", owner: "node worker-1" },

@@ -1,5 +1,5 @@
 import { canonicalJson, renderRef, type Issue } from "@bpfleet/base";
-import { apiVersionOf, type DefinedKind } from "@bpfleet/kinds";
+import { apiVersionOf, findFootGuns, type DefinedKind, type LintView } from "@bpfleet/kinds";
 import {
   allow,
   isRecord,
@@ -8,12 +8,10 @@ import {
   type AdmissionAnswer,
   type AdmissionRequest,
 } from "./admission-review.ts";
-import type { AdmissionView } from "./admission-view.ts";
-import { findFootGuns } from "./foot-guns.ts";
 
 export interface AdmissionContext {
   readonly kinds: readonly DefinedKind[];
-  readonly view: AdmissionView;
+  readonly view: LintView;
   /** User names of our own processes: what they write is not commented upon. */
   readonly ownUsers: readonly string[];
 }

@@ -1,4 +1,4 @@
-import type { DefinedKind } from "@bpfleet/kinds";
+import type { DefinedKind, LintPod, LintView, OwnAddress } from "@bpfleet/kinds";
 import type { AnyObject } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient } from "@bpfleet/kube-client";
 import type { AddressedPod } from "../addresses/known-addresses.ts";
@@ -7,7 +7,6 @@ import { daemonSetName, operatorName, ownNamespace } from "../desired/names.ts";
 import type { NodeRegister } from "../nodes/node-register.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Teller } from "../run/part.ts";
-import type { AdmissionView, OwnAddress } from "./admission-view.ts";
 import { reviewAdmission } from "./review-admission.ts";
 import { serveWebhook, type WebhookServer } from "./webhook-server.ts";
 
@@ -87,17 +86,11 @@ export class WebhookRunner implements AsyncDisposable {
     return server;
   }
 
-  #view(): AdmissionView {
+  #view(): LintView {
     const { nodes, pods } = this.#options;
     const known = pods();
     return {
-      hasPod: (isMeant) =>
-        known?.some(({ metadata, set }) => {
-          if (set === undefined) return false;
-          const namespaceLabels = this.#namespaces.find(metadata.namespace ?? "")?.metadata.labels;
-          const { labels, serviceAccount } = set;
-          return isMeant({ labels, namespace: metadata.namespace, namespaceLabels, serviceAccount });
-        }),
+      findPods: (isMeant, most) => known && this.#findPods(known, isMeant, most),
       hasNode: (isMeant) =>
         nodes.size === 0 ? undefined : nodes.list().some(({ metadata }) => isMeant({ labels: metadata.labels ?? {} })),
       ownAddresses: nodes
@@ -106,5 +99,23 @@ export class WebhookRunner implements AsyncDisposable {
           addresses.map((address) => ({ address, owner: `node ${metadata.name}` })),
         ),
     };
+  }
+
+  #findPods(
+    known: readonly AddressedPod[],
+    isMeant: Parameters<LintView["findPods"]>[0],
+    most: number,
+  ): readonly LintPod[] {
+    const found: LintPod[] = [];
+    for (const { metadata, set } of known) {
+      if (found.length >= most) break;
+      if (set === undefined) continue;
+      const { name, namespace } = metadata;
+      const namespaceLabels = this.#namespaces.find(namespace ?? "")?.metadata.labels;
+      const { labels, serviceAccount } = set;
+      const pod = { name, labels, namespace, namespaceLabels, serviceAccount };
+      if (isMeant(pod)) found.push(pod);
+    }
+    return found;
   }
 }

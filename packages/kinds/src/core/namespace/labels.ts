@@ -8,7 +8,7 @@ const nameLabel = "kubernetes.io/metadata.name";
 const known = new WeakMap<Parsed, Labels>();
 
 /** The labels of a namespace: its name at least, also where there is no object of it. */
-export function namespaceLabels(view: ResourceView, name: string): Labels {
+export function namespaceLabels(view: Pick<ResourceView, "find">, name: string): Labels {
   const parsed = findNamespace(view, name);
   if (parsed === undefined) return { [nameLabel]: name };
   const before = known.get(parsed);
@@ -18,6 +18,6 @@ export function namespaceLabels(view: ResourceView, name: string): Labels {
   return labels;
 }
 
-export function findNamespace(view: ResourceView, name: string): Parsed | undefined {
+export function findNamespace(view: Pick<ResourceView, "find">, name: string): Parsed | undefined {
   return view.find({ group: "", kind: "Namespace", namespace: "", name });
 }

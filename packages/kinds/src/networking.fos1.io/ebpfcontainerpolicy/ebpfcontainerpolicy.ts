@@ -23,6 +23,7 @@ export const ebpfContainerPolicy = defineKind<EBPFContainerPolicy>({
   statusSchema,
   isOurs: true,
   check: checkContainerPolicy,
+  speaksOfPeers: true,
   lower: lowerContainerPolicy,
   status: containerPolicyStatus,
 });

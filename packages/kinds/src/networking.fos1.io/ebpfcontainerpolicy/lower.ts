@@ -1,23 +1,98 @@
+import type { PolicyDirection, PolicyIntent, PolicyRule, PolicyStatement, PolicySubject } from "@bpfleet/features";
 import type { PlanProblem } from "@bpfleet/kernel";
 import type { Lowered, Parsed } from "../../kind.ts";
-import { lowerNothing, notServed } from "../../not-served.ts";
-import type { EBPFContainerPolicy } from "./schema.ts";
+import { notServed } from "../../not-served.ts";
+import { policyModes, readContext, type ReadContext } from "../../policy/read-context.ts";
+import { inNamespace, labelsOf, toRequirements } from "../../policy/requirements.ts";
+import { readIpBlock, readPorts } from "../parts/rule-peers.ts";
+import type { ContainerRule, EBPFContainerPolicy } from "./schema.ts";
 
-/** What an EBPFContainerPolicy asks for; each part that nothing serves yet is named. */
+const sides = [
+  { direction: "ingress", is: "enableIngressControl", rules: "ingressRules", default: "defaultIngressAction" },
+  { direction: "egress", is: "enableEgressControl", rules: "egressRules", default: "defaultEgressAction" },
+] as const;
+type Side = (typeof sides)[number];
+
+const path = "/spec/networkControls";
+const nothing: PolicyDirection = { isDefaultDeny: false, allow: [], deny: [] };
+
+/** A policy of the tier of containers; each rule is a statement of its own, since the first that is met decides. */
 export function lowerContainerPolicy(parsed: Parsed<EBPFContainerPolicy>): Lowered {
-  const { resourceLimits, networkControls, deviceControl } = parsed.object.spec;
-  const problems: PlanProblem[] = [];
-  const tell = (path: string, so: string): void => {
-    problems.push(notServed(parsed, path, so));
+  const context = readContext(parsed);
+  const statements = sides.flatMap((side) => statementsOf(parsed, side, context));
+  const intent: PolicyIntent = {
+    feature: "policy",
+    about: "policy",
+    origin: context.originOf(""),
+    tier: "container",
+    priority: parsed.object.spec.priority,
+    policy: { ref: parsed.ref, ...policyModes(parsed), statements },
   };
-  if (networkControls?.enableIngressControl === true || networkControls?.enableEgressControl === true)
-    tell("/spec/networkControls", "nothing is kept from the pods, nor they from anything");
+  return { intents: statements.length === 0 ? [] : [intent], problems: unservedOf(parsed) };
+}
+
+function statementsOf(parsed: Parsed<EBPFContainerPolicy>, side: Side, context: ReadContext): PolicyStatement[] {
+  const { networkControls: controls } = parsed.object.spec;
+  if (controls?.[side.is] !== true) return [];
+  const subject = subjectOf(parsed, context);
+  const statement = (at: string, own: PolicyDirection): PolicyStatement => ({
+    origin: context.originOf(at),
+    subject,
+    ingress: nothing,
+    egress: nothing,
+    options: {},
+    [side.direction]: own,
+  });
+  const rules = (controls[side.rules] ?? []).map((rule, index) => {
+    const at = `${path}/${side.rules}/${index}`;
+    const list = rule.action === "deny" ? "deny" : "allow";
+    return statement(at, { ...nothing, [list]: [readRule(rule, at, context)] });
+  });
+  const otherwise = statement(`${path}/${side.default}`, { ...nothing, isDefaultDeny: true });
+  return controls[side.default] === "deny" ? [...rules, otherwise] : rules;
+}
+
+/** Pods of the policy's own namespace, if that has the labels. */
+function subjectOf({ ref, object }: Parsed<EBPFContainerPolicy>, context: ReadContext): PolicySubject {
+  const { podSelector = {}, namespaceSelector = {} } = object.spec.selector;
+  const where = [
+    inNamespace(ref.namespace),
+    ...toRequirements(podSelector, labelsOf("pod")),
+    ...toRequirements(namespaceSelector, labelsOf("namespace-label")),
+  ];
+  return { selects: "pods", where, origin: context.originOf("/spec/selector") };
+}
+
+function readRule({ description, ipBlock, ports = [] }: ContainerRule, at: string, context: ReadContext): PolicyRule {
+  return {
+    origin: context.originOf(at),
+    description,
+    peers: ipBlock === undefined ? "any" : readIpBlock(ipBlock, context.originOf(`${at}/ipBlock`)),
+    ports:
+      ports.length === 0
+        ? "any"
+        : ports.map((port, index) => readPorts(port, context.originOf(`${at}/ports/${index}`))),
+    bandwidth: undefined,
+    unserved: [],
+  };
+}
+
+function unservedOf(parsed: Parsed<EBPFContainerPolicy>): readonly PlanProblem[] {
+  const { resourceLimits, networkControls: controls, deviceControl } = parsed.object.spec;
+  const problems: PlanProblem[] = [];
+  const tell = (at: string, so: string): void => {
+    problems.push(notServed(parsed, at, so));
+  };
   if (resourceLimits?.bandwidthLimits !== undefined)
     tell("/spec/resourceLimits/bandwidthLimits", "the pods are as fast as they can be");
   if (resourceLimits?.connectionLimits !== undefined)
     tell("/spec/resourceLimits/connectionLimits", "connections are not limited");
   if (deviceControl?.enableDeviceControl === true) tell("/spec/deviceControl", "every device may be used");
   if (resourceLimits?.enableAccounting === true) tell("/spec/resourceLimits/enableAccounting", "nothing is counted");
-  if (problems.length === 0) tell("/spec", "nothing is done for the pods");
-  return lowerNothing(problems);
+  for (const side of sides) {
+    if (controls?.[side.is] !== true) continue;
+    for (const [index, { action }] of (controls[side.rules] ?? []).entries())
+      if (action === "log") tell(`${path}/${side.rules}/${index}/action`, "what it lets pass is not logged");
+  }
+  return problems;
 }

@@ -1,7 +1,7 @@
-import type { Peer, PolicyRule, PortMatch, Prefix } from "@bpfleet/features";
-import { parsePrefix } from "../../address/prefix.ts";
+import type { Peer, PolicyRule, PortMatch } from "@bpfleet/features";
 import type { ReadContext } from "../../policy/read-context.ts";
 import { inNamespace, labelsOf, toRequirements } from "../../policy/requirements.ts";
+import { readIpBlock, readPorts } from "../parts/rule-peers.ts";
 import type { NetworkPolicySpec } from "./schema.ts";
 
 type IngressRule = NonNullable<NetworkPolicySpec["ingress"]>[number];
@@ -32,18 +32,12 @@ export function readRule(rule: AnyRule, direction: "ingress" | "egress", at: str
   };
 }
 
-/** As in a NetworkPolicy: addresses are those of whoever has them. */
 function readPeer(
   { ipBlock, podSelector, namespaceSelector }: RulePeer,
   origin: Peer["origin"],
   { namespace = "default" }: ReadContext,
 ): readonly Peer[] {
-  if (ipBlock !== undefined) {
-    const prefix = prefixOf(ipBlock.cidr);
-    if (prefix === undefined) return [];
-    const except = (ipBlock.except ?? []).flatMap((text) => prefixOf(text) ?? []);
-    return [{ origin, peer: "addresses", prefix, except, matches: "everything" }];
-  }
+  if (ipBlock !== undefined) return readIpBlock(ipBlock, origin);
   const inNamespaces =
     namespaceSelector === undefined
       ? [inNamespace(namespace)]
@@ -51,13 +45,7 @@ function readPeer(
   return [{ origin, peer: "pods", where: [...inNamespaces, ...toRequirements(podSelector ?? {}, labelsOf("pod"))] }];
 }
 
-function prefixOf(text: string): Prefix | undefined {
-  const read = parsePrefix(text);
-  return read.ok ? read.prefix : undefined;
-}
-
 function readPort({ protocol, port, endPort }: RulePort, origin: PortMatch["origin"]): readonly PortMatch[] {
   if (protocol === "ICMP") return icmpProtocols.map((number) => ({ origin, match: "ip-protocol", number }));
-  const [from, to] = port === undefined ? [0, 65535] : [port, endPort ?? port];
-  return [{ origin, match: "ports", protocol, from, to, dns: undefined }];
+  return [readPorts({ protocol, port, endPort }, origin)];
 }

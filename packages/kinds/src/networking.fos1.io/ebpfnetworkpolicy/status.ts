@@ -1,8 +1,7 @@
 import type { Counter } from "@bpfleet/features";
 import type { Outcome, Parsed } from "../../kind.ts";
-import { enforcedAspects } from "../../policy/policy-status.ts";
-import { stampStatus, type Aspect } from "../../status/conditions.ts";
-import { ObjectFate, readyAspect } from "../../status/fate.ts";
+import { appliedAspects } from "../../policy/applied.ts";
+import { stampStatus } from "../../status/conditions.ts";
 import type { EBPFNetworkPolicy, EBPFNetworkPolicyStatus } from "./schema.ts";
 
 export const networkPolicyConditions = {
@@ -11,29 +10,12 @@ export const networkPolicyConditions = {
   Applied: "It decides for all that it selects, where no policy of Cilium's kinds or NetworkPolicy does.",
 };
 
-const idle: Aspect = {
-  type: "Applied",
-  status: "True",
-  reason: "NothingAsked",
-  message: "it decides for no pod of this node",
-};
-
 /** What became of an EBPFNetworkPolicy on this node. */
 export function networkPolicyStatus(parsed: Parsed<EBPFNetworkPolicy>, outcome: Outcome): EBPFNetworkPolicyStatus {
-  const fate = new ObjectFate(parsed.ref, outcome);
-  const accepted = fate.accepted();
-  const [waiting] = fate.problemsOf("waiting");
-  const [refused] = fate.problemsOf("refused");
-  const [enforced] = enforcedAspects(parsed.ref, fate, outcome);
-  const because = waiting ?? (enforced === undefined ? refused : undefined);
-  const applied: Aspect =
-    because === undefined
-      ? { ...(enforced ?? idle), type: "Applied" }
-      : { type: "Applied", status: "False", reason: because.reason, message: because.message };
   const metrics = metricsOf(parsed, outcome);
   return stampStatus(
     metrics === undefined ? {} : { metrics },
-    [readyAspect([accepted, applied], "in force"), accepted, applied],
+    appliedAspects(parsed.ref, outcome, "it decides for no pod of this node"),
     parsed.object.metadata.generation,
     outcome,
   );

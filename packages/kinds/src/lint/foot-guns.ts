@@ -1,17 +1,14 @@
-import {
-  findPolicy,
-  matchesLabels,
-  meetsAll,
-  parsePrefix,
-  renderPath,
-  type LabelFacts,
-  type Parsed,
-  type Policy,
-  type PolicyRule,
-} from "@bpfleet/kinds";
-import { isRecord } from "./admission-review.ts";
-import type { AdmissionView } from "./admission-view.ts";
+import type { Policy, PolicyRule } from "@bpfleet/features";
+import { parsePrefix } from "../address/prefix.ts";
+import type { Parsed } from "../kind.ts";
+import { matchesLabels } from "../labels/label-selector.ts";
+import { findPolicy } from "../policy/read-policy.ts";
+import { meetsAll, type LabelFacts } from "../policy/requirements.ts";
+import { renderPath } from "../yaml/places.ts";
+import { isRecord } from "../yaml/read-yaml.ts";
+import type { LintView } from "./lint-view.ts";
 import { OwnAddressIndex } from "./own-address-index.ts";
+import { findPolicyFootGuns } from "./policy-foot-guns.ts";
 
 /** One selector of an object, and what it is to find. */
 interface Selecting {
@@ -21,19 +18,23 @@ interface Selecting {
 }
 
 /** What is allowed, and most likely not meant, as far as it can be seen in the cluster. */
-export function findFootGuns(parsed: Parsed, view: AdmissionView): readonly string[] {
-  return [...findLockOuts(parsed, view), ...findVoid(parsed, view)];
+export function findFootGuns(parsed: Parsed, view: LintView): readonly string[] {
+  const policy = findPolicy(parsed);
+  return [
+    ...findLockOuts(parsed, view),
+    ...findVoid(parsed, policy, view),
+    ...(policy === undefined ? [] : findPolicyFootGuns(policy, view)),
+  ];
 }
 
 /** Each may look at every pod of a cluster, and somebody waits for the answer. */
 const maxSelectors = 16;
 
-function findVoid(parsed: Parsed, view: AdmissionView): readonly string[] {
-  const policy = findPolicy(parsed);
+function findVoid(parsed: Parsed, policy: Policy | undefined, view: LintView): readonly string[] {
   const selecting = policy === undefined ? selectorsOf(parsed) : selectorsOfPolicy(policy);
   return selecting.slice(0, maxSelectors).flatMap(({ path, finds, isMeant }) => {
-    const found = finds === "pod" ? view.hasPod(isMeant) : view.hasNode(isMeant);
-    return found === false ? [`${renderPath(path)}: selects no ${finds} that is there now`] : [];
+    const isNobody = finds === "pod" ? view.findPods(isMeant, 1)?.length === 0 : view.hasNode(isMeant) === false;
+    return isNobody ? [`${renderPath(path)}: selects no ${finds} that is there now`] : [];
   });
 }
 
@@ -87,7 +88,7 @@ function selectorsOf({ object, ref }: Parsed): readonly Selecting[] {
 const maxLockOuts = 50;
 
 /** Addresses that are dropped and that the cluster lives by. */
-function findLockOuts(parsed: Parsed, { ownAddresses }: AdmissionView): readonly string[] {
+function findLockOuts(parsed: Parsed, { ownAddresses }: LintView): readonly string[] {
   const dropped = droppedOf(parsed);
   if (dropped.length === 0) return [];
   const own = new OwnAddressIndex(ownAddresses);

@@ -1,5 +1,5 @@
-import { maskBytes, parsePrefix, renderPrefix, type PrefixReading } from "@bpfleet/kinds";
-import type { OwnAddress } from "./admission-view.ts";
+import { maskBytes, parsePrefix, renderPrefix, type PrefixReading } from "../address/prefix.ts";
+import type { OwnAddress } from "./lint-view.ts";
 
 type Prefix = Extract<PrefixReading, { readonly ok: true }>["prefix"];
 

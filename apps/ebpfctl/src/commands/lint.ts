@@ -1,0 +1,74 @@
+import { acceptObject, isAccepted } from "@bpfleet/agent";
+import { refKey, renderRef } from "@bpfleet/base";
+import { findFootGuns, kinds, lintViewOf, type Parsed } from "@bpfleet/kinds";
+import { parseConfig, type Config } from "../config.ts";
+import { Failure, SilentFailure } from "../failure.ts";
+import { admitObjects } from "../manifests/admit-objects.ts";
+import { readInputs } from "../manifests/read-inputs.ts";
+import { countMistakes, renderIssues } from "../manifests/render-issues.ts";
+import { openStore } from "../resources/load-node.ts";
+import type { World } from "../world.ts";
+import { collect } from "./collect.ts";
+import type { DefineCommand } from "./mod.ts";
+
+/** So that scripts can tell what is wrong from what is likely not meant. */
+const exitWarned = 3;
+
+interface LintFlags {
+  readonly filename: readonly string[];
+  readonly recursive?: true | undefined;
+  readonly namespace?: string | undefined;
+}
+
+export const defineLint: DefineCommand = (program, world) => {
+  program
+    .command("lint")
+    .summary("say what is wrong with objects, or most likely not meant")
+    .description(
+      "Say what is wrong with the objects in these files, and what is allowed and most likely not meant: selectors that find nobody, addresses that lock out a node, pods that can ask for no names. Pods, nodes and namespaces are those of the files and of the store. Nothing is changed. Exit code 0: nothing to say, 3: warnings, 1: mistakes.",
+    )
+    .option(
+      "-f, --filename <file>",
+      "file or folder, or - for standard input; several times",
+      collect,
+      [] as readonly string[],
+    )
+    .option("-R, --recursive", "folders with everything below them")
+    .option("-n, --namespace <name>", "namespace of objects that name none")
+    .action(async (flags, command) => {
+      const config = parseConfig(command.optsWithGlobals(), world);
+      if ((await lint(flags, config, world)) > 0) throw new SilentFailure(exitWarned);
+    });
+};
+
+/** How many warnings there are. */
+async function lint(flags: LintFlags, config: Config, world: World): Promise<number> {
+  const { objects, issues } = admitObjects(await readInputs(flags, world), kinds, flags.namespace);
+  world.out.write(renderIssues(issues));
+  const parsed = objects.map((each) => each.parsed);
+  const view = lintViewOf([...(await storedBeside(parsed, config, world)), ...parsed]);
+  const told = parsed.flatMap((each) =>
+    findFootGuns(each, view).map((text) => `${placeOf(each)}: warning: ${renderRef(each.ref)}: ${text}\n`),
+  );
+  world.out.write(told.join(""));
+  if (issues.some(({ severity }) => severity === "error")) throw new Failure(countMistakes(issues));
+  return issues.length + told.length;
+}
+
+/** What is stored and not among these; nothing where there is no store to read. */
+async function storedBeside(parsed: readonly Parsed[], config: Config, world: World): Promise<readonly Parsed[]> {
+  const asked = new Set(parsed.map(({ ref }) => refKey(ref)));
+  const store = openStore(config, world);
+  try {
+    await store.refresh();
+  } catch {
+    return [];
+  }
+  const stored = store.snapshot().objects.map((object) => acceptObject(object, kinds));
+  return stored.filter(isAccepted).flatMap((each) => (asked.has(refKey(each.parsed.ref)) ? [] : [each.parsed]));
+}
+
+function placeOf({ positionOf, ref }: Parsed): string {
+  const position = positionOf("");
+  return position === undefined ? ref.name : `${position.file}:${position.line}`;
+}

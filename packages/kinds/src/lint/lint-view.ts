@@ -1,0 +1,33 @@
+import type { LabelFacts } from "../policy/requirements.ts";
+
+/**
+ * What may be looked at beside an object to find what is most likely not meant. Where nothing is known the answer is
+ * `undefined`, and nothing is warned of.
+ */
+export interface LintView {
+  /** At most so many of the pods that are meant. */
+  findPods(isMeant: (pod: LintPod) => boolean, most: number): readonly LintPod[] | undefined;
+  /** Whether there is a node like this. */
+  hasNode(isMeant: (node: LabelFacts) => boolean): boolean | undefined;
+  /** Addresses that the cluster lives by. */
+  readonly ownAddresses: readonly OwnAddress[];
+}
+
+export interface LintPod extends LabelFacts {
+  readonly name: string;
+  /** Where it is known. */
+  readonly isHostNetwork?: boolean | undefined;
+}
+
+export interface OwnAddress {
+  readonly address: string;
+  /** Such as `node worker-1` or `the API server`. */
+  readonly owner: string;
+}
+
+/** Knows nothing. */
+export const emptyView: LintView = {
+  findPods: () => undefined,
+  hasNode: () => undefined,
+  ownAddresses: [],
+};

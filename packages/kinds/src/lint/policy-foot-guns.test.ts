@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { readAll } from "../testing/read-all.ts";
+import { findFootGuns } from "./foot-guns.ts";
+import { lintViewOf } from "./view-of-objects.ts";
+
+const pods = ["web", "db", "cache", "mail"]
+  .map(
+    (name) => `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}, namespace: shop, labels: {app: ${name}, of: shop}}`,
+  )
+  .join("\n---\n");
+const agent =
+  "apiVersion: v1\nkind: Pod\nmetadata: {name: agent, namespace: shop, labels: {app: agent}}\nspec: {hostNetwork: true}";
+const node =
+  "apiVersion: v1\nkind: Node\nmetadata: {name: edge-1, labels: {role: edge}}\nstatus: {addresses: [{type: InternalIP, address: 172.16.0.1}]}";
+
+function guns(object: string, others: readonly string[] = [pods, agent, node]): readonly string[] {
+  const { parsed, issues } = readAll([object, ...others].join("\n---\n"));
+  assert.deepEqual(
+    issues.filter(({ severity }) => severity === "error"),
+    [],
+  );
+  const [first] = parsed;
+  assert.ok(first !== undefined);
+  return findFootGuns(first, lintViewOf(parsed));
+}
+
+function policy(spec: string): string {
+  return `apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec: ${spec}`;
+}
+
+test("findFootGuns names the pods that may reach something, and can ask for no name", () => {
+  const toDb = "toEndpoints: [{matchLabels: {app: db}}]";
+  const toAll = "toEntities: [cluster]";
+  assert.deepEqual(guns(policy(`{endpointSelector: {matchLabels: {app: web}}, egress: [{${toAll}}]}`)), []);
+  assert.deepEqual(guns(policy(`{endpointSelector: {matchLabels: {app: web}}, egress: [{${toDb}}]}`)), [
+    "spec.egress: shop/web cannot ask for names: no rule allows UDP port 53, unless another policy does",
+  ]);
+  const onPort = `${toDb}, toPorts: [{ports: [{port: "5432", protocol: TCP}]}]`;
+  assert.deepEqual(guns(policy(`{endpointSelector: {matchLabels: {of: shop}}, egress: [{${onPort}}]}`)), [
+    "spec.egress: shop/cache, shop/db, shop/mail and 1 more cannot ask for names: no rule allows UDP port 53, unless another policy does",
+  ]);
+  const dns = 'toPorts: [{ports: [{port: "53", protocol: ANY}]}]';
+  assert.deepEqual(guns(policy(`{endpointSelector: {matchLabels: {of: shop}}, egress: [{${onPort}}, {${dns}}]}`)), []);
+  // Nothing at all is what is meant.
+  assert.deepEqual(guns(policy("{endpointSelector: {matchLabels: {app: web}}, egress: [{}]}")), []);
+});
+
+test("findFootGuns names pods on the network of their node, which no policy judges", () => {
+  assert.deepEqual(guns(policy("{endpointSelector: {matchLabels: {app: agent}}, ingress: [{}]}")), [
+    "spec.endpointSelector: shop/agent on the network of the node: no policy judges that",
+  ]);
+});
+
+test("findFootGuns knows what objects say, and warns of nothing where they say nothing", () => {
+  const nobody = policy("{endpointSelector: {matchLabels: {app: none}}, ingress: [{}]}");
+  assert.deepEqual(guns(nobody), ["spec.endpointSelector: selects no pod that is there now"]);
+  assert.deepEqual(guns(nobody, []), []);
+  const program =
+    "apiVersion: networking.fos1.io/v1alpha1\nkind: EBPFProgram\nmetadata: {name: p}\nspec: {type: xdp, interface: eth0, settings: {blacklist: {enabled: true, ips: [172.16.0.0/24]}}}";
+  assert.deepEqual(guns(program), [
+    "spec.settings.blacklist.ips[0]: 172.16.0.0/24 covers 172.16.0.1, node edge-1; it would be locked out",
+  ]);
+});

@@ -1,0 +1,68 @@
+import type { Peer, Policy, PolicyDirection, PolicyRule, PolicyStatement } from "@bpfleet/features";
+import { meetsAll } from "../policy/requirements.ts";
+import { renderPath } from "../yaml/places.ts";
+import type { LintPod, LintView } from "./lint-view.ts";
+
+/** Pods that a warning names. */
+const told = 3;
+
+/** What a policy does to the pods that there are, and most likely is not to. */
+export function findPolicyFootGuns(policy: Policy, view: LintView): readonly string[] {
+  return policy.statements.flatMap((statement) => [...findUnjudged(statement, view), ...findSilenced(statement, view)]);
+}
+
+/** Pods on the network of their node: nobody can tell their packets from its own. */
+function findUnjudged({ subject }: PolicyStatement, view: LintView): readonly string[] {
+  if (subject.selects !== "pods" || subject.where.length === 0) return [];
+  const pods = view.findPods((pod) => pod.isHostNetwork === true && meetsAll(subject.where, pod), Infinity) ?? [];
+  if (pods.length === 0) return [];
+  return [`${renderPath(subject.origin.path)}: ${list(pods)} on the network of the node: no policy judges that`];
+}
+
+/** What may not ask for names seldom works, however much else it may reach. */
+function findSilenced({ subject, egress, origin }: PolicyStatement, view: LintView): readonly string[] {
+  if (subject.selects !== "pods" || !egress.isDefaultDeny || allowsDns(egress)) return [];
+  // Who may reach nothing at all is meant to.
+  if (egress.allow.every(isEmpty)) return [];
+  const pods = view.findPods((pod) => pod.isHostNetwork !== true && meetsAll(subject.where, pod), Infinity) ?? [];
+  if (pods.length === 0) return [];
+  const [first, rest] = [list(pods), "cannot ask for names: no rule allows UDP port 53, unless another policy does"];
+  return [`${renderPath(`${origin.path}/egress`)}: ${first} ${rest}`];
+}
+
+function isEmpty({ peers, ports }: PolicyRule): boolean {
+  return peers.length === 0 || ports.length === 0;
+}
+
+function allowsDns({ allow }: PolicyDirection): boolean {
+  return allow.some(
+    ({ peers, ports }) =>
+      (peers === "any" || peers.some(mayAnswer)) &&
+      (ports === "any" ||
+        ports.some((port) =>
+          port.match === "ports" ? port.protocol === "UDP" && port.from <= 53 && port.to >= 53 : isNamedDns(port),
+        )),
+  );
+}
+
+const dnsNamespace = "kube-system";
+
+/** Whether a server of the cluster's names may be meant: it is a pod of that namespace, or of none. */
+function mayAnswer(peer: Peer): boolean {
+  return (
+    peer.peer !== "pods" ||
+    !peer.where.some(
+      ({ on, operator, values }) => on === "namespace-name" && operator === "In" && !values.includes(dnsNamespace),
+    )
+  );
+}
+
+function isNamedDns(port: Exclude<PolicyRule["ports"], "any">[number]): boolean {
+  return port.match === "named-port" && port.protocol === "UDP";
+}
+
+function list(pods: readonly LintPod[]): string {
+  const names = pods.map(({ namespace, name }) => `${namespace}/${name}`).toSorted();
+  const more = names.length > told ? ` and ${names.length - told} more` : "";
+  return `${names.slice(0, told).join(", ")}${more}`;
+}

@@ -1,0 +1,31 @@
+import { internalIpsOf } from "../core/node/schema.ts";
+import { namespaceLabels } from "../core/namespace/labels.ts";
+import { podFacts } from "../core/pod/pod-facts.ts";
+import type { Parsed, ResourceView } from "../kind.ts";
+import type { LintPod, LintView, OwnAddress } from "./lint-view.ts";
+
+/** What is known where there are only objects: those of pods, nodes and namespaces among them. */
+export function lintViewOf(objects: readonly Parsed[]): LintView {
+  const resources = new Map(
+    objects.map((parsed) => [`${parsed.ref.group}/${parsed.ref.kind}/${parsed.ref.name}`, parsed]),
+  );
+  const find: ResourceView["find"] = ({ group, kind, name }) => resources.get(`${group}/${kind}/${name}`);
+  const core = (kind: string): readonly Parsed[] => objects.filter(({ ref }) => ref.group === "" && ref.kind === kind);
+  const pods = core("Pod").flatMap(({ object, ref }): readonly LintPod[] => {
+    const { hasEnded, isHostNetwork, serviceAccount } = podFacts(object);
+    if (hasEnded) return [];
+    const { name, namespace } = ref;
+    const labels = object.metadata.labels ?? {};
+    const ofNamespace = namespaceLabels({ find }, namespace);
+    return [{ name, namespace, labels, namespaceLabels: ofNamespace, serviceAccount, isHostNetwork }];
+  });
+  const nodes = core("Node");
+  return {
+    findPods: (isMeant, most) => (pods.length === 0 ? undefined : pods.filter(isMeant).slice(0, most)),
+    hasNode: (isMeant) =>
+      nodes.length === 0 ? undefined : nodes.some(({ object }) => isMeant({ labels: object.metadata.labels ?? {} })),
+    ownAddresses: nodes.flatMap(({ object, ref }): readonly OwnAddress[] =>
+      internalIpsOf(object).map((address) => ({ address, owner: `node ${ref.name}` })),
+    ),
+  };
+}
