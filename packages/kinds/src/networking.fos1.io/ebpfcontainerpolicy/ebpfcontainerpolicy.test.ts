@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { PolicyDirection, PolicyIntent, PolicyRule } from "@bpfleet/features";
+import { emptyPlan } from "@bpfleet/kernel";
+import type { Outcome, Parsed } from "../../kind.ts";
+import { outcome } from "../../testing/outcomes.ts";
 import { issueLines, readAll } from "../../testing/read-all.ts";
+import type { EBPFContainerPolicy } from "./schema.ts";
+import { containerPolicyStatus } from "./status.ts";
 
 function policy(spec: string): string {
   const base = "apiVersion: networking.fos1.io/v1alpha1\nkind: EBPFContainerPolicy\nmetadata: {name: t}\nspec:\n";
@@ -100,7 +106,92 @@ test("EBPFContainerPolicy names each part that is not served yet", () => {
       "NotServed 6 spec.resourceLimits.enableAccounting is not served yet; nothing is counted",
     ],
   );
-  assert.deepEqual(told("priority: 5"), [
-    "NotServed 4 EBPFContainerPolicy is not served yet; nothing is done for the pods",
+  assert.deepEqual(told("networkControls: {enableEgressControl: true, egressRules: [{action: deny}, {action: log}]}"), [
+    "NotServed 6 spec.networkControls.egressRules[1].action is not served yet; what it lets pass is not logged",
   ]);
+  assert.deepEqual(told("priority: 5"), []);
+});
+
+function read(spec: string): ReturnType<typeof readAll> {
+  return readAll(policy(spec).replace("{name: t}", "{name: t, namespace: x}"));
+}
+
+test("EBPFContainerPolicy is a tier of its own, each rule a statement in its order and the default the last", () => {
+  const { intents } =
+    read(`selector: {podSelector: {matchLabels: {app: db}}, namespaceSelector: {matchLabels: {env: e}}}
+priority: 7
+networkControls:
+  enableIngressControl: true
+  enableEgressControl: true
+  defaultIngressAction: deny
+  ingressRules:
+    - description: clients
+      ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}
+      ports: [{port: 5432}, {protocol: UDP}]
+  egressRules:
+    - {action: deny, ports: [{port: 1, endPort: 9}]}
+    - {action: log}`).lower();
+  const [intent] = intents as readonly PolicyIntent[];
+  assert.deepEqual([intents.length, intent?.tier, intent?.priority], [1, "container", 7]);
+  const statements = intent?.policy.statements ?? [];
+  const said = ({ isDefaultDeny, allow, deny }: PolicyDirection): string =>
+    [
+      ...(isDefaultDeny ? ["default deny"] : []),
+      ...allow.map(({ origin, ports }) => `allow ${origin.path} ${JSON.stringify(portsOf(ports))}`),
+      ...deny.map(({ origin, ports }) => `deny ${origin.path} ${JSON.stringify(portsOf(ports))}`),
+    ].join();
+  assert.deepEqual(
+    statements.map(({ origin, ingress, egress }) => [origin.path, said(ingress), said(egress)]),
+    [
+      [
+        "/spec/networkControls/ingressRules/0",
+        'allow /spec/networkControls/ingressRules/0 ["TCP 5432-5432","UDP 0-65535"]',
+        "",
+      ],
+      ["/spec/networkControls/defaultIngressAction", "default deny", ""],
+      ["/spec/networkControls/egressRules/0", "", 'deny /spec/networkControls/egressRules/0 ["TCP 1-9"]'],
+      ["/spec/networkControls/egressRules/1", "", 'allow /spec/networkControls/egressRules/1 "any"'],
+    ],
+  );
+  const [first] = statements[0]?.ingress.allow ?? [];
+  const peers = first?.peers === "any" ? [] : (first?.peers ?? []);
+  assert.equal(first?.description, "clients");
+  assert.deepEqual(
+    peers.map((peer) => peer.peer === "addresses" && [peer.prefix.length, peer.except.length, peer.matches]),
+    [[8, 1, "everything"]],
+  );
+  assert.deepEqual(
+    statements.map(({ subject }) => subject.where.map(({ on, values }) => `${on}=${values.join()}`).join(" ")),
+    statements.map(() => "namespace-name=x pod=db namespace-label=e"),
+  );
+});
+
+function portsOf(ports: PolicyRule["ports"]): unknown {
+  if (ports === "any") return ports;
+  return ports.map((port) => port.match === "ports" && `${port.protocol} ${port.from}-${port.to}`);
+}
+
+test("EBPFContainerPolicy without a switch that is on asks for nothing", () => {
+  const { intents } = read(`${selector}\nnetworkControls: {defaultIngressAction: deny, ingressRules: [{}]}`).lower();
+  assert.deepEqual(intents, []);
+});
+
+test("containerPolicyStatus names the pods that it is in force for", () => {
+  const [parsed] = read(selector).parsed as readonly Parsed<EBPFContainerPolicy>[];
+  assert.ok(parsed !== undefined);
+  const endpoints = ["b", "a"].map((pod, ifindex) => ({ pod, namespace: "x", interface: `v${pod}`, ifindex }));
+  const data = { about: "policy", endpoints };
+  const instance = { feature: "policy", owner: parsed.ref, key: "k", programs: [], maps: {}, rules: [], data };
+  const statusOf = (fields: Partial<Outcome>) => containerPolicyStatus(parsed, outcome(fields));
+  const inForce = statusOf({ plan: { ...emptyPlan, instances: [instance] } });
+  assert.deepEqual(inForce.appliedTo, [
+    { podName: "a", namespace: "x" },
+    { podName: "b", namespace: "x" },
+  ]);
+  assert.deepEqual(
+    inForce.conditions?.map(({ type, status }) => `${type}=${status}`),
+    ["Ready=True", "Accepted=True", "Applied=True"],
+  );
+  assert.equal(statusOf({ plan: { ...emptyPlan, instances: [instance] }, isPaused: true }).appliedTo, undefined);
+  assert.equal(statusOf({}).conditions?.[2]?.reason, "NothingAsked");
 });

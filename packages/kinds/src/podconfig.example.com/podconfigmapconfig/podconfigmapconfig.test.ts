@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import type { PolicyIntent, PolicyRule } from "@bpfleet/features";
 import { issueLines, readAll } from "../../testing/read-all.ts";
 
 function config(spec: string): string {
@@ -18,11 +19,13 @@ test("PodConfigMapConfig reads the document's example, warns of the list that cl
     "15: warning spec.ebpfConfig.l4Firewall.allowedPorts: closes nothing: defaultAction allow lets every port pass that is not in blockedPorts",
   ]);
   const { intents, problems } = readAll(text).lower();
-  assert.deepEqual(intents, []);
+  assert.deepEqual(
+    intents.map((intent) => (intent as PolicyIntent).tier),
+    ["l4"],
+  );
   assert.deepEqual(
     problems.map(({ reason, message, origin }) => [reason, message, origin.position?.line]),
     [
-      ["NotServed", "spec.ebpfConfig.l4Firewall is not served yet; every port can be reached", 13],
       ["NotServed", "spec.ebpfConfig.syscallMonitoring is not served yet; no system call is counted", 10],
       ["NotServed", "spec.ebpfConfig.metricsExport is not served yet; no metrics of it are exported", 18],
     ],
@@ -73,6 +76,29 @@ test("PodConfigMapConfig warns of ports that are in both lists, and of firewalls
   assert.equal(firewall("blockedPorts: [22]"), "");
   assert.match(issues("ebpfConfig: {syscallMonitoring: {enabled: true}}")[0] ?? "", /is counted for nobody/);
   assert.match(issueLines(config("podSelector: {}"))[0] ?? "", /so nothing is done/);
+});
+
+test("PodConfigMapConfig is a firewall of the pods' ports, each of both protocols, and of their own namespace", () => {
+  const spec = `podSelector: {matchLabels: {app: a}}
+ebpfConfig: {l4Firewall: {enabled: true, allowedPorts: [80], blockedPorts: [22, 23], defaultAction: block}}`;
+  const { intents, problems } = readAll(config(spec).replace("{name: t}", "{name: t, namespace: x}")).lower();
+  const [intent] = intents as readonly PolicyIntent[];
+  const [statement] = intent?.policy.statements ?? [];
+  assert.deepEqual([problems, intents.length, intent?.tier, intent?.policy.statements.length], [[], 1, "l4", 1]);
+  assert.ok(statement !== undefined);
+  assert.deepEqual(
+    statement.subject.where.map(({ on, values }) => `${on}=${values.join()}`),
+    ["namespace-name=x", "pod=a"],
+  );
+  const said = (rules: readonly PolicyRule[]): readonly string[] =>
+    rules.map(({ peers, ports, origin }) => {
+      const all = ports === "any" ? [] : ports.map((port) => port.match === "ports" && `${port.protocol} ${port.from}`);
+      return `${origin.path.split("/").slice(-2).join()} ${JSON.stringify(peers)} ${all.join()}`;
+    });
+  const { ingress, egress } = statement;
+  assert.deepEqual(said(ingress.allow), ['allowedPorts,0 "any" TCP 80,UDP 80']);
+  assert.deepEqual(said(ingress.deny), ['blockedPorts,0 "any" TCP 22,UDP 22', 'blockedPorts,1 "any" TCP 23,UDP 23']);
+  assert.deepEqual([ingress.isDefaultDeny, egress], [true, { isDefaultDeny: false, allow: [], deny: [] }]);
 });
 
 test("PodConfigMapConfig that enables nothing asks for nothing", () => {
