@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { KubeObject } from "@bpfleet/kinds";
+import { podKey, rigPod, type RigPod } from "./policy-rig/pod-network.ts";
+import type { Protocol } from "./policy-rig/prober.ts";
+import { families, namespaceObject, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
+
+const [a, b, other] = [rigPod("x", "a", 1), rigPod("x", "b", 2), rigPod("y", "a", 3)];
+const pods = [a, b, other];
+const ports = [22, 53, 80, 81];
+const patientMs = 400;
+
+function podConfig(name: string, l4Firewall: object, app?: string): KubeObject {
+  const podSelector = app === undefined ? undefined : { matchLabels: { app } };
+  const spec = { podSelector, ebpfConfig: { l4Firewall: { enabled: true, ...l4Firewall } } };
+  const metadata = { name, namespace: "x" };
+  return { apiVersion: "podconfig.example.com/v1alpha1", kind: "PodConfigMapConfig", metadata, spec } as KubeObject;
+}
+
+function containerPolicy(name: string, networkControls: object, priority = 1000): KubeObject {
+  const spec = {
+    selector: { podSelector: { matchLabels: { app: "a" } } },
+    resourceLimits: { enableAccounting: false },
+    networkControls,
+    priority,
+  };
+  const metadata = { name, namespace: "x" };
+  return { apiVersion: "networking.fos1.io/v1alpha1", kind: "EBPFContainerPolicy", metadata, spec } as KubeObject;
+}
+
+function networkPolicy(port: number): KubeObject {
+  const spec = { podSelector: { matchLabels: { app: "a" } }, ingress: [{ ports: [{ protocol: "TCP", port }] }] };
+  const metadata = { name: "n", namespace: "x" };
+  return { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata, spec } as KubeObject;
+}
+
+describe("containers and their ports, with real packets", () => {
+  let rig: PolicyRig;
+  before(async () => {
+    rig = await PolicyRig.make("routed", pods, { ports });
+    await rig.change({
+      write: [
+        ...["x", "y"].map((name) => namespaceObject(name, { env: name })),
+        ...pods.map((pod) => podObject(pod, rig.network.netnsOf(pod), { app: pod.name })),
+      ],
+    });
+  });
+  after(() => rig?.[Symbol.asyncDispose]());
+
+  async function within(objects: readonly KubeObject[], check: () => Promise<void>): Promise<void> {
+    const answer = await rig.change({ write: objects });
+    try {
+      assert.equal(answer.trouble, undefined, rig.log);
+      assert.deepEqual(
+        answer.objects.filter(({ state }) => state !== "in-force"),
+        [],
+        rig.log,
+      );
+      await check();
+    } finally {
+      await rig.change({ remove: objects.map(refOfPolicy) });
+    }
+  }
+
+  /** What is answered, by both families alike: `TCP/80 UDP/80`. */
+  async function answered(from: RigPod, to: RigPod, protocols: readonly Protocol[] = ["TCP", "UDP"]): Promise<string> {
+    const found = [];
+    for (const family of families) {
+      const probes = protocols.flatMap((protocol) =>
+        (protocol === "ICMP" ? [0] : ports).map((port) => ({ from: podKey(from), to: to[family], protocol, port })),
+      );
+      const met = await rig.prober.probe(probes, patientMs);
+      const open = probes.filter((_, at) => met[at] === "answered");
+      found.push(open.map(({ protocol, port }) => `${protocol}/${port}`).join(" "));
+    }
+    const [first, second] = found;
+    assert.equal(first, second);
+    return first ?? "";
+  }
+
+  it("l4Firewall of several objects: blocked by any, else allowed by any, else as any says by default", async () => {
+    const objects = [
+      podConfig("blocking", { defaultAction: "allow", blockedPorts: [22], allowedPorts: [53] }),
+      podConfig("closing", { defaultAction: "block", allowedPorts: [80, 22] }, "a"),
+    ];
+    await within(objects, async () => {
+      assert.equal(await answered(b, a), "TCP/53 TCP/80 UDP/53 UDP/80");
+      assert.equal(await answered(other, b), "TCP/53 TCP/80 TCP/81 UDP/53 UDP/80 UDP/81");
+      assert.equal(
+        await answered(a, other),
+        ports
+          .flatMap((port) => `TCP/${port}`)
+          .concat(ports.map((port) => `UDP/${port}`))
+          .join(" "),
+      );
+    });
+  });
+
+  it("l4Firewall lets nothing pass that a NetworkPolicy does not, nor the other way round", async () => {
+    const objects = [podConfig("closing", { defaultAction: "block", allowedPorts: [80, 81] }), networkPolicy(81)];
+    await within(objects, async () => {
+      assert.equal(await answered(other, a), "TCP/81");
+      assert.equal(await answered(other, b), "TCP/80 TCP/81 UDP/80 UDP/81");
+    });
+    await within([podConfig("closing", { defaultAction: "block", allowedPorts: [80] }), networkPolicy(81)], async () =>
+      assert.equal(await answered(other, a), ""),
+    );
+  });
+
+  it("EBPFContainerPolicy: the first rule that is met decides, by priority, else the default of the direction", async () => {
+    const objects = [
+      containerPolicy("a", {
+        enableIngressControl: true,
+        enableEgressControl: true,
+        defaultIngressAction: "deny",
+        defaultEgressAction: "deny",
+        ingressRules: [
+          { ipBlock: { cidr: `${b.ipv4}/32` }, ports: [{ protocol: "TCP", port: 80, endPort: 81 }], action: "deny" },
+          { ipBlock: { cidr: `${b.ipv6}/128` }, ports: [{ protocol: "TCP", port: 80, endPort: 81 }], action: "deny" },
+          {
+            ports: [
+              { protocol: "TCP", port: 80 },
+              { protocol: "TCP", port: 22 },
+            ],
+          },
+        ],
+        egressRules: [{ ports: [{ protocol: "UDP", port: 53 }] }],
+      }),
+      containerPolicy("b", { enableIngressControl: true, ingressRules: [{ ports: [{ port: 81 }] }] }, 1),
+    ];
+    await within(objects, async () => {
+      assert.equal(await answered(other, a), "TCP/22 TCP/80 TCP/81");
+      assert.equal(await answered(b, a), "TCP/22 TCP/81");
+      assert.equal(await answered(a, other, ["TCP", "UDP", "ICMP"]), "UDP/53");
+      assert.equal(await answered(other, b, ["ICMP"]), "ICMP/0");
+    });
+  });
+
+  it("EBPFContainerPolicy and l4Firewall must allow both, and a connection ends when one of them ceases to", async () => {
+    const control = { enableIngressControl: true, defaultIngressAction: "deny" };
+    const container = containerPolicy("a", { ...control, ingressRules: [{ ports: [{ port: 80 }, { port: 81 }] }] });
+    const firewall = podConfig("f", { defaultAction: "block", allowedPorts: [80, 53] });
+    await within([container, firewall], async () => {
+      assert.equal(await answered(other, a), "TCP/80");
+      const probe = { from: podKey(other), to: a.ipv4, protocol: "TCP", port: 80 } as const;
+      const flow = (await rig.prober.open(probe)) ?? assert.fail("not let through");
+      assert.equal(await rig.prober.poke(flow, patientMs), "answered");
+      await rig.change({ write: [podConfig("f", { defaultAction: "allow", blockedPorts: [80] })] });
+      assert.notEqual(await rig.prober.poke(flow, patientMs), "answered");
+      assert.equal(await answered(other, a), "TCP/81");
+      await rig.prober.close(flow);
+    });
+  });
+});
