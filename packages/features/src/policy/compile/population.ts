@@ -19,7 +19,7 @@ export const world6 = 1;
 /** Everybody there is, and who has which address; all other addresses are the world's. */
 export interface Population {
   readonly holders: readonly Holder[];
-  readonly addresses: ReadonlyMap<AddressKey, number>;
+  readonly addresses: AddressBook;
   readonly pods: LabelIndex;
   readonly nodes: LabelIndex;
   /** Number of a pod or node in its index → holder. */
@@ -85,7 +85,10 @@ const readAddresses = new WeakMap<AddressesIntent, readonly AddressKey[]>();
 function keysOf(slice: AddressesIntent): readonly AddressKey[] {
   let keys = readAddresses.get(slice);
   if (keys === undefined) {
-    keys = slice.addresses.flatMap((text) => parseAddressKey(text) ?? []);
+    keys = slice.addresses.flatMap((text) => {
+      const key = parseAddressKey(text);
+      return key === undefined || isOfOneLink(key) ? [] : [key];
+    });
     readAddresses.set(slice, keys);
   }
   return keys;
@@ -93,14 +96,12 @@ function keysOf(slice: AddressesIntent): readonly AddressKey[] {
 
 class Census {
   readonly #holders: Holder[] = [plain("world4"), plain("world6")];
-  readonly #claims = new Claims();
+  readonly #addresses = new AddressBook();
   readonly #pods: LabelIndex;
   readonly #nodes: LabelIndex;
   readonly #podHolders: number[] = [];
   readonly #nodeHolders: number[] = [];
   readonly #askedPorts: ReadonlySet<string>;
-  /** Version of the slice that an address is of; those of workloads are in none. */
-  readonly #versions = new Map<AddressKey, string>();
 
   constructor(asked: AskedKeys, askedPorts: ReadonlySet<string>) {
     this.#pods = new LabelIndex(asked);
@@ -111,8 +112,9 @@ class Census {
   addWorkload(workload: WorkloadIntent, { endpoints }: PopulationFacts): void {
     const holder = this.#podHolder(labelledPod(workload), workload.namedPorts);
     const endpoint = workload.endpoint === undefined ? undefined : endpoints?.[workload.endpoint];
+    const source = this.#addresses.source(holder);
     for (const texts of [workload.addresses, endpoint?.found ? endpoint.addresses : []])
-      for (const text of texts) this.#claims.addText(text, holder);
+      for (const text of texts) this.#addresses.addText(text, source);
   }
 
   /** Newer slices come first. */
@@ -122,12 +124,8 @@ class Census {
       { own: "pod", labels, namespace, namespaceLabels, serviceAccount },
       slice.namedPorts,
     );
-    for (const key of keysOf(slice)) {
-      const known = this.#versions.get(key);
-      if (known === undefined ? this.#claims.has(key) : known !== version) continue;
-      this.#versions.set(key, version);
-      this.#claims.add(key, holder);
-    }
+    const source = this.#addresses.source(holder, version);
+    for (const key of keysOf(slice)) this.#addresses.addOfSlice(key, source);
   }
 
   #podHolder(pod: Parameters<LabelIndex["add"]>[0], namedPorts: WorkloadIntent["namedPorts"]): number {
@@ -138,9 +136,10 @@ class Census {
   addNode({ labels, addresses, isThisNode }: Node, { interfaces }: PopulationFacts): void {
     const number = this.#nodes.add({ own: "node", labels }, isThisNode ? "this" : "");
     const holder = this.#holderOf(this.#nodeHolders, number, plain(isThisNode ? "this-node" : "node"));
-    for (const text of addresses) this.#claims.addText(text, holder);
+    const source = this.#addresses.source(holder);
+    for (const text of addresses) this.#addresses.addText(text, source);
     if (!isThisNode) return;
-    for (const each of interfaces) for (const text of each.addresses) this.#claims.addText(text, holder);
+    for (const each of interfaces) for (const text of each.addresses) this.#addresses.addText(text, source);
   }
 
   #holderOf(known: number[], number: number, fresh: Holder): number {
@@ -159,8 +158,9 @@ class Census {
   }
 
   settle(): Population {
+    this.#addresses.settle(this.#holders);
     return {
-      addresses: this.#claims.settle(this.#holders),
+      addresses: this.#addresses,
       holders: this.#holders,
       pods: this.#pods,
       nodes: this.#nodes,
@@ -183,44 +183,68 @@ export function labelledPod({
   return { own: "pod", labels, namespace: pod.namespace, namespaceLabels, serviceAccount };
 }
 
-/** Who claims which address. */
-class Claims {
-  readonly #holders = new Map<AddressKey, number>();
-  /** Of addresses with more than one. */
+interface Source {
+  readonly holder: number;
+  /** Of a slice. */
+  readonly version: string | undefined;
+}
+
+/** Who has which address. Read after `settle`. */
+export class AddressBook {
+  readonly #sources: Source[] = [];
+  readonly #claims = new Map<AddressKey, number>();
+  /** Holders of addresses with more than one. */
   readonly #several = new Map<AddressKey, Set<number>>();
 
-  has(key: AddressKey): boolean {
-    return this.#holders.has(key);
+  /** Somebody who claims addresses. */
+  source(holder: number, version?: string): number {
+    return this.#sources.push({ holder, version }) - 1;
   }
 
-  addText(text: string, holder: number): void {
+  addText(text: string, source: number): void {
     const key = parseAddressKey(text);
-    if (key !== undefined) this.add(key, holder);
+    if (key === undefined || isOfOneLink(key)) return;
+    const first = this.#claims.get(key);
+    if (first === undefined) this.#claims.set(key, source);
+    else this.#share(key, first, source);
   }
 
-  add(key: AddressKey, holder: number): void {
-    if (isOfOneLink(key)) return;
-    const first = this.#holders.get(key);
-    if (first === undefined) this.#holders.set(key, holder);
-    else if (first !== holder) {
-      const all = this.#several.get(key) ?? new Set([first]);
-      this.#several.set(key, all.add(holder));
-    }
+  /** What others than slices claim is theirs; what slices claim is the newest one's, which come first. */
+  addOfSlice(key: AddressKey, source: number): void {
+    const first = this.#claims.get(key);
+    if (first === undefined) this.#claims.set(key, source);
+    else if (this.#sources[first]?.version === this.#sources[source]?.version) this.#share(key, first, source);
   }
 
-  /** Adds a holder for each combination of claimants. */
-  settle(holders: Holder[]): ReadonlyMap<AddressKey, number> {
+  #share(key: AddressKey, ...sources: readonly number[]): void {
+    const holders = sources.map((source) => this.#sources[source]?.holder ?? 0);
+    const all = this.#several.get(key) ?? new Set<number>();
+    for (const holder of holders) all.add(holder);
+    if (all.size > 1) this.#several.set(key, all);
+  }
+
+  /** Adds a holder for each combination of those who share an address. */
+  settle(holders: Holder[]): void {
     const combinations = new Map<string, number>();
     for (const [key, all] of this.#several) {
       const claimants = [...all].toSorted((a, b) => a - b);
       const name = claimants.join();
-      let holder = combinations.get(name);
-      if (holder === undefined) {
-        combinations.set(name, (holder = holders.length));
+      let source = combinations.get(name);
+      if (source === undefined) {
+        combinations.set(name, (source = this.source(holders.length)));
         holders.push({ is: "several", ports: [], claimants });
       }
-      this.#holders.set(key, holder);
+      this.#claims.set(key, source);
     }
-    return this.#holders;
+  }
+
+  /** The holder; `undefined`: nobody who is known. */
+  get(key: AddressKey): number | undefined {
+    const source = this.#claims.get(key);
+    return source === undefined ? undefined : this.#sources[source]?.holder;
+  }
+
+  *[Symbol.iterator](): Generator<readonly [AddressKey, number]> {
+    for (const [key, source] of this.#claims) yield [key, this.#sources[source]?.holder ?? 0];
   }
 }
