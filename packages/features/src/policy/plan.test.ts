@@ -247,3 +247,13 @@ test("policy.plan leaves in force what was, when nothing can be compiled; withou
   assert.match(said(kept).join(), /^refused Failed p: .* what was in force before stays/);
   assert.deepEqual({ ...kept, problems: [] }, { ...earlier, problems: [] });
 });
+
+test("policy.plan leaves in force what was, when its object is missing", () => {
+  const intents = [policyIntent("p", "a", [{}])];
+  const earlier = planOf(intents);
+  const without = { ...facts, objects: {} };
+  assert.match(said(planOf(intents, without)).join(), /^refused NotFound p: load the policy programs/);
+  const kept = planOf(intents, { ...without, earlierPlans: { [refKey(node)]: earlier } });
+  assert.deepEqual({ ...kept, problems: [] }, { ...earlier, problems: [] });
+  assert.match(said(kept).join(), /^refused NotFound p/);
+});

@@ -45,6 +45,7 @@ export function planPolicy(intents: readonly PolicyFeatureIntent[], facts: NodeF
   if (digest === undefined) {
     const message = `load the policy programs: the object ${feature} is not among those of this node; reinstall bpfleet`;
     draft.problems.push(...forEachPolicy(input.policies, "NotFound", message));
+    goOn(facts, draft);
     return draft;
   }
   const object = { name: feature, digest };
@@ -103,22 +104,23 @@ function planFailure(
   error: unknown,
 ): void {
   const failure = mistakeText("compile the policies of this node", error);
-  const earlier = facts.earlierPlans?.[refKey(nodeRef(facts))];
-  const effect = earlier === undefined ? "nothing passes the pods of this node" : "what was in force before stays";
+  const goesOn = goOn(facts, draft);
+  const effect = goesOn ? "what was in force before stays" : "nothing passes the pods of this node";
   draft.problems.push(...forEachPolicy(input.policies, "Failed", `${failure}; until then ${effect}`));
-  if (earlier === undefined) {
-    planCompiled(
-      closeEverything(input, facts, (rules) => chooseSlot(rules, facts.seenMaps)),
-      object,
-      facts,
-      draft,
-    );
-    return;
-  }
+  if (goesOn) return;
+  const closed = closeEverything(input, facts, (rules) => chooseSlot(rules, facts.seenMaps));
+  planCompiled(closed, object, facts, draft);
+}
+
+/** With what was planned last, where that is known. */
+function goOn(facts: NodeFacts, draft: Draft): boolean {
+  const earlier = facts.earlierPlans?.[refKey(nodeRef(facts))];
+  if (earlier === undefined) return false;
   draft.maps.push(...earlier.maps);
   draft.programs.push(...earlier.programs);
   draft.attachments.push(...earlier.attachments);
   draft.instances.push(...earlier.instances);
+  return true;
 }
 
 function nodeRef({ nodeName }: NodeFacts): ObjectRef {
