@@ -19,7 +19,7 @@ export function countPolicy(instance: FeatureInstance, readings: MapReadings): I
     rules: [],
     gauges: {
       endpoints: endpoints.length,
-      flow_count: (readings.get("flows4")?.count ?? 0) + (readings.get("flows6")?.count ?? 0),
+      tracked_flows: (readings.get("flows4")?.count ?? 0) + (readings.get("flows6")?.count ?? 0),
       table_lines: tableLines,
       known_addresses: addresses,
       rule_count: instance.rules.length,

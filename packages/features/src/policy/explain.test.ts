@@ -6,7 +6,7 @@ import { policyReason } from "./generated/policy.ts";
 import type { PolicyData } from "./plan.ts";
 import { policy } from "./policy-feature.ts";
 import { passReasons, reasonNames, reasonTexts } from "./reasons.ts";
-import { faultTexts } from "../filter/reasons.ts";
+import { faultTexts, passReasons as filterPassReasons, reasonNames as filterReasonNames } from "../filter/reasons.ts";
 
 const object = { group: "networking.k8s.io", kind: "NetworkPolicy", namespace: "x", name: "p" };
 const node = { group: "", kind: "Node", namespace: "", name: "n" };
@@ -87,6 +87,15 @@ function perCpu(values: Readonly<Record<number, readonly [packets: number, bytes
 
 const empty: MapEntries = { count: 0, keys: new Uint8Array(0), values: new Uint8Array(0) };
 
+test("policy gives no reason the name of one of the filter's with the other verdict", () => {
+  const isPass = (name: string, names: readonly string[]): boolean => names.includes(name);
+  const shared = [...reasonNames.values()].filter((name) => [...filterReasonNames.values()].includes(name));
+  assert.deepEqual(
+    shared.filter((name) => isPass(name, passReasons) !== isPass(name, filterPassReasons)),
+    [],
+  );
+});
+
 test("policy.counters tells reasons and sizes of the node once, and of each object its own rules", () => {
   const readings = new Map([
     ["reasons", perCpu({ [policyReason.denied]: [4, 40] })],
@@ -98,7 +107,13 @@ test("policy.counters tells reasons and sizes of the node once, and of each obje
   const ofNode = policy.counters(instance, readings);
   assert.deepEqual(ofNode.reasons["denied"], { packets: 5n, bytes: 50n });
   assert.deepEqual(ofNode.reasons["allowed"], { packets: 0n, bytes: 0n });
-  assert.deepEqual(ofNode.gauges, { endpoints: 1, flow_count: 7, table_lines: 9, known_addresses: 3, rule_count: 2 });
+  assert.deepEqual(ofNode.gauges, {
+    endpoints: 1,
+    tracked_flows: 7,
+    table_lines: 9,
+    known_addresses: 3,
+    rule_count: 2,
+  });
   const own = policy.counters(ofObject, readings);
   assert.deepEqual(
     own.rules.map(({ rule, counter }) => [rule.index, counter.packets]),

@@ -30,18 +30,21 @@ export const reasonTexts: Readonly<Record<string, string>> = {
   denied: "a rule denies it",
   default_deny: "no rule allows it, and what no rule allows is denied",
   revoked: "its flow was allowed once, and is no more",
-  not_ip: "it carries neither IP nor ARP",
+  not_ip_denied: "it carries neither IP nor ARP, and nothing else passes where policies restrict",
   fragment_without_first: "it is a fragment whose first one did not pass, so that its ports are not known",
   mapped_address: "it has an IPv4 address that is written as IPv6",
   no_table: "there is no table to judge it by",
   malformed_sctp: "its SCTP header is cut short",
 };
 
+/** Names are of all features: that of the filter lets pass what has no IP. */
+const otherNames: Readonly<Record<string, string>> = { not_ip: "not_ip_denied" };
+
 /** Number in the counters and in `explained` → name. */
 export const reasonNames: ReadonlyMap<number, string> = new Map([
   ...Object.entries(policyReason)
     .filter(([name]) => name !== "fault")
-    .map(([name, index]): [number, string] => [index, name]),
+    .map(([name, index]): [number, string] => [index, otherNames[name] ?? name]),
   ...Object.entries(fault)
     .filter(([name]) => name !== "none")
     .map(([name, index]): [number, string] => [policyReason.fault + index, name]),
