@@ -204,7 +204,11 @@ async function statusOf(client: KubeClient, version: string, agents: number): Pr
     readonly status?: { readonly observedGeneration?: number; readonly nodes?: { readonly ready?: number } };
   }
   for (const end = performance.now() + patienceMs; performance.now() < end; await sleep(100)) {
-    const { items } = await client.list(programs);
+    // A server that is busy with the agents is asked again.
+    const items = await client.list(programs).then(
+      (list) => list.items,
+      () => [],
+    );
     const isTold = (items as unknown as readonly Told[]).some(
       ({ metadata, status }) =>
         versionOf(metadata) === version &&
