@@ -8,8 +8,10 @@ export interface ReadAll {
   readonly parsed: readonly Parsed[];
   readonly issues: readonly Issue[];
   readonly view: ResourceView;
-  /** Of all objects together. */
+  /** What all objects together ask for. */
   lower(): Lowered;
+  /** What they say there is. */
+  facts(): Lowered["intents"];
 }
 
 /** The node that tests lower for. */
@@ -25,17 +27,15 @@ export function readAll(text: string, file = "test.yaml"): ReadAll {
   const results = manifest.objects.map((object) => kindOf(object).parse(object.value, object.positionOf));
   const parsed = results.flatMap((result) => (result.ok ? [result.value] : []));
   const view = viewOf(parsed);
+  const lowered = (): readonly Lowered[] => parsed.map((each) => kindOf(each.object).lower(each, view));
+  const intents = (isFact: boolean): Lowered["intents"] =>
+    lowered().flatMap((each) => each.intents.filter((intent) => (intent.isFact === true) === isFact));
   return {
     parsed,
     issues: [...manifest.issues, ...results.flatMap((result) => result.issues)],
     view,
-    lower: () => {
-      const lowered = parsed.map((each) => kindOf(each.object).lower(each, view));
-      return {
-        intents: lowered.flatMap(({ intents }) => intents),
-        problems: lowered.flatMap(({ problems }) => problems),
-      };
-    },
+    lower: () => ({ intents: intents(false), problems: lowered().flatMap(({ problems }) => problems) }),
+    facts: () => intents(true),
   };
 }
 

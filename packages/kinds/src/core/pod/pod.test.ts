@@ -9,12 +9,12 @@ function pod(annotations: string): string {
 }
 
 test("Pod keeps its spec as it is, and says who it is", () => {
-  const { parsed, issues, lower } = readAll(pod("{bpfleet.io/netns: web, bpfleet.io/cgroup: apps/web}"));
+  const { parsed, issues, facts } = readAll(pod("{bpfleet.io/netns: web, bpfleet.io/cgroup: apps/web}"));
   assert.deepEqual(issues, []);
   assert.deepEqual(parsed[0]?.ref, { group: "", kind: "Pod", namespace: "default", name: "web" });
   assert.deepEqual(parsed[0]?.object.spec, { containers: [{ name: "c", image: "x" }] });
   const origin = { object: parsed[0]?.ref, path: "", position: undefined };
-  const [intent] = lower().intents;
+  const [intent] = facts();
   assert.deepEqual(
     { ...intent, origin: { ...intent?.origin, position: undefined } },
     {
@@ -36,8 +36,7 @@ test("Pod keeps its spec as it is, and says who it is", () => {
 
 function workload(fields: object, others = ""): WorkloadIntent | undefined {
   const object = { apiVersion: "v1", kind: "Pod", metadata: { name: "web", uid: "u-1" }, ...fields };
-  const { intents } = readAll(`${JSON.stringify(object)}\n${others}`).lower();
-  return intents[0] as WorkloadIntent | undefined;
+  return readAll(`${JSON.stringify(object)}\n${others}`).facts()[0] as WorkloadIntent | undefined;
 }
 
 test("Pod is an endpoint where it runs on this node, with an interface of its own", () => {
