@@ -92,15 +92,9 @@ struct {
 
 #define SECOND_NS 1000000000ULL
 
-/* By state, TCP behind all others. What is older is judged again. */
-static const __u64 flow_idle_ns[8] = {
-	[FLOW_OPENING] = 60 * SECOND_NS,
-	[FLOW_ANSWERED] = 180 * SECOND_NS,
-	[FLOW_CLOSING] = 60 * SECOND_NS,
-	[4 + FLOW_OPENING] = 60 * SECOND_NS,
-	[4 + FLOW_ANSWERED] = 8000 * SECOND_NS, /* beyond what keeps connections alive by default */
-	[4 + FLOW_CLOSING] = 60 * SECOND_NS,
-};
+#define FLOW_TCP_IDLE (8000 * SECOND_NS) /* beyond what keeps connections alive by default */
+#define FLOW_OTHER_IDLE (180 * SECOND_NS)
+#define FLOW_ONE_SIDED_IDLE (60 * SECOND_NS) /* not answered yet, or closing */
 
 /* The coarse clock of Linux 5.11 costs less, and seconds are all that is asked for. */
 static __always_inline __u64 flow_clock(void)
@@ -135,7 +129,12 @@ static __always_inline void put_flow(const struct flow_key *key, bool is_ipv6, c
 		bpf_map_update_elem(&flows4, key, flow, BPF_ANY);
 }
 
+/* What has been still for longer is judged again. */
 static __always_inline bool is_live(const struct flow *flow, __u32 protocol, __u64 now_ns)
 {
-	return now_ns - flow->seen_ns < flow_idle_ns[(flow->state & 3) | (protocol == IPPROTO_TCP) << 2];
+	__u64 idle_ns = now_ns - flow->seen_ns;
+
+	if (flow->state != FLOW_ANSWERED)
+		return idle_ns < FLOW_ONE_SIDED_IDLE;
+	return idle_ns < (protocol == IPPROTO_TCP ? FLOW_TCP_IDLE : FLOW_OTHER_IDLE);
 }

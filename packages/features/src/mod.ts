@@ -19,4 +19,7 @@ export * from "./policy/intent.ts";
 export type { PolicyData, PolicyEndpoint } from "./policy/plan.ts";
 export { policy } from "./policy/policy-feature.ts";
 export * from "./policy/policy.ts";
+export * from "./policy/table/judge-table.ts";
+export type * from "./policy/table/policy-table.ts";
+export * from "./policy/table/write-table.ts";
 export * from "./features.ts";
