@@ -174,14 +174,15 @@ static __always_inline bool read_inner_transport(const struct packet *packet, bo
 	struct icmp_header copy, *header = header_at(packet, offset, &copy, sizeof(*header));
 	__u32 protocol = view->key.protocol;
 
+	/* At once, here and elsewhere: Linux 5.10 forgets in between that it was asked. */
+	if (!header)
+		return false;
 	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == NEXT_SCTP) {
-		if (!header)
-			return false;
 		set_ports(&view->key, !arrives, ((__be16 *)header)[0], ((__be16 *)header)[1]);
 		return true;
 	}
 	if (protocol == (view->is_ipv6 ? NEXT_ICMPV6 : IPPROTO_ICMP)) {
-		if (!header || !is_echo_request(view->is_ipv6, header->type))
+		if (!is_echo_request(view->is_ipv6, header->type))
 			return false;
 		set_echo(view, true, !arrives, header->echo_id);
 		return true;
@@ -241,15 +242,19 @@ static __always_inline void set_addresses(const struct network_header *network, 
 	}
 }
 
-/* RFC 4861: nobody but a neighbour can have sent a hop limit of 255. */
+/*
+ * RFC 4861: nobody but a neighbour can have sent a hop limit of 255. RFC 3810: who listens to which group, by which
+ * switches choose whom they send solicitations; of hop limit 1.
+ */
 static __always_inline bool is_neighbour(const struct packet *packet, const struct network_header *network, __u8 type)
 {
+	bool is_discovery = type >= 133 && type <= 137, is_listening = (type >= 130 && type <= 132) || type == 143;
 	__u8 copy, *hop_limit;
 
-	if (type < 133 || type > 137)
+	if (!is_discovery && !is_listening)
 		return false;
 	hop_limit = header_at(packet, network->offset + offsetof(struct ipv6hdr, hop_limit), &copy, sizeof(copy));
-	return hop_limit && *hop_limit == 255;
+	return hop_limit && *hop_limit == (is_discovery ? 255 : 1);
 }
 
 static __always_inline enum fault view_icmp(const struct packet *packet, const struct network_header *network,
@@ -291,7 +296,7 @@ static __always_inline void view_sctp(const struct packet *packet, bool arrives,
 {
 	struct icmp_header copy, *header = header_at(packet, offset, &copy, sizeof(*header));
 
-	if (room < SCTP_HEADER || !header)
+	if (!header || room < SCTP_HEADER)
 		return refuse(view, REASON_MALFORMED_SCTP);
 	set_ports(&view->key, arrives, ((__be16 *)header)[0], ((__be16 *)header)[1]);
 }

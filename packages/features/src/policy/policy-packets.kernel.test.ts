@@ -170,12 +170,19 @@ test("policy_ingress lets neighbours be found, and drops what carries no IP wher
     const bytes = make.ipv6([135, ...new Uint8Array(23)], { next: 58, source: stranger6, destination: us6 });
     return make.ethernet(make.ETH_IPV6, bytes.with(7, hopLimit));
   };
+  const report = (hopLimit: number): Buffer => {
+    const { next, bytes } = make.chain([{ kind: make.extension.hopByHop }], 58, [143, ...new Uint8Array(27)]);
+    const packet = make.ipv6(bytes, { next, source: us6, destination: make.v6("ff02::16") });
+    return make.ethernet(make.ETH_IPV6, packet.with(7, hopLimit));
+  };
   const spanningTree = make.ethernet(0x0027, new Uint8Array(46));
   await expectAll(policy, [
     ["ingress", make.ethernet(0x0806, new Uint8Array(28)), "pass neighbour"],
     ["egress", make.ethernet(0x0806, new Uint8Array(28)), "pass neighbour"],
     ["ingress", solicitation(255), "pass neighbour"],
     ["ingress", solicitation(64), "drop default_deny"],
+    ["ingress", report(1), "pass neighbour"],
+    ["ingress", report(64), "drop default_deny"],
     ["ingress", spanningTree, "drop not_ip"],
     ["egress", spanningTree, "pass unrestricted"],
   ]);
