@@ -71,9 +71,13 @@ struct verdict_table {
 	__u32 fallback; /* rank of what holds where no cell is found */
 	__u32 ports[PORT_SPACES];
 	__u32 number; /* in keys of cells; never 0 */
-	__u32 unused[5];
+	__u32 flags; /* enum table_flag */
+	__u32 unused[4];
 };
 _Static_assert(sizeof(struct verdict_table) == POLICY_LINE, "a line");
+
+/* What it refuses is told as blocked at a port. */
+enum table_flag { TABLE_OF_PORTS = 1 };
 
 struct ranked_rule {
 	__u32 rule; /* index of its counter; 0: none */

@@ -32,6 +32,7 @@ struct ruling {
 	__u32 rule;
 	__u8 drops;
 	__u8 keeps;
+	__u8 is_blocked; /* by a table of ports */
 	__u8 is_restricted; /* in some direction */
 };
 
@@ -369,6 +370,7 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	rule = (const struct ranked_rule *)line + (work->rank & 3);
 	if (rule->flags & RULE_DROPS) {
 		work->ruling.drops = true;
+		work->ruling.is_blocked = verdicts->flags & TABLE_OF_PORTS;
 		work->ruling.rule = rule->rule;
 		work->ruling.reason = rule->rule ? REASON_DENIED : REASON_DEFAULT_DENY;
 		return false;

@@ -27,6 +27,7 @@ export interface Readings {
 export function metricFamilies(readings: Readings): MetricFamily[] {
   return [
     ...fos1Families(readings.counters),
+    ...podConfigFamilies(readings.counters),
     ...objectFamilies(readings),
     ...hookFamilies(readings.hooks),
     ...ownFamilies(readings),
@@ -60,6 +61,34 @@ function fos1Families(counters: readonly InstanceCounters[]): MetricFamily[] {
   ];
 }
 
+const firewallStats = ["allowed", "blocked", "tcp_packets", "udp_packets"] as const;
+
+/** Of pods; those that several objects select are told once. */
+function podConfigFamilies(counters: readonly InstanceCounters[]): MetricFamily[] {
+  const pods = new Map<string, { readonly labels: Labels; readonly gauges: InstanceCounters["gauges"] }>();
+  for (const { labels, gauges } of counters) {
+    const { pod: pod_name, pod_namespace: namespace } = labels ?? {};
+    if (pod_name === undefined || namespace === undefined || gauges["l4_allowed"] === undefined) continue;
+    pods.set(`${namespace}/${pod_name}`, { labels: { namespace, pod_name }, gauges });
+  }
+  const all = [...pods.values()];
+  const stats = all.flatMap(({ labels, gauges }) =>
+    firewallStats.map((stat_type) => ({
+      labels: { ...labels, stat_type },
+      value: BigInt(Math.trunc(Number(gauges[`l4_${stat_type}`] ?? 0))),
+    })),
+  );
+  const attached = all.map(({ labels }) => ({ labels: { ...labels, program_type: "l4_firewall" }, value: 1 }));
+  return [
+    counter(
+      "podconfigmap_controller_ebpf_l4_firewall_total",
+      "Packets to a pod that its firewall let pass or blocked, and how many were of TCP and of UDP.",
+      stats,
+    ),
+    gauge("podconfigmap_controller_ebpf_attached_programs", "Programs that are attached for a pod.", attached),
+  ];
+}
+
 const fos1Gauges = new Set(["blacklist_entries", "ratelimit_entries", "flow_count", "ipv6_flow_count", "map_entries"]);
 
 function objectFamilies({ counters, features }: Readings): MetricFamily[] {
@@ -85,7 +114,7 @@ function objectFamilies({ counters, features }: Readings): MetricFamily[] {
   const others = addUp(
     counters.flatMap(({ owner, labels, gauges }) =>
       Object.entries(gauges)
-        .filter(([name]) => !fos1Gauges.has(name))
+        .filter(([name]) => !fos1Gauges.has(name) && !name.startsWith("l4_"))
         .map(([name, value]) => ({
           labels: { ...ownerLabels(owner), ...labels, what: name },
           value: BigInt(Math.trunc(Number(value))),

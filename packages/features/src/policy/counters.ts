@@ -1,14 +1,16 @@
-import type { FeatureInstance } from "@bpfleet/kernel";
+import type { FeatureInstance, MapEntries } from "@bpfleet/kernel";
 import { readReasons, readRules } from "../counters.ts";
+import { accountSize, decodeAccount, type Account } from "./generated/policy.ts";
 import type { InstanceCounters, MapReadings } from "../feature.ts";
 import type { PolicyData } from "./plan.ts";
 import { alwaysShown, reasonNames } from "./reasons.ts";
 
-export const counterRoles = ["reasons", "hits", "base", "flows4", "flows6"] as const;
+export const counterRoles = ["reasons", "hits", "base", "flows4", "flows6", "accounts"] as const;
 
 export function countPolicy(instance: FeatureInstance, readings: MapReadings): InstanceCounters {
   const { about, endpoints, tableLines = 0, addresses = 0 } = instance.data as PolicyData;
   const { owner } = instance;
+  if (about === "pod") return countPod(instance, readings);
   if (about === "policy") {
     const rules = readRules(instance.rules, readings.get("hits"), readings.get("base"));
     return { owner, reasons: {}, rules, gauges: { endpoints: endpoints.length } };
@@ -25,4 +27,59 @@ export function countPolicy(instance: FeatureInstance, readings: MapReadings): I
       rule_count: instance.rules.length,
     },
   };
+}
+
+/** What one pod received and sent, and what was refused; of ports besides, as PodConfigMapConfig's metrics have it. */
+function countPod(instance: FeatureInstance, readings: MapReadings): InstanceCounters {
+  const { endpoints, tier } = instance.data as PolicyData;
+  const [endpoint] = endpoints;
+  const { owner } = instance;
+  if (endpoint === undefined) return { owner, reasons: {}, rules: [], gauges: {} };
+  const { ifindex, pod, namespace } = endpoint;
+  const account = readAccount(readings.get("accounts"), ifindex);
+  const ofPorts = {
+    l4_allowed: account.receivedPackets,
+    l4_blocked: account.blockedPackets,
+    l4_tcp_packets: account.tcpPackets,
+    l4_udp_packets: account.udpPackets,
+  };
+  const ofPod = {
+    bytes_in: account.receivedBytes,
+    bytes_out: account.sentBytes,
+    packets_in: account.receivedPackets,
+    packets_out: account.sentPackets,
+    blocked: account.refusedPackets,
+  };
+  const gauges = tier === "l4" ? ofPorts : ofPod;
+  return { owner, labels: { pod, pod_namespace: namespace }, reasons: {}, rules: [], gauges };
+}
+
+const nothing: Account = {
+  receivedPackets: 0n,
+  receivedBytes: 0n,
+  sentPackets: 0n,
+  sentBytes: 0n,
+  refusedPackets: 0n,
+  tcpPackets: 0n,
+  udpPackets: 0n,
+  blockedPackets: 0n,
+};
+
+const fields = Object.keys(nothing) as (keyof Account)[];
+
+/** Summed over the CPUs. */
+function readAccount(entries: MapEntries | undefined, ifindex: number): Account {
+  const sum = { ...nothing };
+  if (entries === undefined || entries.count === 0) return sum;
+  const keys = new DataView(entries.keys.buffer, entries.keys.byteOffset, entries.keys.byteLength);
+  const values = new DataView(entries.values.buffer, entries.values.byteOffset, entries.values.byteLength);
+  const stride = entries.values.byteLength / entries.count;
+  for (let entry = 0; entry < entries.count; entry++) {
+    if (keys.getUint32(entry * 4, true) !== ifindex) continue;
+    for (let at = entry * stride; at < (entry + 1) * stride; at += accountSize) {
+      const one = decodeAccount(values, at);
+      for (const field of fields) sum[field] += one[field];
+    }
+  }
+  return sum;
 }

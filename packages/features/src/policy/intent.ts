@@ -35,6 +35,8 @@ export interface PolicyIntent extends Intent {
    * rule at most in a direction.
    */
   readonly priority?: number | undefined;
+  /** What each pod that it selects receives and sends is counted, and what is refused. */
+  readonly counts?: boolean | undefined;
   readonly policy: Policy;
 }
 

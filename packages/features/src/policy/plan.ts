@@ -21,10 +21,14 @@ const priority = 1000;
 
 /** What `counters` and `explain` need of an instance beside its rules. */
 export interface PolicyData {
-  /** The instance of the node tells of everything, those of objects of their own rules. */
-  readonly about: "node" | "policy";
+  /**
+   * The instance of the node tells of everything, those of objects of their own rules, those of pods of what each of
+   * them received and sent: `endpoints` is just that one.
+   */
+  readonly about: "node" | "policy" | "pod";
   /** Pods that are judged, of this node or by this object. */
   readonly endpoints: readonly PolicyEndpoint[];
+  readonly tier?: PolicyIntent["tier"] | undefined;
   readonly tableLines?: number | undefined;
   readonly addresses?: number | undefined;
 }
@@ -130,14 +134,15 @@ function nodeRef({ nodeName }: NodeFacts): ObjectRef {
 function planCompiled(compiled: WrittenPolicy, object: ProgramSpec["object"], facts: NodeFacts, draft: Draft): void {
   const owner = nodeRef(facts);
   const { table, written, rules } = compiled;
-  const planned = planPolicyMaps(written, table.serial, table.counterSlot, rules, owner);
+  const keepsAccounts = compiled.selection.statements.some(({ intent }) => intent.counts === true);
+  const planned = planPolicyMaps(written, table.serial, table.counterSlot, rules, owner, keepsAccounts);
   const programs = (["policy_ingress", "policy_egress"] as const).map((entry): ProgramSpec => ({
     key: `policy/${entry === "policy_ingress" ? "ingress" : "egress"}`,
     name: entry,
     type: policyPrograms[entry],
     object,
     entry,
-    globals: { instance_id: instanceIdOf(nodeInstanceKey) },
+    globals: { instance_id: instanceIdOf(nodeInstanceKey), keeps_accounts: keepsAccounts },
     maps: planned.names,
     owner,
   }));
@@ -169,9 +174,8 @@ function instancesOf(
   owner: ObjectRef,
 ): readonly FeatureInstance[] {
   const common = { feature, programs: programs.map(({ key }) => key), maps: roles };
-  const byPolicy = new Map<string, { readonly ref: ObjectRef; readonly endpoints: PolicyEndpoint[] }>();
-  for (const { intent } of selection.statements)
-    byPolicy.set(refKey(intent.policy.ref), { ref: intent.policy.ref, endpoints: [] });
+  const byPolicy = new Map<string, { readonly intent: PolicyIntent; readonly endpoints: PolicyEndpoint[] }>();
+  for (const { intent } of selection.statements) byPolicy.set(refKey(intent.policy.ref), { intent, endpoints: [] });
   const all: PolicyEndpoint[] = [];
   for (const { workload, facts, statements } of pods) {
     if (!facts?.found) continue;
@@ -194,14 +198,27 @@ function instancesOf(
   };
   return [
     { ...common, owner, key: nodeInstanceKey, rules, data: node },
-    ...[...byPolicy].map(([key, { ref, endpoints }]): FeatureInstance => ({
+    ...[...byPolicy].map(([key, { intent, endpoints }]): FeatureInstance => ({
       ...common,
-      owner: ref,
+      owner: intent.policy.ref,
       key: `policy/objects/${key}`,
       rules: rulesOf.get(key) ?? [],
       hooks: hooksOf(endpoints),
       data: { about: "policy", endpoints } satisfies PolicyData,
     })),
+    ...[...byPolicy].flatMap(([key, { intent, endpoints }]) =>
+      intent.counts !== true
+        ? []
+        : endpoints.map((endpoint): FeatureInstance => ({
+            ...common,
+            owner: intent.policy.ref,
+            key: `policy/objects/${key}/pods/${endpoint.namespace}/${endpoint.pod}`,
+            maps: { accounts: roles["accounts"] ?? "" },
+            rules: [],
+            hooks: hooksOf([endpoint]),
+            data: { about: "pod", endpoints: [endpoint], tier: intent.tier } satisfies PolicyData,
+          })),
+    ),
   ];
 }
 

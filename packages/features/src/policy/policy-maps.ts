@@ -4,6 +4,7 @@ import { hitsMap, reasonsMap } from "../generated/shared.ts";
 import { eventsSpec, traceSpec } from "../node-maps.ts";
 import { planRuleCounters } from "../rule-counters.ts";
 import {
+  accountSize,
   flowFlag,
   flowSize,
   flowState,
@@ -28,10 +29,13 @@ export const policyMapKeys = {
   flows4: "policy/flows4",
   flows6: "policy/flows6",
   fragments: "policy/fragments",
+  accounts: "policy/accounts",
   reasons: "policy/reasons",
 } as const;
 
 const sizes = { flows4: 1 << 17, flows6: 1 << 16, fragments: 1 << 13 } as const;
+/** Of endpoints, the gone ones too; there is one for each CPU. */
+const accountCount = 1 << 10;
 const inLine = { type: "array", keySize: 4, valueSize: policyLayout.line_bytes } as const;
 const lineFlags = mapFlags.innerMap | mapFlags.mmapable;
 
@@ -60,6 +64,7 @@ export function planPolicyMaps(
   slot: number,
   rules: readonly RuleRef[],
   owner: ObjectRef,
+  keepsAccounts: boolean,
 ): PlannedMaps {
   const keys = policyMapKeys;
   const [hits, base] = planCounters(rules, slot, owner);
@@ -76,6 +81,15 @@ export function planPolicyMaps(
     traceSpec,
     { key: keys.reasons, name: "reasons", definition: reasonsMap, contents: { kind: "live" }, owner },
     ...live,
+    {
+      key: keys.accounts,
+      name: "accounts",
+      // Without accounts it is only named by the programs.
+      definition: { ...policyMaps.accounts, maxEntries: keepsAccounts ? accountCount : 1 },
+      contents: { kind: "live" },
+      layout: String(accountSize),
+      owner,
+    },
     hits,
     base,
     {
@@ -107,6 +121,7 @@ export function planPolicyMaps(
     flows4: keys.flows4,
     flows6: keys.flows6,
     fragments: keys.fragments,
+    accounts: keys.accounts,
     reasons: keys.reasons,
   };
   return { maps, names, roles: { ...names, lines: keys.lines, hits: keys.hits, base: keys.base } };

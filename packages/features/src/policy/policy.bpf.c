@@ -7,6 +7,7 @@
 #define RULES_COUNT_ELSEWHERE
 #include "policy-verdict.h"
 #include "settle.h"
+#include "policy-accounts.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -30,6 +31,8 @@ EXPORT_TYPE(struct, verdict_table);
 EXPORT_TYPE(struct, ranked_rule);
 EXPORT_TYPE(enum, port_space);
 EXPORT_TYPE(enum, rule_flag);
+EXPORT_TYPE(enum, table_flag);
+EXPORT_TYPE(struct, account);
 EXPORT_TYPE(enum, flow_direction);
 EXPORT_TYPE(enum, flow_state);
 EXPORT_TYPE(enum, flow_flag);
@@ -205,6 +208,7 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 
 	*view = (struct packet_view){};
 	work->counters = 0;
+	work->ruling.is_blocked = false;
 	view->key.ifindex = ((struct __sk_buff *)packet->ctx)->ifindex;
 	if (!read_simple(packet, arrives, view))
 		view_packet(packet, arrives, now_ns, view);
@@ -240,8 +244,9 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 }
 
 static __always_inline int finish(const struct packet *packet, __u32 counters, const struct packet_view *view,
-				  struct decision *decision)
+				  enum flow_direction direction, bool is_blocked, struct decision *decision)
 {
+	keep_account(&view->key, direction, packet->length, decision->verdict == VERDICT_PASS, is_blocked);
 	decision->network = view->is_ipv6 ? NETWORK_IPV6 : NETWORK_IPV4;
 	remote_words(view, &decision->address.high, &decision->address.low);
 	if (!view->is_ipv6)
@@ -265,7 +270,7 @@ static __always_inline int run(struct __sk_buff *skb, enum flow_direction direct
 	judge(&packet, direction, work, &decision);
 	if (work->view.records_fragment && decision.verdict == VERDICT_PASS && !dry_run)
 		record_fragment(&work->view);
-	return finish(&packet, work->counters, &work->view, &decision);
+	return finish(&packet, work->counters, &work->view, direction, work->ruling.is_blocked, &decision);
 }
 
 /*
@@ -289,7 +294,7 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 		return 0;
 	*is_known = true;
 	follow(flow, false, view.tcp_flags, direction, &decision);
-	return finish(&packet, in_force.header->counters, &view, &decision);
+	return finish(&packet, in_force.header->counters, &view, direction, false, &decision);
 }
 
 __noinline int judge_ingress(struct __sk_buff *skb)

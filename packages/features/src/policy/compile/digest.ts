@@ -62,8 +62,8 @@ export function serialOf(table: Omit<PolicyTable, "serial">): bigint {
   return digest.value;
 }
 
-function addTable(digest: Digest, { rows, columnMap, cells, rules }: VerdictTable): void {
-  digest.addAll([rows.length, columnMap, cells.length, rules.length]);
+function addTable(digest: Digest, { rows, columnMap, cells, rules, isOfPorts = false }: VerdictTable): void {
+  digest.addAll([rows.length, columnMap, cells.length, rules.length, Number(isOfPorts)]);
   digest.addAll(rows);
   for (const { row, column, rank } of cells) {
     digest.add(row * 65_536 + column);

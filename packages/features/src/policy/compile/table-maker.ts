@@ -54,7 +54,8 @@ export class TableMaker {
     const known = this.#made.get(key);
     if (known !== undefined) return known;
     const isDefaultDeny = numbers.some((number) => this.#statements[number]?.statement[direction].isDefaultDeny);
-    return this.#make(key, this.#cover(rules, direction, ports), isDefaultDeny ? drops : passes);
+    const isOfPorts = this.#statements[numbers[0] ?? -1]?.intent.tier === "l4";
+    return this.#make(key, this.#cover(rules, direction, ports), isDefaultDeny ? drops : passes, isOfPorts);
   }
 
   /** Pods that are selected alike share the list of statements. */
@@ -77,9 +78,9 @@ export class TableMaker {
     return this.#made.get("closed") ?? this.#make("closed", [], drops);
   }
 
-  #make(key: string, rules: readonly CoveringRule[], otherwise: RankedRule): number {
+  #make(key: string, rules: readonly CoveringRule[], otherwise: RankedRule, isOfPorts = false): number {
     const { count } = this.#classes;
-    this.tables.push(buildVerdictTable(rules, otherwise, count, this.#portSets, this.#budget));
+    this.tables.push({ ...buildVerdictTable(rules, otherwise, count, this.#portSets, this.#budget), isOfPorts });
     this.#made.set(key, this.tables.length - 1);
     return this.tables.length - 1;
   }

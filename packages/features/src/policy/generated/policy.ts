@@ -2,6 +2,7 @@
 import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 export const policyMaps = {
+  accounts: { type: "lru_percpu_hash", keySize: 4, valueSize: 64, maxEntries: 1, flags: 0 },
   counters: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 256, flags: 0 },
   flows4: { type: "lru_hash", keySize: 20, valueSize: 32, maxEntries: 1, flags: 0 },
   flows6: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
@@ -20,6 +21,7 @@ export const policyPrograms = {
 export interface PolicyGlobals {
   readonly dry_run: boolean;
   readonly instance_id: bigint;
+  readonly keeps_accounts: boolean;
   readonly takes_fragments: boolean;
 }
 
@@ -85,6 +87,44 @@ export const ruleFlag = {
   drops: 1,
   keeps_flows: 2,
 } as const;
+
+export const tableFlag = {
+  ports: 1,
+} as const;
+
+export interface Account {
+  readonly receivedPackets: bigint;
+  readonly receivedBytes: bigint;
+  readonly sentPackets: bigint;
+  readonly sentBytes: bigint;
+  readonly refusedPackets: bigint;
+  readonly tcpPackets: bigint;
+  readonly udpPackets: bigint;
+  readonly blockedPackets: bigint;
+}
+export const accountSize = 64;
+export function decodeAccount(view: DataView, at = 0): Account {
+  return {
+    receivedPackets: view.getBigUint64(at + 0, true),
+    receivedBytes: view.getBigUint64(at + 8, true),
+    sentPackets: view.getBigUint64(at + 16, true),
+    sentBytes: view.getBigUint64(at + 24, true),
+    refusedPackets: view.getBigUint64(at + 32, true),
+    tcpPackets: view.getBigUint64(at + 40, true),
+    udpPackets: view.getBigUint64(at + 48, true),
+    blockedPackets: view.getBigUint64(at + 56, true),
+  };
+}
+export function encodeAccount(value: Account, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.receivedPackets, true);
+  view.setBigUint64(at + 8, value.receivedBytes, true);
+  view.setBigUint64(at + 16, value.sentPackets, true);
+  view.setBigUint64(at + 24, value.sentBytes, true);
+  view.setBigUint64(at + 32, value.refusedPackets, true);
+  view.setBigUint64(at + 40, value.tcpPackets, true);
+  view.setBigUint64(at + 48, value.udpPackets, true);
+  view.setBigUint64(at + 56, value.blockedPackets, true);
+}
 
 export interface Flow {
   readonly serial: bigint;
@@ -337,6 +377,7 @@ export interface Ruling {
   readonly rule: number;
   readonly drops: number;
   readonly keeps: number;
+  readonly isBlocked: number;
   readonly isRestricted: number;
 }
 export const rulingSize = 12;
@@ -346,7 +387,8 @@ export function decodeRuling(view: DataView, at = 0): Ruling {
     rule: view.getUint32(at + 4, true),
     drops: view.getUint8(at + 8),
     keeps: view.getUint8(at + 9),
-    isRestricted: view.getUint8(at + 10),
+    isBlocked: view.getUint8(at + 10),
+    isRestricted: view.getUint8(at + 11),
   };
 }
 export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
@@ -354,7 +396,8 @@ export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
   view.setUint32(at + 4, value.rule, true);
   view.setUint8(at + 8, value.drops);
   view.setUint8(at + 9, value.keeps);
-  view.setUint8(at + 10, value.isRestricted);
+  view.setUint8(at + 10, value.isBlocked);
+  view.setUint8(at + 11, value.isRestricted);
 }
 
 export interface VerdictTable {
@@ -364,6 +407,7 @@ export interface VerdictTable {
   readonly fallback: number;
   readonly ports: readonly number[];
   readonly number: number;
+  readonly flags: number;
   readonly unused: readonly number[];
 }
 export const verdictTableSize = 64;
@@ -375,7 +419,8 @@ export function decodeVerdictTable(view: DataView, at = 0): VerdictTable {
     fallback: view.getUint32(at + 12, true),
     ports: Array.from({ length: 6 }, (_, index) => view.getUint32(at + 16 + index * 4, true)),
     number: view.getUint32(at + 40, true),
-    unused: Array.from({ length: 5 }, (_, index) => view.getUint32(at + 44 + index * 4, true)),
+    flags: view.getUint32(at + 44, true),
+    unused: Array.from({ length: 4 }, (_, index) => view.getUint32(at + 48 + index * 4, true)),
   };
 }
 export function encodeVerdictTable(value: VerdictTable, view: DataView, at = 0): void {
@@ -385,7 +430,8 @@ export function encodeVerdictTable(value: VerdictTable, view: DataView, at = 0):
   view.setUint32(at + 12, value.fallback, true);
   for (const [index, item] of value.ports.entries()) view.setUint32(at + 16 + index * 4, item, true);
   view.setUint32(at + 40, value.number, true);
-  for (const [index, item] of value.unused.entries()) view.setUint32(at + 44 + index * 4, item, true);
+  view.setUint32(at + 44, value.flags, true);
+  for (const [index, item] of value.unused.entries()) view.setUint32(at + 48 + index * 4, item, true);
 }
 
 export interface Work {

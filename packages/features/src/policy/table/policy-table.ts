@@ -53,6 +53,8 @@ export interface VerdictTable {
    * default of the direction.
    */
   readonly rules: readonly RankedRule[];
+  /** What it refuses is counted as blocked, for each endpoint. */
+  readonly isOfPorts?: boolean | undefined;
 }
 
 export interface Cell {

@@ -3,6 +3,7 @@ import {
   encodeVerdictTable,
   policyLayout,
   ruleFlag,
+  tableFlag,
   type PolicyHeader,
 } from "../generated/policy.ts";
 import { bucketCountFor, fillBuckets, type Buckets } from "./buckets.ts";
@@ -83,7 +84,8 @@ export function writeTable(table: PolicyTable): WrittenTable {
         fallback: fallbackOf(each),
         ports: roots.map((root) => (root < 0 ? 0 : portsAt + root)),
         number: index + 1,
-        unused: [0, 0, 0, 0, 0],
+        flags: each.isOfPorts === true ? tableFlag.ports : 0,
+        unused: [0, 0, 0, 0],
       },
       view,
       (tablesAt + index) * lineBytes,

@@ -103,7 +103,6 @@ test("EBPFContainerPolicy names each part that is not served yet", () => {
     [
       "NotServed 6 spec.resourceLimits.connectionLimits is not served yet; connections are not limited",
       "NotServed 7 spec.deviceControl is not served yet; every device may be used",
-      "NotServed 6 spec.resourceLimits.enableAccounting is not served yet; nothing is counted",
     ],
   );
   assert.deepEqual(told("networkControls: {enableEgressControl: true, egressRules: [{action: deny}, {action: log}]}"), [
@@ -176,6 +175,16 @@ test("EBPFContainerPolicy without a switch that is on asks for nothing", () => {
   assert.deepEqual(intents, []);
 });
 
+test("EBPFContainerPolicy that only counts selects pods and decides nothing", () => {
+  const { intents, problems } = read(`${selector}\nresourceLimits: {}`).lower();
+  const [intent] = intents as readonly PolicyIntent[];
+  assert.deepEqual([problems, intent?.counts, intent?.policy.statements.length], [[], true, 1]);
+  const [statement] = intent?.policy.statements ?? [];
+  const nothing = { isDefaultDeny: false, allow: [], deny: [] };
+  assert.deepEqual([statement?.ingress, statement?.egress], [nothing, nothing]);
+  assert.deepEqual(read(`${selector}\nresourceLimits: {enableAccounting: false}`).lower().intents, []);
+});
+
 test("containerPolicyStatus names the pods that it is in force for", () => {
   const [parsed] = read(selector).parsed as readonly Parsed<EBPFContainerPolicy>[];
   assert.ok(parsed !== undefined);
@@ -194,4 +203,13 @@ test("containerPolicyStatus names the pods that it is in force for", () => {
   );
   assert.equal(statusOf({ plan: { ...emptyPlan, instances: [instance] }, isPaused: true }).appliedTo, undefined);
   assert.equal(statusOf({}).conditions?.[2]?.reason, "NothingAsked");
+  const counters = [1, 2].map((pod) => ({
+    owner: parsed.ref,
+    labels: { pod: `${pod}`, pod_namespace: "x" },
+    reasons: {},
+    rules: [],
+    gauges: { bytes_in: 10 * pod, bytes_out: 100 * pod, blocked: pod },
+  }));
+  assert.deepEqual(statusOf({ counters }).metrics, { bytesIn: 30, bytesOut: 300, blocked: 3 });
+  assert.equal(inForce.metrics, undefined);
 });

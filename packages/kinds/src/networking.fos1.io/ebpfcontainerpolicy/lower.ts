@@ -19,13 +19,17 @@ const nothing: PolicyDirection = { isDefaultDeny: false, allow: [], deny: [] };
 /** A policy of the tier of containers; each rule is a statement of its own, since the first that is met decides. */
 export function lowerContainerPolicy(parsed: Parsed<EBPFContainerPolicy>): Lowered {
   const context = readContext(parsed);
-  const statements = sides.flatMap((side) => statementsOf(parsed, side, context));
+  const counts = parsed.object.spec.resourceLimits?.enableAccounting === true;
+  const controls = sides.flatMap((side) => statementsOf(parsed, side, context));
+  // What is only counted is selected by a statement that says nothing.
+  const statements = controls.length > 0 || !counts ? controls : [countingOnly(parsed, context)];
   const intent: PolicyIntent = {
     feature: "policy",
     about: "policy",
     origin: context.originOf(""),
     tier: "container",
     priority: parsed.object.spec.priority,
+    counts,
     policy: { ref: parsed.ref, ...policyModes(parsed), statements },
   };
   return { intents: statements.length === 0 ? [] : [intent], problems: unservedOf(parsed) };
@@ -50,6 +54,11 @@ function statementsOf(parsed: Parsed<EBPFContainerPolicy>, side: Side, context: 
   });
   const otherwise = statement(`${path}/${side.default}`, { ...nothing, isDefaultDeny: true });
   return controls[side.default] === "deny" ? [...rules, otherwise] : rules;
+}
+
+function countingOnly(parsed: Parsed<EBPFContainerPolicy>, context: ReadContext): PolicyStatement {
+  const origin = context.originOf("/spec/resourceLimits/enableAccounting");
+  return { origin, subject: subjectOf(parsed, context), ingress: nothing, egress: nothing, options: {} };
 }
 
 /** Pods of the policy's own namespace, if that has the labels. */
@@ -88,7 +97,6 @@ function unservedOf(parsed: Parsed<EBPFContainerPolicy>): readonly PlanProblem[]
   if (resourceLimits?.connectionLimits !== undefined)
     tell("/spec/resourceLimits/connectionLimits", "connections are not limited");
   if (deviceControl?.enableDeviceControl === true) tell("/spec/deviceControl", "every device may be used");
-  if (resourceLimits?.enableAccounting === true) tell("/spec/resourceLimits/enableAccounting", "nothing is counted");
   for (const side of sides) {
     if (controls?.[side.is] !== true) continue;
     for (const [index, { action }] of (controls[side.rules] ?? []).entries())

@@ -166,7 +166,7 @@ export const statusSchema = Type.Object(
         {
           bytesIn: int64("Bytes that the pods received."),
           bytesOut: int64("Bytes that they sent."),
-          connections: int64("Connections that they have open."),
+          connections: Type.Optional(int64("Connections that they have open.")),
           blocked: int64("Packets and connections that were refused."),
         },
         { description: "Of all pods together, counted since the policy was first applied." },

@@ -21,7 +21,25 @@ export function containerPolicyStatus(
   const aspects = appliedAspects(parsed.ref, outcome, "it decides for no pod of this node");
   const isApplied = aspects.some(({ type, status }) => type === "Applied" && status === "True");
   const appliedTo = isApplied ? podsOf(parsed, outcome) : [];
-  return stampStatus(appliedTo.length === 0 ? {} : { appliedTo }, aspects, parsed.object.metadata.generation, outcome);
+  const metrics = metricsOf(outcome);
+  return stampStatus(
+    { ...(appliedTo.length > 0 && { appliedTo }), ...(metrics !== undefined && { metrics }) },
+    aspects,
+    parsed.object.metadata.generation,
+    outcome,
+  );
+}
+
+function isOfPolicy(data: unknown): data is PolicyData {
+  return (data as PolicyData).about === "policy";
+}
+
+/** Of its pods together. */
+function metricsOf({ counters }: Outcome): EBPFContainerPolicyStatus["metrics"] {
+  const ofPods = counters.filter(({ labels, gauges }) => labels?.["pod"] !== undefined && "bytes_in" in gauges);
+  if (ofPods.length === 0) return undefined;
+  const sum = (gauge: string): number => ofPods.reduce((total, { gauges }) => total + Number(gauges[gauge] ?? 0), 0);
+  return { bytesIn: sum("bytes_in"), bytesOut: sum("bytes_out"), blocked: sum("blocked") };
 }
 
 function podsOf(
@@ -30,7 +48,7 @@ function podsOf(
 ): NonNullable<EBPFContainerPolicyStatus["appliedTo"]> {
   return plan.instances
     .filter(({ feature, owner }) => feature === "policy" && sameRef(owner, ref))
-    .flatMap(({ data }) => (data as PolicyData).endpoints)
+    .flatMap(({ data }) => (isOfPolicy(data) ? data.endpoints : []))
     .map(({ pod, namespace }) => ({ podName: pod, namespace }))
     .toSorted((a, b) => (a.podName < b.podName ? -1 : 1))
     .slice(0, mostPods);

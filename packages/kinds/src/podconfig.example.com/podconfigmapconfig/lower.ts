@@ -19,8 +19,6 @@ export function lowerPodConfig(parsed: Parsed<PodConfigMapConfig>): Lowered {
   };
   if (ebpfConfig?.syscallMonitoring?.enabled === true)
     tell("/spec/ebpfConfig/syscallMonitoring", "no system call is counted");
-  if (ebpfConfig?.metricsExport?.enabled === true)
-    tell("/spec/ebpfConfig/metricsExport", "no metrics of it are exported");
   if (labelsToInclude.length > 0) tell("/spec/labelsToInclude", "no ConfigMap is made of pods");
   if (annotationsToInclude.length > 0) tell("/spec/annotationsToInclude", "no ConfigMap is made of pods");
   const firewall = ebpfConfig?.l4Firewall;
@@ -45,6 +43,7 @@ function firewallOf(parsed: Parsed<PodConfigMapConfig>, firewall: Firewall): Pol
     about: "policy",
     origin: context.originOf(""),
     tier: "l4",
+    counts: parsed.object.spec.ebpfConfig?.metricsExport?.enabled === true,
     policy: {
       ref: parsed.ref,
       ...policyModes(parsed),

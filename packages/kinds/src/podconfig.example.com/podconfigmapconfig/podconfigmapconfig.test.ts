@@ -20,15 +20,12 @@ test("PodConfigMapConfig reads the document's example, warns of the list that cl
   ]);
   const { intents, problems } = readAll(text).lower();
   assert.deepEqual(
-    intents.map((intent) => (intent as PolicyIntent).tier),
-    ["l4"],
+    (intents as readonly PolicyIntent[]).map(({ tier, counts }) => [tier, counts]),
+    [["l4", true]],
   );
   assert.deepEqual(
     problems.map(({ reason, message, origin }) => [reason, message, origin.position?.line]),
-    [
-      ["NotServed", "spec.ebpfConfig.syscallMonitoring is not served yet; no system call is counted", 10],
-      ["NotServed", "spec.ebpfConfig.metricsExport is not served yet; no metrics of it are exported", 18],
-    ],
+    [["NotServed", "spec.ebpfConfig.syscallMonitoring is not served yet; no system call is counted", 10]],
   );
 });
 
@@ -84,7 +81,7 @@ ebpfConfig: {l4Firewall: {enabled: true, allowedPorts: [80], blockedPorts: [22, 
   const { intents, problems } = readAll(config(spec).replace("{name: t}", "{name: t, namespace: x}")).lower();
   const [intent] = intents as readonly PolicyIntent[];
   const [statement] = intent?.policy.statements ?? [];
-  assert.deepEqual([problems, intents.length, intent?.tier, intent?.policy.statements.length], [[], 1, "l4", 1]);
+  assert.deepEqual([problems, intents.length, intent?.counts, intent?.policy.statements.length], [[], 1, false, 1]);
   assert.ok(statement !== undefined);
   assert.deepEqual(
     statement.subject.where.map(({ on, values }) => `${on}=${values.join()}`),
