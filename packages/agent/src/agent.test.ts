@@ -144,13 +144,22 @@ async function until(what: string, isTrue: () => boolean | Promise<boolean>): Pr
   }
 }
 
-test("the agent asks where the traffic of pods is judged that annotations make endpoints, and of no others", async () => {
+test("the agent asks where the traffic of pods is judged that annotations make endpoints, once a policy asks", async () => {
   const pod = (name: string, annotations: string): string =>
     `apiVersion: v1\nkind: Pod\nmetadata:\n  name: ${name}\n  annotations: {${annotations}}\n`;
   await using agent = await start();
   await apply(
     [pod("web", "bpfleet.io/netns: web"), pod("db", "bpfleet.io/cgroup: /db"), pod("plain", "")].join("---\n"),
   );
+  await agent.sync();
+  assert.deepEqual(daemon.wishes, []);
+  const policy = {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: "closed" },
+    spec: { podSelector: {} },
+  };
+  await apply(JSON.stringify(policy));
   await agent.sync();
   const asked = daemon.wishes.map(({ key: _uid, ...rest }) => rest);
   assert.deepEqual(

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { refKey, type ObjectRef } from "@bpfleet/base";
-import type { InstanceCounters } from "@bpfleet/features";
+import { policy, type InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
 import { pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
@@ -236,11 +236,7 @@ class ObjectAgent implements Agent {
 
   async #lower(): Promise<void> {
     const { daemon } = this.#options;
-    const sound = this.#desired.sound();
-    await Promise.all([
-      daemon.watchCgroups(this.#pods.candidates(sound)),
-      daemon.watchEndpoints(this.#pods.endpoints(sound, daemon.facts().nodeName)),
-    ]);
+    await daemon.watchCgroups(this.#pods.candidates(this.#desired.sound()));
     const lower = (): readonly AcceptedObject[] => {
       const facts = daemon.facts();
       this.#placed = this.#pods.fingerprint(facts);
@@ -254,7 +250,12 @@ class ObjectAgent implements Agent {
       this.#desired.update(this.#source.snapshot());
       objects = lower();
     }
-    await daemon.watchBytecode(sourcesOf(this.#lowered.intents), pullSecretsOf(objects));
+    // Where pods are is asked only while something is to be judged there.
+    const isPolicyAsked = this.#lowered.intents.some(({ feature, isFact }) => feature === policy.name && !isFact);
+    await Promise.all([
+      daemon.watchBytecode(sourcesOf(this.#lowered.intents), pullSecretsOf(objects)),
+      daemon.watchEndpoints(isPolicyAsked ? this.#pods.endpoints(this.#desired.sound(), daemon.facts().nodeName) : []),
+    ]);
   }
 
   /** Not while a file is unreadable that an earlier run served: nobody asked for its end. */
