@@ -10,7 +10,9 @@ import type {
   HookResult,
   Inventory,
   KernelPort,
+  KnownHooks,
   MapIdentity,
+  ObservedHook,
   ObservedKernel,
   ProgramIdentity,
   TestRun,
@@ -27,7 +29,7 @@ export class FakeKernel implements KernelPort {
     this.world = world;
   }
 
-  async observe(): Promise<ObservedKernel> {
+  async observe(known?: KnownHooks): Promise<ObservedKernel> {
     const { world } = this;
     return {
       maps: [...world.maps.values()].map(({ identity, id, definition }) => ({
@@ -44,17 +46,22 @@ export class FakeKernel implements KernelPort {
         type: spec.type,
         mapIds,
       })),
-      hooks: [...world.hooks.values()].map((hook) => ({
-        key: hook.key,
-        point: parseHookKey(hook.key),
-        generation: hook.result.chain === "chain" ? hook.generation : this.#generationOf(hook.programId),
-        members: hook.members,
-        isAttached: world.placeId(hook.point) === hook.placeId,
-        linkId: hook.linkId,
-        programId: hook.programId,
-        result: hook.result,
-      })),
+      hooks: known?.hooks ?? this.#hooks(),
     };
+  }
+
+  #hooks(): readonly ObservedHook[] {
+    const { world } = this;
+    return [...world.hooks.values()].map((hook) => ({
+      key: hook.key,
+      point: parseHookKey(hook.key),
+      generation: hook.result.chain === "chain" ? hook.generation : this.#generationOf(hook.programId),
+      members: hook.members,
+      isAttached: world.placeId(hook.point) === hook.placeId,
+      linkId: hook.linkId,
+      programId: hook.programId,
+      result: hook.result,
+    }));
   }
 
   async inventory(): Promise<Inventory> {

@@ -1,11 +1,11 @@
 import { isArrayLike, isKeyed, isMapOfMaps, isPerCpu } from "./entries.ts";
 import { mapIdentity, planGenerations, renderIdentity } from "./identity.ts";
-import type { KernelPort, MapIdentity, ObservedKernel, ObservedMap } from "./port.ts";
+import type { KnownHooks, KernelPort, MapIdentity, ObservedKernel, ObservedMap } from "./port.ts";
 import type { MapSpec, NodePlan } from "./specs.ts";
 
 /** observe(), with the contents of the maps whose entries the plan keeps, and of maps of maps. */
-export async function observePlan(port: KernelPort, plan: NodePlan): Promise<ObservedKernel> {
-  const observed = await port.observe();
+export async function observePlan(port: KernelPort, plan: NodePlan, known?: KnownHooks): Promise<ObservedKernel> {
+  const observed = await port.observe(known);
   const { maps: identities } = planGenerations(plan);
   // What earlier ones refer to must not go before them; what programs put into their own is not looked at.
   const planned = new Set([...identities.values()].map(renderIdentity));

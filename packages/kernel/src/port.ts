@@ -8,7 +8,7 @@ import type { HookPoint, HookSpec, MapDefinition, MapEntries, MapSpec, ProgramSp
  */
 export interface KernelPort {
   /** Everything of ours, read back from the pins and from the kernel. */
-  observe(): Promise<ObservedKernel>;
+  observe(known?: KnownHooks): Promise<ObservedKernel>;
   /** Everything on the machine, ours and foreign. */
   inventory(): Promise<Inventory>;
 
@@ -80,6 +80,11 @@ export interface ObservedProgram extends ProgramIdentity {
   readonly type: string;
   /** Of every map it uses, ours or not. */
   readonly mapIds: readonly number[];
+}
+
+/** Hooks that were looked at a moment ago and need not be looked at again. */
+export interface KnownHooks {
+  readonly hooks: readonly ObservedHook[];
 }
 
 export interface ObservedHook {

@@ -5,6 +5,7 @@ import type {
   HookResult,
   Inventory,
   KernelPort,
+  KnownHooks,
   MapEntries,
   MapIdentity,
   MapSpec,
@@ -69,11 +70,11 @@ export class NodeKernel implements KernelPort {
     return kernel;
   }
 
-  async observe(): Promise<ObservedKernel> {
+  async observe(known?: KnownHooks): Promise<ObservedKernel> {
     return saying("read the pins", async () => {
       this.#pins.check();
       const programs = this.#programs.observe();
-      return { maps: this.#maps.observe(), programs, hooks: await this.#hooks.observe(programs) };
+      return { maps: this.#maps.observe(), programs, hooks: known?.hooks ?? (await this.#hooks.observe(programs)) };
     });
   }
 

@@ -129,6 +129,10 @@ export class PolicyRig implements AsyncDisposable {
     return explanation;
   }
 
+  get pid(): number {
+    return this.#node?.pid ?? 0;
+  }
+
   /** What the node wrote to its standard error. */
   get log(): string {
     return this.#node?.log ?? "";

@@ -10,6 +10,7 @@ export interface RunNodeOptions {
   readonly bpffs: string;
   readonly state: string;
   readonly store: string;
+  /** Metrics are at the same path with `.metrics` behind it. */
   readonly socket: string;
   /** The list of the BPF objects. */
   readonly objects: string;
@@ -59,6 +60,7 @@ await using daemon = await startDaemon({
   socket: options.socket,
   objects: options.objects,
   features,
+  metrics: { unix: `${options.socket}.metrics` },
   log: { level: "error" },
 });
 await using agent = await startAgent({

@@ -454,3 +454,39 @@ test("WorkLoop takes a program into its hook when it can be loaded at last, and 
   assert.equal(world.hooks.get("xdp/a")?.members.length, 2);
   assert.deepEqual(whole.healed, []);
 });
+
+test("WorkLoop looks at hooks once for edits that follow soon, and at once when places changed", async (t) => {
+  const world = new FakeWorld();
+  world.addInterface("eth0");
+  let looks = 0;
+  class Counting extends FakeKernel {
+    override observe(...known: Parameters<FakeKernel["observe"]>): ReturnType<FakeKernel["observe"]> {
+      looks += known[0] === undefined ? 1 : 0;
+      return super.observe(...known);
+    }
+  }
+  const loop = startLoop(t, world, new Memory(), { kernel: new Counting(world), driftMs: 60_000 });
+  const planOf = (value: number): NodePlan => {
+    const entries = { count: 1, keys: Uint8Array.of(1), values: Uint8Array.of(value) };
+    const maps = [map("m", { kind: "kept", entries, prune: true })];
+    return {
+      ...emptyPlan,
+      maps,
+      programs: [program("p", ["m"])],
+      hooks: [hook({ hook: "xdp", interface: "eth0" }, "p")],
+    };
+  };
+  const looksAt = async (value: number): Promise<number> => {
+    const before = looks;
+    loop.setPlan(planOf(value), true);
+    await loop.settled();
+    return looks - before;
+  };
+  for (const value of [1, 2]) await looksAt(value);
+  assert.ok(looks > 0 && looks <= 3, `${looks} looks until all is known`);
+  for (const value of [3, 4, 5]) assert.equal(await looksAt(value), 0);
+  assert.deepEqual([...([...world.maps.values()][0]?.entries.values() ?? [])], [Uint8Array.of(5)]);
+  loop.placesChanged(new Set(["eth1"]));
+  assert.equal(await looksAt(6), 1, "interfaces are others");
+  assert.equal(await looksAt(7), 0);
+});

@@ -16,6 +16,7 @@ import {
   type ItemResult,
   type Journal,
   type KernelPort,
+  type KnownHooks,
   type NodePlan,
   type ObservedKernel,
 } from "@bpfleet/kernel";
@@ -77,6 +78,9 @@ export class WorkLoop {
   #triedFor = "";
   #sayings = new Map<string, string>();
   #observeFailures = 0;
+  /** As the last look at them saw them; nothing is known to have touched them since. */
+  #knownHooks: (KnownHooks & { readonly seenMs: number }) | undefined;
+  #placeChanges = 0;
   #isStopped = false;
   #ended: Promise<void> | undefined;
 
@@ -137,6 +141,8 @@ export class WorkLoop {
 
   /** These interfaces or cgroups came, went or changed. */
   placesChanged(places: ReadonlySet<string>): void {
+    this.#knownHooks = undefined;
+    this.#placeChanges++;
     this.#backoff.release((action) => "spec" in action && "point" in action.spec && isAt(action.spec.point, places));
     if (this.plan().hooks.some((hook) => isAt(hook.point, places))) this.#signal.raise();
   }
@@ -182,10 +188,16 @@ export class WorkLoop {
       const now = this.#options.clock.monotonicMs();
       const blindMs =
         this.#observeFailures === 0 ? Infinity : this.#backoffOptions.firstMs * 2 ** (this.#observeFailures - 1);
-      await this.#signal.wait(Math.min(this.#options.driftMs, this.#backoff.nextDueMs() - now, blindMs));
+      await this.#signal.wait(Math.min(this.#driftLeftMs(now), this.#backoff.nextDueMs() - now, blindMs));
       if (this.#isStopped) return;
       await this.#pass();
     }
+  }
+
+  /** Until the kernel is looked at as a whole. */
+  #driftLeftMs(now: number): number {
+    const { driftMs } = this.#options;
+    return this.#knownHooks === undefined ? driftMs : this.#knownHooks.seenMs + driftMs - now;
   }
 
   async #pass(): Promise<void> {
@@ -193,10 +205,14 @@ export class WorkLoop {
     const isPaused = this.#isPaused;
     const plan = wanted?.plan ?? emptyPlan;
     const target = isPaused ? { ...plan, hooks: [] } : plan;
+    const begunMs = this.#options.clock.monotonicMs();
+    const known = this.#driftLeftMs(begunMs) > 0 ? this.#knownHooks : undefined;
+    const placeChanges = this.#placeChanges;
+    this.#knownHooks = undefined;
     try {
       // Before anything changes, so that a restart does not turn back to an older plan.
       const [observing] = await Promise.allSettled([
-        observePlan(this.#options.kernel, target),
+        observePlan(this.#options.kernel, target, known),
         wanted?.isComplete === true ? this.#rememberPlan(plan) : undefined,
       ]);
       if (observing.status === "rejected") throw observing.reason;
@@ -211,6 +227,9 @@ export class WorkLoop {
         target,
         observed,
       );
+      const isUntouched = !actions.some(touchesHooks) && outcomes.outcomes.every(({ state }) => state === "done");
+      if (isUntouched && placeChanges === this.#placeChanges)
+        this.#knownHooks = { hooks: observed.hooks, seenMs: known?.seenMs ?? begunMs };
       this.#publish(wanted, isPaused, plan, outcomes.results, outcomes.outcomes);
       this.#observeFailures = 0;
       const short = outcomes.outcomes.filter(({ without }) => without !== undefined).map(({ action }) => action.id);
@@ -407,4 +426,8 @@ function isAt(point: HookPoint, places: ReadonlySet<string>): boolean {
 
 function sizes(plan: NodePlan): Record<string, number> {
   return { maps: plan.maps.length, programs: plan.programs.length, hooks: plan.hooks.length };
+}
+
+function touchesHooks({ do: what }: Action): boolean {
+  return what === "set-hook" || what === "clear-hook" || what === "inline-hook";
 }

@@ -26,6 +26,10 @@ export class LineProcess implements AsyncDisposable {
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** The next line of its standard output; `undefined` when it ended. */
   async read(): Promise<string | undefined> {
     const { done, value } = await this.#lines.next();
