@@ -37,7 +37,7 @@ const byIndex = { usesWatchList: false, pageSize: 0 } as const;
  * The first object of a kind: the whole fleet asks at once, and what a server has not heard of yet it tells when it has.
  * Before the first plan only what the store holds is enough, since what is missing in it would be taken out of force.
  */
-const fromMemory = { startFrom: "any" } as const;
+const fromMemory = { usesWatchList: false, startFrom: "any", pageSize: 0 } as const;
 
 /**
  * What a cluster declares for one node: all objects of our kinds, the pods of the node, and the node itself. Objects

@@ -122,9 +122,14 @@ export class IndexKeeper implements Part {
       isKnown: informer.isSynced || informer.fault?.isNotFound === true,
     }));
     const now = timing.monotonicMs();
-    if (now - this.#leadsSince < patienceMs && sights.some(({ isKnown }) => !isKnown)) return recheckAfter(readMs);
-    const before = parseFleetIndex(live?.["data"]);
-    const named = namedCollections(sights, before?.collections, this.#emptySince, now, lingerMs);
+    const before = parseFleetIndex(live?.["data"])?.collections;
+    const isPatient = now - this.#leadsSince < patienceMs && sights.some(({ isKnown }) => !isKnown);
+    if (isPatient && before === undefined) return recheckAfter(readMs);
+    // What is not read yet stays as the last leader told it.
+    const seen = sights.map((sight) =>
+      isPatient && !sight.isKnown ? { ...sight, isEmpty: before?.has(sight.name) !== true } : sight,
+    );
+    const named = namedCollections(seen, before, this.#emptySince, now, lingerMs);
     const data = renderFleetIndex({ collections: named.collections, nodes: nodes.size });
     if (canonicalJson(live?.["data"]) !== canonicalJson(data)) {
       const { namespace, name } = fleetIndexPlace;
@@ -140,6 +145,7 @@ export class IndexKeeper implements Part {
       );
       teller.wrote("apply", `ConfigMap ${name}`);
     }
+    if (isPatient) return recheckAfter(readMs);
     return named.againMs === undefined ? awaitChange : recheckAfter(named.againMs);
   }
 }
