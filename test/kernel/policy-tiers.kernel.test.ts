@@ -1,4 +1,9 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { request, type IncomingMessage } from "node:http";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout } from "node:timers/promises";
 import { after, before, describe, it } from "node:test";
 import type { KubeObject } from "@bpfleet/kinds";
 import { podKey, rigPod, type RigPod } from "./policy-rig/pod-network.ts";
@@ -10,14 +15,22 @@ const pods = [a, b, other];
 const ports = [22, 53, 80, 81];
 const patientMs = 400;
 
-function podConfig(name: string, l4Firewall: object, app?: string): KubeObject {
+function podConfig(
+  name: string,
+  l4Firewall: object,
+  app?: string,
+): KubeObject & { readonly spec: { readonly ebpfConfig: object } } {
   const podSelector = app === undefined ? undefined : { matchLabels: { app } };
   const spec = { podSelector, ebpfConfig: { l4Firewall: { enabled: true, ...l4Firewall } } };
   const metadata = { name, namespace: "x" };
-  return { apiVersion: "podconfig.example.com/v1alpha1", kind: "PodConfigMapConfig", metadata, spec } as KubeObject;
+  return { apiVersion: "podconfig.example.com/v1alpha1", kind: "PodConfigMapConfig", metadata, spec };
 }
 
-function containerPolicy(name: string, networkControls: object, priority = 1000): KubeObject {
+function containerPolicy(
+  name: string,
+  networkControls: object,
+  priority = 1000,
+): KubeObject & { readonly spec: object } {
   const spec = {
     selector: { podSelector: { matchLabels: { app: "a" } } },
     resourceLimits: { enableAccounting: false },
@@ -25,13 +38,27 @@ function containerPolicy(name: string, networkControls: object, priority = 1000)
     priority,
   };
   const metadata = { name, namespace: "x" };
-  return { apiVersion: "networking.fos1.io/v1alpha1", kind: "EBPFContainerPolicy", metadata, spec } as KubeObject;
+  return { apiVersion: "networking.fos1.io/v1alpha1", kind: "EBPFContainerPolicy", metadata, spec };
 }
 
 function networkPolicy(port: number): KubeObject {
   const spec = { podSelector: { matchLabels: { app: "a" } }, ingress: [{ ports: [{ protocol: "TCP", port }] }] };
   const metadata = { name: "n", namespace: "x" };
   return { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata, spec } as KubeObject;
+}
+
+interface PodMetrics {
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly blocked: number;
+}
+
+/** Lines that Prometheus reads. */
+async function metricsOf(rig: PolicyRig): Promise<readonly string[]> {
+  const asked = request({ socketPath: join(rig.network.sandbox.dir, "node.sock.metrics"), path: "/metrics" });
+  asked.end();
+  const [answer] = (await once(asked, "response")) as [IncomingMessage];
+  return (await text(answer)).split("\n");
 }
 
 describe("containers and their ports, with real packets", () => {
@@ -135,6 +162,65 @@ describe("containers and their ports, with real packets", () => {
       assert.equal(await answered(other, b, ["ICMP"]), "ICMP/0");
     });
   });
+
+  it("l4Firewall is told by its metrics, where they are exported, for each pod", async () => {
+    const firewall = podConfig("f", { defaultAction: "block", allowedPorts: [80] });
+    const exported = {
+      ...firewall,
+      spec: { ...firewall.spec, ebpfConfig: { ...firewall.spec.ebpfConfig, metricsExport: { enabled: true } } },
+    };
+    await within([exported], async () => {
+      assert.equal(await answered(other, a), "TCP/80 UDP/80");
+      const told = (await metricsOf(rig)).filter((line) => line.startsWith("podconfigmap_controller_ebpf_"));
+      const numberOf = (pod: string, type: string): number => {
+        const head = `podconfigmap_controller_ebpf_l4_firewall_total{namespace="x",pod_name="${pod}",stat_type="${type}"} `;
+        return Number(told.find((line) => line.startsWith(head))?.slice(head.length));
+      };
+      assert.ok(numberOf("a", "allowed") >= 8 && numberOf("a", "blocked") >= 12, told.join("\n"));
+      assert.ok(numberOf("a", "tcp_packets") > numberOf("a", "udp_packets"), told.join("\n"));
+      assert.equal(
+        numberOf("a", "tcp_packets") + numberOf("a", "udp_packets"),
+        numberOf("a", "allowed") + numberOf("a", "blocked"),
+      );
+      assert.deepEqual([numberOf("b", "allowed"), numberOf("b", "blocked")], [0, 0]);
+      assert.ok(
+        told.includes(
+          'podconfigmap_controller_ebpf_attached_programs{namespace="x",pod_name="a",program_type="l4_firewall"} 1',
+        ),
+      );
+    });
+    await within([firewall], async () =>
+      assert.deepEqual(
+        (await metricsOf(rig)).filter((line) => line.startsWith("podconfigmap_controller_")),
+        [],
+      ),
+    );
+  });
+
+  it("EBPFContainerPolicy counts what its pods receive and send, and what is refused", async () => {
+    const egress = { enableEgressControl: true, egressRules: [{ ports: [{ port: 81 }], action: "deny" }] };
+    const policy = containerPolicy("a", egress);
+    const counting = { ...policy, spec: { ...policy.spec, resourceLimits: {} } };
+    await within([counting], async () => {
+      await answered(b, a);
+      const received = await waitForMetrics(({ bytesIn, bytesOut }) => bytesIn > 0 && bytesOut > 0);
+      assert.equal(received.blocked, 0);
+      await answered(a, b, ["TCP"]);
+      await waitForMetrics(({ blocked }) => blocked > 0);
+    });
+  });
+
+  /** They are read every few seconds. */
+  async function waitForMetrics(isThere: (metrics: PodMetrics) => boolean): Promise<PodMetrics> {
+    for (let tries = 0; ; tries++) {
+      const { objects } = await rig.change({});
+      const policy = objects.find(({ ref }) => ref.kind === "EBPFContainerPolicy");
+      const { metrics } = policy?.status as { readonly metrics?: PodMetrics };
+      if (metrics !== undefined && isThere(metrics)) return metrics;
+      assert.ok(tries < 60, JSON.stringify(policy?.status));
+      await setTimeout(500);
+    }
+  }
 
   it("EBPFContainerPolicy and l4Firewall must allow both, and a connection ends when one of them ceases to", async () => {
     const control = { enableIngressControl: true, defaultIngressAction: "deny" };

@@ -175,6 +175,34 @@ test("metricFamilies has the exact names and labels of FOS1", async () => {
   assert.equal(types.get("ebpf_flow_count"), "gauge");
 });
 
+test("metricFamilies has the exact names and labels of PodConfigMapConfig, each pod once", async () => {
+  const gauges = { l4_allowed: 100n, l4_blocked: 5n, l4_tcp_packets: 90n, l4_udp_packets: 15n };
+  const firewall = (name: string, pod: string): InstanceCounters => ({
+    owner: { group: "podconfig.example.com", kind: "PodConfigMapConfig", namespace: "default", name },
+    labels: { pod, pod_namespace: "default" },
+    reasons: {},
+    rules: [],
+    gauges,
+  });
+  const counters = [firewall("a", "app-pod"), firewall("b", "app-pod"), firewall("b", "other")];
+  const { series, types } = parse(await render(metricFamilies({ ...readings(), counters })));
+  const ofPod = (name: string, pod: string) =>
+    series.get(`podconfigmap_controller_ebpf_${name}`)?.filter(({ labels }) => labels["pod_name"] === pod);
+  const labels = { namespace: "default", pod_name: "app-pod" };
+  assert.deepEqual(ofPod("l4_firewall_total", "app-pod"), [
+    { labels: { ...labels, stat_type: "allowed" }, value: "100" },
+    { labels: { ...labels, stat_type: "blocked" }, value: "5" },
+    { labels: { ...labels, stat_type: "tcp_packets" }, value: "90" },
+    { labels: { ...labels, stat_type: "udp_packets" }, value: "15" },
+  ]);
+  assert.equal(ofPod("l4_firewall_total", "other")?.length, 4);
+  assert.deepEqual(ofPod("attached_programs", "app-pod"), [
+    { labels: { ...labels, program_type: "l4_firewall" }, value: "1" },
+  ]);
+  assert.equal(types.get("podconfigmap_controller_ebpf_l4_firewall_total"), "counter");
+  assert.equal(series.get("bpfleet_object_state"), undefined);
+});
+
 test("metricFamilies counts per reason with its verdict, per rule with its field, and the daemon itself", async () => {
   const { series } = parse(await render(metricFamilies(readings())));
   const of = (name: string) => (series.get(name) ?? []).map(({ labels, value }) => ({ ...labels, value }));
