@@ -29,7 +29,7 @@ enum packet_kind {
 
 struct packet_view {
 	struct flow_key key;
-	struct flow_key fragment_key; /* where `records_fragment` */
+	__be32 identification; /* of a fragmented datagram */
 	__u32 kind;
 	__u32 refused; /* reason */
 	__u8 is_ipv6;
@@ -328,20 +328,24 @@ static __always_inline enum fault view_transport(const struct packet *packet, co
 	return fault;
 }
 
-/* The key of a fragmented datagram: the flow's, without ports. */
-static __always_inline void set_fragment_key(const struct packet *packet, const struct network_header *network,
-					     bool arrives, __u32 identification_at, struct packet_view *view)
+static __always_inline void read_identification(const struct packet *packet, const struct network_header *network,
+						__u32 at, struct packet_view *view)
 {
 	__be32 identification = 0;
 
 	/* Two bytes in IPv4. */
-	bpf_skb_load_bytes(packet->ctx, identification_at, &identification, 4);
+	bpf_skb_load_bytes(packet->ctx, at, &identification, 4);
 	if (network->network == NETWORK_IPV4)
 		identification &= bpf_htonl(0xffff0000);
-	view->fragment_key = view->key;
-	view->fragment_key.local_port = identification >> 16;
-	view->fragment_key.remote_port = identification;
-	view->fragment_key.protocol |= (arrives ? FLOW_INGRESS + 1 : FLOW_EGRESS + 1) << 16;
+	view->identification = identification;
+}
+
+/* Makes the key that of the fragmented datagram: the flow's, without ports. In place, for stacks are short. */
+static __always_inline void set_fragment_key(bool arrives, struct packet_view *view)
+{
+	view->key.local_port = view->identification >> 16;
+	view->key.remote_port = view->identification;
+	view->key.protocol |= (arrives ? FLOW_INGRESS + 1 : FLOW_EGRESS + 1) << 16;
 }
 
 static __always_inline enum fault view_datagram(const struct packet *packet, const struct network_header *network,
@@ -382,12 +386,14 @@ static __always_inline enum fault view_datagram(const struct packet *packet, con
 	part = blur(packet, part, 3);
 	view->key.protocol = blur(packet, view->key.protocol, 0xff);
 	if (part != PART_WHOLE)
-		set_fragment_key(packet, network, arrives, identification_at, view);
+		read_identification(packet, network, identification_at, view);
 	if (part != PART_LATER) {
 		view->records_fragment = part == PART_FIRST;
 		return view_transport(packet, network, arrives, offset, part, now_ns, view);
 	}
-	record = bpf_map_lookup_elem(&fragments, &view->fragment_key);
+	set_fragment_key(arrives, view);
+	record = bpf_map_lookup_elem(&fragments, &view->key);
+	view->key.protocol &= 0xff;
 	if (!record) {
 		refuse(view, REASON_FRAGMENT_WITHOUT_FIRST);
 		return FAULT_NONE;

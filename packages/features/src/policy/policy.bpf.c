@@ -179,7 +179,8 @@ static __always_inline void open_flow(enum flow_direction direction, __u64 now_n
 	put_flow(&view->key, view->is_ipv6, &work->flow);
 }
 
-static __always_inline void record_fragment(const struct packet_view *view)
+/* The last that is done with the key. */
+static __always_inline void record_fragment(bool arrives, struct packet_view *view)
 {
 	struct fragment_record record = {
 		.local_port = view->key.local_port,
@@ -188,7 +189,9 @@ static __always_inline void record_fragment(const struct packet_view *view)
 		.icmp_type = view->icmp_type,
 	};
 
-	bpf_map_update_elem(&fragments, &view->fragment_key, &record, BPF_ANY);
+	set_fragment_key(arrives, view);
+	bpf_map_update_elem(&fragments, &view->key, &record, BPF_ANY);
+	view->key.protocol &= 0xff;
 }
 
 static __always_inline bool opens(const struct packet_view *view)
@@ -269,7 +272,7 @@ static __always_inline int run(struct __sk_buff *skb, enum flow_direction direct
 	}
 	judge(&packet, direction, work, &decision);
 	if (work->view.records_fragment && decision.verdict == VERDICT_PASS && !dry_run)
-		record_fragment(&work->view);
+		record_fragment(direction == FLOW_INGRESS, &work->view);
 	return finish(&packet, work->counters, &work->view, direction, work->ruling.is_blocked, &decision);
 }
 
