@@ -24,7 +24,7 @@ export const question: BenchQuestion = {
         ...pods.map((pod) => podObject(pod, rig.network.netnsOf(pod), labelsOf(pod))),
       ],
     });
-    return timeCreation(rig, pods, context);
+    return await timeCreation(rig, pods, context);
   },
 };
 

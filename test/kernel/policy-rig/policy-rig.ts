@@ -118,7 +118,8 @@ export class PolicyRig implements AsyncDisposable {
     assert.ok(this.#node);
     this.#node.write(JSON.stringify(command));
     const line = await this.#node.read();
-    if (line === undefined) throw new Error(`change objects: the node ended:\n${this.#node.log}`);
+    if (line === undefined)
+      throw new Error(`change objects: the node ended (${await this.#node.exit}):\n${this.#node.log}`);
     const answer = JSON.parse(line) as RunNodeAnswer;
     if (answer.failure !== undefined) throw new Error(answer.failure);
     return answer;

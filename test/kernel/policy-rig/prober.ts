@@ -95,7 +95,10 @@ export class Prober implements AsyncDisposable {
     const answer = this.#turn.then(async () => {
       this.#child.stdin.write(`${command}\n`);
       const { done, value } = await this.#lines.next();
-      if (done === true) throw new Error(`ask the prober: it ended over ${command.slice(0, 60)}`);
+      if (done === true) {
+        const { exitCode, signalCode } = this.#child;
+        throw new Error(`ask the prober: it ended (${signalCode ?? exitCode}) over ${command.slice(0, 60)}`);
+      }
       return value;
     });
     this.#turn = answer.catch(() => undefined);
