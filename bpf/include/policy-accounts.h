@@ -29,15 +29,17 @@ struct {
 
 const volatile bool keeps_accounts;
 
-static __always_inline struct account *account_of(__u32 ifindex)
+/* Not on the stack, which is full. */
+static const struct account no_account;
+
+static __always_inline struct account *account_of(const __u32 *ifindex)
 {
-	struct account *account = bpf_map_lookup_elem(&accounts, &ifindex);
-	struct account none = {};
+	struct account *account = bpf_map_lookup_elem(&accounts, ifindex);
 
 	if (account)
 		return account;
-	bpf_map_update_elem(&accounts, &ifindex, &none, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&accounts, &ifindex);
+	bpf_map_update_elem(&accounts, ifindex, &no_account, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&accounts, ifindex);
 }
 
 static __always_inline void keep_account(const struct flow_key *key, enum flow_direction direction, __u64 bytes,
@@ -47,7 +49,7 @@ static __always_inline void keep_account(const struct flow_key *key, enum flow_d
 
 	if (!keeps_accounts || dry_run)
 		return;
-	account = account_of(key->ifindex);
+	account = account_of(&key->ifindex);
 	if (!account)
 		return;
 	if (!passes) {

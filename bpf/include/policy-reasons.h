@@ -20,5 +20,6 @@ enum policy_reason {
 	REASON_MAPPED_ADDRESS, /* an IPv4 address written as IPv6 */
 	REASON_NO_TABLE, /* nothing can be decided */
 	REASON_MALFORMED_SCTP,
+	REASON_CONNECTION_RATE, /* the endpoint begins too many connections */
 	REASON_FAULT = 31,
 };

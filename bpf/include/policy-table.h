@@ -72,7 +72,8 @@ struct verdict_table {
 	__u32 ports[PORT_SPACES];
 	__u32 number; /* in keys of cells; never 0 */
 	__u32 flags; /* enum table_flag */
-	__u32 unused[4];
+	__u32 connection_rate; /* that the endpoint may begin each second; 0: any number */
+	__u32 unused[3];
 };
 _Static_assert(sizeof(struct verdict_table) == POLICY_LINE, "a line");
 

@@ -33,6 +33,7 @@ struct ruling {
 	__u8 drops;
 	__u8 keeps;
 	__u8 is_blocked; /* by a table of ports */
+	__u32 connection_rate; /* 0: any number */
 	__u8 is_restricted; /* in some direction */
 };
 
@@ -368,6 +369,7 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	if (!line)
 		return true;
 	rule = (const struct ranked_rule *)line + (work->rank & 3);
+	work->ruling.connection_rate |= verdicts->connection_rate;
 	if (rule->flags & RULE_DROPS) {
 		work->ruling.drops = true;
 		work->ruling.is_blocked = verdicts->flags & TABLE_OF_PORTS;

@@ -210,6 +210,24 @@ describe("containers and their ports, with real packets", () => {
     });
   });
 
+  it("EBPFContainerPolicy limits how many connections a pod begins each second, not how many it is asked for", async () => {
+    const policy = containerPolicy("a", {});
+    const connectionLimits = { maxConnectionRate: 4 };
+    await within([{ ...policy, spec: { ...policy.spec, resourceLimits: { connectionLimits } } }], async () => {
+      const countOf = async (from: RigPod, to: RigPod): Promise<number> => {
+        const probe = { from: podKey(from), to: to.ipv4, protocol: "TCP", port: 80 } as const;
+        const met = await rig.prober.probe(
+          Array.from({ length: 40 }, () => probe),
+          patientMs,
+        );
+        return met.filter((each) => each === "answered").length;
+      };
+      const begun = await countOf(a, b);
+      assert.ok(begun >= 4 && begun < 20, `${begun} of 40`);
+      assert.equal(await countOf(b, a), 40);
+    });
+  });
+
   /** They are read every few seconds. */
   async function waitForMetrics(isThere: (metrics: PodMetrics) => boolean): Promise<PodMetrics> {
     for (let tries = 0; ; tries++) {

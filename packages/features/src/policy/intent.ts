@@ -37,6 +37,8 @@ export interface PolicyIntent extends Intent {
   readonly priority?: number | undefined;
   /** What each pod that it selects receives and sends is counted, and what is refused. */
   readonly counts?: boolean | undefined;
+  /** Of containers: how many connections each pod that it selects may begin each second. The lowest one holds. */
+  readonly connectionRate?: number | undefined;
   readonly policy: Policy;
 }
 

@@ -30,12 +30,14 @@ export const policyMapKeys = {
   flows6: "policy/flows6",
   fragments: "policy/fragments",
   accounts: "policy/accounts",
+  rates: "policy/connection-rates",
   reasons: "policy/reasons",
 } as const;
 
 const sizes = { flows4: 1 << 17, flows6: 1 << 16, fragments: 1 << 13 } as const;
 /** Of endpoints, the gone ones too; there is one for each CPU. */
 const accountCount = 1 << 10;
+const rateCount = 1 << 12;
 const inLine = { type: "array", keySize: 4, valueSize: policyLayout.line_bytes } as const;
 const lineFlags = mapFlags.innerMap | mapFlags.mmapable;
 
@@ -90,6 +92,13 @@ export function planPolicyMaps(
       layout: String(accountSize),
       owner,
     },
+    {
+      key: keys.rates,
+      name: "connection_rates",
+      definition: { ...policyMaps.connection_rates, maxEntries: rateCount },
+      contents: { kind: "live" },
+      owner,
+    },
     hits,
     base,
     {
@@ -122,6 +131,7 @@ export function planPolicyMaps(
     flows6: keys.flows6,
     fragments: keys.fragments,
     accounts: keys.accounts,
+    connection_rates: keys.rates,
     reasons: keys.reasons,
   };
   return { maps, names, roles: { ...names, lines: keys.lines, hits: keys.hits, base: keys.base } };

@@ -8,6 +8,7 @@
 #include "policy-verdict.h"
 #include "settle.h"
 #include "policy-accounts.h"
+#include "policy-limits.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -154,12 +155,31 @@ static __always_inline void renew_flow(__u64 now_ns, struct work *work)
 		put_flow(&work->view.key, work->view.is_ipv6, &work->flow);
 }
 
+static __always_inline bool opens(const struct packet_view *view)
+{
+	return view->key.protocol == IPPROTO_TCP &&
+	       (view->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+/* What the endpoint begins; of TCP only by what asks for a connection. */
+static __always_inline bool begins(const struct packet_view *view, enum flow_direction direction)
+{
+	return direction == FLOW_EGRESS && view->kind == PACKET_OF_FLOW &&
+	       (view->key.protocol != IPPROTO_TCP || opens(view));
+}
+
 /* There is no flow: the packet opens one, or stands for itself. */
 static __always_inline void open_flow(enum flow_direction direction, __u64 now_ns, struct work *work,
 				      struct decision *out)
 {
 	struct packet_view *view = &work->view;
+	__u32 rate = work->ruling.connection_rate;
 
+	if (rate && !work->ruling.drops && begins(view, direction) &&
+	    !may_begin(&view->key.ifindex, rate, now_ns, &work->high)) {
+		rule_out(work, REASON_CONNECTION_RATE);
+		work->ruling.rule = 0;
+	}
 	out->verdict = work->ruling.drops ? VERDICT_DROP : VERDICT_PASS;
 	out->reason = work->ruling.reason;
 	out->rule = work->ruling.rule;
@@ -192,12 +212,6 @@ static __always_inline void record_fragment(bool arrives, struct packet_view *vi
 	set_fragment_key(arrives, view);
 	bpf_map_update_elem(&fragments, &view->key, &record, BPF_ANY);
 	view->key.protocol &= 0xff;
-}
-
-static __always_inline bool opens(const struct packet_view *view)
-{
-	return view->key.protocol == IPPROTO_TCP &&
-	       (view->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
 static __always_inline void judge(const struct packet *packet, enum flow_direction direction, struct work *work,

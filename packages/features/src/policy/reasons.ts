@@ -35,6 +35,8 @@ export const reasonTexts: Readonly<Record<string, string>> = {
   mapped_address: "it has an IPv4 address that is written as IPv6",
   no_table: "there is no table to judge it by",
   malformed_sctp: "its SCTP header is cut short",
+  connection_rate:
+    "the pod begins more connections each second than an EBPFContainerPolicy lets it (maxConnectionRate)",
 };
 
 /** Names are of all features: that of the filter lets pass what has no IP. */

@@ -62,8 +62,9 @@ export function serialOf(table: Omit<PolicyTable, "serial">): bigint {
   return digest.value;
 }
 
-function addTable(digest: Digest, { rows, columnMap, cells, rules, isOfPorts = false }: VerdictTable): void {
-  digest.addAll([rows.length, columnMap, cells.length, rules.length, Number(isOfPorts)]);
+function addTable(digest: Digest, table: VerdictTable): void {
+  const { rows, columnMap, cells, rules, isOfPorts = false, connectionRate = 0 } = table;
+  digest.addAll([rows.length, columnMap, cells.length, rules.length, Number(isOfPorts), connectionRate]);
   digest.addAll(rows);
   for (const { row, column, rank } of cells) {
     digest.add(row * 65_536 + column);

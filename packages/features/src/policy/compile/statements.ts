@@ -97,9 +97,10 @@ function closeNamespace(ref: ObjectRef): PolicyStatement {
 }
 
 /** Whether a statement has a say about a direction. */
-export function speaksOf({ statement }: Statement, direction: Direction): boolean {
+export function speaksOf({ statement, intent }: Statement, direction: Direction): boolean {
   const { isDefaultDeny, allow, deny } = statement[direction];
-  return isDefaultDeny || allow.length > 0 || deny.length > 0;
+  const isLimited = direction === "egress" && intent.connectionRate !== undefined;
+  return isDefaultDeny || allow.length > 0 || deny.length > 0 || isLimited;
 }
 
 /**

@@ -54,8 +54,12 @@ export class TableMaker {
     const known = this.#made.get(key);
     if (known !== undefined) return known;
     const isDefaultDeny = numbers.some((number) => this.#statements[number]?.statement[direction].isDefaultDeny);
-    const isOfPorts = this.#statements[numbers[0] ?? -1]?.intent.tier === "l4";
-    return this.#make(key, this.#cover(rules, direction, ports), isDefaultDeny ? drops : passes, isOfPorts);
+    const intents = numbers.flatMap((number) => this.#statements[number]?.intent ?? []);
+    const rates = direction === "egress" ? intents.flatMap(({ connectionRate }) => connectionRate ?? []) : [];
+    return this.#make(key, this.#cover(rules, direction, ports), isDefaultDeny ? drops : passes, {
+      isOfPorts: intents[0]?.tier === "l4",
+      connectionRate: rates.length === 0 ? undefined : Math.min(...rates),
+    });
   }
 
   /** Pods that are selected alike share the list of statements. */
@@ -78,9 +82,14 @@ export class TableMaker {
     return this.#made.get("closed") ?? this.#make("closed", [], drops);
   }
 
-  #make(key: string, rules: readonly CoveringRule[], otherwise: RankedRule, isOfPorts = false): number {
+  #make(
+    key: string,
+    rules: readonly CoveringRule[],
+    otherwise: RankedRule,
+    besides: Pick<VerdictTable, "isOfPorts" | "connectionRate"> = {},
+  ): number {
     const { count } = this.#classes;
-    this.tables.push({ ...buildVerdictTable(rules, otherwise, count, this.#portSets, this.#budget), isOfPorts });
+    this.tables.push({ ...buildVerdictTable(rules, otherwise, count, this.#portSets, this.#budget), ...besides });
     this.#made.set(key, this.tables.length - 1);
     return this.tables.length - 1;
   }

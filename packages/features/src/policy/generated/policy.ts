@@ -3,12 +3,13 @@ import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 export const policyMaps = {
   accounts: { type: "lru_percpu_hash", keySize: 4, valueSize: 64, maxEntries: 1, flags: 0 },
+  connection_rates: { type: "lru_hash", keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 },
   counters: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 256, flags: 0 },
   flows4: { type: "lru_hash", keySize: 20, valueSize: 32, maxEntries: 1, flags: 0 },
   flows6: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
   fragments: { type: "lru_hash", keySize: 44, valueSize: 8, maxEntries: 1, flags: 0 },
   table: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
-  works: { type: "percpu_array", keySize: 4, valueSize: 232, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 200, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
@@ -71,6 +72,7 @@ export const policyReason = {
   mapped_address: 14,
   no_table: 15,
   malformed_sctp: 16,
+  connection_rate: 17,
   fault: 31,
 } as const;
 
@@ -234,7 +236,7 @@ export function encodeFragmentRecord(value: FragmentRecord, view: DataView, at =
 
 export interface PacketView {
   readonly key: FlowKey;
-  readonly fragmentKey: FlowKey;
+  readonly identification: number;
   readonly kind: number;
   readonly refused: number;
   readonly isIpv6: number;
@@ -242,28 +244,28 @@ export interface PacketView {
   readonly icmpType: number;
   readonly recordsFragment: number;
 }
-export const packetViewSize = 100;
+export const packetViewSize = 60;
 export function decodePacketView(view: DataView, at = 0): PacketView {
   return {
     key: decodeFlowKey(view, at + 0),
-    fragmentKey: decodeFlowKey(view, at + 44),
-    kind: view.getUint32(at + 88, true),
-    refused: view.getUint32(at + 92, true),
-    isIpv6: view.getUint8(at + 96),
-    tcpFlags: view.getUint8(at + 97),
-    icmpType: view.getUint8(at + 98),
-    recordsFragment: view.getUint8(at + 99),
+    identification: view.getUint32(at + 44, false),
+    kind: view.getUint32(at + 48, true),
+    refused: view.getUint32(at + 52, true),
+    isIpv6: view.getUint8(at + 56),
+    tcpFlags: view.getUint8(at + 57),
+    icmpType: view.getUint8(at + 58),
+    recordsFragment: view.getUint8(at + 59),
   };
 }
 export function encodePacketView(value: PacketView, view: DataView, at = 0): void {
   encodeFlowKey(value.key, view, at + 0);
-  encodeFlowKey(value.fragmentKey, view, at + 44);
-  view.setUint32(at + 88, value.kind, true);
-  view.setUint32(at + 92, value.refused, true);
-  view.setUint8(at + 96, value.isIpv6);
-  view.setUint8(at + 97, value.tcpFlags);
-  view.setUint8(at + 98, value.icmpType);
-  view.setUint8(at + 99, value.recordsFragment);
+  view.setUint32(at + 44, value.identification, false);
+  view.setUint32(at + 48, value.kind, true);
+  view.setUint32(at + 52, value.refused, true);
+  view.setUint8(at + 56, value.isIpv6);
+  view.setUint8(at + 57, value.tcpFlags);
+  view.setUint8(at + 58, value.icmpType);
+  view.setUint8(at + 59, value.recordsFragment);
 }
 
 export interface PolicyEndpoint {
@@ -378,9 +380,10 @@ export interface Ruling {
   readonly drops: number;
   readonly keeps: number;
   readonly isBlocked: number;
+  readonly connectionRate: number;
   readonly isRestricted: number;
 }
-export const rulingSize = 12;
+export const rulingSize = 20;
 export function decodeRuling(view: DataView, at = 0): Ruling {
   return {
     reason: view.getUint32(at + 0, true),
@@ -388,7 +391,8 @@ export function decodeRuling(view: DataView, at = 0): Ruling {
     drops: view.getUint8(at + 8),
     keeps: view.getUint8(at + 9),
     isBlocked: view.getUint8(at + 10),
-    isRestricted: view.getUint8(at + 11),
+    connectionRate: view.getUint32(at + 12, true),
+    isRestricted: view.getUint8(at + 16),
   };
 }
 export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
@@ -397,7 +401,8 @@ export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
   view.setUint8(at + 8, value.drops);
   view.setUint8(at + 9, value.keeps);
   view.setUint8(at + 10, value.isBlocked);
-  view.setUint8(at + 11, value.isRestricted);
+  view.setUint32(at + 12, value.connectionRate, true);
+  view.setUint8(at + 16, value.isRestricted);
 }
 
 export interface VerdictTable {
@@ -408,6 +413,7 @@ export interface VerdictTable {
   readonly ports: readonly number[];
   readonly number: number;
   readonly flags: number;
+  readonly connectionRate: number;
   readonly unused: readonly number[];
 }
 export const verdictTableSize = 64;
@@ -420,7 +426,8 @@ export function decodeVerdictTable(view: DataView, at = 0): VerdictTable {
     ports: Array.from({ length: 6 }, (_, index) => view.getUint32(at + 16 + index * 4, true)),
     number: view.getUint32(at + 40, true),
     flags: view.getUint32(at + 44, true),
-    unused: Array.from({ length: 4 }, (_, index) => view.getUint32(at + 48 + index * 4, true)),
+    connectionRate: view.getUint32(at + 48, true),
+    unused: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 52 + index * 4, true)),
   };
 }
 export function encodeVerdictTable(value: VerdictTable, view: DataView, at = 0): void {
@@ -431,7 +438,8 @@ export function encodeVerdictTable(value: VerdictTable, view: DataView, at = 0):
   for (const [index, item] of value.ports.entries()) view.setUint32(at + 16 + index * 4, item, true);
   view.setUint32(at + 40, value.number, true);
   view.setUint32(at + 44, value.flags, true);
-  for (const [index, item] of value.unused.entries()) view.setUint32(at + 48 + index * 4, item, true);
+  view.setUint32(at + 48, value.connectionRate, true);
+  for (const [index, item] of value.unused.entries()) view.setUint32(at + 52 + index * 4, item, true);
 }
 
 export interface Work {
@@ -455,48 +463,48 @@ export interface Work {
   readonly rank: number;
   readonly isKnown: number;
 }
-export const workSize = 232;
+export const workSize = 200;
 export function decodeWork(view: DataView, at = 0): Work {
   return {
     view: decodePacketView(view, at + 0),
-    ruling: decodeRuling(view, at + 100),
-    flow: decodeFlow(view, at + 112),
-    high: view.getBigUint64(at + 144, true),
-    low: view.getBigUint64(at + 152, true),
-    serial: view.getBigUint64(at + 160, true),
-    counters: view.getUint32(at + 168, true),
-    opened: view.getUint32(at + 172, true),
-    hasFlow: view.getUint8(at + 176),
-    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 180 + index * 4, true)),
-    lengths: view.getUint32(at + 192, true),
-    unknown: view.getUint32(at + 196, true),
-    class: view.getUint32(at + 200, true),
-    space: view.getUint32(at + 204, true),
-    port: view.getUint32(at + 208, true),
-    row: view.getUint32(at + 212, true),
-    column: view.getUint32(at + 216, true),
-    rank: view.getUint32(at + 220, true),
-    isKnown: view.getUint32(at + 224, true),
+    ruling: decodeRuling(view, at + 60),
+    flow: decodeFlow(view, at + 80),
+    high: view.getBigUint64(at + 112, true),
+    low: view.getBigUint64(at + 120, true),
+    serial: view.getBigUint64(at + 128, true),
+    counters: view.getUint32(at + 136, true),
+    opened: view.getUint32(at + 140, true),
+    hasFlow: view.getUint8(at + 144),
+    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 148 + index * 4, true)),
+    lengths: view.getUint32(at + 160, true),
+    unknown: view.getUint32(at + 164, true),
+    class: view.getUint32(at + 168, true),
+    space: view.getUint32(at + 172, true),
+    port: view.getUint32(at + 176, true),
+    row: view.getUint32(at + 180, true),
+    column: view.getUint32(at + 184, true),
+    rank: view.getUint32(at + 188, true),
+    isKnown: view.getUint32(at + 192, true),
   };
 }
 export function encodeWork(value: Work, view: DataView, at = 0): void {
   encodePacketView(value.view, view, at + 0);
-  encodeRuling(value.ruling, view, at + 100);
-  encodeFlow(value.flow, view, at + 112);
-  view.setBigUint64(at + 144, value.high, true);
-  view.setBigUint64(at + 152, value.low, true);
-  view.setBigUint64(at + 160, value.serial, true);
-  view.setUint32(at + 168, value.counters, true);
-  view.setUint32(at + 172, value.opened, true);
-  view.setUint8(at + 176, value.hasFlow);
-  for (const [index, item] of value.tables.entries()) view.setUint32(at + 180 + index * 4, item, true);
-  view.setUint32(at + 192, value.lengths, true);
-  view.setUint32(at + 196, value.unknown, true);
-  view.setUint32(at + 200, value.class, true);
-  view.setUint32(at + 204, value.space, true);
-  view.setUint32(at + 208, value.port, true);
-  view.setUint32(at + 212, value.row, true);
-  view.setUint32(at + 216, value.column, true);
-  view.setUint32(at + 220, value.rank, true);
-  view.setUint32(at + 224, value.isKnown, true);
+  encodeRuling(value.ruling, view, at + 60);
+  encodeFlow(value.flow, view, at + 80);
+  view.setBigUint64(at + 112, value.high, true);
+  view.setBigUint64(at + 120, value.low, true);
+  view.setBigUint64(at + 128, value.serial, true);
+  view.setUint32(at + 136, value.counters, true);
+  view.setUint32(at + 140, value.opened, true);
+  view.setUint8(at + 144, value.hasFlow);
+  for (const [index, item] of value.tables.entries()) view.setUint32(at + 148 + index * 4, item, true);
+  view.setUint32(at + 160, value.lengths, true);
+  view.setUint32(at + 164, value.unknown, true);
+  view.setUint32(at + 168, value.class, true);
+  view.setUint32(at + 172, value.space, true);
+  view.setUint32(at + 176, value.port, true);
+  view.setUint32(at + 180, value.row, true);
+  view.setUint32(at + 184, value.column, true);
+  view.setUint32(at + 188, value.rank, true);
+  view.setUint32(at + 192, value.isKnown, true);
 }

@@ -61,6 +61,8 @@ export class LoadedPolicy implements AsyncDisposable {
       flows4: create("flows4", flowCount),
       flows6: create("flows6", flowCount),
       fragments: create("fragments", 256),
+      accounts: create("accounts", 64),
+      connection_rates: create("connection_rates", 64),
       reasons: BpfMap.create({
         type: "percpu_array",
         name: "reasons",

@@ -101,7 +101,7 @@ test("EBPFContainerPolicy names each part that is not served yet", () => {
   assert.deepEqual(
     told("resourceLimits: {connectionLimits: {maxConnections: 1}}\ndeviceControl: {enableDeviceControl: true}"),
     [
-      "NotServed 6 spec.resourceLimits.connectionLimits is not served yet; connections are not limited",
+      "NotServed 6 spec.resourceLimits.connectionLimits.maxConnections is not served yet; the pods may have any number of connections open",
       "NotServed 7 spec.deviceControl is not served yet; every device may be used",
     ],
   );
@@ -182,7 +182,10 @@ test("EBPFContainerPolicy that only counts selects pods and decides nothing", ()
   const [statement] = intent?.policy.statements ?? [];
   const nothing = { isDefaultDeny: false, allow: [], deny: [] };
   assert.deepEqual([statement?.ingress, statement?.egress], [nothing, nothing]);
-  assert.deepEqual(read(`${selector}\nresourceLimits: {enableAccounting: false}`).lower().intents, []);
+  const limits = (text: string) => read(`${selector}\nresourceLimits: {enableAccounting: false${text}}`).lower();
+  assert.deepEqual(limits("").intents, []);
+  const limited = limits(", connectionLimits: {maxConnectionRate: 9}");
+  assert.deepEqual([limited.problems, (limited.intents[0] as PolicyIntent).connectionRate], [[], 9]);
 });
 
 test("containerPolicyStatus names the pods that it is in force for", () => {

@@ -21,8 +21,9 @@ export function lowerContainerPolicy(parsed: Parsed<EBPFContainerPolicy>): Lower
   const context = readContext(parsed);
   const counts = parsed.object.spec.resourceLimits?.enableAccounting === true;
   const controls = sides.flatMap((side) => statementsOf(parsed, side, context));
-  // What is only counted is selected by a statement that says nothing.
-  const statements = controls.length > 0 || !counts ? controls : [countingOnly(parsed, context)];
+  const connectionRate = parsed.object.spec.resourceLimits?.connectionLimits?.maxConnectionRate;
+  const isSilent = controls.length === 0 && (counts || connectionRate !== undefined);
+  const statements = isSilent ? [silentOf(parsed, context)] : controls;
   const intent: PolicyIntent = {
     feature: "policy",
     about: "policy",
@@ -30,6 +31,7 @@ export function lowerContainerPolicy(parsed: Parsed<EBPFContainerPolicy>): Lower
     tier: "container",
     priority: parsed.object.spec.priority,
     counts,
+    connectionRate,
     policy: { ref: parsed.ref, ...policyModes(parsed), statements },
   };
   return { intents: statements.length === 0 ? [] : [intent], problems: unservedOf(parsed) };
@@ -56,8 +58,9 @@ function statementsOf(parsed: Parsed<EBPFContainerPolicy>, side: Side, context: 
   return controls[side.default] === "deny" ? [...rules, otherwise] : rules;
 }
 
-function countingOnly(parsed: Parsed<EBPFContainerPolicy>, context: ReadContext): PolicyStatement {
-  const origin = context.originOf("/spec/resourceLimits/enableAccounting");
+/** Whose pods are only counted or limited. */
+function silentOf(parsed: Parsed<EBPFContainerPolicy>, context: ReadContext): PolicyStatement {
+  const origin = context.originOf("/spec/resourceLimits");
   return { origin, subject: subjectOf(parsed, context), ingress: nothing, egress: nothing, options: {} };
 }
 
@@ -94,8 +97,8 @@ function unservedOf(parsed: Parsed<EBPFContainerPolicy>): readonly PlanProblem[]
   };
   if (resourceLimits?.bandwidthLimits !== undefined)
     tell("/spec/resourceLimits/bandwidthLimits", "the pods are as fast as they can be");
-  if (resourceLimits?.connectionLimits !== undefined)
-    tell("/spec/resourceLimits/connectionLimits", "connections are not limited");
+  if (resourceLimits?.connectionLimits?.maxConnections !== undefined)
+    tell("/spec/resourceLimits/connectionLimits/maxConnections", "the pods may have any number of connections open");
   if (deviceControl?.enableDeviceControl === true) tell("/spec/deviceControl", "every device may be used");
   for (const side of sides) {
     if (controls?.[side.is] !== true) continue;
