@@ -5,6 +5,7 @@ import { assemblePlan, planGenerations, type NodeFacts, type SeenMap } from "@bp
 import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
 import type { FeaturePlan } from "../feature.ts";
 import { bytesOfKey, parseAddressKey } from "./compile/address-key.ts";
+import { compilePolicy, defaultSettings } from "./compile/compile-policy.ts";
 import type { PolicyFeatureIntent, PolicyIntent, WorkloadIntent } from "./intent.ts";
 import type { PolicyData } from "./plan.ts";
 import { policy as feature } from "./policy-feature.ts";
@@ -246,6 +247,55 @@ test("policy.plan leaves in force what was, when nothing can be compiled; withou
   const kept = planOf([...intents, hosts], { ...facts, earlierPlans: { [refKey(node)]: earlier } });
   assert.match(said(kept).join(), /^refused Failed p: .* what was in force before stays/);
   assert.deepEqual({ ...kept, problems: [] }, { ...earlier, problems: [] });
+});
+
+test("policy.plan counts each pod only where an object asks for it, also one that decides nothing", () => {
+  const silent = policyIntent("s", "a", []);
+  const nothing = { isDefaultDeny: false, allow: [], deny: [] };
+  const statements = silent.policy.statements.map((each) => ({ ...each, ingress: nothing, egress: nothing }));
+  const counting: PolicyIntent = {
+    ...silent,
+    tier: "container",
+    counts: true,
+    policy: { ...silent.policy, statements },
+  };
+  const plan = planOf([counting]);
+  const ofPods = plan.instances.filter(({ data }) => (data as PolicyData).about === "pod");
+  assert.deepEqual(
+    ofPods.map(({ owner, key, maps, hooks }) => [owner.name, key, maps, hooks?.length]),
+    [["s", "policy/objects/networking.k8s.io/NetworkPolicy/x/s/pods/x/a", { accounts: "policy/accounts" }, 2]],
+  );
+  assert.deepEqual(
+    plan.programs.map(({ globals }) => globals?.["keeps_accounts"]),
+    [true, true],
+  );
+  assert.equal(ask(plan, 11, "10.0.0.2", 80).reason, "unrestricted");
+  const without = planOf([policyIntent("p", "a", [{}])]);
+  assert.equal(
+    without.instances.some(({ data }) => (data as PolicyData).about === "pod"),
+    false,
+  );
+  assert.equal(without.programs[0]?.globals?.["keeps_accounts"], false);
+});
+
+test("policy.plan tells the lowest rate of connections of those that select a pod to the table of what it sends", () => {
+  const limiting = (name: string, connectionRate: number): PolicyIntent => ({
+    ...policyIntent(name, "a", []),
+    tier: "container",
+    connectionRate,
+  });
+  const input = {
+    policies: [limiting("p", 9), limiting("q", 7)],
+    workloads: pods,
+    addresses: [],
+    hosts: [],
+    services: [],
+  };
+  const { table } = compilePolicy({ ...input, settings: defaultSettings }, facts, () => 0);
+  const ratesOf = (numbers: readonly number[] | undefined): readonly unknown[] =>
+    (numbers ?? []).map((number) => table.tables[number]?.connectionRate);
+  const [endpoint] = table.endpoints;
+  assert.deepEqual([ratesOf(endpoint?.ingress), ratesOf(endpoint?.egress)], [[undefined], [7]]);
 });
 
 test("policy.plan leaves in force what was, when its object is missing", () => {
