@@ -44,7 +44,7 @@ function containerPolicy(
 function networkPolicy(port: number): KubeObject {
   const spec = { podSelector: { matchLabels: { app: "a" } }, ingress: [{ ports: [{ protocol: "TCP", port }] }] };
   const metadata = { name: "n", namespace: "x" };
-  return { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata, spec } as KubeObject;
+  return { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata, spec };
 }
 
 interface PodMetrics {
@@ -233,7 +233,8 @@ describe("containers and their ports, with real packets", () => {
     for (let tries = 0; ; tries++) {
       const { objects } = await rig.change({});
       const policy = objects.find(({ ref }) => ref.kind === "EBPFContainerPolicy");
-      const { metrics } = policy?.status as { readonly metrics?: PodMetrics };
+      const status = policy?.status as { readonly metrics?: PodMetrics } | undefined;
+      const metrics = status?.metrics;
       if (metrics !== undefined && isThere(metrics)) return metrics;
       assert.ok(tries < 60, JSON.stringify(policy?.status));
       await setTimeout(500);
