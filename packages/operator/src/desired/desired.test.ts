@@ -143,6 +143,16 @@ test("parseSettings says all that is wrong at once, and what it does not know", 
   );
   const modes = parseSettings({ "bpfd.toml": "[interfaces.eth0]\nxdp_mode = 'drv'\n" }, builtImages);
   assert.deepEqual(modes.ok && modes.issues, []);
+  // Daemons would not start with these.
+  for (const [text, told] of [
+    ["[interfaces.eth0\n", /^bpfd\.toml: Invalid TOML/],
+    ["[interfaces.eth0]\nxdp_mode = 'fast'\n", /^bpfd\.toml: interfaces\.eth0\.xdp_mode/],
+  ] as const) {
+    const refusal = parseSettings({ "bpfd.toml": text }, builtImages);
+    assert.equal(refusal.ok, false, text);
+    assert.match(refusal.issues.at(-1)?.message ?? "", told);
+    assert.doesNotMatch(refusal.issues.at(-1)?.message ?? "", /\n/);
+  }
   const rust = parseSettings({ "bpfd.log.level": "debug,hyper=warn" }, builtImages);
   assert.equal(rust.ok && rust.value.agentLogLevel, "debug");
 });

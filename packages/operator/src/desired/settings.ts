@@ -1,6 +1,7 @@
 import type { Issue, Result } from "@bpfleet/base";
 import { ok, refused } from "@bpfleet/base";
 import { didYouMean } from "@bpfleet/kinds";
+import { parseBpfdConfig } from "@bpfleet/loader/config";
 import { ports } from "./names.ts";
 import {
   parseBindAddress,
@@ -143,6 +144,16 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
       "[tls] and [grpc.endpoint] are without effect in a cluster: its programs are declared as BpfProgramConfig; `ebpfctl up --bpfd-config` serves bpfd's gRPC API on a node without one";
     issues.push(issueOf("bpfd.toml", "ignored", message, "warning"));
   }
+  structure("bpfd.toml", (text, complain) => {
+    try {
+      return parseBpfdConfig(text);
+    } catch (error) {
+      // What a file that is no TOML is told goes on with the lines around the place.
+      const [reason = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+      complain(reason);
+      return undefined;
+    }
+  });
   const daemonLogLevel = level("bpfd.log.level", "info");
   const settings: Settings = {
     daemonImage: image("bpfd.image", images.daemonImage),
