@@ -369,7 +369,8 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	if (!line)
 		return true;
 	rule = (const struct ranked_rule *)line + (work->rank & 3);
-	work->ruling.connection_rate |= verdicts->connection_rate;
+	/* The lower one; 0, which is any number, is the highest. */
+	work->ruling.connection_rate = lower(work->ruling.connection_rate - 1, verdicts->connection_rate - 1) + 1;
 	if (rule->flags & RULE_DROPS) {
 		work->ruling.drops = true;
 		work->ruling.is_blocked = verdicts->flags & TABLE_OF_PORTS;

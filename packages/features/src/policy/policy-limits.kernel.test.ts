@@ -12,9 +12,10 @@ const passes = -1;
 
 function limited(serial: bigint): PolicyTable {
   const open = [{ rules: [], fallback: "pass" as const }];
-  const table = smallTable({ serial, peers, ingress: open, egress: open });
-  // The second one is that of what the endpoint sends.
-  return { ...table, tables: table.tables.map((each, at) => (at === 1 ? { ...each, connectionRate: rate } : each)) };
+  const table = smallTable({ serial, peers, ingress: open, egress: [...open, ...open, ...open] });
+  // The first one is that of what the endpoint receives.
+  const rates = [undefined, rate * 100, rate, undefined];
+  return { ...table, tables: table.tables.map((each, at) => ({ ...each, connectionRate: rates[at] })) };
 }
 
 test("policy_egress lets an endpoint begin so many connections each second, and go on with those that it has", async () => {

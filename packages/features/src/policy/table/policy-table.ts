@@ -55,7 +55,7 @@ export interface VerdictTable {
   readonly rules: readonly RankedRule[];
   /** What it refuses is counted as blocked, for each endpoint. */
   readonly isOfPorts?: boolean | undefined;
-  /** How many connections the endpoint may begin each second; any number when left out. Of one of its tables only. */
+  /** How many connections the endpoint may begin each second; any number when left out. The lowest holds. */
   readonly connectionRate?: number | undefined;
 }
 
