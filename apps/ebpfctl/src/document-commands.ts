@@ -9,7 +9,7 @@ export interface DocumentCommand {
 export const documentCommands: readonly DocumentCommand[] = [
   {
     document: "kubectl apply -k manifests/base/ebpf",
-    note: "nothing to do, the kinds are built in; in a cluster the command installs the same kinds",
+    note: "nothing to do, the kinds are built in; in a cluster the command makes it one of ours: kinds, roles, operator",
   },
   { document: "kubectl get ebpfprograms", here: ["get", "ebpfprograms"] },
   { document: "kubectl get ebpfprograms -o wide", here: ["get", "ebpfprograms", "-o", "wide"] },
@@ -32,6 +32,26 @@ export const documentCommands: readonly DocumentCommand[] = [
   {
     document: "kubectl exec -it <controller-pod> -- ls /sys/fs/bpf/",
     note: "`ls /sys/fs/bpf/`; in a cluster in a pod of the DaemonSet, whose image has `ls`",
+  },
+  {
+    document: "kubectl logs -f deployment/podconfigmap-controller",
+    note: "in a cluster, with `-n kube-system`",
+  },
+  {
+    document: "kubectl port-forward svc/podconfigmap-controller 8080:8080",
+    note: "in a cluster, with `-n kube-system`: the operator's metrics; those of programs are the daemon's, `ebpfctl up --metrics-addr :9091` or port 9091 of each node",
+  },
+  {
+    document: "kubectl get felixconfiguration default -o yaml",
+    note: "`ebpfctl get felixconfiguration default -o yaml`; in a cluster as it is written, and `kubectl edit` too",
+  },
+  {
+    document: "kubectl logs -n calico-system -l k8s-app=calico-node -c calico-node",
+    note: "in a cluster `kubectl logs -n kube-system -l app=fos1-ebpf-controller`",
+  },
+  {
+    document: 'kubectl debug node/… -it --image=busybox -- sh -c "bpftool prog list"',
+    note: "`ebpfctl prog list`; in a cluster in a pod of the DaemonSet, as below: busybox has no bpftool",
   },
   {
     document: "kubectl exec … daemonset/calico-node -- bpftool prog list",
@@ -61,4 +81,19 @@ export const documentCommands: readonly DocumentCommand[] = [
     document: "kubectl -n kube-system exec -it … -- ebpfctl metrics hardware",
     note: "not served yet; `ebpfctl top` tells what programs cost",
   },
+  {
+    document: "make run-on-kind",
+    note: "in a cluster; with BPFD_IMG, BPFD_AGENT_IMG, BPFD_OPERATOR_IMG images of those names; says so where kind is not installed, as `make kind-reload-images` does",
+  },
+  {
+    document: "make build-images push-images BPFD_OPERATOR_IMG=… BPFD_AGENT_IMAGE=…",
+    note: "as it is written, without a container engine; BPFD_AGENT_IMG is the same variable",
+  },
+  { document: "make deploy BPFD_OPERATOR_IMG=… BPFD_AGENT_IMAGE=…", note: "in a cluster, as it is written" },
+  {
+    document: "make undeploy",
+    note: "`ebpfctl cleanup`; in a cluster every node detaches first, then operator and roles go",
+  },
+  { document: "make uninstall", note: "in a cluster: the CRDs, and all that was declared with them" },
+  { document: "make manifests", note: "all generated files, CRDs among them; the same as `make generate`" },
 ];
