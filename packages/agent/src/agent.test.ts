@@ -152,7 +152,7 @@ test("the agent asks where the traffic of pods is judged that annotations make e
     [pod("web", "bpfleet.io/netns: web"), pod("db", "bpfleet.io/cgroup: /db"), pod("plain", "")].join("---\n"),
   );
   await agent.sync();
-  assert.deepEqual(daemon.wishes, []);
+  assert.equal(daemon.wishes.length, 0);
   const policy = {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",

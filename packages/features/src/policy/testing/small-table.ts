@@ -27,7 +27,7 @@ export interface SmallPolicy {
   readonly peers: Readonly<Record<string, readonly [bytes: Uint8Array, length: number]>>;
   /** Undefined: unrestricted. Several: all must allow. */
   readonly ingress?: readonly SmallDirection[];
-  readonly egress?: readonly SmallDirection[];
+  readonly egress?: readonly SmallDirection[] | undefined;
   readonly ifindex?: number;
 }
 
