@@ -143,6 +143,9 @@ test("parseSettings says all that is wrong at once, and what it does not know", 
   );
   const modes = parseSettings({ "bpfd.toml": "[interfaces.eth0]\nxdp_mode = 'drv'\n" }, builtImages);
   assert.deepEqual(modes.ok && modes.issues, []);
+  const imagePolicy = "apiVersion: bpfleet.io/v1alpha1\nkind: ImagePolicy\ndefault: {mode: off}\n";
+  const signed = parseSettings({ "bpfleet.image-policy": imagePolicy }, builtImages);
+  assert.equal(signed.ok && signed.value.imagePolicy, imagePolicy);
   // Daemons would not start with these.
   for (const [text, told] of [
     ["[interfaces.eth0\n", /^bpfd\.toml: Invalid TOML/],
@@ -271,6 +274,13 @@ for (const [key, text, message] of [
   ["bpfleet.daemon-resources", "requests: {memory: 64 MB}", /requests\.memory must be an amount as 100m or 64Mi/],
   ["bpfleet.daemon-resources", "requests: {ram: 1}", /"ram" is no resource/],
   ["bpfleet.agent-resources", "{requests: {memory: 1Gi}, limits: {memory: 1000Mi}}", /more than its limit of 1000Mi/],
+  ["bpfleet.image-policy", "{kind: [}", /cannot be read/],
+  ["bpfleet.image-policy", "default: {mode: required}", /must begin with apiVersion/],
+  [
+    "bpfleet.image-policy",
+    "{apiVersion: bpfleet.io/v1alpha1, kind: ImagePolicy, rulez: []}",
+    /rulez is no field of an ImagePolicy/,
+  ],
 ] as const)
   test(`parseSettings refuses ${key} ${text}`, () => {
     const refused = parseSettings({ [key]: text }, builtImages);
@@ -283,7 +293,7 @@ for (const [key, text, message] of [
   });
 
 test("nodeObjects hand the policy of signatures to the daemon, where there is one", () => {
-  const policy = "default: {mode: required}\n";
+  const policy = "{apiVersion: bpfleet.io/v1alpha1, kind: ImagePolicy, default: {mode: required}}\n";
   const text = (data: Readonly<Record<string, string>>): string => JSON.stringify(nodeObjects(setup(data)));
   assert.doesNotMatch(text({}), /image-policy/);
   const handed = text({ "bpfleet.image-policy": policy });

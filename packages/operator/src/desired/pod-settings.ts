@@ -108,6 +108,19 @@ function whyNoToleration(value: unknown): string | undefined {
   return undefined;
 }
 
+const policyFields = ["apiVersion", "kind", "trustedRoot", "default", "rules"];
+
+/** What every ImagePolicy has; the rest of it is read by the daemons, which tell it of each image. */
+export function parsePolicyText(text: string, complain: Complain): string | undefined {
+  const value = readValue(text, complain);
+  if (value === undefined) return undefined;
+  if (!isMap(value) || value["apiVersion"] !== "bpfleet.io/v1alpha1" || value["kind"] !== "ImagePolicy")
+    return refuse(complain, "must begin with apiVersion: bpfleet.io/v1alpha1 and kind: ImagePolicy");
+  const unknown = Object.keys(value).filter((key) => !policyFields.includes(key));
+  for (const key of unknown) complain(`${key} is no field of an ImagePolicy; there are ${policyFields.join(", ")}`);
+  return unknown.length > 0 ? undefined : text;
+}
+
 function readValue(text: string, complain: Complain): unknown {
   const [document, second] = readYaml(text);
   const faults = document?.faults ?? [];

@@ -6,6 +6,7 @@ import { ports } from "./names.ts";
 import {
   parseBindAddress,
   parseNodeSelector,
+  parsePolicyText,
   parseResources,
   parseTolerations,
   type Complain,
@@ -154,6 +155,7 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
       return undefined;
     }
   });
+  structure("bpfleet.image-policy", parsePolicyText);
   const daemonLogLevel = level("bpfd.log.level", "info");
   const settings: Settings = {
     daemonImage: image("bpfd.image", images.daemonImage),
