@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { kinds, renderYaml } from "@bpfleet/kinds";
-import { baseManifests, builtImages, ownGroups } from "@bpfleet/operator/desired";
+import { baseManifests, builtImages, logLevels, ownGroups } from "@bpfleet/operator/desired";
 
 const folder = "manifests/helm/bpfleet";
 const header = "# Made by tools/generate-chart.ts from packages/operator/src/desired. Do not edit.\n";
@@ -31,6 +31,7 @@ export function generateChart(root: string): ReadonlyMap<string, string> {
       }),
   );
   files.set(`${folder}/values.yaml`, header + values);
+  files.set(`${folder}/values.schema.json`, `${JSON.stringify(valuesSchema, null, 2)}\n`);
   for (const [name, objects] of Object.entries(baseManifests(kinds, slots)))
     files.set(
       `${folder}/templates/generated/${name}`,
@@ -87,6 +88,41 @@ crds:
   # Keep them, and with them all that was declared, when the chart is uninstalled.
   keep: true
 `;
+
+const text = { type: "string" };
+const map = { type: "object" };
+const flag = { type: "boolean" };
+
+/** Values that are written wrongly are refused by helm, and do not go without effect. */
+const valuesSchema = {
+  $schema: "http://json-schema.org/draft-07/schema#",
+  ...fields({
+    global: map,
+    images: fields({
+      operator: text,
+      daemon: text,
+      agent: text,
+      pullPolicy: { enum: ["Always", "IfNotPresent", "Never"] },
+      pullSecrets: { type: "array", items: text },
+    }),
+    replicas: { type: "integer", minimum: 1 },
+    logLevel: { enum: logLevels },
+    nodes: fields({
+      tolerations: { type: "array", items: map },
+      nodeSelector: map,
+      daemonResources: map,
+      agentResources: map,
+    }),
+    metricsAddress: text,
+    config: map,
+    resources: map,
+    crds: fields({ install: flag, keep: flag }),
+  }),
+};
+
+function fields(properties: Readonly<Record<string, object>>): object {
+  return { type: "object", properties, additionalProperties: false };
+}
 
 function keepAnnotation(isFirst: boolean): string {
   const line = "    helm.sh/resource-policy: keep\n";

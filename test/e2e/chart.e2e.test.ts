@@ -86,3 +86,13 @@ test("the chart's values reach operator and configuration", { skip }, () => {
   ])
     assert.ok(deployment.includes(part), part);
 });
+
+test("the chart refuses values that nothing would come of", { skip }, () => {
+  for (const [set, said] of [
+    ["images.daemn=x", /daemn/],
+    ["logLevel=loud", /logLevel/],
+    ["replicas=0", /replicas/],
+    ["crds.keep=maybe", /keep/],
+  ] as const)
+    assert.throws(() => template(set), said, set);
+});
