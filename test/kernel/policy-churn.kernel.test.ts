@@ -34,7 +34,7 @@ test(`policies, labels and pods that change while probes run let nothing pass th
     const before = state;
     const { state: after, change, what } = state.next(dice, netnsOf);
     const told = `step ${step}, ${what}`;
-    let isChanging = true;
+    const changed = new AbortController();
     const watching = (async () => {
       const wrong: string[] = [];
       do {
@@ -44,11 +44,11 @@ test(`policies, labels and pods that change while probes run let nothing pass th
           if (got(met[at]) && !before.allowed.has(key) && !after.allowed.has(key)) wrong.push(key);
         rounds++;
         probed += asked.length;
-      } while (isChanging);
+      } while (!changed.signal.aborted);
       return wrong;
     })();
     const { trouble, ms } = await rig.change(change);
-    isChanging = false;
+    changed.abort();
     took.push(ms);
     assert.equal(trouble, undefined, told);
     assert.deepEqual(await watching, [], `${told}: allowed by neither state`);

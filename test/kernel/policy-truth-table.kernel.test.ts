@@ -23,7 +23,7 @@ const patientMs = 1000;
 
 function nodeObject(name: string, address: string): KubeObject {
   const status = { addresses: [{ type: "InternalIP", address }] };
-  return { apiVersion: "v1", kind: "Node", metadata: { name }, spec: {}, status } as KubeObject;
+  return { apiVersion: "v1", kind: "Node", metadata: { name }, spec: {}, status };
 }
 
 for (const hostAccess of ["auto", "never"] as const) {

@@ -10,7 +10,7 @@ const facts = (labels: Readonly<Record<string, string>> = {}) => ({ nodeName: "n
 
 function parsedOf(kind: string, name: string, namespace: string, value: number): Parsed {
   const object = { apiVersion: "v1", kind, metadata: { name, namespace }, value };
-  return { ref: { group: "", kind, namespace, name }, object, positionOf: () => undefined } as unknown as Parsed;
+  return { ref: { group: "", kind, namespace, name }, object, positionOf: () => undefined };
 }
 
 type Look = (view: ResourceView) => unknown;
@@ -28,7 +28,7 @@ function looking(parsed: Parsed, look: Look): LowerableObject & { times: number 
       },
     },
   };
-  return lowerable as unknown as LowerableObject & { times: number };
+  return lowerable;
 }
 
 const pods =

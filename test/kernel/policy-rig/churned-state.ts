@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mayConnect, type World, type WorldPacket } from "@bpfleet/features/testing";
+import { mayConnect, type World } from "@bpfleet/features/testing";
 import { findKind, findPolicy, type KubeObject } from "@bpfleet/kinds";
 import { readConformance, type Labels } from "./conformance-cases.ts";
 import { nodeIpv4, podKey, type RigPod } from "./pod-network.ts";
@@ -149,7 +149,7 @@ export class ChurnedState {
       mayConnect(policies, world, {
         from: addressOf.get(from) ?? assert.fail(),
         to,
-        protocol: protocol as WorldPacket["protocol"],
+        protocol,
         port,
       });
     return new Set(cells.filter(isAllowed).map(({ key }) => key));

@@ -65,7 +65,7 @@ export class KindFollowers implements AsyncDisposable {
     await this.#index.known;
     this.#isStarted = true;
     this.#decide();
-    await Promise.all(this.#states.map(({ looked, followed }) => looked ?? followed?.known));
+    await Promise.all(this.#states.flatMap(({ looked, followed }) => looked ?? followed?.known ?? []));
     this.#isComplete = true;
     if (!this.#stop.signal.aborted) this.#running.push(this.#lookAround());
   }
