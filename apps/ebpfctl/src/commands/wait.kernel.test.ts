@@ -23,6 +23,8 @@ test("wait says which objects come, have a condition, and are gone", async () =>
   assert.equal(await bench.do("wait", "--for=condition=Ready", resource, "--timeout=30s"), one);
   assert.equal(await bench.do("wait", "--for=jsonpath={.metadata.name}=xdp-packet-filter", "ebpf", "--all"), one);
   const leaving = bench.run("wait", "--for=delete", resource, "--timeout=30s");
+  // Answered after the first look of `wait`, which asked before: it is to see the object go.
+  await bench.do("get", resource);
   await bench.do("delete", "-f", programFile);
   assert.deepEqual(await leaving, { exitCode: 0, out: one, err: "" });
   assert.deepEqual(await bench.run("wait", "--for=delete", resource), { exitCode: 0, out: "", err: "" });
