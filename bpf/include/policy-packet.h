@@ -257,6 +257,23 @@ static __always_inline bool is_neighbour(const struct packet *packet, const stru
 	return hop_limit && *hop_limit == (is_discovery ? 255 : 1);
 }
 
+/*
+ * Who is told of an error has sent what it is about: else an endpoint with one flow could tell anybody anything. The
+ * key is that of what it is about.
+ */
+static __always_inline bool is_told_to_sender(const struct network_header *network, bool arrives,
+					      const struct flow_key *key)
+{
+	const struct address *told = &network->destination;
+	const __be32 *high = arrives ? key->local_high : key->remote_high;
+	__be32 low = arrives ? key->local_low : key->remote_low;
+
+	if (network->network == NETWORK_IPV4)
+		return low == bpf_htonl(told->high >> 32);
+	return !((low ^ bpf_htonl(told->low)) | (high[0] ^ bpf_htonl(told->high >> 32)) |
+		 (high[1] ^ bpf_htonl(told->high)) | (high[2] ^ bpf_htonl(told->low >> 32)));
+}
+
 static __always_inline enum fault view_icmp(const struct packet *packet, const struct network_header *network,
 					    bool arrives, __u32 offset, enum part part, __u64 now_ns,
 					    struct packet_view *view)
@@ -275,7 +292,8 @@ static __always_inline enum fault view_icmp(const struct packet *packet, const s
 		set_echo(view, false, arrives, icmp.source_port);
 	} else if (is_icmp_error(view->is_ipv6, icmp.icmp_type)) {
 		view->kind = PACKET_RELATED;
-		if (read_inner(packet, arrives, offset + sizeof(struct icmp_header), view)) {
+		if (read_inner(packet, arrives, offset + sizeof(struct icmp_header), view) &&
+		    is_told_to_sender(network, arrives, &view->key)) {
 			flow = find_flow(&view->key, view->is_ipv6);
 			if (flow && is_live(flow, view->key.protocol, now_ns))
 				return FAULT_NONE;

@@ -110,6 +110,20 @@ test("policy_egress lets the endpoint tell of a port that is closed", async () =
   }
 });
 
+test("policy_egress lets the endpoint tell of a flow only the one that sent what the error is about", async () => {
+  await using policy = await LoadedPolicy.load();
+  await policy.put(smallTable({ ...dns, egress: [{ rules: [] }] }));
+  for (const [peer, other] of families) {
+    const received = udpPacket("ingress", 53, 4000, peer);
+    await expectAll(policy, [
+      ["ingress", received, "pass allowed"],
+      ["egress", icmpError("egress", other, received), "drop default_deny"],
+      ["egress", icmpError("egress", peer, received), "pass related"],
+      ["ingress", icmpError("ingress", other, received), "drop default_deny"],
+    ]);
+  }
+});
+
 test("policy_ingress judges SCTP by its ports, and other protocols by their numbers", async () => {
   await using policy = await LoadedPolicy.load();
   const sctp = (peer: Uint8Array, local: number): Buffer =>
