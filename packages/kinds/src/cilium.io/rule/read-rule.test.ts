@@ -237,9 +237,15 @@ test("findPolicy reads limits, options, descriptions and annotations", () => {
   const [plainOne] = annotated("{}").parsed;
   const usual = plainOne === undefined ? undefined : findPolicy(plainOne);
   assert.deepEqual([usual?.mode, usual?.onRevoke], ["enforce", "cut"]);
-  assert.match(
-    annotated("{bpfleet.io/mode: shadwo}").issues[0]?.message ?? "",
-    /must be enforce or shadow, is "shadwo"/,
+  const { parsed, issues } = annotated("{bpfleet.io/mode: shadwo, bpfleet.io/on-revoke: kepe}");
+  const misspelt = parsed[0] === undefined ? undefined : findPolicy(parsed[0]);
+  assert.deepEqual([misspelt?.mode, misspelt?.onRevoke], ["enforce", "cut"]);
+  assert.deepEqual(
+    issues.map(({ severity, message }) => `${severity}: ${message}`),
+    [
+      'warning: metadata.annotations["bpfleet.io/mode"]: must be enforce or shadow, is "shadwo"; read as enforce',
+      'warning: metadata.annotations["bpfleet.io/on-revoke"]: must be cut or keep, is "kepe"; read as cut',
+    ],
   );
 });
 
