@@ -127,9 +127,11 @@ describe("hooks", () => {
     assert.deepEqual(state.links, [linkA.info.id, linkB.info.id, linkC.info.id]);
     assert.deepEqual(state.programs, [a.info.id, b.info.id, c.info.id]);
     assert.ok(state.revision > revision);
+    // The interface's own packets may have come before the third program did.
+    const earlier = trailOf(object).length;
     sandbox.sendUdp(pair.near.name, "10.9.0.2", 1);
-    await until("all three ran", () => trailOf(object).length >= 3);
-    assert.equal(trailOf(object).slice(0, 3), "abc");
+    await until("all three ran", () => trailOf(object).length >= earlier + 3);
+    assert.equal(trailOf(object).slice(earlier, earlier + 3), "abc");
     assert.equal(linkA.info.attachType, "tcx_ingress");
     await linkC.close();
     await using _first = await c.attach(target, { inNetns, order: { first: true } });
@@ -278,7 +280,8 @@ describe("hooks", () => {
       assert.throws(() => link.info, isError("closed"));
       await assert.rejects(() => program.attach({ xdp: 9999 }, { inNetns: pair.near.path }));
     }
-    assert.equal(openDescriptors(), start);
+    // Earlier tests' may have been collected meanwhile.
+    assert.ok(openDescriptors() <= start, `${openDescriptors()} descriptors, ${start} before`);
   });
 
   it("testRun gives verdict, packet and context", async () => {
