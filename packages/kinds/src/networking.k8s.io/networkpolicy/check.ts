@@ -18,11 +18,13 @@ export function checkNetworkPolicy({ metadata, spec }: NetworkPolicy, found: Iss
     checkPorts(ports, `/spec/egress/${index}/ports`, found);
     checkPeers(to, `/spec/egress/${index}/to`, found);
   }
+  const { policyTypes = [] } = spec;
+  if (policyTypes.length === 0) return;
   for (const [type, field] of [
     ["Ingress", "ingress"],
     ["Egress", "egress"],
   ] as const)
-    if ((spec[field] ?? []).length > 0 && spec.policyTypes?.includes(type) === false)
+    if ((spec[field] ?? []).length > 0 && !policyTypes.includes(type))
       found.warning(`/spec/${field}`, "no-effect", `has no effect: ${type} is not among spec.policyTypes`);
 }
 

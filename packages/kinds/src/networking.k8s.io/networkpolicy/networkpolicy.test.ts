@@ -66,6 +66,9 @@ test("findPolicy reads a NetworkPolicy: nothing written means everything, and it
   const closed = statementOf({});
   assert.deepEqual([closed.ingress.isDefaultDeny, closed.egress.isDefaultDeny], [true, false]);
   assert.deepEqual(closed.ingress.allow, []);
+  const empty = statementOf({ policyTypes: [], egress: [{}] });
+  assert.deepEqual([empty.ingress.isDefaultDeny, empty.egress.isDefaultDeny], [true, true]);
+  assert.deepEqual(parse({ policyTypes: [], ingress: [{}], egress: [{}] }).issues, []);
   const both = statementOf({ policyTypes: ["Egress"], ingress: [{}] });
   assert.deepEqual([both.ingress.isDefaultDeny, both.ingress.allow, both.egress.isDefaultDeny], [false, [], true]);
   assert.match(

@@ -8,9 +8,10 @@ import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "./sche
 
 /** A NetworkPolicy that was found sound, in the form of all policies. */
 export function readNetworkPolicy(parsed: Parsed<NetworkPolicy>): Policy {
-  const { podSelector = {}, ingress = [], egress = [], policyTypes } = parsed.object.spec ?? {};
+  const { podSelector = {}, ingress = [], egress = [], policyTypes = [] } = parsed.object.spec ?? {};
   const context = readContext(parsed);
-  const types = policyTypes ?? ["Ingress", ...(egress.length > 0 ? ["Egress"] : [])];
+  // An API server fills in an empty list too.
+  const types = policyTypes.length > 0 ? policyTypes : ["Ingress", ...(egress.length > 0 ? ["Egress"] : [])];
   const where = [inNamespace(parsed.ref.namespace), ...toRequirements(podSelector, labelsOf("pod"))];
   return {
     ref: parsed.ref,
