@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { mayConnect, type World } from "@bpfleet/features/testing";
+import { mayPass, type World } from "@bpfleet/features/testing";
 import { findKind, findPolicy, type KubeObject } from "@bpfleet/kinds";
 import { readConformance, type Labels } from "./conformance-cases.ts";
 import { nodeIpv4, podKey, type RigPod } from "./pod-network.ts";
-import { matrixOf, namespaceObject, ninePods, podObject, refOfPolicy, type Cell } from "./policy-rig.ts";
+import { matrixOf, namespaceObject, ninePods, podObject, refOfPolicy } from "./policy-rig.ts";
 import type { RunNodeCommand } from "./run-node.ts";
 
 const conformance = readConformance();
@@ -40,6 +40,8 @@ export class ChurnedState {
   readonly #policies: ReadonlyMap<string, KubeObject>;
   /** Keys of cells. */
   readonly allowed: ReadonlySet<string>;
+  readonly #sent: ReadonlySet<string>;
+  readonly #received: ReadonlySet<string>;
 
   private constructor(
     namespaces: ReadonlyMap<string, Labels>,
@@ -49,7 +51,10 @@ export class ChurnedState {
     this.#namespaces = namespaces;
     this.#pods = pods;
     this.#policies = policies;
-    this.allowed = this.#judge();
+    const { sent, received } = this.#judge();
+    this.#sent = sent;
+    this.#received = received;
+    this.allowed = new Set([...sent].filter((key) => received.has(key)));
   }
 
   static first(): ChurnedState {
@@ -127,7 +132,15 @@ export class ChurnedState {
     return { state, change, what: `pod ${key} has label pod=${labels.pod}` };
   }
 
-  #judge(): ReadonlySet<string> {
+  /**
+   * Whether a packet may pass while this state becomes the next one. The two ends judge it one after the other, so that
+   * the table may change between them.
+   */
+  mayPassUntil(next: ChurnedState, key: string): boolean {
+    return (this.#sent.has(key) || next.#sent.has(key)) && (this.#received.has(key) || next.#received.has(key));
+  }
+
+  #judge(): { readonly sent: ReadonlySet<string>; readonly received: ReadonlySet<string> } {
     const policies = [...this.#policies.values()].map((policy) => {
       const result = findKind(policy.apiVersion, policy.kind)?.parse(policy);
       assert.ok(result?.ok, JSON.stringify(result));
@@ -145,13 +158,12 @@ export class ChurnedState {
         return [{ ...own, addresses: [ipv4], isOnThisNode: true }];
       }),
     };
-    const isAllowed = ({ from, to, protocol, port }: Cell): boolean =>
-      mayConnect(policies, world, {
-        from: addressOf.get(from) ?? assert.fail(),
-        to,
-        protocol,
-        port,
-      });
-    return new Set(cells.filter(isAllowed).map(({ key }) => key));
+    const mayDo = (direction: "egress" | "ingress"): ReadonlySet<string> => {
+      const may = cells.filter(({ from, to, protocol, port }) =>
+        mayPass(policies, world, { from: addressOf.get(from) ?? assert.fail(), to, protocol, port }, direction),
+      );
+      return new Set(may.map(({ key }) => key));
+    };
+    return { sent: mayDo("egress"), received: mayDo("ingress") };
   }
 }

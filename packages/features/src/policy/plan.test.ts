@@ -95,6 +95,8 @@ test("policy.plan hooks the interfaces of the pods that a policy selects, and th
     '["tc","veth-a","ingress"] policy/egress',
     '["tc","veth-a","egress"] policy/ingress',
   ]);
+  // Before whatever else people attach there: what ends the chain must not open the pod.
+  assert.ok(plan.attachments.every(({ member }) => member.priority < 0));
   assert.equal(verdict(plan, 11, "10.0.0.2", 80), "pass");
   assert.equal(verdict(plan, 11, "10.0.0.2", 81), "drop");
   assert.equal(verdict(plan, 11, "10.0.0.3", 80), "drop");

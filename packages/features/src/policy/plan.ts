@@ -16,8 +16,8 @@ export const feature = "policy";
 export const nodeInstanceKey = "policy/node";
 
 const TCX_NEXT = -1;
-/** After programs that people bring, unless they say otherwise: what those drop is not judged. */
-const priority = 1000;
+/** Before programs that people bring, which have 0 and more: one that ends the chain with TC_ACT_OK would open the pod. */
+const priority = -1;
 
 /** What `counters` and `explain` need of an instance beside its rules. */
 export interface PolicyData {

@@ -128,20 +128,23 @@ function judgeByDefault(tier: Tier, selecting: readonly Selecting[]): Judgement 
 }
 
 /** Whether the first packet of a connection passes at both ends; ends that are no pods let everything pass. */
-export function mayConnect(
+export function mayConnect(policies: readonly Policy[], world: World, connection: Connection): boolean {
+  return mayPass(policies, world, connection, "egress") && mayPass(policies, world, connection, "ingress");
+}
+
+export type Connection = Pick<WorldPacket, "protocol" | "port"> & { readonly from: string; readonly to: string };
+
+/** Whether the one end may send it, or the other receive it. */
+export function mayPass(
   policies: readonly Policy[],
   world: World,
-  connection: Pick<WorldPacket, "protocol" | "port"> & { readonly from: string; readonly to: string },
+  { from, to, protocol, port }: Connection,
+  direction: WorldPacket["direction"],
 ): boolean {
-  const { from, to, protocol, port } = connection;
-  const passes = (direction: WorldPacket["direction"], own: string, peer: string): boolean => {
-    const { pod } = findEnd(world, own);
-    return (
-      pod === undefined ||
-      judge(policies, world, { pod: pod.name, direction, peer, protocol, port }).verdict === "allow"
-    );
-  };
-  return passes("egress", from, to) && passes("ingress", to, from);
+  const [own, peer] = direction === "egress" ? [from, to] : [to, from];
+  const { pod } = findEnd(world, own);
+  if (pod === undefined) return true;
+  return judge(policies, world, { pod: pod.name, direction, peer, protocol, port }).verdict === "allow";
 }
 
 /** One address, and what has it. Without pod and node it is of the world outside. */
