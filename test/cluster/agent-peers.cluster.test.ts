@@ -4,13 +4,14 @@ import { startClusterAgent, type Agent } from "@bpfleet/agent";
 import { ObedientDaemon } from "@bpfleet/agent/testing";
 import { startDraft, type AddressesIntent, type Feature, type PolicyFeatureIntent } from "@bpfleet/features";
 import type { Inventory } from "@bpfleet/kernel";
-import { kinds } from "@bpfleet/kinds";
+import { fleetIndexPlace, kinds } from "@bpfleet/kinds";
 import type { AnyObject } from "@bpfleet/kube";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import { nodeObject, startFleetCluster, until, type FleetCluster, type RunningOperator } from "./fleet-cluster.ts";
 
 const skip = whyNoBuild();
 const core = { group: "", version: "v1" } as const;
+const index = { ...core, plural: "configmaps", ...fleetIndexPlace } as const;
 let cluster: FleetCluster;
 let running: RunningOperator | undefined;
 
@@ -91,6 +92,9 @@ test(
       const { items } = await cluster.admin.list<AnyObject>(slices).catch(() => ({ items: [] }));
       return JSON.stringify(items).includes("10.0.2.1") || undefined;
     });
+    await until("the operator tells which kinds there are", () =>
+      cluster.admin.get<AnyObject>(index).catch(() => undefined),
+    );
     const told = new Told();
     const daemon = new NodeDaemon();
     daemon.setFacts({ nodeName: "n1" });
