@@ -122,9 +122,22 @@ export class SimulatedFleet implements AsyncDisposable {
     }
   }
 
+  /** A server that is busy with the agents is asked again. */
+  async #metrics(): Promise<string> {
+    const end = performance.now() + 300_000;
+    for (;;) {
+      try {
+        return String(await this.client.request({ method: "GET", path: "/metrics" }));
+      } catch (error) {
+        if (performance.now() > end) throw error;
+        await sleep(1000);
+      }
+    }
+  }
+
   /** Requests that changed something so far, those for leases and events left out. */
   async writes(): Promise<number> {
-    const text = String(await this.client.request({ method: "GET", path: "/metrics" }));
+    const text = await this.#metrics();
     let sum = 0;
     for (const [, labels = "", value] of text.matchAll(/^apiserver_request_total\{([^}]*)\} (\S+)$/gm))
       if (/verb="(POST|PUT|PATCH|APPLY|DELETE)"/.test(labels) && !/resource="(leases|events)"/.test(labels))
@@ -138,14 +151,14 @@ export class SimulatedFleet implements AsyncDisposable {
 
   /** Watches that the API server holds now. */
   async watches(): Promise<number> {
-    const text = String(await this.client.request({ method: "GET", path: "/metrics" }));
+    const text = await this.#metrics();
     const lines = text.matchAll(/^apiserver_longrunning_requests\{[^}]*verb="WATCH"[^}]*\} (\S+)$/gm);
     return lines.reduce((sum, [, value]) => sum + Number(value), 0);
   }
 
   /** Of the API server. */
   async serverUsage(): Promise<{ readonly cpuSeconds: number; readonly mebibytes: number }> {
-    const text = String(await this.client.request({ method: "GET", path: "/metrics" }));
+    const text = await this.#metrics();
     const metric = (name: string): number => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
     return {
       cpuSeconds: metric("process_cpu_seconds_total"),
