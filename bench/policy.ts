@@ -1,5 +1,6 @@
 /** Tables of many rules, and packets that they are about, for measuring. */
 import type { PolicyTable, VerdictTable } from "@bpfleet/features";
+import { ipv4Frame } from "./programs.ts";
 
 const none = [] as const;
 const ports = 100;
@@ -51,16 +52,7 @@ export const flags = { syn: 2, ack: 16 } as const;
 
 /** What rule `rule` allows, to the endpoint. */
 export function tcpFrame(rule: number, tcpFlags: number): Buffer {
-  const frame = Buffer.alloc(128);
-  frame.writeUInt16BE(0x0800, 12);
-  frame.writeUInt8(0x45, 14);
-  frame.writeUInt16BE(114, 16);
-  frame.writeUInt8(64, 22);
-  frame.writeUInt8(6, 23);
-  frame.set(sourceOf(rule), 26);
-  frame.set([192, 0, 2, 1], 30);
-  frame.writeUInt16BE(40_000, 34);
-  frame.writeUInt16BE(portOf(rule), 36);
+  const frame = ipv4Frame(6, sourceOf(rule), [192, 0, 2, 1], portOf(rule));
   frame.writeUInt8(0x50, 46);
   frame.writeUInt8(tcpFlags, 47);
   return frame;

@@ -74,17 +74,28 @@ export function testRunContender(name: string, program: BpfProgram, data: Uint8A
 
 /** A UDP packet of 128 bytes from `source` (IPv4, four bytes). */
 export function udpFrame(source: readonly number[]): Buffer {
+  const frame = ipv4Frame(17, source, [10, 0, 0, 2], 9000);
+  frame.writeUInt16BE(94, 38);
+  return frame;
+}
+
+/** 128 bytes with an IPv4 header and ports (from 40,000); the rest is 0. */
+export function ipv4Frame(
+  protocol: number,
+  source: readonly number[],
+  destination: readonly number[],
+  port: number,
+): Buffer {
   const frame = Buffer.alloc(128);
   frame.writeUInt16BE(0x0800, 12);
   frame.writeUInt8(0x45, 14);
   frame.writeUInt16BE(114, 16);
   frame.writeUInt8(64, 22);
-  frame.writeUInt8(17, 23);
+  frame.writeUInt8(protocol, 23);
   frame.set(source, 26);
-  frame.set([10, 0, 0, 2], 30);
-  frame.writeUInt16BE(40000, 34);
-  frame.writeUInt16BE(9000, 36);
-  frame.writeUInt16BE(94, 38);
+  frame.set(destination, 30);
+  frame.writeUInt16BE(40_000, 34);
+  frame.writeUInt16BE(port, 36);
   return frame;
 }
 

@@ -10,25 +10,20 @@ import { waitForObjects } from "../resources/await-objects.ts";
 import { errnoOf, openStore } from "../resources/load-node.ts";
 import { singularName } from "../resources/resource-args.ts";
 import type { World } from "../world.ts";
-import { collect } from "./collect.ts";
+import { fileOptions } from "./file-options.ts";
 import type { DefineCommand } from "./mod.ts";
 
 const usualWait = "30s";
 
 export const defineApply: DefineCommand = (program, world) => {
-  program
-    .command("apply")
-    .summary("declare objects from files")
-    .description(
-      "Declare objects from files, folders or standard input (-). Everything is checked first: with one mistake in any document, all mistakes are told and nothing changes.",
-    )
-    .option(
-      "-f, --filename <file>",
-      "file or folder, or - for standard input; several times",
-      collect,
-      [] as readonly string[],
-    )
-    .option("-R, --recursive", "folders with everything below them")
+  fileOptions(
+    program
+      .command("apply")
+      .summary("declare objects from files")
+      .description(
+        "Declare objects from files, folders or standard input (-). Everything is checked first: with one mistake in any document, all mistakes are told and nothing changes.",
+      ),
+  )
     .option("-n, --namespace <name>", "namespace of objects that name none")
     .option("--dry-run <strategy>", "client: check and say what would be done, change nothing")
     .option("--wait [duration]", `return when everything is in force, or fail after this time (${usualWait})`)

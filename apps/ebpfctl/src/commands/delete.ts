@@ -11,7 +11,7 @@ import { errnoOf, openStore, readNode } from "../resources/load-node.ts";
 import { parseResourceArgs, resourceName, singularName } from "../resources/resource-args.ts";
 import { selectObjects } from "../resources/select-objects.ts";
 import type { World } from "../world.ts";
-import { collect } from "./collect.ts";
+import { fileOptions, type FileFlags } from "./file-options.ts";
 import type { DefineCommand } from "./mod.ts";
 
 interface Doomed {
@@ -19,9 +19,7 @@ interface Doomed {
   readonly ref: ObjectRef;
 }
 
-interface DeleteFlags {
-  readonly filename: readonly string[];
-  readonly recursive?: true | undefined;
+interface DeleteFlags extends FileFlags {
   readonly namespace?: string | undefined;
   readonly allNamespaces?: true | undefined;
   readonly selector?: string | undefined;
@@ -30,18 +28,13 @@ interface DeleteFlags {
 }
 
 export const defineDelete: DefineCommand = (program, world) => {
-  program
-    .command("delete")
-    .summary("remove objects")
-    .description("Remove objects by file, by name, by label or all of a kind; what they asked for leaves the kernel.")
-    .argument("[resource...]", "a kind by any of its names, then names; or kind/name")
-    .option(
-      "-f, --filename <file>",
-      "file or folder, or - for standard input; several times",
-      collect,
-      [] as readonly string[],
-    )
-    .option("-R, --recursive", "folders with everything below them")
+  fileOptions(
+    program
+      .command("delete")
+      .summary("remove objects")
+      .description("Remove objects by file, by name, by label or all of a kind; what they asked for leaves the kernel.")
+      .argument("[resource...]", "a kind by any of its names, then names; or kind/name"),
+  )
     .option("-n, --namespace <name>", "namespace of the objects (default)")
     .option("-A, --all-namespaces", "objects of every namespace")
     .option("-l, --selector <labels>", "objects with these labels")

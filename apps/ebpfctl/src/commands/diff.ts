@@ -8,34 +8,27 @@ import { admitObjects } from "../manifests/admit-objects.ts";
 import { readInputs } from "../manifests/read-inputs.ts";
 import { countMistakes, renderIssues } from "../manifests/render-issues.ts";
 import type { World } from "../world.ts";
-import { collect } from "./collect.ts";
+import { fileOptions, type FileFlags } from "./file-options.ts";
 import type { DefineCommand } from "./mod.ts";
 
 /** kubectl diff's: 1 says that there are differences, so errors are 2. */
 const exitDifferent = 1;
 const exitError = 2;
 
-interface DiffFlags {
-  readonly filename: readonly string[];
-  readonly recursive?: true | undefined;
+interface DiffFlags extends FileFlags {
   readonly namespace?: string | undefined;
   readonly output?: string | undefined;
 }
 
 export const defineDiff: DefineCommand = (program, world) => {
-  program
-    .command("diff")
-    .summary("say what applying files would change in the kernel")
-    .description(
-      "Say what would change in the kernel of this node if these files were applied: programs, maps and hooks that would come (+), change (~) or go (-). Nothing is changed. Exit code 0: nothing would change, 1: something would, 2: it cannot be told.",
-    )
-    .option(
-      "-f, --filename <file>",
-      "file or folder, or - for standard input; several times",
-      collect,
-      [] as readonly string[],
-    )
-    .option("-R, --recursive", "folders with everything below them")
+  fileOptions(
+    program
+      .command("diff")
+      .summary("say what applying files would change in the kernel")
+      .description(
+        "Say what would change in the kernel of this node if these files were applied: programs, maps and hooks that would come (+), change (~) or go (-). Nothing is changed. Exit code 0: nothing would change, 1: something would, 2: it cannot be told.",
+      ),
+  )
     .option("-n, --namespace <name>", "namespace of objects that name none")
     .option("-o, --output <form>", "json")
     .action(async (flags, command) => {

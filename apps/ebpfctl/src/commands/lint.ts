@@ -8,32 +8,25 @@ import { readInputs } from "../manifests/read-inputs.ts";
 import { countMistakes, renderIssues } from "../manifests/render-issues.ts";
 import { openStore } from "../resources/load-node.ts";
 import type { World } from "../world.ts";
-import { collect } from "./collect.ts";
+import { fileOptions, type FileFlags } from "./file-options.ts";
 import type { DefineCommand } from "./mod.ts";
 
 /** So that scripts can tell what is wrong from what is likely not meant. */
 const exitWarned = 3;
 
-interface LintFlags {
-  readonly filename: readonly string[];
-  readonly recursive?: true | undefined;
+interface LintFlags extends FileFlags {
   readonly namespace?: string | undefined;
 }
 
 export const defineLint: DefineCommand = (program, world) => {
-  program
-    .command("lint")
-    .summary("say what is wrong with objects, or most likely not meant")
-    .description(
-      "Say what is wrong with the objects in these files, and what is allowed and most likely not meant: selectors that find nobody, addresses that lock out a node, pods that can ask for no names. Pods, nodes and namespaces are those of the files and of the store. Nothing is changed. Exit code 0: nothing to say, 3: warnings, 1: mistakes.",
-    )
-    .option(
-      "-f, --filename <file>",
-      "file or folder, or - for standard input; several times",
-      collect,
-      [] as readonly string[],
-    )
-    .option("-R, --recursive", "folders with everything below them")
+  fileOptions(
+    program
+      .command("lint")
+      .summary("say what is wrong with objects, or most likely not meant")
+      .description(
+        "Say what is wrong with the objects in these files, and what is allowed and most likely not meant: selectors that find nobody, addresses that lock out a node, pods that can ask for no names. Pods, nodes and namespaces are those of the files and of the store. Nothing is changed. Exit code 0: nothing to say, 3: warnings, 1: mistakes.",
+      ),
+  )
     .option("-n, --namespace <name>", "namespace of objects that name none")
     .action(async (flags, command) => {
       const config = parseConfig(command.optsWithGlobals(), world);

@@ -1,28 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Address, Link } from "@bpfleet/netlink";
+import { someLink } from "../testing/some-link.ts";
 import { judgeEndpoint, type SeenNamespace } from "./judge-endpoint.ts";
 
-const link = (name: string, change: Partial<Link>): Link => ({
-  name,
-  ifindex: 2,
-  isUp: true,
-  altNames: [],
-  flags: 0,
-  hardwareType: 1,
-  mtu: 1500,
-  mac: "02:00:00:00:00:02",
-  operState: "up",
-  kind: "veth",
-  masterIfindex: undefined,
-  peerIfindex: undefined,
-  peerNetnsId: undefined,
-  qdisc: "",
-  txQueues: 1,
-  rxQueues: 1,
-  xdp: undefined,
-  ...change,
-});
+const link = (name: string, change: Partial<Link>): Link => ({ ...someLink, name, ...change });
 const loopback = link("lo", { ifindex: 1, hardwareType: 772, kind: "" });
 const inside = link("eth0", { ifindex: 3, peerIfindex: 40, mac: "02:00:00:00:00:03" });
 const outside = link("veth7", { ifindex: 40, peerIfindex: 3, peerNetnsId: 5, masterIfindex: 9 });

@@ -1,28 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Address, Link, Route, RouteEvent } from "@bpfleet/netlink";
+import { someLink } from "../testing/some-link.ts";
 import { changedNames, InterfaceTable } from "./interface-table.ts";
 import { findCgroup2, parseMounts } from "./mounts.ts";
 
-const link = (ifindex: number, name: string, isUp = true): Link => ({
-  ifindex,
-  name,
-  isUp,
-  altNames: [],
-  flags: 0,
-  hardwareType: 1,
-  mtu: 1500,
-  mac: "02:00:00:00:00:01",
-  operState: "up",
-  kind: "veth",
-  masterIfindex: undefined,
-  peerIfindex: undefined,
-  peerNetnsId: undefined,
-  qdisc: "",
-  txQueues: 1,
-  rxQueues: 1,
-  xdp: undefined,
-});
+const link = (ifindex: number, name: string, isUp = true): Link => ({ ...someLink, ifindex, name, isUp });
 const address = (ifindex: number, text: string): Address => ({
   ifindex,
   family: 4,
