@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { CounterPair } from "./action.ts";
 import { carryCounters } from "./carry.ts";
 import { noEntries, packEntries } from "./entries.ts";
-import { mapIdentity, renderIdentity } from "./identity.ts";
+import { mapIdentity, renderIdentity, sameIdentity } from "./identity.ts";
 import { hookContract } from "./kernel-port-hooks.contract.ts";
 import { mapContract } from "./kernel-port-maps.contract.ts";
 import { referenceContract } from "./kernel-port-references.contract.ts";
@@ -114,7 +114,7 @@ function wholeContract(contract: Contract): void {
         for (const spec of specs) await port.createMap(spec);
         const [hits, own] = specs.map(mapIdentity) as [MapIdentity, MapIdentity];
         const { maps } = await port.observe();
-        return { hits, base: own, baseId: maps.find((map) => renderIdentity(map) === renderIdentity(own))?.mapId };
+        return { hits, base: own, baseId: maps.find((map) => sameIdentity(map, own))?.mapId };
       };
       const old = await pair([10, 11]);
       await port.writeMap(

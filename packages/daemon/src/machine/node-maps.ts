@@ -6,7 +6,7 @@ import {
   isPerCpu,
   mapIdentity,
   noEntries,
-  renderIdentity,
+  sameIdentity,
   unlistable,
   type KernelPort,
   type MapDefinition,
@@ -53,7 +53,7 @@ export class NodeMaps {
       return (
         (spec.contents.kind === "sealed" || spec.contents.kind === "refers") &&
         own !== undefined &&
-        renderIdentity(mapIdentity(spec)) === renderIdentity(own)
+        sameIdentity(mapIdentity(spec), own)
       );
     });
     if (isSealed || useOf(map).isFrozen)
