@@ -4,7 +4,15 @@ import { join } from "node:path";
 import { policy, type PolicyFeatureIntent, type PolicyIntent } from "@bpfleet/features";
 import { assemblePlan, emptyPlan } from "@bpfleet/kernel";
 import { mountBpffs, NodeKernel, unmount } from "@bpfleet/native";
-import { podsElsewhere, podsOfNode, policyFacts, policyObject, policyOfPod, type BenchPod } from "../policies.ts";
+import {
+  addressAt,
+  podsElsewhere,
+  podsOfNode,
+  policyFacts,
+  policyObject,
+  policyOfPod,
+  type BenchPod,
+} from "../policies.ts";
 import { realise, timed } from "../realise.ts";
 import { answer, median, quantile, type BenchQuestion, type BenchResult } from "../result.ts";
 
@@ -15,7 +23,7 @@ const peer = "nft -f";
 
 export const question: BenchQuestion = {
   name: "policy.apply",
-  asks: "how long from policies as values until they are in force on 110 pods: 12,500 rules, and the edit of one policy",
+  asks: "how long from policies as values until they are in force on 110 pods: 12,500 rules, the edit of one policy, and other addresses of the pods that they speak of",
   async ask({ scratchDir, isQuick, progress }) {
     const bpffs = join(scratchDir, "policy-bpffs");
     mkdirSync(bpffs);
@@ -26,13 +34,16 @@ export const question: BenchQuestion = {
     try {
       const facts = policyFacts(node.pods);
       const people = [...podsOfNode(node.pods), ...podsElsewhere(knownPods)];
-      const inForce = async (policies: readonly PolicyFeatureIntent[]): Promise<number> =>
-        timed(() => realise(kernel, assemblePlan([policy.plan([...people, ...policies], facts)])));
+      const inForce = async (
+        policies: readonly PolicyFeatureIntent[],
+        others: readonly PolicyFeatureIntent[] = people,
+      ): Promise<number> => timed(() => realise(kernel, assemblePlan([policy.plan([...others, ...policies], facts)])));
       const small = node.pods.map((pod, at) => policyOfPod(pod.interface, at, 1));
       progress(`first: ${Math.round(await inForce(small))} ms, with ${2 * podCount} hooks`);
       const edits = await timeEdits(node, small, inForce, isQuick ? 20 : 200);
       const many = await timeMany(node, small, inForce, scratchDir, isQuick ? 2 : 10);
-      return [...edits, ...many];
+      const addresses = await timeAddresses(node, small, inForce, isQuick ? 5 : 40);
+      return [...edits, ...many, ...addresses];
     } finally {
       await realise(kernel, emptyPlan);
       await kernel.removeEverything();
@@ -41,7 +52,7 @@ export const question: BenchQuestion = {
   },
 };
 
-type InForce = (policies: readonly PolicyIntent[]) => Promise<number>;
+type InForce = (policies: readonly PolicyIntent[], others?: readonly PolicyFeatureIntent[]) => Promise<number>;
 
 /** One of the policies gets another rule. */
 async function timeEdits(
@@ -85,6 +96,43 @@ async function timeMany(
     theirs.push(await timed(async () => node.nftFile(file)));
   }
   return [answer("policy.12500-rules.s", "s", median(ours) / 1000, peer, median(theirs) / 1000, "<= 2 s")];
+}
+
+/** Pods of other nodes get other addresses: one, and many that came while the one before was made. */
+async function timeAddresses(
+  node: BenchNode,
+  small: readonly PolicyIntent[],
+  inForce: InForce,
+  rounds: number,
+): Promise<readonly BenchResult[]> {
+  const elsewhere = podsElsewhere(knownPods);
+  let [slices, made] = [elsewhere, 0];
+  const move = (count: number): readonly PolicyFeatureIntent[] => {
+    slices = slices.map((slice, at) =>
+      at < count / slice.addresses.length
+        ? { ...slice, version: String(made + 2), addresses: slice.addresses.map((_, index) => moved(index, count)) }
+        : slice,
+    );
+    made += count;
+    return [...podsOfNode(node.pods), ...slices];
+  };
+  const moved = (index: number, count: number): string =>
+    index < count ? addressAt(1_000_000 + made + index) : addressAt(900_000 + index);
+  node.nft(["add set inet bench pods { type ipv4_addr; }"]);
+  const element = (at: number): string => `add element inet bench pods { ${addressAt(1_000_000 + at)} }`;
+  const rate = async (count: number, name: string): Promise<BenchResult> => {
+    const [ours, theirs]: [number[], number[]] = [[], []];
+    for (let round = 0; round < rounds; round++) {
+      const first = made;
+      ours.push(await inForce(small, move(count)));
+      theirs.push(
+        await timed(async () => node.nft(Array.from({ length: count }, (_, index) => element(first + index)))),
+      );
+    }
+    const perSecond = (times: readonly number[]): number => (1000 * count) / median(times);
+    return answer(name, "1/s", perSecond(ours), peer, perSecond(theirs));
+  };
+  return [await rate(1, "policy.address-updates.one-by-one-per-s"), await rate(1000, "policy.address-updates.per-s")];
 }
 
 function ruleOf(number: number): string {

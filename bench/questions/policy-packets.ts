@@ -4,11 +4,11 @@ import { flags, tableOf, tcpFrame } from "../policy.ts";
 import { compilePeer, loadProgram, testRunContender } from "../programs.ts";
 import { answer, type BenchQuestion } from "../result.ts";
 
-const sizes = [10, 10_000] as const;
+const sizes = [10, 1000, 10_000] as const;
 
 export const question: BenchQuestion = {
   name: "policy.packets",
-  asks: "what policy costs a packet of a known flow, and one that opens a flow, with 10 and 10,000 rules (BPF_PROG_TEST_RUN)",
+  asks: "what policy costs a packet of a known flow, and one that opens a flow, with 10, 1,000 and 10,000 rules (BPF_PROG_TEST_RUN)",
   async ask(context) {
     await using open = new AsyncDisposableStack();
     const empty = open.use(await loadProgram(compilePeer(context, "verdict-tc"), "next_all"));
@@ -34,17 +34,21 @@ export const question: BenchQuestion = {
     const timings = await interleave(contenders, context.isQuick ? 5 : 41);
     const floor = timingOf(timings, "empty").min;
     const over = (name: string): number => timingOf(timings, name).min - floor;
-    const [few, many] = sizes;
+    const [few, , most] = sizes;
     return [
-      answer("policy.packets.established.ns-over-empty", "ns", over(`established ${many}`), "empty program", floor),
-      answer("policy.packets.new-flow.ns-over-empty", "ns", over(`new ${many}`), "empty program", floor),
+      answer("policy.established.ns-over-empty", "ns", over(`established ${most}`), "empty program", floor),
+      answer("policy.new-flow.ns-over-empty", "ns", over(`new ${most}`), "empty program", floor),
+      ...sizes.flatMap((size) => [
+        answer(`policy.rules-${size}.established.ns`, "ns", over(`established ${size}`), "empty program", floor),
+        answer(`policy.rules-${size}.new-flow.ns`, "ns", over(`new ${size}`), "empty program", floor),
+      ]),
       answer(
-        "policy.packets.new-flow-10000-over-10-rules.ns",
-        "ns",
-        over(`new ${many}`),
-        `${few} rules`,
-        over(`new ${few}`),
+        "policy.rules-10000-over-10.ratio",
+        "times",
+        over(`new ${most}`) / over(`new ${few}`),
         "flat",
+        1,
+        "flat: 1",
       ),
     ];
   },
