@@ -241,7 +241,8 @@ class ObjectAgent implements Agent {
       const facts = daemon.facts();
       this.#placed = this.#pods.fingerprint(facts);
       const objects = this.#pods.place(this.#desired.sound(), facts);
-      this.#lowered = this.#lowering.lower(objects, facts);
+      const { intents, problems } = this.#lowering.lower(objects, facts);
+      this.#lowered = { intents: [...intents, ...this.#desired.closing()], problems };
       return objects;
     };
     let objects = lower();

@@ -1,7 +1,7 @@
 import { renderRef, sameRef, type Issue } from "@bpfleet/base";
 import type { Feature, FeaturePlan, Intent } from "@bpfleet/features";
 import { assemblePlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
-import { apiVersionOf, type Kind, type Parsed } from "@bpfleet/kinds";
+import { apiVersionOf, type Closing, type Kind, type Parsed } from "@bpfleet/kinds";
 import { bugProblem, bugText, guarded } from "./guarded.ts";
 import { lowerObjects, type LoweredObjects } from "./lowering.ts";
 import type { StoredObject } from "./store/stored-object.ts";
@@ -20,6 +20,8 @@ export interface RefusedObject {
   readonly stored: StoredObject;
   readonly kind: Kind | undefined;
   readonly issues: readonly Issue[];
+  /** What holds in its place where it is served by nothing that it said before. */
+  readonly closing: Closing | undefined;
 }
 
 export function isAccepted(object: object): object is AcceptedObject {
@@ -29,7 +31,12 @@ export function isAccepted(object: object): object is AcceptedObject {
 export function acceptObject(stored: StoredObject, kinds: readonly Kind[]): AcceptedObject | RefusedObject {
   const { ref, object } = stored;
   const kind = kinds.find((candidate) => candidate.group === ref.group && candidate.kind === ref.kind);
-  const refuse = (issues: readonly Issue[]): RefusedObject => ({ stored, kind, issues });
+  const refuse = (issues: readonly Issue[]): RefusedObject => ({
+    stored,
+    kind,
+    issues,
+    closing: kind?.closeRefused(stored),
+  });
   if (kind === undefined || apiVersionOf(kind) !== object.apiVersion) {
     const message = `no matches for kind "${ref.kind}" in version "${object.apiVersion}"; 'ebpfctl api-resources' lists what there is`;
     return refuse([
@@ -85,13 +92,15 @@ export function planIntents(lowered: LoweredObjects, features: readonly Feature[
   return { plan, problems: [...problems, ...plan.problems] };
 }
 
-/** The plan of all objects. */
+/** The plan of all objects; what is refused among them is closed. */
 export function compilePlan(
-  objects: readonly AcceptedObject[],
+  objects: readonly (AcceptedObject | RefusedObject)[],
   features: readonly Feature[],
   facts: NodeFacts,
 ): Compiled {
-  return planIntents(lowerObjects(objects, facts), features, facts);
+  const { intents, problems } = lowerObjects(objects.filter(isAccepted), facts);
+  const closing = objects.flatMap((object) => (isAccepted(object) ? [] : (object.closing?.intents ?? [])));
+  return planIntents({ intents: [...intents, ...closing], problems }, features, facts);
 }
 
 function planFeature(

@@ -1,4 +1,5 @@
 import { refKey, type Issue, type ObjectRef } from "@bpfleet/base";
+import type { Intent } from "@bpfleet/features";
 import type { PlanProblem } from "@bpfleet/kernel";
 import type { Kind } from "@bpfleet/kinds";
 import { acceptObject, isAccepted, type AcceptedObject, type RefusedObject } from "./compile.ts";
@@ -58,16 +59,21 @@ export class DesiredObjects {
     );
   }
 
+  /** Of what is refused: what must not be open meanwhile. */
+  closing(): readonly Intent[] {
+    return this.refused().flatMap(({ closing }) => closing?.intents ?? []);
+  }
+
   /** Mistakes and warnings, as problems of the objects that have them. */
   problems(): readonly PlanProblem[] {
     const warnings = this.sound().flatMap(({ parsed, issues }) =>
-      issues.map((issue) => issueProblem(parsed.ref, issue, false)),
+      issues.map((issue) => issueProblem(parsed.ref, issue)),
     );
     const spoilt = this.spoilt().flatMap(({ good, issues }) =>
-      issues.map((issue) => issueProblem(good.parsed.ref, issue, true)),
+      issues.map((issue) => issueProblem(good.parsed.ref, issue, "the version before it stays in force")),
     );
-    const refused = this.refused().flatMap(({ stored, issues }) =>
-      issues.map((issue) => issueProblem(stored.ref, issue, false)),
+    const refused = this.refused().flatMap(({ stored, issues, closing }) =>
+      issues.map((issue) => issueProblem(stored.ref, issue, closing?.so)),
     );
     return [...warnings, ...spoilt, ...refused];
   }
@@ -79,7 +85,10 @@ export class DesiredObjects {
 
   /** Paths that are not served, and may hold what an earlier run served. */
   unservedPaths(): readonly string[] {
-    return [...this.#files.values()].flatMap(({ content, good }) => (good === undefined ? [content.path] : []));
+    return [...this.#files.values()].flatMap(({ content, now, good }) => {
+      const isClosed = "closing" in now && (now.closing?.intents ?? []).length > 0;
+      return good === undefined && !isClosed ? [content.path] : [];
+    });
   }
 
   /** Fingerprints of what is served or refused, by `refKey`. */
@@ -95,11 +104,11 @@ export class DesiredObjects {
 }
 
 /** With the place in the message: status and conditions show nothing else. */
-function issueProblem(ref: ObjectRef, issue: Issue, isServedAsBefore: boolean): PlanProblem {
+function issueProblem(ref: ObjectRef, issue: Issue, so?: string): PlanProblem {
   const { position } = issue;
   const place = position === undefined ? "" : `${position.file}:${position.line}: `;
   const isError = issue.severity === "error";
-  const suffix = isError && isServedAsBefore ? "; the version before it stays in force" : "";
+  const suffix = isError && so !== undefined ? `; ${so}` : "";
   return {
     origin: { object: ref, path: issue.path },
     reason: isError ? "Invalid" : "Warning",

@@ -21,6 +21,7 @@ function looking(parsed: Parsed, look: Look): LowerableObject & { times: number 
     times: 0,
     parsed,
     kind: {
+      closeRefused: () => undefined,
       lower: (own: Parsed, view: ResourceView) => {
         lowerable.times += 1;
         const intent = { own: own.object, saw: look(view) };

@@ -12,7 +12,7 @@ export interface LoweredObjects {
 }
 
 export interface LowerableObject {
-  readonly kind: Pick<Kind, "lower">;
+  readonly kind: Pick<Kind, "lower" | "closeRefused">;
   readonly parsed: Parsed;
 }
 
@@ -80,8 +80,14 @@ function lowerOne(kind: LowerableObject["kind"], parsed: Parsed, sight: Sight): 
     },
   };
   const lowered = guarded(() => kind.lower(parsed, view));
-  const bug = "bug" in lowered ? [bugProblem(parsed.ref, `read ${renderRef(parsed.ref)}`, lowered.bug)] : [];
-  return { lowered: "bug" in lowered ? { intents: [], problems: bug } : lowered.value, finds, lists, node };
+  return { lowered: "bug" in lowered ? closeUnread(kind, parsed, lowered.bug) : lowered.value, finds, lists, node };
+}
+
+function closeUnread(kind: LowerableObject["kind"], parsed: Parsed, bug: unknown): Lowered {
+  const closing = kind.closeRefused(parsed);
+  const problem = bugProblem(parsed.ref, `read ${renderRef(parsed.ref)}`, bug);
+  const message = closing === undefined ? problem.message : `${problem.message}; ${closing.so}`;
+  return { intents: closing?.intents ?? [], problems: [{ ...problem, message }] };
 }
 
 /** All objects as they are now; equal to before, it is the same value as before. */

@@ -3,7 +3,18 @@ import { ok, refused } from "@bpfleet/base";
 import type { TSchema } from "typebox";
 import type { KindAccess } from "./access.ts";
 import { aggregateStatus, type FleetOutcome } from "./aggregate.ts";
-import type { Column, Kind, KubeObject, Lowered, ObjectMeta, Outcome, Parsed, ResourceView } from "./kind.ts";
+import type {
+  Closing,
+  Column,
+  Kind,
+  KubeObject,
+  Lowered,
+  ObjectMeta,
+  Outcome,
+  Parsed,
+  RefusedObject,
+  ResourceView,
+} from "./kind.ts";
 import { admitMetadata } from "./metadata.ts";
 import { admit, describe, IssueList } from "./schema/admit.ts";
 import { renderCrd } from "./schema/crd.ts";
@@ -36,6 +47,8 @@ export interface KindSource<T extends KubeObject> {
   /** What neither a field's schema nor a rule can say, and warnings. A field may be of the wrong type where `found` is not sound. */
   check?(object: T, found: IssueList): void;
   lower(parsed: Parsed<T>, view: ResourceView): Lowered;
+  /** For kinds whose objects say who may talk to whom. */
+  closeRefused?(refused: RefusedObject): Closing;
   status(parsed: Parsed<T>, outcome: Outcome): unknown;
   /** Left out: as `aggregateStatus` does it. */
   aggregate?(object: KubeObject, fleet: FleetOutcome): unknown;
@@ -73,6 +86,7 @@ export function defineKind<T extends KubeObject>(source: KindSource<T>): Defined
     source,
     parse: (value, positionOf = noPosition) => parseObject(source, value, positionOf),
     lower: (parsed, view) => source.lower(parsed, view),
+    closeRefused: (refused) => source.closeRefused?.(refused),
     status: (parsed, outcome) => source.status(parsed, outcome),
     aggregate: (object, fleet) => source.aggregate?.(object, fleet) ?? aggregateStatus(source, object, fleet),
     generate: (parsed, outcomeFor) => source.generate?.(parsed, outcomeFor) ?? [],

@@ -52,6 +52,20 @@ export interface Condition {
   readonly observedGeneration?: number;
 }
 
+/** An object that its kind refuses: any field of it may be anything. */
+export interface RefusedObject {
+  readonly object: KubeObject;
+  readonly ref: ObjectRef;
+  readonly positionOf: Parsed["positionOf"];
+}
+
+/** What holds in place of an object that is refused. */
+export interface Closing {
+  readonly intents: readonly Intent[];
+  /** What that means for whoever wrote the object, after a semicolon. */
+  readonly so: string;
+}
+
 /** All that is known of what one object became on this node. */
 export interface Outcome {
   readonly nodeName: string;
@@ -98,6 +112,11 @@ export interface Kind<T extends KubeObject = KubeObject> {
   /** Parses, prunes unknown fields (each a warning), defaults and validates; all issues at once. */
   parse(value: unknown, positionOf?: Parsed["positionOf"]): Result<Parsed<T>>;
   lower(parsed: Parsed<T>, view: ResourceView): Lowered;
+  /**
+   * For objects that say who may talk to whom: what cannot be enforced must not let pass what it would not. Never
+   * throws. `undefined`: without the object nothing is open that it would close.
+   */
+  closeRefused(refused: RefusedObject): Closing | undefined;
   status(parsed: Parsed<T>, outcome: Outcome): unknown;
   /** The status on all nodes. The object may be without its spec; equal outcomes make equal statuses. */
   aggregate(object: KubeObject, fleet: FleetOutcome): unknown;

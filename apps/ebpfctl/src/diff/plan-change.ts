@@ -1,11 +1,4 @@
-import {
-  acceptObject,
-  compilePlan,
-  isAccepted,
-  LastPlan,
-  type AcceptedObject,
-  type StoredObject,
-} from "@bpfleet/agent";
+import { acceptObject, compilePlan, LastPlan, type AcceptedObject, type StoredObject } from "@bpfleet/agent";
 import { refKey, sameRef } from "@bpfleet/base";
 import { earlierPlansOf, type DaemonClient } from "@bpfleet/daemon/client";
 import { features } from "@bpfleet/features";
@@ -42,12 +35,9 @@ export async function planChange(
 ): Promise<PlannedChange> {
   const store = openStore(config, world);
   await store.refresh();
-  const stored = store
-    .snapshot()
-    .objects.map((object) => acceptObject(object, kinds))
-    .filter(isAccepted);
+  const stored = store.snapshot().objects.map((object) => acceptObject(object, kinds));
   const asked = new Set(objects.map(({ ref }) => refKey(ref)));
-  const wanted = [...stored.filter(({ parsed }) => !asked.has(refKey(parsed.ref))), ...objects.map(acceptInput)];
+  const wanted = [...stored.filter((object) => !asked.has(refKey(object.stored.ref))), ...objects.map(acceptInput)];
   const { facts, results } = await daemon.state({ withCounters: false });
   const before = compilePlan(stored, features, facts).plan;
   // An image that nobody has fetched yet cannot be judged: what runs in its place goes on until then.

@@ -10,7 +10,7 @@ export interface ReadContext {
   originOf(path: string): Origin;
 }
 
-export function readContext(parsed: Parsed): ReadContext {
+export function readContext(parsed: Pick<Parsed, "ref" | "positionOf">): ReadContext {
   const { ref, positionOf } = parsed;
   return {
     namespace: ref.namespace === "" ? undefined : ref.namespace,
@@ -19,8 +19,13 @@ export function readContext(parsed: Parsed): ReadContext {
 }
 
 /** What annotations say of a whole policy. */
-export function policyModes({ object }: Parsed): Pick<Policy, "mode" | "onRevoke"> {
-  const annotations = object.metadata.annotations ?? {};
+export function policyModes({ object }: Parsed): Modes {
+  return modesOf(object.metadata.annotations ?? {});
+}
+
+type Modes = Pick<Policy, "mode" | "onRevoke">;
+
+export function modesOf(annotations: Readonly<Record<string, unknown>>): Modes {
   return {
     mode: annotations[modeAnnotation] === "shadow" ? "shadow" : "enforce",
     onRevoke: annotations[onRevokeAnnotation] === "keep" ? "keep" : "cut",

@@ -6,6 +6,7 @@ import { policyConditions, policyStatus } from "../../policy/policy-status.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { isRecord } from "../../yaml/read-yaml.ts";
 import { checkRule, policyCode } from "./check-rule.ts";
+import { closeCiliumPolicy } from "./close.ts";
 import { readCiliumPolicy, type CiliumPolicyObject } from "./read-rule.ts";
 
 type PolicyParts =
@@ -35,6 +36,7 @@ export function definePolicy(
     speaksOfPeers: true,
     check: (object, found) => checkPolicy(object, parts.scope, found),
     lower: (parsed) => lowerPolicy(parsed, readCiliumPolicy(parsed)),
+    closeRefused: closeCiliumPolicy,
     status: policyStatus,
     aggregate: aggregatePolicy,
   });

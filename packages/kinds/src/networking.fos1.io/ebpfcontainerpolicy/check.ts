@@ -1,3 +1,4 @@
+import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { checkIpBlock } from "../parts/ip-block.ts";
 import { warnOfUnreached } from "../parts/rule-order.ts";
@@ -6,7 +7,8 @@ import type { ContainerPolicySpec, ContainerRule, EBPFContainerPolicy } from "./
 type Controls = NonNullable<ContainerPolicySpec["networkControls"]>;
 
 /** What spans fields too deep for the API server, and what is probably not meant. */
-export function checkContainerPolicy({ spec }: EBPFContainerPolicy, found: IssueList): void {
+export function checkContainerPolicy({ metadata, spec }: EBPFContainerPolicy, found: IssueList): void {
+  checkPolicyAnnotations(metadata, found);
   const { networkControls: controls, deviceControl: devices, selector } = spec;
   if (controls !== undefined && found.isSound("/spec/networkControls"))
     for (const direction of ["Ingress", "Egress"] as const) checkDirection(controls, direction, found);

@@ -1,6 +1,7 @@
 import { defineKind } from "../../define-kind.ts";
 import { containerPolicyAccess } from "./access.ts";
 import { checkContainerPolicy } from "./check.ts";
+import { closeContainerPolicy } from "./close.ts";
 import { containerPolicyColumns } from "./columns.ts";
 import { lowerContainerPolicy } from "./lower.ts";
 import { specSchema, statusSchema } from "./schema.ts";
@@ -25,5 +26,6 @@ export const ebpfContainerPolicy = defineKind<EBPFContainerPolicy>({
   check: checkContainerPolicy,
   speaksOfPeers: true,
   lower: lowerContainerPolicy,
+  closeRefused: closeContainerPolicy,
   status: containerPolicyStatus,
 });

@@ -1,3 +1,4 @@
+import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { checkIpBlock } from "../parts/ip-block.ts";
 import { warnOfUnreached } from "../parts/rule-order.ts";
@@ -6,7 +7,8 @@ import type { EBPFNetworkPolicy, NetworkPolicySpec } from "./schema.ts";
 type Rule = NonNullable<NetworkPolicySpec["ingress"]>[number] & NonNullable<NetworkPolicySpec["egress"]>[number];
 
 /** What spans fields too deep for the API server, and what is probably not meant. */
-export function checkNetworkPolicy({ spec }: EBPFNetworkPolicy, found: IssueList): void {
+export function checkNetworkPolicy({ metadata, spec }: EBPFNetworkPolicy, found: IssueList): void {
+  checkPolicyAnnotations(metadata, found);
   for (const direction of ["ingress", "egress"] as const) {
     const rules = spec[direction] as readonly Rule[] | undefined;
     if (rules === undefined || !Array.isArray(rules) || !found.isSound(`/spec/${direction}`)) continue;

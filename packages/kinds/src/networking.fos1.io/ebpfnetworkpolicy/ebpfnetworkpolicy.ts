@@ -1,6 +1,7 @@
 import { defineKind } from "../../define-kind.ts";
 import { networkPolicyAccess } from "./access.ts";
 import { checkNetworkPolicy } from "./check.ts";
+import { closeNetworkPolicy } from "./close.ts";
 import { networkPolicyColumns } from "./columns.ts";
 import { lowerNetworkPolicy } from "./lower.ts";
 import { specSchema, statusSchema } from "./schema.ts";
@@ -26,5 +27,6 @@ export const ebpfNetworkPolicy = defineKind<EBPFNetworkPolicy>({
   check: checkNetworkPolicy,
   speaksOfPeers: true,
   lower: lowerNetworkPolicy,
+  closeRefused: closeNetworkPolicy,
   status: networkPolicyStatus,
 });

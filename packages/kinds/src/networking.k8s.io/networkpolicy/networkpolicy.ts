@@ -3,6 +3,7 @@ import { lowerPolicy } from "../../policy/lower-policy.ts";
 import { policyConditions, policyStatus } from "../../policy/policy-status.ts";
 import { access } from "./access.ts";
 import { checkNetworkPolicy } from "./check.ts";
+import { closeNetworkPolicy } from "./close.ts";
 import { columns } from "./columns.ts";
 import { readNetworkPolicy } from "./read-network-policy.ts";
 import { specSchema } from "./schema.ts";
@@ -27,5 +28,6 @@ export const networkPolicy = defineKind<NetworkPolicy>({
   speaksOfPeers: true,
   check: checkNetworkPolicy,
   lower: (parsed) => lowerPolicy(parsed, readNetworkPolicy(parsed)),
+  closeRefused: closeNetworkPolicy,
   status: policyStatus,
 });

@@ -1,10 +1,12 @@
+import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import type { PodConfigMapConfig, PodConfigSpec } from "./schema.ts";
 
 type Firewall = NonNullable<NonNullable<PodConfigSpec["ebpfConfig"]>["l4Firewall"]>;
 
 /** What has no effect, and what closes more than is probably meant. */
-export function checkPodConfig({ spec }: PodConfigMapConfig, found: IssueList): void {
+export function checkPodConfig({ metadata, spec }: PodConfigMapConfig, found: IssueList): void {
+  checkPolicyAnnotations(metadata, found);
   const { ebpfConfig, labelsToInclude, annotationsToInclude } = spec;
   if (!found.isSound("/spec/ebpfConfig")) return;
   if (ebpfConfig === undefined && labelsToInclude === undefined && annotationsToInclude === undefined)

@@ -1,6 +1,7 @@
 import { defineKind } from "../../define-kind.ts";
 import { podConfigAccess } from "./access.ts";
 import { checkPodConfig } from "./check.ts";
+import { closePodConfig } from "./close.ts";
 import { podConfigColumns } from "./columns.ts";
 import { lowerPodConfig } from "./lower.ts";
 import { specSchema, statusSchema } from "./schema.ts";
@@ -24,5 +25,6 @@ export const podConfigMapConfig = defineKind<PodConfigMapConfig>({
   isOurs: true,
   check: checkPodConfig,
   lower: lowerPodConfig,
+  closeRefused: closePodConfig,
   status: podConfigStatus,
 });
