@@ -54,7 +54,16 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
   assert.match(allowed.out, /NetworkPolicy shop\/db-from-web spec\.ingress\[0\]/);
   const denied = await explain("80");
   assert.equal(denied.exitCode, 3, denied.out + denied.err);
-  assert.match(denied.out, /dropped .*: no rule allows it/);
+  assert.match(
+    denied.out,
+    /dropped .*: no rule allows it, and NetworkPolicy shop\/db-from-web lets pod shop\/db receive/,
+  );
+  assert.match(denied.out, /isolated by NetworkPolicy shop\/db-from-web spec, .*:\d+/);
+  assert.match(
+    denied.out,
+    /add to NetworkPolicy shop\/db-from-web spec\.ingress\[0\]\.ports, .*:\d+\n {2}\+ - port: 80\n {2}\+ {3}protocol: TCP/,
+  );
+  assert.match(denied.out, /nothing else that is known to this node would pass by it/);
 
   await node.do("delete", "networkpolicy", "db-from-web", "-n", "shop");
   assert.ok(answers(web));

@@ -88,6 +88,8 @@ function ending(agent: Agent, owned: AsyncDisposableStack): Agent {
   return {
     report: () => agent.report(),
     sync: () => agent.sync(),
+    policyState: () => agent.policyState(),
+    adviseEdit: (request) => agent.adviseEdit(request),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -1,12 +1,15 @@
 import { mkdir } from "node:fs/promises";
 import { refKey, type ObjectRef } from "@bpfleet/base";
-import { policy, type InstanceCounters } from "@bpfleet/features";
+import { policy, readOpening, type InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
 import { pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
 import { planIntents, type AcceptedObject } from "./compile.ts";
 import { DesiredObjects } from "./desired-objects.ts";
 import { LastPlan } from "./last-plan.ts";
+import { findSmallestEdit, type EditAdvice } from "./policy/smallest-edit.ts";
+import { describePolicy, type PolicyState } from "./policy/policy-state.ts";
+import { whoIsThere } from "./policy/who-is.ts";
 import { Lowering, type LoweredObjects } from "./lowering.ts";
 import { ReportMaker, type Planned } from "./report-maker.ts";
 import { sameNode } from "./node-view.ts";
@@ -27,6 +30,18 @@ export interface Agent extends AsyncDisposable {
   report(): Promise<NodeReport>;
   /** Reads the store now, and reports when the kernel has been brought to it as far as it goes. */
   sync(): Promise<NodeReport>;
+  /** What is planned of policies, and who has which address. */
+  policyState(): PolicyState;
+  /** What would let a frame through that a pod's interface drops. */
+  adviseEdit(request: EditRequest): EditAdvice;
+}
+
+export interface EditRequest {
+  /** The node's end of the pod's interface. */
+  readonly interface: string;
+  /** As the pod sees it. */
+  readonly direction: "ingress" | "egress";
+  readonly frame: Uint8Array;
 }
 
 /** Counters reach the stored status at most this often. */
@@ -69,6 +84,7 @@ class ObjectAgent implements Agent {
   #hints: Set<string> | "anything" = "anything";
   readonly #lowering = new Lowering();
   #lowered: LoweredObjects = { intents: [], problems: [] };
+  #objects: readonly AcceptedObject[] = [];
   #plan: NodePlan = emptyPlan;
   readonly #lastPlan = new LastPlan();
   #problems: readonly PlanProblem[] = [];
@@ -158,6 +174,28 @@ class ObjectAgent implements Agent {
     return this.#report();
   }
 
+  policyState(): PolicyState {
+    return describePolicy(this.#plan, this.#lowered.intents, this.#options.daemon.facts());
+  }
+
+  adviseEdit({ interface: name, direction, frame }: EditRequest): EditAdvice {
+    const facts = this.#lastPlan.addTo(this.#options.daemon.facts());
+    const at = facts.interfaces.find((each) => each.name === name);
+    const opening = readOpening(frame, "ethernet");
+    if (at === undefined || opening === undefined)
+      return { found: false, why: at === undefined ? `there is no interface ${name}` : "it carries no IP" };
+    const { kinds } = this.#options;
+    const who = whoIsThere(this.#lowered.intents, facts);
+    const lower = (objects: readonly AcceptedObject[]): LoweredObjects["intents"] =>
+      objects === this.#objects
+        ? this.#lowered.intents
+        : [...this.#lowering.lower(objects, facts).intents, ...this.#desired.closing()];
+    return findSmallestEdit(
+      { ifindex: at.ifindex, direction, opening },
+      { objects: this.#objects, kinds, facts, who, lower },
+    );
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#gathering);
@@ -241,6 +279,7 @@ class ObjectAgent implements Agent {
       const facts = daemon.facts();
       this.#placed = this.#pods.fingerprint(facts);
       const objects = this.#pods.place(this.#desired.sound(), facts);
+      this.#objects = objects;
       const { intents, problems } = this.#lowering.lower(objects, facts);
       this.#lowered = { intents: [...intents, ...this.#desired.closing()], problems };
       return objects;

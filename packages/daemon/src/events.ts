@@ -160,7 +160,7 @@ export class EventHub implements AsyncDisposable {
       program: programOf(instance, name, plan()),
       ifindex: event.ifindex,
       interface: name,
-      decision: explanations.explain(instance, event.scratch, readings),
+      decision: explanations.explain(instance, event.scratch, readings, event),
       lengthBytes: event.lengthBytes,
       head: event.head,
       layer: event.layer,

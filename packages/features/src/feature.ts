@@ -68,6 +68,8 @@ export interface Decision {
   /** snake_case reason name, as in the counters. */
   readonly reason: string;
   readonly rule?: RuleRef | undefined;
+  /** What had to allow it, and does not; where no rule decided. */
+  readonly isolatedBy?: readonly Origin[] | undefined;
   /** One sentence: `dropped: source 10.10.10.7 is in 10.10.10.0/24`. */
   readonly text: string;
 }
@@ -96,5 +98,12 @@ export interface Explanations {
   /** Roles of the maps that `explain` wants to see beside the scratch bytes. */
   readonly roles: readonly string[];
   /** Decodes what a twin left in its scratch map, or an event's verdict part. */
-  explain(instance: FeatureInstance, scratch: Uint8Array, readings: MapReadings): Decision;
+  explain(instance: FeatureInstance, scratch: Uint8Array, readings: MapReadings, seen?: SeenPacket): Decision;
+}
+
+/** The packet of which a program decided, as far as it is known. */
+export interface SeenPacket {
+  readonly ifindex: number | undefined;
+  readonly head: Uint8Array;
+  readonly layer: "ethernet" | "network";
 }

@@ -18,6 +18,7 @@ export * from "./sockets/sockets.ts";
 export * from "./policy/intent.ts";
 export type { PolicyData, PolicyEndpoint } from "./policy/plan.ts";
 export { policy } from "./policy/policy-feature.ts";
+export { readOpening, type Opening } from "./policy/read-opening.ts";
 export * from "./policy/policy.ts";
 export * from "./policy/table/judge-table.ts";
 export type * from "./policy/table/policy-table.ts";

@@ -60,6 +60,8 @@ export { emptyView, type LintPod, type LintView, type OwnAddress } from "./lint/
 export { lowerNothing, notServed, notServedReason } from "./not-served.ts";
 export { notSelectedReason } from "./bpfd.io/config/lower.ts";
 export { matchesLabels, type LabelSelector } from "./labels/label-selector.ts";
+export { policyEdits } from "./policy/edits/edits.ts";
+export type { EditPeer, EditTraffic, EditWish, PolicyEdit } from "./policy/edits/edit.ts";
 export { findPolicy } from "./policy/read-policy.ts";
 export { matchesName } from "./policy/names.ts";
 export { meetsAll, type LabelFacts } from "./policy/requirements.ts";

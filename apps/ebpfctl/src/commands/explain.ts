@@ -1,7 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { fetchEditAdvice, type EditAdvice } from "@bpfleet/agent";
+import { KernelError } from "@bpfleet/base";
 import { DaemonClient, type Explanation } from "@bpfleet/daemon/client";
-import { parseConfig } from "../config.ts";
+import { parseHookKey } from "@bpfleet/kernel";
+import { parseConfig, type Config } from "../config.ts";
 import { Failure, SilentFailure } from "../failure.ts";
 import { findHooks } from "../explain/find-hooks.ts";
 import { packetJson, renderExplained, type ExplainedPacket } from "../explain/render-explained.ts";
@@ -56,7 +59,10 @@ export const defineExplain: DefineCommand = (program, world) => {
           : await readCapture(flags.pcap, world);
       const explained = await whileTelling(world, `explaining ${packets.length} packets`, async () => {
         const done: ExplainedPacket[] = [];
-        for (const { frame } of packets) done.push({ frame, explanations: await explain(daemon, found.hooks, frame) });
+        for (const { frame } of packets) {
+          const explanations = await explain(daemon, found.hooks, frame);
+          done.push({ frame, explanations, advice: await advise(config, explanations, frame) });
+        }
         return done;
       });
       if (results.isPaused)
@@ -84,6 +90,25 @@ async function explain(
     if (!explanation.passes) break;
   }
   return explanations;
+}
+
+/** Only of what policies drop since no rule allows it; nothing where no agent answers. */
+async function advise(
+  { agentSocket }: Config,
+  explanations: readonly Explanation[],
+  frame: Uint8Array,
+): Promise<EditAdvice | undefined> {
+  const last = explanations.at(-1);
+  const point = last && parseHookKey(last.hook);
+  const reason = last?.steps.at(-1)?.decision?.reason;
+  if (point?.hook !== "tc" || (reason !== "default_deny" && reason !== "denied")) return undefined;
+  const direction = point.direction === "egress" ? "ingress" : "egress";
+  try {
+    return await fetchEditAdvice(agentSocket, { interface: point.interface, direction, frame });
+  } catch (error) {
+    if (error instanceof KernelError) return undefined;
+    throw error;
+  }
 }
 
 function parseDirection(text: string): "ingress" | "egress" {

@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import type { EditAdvice } from "@bpfleet/agent";
 import type { Explanation, ExplainStep } from "@bpfleet/daemon/client";
 import { renderRef, type Origin } from "@bpfleet/base";
 import { renderPath } from "@bpfleet/kinds";
@@ -8,6 +9,8 @@ export interface ExplainedPacket {
   readonly frame: Uint8Array;
   /** In the order of the hooks; the last one decides. */
   readonly explanations: readonly Explanation[];
+  /** What would let it through, where policies drop it. */
+  readonly advice?: EditAdvice | undefined;
 }
 
 export function renderExplained(packets: readonly ExplainedPacket[], hasColor: boolean): string {
@@ -22,6 +25,7 @@ export function packetJson(packet: ExplainedPacket): object {
     packet: { ...summarizePacket(packet.frame, "ethernet"), lengthBytes: packet.frame.length },
     verdict: passes(packet) ? "pass" : "drop",
     hooks: packet.explanations,
+    ...(packet.advice !== undefined && { smallestEdit: packet.advice }),
   };
 }
 
@@ -42,7 +46,25 @@ function renderPacket(packet: ExplainedPacket, hasColor: boolean): string {
   lines.push(
     `verdict: ${paint(isPassed ? "green" : "red", isPassed ? "pass" : "drop")}${last === undefined ? "" : ` (${last.verdictName})`}`,
   );
+  if (packet.advice !== undefined) lines.push(...renderAdvice(packet.advice));
   return `${lines.join("\n")}\n`;
+}
+
+function renderAdvice(advice: EditAdvice): readonly string[] {
+  if (!advice.found) return [`no edit is proposed: ${advice.why}`];
+  const { object, path, position, yaml, alsoAllows } = advice;
+  const shown = alsoAllows.slice(0, 5).join(", ");
+  const more = alsoAllows.length > 5 ? ` and ${alsoAllows.length - 5} more` : "";
+  return [
+    `the smallest edit that lets it through: add to ${renderOrigin({ object, path, position })}`,
+    ...yaml
+      .trimEnd()
+      .split("\n")
+      .map((line) => `  + ${line}`),
+    alsoAllows.length === 0
+      ? "nothing else that is known to this node would pass by it"
+      : `it would let pass besides: ${shown}${more}`,
+  ];
 }
 
 function renderStep(step: ExplainStep): readonly string[] {
@@ -50,7 +72,8 @@ function renderStep(step: ExplainStep): readonly string[] {
   const lines = [`    ${who}: ${step.verdictName}${step.proceeds ? ", the next one decides" : ""}`];
   if (step.decision === undefined) return lines;
   lines.push(`      ${step.decision.text}`);
-  const { rule } = step.decision;
+  const { rule, isolatedBy = [] } = step.decision;
+  for (const origin of isolatedBy) lines.push(`      isolated by ${renderOrigin(origin)}`);
   if (rule !== undefined) lines.push(`      rule ${rule.text}: ${renderOrigin(rule.origin)}`);
   return lines;
 }

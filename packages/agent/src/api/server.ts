@@ -1,18 +1,24 @@
 import { createServer, type ServerResponse } from "node:http";
 import { rm } from "node:fs/promises";
-import type { Agent } from "../agent.ts";
+import { text } from "node:stream/consumers";
+import type { Agent, EditRequest } from "../agent.ts";
 import { listenOnOwnSocket } from "./own-socket.ts";
 import { encodeReport } from "./report-json.ts";
 
 /** Serves the agent's reports on a unix socket that only its owner may open. */
 export async function serveAgent(agent: Agent, socket: string): Promise<AsyncDisposable> {
   const server = createServer((request, response) => {
-    request.resume();
+    const body = text(request);
+    body.catch(() => undefined);
     switch (`${request.method} ${request.url}`) {
       case "GET /v1/report":
-        return void reply(response, () => agent.report());
+        return void reply(response, () => agent.report(), encodeReport);
       case "POST /v1/sync":
-        return void reply(response, () => agent.sync());
+        return void reply(response, () => agent.sync(), encodeReport);
+      case "GET /v1/policy":
+        return void reply(response, async () => agent.policyState(), JSON.stringify);
+      case "POST /v1/edit":
+        return void reply(response, async () => agent.adviseEdit(parseEditRequest(await body)), JSON.stringify);
       default:
         response.writeHead(404, { "content-type": "text/plain" }).end("GET /v1/report or POST /v1/sync\n");
     }
@@ -29,13 +35,20 @@ export async function serveAgent(agent: Agent, socket: string): Promise<AsyncDis
   };
 }
 
-async function reply(response: ServerResponse, work: () => ReturnType<Agent["report"]>): Promise<void> {
+async function reply<T>(response: ServerResponse, work: () => Promise<T>, encode: (value: T) => string): Promise<void> {
   try {
-    const body = encodeReport(await work());
+    const body = encode(await work());
     response.writeHead(200, { "content-type": "application/json" }).end(body);
   } catch (error) {
     response
       .writeHead(500, { "content-type": "text/plain" })
       .end(`${error instanceof Error ? error.message : String(error)}\n`);
   }
+}
+
+function parseEditRequest(body: string): EditRequest {
+  const { interface: name, direction, frame } = JSON.parse(body) as Readonly<Record<string, unknown>>;
+  if (typeof name !== "string" || typeof frame !== "string" || (direction !== "ingress" && direction !== "egress"))
+    throw new SyntaxError("give interface, direction and frame");
+  return { interface: name, direction, frame: Buffer.from(frame, "base64") };
 }

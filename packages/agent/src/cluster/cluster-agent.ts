@@ -137,6 +137,8 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
   return {
     report: () => agent.report(),
     sync: () => agent.sync(),
+    policyState: () => agent.policyState(),
+    adviseEdit: (request) => agent.adviseEdit(request),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -138,12 +138,13 @@ function decodeOrigin({ object, path, position }: wire.Origin): Origin {
   };
 }
 
-function decodeDecision({ owner, verdict, reason, rule, text }: wire.Decision): Decision {
+function decodeDecision({ owner, verdict, reason, rule, text, isolatedBy }: wire.Decision): Decision {
   return {
     owner: decodeRef(owner),
     verdict: word(verdict, ["pass", "drop"]),
     reason,
     rule: rule && decodeRule(rule),
+    ...(isolatedBy.length > 0 && { isolatedBy: isolatedBy.map(decodeOrigin) }),
     text,
   };
 }

@@ -104,13 +104,14 @@ function encodeOrigin({ object, path, position }: Origin): wire.Origin {
   return create(wire.OriginSchema, { object: encodeRef(object), path, ...(position && { position: { ...position } }) });
 }
 
-function encodeDecision({ owner, verdict, reason, rule, text }: Decision): wire.Decision {
+function encodeDecision({ owner, verdict, reason, rule, text, isolatedBy = [] }: Decision): wire.Decision {
   return create(wire.DecisionSchema, {
     owner: encodeRef(owner),
     verdict,
     reason,
     text,
     ...(rule && { rule: encodeRule(rule) }),
+    isolatedBy: isolatedBy.map(encodeOrigin),
   });
 }
 

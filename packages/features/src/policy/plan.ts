@@ -1,4 +1,4 @@
-import { refKey, type ObjectRef } from "@bpfleet/base";
+import { refKey, type ObjectRef, type Origin } from "@bpfleet/base";
 import { renderHookKey, type FeatureInstance, type NodeFacts, type ProgramSpec } from "@bpfleet/kernel";
 import { instanceIdOf } from "../events.ts";
 import { startDraft, type Attachment, type Draft, type FeaturePlan } from "../feature.ts";
@@ -6,6 +6,7 @@ import { explainedMap } from "../generated/shared.ts";
 import { defaultSettings, type PolicyInput } from "./compile/compile-policy.ts";
 import { closeEverything } from "./compile/close-everything.ts";
 import { compileSafely, type WrittenPolicy } from "./compile/compile-safely.ts";
+import { isolationOf } from "./compile/isolation.ts";
 import { mistakeText } from "./compile/limits.ts";
 import { policyPrograms } from "./generated/policy.ts";
 import type { PolicyFeatureIntent, PolicyIntent } from "./intent.ts";
@@ -31,6 +32,10 @@ export interface PolicyData {
   readonly tier?: PolicyIntent["tier"] | undefined;
   readonly tableLines?: number | undefined;
   readonly addresses?: number | undefined;
+  /** Of the node: what isolates pods, by which `isolatedBy` of endpoints means them. */
+  readonly isolating?: readonly Origin[] | undefined;
+  /** Of the node: the serial of its table, in decimal digits. */
+  readonly serial?: string | undefined;
 }
 
 export interface PolicyEndpoint {
@@ -38,6 +43,8 @@ export interface PolicyEndpoint {
   readonly pod: string;
   readonly interface: string;
   readonly ifindex: number;
+  /** Indexes in `isolating`. */
+  readonly isolatedBy?: Readonly<Record<"ingress" | "egress", readonly number[]>> | undefined;
 }
 
 export function planPolicy(intents: readonly PolicyFeatureIntent[], facts: NodeFacts): FeaturePlan {
@@ -168,11 +175,13 @@ function attachmentsOf({ pods }: WrittenPolicy): readonly Attachment[] {
 }
 
 function instancesOf(
-  { pods, rules, rulesOf, selection, table, written }: WrittenPolicy,
+  compiled: WrittenPolicy,
   { roles }: PlannedMaps,
   programs: readonly ProgramSpec[],
   owner: ObjectRef,
 ): readonly FeatureInstance[] {
+  const { pods, rules, rulesOf, selection, table, written } = compiled;
+  const isolation = isolationOf(compiled);
   const common = { feature, programs: programs.map(({ key }) => key), maps: roles };
   const byPolicy = new Map<string, { readonly intent: PolicyIntent; readonly endpoints: PolicyEndpoint[] }>();
   for (const { intent } of selection.statements) byPolicy.set(refKey(intent.policy.ref), { intent, endpoints: [] });
@@ -181,7 +190,7 @@ function instancesOf(
     if (!facts?.found) continue;
     const { namespace, name } = workload.pod;
     const endpoint = { namespace, pod: name, interface: facts.interface, ifindex: facts.ifindex };
-    all.push(endpoint);
+    all.push({ ...endpoint, isolatedBy: isolation.of.get(facts.ifindex) });
     const selecting = new Set(
       statements.flatMap((number) => {
         const ref = selection.statements[number]?.intent.policy.ref;
@@ -195,6 +204,8 @@ function instancesOf(
     endpoints: all,
     tableLines: written.lineCount,
     addresses: table.addresses.length,
+    isolating: isolation.statements,
+    serial: String(table.serial),
   };
   return [
     { ...common, owner, key: nodeInstanceKey, rules, data: node },

@@ -48,6 +48,8 @@ export interface PolicyRule {
    * more than is written, never less.
    */
   readonly unserved: readonly Unserved[];
+  /** Whom and what a rule that allows would let through, were all of it served: to tell that it is about them. */
+  readonly meant?: Pick<PolicyRule, "peers" | "ports"> | undefined;
 }
 
 /** What a rule lets through, on each endpoint. */

@@ -31,6 +31,7 @@ export function serveRule(rule: PolicyRule, isDeny: boolean): PolicyRule {
     peers: peers === "any" || unknownPeers.length === 0 ? peers : isDeny ? "any" : peers.filter(isServedPeer),
     ports: ports === "any" || isDeny ? ports : ports.filter((port) => !isLimitedByNames(port)),
     unserved: [...rule.unserved, ...said],
+    ...(!isDeny && { meant: rule.meant ?? { peers, ports } }),
   };
 }
 

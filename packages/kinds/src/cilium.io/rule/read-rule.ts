@@ -96,6 +96,7 @@ function readItem(
 
 /** Groups cannot be resolved: rather everybody is denied than one of them let through. */
 function widen(item: AnyRule, peers: PolicyRule["peers"]): PolicyRule["peers"] {
+    ...(unserved.length > 0 && !isDeny && { meant: { peers, ports } }),
   const sets = [...(item.fromCIDRSet ?? []), ...(item.toCIDRSet ?? [])];
   const hasGroups = (item.fromGroups ?? item.toGroups ?? []).length > 0 || sets.some(({ cidr }) => cidr === undefined);
   return hasGroups ? "any" : peers;

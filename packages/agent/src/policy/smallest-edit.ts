@@ -1,0 +1,260 @@
+import { refKey, renderRef, type ObjectRef, type Position } from "@bpfleet/base";
+import {
+  judgeTable,
+  policy,
+  type Intent,
+  type Opening,
+  type PolicyData,
+  type PolicyFeatureIntent,
+  type TableQuestion,
+} from "@bpfleet/features";
+import type { NodeFacts, RuleRef } from "@bpfleet/kernel";
+import {
+  policyEdits,
+  parsePrefix,
+  renderAddress,
+  renderPath,
+  renderYaml,
+  type EditPeer,
+  type EditTraffic,
+  type Kind,
+  type PolicyEdit,
+} from "@bpfleet/kinds";
+import { acceptObject, isAccepted, type AcceptedObject } from "../compile.ts";
+import { policyIntents, type KnownPeer } from "./who-is.ts";
+
+/** A packet that a pod's interface was asked about. */
+export interface DroppedPacket {
+  readonly ifindex: number;
+  /** As the pod sees it. */
+  readonly direction: "ingress" | "egress";
+  readonly opening: Opening;
+}
+
+/** What would let a dropped packet through; or why nothing is proposed. */
+export type EditAdvice =
+  | {
+      readonly found: true;
+      readonly object: ObjectRef;
+      /** JSON pointer of the list that grows, and where it is written. */
+      readonly path: string;
+      readonly position?: Position | undefined;
+      /** What is added at its end, as YAML. */
+      readonly yaml: string;
+      /** The same as a JSON patch. */
+      readonly patch: readonly { readonly op: "add"; readonly path: string; readonly value: unknown }[];
+      /** What else would pass that is dropped now; nothing that is known where it is empty. */
+      readonly alsoAllows: readonly string[];
+    }
+  | { readonly found: false; readonly why: string };
+
+export interface EditWorld {
+  readonly objects: readonly AcceptedObject[];
+  readonly kinds: readonly Kind[];
+  readonly facts: NodeFacts;
+  readonly who: ReadonlyMap<string, KnownPeer>;
+  /** All of what these objects ask for. */
+  lower(objects: readonly AcceptedObject[]): readonly Intent[];
+}
+
+/** So many candidates are compiled; they are few but for policies with hundreds of rules. */
+const mostTried = 64;
+/** Others who are asked whether they would be let in too. */
+const mostAsked = 256;
+const protocolNumbers = { 6: "TCP", 17: "UDP", 132: "SCTP" } as const;
+/** Ports that nobody is likely to name, to see whether all are open. */
+const strangePorts = [1, 49_151, 65_535];
+
+interface Judged {
+  readonly verdict: "pass" | "drop";
+  readonly reason: string;
+  readonly rule: RuleRef | undefined;
+}
+
+/** The policies of a node, compiled, and asked. */
+class Table {
+  readonly #lines: Uint8Array | undefined;
+  readonly #rules: readonly RuleRef[];
+  readonly isolating: readonly { readonly object: ObjectRef; readonly path: string }[];
+
+  constructor(intents: readonly Intent[], facts: NodeFacts, { ifindex, direction }: DroppedPacket) {
+    const plan = policy.plan(policyIntents(intents), facts);
+    const contents = plan.maps.find(({ name }) => name === "lines")?.contents;
+    const node = plan.instances.find(({ owner }) => owner.kind === "Node" && owner.group === "");
+    this.#lines = contents?.kind === "sealed" ? contents.entries.values : undefined;
+    this.#rules = node?.rules ?? [];
+    const data = node?.data as PolicyData | undefined;
+    this.isolating = data === undefined ? [] : isolatingOf(data, ifindex, direction);
+  }
+
+  judge(question: TableQuestion): Judged {
+    if (this.#lines === undefined) return { verdict: "pass", reason: "not_judged", rule: undefined };
+    const { verdict, reason, rule } = judgeTable(this.#lines, question);
+    return { verdict, reason, rule: this.#rules.find(({ index }) => index === rule) };
+  }
+}
+
+function isolatingOf(data: PolicyData, ifindex: number, direction: "ingress" | "egress"): Table["isolating"] {
+  const endpoint = data.endpoints.find((each) => each.ifindex === ifindex);
+  return (endpoint?.isolatedBy?.[direction] ?? []).flatMap((at) => data.isolating?.[at] ?? []);
+}
+
+/** Each candidate is compiled with all that is declared, and judged, before it is proposed. */
+export function findSmallestEdit(packet: DroppedPacket, world: EditWorld): EditAdvice {
+  const { objects, facts } = world;
+  const carries = trafficOf(packet.opening);
+  const question = questionOf(packet);
+  const now = new Table(world.lower(objects), facts, packet);
+  const judged = now.judge(question);
+  const no = (why: string): EditAdvice => ({ found: false, why });
+  if (judged.verdict === "pass")
+    return no("the policies would let it open a connection; what drops it is not that no rule allows it");
+  if (judged.rule !== undefined)
+    return no(
+      `${renderRef(judged.rule.origin.object)} ${renderPath(judged.rule.origin.path)} denies it, whatever others allow`,
+    );
+  if (carries === undefined) return no("rules name TCP, UDP and SCTP ports and ICMP types, and this is something else");
+  const unserved = unservedThatMeansIt(packet, world);
+  if (unserved !== undefined) return no(unserved);
+  const peer = peerOf(packet, world.who);
+  const byRef = new Map(objects.map((object) => [refKey(object.parsed.ref), object]));
+  const candidates = now.isolating.flatMap(({ object, path }) => {
+    const accepted = byRef.get(refKey(object));
+    if (accepted === undefined) return [];
+    const wish = { direction: packet.direction, peer, carries };
+    return policyEdits(accepted.parsed.object, path, wish).map((edit) => ({ accepted, edit }));
+  });
+  const tried = candidates.slice(0, mostTried).flatMap(({ accepted, edit }) => {
+    const edited = accept(accepted, edit, world.kinds);
+    if (edited === undefined) return [];
+    const table = new Table(world.lower(objects.map((each) => (each === accepted ? edited : each))), facts, packet);
+    if (table.judge(question).verdict !== "pass") return [];
+    return [{ accepted, edit, yaml: renderYaml([edit.value]), also: allowedBesides(now, table, packet, world.who) }];
+  });
+  const [best] = tried.toSorted(
+    (a, b) => a.also.length - b.also.length || a.yaml.split("\n").length - b.yaml.split("\n").length,
+  );
+  if (best === undefined) {
+    const names = [...new Set(now.isolating.map(({ object }) => renderRef(object)))].join(", ");
+    return no(
+      candidates.length === 0
+        ? `${names === "" ? "nothing that is declared" : names} keeps it from passing, and rules of that kind are not proposed`
+        : `no addition of one port, peer or rule to ${names} lets it through by itself`,
+    );
+  }
+  const { accepted, edit, yaml, also } = best;
+  const { ref, positionOf } = accepted.parsed;
+  return {
+    found: true,
+    object: ref,
+    path: edit.path,
+    position: positionOf(edit.path) ?? positionOf(edit.path.slice(0, edit.path.lastIndexOf("/"))),
+    yaml,
+    patch: [patchOf(accepted, edit)],
+    alsoAllows: also,
+  };
+}
+
+function accept(accepted: AcceptedObject, { object }: PolicyEdit, kinds: readonly Kind[]): AcceptedObject | undefined {
+  const edited = acceptObject({ ...accepted.stored, object }, kinds);
+  return isAccepted(edited) ? edited : undefined;
+}
+
+function patchOf(accepted: AcceptedObject, { path, value }: PolicyEdit): { op: "add"; path: string; value: unknown } {
+  const list = path
+    .slice(1)
+    .split("/")
+    .reduce<unknown>((at, name) => (at as Record<string, unknown> | undefined)?.[name], accepted.parsed.object);
+  return Array.isArray(list) ? { op: "add", path: `${path}/-`, value } : { op: "add", path, value: [value] };
+}
+
+function questionOf({ ifindex, direction, opening }: DroppedPacket): TableQuestion {
+  const peer = direction === "ingress" ? opening.source : opening.destination;
+  return { ifindex, direction, peer: mapped(peer), protocol: opening.protocol, port: opening.port ?? 0 };
+}
+
+function mapped(bytes: Uint8Array): Uint8Array {
+  if (bytes.length !== 4) return bytes;
+  return Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...bytes);
+}
+
+function trafficOf({ protocol, port }: Opening): EditTraffic | undefined {
+  if (port === undefined) return undefined;
+  if (protocol === 1 || protocol === 58) return { protocol: "ICMP", family: protocol === 1 ? 4 : 6, type: port };
+  const name = protocolNumbers[protocol as keyof typeof protocolNumbers] as "TCP" | "UDP" | "SCTP" | undefined;
+  return name === undefined ? undefined : { protocol: name, port };
+}
+
+function peerOf({ direction, opening }: DroppedPacket, who: EditWorld["who"]): EditPeer {
+  const bytes = direction === "ingress" ? opening.source : opening.destination;
+  const text = renderAddress(bytes);
+  const known = who.get(text);
+  if (known?.is === "pod") return { is: "pod", namespace: known.namespace, labels: known.labels };
+  return { is: known?.is ?? "world", cidr: `${text}/${bytes.length * 8}` };
+}
+
+/** A rule that would allow it, were all of it served. */
+function unservedThatMeansIt(packet: DroppedPacket, { objects, facts, lower }: EditWorld): string | undefined {
+  const intents = policyIntents(lower(objects));
+  const withoutLimits = intents.map((intent): PolicyFeatureIntent => {
+    if (intent.about !== "policy") return intent;
+    const statements = intent.policy.statements.map((statement) => ({
+      ...statement,
+      ingress: { ...statement.ingress, allow: statement.ingress.allow.map(asIfServed) },
+      egress: { ...statement.egress, allow: statement.egress.allow.map(asIfServed) },
+    }));
+    return { ...intent, policy: { ...intent.policy, statements } };
+  });
+  const { verdict, rule } = new Table(withoutLimits, facts, packet).judge(questionOf(packet));
+  if (verdict === "drop" || rule === undefined) return undefined;
+  const rules = intents.flatMap((intent) =>
+    intent.about === "policy"
+      ? intent.policy.statements.flatMap(({ ingress, egress }) => [...ingress.allow, ...egress.allow])
+      : [],
+  );
+  const found = rules.find(
+    ({ origin, unserved }) =>
+      unserved.length > 0 && origin.path === rule.origin.path && refKey(origin.object) === refKey(rule.origin.object),
+  );
+  if (found === undefined) return undefined;
+  const what = found.unserved.map((each) => each.what).join(", ");
+  return `${renderRef(rule.origin.object)} ${renderPath(rule.origin.path)} means it, and lets nothing through since ${what} cannot be served`;
+}
+
+type AllowRule = Extract<
+  PolicyFeatureIntent,
+  { about: "policy" }
+>["policy"]["statements"][number]["ingress"]["allow"][number];
+
+function asIfServed(rule: AllowRule): AllowRule {
+  return rule.unserved.length === 0 ? rule : { ...rule, ...rule.meant, unserved: [] };
+}
+
+/** What passes by the edit and did not, of those who are known: other peers, and other ports of this one. */
+function allowedBesides(before: Table, after: Table, packet: DroppedPacket, who: EditWorld["who"]): readonly string[] {
+  const question = questionOf(packet);
+  const opens = (other: TableQuestion): boolean =>
+    before.judge(other).verdict === "drop" && after.judge(other).verdict === "pass";
+  const isPort = question.protocol in protocolNumbers;
+  const ports = isPort && strangePorts.every((port) => port === question.port || opens({ ...question, port }));
+  const protocol = question.protocol === 6 ? 17 : 6;
+  const others = !isPort && opens({ ...question, protocol, port: strangePorts[0] ?? 1 });
+  const names = new Set<string>();
+  const own = peerName(packet, who);
+  for (const [address, { name }] of [...who].slice(0, mostAsked)) {
+    const bytes = bytesOf(address);
+    if (bytes !== undefined && name !== own && !names.has(name) && opens({ ...question, peer: mapped(bytes) }))
+      names.add(name);
+  }
+  return [...(ports || others ? ["every port of the same peer"] : []), ...names];
+}
+
+function peerName({ direction, opening }: DroppedPacket, who: EditWorld["who"]): string | undefined {
+  const bytes = direction === "ingress" ? opening.source : opening.destination;
+  return who.get(renderAddress(bytes))?.name;
+}
+
+function bytesOf(address: string): Uint8Array | undefined {
+  const read = parsePrefix(address);
+  return read.ok ? read.prefix.bytes : undefined;
+}
