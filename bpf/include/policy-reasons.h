@@ -21,5 +21,7 @@ enum policy_reason {
 	REASON_NO_TABLE, /* nothing can be decided */
 	REASON_MALFORMED_SCTP,
 	REASON_CONNECTION_RATE, /* the endpoint begins too many connections */
+	REASON_NO_CONNECTION, /* no SYN, of a connection without a record that this end may not open */
+	REASON_SOURCE_NOT_OWN, /* the endpoint sends with an address that it does not have */
 	REASON_FAULT = 31,
 };

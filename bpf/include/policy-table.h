@@ -34,6 +34,13 @@ struct policy_header {
 };
 _Static_assert(sizeof(struct policy_header) == POLICY_LINE, "a line");
 
+/* Line 1: what packets of known flows do not need. */
+struct policy_annex {
+	__u32 owners, owner_mask; /* struct address_bucket, by enum owner_mark */
+	__u32 unused[14];
+};
+_Static_assert(sizeof(struct policy_annex) == POLICY_LINE, "a line");
+
 struct policy_endpoint {
 	__u32 ifindex; /* 0: free */
 	__u32 next; /* of the first: line in which the bucket goes on; 0: none */
@@ -52,10 +59,16 @@ _Static_assert(sizeof(struct endpoint_bucket) == POLICY_LINE, "a line");
 
 struct address_bucket {
 	__u64 high[ADDRESS_WAYS], low[ADDRESS_WAYS]; /* masked */
-	__u32 entries[ADDRESS_WAYS]; /* length << 24 | class; POLICY_NO_LENGTH: free */
+	__u32 entries[ADDRESS_WAYS]; /* length << 24 | class; POLICY_NO_LENGTH: free; of owners: the endpoint, 0: free */
 	__u32 next; /* line in which the bucket goes on; 0: none */
 };
 _Static_assert(sizeof(struct address_bucket) == POLICY_LINE, "a line");
+
+/*
+ * Addresses of endpoints stand with the index of the interface. With this bit: 0.0.0.0 where all of IPv4 that it has
+ * are there, :: where those of IPv6 are, and the first half of each that others on its link share.
+ */
+enum owner_mark { OWNER_ITSELF = 0, OWNER_OF_MORE = 1U << 31 };
 
 enum port_space { PORTS_TCP, PORTS_UDP, PORTS_SCTP, PORTS_ICMP, PORTS_ICMPV6, PORTS_OTHERS };
 #define PORT_SPACES 6

@@ -8,6 +8,8 @@ import {
   flowFlag,
   flowSize,
   flowState,
+  ownerMark,
+  policyAnnexSize,
   policyEndpointSize,
   policyHeaderSize,
   policyLayout,
@@ -31,6 +33,7 @@ export const policyMapKeys = {
   fragments: "policy/fragments",
   accounts: "policy/accounts",
   rates: "policy/connection-rates",
+  graces: "policy/graces",
   reasons: "policy/reasons",
 } as const;
 
@@ -47,7 +50,8 @@ const layout = fingerprint(
     policyLayout,
     portSpace,
     ruleFlag,
-    [policyHeaderSize, policyEndpointSize, verdictTableSize, rankedRuleSize],
+    ownerMark,
+    [policyHeaderSize, policyAnnexSize, policyEndpointSize, verdictTableSize, rankedRuleSize],
   ]),
 );
 const flowLayout = fingerprint(canonicalJson([flowFlag, flowState, flowSize]));
@@ -99,6 +103,15 @@ export function planPolicyMaps(
       contents: { kind: "live" },
       owner,
     },
+    {
+      key: keys.graces,
+      name: "graces",
+      definition: { ...policyMaps.graces, maxEntries: rateCount },
+      contents: { kind: "live" },
+      // Where flows are forgotten, connections have a grace again.
+      layout: flowLayout,
+      owner,
+    },
     hits,
     base,
     {
@@ -132,6 +145,7 @@ export function planPolicyMaps(
     fragments: keys.fragments,
     accounts: keys.accounts,
     connection_rates: keys.rates,
+    graces: keys.graces,
     reasons: keys.reasons,
   };
   return { maps, names, roles: { ...names, lines: keys.lines, hits: keys.hits, base: keys.base } };

@@ -7,6 +7,7 @@
 #define RULES_COUNT_ELSEWHERE
 #include "policy-verdict.h"
 #include "settle.h"
+#include "policy-opening.h"
 #include "policy-accounts.h"
 #include "policy-limits.h"
 
@@ -27,12 +28,14 @@ enum policy_layout {
 EXPORT_TYPE(enum, policy_layout);
 EXPORT_TYPE(struct, policy_line);
 EXPORT_TYPE(struct, policy_header);
+EXPORT_TYPE(struct, policy_annex);
 EXPORT_TYPE(struct, policy_endpoint);
 EXPORT_TYPE(struct, verdict_table);
 EXPORT_TYPE(struct, ranked_rule);
 EXPORT_TYPE(enum, port_space);
 EXPORT_TYPE(enum, rule_flag);
 EXPORT_TYPE(enum, table_flag);
+EXPORT_TYPE(enum, owner_mark);
 EXPORT_TYPE(struct, account);
 EXPORT_TYPE(enum, flow_direction);
 EXPORT_TYPE(enum, flow_state);
@@ -73,28 +76,6 @@ static __always_inline void count_slot(__u32 slot, __u32 rule, __u64 bytes)
 		return;
 	counter->packets += 1;
 	counter->bytes += bytes;
-}
-
-/*
- * Who opened the connection that a TCP packet goes on with, when no record of it is left: the higher port is
- * the one that was taken at random.
- */
-static __always_inline enum flow_direction guess_opener(const struct packet_view *view, enum flow_direction direction)
-{
-	if (view->kind != PACKET_OF_FLOW || view->key.protocol != IPPROTO_TCP ||
-	    (view->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return direction;
-	if ((view->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
-		return direction == FLOW_INGRESS ? FLOW_EGRESS : FLOW_INGRESS;
-	return bpf_ntohs(view->key.local_port) > bpf_ntohs(view->key.remote_port) ? FLOW_EGRESS : FLOW_INGRESS;
-}
-
-/* What the packet that opened the flow had as its port, or type. */
-static __always_inline __u32 opening_port(const struct packet_view *view, enum flow_direction opened)
-{
-	if (view->key.protocol == (view->is_ipv6 ? NEXT_ICMPV6 : IPPROTO_ICMP))
-		return view->is_ipv6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO_REQUEST;
-	return bpf_ntohs(opened == FLOW_INGRESS ? view->key.local_port : view->key.remote_port);
 }
 
 static __always_inline void pass(struct decision *out, __u32 reason, __u32 rule)
@@ -155,19 +136,6 @@ static __always_inline void renew_flow(__u64 now_ns, struct work *work)
 		put_flow(&work->view.key, work->view.is_ipv6, &work->flow);
 }
 
-static __always_inline bool opens(const struct packet_view *view)
-{
-	return view->key.protocol == IPPROTO_TCP &&
-	       (view->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
-}
-
-/* What the endpoint begins; of TCP only by what asks for a connection. */
-static __always_inline bool begins(const struct packet_view *view, enum flow_direction direction)
-{
-	return direction == FLOW_EGRESS && view->kind == PACKET_OF_FLOW &&
-	       (view->key.protocol != IPPROTO_TCP || opens(view));
-}
-
 /* There is no flow: the packet opens one, or stands for itself. */
 static __always_inline void open_flow(enum flow_direction direction, __u64 now_ns, struct work *work,
 				      struct decision *out)
@@ -185,14 +153,14 @@ static __always_inline void open_flow(enum flow_direction direction, __u64 now_n
 	out->rule = work->ruling.rule;
 	/* Of a connection that the other end goes on with, the endpoint's own packets make the record. */
 	if (dry_run || work->ruling.drops || !work->ruling.is_restricted || view->kind != PACKET_OF_FLOW ||
-	    work->opened != direction)
+	    (work->opened != direction && !work->is_proven))
 		return;
 	work->flow = (struct flow){
 		.serial = work->serial,
 		.seen_ns = now_ns,
 		.seen_tick = bpf_jiffies64(),
 		.rule = work->ruling.rule,
-		.opened = direction,
+		.opened = work->opened,
 		.state = view->key.protocol != IPPROTO_TCP || view->tcp_flags & TCP_SYN ? FLOW_OPENING : FLOW_ANSWERED,
 		.flags = work->ruling.keeps ? FLOW_KEEPS : 0,
 	};
@@ -225,13 +193,18 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 
 	*view = (struct packet_view){};
 	work->counters = 0;
+	work->leaves = !arrives;
+	work->is_proven = false;
 	work->ruling.is_blocked = false;
 	view->key.ifindex = ((struct __sk_buff *)packet->ctx)->ifindex;
 	if (!read_simple(packet, arrives, view))
 		view_packet(packet, arrives, now_ns, view);
 	forget();
-	if (view->kind == PACKET_NEIGHBOUR)
-		return pass(out, REASON_NEIGHBOUR, 0);
+	if (view->kind == PACKET_NEIGHBOUR) {
+		if (arrives || stays_on_link(work))
+			return pass(out, REASON_NEIGHBOUR, 0);
+		view->kind = PACKET_ALONE;
+	}
 	if (view->kind != PACKET_ALONE && view->kind != PACKET_REFUSED && !opens(view))
 		flow = find_flow(&view->key, view->is_ipv6);
 	if (flow && is_live(flow, view->key.protocol, now_ns)) {
@@ -256,6 +229,10 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 		renew_flow(now_ns, work);
 		follow(&work->flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, out);
 	} else {
+		if (work->ruling.is_restricted && !is_in_grace(&view->key.ifindex, now_ns, &work->high) &&
+		    work->opened != direction && !work->ruling.drops)
+			check_opener(direction, work);
+		forget();
 		open_flow(direction, now_ns, work, out);
 	}
 }

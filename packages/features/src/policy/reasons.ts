@@ -35,6 +35,9 @@ export const reasonTexts: Readonly<Record<string, string>> = {
   mapped_address: "it has an IPv4 address that is written as IPv6",
   no_table: "there is no table to judge it by",
   malformed_sctp: "its SCTP header is cut short",
+  no_connection:
+    "it is TCP that asks for no connection, none is on record, and the pod may not open one that it would be of",
+  source_not_own: "the pod sends it with an address that it does not have",
   connection_rate:
     "the pod begins more connections each second than an EBPFContainerPolicy lets it (maxConnectionRate)",
 };

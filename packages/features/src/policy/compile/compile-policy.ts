@@ -7,6 +7,7 @@ import { serialOf } from "./digest.ts";
 import { AskedKeys } from "./label-index.ts";
 import { PolicyLimitError, policyLimits, type ClosedPolicy, type PolicyLimits } from "./limits.ts";
 import { portName, Peers } from "./peers.ts";
+import { ownAddresses } from "./own-addresses.ts";
 import { findPopulation } from "./population.ts";
 import { PortSets } from "./port-sets.ts";
 import { EgressPorts, readRules, type RuleBook } from "./rule-book.ts";
@@ -129,10 +130,12 @@ function classifyPeers(
 
 /** Of pods on one interface (one is gone, and its facts not yet) everything must allow. */
 function placeEndpoints(pods: readonly LocalPod[], maker: TableMaker): readonly TableEndpoint[] {
-  const byInterface = new Map<number, { readonly ingress: Set<number>; readonly egress: Set<number> }>();
+  const byInterface = new Map<number, { pods: LocalPod[]; ingress: Set<number>; egress: Set<number> }>();
   for (const pod of pods) {
     if (!pod.facts?.found) continue;
-    const tables = byInterface.get(pod.facts.ifindex) ?? { ingress: new Set<number>(), egress: new Set<number>() };
+    const fresh = { pods: [], ingress: new Set<number>(), egress: new Set<number>() };
+    const tables = byInterface.get(pod.facts.ifindex) ?? fresh;
+    tables.pods.push(pod);
     byInterface.set(pod.facts.ifindex, tables);
     for (const direction of ["ingress", "egress"] as const) {
       for (const table of maker.tablesOf(pod, direction)) tables[direction].add(table);
@@ -140,7 +143,12 @@ function placeEndpoints(pods: readonly LocalPod[], maker: TableMaker): readonly 
   }
   return [...byInterface]
     .toSorted(([a], [b]) => a - b)
-    .map(([ifindex, { ingress, egress }]) => ({ ifindex, ingress: atMostThree(ingress), egress: atMostThree(egress) }));
+    .map(([ifindex, { pods, ingress, egress }]) => ({
+      ifindex,
+      ingress: atMostThree(ingress),
+      egress: atMostThree(egress),
+      addresses: ownAddresses(pods),
+    }));
 
   function atMostThree(tables: ReadonlySet<number>): readonly number[] {
     return tables.size > 3 ? [maker.closedTable()] : [...tables];

@@ -55,8 +55,13 @@ export function serialOf(table: Omit<PolicyTable, "serial">): bigint {
         ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0),
       );
   }
-  for (const { ifindex, ingress, egress } of endpoints)
-    digest.addAll([ifindex, ingress.length, ...ingress, egress.length, ...egress]);
+  for (const { ifindex, ingress, egress, addresses: own = [] } of endpoints) {
+    digest.addAll([ifindex, ingress.length, ...ingress, egress.length, ...egress, own.length]);
+    for (const { bytes: address, hasNeighbours } of own) {
+      digest.addAll(address);
+      digest.add(Number(hasNeighbours));
+    }
+  }
   for (const each of tables) addTable(digest, each);
   for (const map of columnMaps) addColumns(digest, map);
   return digest.value;

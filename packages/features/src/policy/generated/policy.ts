@@ -8,8 +8,9 @@ export const policyMaps = {
   flows4: { type: "lru_hash", keySize: 20, valueSize: 32, maxEntries: 1, flags: 0 },
   flows6: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
   fragments: { type: "lru_hash", keySize: 44, valueSize: 8, maxEntries: 1, flags: 0 },
+  graces: { type: "lru_hash", keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 },
   table: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
-  works: { type: "percpu_array", keySize: 4, valueSize: 200, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 216, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
@@ -21,6 +22,7 @@ export const policyPrograms = {
 /** Variables that are set before load; 0 and false when they are not. */
 export interface PolicyGlobals {
   readonly dry_run: boolean;
+  readonly grace_seconds: number;
   readonly instance_id: bigint;
   readonly keeps_accounts: boolean;
   readonly takes_fragments: boolean;
@@ -41,6 +43,11 @@ export const flowState = {
   opening: 0,
   answered: 1,
   closing: 2,
+} as const;
+
+export const ownerMark = {
+  itself: 0,
+  of_more: 2147483648,
 } as const;
 
 export const policyLayout = {
@@ -73,6 +80,8 @@ export const policyReason = {
   no_table: 15,
   malformed_sctp: 16,
   connection_rate: 17,
+  no_connection: 18,
+  source_not_own: 19,
   fault: 31,
 } as const;
 
@@ -268,6 +277,25 @@ export function encodePacketView(value: PacketView, view: DataView, at = 0): voi
   view.setUint8(at + 59, value.recordsFragment);
 }
 
+export interface PolicyAnnex {
+  readonly owners: number;
+  readonly ownerMask: number;
+  readonly unused: readonly number[];
+}
+export const policyAnnexSize = 64;
+export function decodePolicyAnnex(view: DataView, at = 0): PolicyAnnex {
+  return {
+    owners: view.getUint32(at + 0, true),
+    ownerMask: view.getUint32(at + 4, true),
+    unused: Array.from({ length: 14 }, (_, index) => view.getUint32(at + 8 + index * 4, true)),
+  };
+}
+export function encodePolicyAnnex(value: PolicyAnnex, view: DataView, at = 0): void {
+  view.setUint32(at + 0, value.owners, true);
+  view.setUint32(at + 4, value.ownerMask, true);
+  for (const [index, item] of value.unused.entries()) view.setUint32(at + 8 + index * 4, item, true);
+}
+
 export interface PolicyEndpoint {
   readonly ifindex: number;
   readonly next: number;
@@ -451,7 +479,10 @@ export interface Work {
   readonly serial: bigint;
   readonly counters: number;
   readonly opened: number;
+  readonly guessed: Ruling;
   readonly hasFlow: number;
+  readonly isProven: number;
+  readonly leaves: number;
   readonly tables: readonly number[];
   readonly lengths: number;
   readonly unknown: number;
@@ -463,7 +494,7 @@ export interface Work {
   readonly rank: number;
   readonly isKnown: number;
 }
-export const workSize = 200;
+export const workSize = 216;
 export function decodeWork(view: DataView, at = 0): Work {
   return {
     view: decodePacketView(view, at + 0),
@@ -474,17 +505,20 @@ export function decodeWork(view: DataView, at = 0): Work {
     serial: view.getBigUint64(at + 128, true),
     counters: view.getUint32(at + 136, true),
     opened: view.getUint32(at + 140, true),
-    hasFlow: view.getUint8(at + 144),
-    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 148 + index * 4, true)),
-    lengths: view.getUint32(at + 160, true),
-    unknown: view.getUint32(at + 164, true),
-    class: view.getUint32(at + 168, true),
-    space: view.getUint32(at + 172, true),
-    port: view.getUint32(at + 176, true),
-    row: view.getUint32(at + 180, true),
-    column: view.getUint32(at + 184, true),
-    rank: view.getUint32(at + 188, true),
-    isKnown: view.getUint32(at + 192, true),
+    guessed: decodeRuling(view, at + 144),
+    hasFlow: view.getUint8(at + 164),
+    isProven: view.getUint8(at + 165),
+    leaves: view.getUint8(at + 166),
+    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 168 + index * 4, true)),
+    lengths: view.getUint32(at + 180, true),
+    unknown: view.getUint32(at + 184, true),
+    class: view.getUint32(at + 188, true),
+    space: view.getUint32(at + 192, true),
+    port: view.getUint32(at + 196, true),
+    row: view.getUint32(at + 200, true),
+    column: view.getUint32(at + 204, true),
+    rank: view.getUint32(at + 208, true),
+    isKnown: view.getUint32(at + 212, true),
   };
 }
 export function encodeWork(value: Work, view: DataView, at = 0): void {
@@ -496,15 +530,18 @@ export function encodeWork(value: Work, view: DataView, at = 0): void {
   view.setBigUint64(at + 128, value.serial, true);
   view.setUint32(at + 136, value.counters, true);
   view.setUint32(at + 140, value.opened, true);
-  view.setUint8(at + 144, value.hasFlow);
-  for (const [index, item] of value.tables.entries()) view.setUint32(at + 148 + index * 4, item, true);
-  view.setUint32(at + 160, value.lengths, true);
-  view.setUint32(at + 164, value.unknown, true);
-  view.setUint32(at + 168, value.class, true);
-  view.setUint32(at + 172, value.space, true);
-  view.setUint32(at + 176, value.port, true);
-  view.setUint32(at + 180, value.row, true);
-  view.setUint32(at + 184, value.column, true);
-  view.setUint32(at + 188, value.rank, true);
-  view.setUint32(at + 192, value.isKnown, true);
+  encodeRuling(value.guessed, view, at + 144);
+  view.setUint8(at + 164, value.hasFlow);
+  view.setUint8(at + 165, value.isProven);
+  view.setUint8(at + 166, value.leaves);
+  for (const [index, item] of value.tables.entries()) view.setUint32(at + 168 + index * 4, item, true);
+  view.setUint32(at + 180, value.lengths, true);
+  view.setUint32(at + 184, value.unknown, true);
+  view.setUint32(at + 188, value.class, true);
+  view.setUint32(at + 192, value.space, true);
+  view.setUint32(at + 196, value.port, true);
+  view.setUint32(at + 200, value.row, true);
+  view.setUint32(at + 204, value.column, true);
+  view.setUint32(at + 208, value.rank, true);
+  view.setUint32(at + 212, value.isKnown, true);
 }

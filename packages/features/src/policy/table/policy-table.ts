@@ -34,6 +34,15 @@ export interface TableEndpoint {
   /** Indexes into `tables`, at most three, all of which must allow. None: everything is allowed. */
   readonly ingress: readonly number[];
   readonly egress: readonly number[];
+  /** What it has, so that it sends with no other address of a family of which one is here. */
+  readonly addresses?: readonly OwnAddress[] | undefined;
+}
+
+export interface OwnAddress {
+  /** Network order; IPv4 as ::ffff:a.b.c.d. */
+  readonly bytes: Uint8Array;
+  /** It shares the link with others. */
+  readonly hasNeighbours: boolean;
 }
 
 /** Rules of one direction for the endpoints that they select. */

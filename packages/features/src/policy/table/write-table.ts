@@ -1,6 +1,8 @@
 import {
+  encodePolicyAnnex,
   encodePolicyHeader,
   encodeVerdictTable,
+  ownerMark,
   policyLayout,
   ruleFlag,
   tableFlag,
@@ -8,7 +10,7 @@ import {
 } from "../generated/policy.ts";
 import { bucketCountFor, fillBuckets, type Buckets } from "./buckets.ts";
 import { hashAddress, hashPair } from "./hash.ts";
-import { lengthLists, wordsOf } from "./address-words.ts";
+import { isMapped, lengthLists, wordsOf } from "./address-words.ts";
 import { placePorts } from "./port-places.ts";
 import type { ClassedPrefix, PolicyTable, TableEndpoint, VerdictTable } from "./policy-table.ts";
 
@@ -33,12 +35,14 @@ export class PolicyTableLimitError extends RangeError {}
 export function writeTable(table: PolicyTable): WrittenTable {
   checkLimits(table);
   const addresses = readAddresses(table.addresses);
+  const owners = readOwners(table.endpoints);
   const cells = readCells(table.tables);
-  const hashed = hashAll(table, addresses, cells);
+  const hashed = hashAll(table, addresses, cells, owners);
   const layout = new Layout();
-  layout.take("its header", 1);
+  layout.take("its header", 2);
   const endpointsAt = layout.take("endpoints", hashed.endpoints.lineCount);
   const addressesAt = layout.take("addresses", hashed.addresses.lineCount);
+  const ownersAt = layout.take("addresses of endpoints", hashed.owners.lineCount);
   const cellsAt = layout.take("peers and ports that rules name together", hashed.cells.lineCount);
   const lists = lengthLists(table.addresses);
   const lengths4 = layout.take("lengths of prefixes", policyLayout.length_lines);
@@ -69,8 +73,11 @@ export function writeTable(table: PolicyTable): WrittenTable {
     unused: [0, 0],
   };
   encodePolicyHeader(header, view);
+  const unused = Array.from({ length: 14 }, () => 0);
+  encodePolicyAnnex({ owners: ownersAt, ownerMask: hashed.owners.mask, unused }, view, lineBytes);
   writeEndpoints(words, endpointsAt, hashed.endpoints, table.endpoints, tablesAt);
-  writeAddresses(words, addressesAt, hashed.addresses, addresses);
+  writeAddresses(words, addressesAt, hashed.addresses, addresses, policyLayout.no_length << 24);
+  writeAddresses(words, ownersAt, hashed.owners, owners, 0);
   writeCells(words, cellsAt, hashed.cells, cells);
   lines.set(lists.ipv4, lengths4 * lineBytes);
   lines.set(lists.ipv6, lengths6 * lineBytes);
@@ -134,7 +141,7 @@ function checkLimits(table: PolicyTable): void {
 interface AddressEntries {
   /** Four words of each, masked, the highest first. */
   readonly words: Uint32Array;
-  /** length << 24 | class */
+  /** length << 24 | class; of what endpoints have, the endpoint */
   readonly entries: Uint32Array;
 }
 
@@ -147,6 +154,31 @@ function readAddresses(prefixes: readonly ClassedPrefix[]): AddressEntries {
     entries[at] = (prefix.length << 24) | prefix.class;
   }
   return { words, entries };
+}
+
+/** bpf/include/policy-table.h, enum owner_mark. */
+function readOwners(endpoints: readonly TableEndpoint[]): AddressEntries {
+  const words: number[] = [];
+  const entries: number[] = [];
+  const own = new Uint32Array(4);
+  for (const { ifindex, addresses = [] } of endpoints) {
+    const more = (ifindex | ownerMark.of_more) >>> 0;
+    const marks = new Map<string, readonly number[]>();
+    for (const { bytes, hasNeighbours } of addresses) {
+      wordsOf(bytes, 128, own, 0);
+      words.push(...own);
+      entries.push(ifindex);
+      const [first = 0, second = 0] = own;
+      const all = isMapped(bytes) ? [0, 0, 0xffff, 0] : [0, 0, 0, 0];
+      marks.set(all.join(), all);
+      if (hasNeighbours && !isMapped(bytes)) marks.set(`${first} ${second}`, [first, second, 0, 0]);
+    }
+    for (const mark of marks.values()) {
+      words.push(...mark);
+      entries.push(more);
+    }
+  }
+  return { words: Uint32Array.from(words), entries: Uint32Array.from(entries) };
 }
 
 interface CellEntries {
@@ -183,11 +215,12 @@ interface Hashed {
   readonly endpoints: Buckets;
   readonly addresses: Buckets;
   readonly cells: Buckets;
+  readonly owners: Buckets;
 }
 
 /** With other seeds, and then with more buckets, until no bucket overflows. */
-function hashAll(table: PolicyTable, { words, entries }: AddressEntries, cells: CellEntries): Hashed {
-  const growth = [1, 1, 1];
+function hashAll(table: PolicyTable, known: AddressEntries, cells: CellEntries, owners: AddressEntries): Hashed {
+  const growth = [1, 1, 1, 1];
   const full = (what: string, count: number): PolicyTableLimitError =>
     new PolicyTableLimitError(`write the policy table: ${count} ${what} find no place in ${attempts} attempts`);
   for (let attempt = 0; ; attempt++) {
@@ -199,21 +232,24 @@ function hashAll(table: PolicyTable, { words, entries }: AddressEntries, cells: 
       Uint32Array.from(table.endpoints, ({ ifindex }) => hashPair(seed, ifindex, 0)),
       policyLayout.endpoint_ways,
     );
-    const addresses = fill(1, hashAddresses(seed, words, entries), policyLayout.address_ways);
+    const addresses = fill(1, hashAddresses(seed, known, 24), policyLayout.address_ways);
     const placed = fill(2, hashCells(seed, cells), policyLayout.cell_ways);
-    if (endpoints && addresses && placed) return { seed, endpoints, addresses, cells: placed };
+    const owned = fill(3, hashAddresses(seed, owners, 0), policyLayout.address_ways);
+    if (endpoints && addresses && placed && owned) return { seed, endpoints, addresses, cells: placed, owners: owned };
     if (attempt === attempts) {
       if (!endpoints) throw full("endpoints", table.endpoints.length);
       if (!addresses) throw full("addresses", table.addresses.length);
+      if (!owned) throw full("addresses of endpoints", owners.entries.length);
       throw full("pairs of peers and ports", cells.tables.length);
     }
-    for (const [at, buckets] of [endpoints, addresses, placed].entries()) {
+    for (const [at, buckets] of [endpoints, addresses, placed, owned].entries()) {
       if (!buckets && attempt % 2 === 1) growth[at] = (growth[at] as number) * 2;
     }
   }
 }
 
-function hashAddresses(seed: number, words: Uint32Array, entries: Uint32Array): Uint32Array {
+/** By the upper bits of the entries. */
+function hashAddresses(seed: number, { words, entries }: AddressEntries, shift: number): Uint32Array {
   const hashes = new Uint32Array(entries.length);
   for (let at = 0; at < entries.length; at++) {
     const word = at * 4;
@@ -223,7 +259,7 @@ function hashAddresses(seed: number, words: Uint32Array, entries: Uint32Array): 
       words[word + 1] as number,
       words[word + 2] as number,
       words[word + 3] as number,
-      (entries[at] as number) >>> 24,
+      (entries[at] as number) >>> shift,
     );
   }
   return hashes;
@@ -255,11 +291,11 @@ function writeEndpoints(
   writeLinks(words, first, buckets, 1);
 }
 
-function writeAddresses(words: Uint32Array, first: number, buckets: Buckets, from: AddressEntries): void {
+function writeAddresses(words: Uint32Array, first: number, buckets: Buckets, from: AddressEntries, free: number): void {
   const ways = policyLayout.address_ways;
   const entryAt = ways * 4;
   for (let line = first; line < first + buckets.lineCount; line++) {
-    words.fill(policyLayout.no_length << 24, line * lineWords + entryAt, line * lineWords + entryAt + ways);
+    words.fill(free, line * lineWords + entryAt, line * lineWords + entryAt + ways);
   }
   for (let at = 0; at < from.entries.length; at++) {
     const line = (first + (buckets.lines[at] as number)) * lineWords;

@@ -50,7 +50,7 @@ export class LoadedPolicy implements AsyncDisposable {
     };
   }
 
-  static async load(flowCount = 4096): Promise<LoadedPolicy> {
+  static async load(flowCount = 4096, globals: Globals = {}): Promise<LoadedPolicy> {
     using lineTemplate = linesOf(new Uint8Array(policyLayout.line_bytes));
     using hitTemplate = hitsOf(1);
     const create = (name: keyof typeof policyMaps, maxEntries: number): BpfMap =>
@@ -63,6 +63,7 @@ export class LoadedPolicy implements AsyncDisposable {
       fragments: create("fragments", 256),
       accounts: create("accounts", 64),
       connection_rates: create("connection_rates", 64),
+      graces: create("graces", 64),
       reasons: BpfMap.create({
         type: "percpu_array",
         name: "reasons",
@@ -81,7 +82,7 @@ export class LoadedPolicy implements AsyncDisposable {
     const objects: BpfObject[] = [];
     const open = async (dryRun: boolean): Promise<Record<Direction, BpfProgram>> => {
       const opened = BpfObject.open(readFileSync(object), { name: "policy", reuseMaps: maps });
-      opened.setGlobals({ dry_run: dryRun });
+      opened.setGlobals({ ...globals, dry_run: dryRun });
       await opened.prepare();
       await opened.load();
       objects.push(opened);
@@ -90,9 +91,9 @@ export class LoadedPolicy implements AsyncDisposable {
     return new LoadedPolicy(maps, objects, await open(false), await open(true));
   }
 
-  /** Puts a table in force, with counters of its own in its slot. */
-  async put(table: PolicyTable): Promise<void> {
-    const { lines } = writeTable(table);
+  /** Puts a table in force, as `change` makes it, with counters of its own in its slot. */
+  async put(table: PolicyTable, change: (lines: Uint8Array) => Uint8Array = (lines) => lines): Promise<void> {
+    const lines = change(writeTable(table).lines);
     const rules = Math.max(0, ...table.tables.flatMap((each) => each.rules.map(({ rule }) => rule)));
     const map = linesOf(lines);
     const hits = hitsOf(rules + 1);
@@ -173,6 +174,8 @@ export class LoadedPolicy implements AsyncDisposable {
     for (const each of [...this.#inner, ...Object.values(this.#maps)]) each.close();
   }
 }
+
+type Globals = Readonly<Record<string, number | bigint | boolean>>;
 
 const u32 = (value: number): Buffer => Buffer.from(Uint32Array.of(value).buffer);
 

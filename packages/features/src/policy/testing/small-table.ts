@@ -29,12 +29,21 @@ export interface SmallPolicy {
   readonly ingress?: readonly SmallDirection[];
   readonly egress?: readonly SmallDirection[] | undefined;
   readonly ifindex?: number;
+  /** Of the endpoint; not known when left out. */
+  readonly own?: readonly Uint8Array[];
 }
 
 const spaces = ["tcp", "udp", "sctp", "icmp", "icmpv6", "others"] as const;
 
 /** Rules decide in their order, first match; the endpoint is the loopback interface, where test runs are. */
-export function smallTable({ serial = 1n, peers, ingress = [], egress = [], ifindex = 1 }: SmallPolicy): PolicyTable {
+export function smallTable({
+  serial = 1n,
+  peers,
+  ingress = [],
+  egress = [],
+  ifindex = 1,
+  own = [],
+}: SmallPolicy): PolicyTable {
   const names = Object.keys(peers);
   const addresses = Object.entries(peers).map(([name, [bytes, length]]): ClassedPrefix => {
     const mapped = addressOf(bytes);
@@ -74,7 +83,14 @@ export function smallTable({ serial = 1n, peers, ingress = [], egress = [], ifin
     classCount: unknown + 1,
     unknownClass: { ipv4: unknown, ipv6: unknown },
     addresses,
-    endpoints: [{ ifindex, ingress: ingress.map((_, at) => at), egress: egress.map((_, at) => ingress.length + at) }],
+    endpoints: [
+      {
+        ifindex,
+        ingress: ingress.map((_, at) => at),
+        egress: egress.map((_, at) => ingress.length + at),
+        addresses: own.map((bytes) => ({ bytes: addressOf(bytes), hasNeighbours: true })),
+      },
+    ],
     tables,
     columnMaps,
   };
