@@ -52,4 +52,11 @@ describe("policies that cannot be enforced, with real packets", () => {
     await rig.change({ remove: [refOfPolicy(networkPolicy({}))] });
     assert.equal(await answered(b, a), "80 81 80 81");
   });
+
+  it("a rule with a field that nobody knows lets nobody through, the others do", async () => {
+    const ingress = [{ ports: [{ port: 80 }] }, { form: [{ podSelector: {} }], ports: [{ port: 81 }] }];
+    assert.match(await stateOf(networkPolicy({ ingress })), /nobody is let through by a rule with a field/);
+    assert.equal(await answered(b, a), "80 80");
+    await rig.change({ remove: [refOfPolicy(networkPolicy({}))] });
+  });
 });

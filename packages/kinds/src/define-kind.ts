@@ -16,7 +16,7 @@ import type {
   ResourceView,
 } from "./kind.ts";
 import { admitMetadata } from "./metadata.ts";
-import { admit, describe, IssueList } from "./schema/admit.ts";
+import { admit, describe, IssueList, type UnknownFieldMeaning } from "./schema/admit.ts";
 import { renderCrd } from "./schema/crd.ts";
 import { isRecord } from "./yaml/read-yaml.ts";
 
@@ -62,6 +62,8 @@ export interface KindSource<T extends KubeObject> {
   readonly crdOwner?: "Calico" | "Cilium" | undefined;
   /** What to use instead: whoever writes an object of this kind is told. */
   readonly deprecation?: string | undefined;
+  /** Of a field that is unknown; as an API server does it where left out. */
+  unknownField?(path: string): UnknownFieldMeaning;
   /** Fields beside `spec` that are kept as they are, for kinds that Kubernetes defines. */
   readonly fields?: readonly string[];
 }
@@ -108,7 +110,7 @@ function parseObject<T extends KubeObject>(
   value: unknown,
   positionOf: (path: string) => Position | undefined,
 ): Result<Parsed<T>> {
-  const found = new IssueList(positionOf);
+  const found = new IssueList(positionOf, source.unknownField);
   if (!isRecord(value)) {
     found.error("", "type", `must be an object of kind ${source.kind}, is ${describe(value)}`);
     return refused(found.issues);
@@ -137,7 +139,8 @@ function parseObject<T extends KubeObject>(
   if (isCheckable(source, admitted)) source.check?.(object, found);
   const issues = found.issues.toSorted(byPosition);
   if (found.hasErrors) return refused(issues);
-  return ok({ object, ref: refOf(source, meta), positionOf }, issues);
+  const parsed = { object, ref: refOf(source, meta), positionOf };
+  return ok(found.closing.length === 0 ? parsed : { ...parsed, unknown: found.closing }, issues);
 }
 
 function byPosition(a: Issue, b: Issue): number {

@@ -20,6 +20,8 @@ export interface Parsed<T extends KubeObject = KubeObject> {
   readonly ref: ObjectRef;
   /** Position of a JSON pointer in the source text. */
   readonly positionOf: (path: string) => Issue["position"];
+  /** Paths of fields that nobody knows, in rules: those must let nothing pass. */
+  readonly unknown?: readonly string[];
 }
 
 /** The other objects that lowering may look at. */

@@ -49,6 +49,8 @@ export interface WorkloadIntent extends Intent {
   readonly pod: ObjectRef;
   readonly labels: Readonly<Record<string, string>>;
   readonly namespaceLabels: Readonly<Record<string, string>>;
+  /** Nobody has told what labels it has, beside those: no selector that asks for the lack of one lets it through. */
+  readonly isNamespaceUnknown?: true | undefined;
   /** `""` when it is not known. */
   readonly serviceAccount: string;
   readonly namedPorts: readonly NamedPort[];
@@ -71,6 +73,8 @@ export interface AddressesIntent extends Intent {
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly namespaceLabels: Readonly<Record<string, string>>;
+  /** Nobody has told what labels it has, beside those: no selector that asks for the lack of one lets it through. */
+  readonly isNamespaceUnknown?: true | undefined;
   readonly serviceAccount: string;
   readonly namedPorts: readonly NamedPort[];
   /** Without a length, as text. */

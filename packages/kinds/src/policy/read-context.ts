@@ -1,6 +1,6 @@
 import type { Origin } from "@bpfleet/base";
 import type { Parsed } from "../kind.ts";
-import type { Policy } from "@bpfleet/features";
+import type { Policy, Unserved } from "@bpfleet/features";
 import { modeAnnotation, onRevokeAnnotation } from "./annotations.ts";
 
 /** What every part of a policy is read with. */
@@ -8,13 +8,20 @@ export interface ReadContext {
   /** Of the policy; undefined for one of the whole cluster. */
   readonly namespace: string | undefined;
   originOf(path: string): Origin;
+  /** What is written in the rule at the path and not understood. */
+  unknownIn(path: string): readonly Unserved[];
 }
 
-export function readContext(parsed: Pick<Parsed, "ref" | "positionOf">): ReadContext {
-  const { ref, positionOf } = parsed;
+export function readContext(parsed: Pick<Parsed, "ref" | "positionOf" | "unknown">): ReadContext {
+  const { ref, positionOf, unknown = [] } = parsed;
+  const originOf = (path: string): Origin => ({ object: ref, path, position: positionOf(path) });
   return {
     namespace: ref.namespace === "" ? undefined : ref.namespace,
-    originOf: (path) => ({ object: ref, path, position: positionOf(path) }),
+    originOf,
+    unknownIn: (path) =>
+      unknown
+        .filter((each) => each.startsWith(`${path}/`))
+        .map((each) => ({ origin: originOf(each), what: "a rule with a field that nobody knows" })),
   };
 }
 

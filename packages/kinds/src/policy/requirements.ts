@@ -58,6 +58,8 @@ export function meetsAll(requirements: readonly Requirement[], facts: LabelFacts
 
 function meets({ on, key, operator, values }: Requirement, facts: LabelFacts): boolean {
   const value = valueOf(on, key, facts);
+  // Of a namespace of which nothing is known it is not known either that it is without the label.
+  if (on === "namespace-label" && facts.namespaceLabels === undefined) return false;
   switch (operator) {
     case "In":
       return value !== undefined && values.includes(value);

@@ -8,6 +8,12 @@ import { didYouMean } from "./suggest.ts";
 /** Mistakes that keep an API server from looking at rules. */
 const shapeCodes = new Set(["type", "required", "enum", "max-length", "max-items"]);
 
+/**
+ * What becomes of an object with a field that nobody knows: `left-out` alone, as an API server does; `closes-rule`: the
+ * rule that it stands in lets nothing pass; `refused`.
+ */
+export type UnknownFieldMeaning = "left-out" | "closes-rule" | "refused";
+
 /** Collects what is wrong with one object; every message starts with the field it is about. */
 export class IssueList {
   readonly issues: Issue[] = [];
@@ -17,10 +23,17 @@ export class IssueList {
   readonly #shapeless = new Set<string>();
   /** Paths of what no rule can be decided about, and everything above them. */
   readonly #misshapen = new Set<string>();
+  /** Paths of unknown fields that close the rules in which they stand. */
+  readonly closing: string[] = [];
   readonly #positionOf: (path: string) => Position | undefined;
+  readonly #unknownField: (path: string) => UnknownFieldMeaning;
 
-  constructor(positionOf: (path: string) => Position | undefined) {
+  constructor(
+    positionOf: (path: string) => Position | undefined,
+    unknownField: (path: string) => UnknownFieldMeaning = () => "left-out",
+  ) {
     this.#positionOf = positionOf;
+    this.#unknownField = unknownField;
   }
 
   get hasErrors(): boolean {
@@ -47,6 +60,15 @@ export class IssueList {
 
   warning(path: string, code: string, message: string): void {
     this.#add("warning", path, code, message);
+  }
+
+  /** `hint` says what was perhaps meant. */
+  unknownField(path: string, hint: string): void {
+    const meaning = this.#unknownField(path);
+    if (meaning === "refused") return this.error(path, "unknown-field", `unknown field${hint}`);
+    if (meaning === "left-out") return this.warning(path, "unknown-field", `unknown field, left out${hint}`);
+    this.closing.push(path);
+    this.warning(path, "unknown-in-rule", `unknown field, so nothing passes by the rule${hint}`);
   }
 
   #add(severity: Issue["severity"], path: string, code: string, message: string): void {
@@ -122,8 +144,7 @@ function admitObject(schema: JsonSchema, value: unknown, path: string, found: Is
       }
       setField(admitted, key, admitNode(property, field, fieldPath, found));
     } else if (keepsUnknown) setField(admitted, key, field);
-    else
-      found.warning(fieldPath, "unknown-field", `unknown field, left out${didYouMean(key, Object.keys(properties))}`);
+    else found.unknownField(fieldPath, didYouMean(key, Object.keys(properties)));
   }
   for (const [key, property] of Object.entries(properties)) {
     if (Object.hasOwn(admitted, key)) continue;

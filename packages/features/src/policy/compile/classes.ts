@@ -58,7 +58,7 @@ function isOfHolders(meaning: PeerMeaning): meaning is HolderMeaning {
 }
 
 function holdersOf({ meaning, needsAll }: NumberedPeer, population: Population): readonly number[] {
-  const meant = plainHoldersOf(meaning, population);
+  const meant = plainHoldersOf(meaning, population, needsAll ? "certain" : "perhaps");
   const first = population.holders.length - 1;
   if (population.holders[first]?.is !== "several") return meant;
   const isMeant = new Set(meant);
@@ -70,10 +70,14 @@ function holdersOf({ meaning, needsAll }: NumberedPeer, population: Population):
   return [...meant, ...several];
 }
 
-function plainHoldersOf(meaning: PeerMeaning, { holders, pods, nodes, podHolders, nodeHolders }: Population): number[] {
+function plainHoldersOf(
+  meaning: PeerMeaning,
+  { holders, pods, nodes, podHolders, nodeHolders }: Population,
+  how: "perhaps" | "certain",
+): number[] {
   switch (meaning.is) {
     case "pods":
-      return pods.select(meaning.where).map((number) => podHolders[number] ?? world4);
+      return pods.select(meaning.where, how).map((number) => podHolders[number] ?? world4);
     case "nodes":
       return nodes.select(meaning.where).map((number) => nodeHolders[number] ?? world4);
     case "port":

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Requirement } from "../policy.ts";
 import { compileWorld } from "../testing/compiled-world.ts";
 import type { World, WorldPacket, WorldPod } from "../testing/world.ts";
 import { cidr, label, namedTcp, podsWith, policyOf, tcp } from "../testing/written-policy.ts";
@@ -172,4 +173,38 @@ test("compilePolicy gives equal serials for equal meaning, and others when anyth
   assert.equal(serialOf(policy(80), world), first);
   assert.notEqual(serialOf(policy(81), world), first);
   assert.notEqual(serialOf(policy(80), { ...world, localHost: "auto" }), first);
+});
+
+test("compilePolicy takes no namespace that is not known for one without a label", () => {
+  const unknown = { isNamespaceUnknown: true, namespaceLabels: { "kubernetes.io/metadata.name": "y" } } as const;
+  const [a, b, c] = [
+    pod("a", "a", "10.0.0.1"),
+    pod("b", "b", "10.0.0.2", { namespace: "y", ...unknown }),
+    pod("c", "c", "10.0.0.3", { namespace: "z", isOnThisNode: false }),
+  ];
+  const judge = (where: Requirement, list: "allow" | "deny", asked: WorldPacket): string =>
+    compileWorld(
+      [policyOf("p", { ingress: { [list]: [{ peers: [podsWith(where)] }], isDefaultDeny: list === "allow" } })],
+      { ...world, pods: [a, b, c] },
+    ).judge(asked).verdict;
+  const lacking = (key: string, operator: "NotIn" | "DoesNotExist", ...values: readonly string[]): Requirement => ({
+    on: "namespace-label",
+    key,
+    operator,
+    values,
+  });
+  for (const where of [lacking("env", "NotIn", "x"), lacking("env", "DoesNotExist")]) {
+    assert.equal(judge(where, "allow", packet("10.0.0.2", 80)), "drop");
+    assert.equal(judge(where, "deny", packet("10.0.0.2", 80)), "drop");
+    assert.equal(judge(where, "allow", packet("10.0.0.3", 80)), "pass");
+  }
+  const named = lacking("kubernetes.io/metadata.name", "NotIn", "x");
+  assert.equal(judge(named, "allow", packet("10.0.0.2", 80)), "pass");
+
+  const toAll = compileWorld([policyOf("p", { where: [lacking("env", "NotIn", "x")], ingress: { allow: [{}] } })], {
+    ...world,
+    pods: [a, b, c],
+  });
+  assert.equal(toAll.judge(packet("10.0.0.3", 80)).verdict, "pass");
+  assert.equal(toAll.judge(packet("10.0.0.3", 80, { pod: "b" })).verdict, "drop");
 });

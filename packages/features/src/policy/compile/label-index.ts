@@ -10,6 +10,8 @@ export interface Labelled {
   /** `undefined` where there is none, or it is not known. */
   readonly namespace?: string | undefined;
   readonly namespaceLabels?: Labels | undefined;
+  /** It may have labels beside those. */
+  readonly isNamespaceUnknown?: true | undefined;
   readonly serviceAccount?: string | undefined;
 }
 
@@ -26,6 +28,10 @@ export class AskedKeys {
       if (keys === undefined) this.#keys.set(on, new Set([key]));
       else keys.add(key);
     }
+  }
+
+  asks(on: LabelSource): boolean {
+    return this.#keys.has(on);
   }
 
   /** What a thing has under them: source, key, value, one after the other. */
@@ -63,6 +69,8 @@ export class LabelIndex {
   readonly #numbers = new Map<string, number>();
   readonly #postings = new Map<LabelSource, Map<string, Posting>>();
   readonly #everybody: number[] = [];
+  /** Ascending: those of namespaces of which nobody knows all labels. */
+  readonly #unsure: number[] = [];
 
   constructor(asked: AskedKeys) {
     this.#asked = asked;
@@ -72,15 +80,22 @@ export class LabelIndex {
     return this.#everybody.length;
   }
 
+  /** All labels of all things are known, as far as they are asked for. */
+  get isSure(): boolean {
+    return this.#unsure.length === 0;
+  }
+
   /** A number for the thing; one for all things that no asked key, nor `further`, tells apart. */
   add(thing: Labelled, further = ""): number {
     const values = this.#asked.valuesOf(thing);
-    const key = `${values.join("\0")}\0\0${thing.own}\0${further}`;
+    const isUnsure = thing.isNamespaceUnknown === true && this.#asked.asks("namespace-label");
+    const key = `${values.join("\0")}\0\0${thing.own}\0${isUnsure}\0${further}`;
     const known = this.#numbers.get(key);
     if (known !== undefined) return known;
     const number = this.#everybody.length;
     this.#numbers.set(key, number);
     this.#everybody.push(number);
+    if (isUnsure) this.#unsure.push(number);
     for (let at = 0; at + 2 < values.length; at += 3)
       this.#post(values[at] as LabelSource, values[at + 1] ?? "", values[at + 2] ?? "", number);
     return number;
@@ -97,8 +112,11 @@ export class LabelIndex {
     else same.push(number);
   }
 
-  /** Ascending numbers of what meets all requirements. Only keys that were asked for may be among them. */
-  select(where: readonly Requirement[]): readonly number[] {
+  /**
+   * Ascending numbers of what meets all requirements. Only keys that were asked for may be among them. `certain`:
+   * without those of which it is not known.
+   */
+  select(where: readonly Requirement[], how: "perhaps" | "certain" = "perhaps"): readonly number[] {
     if (where.length === 0) return this.#everybody;
     const lists = where.map((requirement) => this.#candidates(requirement));
     let least = 0;
@@ -110,6 +128,7 @@ export class LabelIndex {
       if (at !== least && list !== this.#everybody) selected = intersect(selected, list);
       if (requirement.operator === "NotIn" || requirement.operator === "DoesNotExist")
         selected = subtract(selected, this.#excluded(requirement));
+      if (how === "certain") selected = subtract(selected, this.#unknown(requirement));
     }
     return selected;
   }
@@ -129,6 +148,13 @@ export class LabelIndex {
 
   #excluded({ on, key, operator, values }: Requirement): readonly number[] {
     return operator === "NotIn" ? this.#having(on, key, values) : (this.#posting(on, key)?.all ?? nobody);
+  }
+
+  /** Those of which nobody knows that they are without the label. */
+  #unknown({ on, key, operator }: Requirement): readonly number[] {
+    if (on !== "namespace-label" || operator === "In" || operator === "Exists" || this.#unsure.length === 0)
+      return nobody;
+    return subtract(this.#unsure, this.#posting(on, key)?.all ?? nobody);
   }
 
   #having(on: LabelSource, key: string, values: readonly string[]): readonly number[] {

@@ -119,9 +119,9 @@ class Census {
 
   /** Newer slices come first. */
   addAddresses(slice: AddressesIntent): void {
-    const { labels, namespace, namespaceLabels, serviceAccount, version } = slice;
+    const { labels, namespace, namespaceLabels, isNamespaceUnknown, serviceAccount, version } = slice;
     const holder = this.#podHolder(
-      { own: "pod", labels, namespace, namespaceLabels, serviceAccount },
+      { own: "pod", labels, namespace, namespaceLabels, isNamespaceUnknown, serviceAccount },
       slice.namedPorts,
     );
     const source = this.#addresses.source(holder, version);
@@ -178,9 +178,10 @@ export function labelledPod({
   labels,
   pod,
   namespaceLabels,
+  isNamespaceUnknown,
   serviceAccount,
 }: WorkloadIntent): Parameters<LabelIndex["add"]>[0] {
-  return { own: "pod", labels, namespace: pod.namespace, namespaceLabels, serviceAccount };
+  return { own: "pod", labels, namespace: pod.namespace, namespaceLabels, isNamespaceUnknown, serviceAccount };
 }
 
 interface Source {

@@ -60,10 +60,19 @@ export function selectPods(
   const selecting: Statement[] = [];
   const byNumber = Array.from({ length: index.size }, (): number[] => []);
   for (const each of all) {
-    const selected = index.select(each.statement.subject.where);
-    if (selected.length === 0) continue;
-    for (const number of selected) byNumber[number]?.push(selecting.length);
-    selecting.push(each);
+    const { where } = each.statement.subject;
+    const selected = index.select(where);
+    const certain = index.isSure ? selected : index.select(where, "certain");
+    const isCertain = new Set(certain);
+    const perhaps = index.isSure ? [] : selected.filter((number) => !isCertain.has(number));
+    for (const [numbers, own] of [
+      [certain, each],
+      [perhaps, withoutAllowing(each)],
+    ] as const) {
+      if (numbers.length === 0) continue;
+      for (const number of numbers) byNumber[number]?.push(selecting.length);
+      selecting.push(own);
+    }
   }
   const pods = local.map(({ workload, key, number }) => ({
     workload,
@@ -72,6 +81,15 @@ export function selectPods(
     statements: byNumber[number] ?? [],
   }));
   return { statements: selecting, pods };
+}
+
+/** For pods of which it is not known whether they are selected: they are isolated, and nothing is allowed. */
+function withoutAllowing({ statement, ...rest }: Statement): Statement {
+  const { ingress, egress } = statement;
+  return {
+    ...rest,
+    statement: { ...statement, ingress: { ...ingress, allow: [] }, egress: { ...egress, allow: [] } },
+  };
 }
 
 /** Every requirement is looked at: what is not as it should be shows here. */

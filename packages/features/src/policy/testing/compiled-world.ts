@@ -86,9 +86,18 @@ export function inputOf(policies: readonly Policy[], world: World, others: Parti
 }
 
 function inhabitantOf(pod: WorldPod) {
-  const { labels, namespaceLabels, serviceAccount, namedPorts, addresses } = pod;
+  const { labels, namespaceLabels, isNamespaceUnknown, serviceAccount, namedPorts, addresses } = pod;
   const origin = originOfPod(pod);
-  return { feature: "policy", origin, labels, namespaceLabels, serviceAccount, namedPorts, addresses } as const;
+  return {
+    feature: "policy",
+    origin,
+    labels,
+    namespaceLabels,
+    isNamespaceUnknown,
+    serviceAccount,
+    namedPorts,
+    addresses,
+  } as const;
 }
 
 function originOf({ ref }: Policy): Origin {

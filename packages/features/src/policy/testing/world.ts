@@ -29,6 +29,8 @@ export interface WorldPod {
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly namespaceLabels: Readonly<Record<string, string>>;
+  /** It may have labels beside those. */
+  readonly isNamespaceUnknown?: true | undefined;
   readonly serviceAccount: string;
   readonly namedPorts: readonly WorldPort[];
   readonly addresses: readonly string[];

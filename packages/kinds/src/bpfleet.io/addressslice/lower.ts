@@ -18,14 +18,15 @@ export function lowerSlice(parsed: Parsed<AddressSlice>, view: ResourceView): Lo
   const namespace = findNamespace(view, name);
   const before = remembered.get(parsed);
   if (before !== undefined && before.namespace === namespace) return { intents: before.intents, problems: [] };
-  const intents = lowerPods(parsed, namespaceLabels(view, name));
+  const unknown = namespace === undefined ? ({ isNamespaceUnknown: true } as const) : {};
+  const intents = lowerPods(parsed, { namespaceLabels: namespaceLabels(view, name), ...unknown });
   remembered.set(parsed, { namespace, intents });
   return { intents, problems: [] };
 }
 
 function lowerPods(
   parsed: Parsed<AddressSlice>,
-  labelsOfNamespace: AddressesIntent["namespaceLabels"],
+  ofNamespace: Pick<AddressesIntent, "namespaceLabels" | "isNamespaceUnknown">,
 ): AddressesIntent[] {
   const { metadata, spec } = parsed.object;
   const addresses = spec.labelSets.map((): string[] => []);
@@ -37,7 +38,7 @@ function lowerPods(
     origin: { object: parsed.ref, path: `/spec/labelSets/${set}` },
     namespace: spec.namespace ?? "",
     labels,
-    namespaceLabels: labelsOfNamespace,
+    ...ofNamespace,
     serviceAccount,
     namedPorts: ports,
     addresses: addresses[set] ?? [],

@@ -3,6 +3,7 @@ import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import { lowerPolicy } from "../../policy/lower-policy.ts";
 import { aggregatePolicy } from "../../policy/policy-aggregate.ts";
 import { policyConditions, policyStatus } from "../../policy/policy-status.ts";
+import { unknownFieldIn } from "../../policy/unknown-fields.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { isRecord } from "../../yaml/read-yaml.ts";
 import { checkRule, policyCode } from "./check-rule.ts";
@@ -22,6 +23,8 @@ type PolicyParts =
   | "specsSchema"
   | "statusSchema";
 
+const rules = ["ingress", "ingressDeny", "egress", "egressDeny"];
+
 /** Makes a kind of Cilium's whose objects hold rules. */
 export function definePolicy(
   parts: Pick<KindSource<CiliumPolicyObject>, PolicyParts>,
@@ -34,6 +37,7 @@ export function definePolicy(
     isOurs: true,
     crdOwner: "Cilium",
     speaksOfPeers: true,
+    unknownField: unknownFieldIn({ rules, harmless: ["labels", "log", "options"] }),
     check: (object, found) => checkPolicy(object, parts.scope, found),
     lower: (parsed) => lowerPolicy(parsed, readCiliumPolicy(parsed)),
     closeRefused: closeCiliumPolicy,

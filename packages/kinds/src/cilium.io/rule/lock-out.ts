@@ -14,6 +14,7 @@ const lifelines = [
 /** Nobody asks where a warning comes from: its path says so. */
 const nowhere: ReadContext = {
   namespace: undefined,
+  unknownIn: () => [],
   originOf: (path) => ({ object: { group: "", kind: "", namespace: "", name: "" }, path }),
 };
 

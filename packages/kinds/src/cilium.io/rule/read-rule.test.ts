@@ -24,7 +24,7 @@ test("CiliumNetworkPolicy has specs beside spec or in its place, and says what i
   assert.deepEqual(messages({}), ["spec: is required"]);
   assert.deepEqual(messages({ specs: [] }), ["specs: must have at least one item where there is no spec"]);
   assert.deepEqual(messages({ specs: [{ ...rule, ingres: 1 }] }), [
-    "specs[0].ingres: unknown field, left out; did you mean ingress?",
+    "specs[0].ingres: unknown field; did you mean ingress?",
   ]);
   assert.match(messages({ specs: [rule, { ingress: [{}] }] }).join(), /^specs\[1\]: must have endpointSelector/);
   const result = kind.parse({ ...head, spec: rule, specs: [rule, rule] });

@@ -81,9 +81,14 @@ function readItem(
   context: ReadContext,
 ): PolicyRule {
   const fields: readonly PeerField[] = side === "ingress" ? ingressPeerFields : egressPeerFields;
-  const unserved = unservedOf(item, at).map(({ path, what }) => ({ origin: context.originOf(path), what }));
-  const ports = readPorts(item, at, context);
-  const peers = readPeers(item, fields, at, ports !== "any", context);
+  const unknown = context.unknownIn(at);
+  const unserved = [
+    ...unknown,
+    ...unservedOf(item, at).map(({ path, what }) => ({ origin: context.originOf(path), what })),
+  ];
+  const isWidest = isDeny && unknown.length > 0;
+  const ports = isWidest ? "any" : readPorts(item, at, context);
+  const peers = isWidest ? "any" : readPeers(item, fields, at, ports !== "any", context);
   return {
     origin: context.originOf(at),
     description: item.description,
@@ -91,12 +96,12 @@ function readItem(
     ports,
     bandwidth: readBandwidth(item),
     unserved,
+    ...(unserved.length > 0 && !isDeny && { meant: { peers, ports } }),
   };
 }
 
 /** Groups cannot be resolved: rather everybody is denied than one of them let through. */
 function widen(item: AnyRule, peers: PolicyRule["peers"]): PolicyRule["peers"] {
-    ...(unserved.length > 0 && !isDeny && { meant: { peers, ports } }),
   const sets = [...(item.fromCIDRSet ?? []), ...(item.toCIDRSet ?? [])];
   const hasGroups = (item.fromGroups ?? item.toGroups ?? []).length > 0 || sets.some(({ cidr }) => cidr === undefined);
   return hasGroups ? "any" : peers;

@@ -1,7 +1,7 @@
 import type { WorkloadIntent } from "@bpfleet/features";
 import type { EndpointWish } from "@bpfleet/kernel";
 import type { KubeObject, Lowered, Parsed, ResourceView } from "../../kind.ts";
-import { namespaceLabels } from "../namespace/labels.ts";
+import { findNamespace, namespaceLabels } from "../namespace/labels.ts";
 import { podFacts } from "./pod-facts.ts";
 import { cgroupAnnotation, netnsAnnotation, type Pod } from "./schema.ts";
 
@@ -19,6 +19,7 @@ export function lowerPod(parsed: Parsed<Pod>, view: ResourceView): Lowered {
     pod: ref,
     labels: object.metadata.labels ?? {},
     namespaceLabels: namespaceLabels(view, ref.namespace),
+    ...(findNamespace(view, ref.namespace) === undefined && { isNamespaceUnknown: true }),
     serviceAccount,
     namedPorts,
     addresses: isHostNetwork ? [] : addresses,

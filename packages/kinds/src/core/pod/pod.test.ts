@@ -25,6 +25,7 @@ test("Pod keeps its spec as it is, and says who it is", () => {
       pod: parsed[0]?.ref,
       labels: { app: "web" },
       namespaceLabels: { "kubernetes.io/metadata.name": "default" },
+      isNamespaceUnknown: true,
       serviceAccount: "default",
       namedPorts: [],
       addresses: [],

@@ -1,4 +1,5 @@
 import { defineKind } from "../../define-kind.ts";
+import type { UnknownFieldMeaning } from "../../schema/admit.ts";
 import { containerPolicyAccess } from "./access.ts";
 import { checkContainerPolicy } from "./check.ts";
 import { closeContainerPolicy } from "./close.ts";
@@ -7,6 +8,11 @@ import { lowerContainerPolicy } from "./lower.ts";
 import { specSchema, statusSchema } from "./schema.ts";
 import type { EBPFContainerPolicy } from "./schema.ts";
 import { containerPolicyConditions, containerPolicyStatus } from "./status.ts";
+
+function meaningOfUnknown(path: string): UnknownFieldMeaning {
+  if (/^\/spec\/networkControls\/(?:ingress|egress)Rules\/\d+\//.test(path)) return "closes-rule";
+  return /^\/spec\/(?:selector|networkControls)\//.test(path) ? "refused" : "left-out";
+}
 
 export const ebpfContainerPolicy = defineKind<EBPFContainerPolicy>({
   group: "networking.fos1.io",
@@ -23,6 +29,7 @@ export const ebpfContainerPolicy = defineKind<EBPFContainerPolicy>({
   specSchema,
   statusSchema,
   isOurs: true,
+  unknownField: meaningOfUnknown,
   check: checkContainerPolicy,
   speaksOfPeers: true,
   lower: lowerContainerPolicy,

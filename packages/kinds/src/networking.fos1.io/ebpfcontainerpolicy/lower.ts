@@ -3,6 +3,7 @@ import type { PlanProblem } from "@bpfleet/kernel";
 import type { Lowered, Parsed } from "../../kind.ts";
 import { notServed } from "../../not-served.ts";
 import { policyModes, readContext, type ReadContext } from "../../policy/read-context.ts";
+import { unknownProblems } from "../../policy/unknown-problems.ts";
 import { inNamespace, labelsOf, toRequirements } from "../../policy/requirements.ts";
 import { readIpBlock, readPorts } from "../parts/rule-peers.ts";
 import type { ContainerRule, EBPFContainerPolicy } from "./schema.ts";
@@ -75,17 +76,23 @@ function subjectOf({ ref, object }: Parsed<EBPFContainerPolicy>, context: ReadCo
   return { selects: "pods", where, origin: context.originOf("/spec/selector") };
 }
 
-function readRule({ description, ipBlock, ports = [] }: ContainerRule, at: string, context: ReadContext): PolicyRule {
+function readRule(
+  { description, ipBlock, ports = [], action }: ContainerRule,
+  at: string,
+  context: ReadContext,
+): PolicyRule {
+  const unserved = context.unknownIn(at);
+  const peers = ipBlock === undefined ? "any" : readIpBlock(ipBlock, context.originOf(`${at}/ipBlock`));
   return {
     origin: context.originOf(at),
     description,
-    peers: ipBlock === undefined ? "any" : readIpBlock(ipBlock, context.originOf(`${at}/ipBlock`)),
+    peers: unserved.length === 0 ? peers : action === "deny" ? "any" : [],
     ports:
-      ports.length === 0
+      ports.length === 0 || unserved.length > 0
         ? "any"
         : ports.map((port, index) => readPorts(port, context.originOf(`${at}/ports/${index}`))),
     bandwidth: undefined,
-    unserved: [],
+    unserved,
   };
 }
 
@@ -102,8 +109,11 @@ function unservedOf(parsed: Parsed<EBPFContainerPolicy>): readonly PlanProblem[]
   if (deviceControl?.enableDeviceControl === true) tell("/spec/deviceControl", "every device may be used");
   for (const side of sides) {
     if (controls?.[side.is] !== true) continue;
-    for (const [index, { action }] of (controls[side.rules] ?? []).entries())
-      if (action === "log") tell(`${path}/${side.rules}/${index}/action`, "what it lets pass is not logged");
+    for (const [index, { action }] of (controls[side.rules] ?? []).entries()) {
+      const at = `${path}/${side.rules}/${index}`;
+      if (action === "log") tell(`${at}/action`, "what it lets pass is not logged");
+      problems.push(...unknownProblems(parsed, readContext(parsed), at, action === "deny"));
+    }
   }
   return problems;
 }

@@ -1,4 +1,5 @@
 import { defineKind } from "../../define-kind.ts";
+import { unknownFieldIn } from "../../policy/unknown-fields.ts";
 import { networkPolicyAccess } from "./access.ts";
 import { checkNetworkPolicy } from "./check.ts";
 import { closeNetworkPolicy } from "./close.ts";
@@ -24,6 +25,7 @@ export const ebpfNetworkPolicy = defineKind<EBPFNetworkPolicy>({
   specSchema,
   statusSchema,
   isOurs: true,
+  unknownField: unknownFieldIn({ rules: ["ingress", "egress"], harmless: ["nat"] }),
   check: checkNetworkPolicy,
   speaksOfPeers: true,
   lower: lowerNetworkPolicy,

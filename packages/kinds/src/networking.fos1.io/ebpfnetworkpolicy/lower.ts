@@ -3,6 +3,7 @@ import type { PlanProblem } from "@bpfleet/kernel";
 import type { Lowered, Parsed } from "../../kind.ts";
 import { lowerNothing, notServed } from "../../not-served.ts";
 import { policyModes, readContext, type ReadContext } from "../../policy/read-context.ts";
+import { unknownProblems } from "../../policy/unknown-problems.ts";
 import { inNamespace, labelsOf, toRequirements } from "../../policy/requirements.ts";
 import { readRule, type AnyRule } from "./read-rule.ts";
 import type { EBPFNetworkPolicy } from "./schema.ts";
@@ -28,7 +29,7 @@ export function lowerNetworkPolicy(parsed: Parsed<EBPFNetworkPolicy>): Lowered {
   const statements = directions.flatMap((direction) =>
     (parsed.object.spec[direction] ?? []).map((rule: AnyRule, index) => {
       const at = `/spec/${direction}/${index}`;
-      problems.push(...unservedOf(parsed, rule, at));
+      problems.push(...unservedOf(parsed, rule, at), ...unknownProblems(parsed, context, at, rule.action === "deny"));
       return statementOf(rule, direction, at, subject, context);
     }),
   );

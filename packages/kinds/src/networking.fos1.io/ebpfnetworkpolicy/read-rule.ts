@@ -17,18 +17,24 @@ const icmpProtocols = [1, 58];
 export function readRule(rule: AnyRule, direction: "ingress" | "egress", at: string, context: ReadContext): PolicyRule {
   const field = direction === "ingress" ? "from" : "to";
   const { [field]: peers, ports = [], description, rateLimit } = rule;
+  const unserved = context.unknownIn(at);
   return {
     origin: context.originOf(at),
     description,
     peers:
-      peers?.flatMap((peer, index) => readPeer(peer, context.originOf(`${at}/${field}/${index}`), context)) ?? "any",
+      unserved.length > 0
+        ? rule.action === "deny"
+          ? "any"
+          : []
+        : (peers?.flatMap((peer, index) => readPeer(peer, context.originOf(`${at}/${field}/${index}`), context)) ??
+          "any"),
     ports:
-      ports.length === 0
+      ports.length === 0 || unserved.length > 0
         ? "any"
         : ports.flatMap((port, index) => readPort(port, context.originOf(`${at}/ports/${index}`))),
     bandwidth:
       rateLimit === undefined ? undefined : { bitsPerSecond: rateLimit.bitsPerSecond, burstBytes: rateLimit.burstSize },
-    unserved: [],
+    unserved,
   };
 }
 

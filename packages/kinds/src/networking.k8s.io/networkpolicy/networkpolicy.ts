@@ -1,6 +1,7 @@
 import { defineKind } from "../../define-kind.ts";
 import { lowerPolicy } from "../../policy/lower-policy.ts";
 import { policyConditions, policyStatus } from "../../policy/policy-status.ts";
+import { unknownFieldIn } from "../../policy/unknown-fields.ts";
 import { access } from "./access.ts";
 import { checkNetworkPolicy } from "./check.ts";
 import { closeNetworkPolicy } from "./close.ts";
@@ -26,6 +27,7 @@ export const networkPolicy = defineKind<NetworkPolicy>({
   isOurs: false,
   admitsSpec: true,
   speaksOfPeers: true,
+  unknownField: unknownFieldIn({ rules: ["ingress", "egress"] }),
   check: checkNetworkPolicy,
   lower: (parsed) => lowerPolicy(parsed, readNetworkPolicy(parsed)),
   closeRefused: closeNetworkPolicy,

@@ -47,17 +47,20 @@ function readRule(
   field: "from" | "to",
   context: ReadContext,
 ): PolicyRule {
+  const unserved = context.unknownIn(at);
   return {
     origin: context.originOf(at),
     description: undefined,
     peers:
-      peers.length === 0
-        ? "any"
-        : peers.flatMap((peer, index) => readPeer(peer, context.originOf(`${at}/${field}/${index}`), context)),
+      unserved.length > 0
+        ? []
+        : peers.length === 0
+          ? "any"
+          : peers.flatMap((peer, index) => readPeer(peer, context.originOf(`${at}/${field}/${index}`), context)),
     ports:
       ports.length === 0 ? "any" : ports.map((port, index) => readPort(port, context.originOf(`${at}/ports/${index}`))),
     bandwidth: undefined,
-    unserved: [],
+    unserved,
   };
 }
 

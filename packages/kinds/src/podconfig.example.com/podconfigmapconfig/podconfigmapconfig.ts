@@ -23,6 +23,7 @@ export const podConfigMapConfig = defineKind<PodConfigMapConfig>({
   specSchema,
   statusSchema,
   isOurs: true,
+  unknownField: (path) => (/^\/spec\/(?:podSelector|ebpfConfig\/l4Firewall)\//.test(path) ? "refused" : "left-out"),
   check: checkPodConfig,
   lower: lowerPodConfig,
   closeRefused: closePodConfig,
