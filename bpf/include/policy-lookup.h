@@ -106,13 +106,16 @@ static __always_inline void find_prefix(const struct table_view *table, __u32 le
 }
 
 /* Words of an address as the table has them. */
+static __always_inline void remote_words_of(const struct flow_key *key, __u8 is_ipv6, __u64 *high, __u64 *low)
+{
+	*high = (__u64)bpf_ntohl(key->remote_high[0]) << 32 | bpf_ntohl(key->remote_high[1]);
+	*low = (__u64)(bpf_ntohl(key->remote_high[2]) | ((is_ipv6 & 1) - 1U & 0xffff)) << 32 |
+	       bpf_ntohl(key->remote_low);
+}
+
 static __always_inline void remote_words(const struct packet_view *view, __u64 *high, __u64 *low)
 {
-	const struct flow_key *key = &view->key;
-
-	*high = (__u64)bpf_ntohl(key->remote_high[0]) << 32 | bpf_ntohl(key->remote_high[1]);
-	*low = (__u64)(bpf_ntohl(key->remote_high[2]) | ((view->is_ipv6 & 1) - 1U & 0xffff)) << 32 |
-	       bpf_ntohl(key->remote_low);
+	remote_words_of(&view->key, view->is_ipv6, high, low);
 }
 
 static __always_inline void find_class(const struct table_view *table, struct work *work)

@@ -23,5 +23,10 @@ enum policy_reason {
 	REASON_CONNECTION_RATE, /* the endpoint begins too many connections */
 	REASON_NO_CONNECTION, /* no SYN, of a connection without a record that this end may not open */
 	REASON_SOURCE_NOT_OWN, /* the endpoint sends with an address that it does not have */
+	REASON_NO_BACKEND, /* of a Service */
+	REASON_SERVICE_IS_ITSELF, /* the endpoint is all that there is behind the Service */
+	REASON_SERVICE_PORT_TAKEN, /* another flow of the endpoint would get the answers */
+	REASON_SERVICE_SCTP_PORT, /* its port is not the back end's, and SCTP's checksum cannot be made anew */
+	REASON_TRANSLATION_LOST, /* it answers what was sent to a Service, and nobody knows to which */
 	REASON_FAULT = 31,
 };

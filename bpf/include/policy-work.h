@@ -5,6 +5,7 @@
 #include "policy-flow.h"
 #include "policy-packet.h"
 #include "policy-reasons.h"
+#include "policy-service.h"
 #include "policy-table.h"
 
 struct {
@@ -56,6 +57,7 @@ struct work {
 	__u32 row, column;
 	__u32 rank;
 	__u32 is_known;
+	struct service_work service;
 };
 
 struct {

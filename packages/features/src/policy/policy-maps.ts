@@ -19,6 +19,7 @@ import {
   ruleFlag,
   verdictTableSize,
 } from "./generated/policy.ts";
+import { planServiceMaps, type WrittenServices } from "./services/service-maps.ts";
 import type { WrittenTable } from "./table/write-table.ts";
 
 /** Map name in the object, or role → key. */
@@ -71,9 +72,11 @@ export function planPolicyMaps(
   rules: readonly RuleRef[],
   owner: ObjectRef,
   keepsAccounts: boolean,
+  services?: WrittenServices,
 ): PlannedMaps {
   const keys = policyMapKeys;
   const [hits, base] = planCounters(rules, slot, owner);
+  const serviceMaps = planServiceMaps(services, owner);
   const live = (["flows4", "flows6", "fragments"] as const).map((name): MapSpec => ({
     key: keys[name],
     name,
@@ -112,6 +115,7 @@ export function planPolicyMaps(
       layout: flowLayout,
       owner,
     },
+    ...serviceMaps.maps,
     hits,
     base,
     {
@@ -146,6 +150,7 @@ export function planPolicyMaps(
     accounts: keys.accounts,
     connection_rates: keys.rates,
     graces: keys.graces,
+    ...serviceMaps.names,
     reasons: keys.reasons,
   };
   return { maps, names, roles: { ...names, lines: keys.lines, hits: keys.hits, base: keys.base } };

@@ -8,6 +8,7 @@
 #include "policy-verdict.h"
 #include "settle.h"
 #include "policy-opening.h"
+#include "policy-translate.h"
 #include "policy-accounts.h"
 #include "policy-limits.h"
 
@@ -24,6 +25,8 @@ enum policy_layout {
 	LAYOUT_ENDPOINT_WAYS = ENDPOINT_WAYS,
 	LAYOUT_ADDRESS_WAYS = ADDRESS_WAYS,
 	LAYOUT_CELL_WAYS = CELL_WAYS,
+	LAYOUT_SERVICE_WAYS = SERVICE_WAYS,
+	LAYOUT_SERVICE_BACKENDS = SERVICE_BACKENDS,
 };
 EXPORT_TYPE(enum, policy_layout);
 EXPORT_TYPE(struct, policy_line);
@@ -37,6 +40,9 @@ EXPORT_TYPE(enum, rule_flag);
 EXPORT_TYPE(enum, table_flag);
 EXPORT_TYPE(enum, owner_mark);
 EXPORT_TYPE(struct, account);
+EXPORT_TYPE(struct, service_directory);
+EXPORT_TYPE(struct, service_port);
+EXPORT_TYPE(struct, translation);
 EXPORT_TYPE(enum, flow_direction);
 EXPORT_TYPE(enum, flow_state);
 EXPORT_TYPE(enum, flow_flag);
@@ -132,6 +138,7 @@ static __always_inline void renew_flow(__u64 now_ns, struct work *work)
 		work->flow.flags = work->ruling.keeps * FLOW_KEEPS;
 	else
 		work->flow.flags = flags & FLOW_KEEPS ? FLOW_KEEPS | FLOW_KEPT : FLOW_DENIED;
+	work->flow.flags |= flags & FLOW_TRANSLATED;
 	if (!dry_run)
 		put_flow(&work->view.key, work->view.is_ipv6, &work->flow);
 }
@@ -162,7 +169,7 @@ static __always_inline void open_flow(enum flow_direction direction, __u64 now_n
 		.rule = work->ruling.rule,
 		.opened = work->opened,
 		.state = view->key.protocol != IPPROTO_TCP || view->tcp_flags & TCP_SYN ? FLOW_OPENING : FLOW_ANSWERED,
-		.flags = work->ruling.keeps ? FLOW_KEEPS : 0,
+		.flags = (work->ruling.keeps ? FLOW_KEEPS : 0) | flag_of_translation(direction, work),
 	};
 	put_flow(&view->key, view->is_ipv6, &work->flow);
 }
@@ -200,6 +207,7 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 	if (!read_simple(packet, arrives, view))
 		view_packet(packet, arrives, now_ns, view);
 	forget();
+	take_translation(direction, work);
 	if (view->kind == PACKET_NEIGHBOUR) {
 		if (arrives || stays_on_link(work))
 			return pass(out, REASON_NEIGHBOUR, 0);
@@ -208,6 +216,7 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 	if (view->kind != PACKET_ALONE && view->kind != PACKET_REFUSED && !opens(view))
 		flow = find_flow(&view->key, view->is_ipv6);
 	if (flow && is_live(flow, view->key.protocol, now_ns)) {
+		meet_flow(flow, direction, work);
 		if (open_table(&in_force) && flow->serial == in_force.header->serial) {
 			work->counters = in_force.header->counters;
 			if (!dry_run)
@@ -218,6 +227,7 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 		work->opened = flow->opened;
 		work->has_flow = true;
 	} else {
+		meet_no_flow(direction, work);
 		work->opened = guess_opener(view, direction);
 		work->has_flow = false;
 	}
@@ -262,6 +272,8 @@ static __always_inline int run(struct __sk_buff *skb, enum flow_direction direct
 		return settle(&packet, &decision);
 	}
 	judge(&packet, direction, work, &decision);
+	if (decision.verdict == VERDICT_PASS && !has_origin(direction, work))
+		drop(&decision, REASON_TRANSLATION_LOST, 0);
 	if (work->view.records_fragment && decision.verdict == VERDICT_PASS && !dry_run)
 		record_fragment(direction == FLOW_INGRESS, &work->view);
 	return finish(&packet, work->counters, &work->view, direction, work->ruling.is_blocked, &decision);
@@ -286,6 +298,8 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 	flow = find_flow(&view.key, view.is_ipv6);
 	if (!flow || flow->serial != in_force.header->serial || !is_young(flow))
 		return 0;
+	if (translates_services && flow->flags & FLOW_TRANSLATED)
+		return 0;
 	*is_known = true;
 	follow(flow, false, view.tcp_flags, direction, &decision);
 	return finish(&packet, in_force.header->counters, &view, direction, false, &decision);
@@ -308,7 +322,12 @@ int policy_ingress(struct __sk_buff *skb)
 	bool is_known;
 	int verdict = run_known(skb, FLOW_INGRESS, &is_known);
 
-	return is_known ? verdict : judge_ingress(skb);
+	if (is_known)
+		return verdict;
+	verdict = judge_ingress(skb);
+	if (translates_services && verdict == TCX_NEXT)
+		restore_ingress(skb);
+	return verdict;
 }
 
 /* What the endpoint sends. */
@@ -318,5 +337,13 @@ int policy_egress(struct __sk_buff *skb)
 	bool is_known;
 	int verdict = run_known(skb, FLOW_EGRESS, &is_known);
 
-	return is_known ? verdict : judge_egress(skb);
+	if (is_known)
+		return verdict;
+	if (!translates_services)
+		return judge_egress(skb);
+	translate_egress(skb);
+	verdict = judge_egress(skb);
+	if (verdict == TCX_NEXT)
+		keep_translation();
+	return verdict;
 }

@@ -40,6 +40,12 @@ export const reasonTexts: Readonly<Record<string, string>> = {
   source_not_own: "the pod sends it with an address that it does not have",
   connection_rate:
     "the pod begins more connections each second than an EBPFContainerPolicy lets it (maxConnectionRate)",
+  no_backend: "it is for a Service that has no ready back end",
+  service_is_itself: "it is for a Service behind which there is no other pod than the one that sends it",
+  service_port_taken:
+    "it is for a Service, and at each back end that was tried another connection of the pod has the same ports",
+  service_sctp_port: "it is SCTP for a Service whose port is not that of the back end, which is not translated",
+  translation_lost: "it answers what was sent to a Service, and the record of which one is lost",
 };
 
 /** Names are of all features: that of the filter lets pass what has no IP. */

@@ -3,14 +3,17 @@ import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 export const policyMaps = {
   accounts: { type: "lru_percpu_hash", keySize: 4, valueSize: 64, maxEntries: 1, flags: 0 },
+  affinities: { type: "lru_hash", keySize: 16, valueSize: 32, maxEntries: 1, flags: 0 },
   connection_rates: { type: "lru_hash", keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 },
   counters: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 256, flags: 0 },
   flows4: { type: "lru_hash", keySize: 20, valueSize: 32, maxEntries: 1, flags: 0 },
   flows6: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
   fragments: { type: "lru_hash", keySize: 44, valueSize: 8, maxEntries: 1, flags: 0 },
   graces: { type: "lru_hash", keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 },
+  services: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
   table: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
-  works: { type: "percpu_array", keySize: 4, valueSize: 216, maxEntries: 1, flags: 0 },
+  translations: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 472, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
@@ -26,6 +29,7 @@ export interface PolicyGlobals {
   readonly instance_id: bigint;
   readonly keeps_accounts: boolean;
   readonly takes_fragments: boolean;
+  readonly translates_services: boolean;
 }
 
 export const flowDirection = {
@@ -37,6 +41,7 @@ export const flowFlag = {
   keeps: 1,
   denied: 2,
   kept: 4,
+  translated: 16,
 } as const;
 
 export const flowState = {
@@ -52,6 +57,8 @@ export const ownerMark = {
 
 export const policyLayout = {
   endpoint_ways: 2,
+  service_ways: 2,
+  service_backends: 2,
   tiers: 3,
   bucket_lines: 3,
   length_lines: 3,
@@ -82,6 +89,11 @@ export const policyReason = {
   connection_rate: 17,
   no_connection: 18,
   source_not_own: 19,
+  no_backend: 20,
+  service_is_itself: 21,
+  service_port_taken: 22,
+  service_sctp_port: 23,
+  translation_lost: 24,
   fault: 31,
 } as const;
 
@@ -135,6 +147,50 @@ export function encodeAccount(value: Account, view: DataView, at = 0): void {
   view.setBigUint64(at + 40, value.tcpPackets, true);
   view.setBigUint64(at + 48, value.udpPackets, true);
   view.setBigUint64(at + 56, value.blockedPackets, true);
+}
+
+export interface Affinity {
+  readonly low: number;
+  readonly high: readonly number[];
+  readonly port: number;
+  readonly unused: readonly number[];
+  readonly seenNs: bigint;
+}
+export const affinitySize = 32;
+export function decodeAffinity(view: DataView, at = 0): Affinity {
+  return {
+    low: view.getUint32(at + 0, false),
+    high: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 4 + index * 4, false)),
+    port: view.getUint16(at + 16, false),
+    unused: Array.from({ length: 3 }, (_, index) => view.getUint16(at + 18 + index * 2, true)),
+    seenNs: view.getBigUint64(at + 24, true),
+  };
+}
+export function encodeAffinity(value: Affinity, view: DataView, at = 0): void {
+  view.setUint32(at + 0, value.low, false);
+  for (const [index, item] of value.high.entries()) view.setUint32(at + 4 + index * 4, item, false);
+  view.setUint16(at + 16, value.port, false);
+  for (const [index, item] of value.unused.entries()) view.setUint16(at + 18 + index * 2, item, true);
+  view.setBigUint64(at + 24, value.seenNs, true);
+}
+
+export interface AffinityKey {
+  readonly service: bigint;
+  readonly ifindex: number;
+  readonly unused: number;
+}
+export const affinityKeySize = 16;
+export function decodeAffinityKey(view: DataView, at = 0): AffinityKey {
+  return {
+    service: view.getBigUint64(at + 0, true),
+    ifindex: view.getUint32(at + 8, true),
+    unused: view.getUint32(at + 12, true),
+  };
+}
+export function encodeAffinityKey(value: AffinityKey, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.service, true);
+  view.setUint32(at + 8, value.ifindex, true);
+  view.setUint32(at + 12, value.unused, true);
 }
 
 export interface Flow {
@@ -433,6 +489,151 @@ export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
   view.setUint8(at + 16, value.isRestricted);
 }
 
+export interface ServiceDirectory {
+  readonly serial: bigint;
+  readonly hashSeed: number;
+  readonly entries: number;
+  readonly entryMask: number;
+  readonly unused: readonly number[];
+}
+export const serviceDirectorySize = 64;
+export function decodeServiceDirectory(view: DataView, at = 0): ServiceDirectory {
+  return {
+    serial: view.getBigUint64(at + 0, true),
+    hashSeed: view.getUint32(at + 8, true),
+    entries: view.getUint32(at + 12, true),
+    entryMask: view.getUint32(at + 16, true),
+    unused: Array.from({ length: 11 }, (_, index) => view.getUint32(at + 20 + index * 4, true)),
+  };
+}
+export function encodeServiceDirectory(value: ServiceDirectory, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.serial, true);
+  view.setUint32(at + 8, value.hashSeed, true);
+  view.setUint32(at + 12, value.entries, true);
+  view.setUint32(at + 16, value.entryMask, true);
+  for (const [index, item] of value.unused.entries()) view.setUint32(at + 20 + index * 4, item, true);
+}
+
+export interface ServicePort {
+  readonly id: bigint;
+  readonly backends: number;
+  readonly backendCount: number;
+  readonly affinitySeconds: number;
+  readonly unused: readonly number[];
+}
+export const servicePortSize = 64;
+export function decodeServicePort(view: DataView, at = 0): ServicePort {
+  return {
+    id: view.getBigUint64(at + 0, true),
+    backends: view.getUint32(at + 8, true),
+    backendCount: view.getUint32(at + 12, true),
+    affinitySeconds: view.getUint32(at + 16, true),
+    unused: Array.from({ length: 11 }, (_, index) => view.getUint32(at + 20 + index * 4, true)),
+  };
+}
+export function encodeServicePort(value: ServicePort, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.id, true);
+  view.setUint32(at + 8, value.backends, true);
+  view.setUint32(at + 12, value.backendCount, true);
+  view.setUint32(at + 16, value.affinitySeconds, true);
+  for (const [index, item] of value.unused.entries()) view.setUint32(at + 20 + index * 4, item, true);
+}
+
+export interface ServiceWork {
+  readonly from: FlowKey;
+  readonly to: FlowKey;
+  readonly fragment: FlowKey;
+  readonly record: Translation;
+  readonly affinity: AffinityKey;
+  readonly affinityRecord: Affinity;
+  readonly serial: bigint;
+  readonly identification: number;
+  readonly part: number;
+  readonly transportAt: number;
+  readonly refused: number;
+  readonly line: number;
+  readonly isIpv6: number;
+  readonly isTranslated: number;
+  readonly isKnown: number;
+  readonly isNew: number;
+  readonly keepsAffinity: number;
+  readonly isBack: number;
+  readonly isGuess: number;
+}
+export const serviceWorkSize = 256;
+export function decodeServiceWork(view: DataView, at = 0): ServiceWork {
+  return {
+    from: decodeFlowKey(view, at + 0),
+    to: decodeFlowKey(view, at + 44),
+    fragment: decodeFlowKey(view, at + 88),
+    record: decodeTranslation(view, at + 136),
+    affinity: decodeAffinityKey(view, at + 168),
+    affinityRecord: decodeAffinity(view, at + 184),
+    serial: view.getBigUint64(at + 216, true),
+    identification: view.getUint32(at + 224, false),
+    part: view.getUint32(at + 228, true),
+    transportAt: view.getUint32(at + 232, true),
+    refused: view.getUint32(at + 236, true),
+    line: view.getUint32(at + 240, true),
+    isIpv6: view.getUint8(at + 244),
+    isTranslated: view.getUint8(at + 245),
+    isKnown: view.getUint8(at + 246),
+    isNew: view.getUint8(at + 247),
+    keepsAffinity: view.getUint8(at + 248),
+    isBack: view.getUint8(at + 249),
+    isGuess: view.getUint8(at + 250),
+  };
+}
+export function encodeServiceWork(value: ServiceWork, view: DataView, at = 0): void {
+  encodeFlowKey(value.from, view, at + 0);
+  encodeFlowKey(value.to, view, at + 44);
+  encodeFlowKey(value.fragment, view, at + 88);
+  encodeTranslation(value.record, view, at + 136);
+  encodeAffinityKey(value.affinity, view, at + 168);
+  encodeAffinity(value.affinityRecord, view, at + 184);
+  view.setBigUint64(at + 216, value.serial, true);
+  view.setUint32(at + 224, value.identification, false);
+  view.setUint32(at + 228, value.part, true);
+  view.setUint32(at + 232, value.transportAt, true);
+  view.setUint32(at + 236, value.refused, true);
+  view.setUint32(at + 240, value.line, true);
+  view.setUint8(at + 244, value.isIpv6);
+  view.setUint8(at + 245, value.isTranslated);
+  view.setUint8(at + 246, value.isKnown);
+  view.setUint8(at + 247, value.isNew);
+  view.setUint8(at + 248, value.keepsAffinity);
+  view.setUint8(at + 249, value.isBack);
+  view.setUint8(at + 250, value.isGuess);
+}
+
+export interface Translation {
+  readonly low: number;
+  readonly high: readonly number[];
+  readonly port: number;
+  readonly unused: number;
+  readonly tick: number;
+  readonly serial: bigint;
+}
+export const translationSize = 32;
+export function decodeTranslation(view: DataView, at = 0): Translation {
+  return {
+    low: view.getUint32(at + 0, false),
+    high: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 4 + index * 4, false)),
+    port: view.getUint16(at + 16, false),
+    unused: view.getUint16(at + 18, true),
+    tick: view.getUint32(at + 20, true),
+    serial: view.getBigUint64(at + 24, true),
+  };
+}
+export function encodeTranslation(value: Translation, view: DataView, at = 0): void {
+  view.setUint32(at + 0, value.low, false);
+  for (const [index, item] of value.high.entries()) view.setUint32(at + 4 + index * 4, item, false);
+  view.setUint16(at + 16, value.port, false);
+  view.setUint16(at + 18, value.unused, true);
+  view.setUint32(at + 20, value.tick, true);
+  view.setBigUint64(at + 24, value.serial, true);
+}
+
 export interface VerdictTable {
   readonly rows: number;
   readonly rowCount: number;
@@ -493,8 +694,9 @@ export interface Work {
   readonly column: number;
   readonly rank: number;
   readonly isKnown: number;
+  readonly service: ServiceWork;
 }
-export const workSize = 216;
+export const workSize = 472;
 export function decodeWork(view: DataView, at = 0): Work {
   return {
     view: decodePacketView(view, at + 0),
@@ -519,6 +721,7 @@ export function decodeWork(view: DataView, at = 0): Work {
     column: view.getUint32(at + 204, true),
     rank: view.getUint32(at + 208, true),
     isKnown: view.getUint32(at + 212, true),
+    service: decodeServiceWork(view, at + 216),
   };
 }
 export function encodeWork(value: Work, view: DataView, at = 0): void {
@@ -544,4 +747,5 @@ export function encodeWork(value: Work, view: DataView, at = 0): void {
   view.setUint32(at + 204, value.column, true);
   view.setUint32(at + 208, value.rank, true);
   view.setUint32(at + 212, value.isKnown, true);
+  encodeServiceWork(value.service, view, at + 216);
 }

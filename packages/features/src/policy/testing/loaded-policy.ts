@@ -4,6 +4,8 @@ import { BpfMap, BpfObject, type BpfProgram } from "@bpfleet/native";
 import { counterSize, decodeExplained, explainedSize, type Explained } from "../../generated/shared.ts";
 import { decodeFlow, policyLayout, policyMaps, policyReason, type Flow } from "../generated/policy.ts";
 import type { PolicyTable } from "../table/policy-table.ts";
+import type { ServiceTable } from "../services/service-table.ts";
+import { writeServices } from "../services/write-services.ts";
 import { writeTable } from "../table/write-table.ts";
 
 const object = new URL("../../../../../build/bpf/policy.bpf.o", import.meta.url);
@@ -61,6 +63,9 @@ export class LoadedPolicy implements AsyncDisposable {
       flows4: create("flows4", flowCount),
       flows6: create("flows6", flowCount),
       fragments: create("fragments", 256),
+      services: BpfMap.create({ ...policyMaps.services, name: "services", innerMap: lineTemplate }),
+      translations: create("translations", flowCount),
+      affinities: create("affinities", 64),
       accounts: create("accounts", 64),
       connection_rates: create("connection_rates", 64),
       graces: create("graces", 64),
@@ -103,7 +108,16 @@ export class LoadedPolicy implements AsyncDisposable {
     this.#refer("table", 0, map);
   }
 
-  #refer(outer: "table" | "counters", slot: number, map: BpfMap): void {
+  /** Of programs that translate: see `globals` of `load`. */
+  async putServices(table: ServiceTable): Promise<void> {
+    const { lines } = writeServices(table);
+    const map = linesOf(lines);
+    this.#inner.push(map);
+    await fill(map, lines);
+    this.#refer("services", 0, map);
+  }
+
+  #refer(outer: "table" | "counters" | "services", slot: number, map: BpfMap): void {
     this.#map(outer).setRaw(u32(slot), u32(map.fd));
   }
 
@@ -140,6 +154,15 @@ export class LoadedPolicy implements AsyncDisposable {
   packetsOfRule(slot: number, rule: number): number {
     const map = this.#inner.findLast(({ info }) => info.id === this.#slot(slot));
     const value = map?.getRaw(u32(rule));
+    let packets = 0;
+    if (!value) return 0;
+    for (let at = 0; at < value.length; at += counterSize) packets += Number(value.readBigUInt64LE(at));
+    return packets;
+  }
+
+  /** By its name in the program. */
+  packetsOfReason(name: keyof typeof policyReason): number {
+    const value = this.#map("reasons").getRaw(u32(policyReason[name]));
     let packets = 0;
     if (!value) return 0;
     for (let at = 0; at < value.length; at += counterSize) packets += Number(value.readBigUInt64LE(at));
