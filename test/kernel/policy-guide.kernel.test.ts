@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
 import { KernelSandbox } from "@bpfleet/native/testing";
 import { StandaloneNode } from "./standalone-node.ts";
@@ -64,6 +65,37 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
     /add to NetworkPolicy shop\/db-from-web spec\.ingress\[0\]\.ports, .*:\d+\n {2}\+ - port: 80\n {2}\+ {3}protocol: TCP/,
   );
   assert.match(denied.out, /nothing else that is known to this node would pass by it/);
+
+  const dump = await node.do("policy", "dump", "db");
+  assert.match(dump, /^shop\/db +db \(\d+\) +table \d+ +any$/m);
+  assert.match(dump, /^1 +allow +.*TCP 5432.* +0 +0 +NetworkPolicy shop\/db-from-web spec\.ingress\[0\], .*:\d+$/m);
+  assert.match(dump, /^\d+ +10\.1\.0\.2 +pod shop\/web$/m);
+
+  const nc = spawn("ip", ["netns", "exec", names.get("db") ?? "", "nc", "-l", "-p", "5432", "-k"]);
+  const client = spawn("ip", [
+    "netns",
+    "exec",
+    web,
+    "sh",
+    "-c",
+    "sleep 0.5; (echo hello; sleep 20) | nc 10.2.0.2 5432",
+  ]);
+  const tracked = async (): Promise<string> => (await node.run(["conntrack", "dump", "-n", "shop", "-o", "wide"])).out;
+  try {
+    for (let tries = 0; tries < 50 && !/ open /.test(await tracked()); tries++) await sleep(200);
+    assert.match(
+      await tracked(),
+      /^shop\/db +ingress +tcp +10\.1\.0\.2:\d+ \(pod shop\/web\) +10\.2\.0\.2:5432 \(pod shop\/db\) +open +\d+s +NetworkPolicy shop\/db-from-web spec\.ingress\[0\], /m,
+    );
+    const [flow] = JSON.parse(await node.do("conntrack", "dump", "--port", "5432", "-o", "json")) as {
+      readonly from: { readonly name: string };
+    }[];
+    assert.equal(flow?.from.name, "pod shop/web");
+    assert.equal((await node.run(["conntrack", "dump", "--port", "80"])).err, "No connections found\n");
+  } finally {
+    client.kill();
+    nc.kill();
+  }
 
   await node.do("delete", "networkpolicy", "db-from-web", "-n", "shop");
   assert.ok(answers(web));

@@ -54,6 +54,16 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./trace.ts")).defineTrace,
   },
   {
+    name: "policy",
+    summary: "show the policies in force: who may talk to whom",
+    load: async () => (await import("./policy.ts")).definePolicy,
+  },
+  {
+    name: "conntrack",
+    summary: "show the connections that policies let through",
+    load: async () => (await import("./conntrack.ts")).defineConntrack,
+  },
+  {
     name: "prog",
     summary: "list every BPF program on this node, ours and foreign",
     load: async () => (await import("./inventory.ts")).defineProg,

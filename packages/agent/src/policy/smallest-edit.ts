@@ -194,8 +194,9 @@ function peerOf({ direction, opening }: DroppedPacket, who: EditWorld["who"]): E
 }
 
 /** A rule that would allow it, were all of it served. */
-function unservedThatMeansIt(packet: DroppedPacket, { objects, facts, lower }: EditWorld): string | undefined {
-  const intents = policyIntents(lower(objects));
+function unservedThatMeansIt(packet: DroppedPacket, world: EditWorld): string | undefined {
+  const { objects, facts } = world;
+  const intents = policyIntents(world.lower(objects));
   const withoutLimits = intents.map((intent): PolicyFeatureIntent => {
     if (intent.about !== "policy") return intent;
     const statements = intent.policy.statements.map((statement) => ({

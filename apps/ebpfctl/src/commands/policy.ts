@@ -1,0 +1,53 @@
+import { fetchPolicyState } from "@bpfleet/agent";
+import { readTable } from "@bpfleet/features";
+import { DaemonClient } from "@bpfleet/daemon/client";
+import { parseConfig } from "../config.ts";
+import { Failure } from "../failure.ts";
+import { renderJson } from "../maps/json.ts";
+import { makeDump, renderDump } from "../policy/policy-dump.ts";
+import type { DefineCommand } from "./mod.ts";
+
+/** Of 64 bytes: all that a table can have. */
+const mostLines = 1 << 23;
+
+export const definePolicy: DefineCommand = (program, world) => {
+  const policy = program
+    .command("policy")
+    .summary("show the policies in force: who may talk to whom")
+    .description("What policies became on this node.");
+  policy
+    .command("dump")
+    .description(
+      "Print the policies of this node as the kernel has them: pods, the rules that judge what they receive and send in the order in which they decide, with what each counted and where it is written, and which addresses are told apart.",
+    )
+    .argument("[endpoint]", "only this pod (name, or namespace/name) or interface")
+    .option("-n, --namespace <name>", "only pods of this namespace")
+    .option("-o, --output <form>", "table|json", "table")
+    .action(async (endpoint, flags, command) => {
+      const isJson = parseForm(flags.output);
+      const config = parseConfig(command.optsWithGlobals(), world);
+      using daemon = new DaemonClient(config.socket);
+      const state = await fetchPolicyState(config.agentSocket);
+      const key = state.maps["lines"];
+      if (key === undefined) {
+        world.err.write("No policy selects a pod of this node\n");
+        if (isJson) world.out.write("{}\n");
+        return;
+      }
+      const { entries } = await daemon.readMap({ map: { by: "key", key }, max: mostLines });
+      const { counters } = await daemon.state({ withCounters: true });
+      const dump = makeDump(readTable(entries.values), state, counters, { endpoint, namespace: flags.namespace });
+      if (endpoint !== undefined && dump.endpoints.length === 0)
+        throw new Failure(`find ${endpoint}: no policy is about such a pod or interface of this node`);
+      if (!dump.isPlanned)
+        world.err.write("warning: what is declared is not in force yet: rules are shown by their numbers\n");
+      world.out.write(isJson ? `${renderJson(dump, 2)}\n` : renderDump(dump));
+    });
+};
+
+function parseForm(form: string): boolean {
+  if (form === "json" || form === "table") return form === "json";
+  throw new Failure(
+    `unable to match a printer suitable for the output format "${form}", allowed formats are: table|json`,
+  );
+}
