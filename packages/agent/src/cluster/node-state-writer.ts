@@ -9,6 +9,7 @@ import { fieldManager } from "./agent-marks.ts";
 import { inventoryFindings } from "./node-inventory.ts";
 import { resultsOfReports } from "./node-results.ts";
 import { Repeat } from "./repeat.ts";
+import { WriteSpread } from "./write-spread.ts";
 
 export interface NodeStateWriterOptions {
   readonly client: KubeClient;
@@ -37,8 +38,6 @@ const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestat
 const apiVersion = "bpfleet.io/v1alpha1";
 const usualPaceMs = 1000;
 const usualRefreshMs = 60_000;
-/** What all nodes together write of one change. */
-const writesPerSecond = 500;
 
 /** Keeps the one object of this node: soon when something became of an object, else once in a while. */
 export class NodeStateWriter implements AsyncDisposable {
@@ -51,7 +50,10 @@ export class NodeStateWriter implements AsyncDisposable {
   #news = "";
   #whole = "";
   readonly #transitions = new Map<string, { readonly status: string; readonly at: string }>();
-  #isMade = false;
+  readonly #spread = new WriteSpread();
+  /** The object as the server had it last, where that is known. */
+  #there: AnyObject | undefined;
+  #isAbsent = false;
   #isNewsDue = false;
   #failure = "";
 
@@ -67,8 +69,9 @@ export class NodeStateWriter implements AsyncDisposable {
   /** What an earlier agent of this node wrote. */
   async read(): Promise<NodeStateStatus | undefined> {
     const { client, nodeName } = this.#options;
-    const found = await client.find<AnyObject>({ ...nodeStates, name: nodeName });
-    return found?.["status"] as NodeStateStatus | undefined;
+    this.#there = await client.find<AnyObject>({ ...nodeStates, name: nodeName });
+    this.#isAbsent = this.#there === undefined;
+    return this.#there?.["status"] as NodeStateStatus | undefined;
   }
 
   reports(reports: readonly ObjectReport[], results: DaemonResults): void {
@@ -93,8 +96,7 @@ export class NodeStateWriter implements AsyncDisposable {
   #askForNews(): void {
     if (this.#isNewsDue) return;
     this.#isNewsDue = true;
-    const spreadMs = ((this.#options.nodes?.() ?? 1) / writesPerSecond) * 1000;
-    this.#writes.ask(Math.random() * spreadMs);
+    this.#writes.ask(Math.random() * this.#spread.windowMs(this.#options.nodes?.() ?? 1));
   }
 
   /** Not all nodes at the same moment. */
@@ -111,42 +113,59 @@ export class NodeStateWriter implements AsyncDisposable {
   }
 
   async #write(): Promise<void> {
-    const { client, nodeName, clock } = this.#options;
+    const { clock } = this.#options;
     this.#isNewsDue = false;
     const news = this.#newsOf();
     const observedAt = renderTime(clock.now());
     const status = await this.#status();
     const whole = canonicalJson({ ...status, conditions: news });
-    if (whole === this.#whole && this.#isMade) return this.#writes.ask(this.#refreshMs());
-    const address = { ...nodeStates, name: nodeName };
-    const body = { apiVersion, kind: "NodeState", metadata: { name: nodeName } };
-    if (!this.#isMade) await this.#make();
-    try {
-      await client.applyStatus(
-        address,
-        { ...body, status: { ...status, observedAt, conditions: this.#timed(observedAt) } } as AnyObject,
-        { fieldManager, isForced: true },
-      );
-    } catch (error) {
-      // Somebody removed it: it is made again.
-      if (isApiError(error) && error.isNotFound) this.#isMade = false;
-      throw error;
-    }
+    if (whole === this.#whole) return this.#writes.ask(this.#refreshMs());
+    await this.#replaceStatus({ ...status, observedAt, conditions: this.#timed(observedAt) });
     this.#news = news;
     this.#whole = whole;
     this.#failure = "";
     this.#writes.ask(this.#refreshMs());
   }
 
-  /** It goes with its node. */
-  async #make(): Promise<void> {
+  /**
+   * Replaced whole, since nobody else writes it: that costs an API server half of what server-side apply does. Where
+   * somebody changed or removed it meanwhile, or an answer was lost, it is looked at and written once more.
+   */
+  async #replaceStatus(status: NodeStateStatus): Promise<void> {
+    const { client, nodeName } = this.#options;
+    for (let tries = 1; ; tries++) {
+      const startedMs = performance.now();
+      try {
+        const { resourceVersion } = (await this.#object()).metadata;
+        const body = { apiVersion, kind: "NodeState", metadata: { name: nodeName, resourceVersion }, status };
+        this.#there = await client.updateStatus<AnyObject>({ ...nodeStates, name: nodeName }, body, {
+          fieldManager,
+        });
+        return this.#spread.answered(performance.now() - startedMs);
+      } catch (error) {
+        this.#there = undefined;
+        this.#isAbsent = false;
+        if (tries === 1 && isApiError(error) && (error.isNotFound || error.status === 409)) continue;
+        this.#spread.turnedAway();
+        throw error;
+      }
+    }
+  }
+
+  /** As it is there; made where it is not. It goes with its node. */
+  async #object(): Promise<AnyObject> {
     const { client, nodeName, node } = this.#options;
+    const address = { ...nodeStates, name: nodeName };
+    if (this.#there === undefined && !this.#isAbsent) await this.read();
     const uid = node()?.metadata.uid;
     const owner = uid === undefined ? [] : [{ apiVersion: "v1", kind: "Node", name: nodeName, uid }];
     const metadata = { name: nodeName, ...(owner.length > 0 && { ownerReferences: owner }) };
     const body = { apiVersion, kind: "NodeState", metadata };
-    await client.apply({ ...nodeStates, name: nodeName }, body, { fieldManager, isForced: true });
-    this.#isMade = true;
+    const there = this.#there;
+    if (there === undefined) return client.create<AnyObject>(nodeStates, body, { fieldManager });
+    const owners = there.metadata.ownerReferences?.map((each) => each.uid) ?? [];
+    if (uid === undefined || owners.includes(uid)) return there;
+    return client.apply<AnyObject>(address, body, { fieldManager, isForced: true });
   }
 
   async #status(): Promise<NodeStateStatus> {

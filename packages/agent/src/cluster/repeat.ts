@@ -58,7 +58,9 @@ export class Repeat implements AsyncDisposable {
     } catch (error) {
       this.#options.onFailure(error);
       const askedMs = isApiError(error) ? (error.retryAfterMs ?? 0) : 0;
-      this.#dueMs = Math.min(this.#dueMs, performance.now() + Math.max(askedMs, this.#retryMs));
+      // A server that turns a whole fleet away must not see it again at one moment.
+      const waitMs = Math.max(askedMs, this.#retryMs) * (1 + Math.random() / 2);
+      this.#dueMs = Math.min(this.#dueMs, performance.now() + waitMs);
       this.#retryMs = Math.min(longestRetryMs, this.#retryMs * 2);
     } finally {
       this.#lastMs = performance.now();

@@ -63,6 +63,8 @@ export async function startClusterFollower(options: FollowerOptions): Promise<As
   let isFollowing = false;
   closing.use(await store.follow(() => (isFollowing ? void tell() : undefined)));
   isFollowing = true;
+  // As the real one looks at what it said before.
+  await nodeState.read();
   await tell();
   const owned = closing.move();
   return { [Symbol.asyncDispose]: () => owned.disposeAsync() };

@@ -38,7 +38,7 @@ export function agentAccess(kinds: readonly DefinedKind[]): readonly AccessRule[
     ...perGroup(made, (plurals) => plurals.map((plural) => `${plural}/status`), ["get", "patch", "update"]),
     ...perGroup(made, (plurals) => plurals.map((plural) => `${plural}/finalizers`), ["update"]),
     rule("bpfleet.io", ["nodestates"], applyVerbs),
-    rule("bpfleet.io", ["nodestates/status"], ["get", "patch"]),
+    rule("bpfleet.io", ["nodestates/status"], ["get", "patch", "update"]),
     rule("bpfleet.io", ["addressslices"], readVerbs),
     ...events,
   ];

@@ -37,12 +37,14 @@ export interface Pace {
   readonly gatherMs: number;
   /** Between two writes of one object. */
   readonly betweenMs: number;
+  /** More of it for each node: each of them is told of every write. */
+  readonly betweenMsPerNode: number;
   /** The same when only numbers changed. */
   readonly numbersMs: number;
   readonly workers: number;
 }
 
-export const usualPace: Pace = { gatherMs: 100, betweenMs: 1000, numbersMs: 30_000, workers: 4 };
+export const usualPace: Pace = { gatherMs: 100, betweenMs: 1000, betweenMsPerNode: 1, numbersMs: 30_000, workers: 4 };
 
 /** Makes the status of every object of what its nodes say. One writer, whatever the number of nodes. */
 export class Aggregator implements Part {
@@ -72,7 +74,7 @@ export class Aggregator implements Part {
       const isNew = change.type === "added" || change.type === "deleted";
       if (isNew) return this.#everything();
       for (const [key, difference] of changedResults(change.before, change.object))
-        this.#soon(key, difference === "numbers" ? this.#pace.numbersMs : this.#pace.betweenMs);
+        this.#soon(key, difference === "numbers" ? this.#pace.numbersMs : this.#betweenMs);
     });
     for (const kind of kinds) {
       const informer = createInformer<AnyObject>(client, {
@@ -85,7 +87,7 @@ export class Aggregator implements Part {
         const key = keyOf(kind, object);
         // Our own write is no reason to look again: numbers that grow meanwhile would make it an endless one.
         if (type !== "deleted" && (this.#writing.has(key) || this.#writer.isOwn(kind, object))) return;
-        if (type !== "deleted") return this.#soon(key, this.#pace.betweenMs);
+        if (type !== "deleted") return this.#soon(key, this.#betweenMs);
         this.#writer.forget(kind, object);
         this.#lastAt.delete(key);
       });
@@ -101,7 +103,7 @@ export class Aggregator implements Part {
     programs.onChange((config) => {
       for (const { kind } of this.#objects.values())
         if (kind.group === "bpfd.io")
-          this.#soon(refKey({ group: kind.group, kind: kind.kind, namespace: "", name: config }), this.#pace.betweenMs);
+          this.#soon(refKey({ group: kind.group, kind: kind.kind, namespace: "", name: config }), this.#betweenMs);
     });
     for (const informer of [this.#reports, ...[...this.#objects.values()].map(({ informer: each }) => each)])
       informer.start();
@@ -152,10 +154,15 @@ export class Aggregator implements Part {
     );
   }
 
+  get #betweenMs(): number {
+    const { betweenMs, betweenMsPerNode } = this.#pace;
+    return Math.max(betweenMs, betweenMsPerNode * this.#options.nodes.size);
+  }
+
   #everything(): void {
     if (this.#controller === undefined) return;
     for (const { kind, informer } of this.#objects.values())
-      for (const object of informer.list()) this.#soon(keyOf(kind, object), this.#pace.betweenMs);
+      for (const object of informer.list()) this.#soon(keyOf(kind, object), this.#betweenMs);
   }
 
   /** Not sooner after the last write than `betweenMs`, so that a change on all nodes is few writes. */
@@ -172,7 +179,7 @@ export class Aggregator implements Part {
     const object = found?.informer.get(namespace, name);
     if (found === undefined || object === undefined || !this.#options.isFollowed(found.kind)) return awaitChange;
     const now = this.#options.timing.monotonicMs();
-    const waitMs = (this.#lastAt.get(key) ?? -Infinity) + this.#pace.betweenMs - now;
+    const waitMs = (this.#lastAt.get(key) ?? -Infinity) + this.#betweenMs - now;
     if (waitMs > 0) return recheckAfter(waitMs);
     const { kind } = found;
     const outcome = { ...this.#resultsOf(key, object), remaining: this.#remaining(kind, object) };
@@ -188,7 +195,7 @@ export class Aggregator implements Part {
     }
     // What others did meanwhile was not looked at.
     const seen = found.informer.get(namespace, name);
-    if (seen !== undefined && seen !== object && !this.#writer.isOwn(kind, seen)) this.#soon(key, this.#pace.betweenMs);
+    if (seen !== undefined && seen !== object && !this.#writer.isOwn(kind, seen)) this.#soon(key, this.#betweenMs);
     return awaitChange;
   }
 
