@@ -281,6 +281,21 @@ for (const [key, text, message] of [
     "{apiVersion: bpfleet.io/v1alpha1, kind: ImagePolicy, rulez: []}",
     /rulez is no field of an ImagePolicy/,
   ],
+  [
+    "bpfleet.image-policy",
+    "{apiVersion: bpfleet.io/v1alpha1, kind: ImagePolicy, default: {mode: required}}",
+    /line 1: default\.accept: is required with mode required/,
+  ],
+  [
+    "bpfleet.image-policy",
+    "apiVersion: bpfleet.io/v1alpha1\nkind: ImagePolicy\nrules:\n- images: [quay.io/**]\n  mode: requird\n",
+    /line 5: rules\[0\]\.mode: must be one of required, warn, off/,
+  ],
+  [
+    "bpfleet.image-policy",
+    "apiVersion: bpfleet.io/v1alpha1\nkind: ImagePolicy\ndefault:\n  mode: warn\n  accept: {keys: [{name: ours, pem: none}]}\n",
+    /line 5: default\.accept\.keys\[0\]\.pem: must be a public key in PEM/,
+  ],
 ] as const)
   test(`parseSettings refuses ${key} ${text}`, () => {
     const refused = parseSettings({ [key]: text }, builtImages);
@@ -293,7 +308,8 @@ for (const [key, text, message] of [
   });
 
 test("nodeObjects hand the policy of signatures to the daemon, where there is one", () => {
-  const policy = "{apiVersion: bpfleet.io/v1alpha1, kind: ImagePolicy, default: {mode: required}}\n";
+  const policy =
+    "{apiVersion: bpfleet.io/v1alpha1, kind: ImagePolicy, trustedRoot: /run/bpfd/root.json, default: {mode: warn, accept: {keys: [{name: a, file: /run/bpfd/a.pub}]}}}\n";
   const text = (data: Readonly<Record<string, string>>): string => JSON.stringify(nodeObjects(setup(data)));
   assert.doesNotMatch(text({}), /image-policy/);
   const handed = text({ "bpfleet.image-policy": policy });

@@ -1,6 +1,7 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { readYaml } from "@bpfleet/kinds";
 import { compareQuantities, parseQuantity } from "@bpfleet/kube";
+import { checkPolicyText } from "@bpfleet/oci/policy-text";
 
 /** Tells what is wrong with a value of a setting. */
 export type Complain = (message: string) => void;
@@ -110,7 +111,7 @@ function whyNoToleration(value: unknown): string | undefined {
 
 const policyFields = ["apiVersion", "kind", "trustedRoot", "default", "rules"];
 
-/** What every ImagePolicy has; the rest of it is read by the daemons, which tell it of each image. */
+/** All of it but the files that it names, which are on the nodes. */
 export function parsePolicyText(text: string, complain: Complain): string | undefined {
   const value = readValue(text, complain);
   if (value === undefined) return undefined;
@@ -118,7 +119,10 @@ export function parsePolicyText(text: string, complain: Complain): string | unde
     return refuse(complain, "must begin with apiVersion: bpfleet.io/v1alpha1 and kind: ImagePolicy");
   const unknown = Object.keys(value).filter((key) => !policyFields.includes(key));
   for (const key of unknown) complain(`${key} is no field of an ImagePolicy; there are ${policyFields.join(", ")}`);
-  return unknown.length > 0 ? undefined : text;
+  if (unknown.length > 0) return undefined;
+  const issues = checkPolicyText(text, "image-policy.yaml");
+  for (const { message, position } of issues) complain(`line ${position?.line ?? 1}: ${message}`);
+  return issues.length > 0 ? undefined : text;
 }
 
 function readValue(text: string, complain: Complain): unknown {
