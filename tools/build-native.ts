@@ -10,8 +10,8 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
-import { homedir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
+import { BuildError, buildCrate, cacheHome, dropOldBuilds, findCargo, place, runBuild } from "./cargo.ts";
 
 const root = join(import.meta.dirname, "..");
 const crate = join(root, "packages/native");
@@ -21,16 +21,9 @@ const outputs = {
 };
 const stampFile = join(root, "build/native/stamp");
 const isStatic = process.argv.includes("--static");
-
-const cacheHome = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
-const cacheDir = join(cacheHome, "bpfleet/native");
-const targetDir = process.env["BPFLEET_CARGO_TARGET"] || join(cacheHome, "bpfleet/cargo-target");
-const cachedBuilds = 8;
-const oldestCargo = [1, 88] as const;
+const cacheDir = join(cacheHome, "native");
 /** The headers of the kernel API that bpf_helpers.h of this libbpf expects; older distributions lack half of bpf.h. */
 const uapiHeaders = ["bpf.h", "bpf_common.h", "btf.h"];
-
-class BuildError extends Error {}
 
 function sourceHash(): string {
   const rust = fs.globSync("src/**/*.rs", { cwd: crate }).toSorted();
@@ -47,27 +40,6 @@ function libcVersion(): string {
   (process.report as { excludeNetwork?: boolean }).excludeNetwork = true;
   const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
   return report.header?.glibcVersionRuntime ?? "unknown";
-}
-
-function cargoVersion(cargo: string): readonly number[] | undefined {
-  const run = spawnSync(cargo, ["--version"], { encoding: "utf8" });
-  const match = /^cargo (\d+)\.(\d+)/.exec(run.stdout ?? "");
-  return match ? [Number(match[1]), Number(match[2])] : undefined;
-}
-
-function findCargo(): string {
-  const onPath = (process.env["PATH"] ?? "").split(delimiter).map((dir) => join(dir, "cargo"));
-  const seen: string[] = [];
-  for (const cargo of new Set([...onPath, join(homedir(), ".cargo/bin/cargo"), "/usr/bin/cargo"])) {
-    if (!fs.existsSync(cargo)) continue;
-    const [major = 0, minor = 0] = cargoVersion(cargo) ?? [];
-    if (major > oldestCargo[0] || (major === oldestCargo[0] && minor >= oldestCargo[1])) return cargo;
-    seen.push(`${cargo} is ${major}.${minor}`);
-  }
-  throw new BuildError(
-    `find cargo ${oldestCargo.join(".")} or newer: ${seen.join(", ") || "none on PATH"}; ` +
-      `on Debian 12: apt-get install cargo-web rustc-web (they replace cargo and rustc)`,
-  );
 }
 
 function requireSystem(): void {
@@ -101,41 +73,8 @@ function exportHeaders(cargo: string, into: string): void {
   for (const file of uapiHeaders) place(join(libbpf, "include/uapi/linux", file), join(into, "linux", file));
 }
 
-/** Builds the addon to a file. Clones share the target directory: nobody may build between our build and our copy. */
-function build(cargo: string, to: string): void {
-  requireSystem();
-  fs.mkdirSync(targetDir, { recursive: true });
-  const built = join(targetDir, "release/libbpfleet_native.so");
-  const command = [cargo, "build", "--release", "--locked", "--manifest-path", join(crate, "Cargo.toml")];
-  if (isStatic) command.push("--features", "static");
-  const script = `"$@" && cp "$BUILT" "$TO.half" && mv "$TO.half" "$TO"`;
-  const env = { ...process.env, CARGO_TARGET_DIR: targetDir, BUILT: built, TO: to };
-  const run = spawnSync("flock", [join(targetDir, "bpfleet.lock"), "sh", "-c", script, "sh", ...command], {
-    stdio: "inherit",
-    env,
-  });
-  if (run.status !== 0) throw new BuildError(`build ${crate}: cargo ended with ${run.status ?? run.error?.message}`);
-}
-
-/** Puts a whole file in place: a process that has the old one loaded keeps it, and a reader never sees half of one. */
-function place(from: string, to: string): void {
-  fs.mkdirSync(dirname(to), { recursive: true });
-  const half = `${to}.${process.pid}`;
-  fs.copyFileSync(from, half);
-  fs.renameSync(half, to);
-}
-
 function placeTree(from: string, to: string): void {
   for (const file of fs.globSync("**/*.h", { cwd: from })) place(join(from, file), join(to, file));
-}
-
-function dropOldBuilds(): void {
-  const builds = fs.globSync("*.node", { cwd: cacheDir }).map((file) => join(cacheDir, file));
-  const newestFirst = builds.toSorted((a, b) => fs.statSync(b).mtimeMs - fs.statSync(a).mtimeMs);
-  for (const addon of newestFirst.slice(cachedBuilds)) {
-    fs.rmSync(addon, { force: true });
-    fs.rmSync(addon.replace(/\.node$/, ".include"), { recursive: true, force: true });
-  }
 }
 
 function main(): void {
@@ -151,18 +90,14 @@ function main(): void {
     const cargo = findCargo();
     exportHeaders(cargo, cached.include);
     placeTree(cached.include, outputs.include);
-    build(cargo, cached.addon);
-    dropOldBuilds();
+    requireSystem();
+    const args = isStatic ? ["--features", "static"] : [];
+    buildCrate(cargo, { crate, args, built: "release/libbpfleet_native.so" }, cached.addon);
+    dropOldBuilds(cacheDir, "*.node", (addon) => [addon.replace(/\.node$/, ".include")]);
   }
   placeTree(cached.include, outputs.include);
   place(cached.addon, outputs.addon);
   fs.writeFileSync(stampFile, hash);
 }
 
-try {
-  main();
-} catch (error) {
-  if (!(error instanceof BuildError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = 1;
-}
+runBuild(main);

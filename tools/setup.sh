@@ -212,14 +212,20 @@ has_changed() {
 	stamp=$stamps/$1
 	shift
 	[ -e "$stamp" ] || return 0
-	[ -n "$(find "$@" \( -type d -o -name '*.rs' -o -name '*.[ch]' -o -name 'Cargo.*' -o -name 'build-*.ts' \) \
+	[ -n "$(find "$@" \( -type d -o -name '*.rs' -o -name '*.[ch]' -o -name 'Cargo.*' -o -name 'build-*.ts' -o -name 'cargo.ts' \) \
 		-newer "$stamp" -print -quit)" ]
 }
 
 setup_native() {
-	has_changed native tools/build-native.ts packages/native || return 0
+	has_changed native tools/build-native.ts tools/cargo.ts packages/native || return 0
 	step "native addon" native env PATH="$bin:$(dirname "$(cat $stamps/cargo)"):$PATH" node tools/build-native.ts
 	touch $stamps/native
+}
+
+setup_cni() {
+	has_changed cni tools/build-cni.ts tools/cargo.ts packages/cni || return 0
+	step "CNI plug-in" cni env PATH="$bin:$(dirname "$(cat $stamps/cargo)"):$PATH" node tools/build-cni.ts
+	touch $stamps/cni
 }
 
 setup_bpf() {
@@ -240,4 +246,5 @@ setup_system
 setup_npm
 check_node
 setup_native
+setup_cni
 setup_bpf

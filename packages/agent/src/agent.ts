@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { refKey, type ObjectRef } from "@bpfleet/base";
-import { policy, readOpening, type InstanceCounters } from "@bpfleet/features";
+import { policy, policyScope, readOpening, type InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
 import { pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
@@ -294,8 +294,19 @@ class ObjectAgent implements Agent {
     const isPolicyAsked = this.#lowered.intents.some(({ feature, isFact }) => feature === policy.name && !isFact);
     await Promise.all([
       daemon.watchBytecode(sourcesOf(this.#lowered.intents), pullSecretsOf(objects)),
-      daemon.watchEndpoints(isPolicyAsked ? this.#pods.endpoints(this.#desired.sound(), daemon.facts().nodeName) : []),
+      isPolicyAsked ? this.#watchEndpoints() : daemon.watchEndpoints([], []),
     ]);
+  }
+
+  /** With whom policies select: those do not start before. */
+  async #watchEndpoints(): Promise<void> {
+    const { daemon } = this.#options;
+    const { selected, reach } = policyScope(this.#lowered.intents);
+    const wishes = this.#pods.endpoints(this.#desired.sound(), daemon.facts().nodeName);
+    await daemon.watchEndpoints(
+      wishes.map((wish) => ({ ...wish, isSelected: selected.has(wish.key) })),
+      reach,
+    );
   }
 
   /** Not while a file is unreadable that an earlier run served: nobody asked for its end. */

@@ -13,6 +13,7 @@ import type {
   NodeFacts,
   NodePlan,
   ObservedKernel,
+  PolicyReach,
   XdpMode,
 } from "@bpfleet/kernel";
 import type { TlsPaths } from "./tls/tls-files.ts";
@@ -30,9 +31,9 @@ export interface Daemon extends AsyncDisposable {
   watchCgroups(paths: readonly string[]): void;
   /**
    * Pods whose traffic is to be judged; where that can be appears in `facts().endpoints`, by their keys. Replaces the
-   * earlier list; resolves when all of it was looked for once.
+   * earlier list; resolves when all of it was looked for once. `reach`: where policies may select pods that are not in it.
    */
-  watchEndpoints(wishes: readonly EndpointWish[]): Promise<void>;
+  watchEndpoints(wishes: readonly EndpointWish[], reach?: PolicyReach): Promise<void>;
   /**
    * Objects to fetch, verify and read; what becomes of them appears in `facts().bytecode`. Replaces the
    * earlier list. `secrets`: `data` of the Secrets that sources name.
@@ -77,7 +78,7 @@ export interface AgentDaemon extends Pick<
 > {
   /** Where a promise is given back: `facts()` tell of them when it resolves, or nobody can tell now. */
   watchCgroups(paths: readonly string[]): void | Promise<void>;
-  watchEndpoints(wishes: readonly EndpointWish[]): void | Promise<void>;
+  watchEndpoints(wishes: readonly EndpointWish[], reach?: PolicyReach): void | Promise<void>;
   watchBytecode(sources: readonly BytecodeSource[], secrets: PullSecrets): void | Promise<void>;
   setPlan(plan: NodePlan, options: { readonly complete: boolean }): void;
 }

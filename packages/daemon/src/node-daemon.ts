@@ -11,9 +11,11 @@ import {
   type NodeFacts,
   type NodePlan,
   type ObservedKernel,
+  type PolicyReach,
 } from "@bpfleet/kernel";
 import { libbpfVersion } from "@bpfleet/native";
 import type { BytecodeWatch, PullSecrets } from "./bytecode/bytecode-watch.ts";
+import type { PodGate } from "./cni/pod-gate.ts";
 import type { NodeFactsWatch } from "./facts/node-facts.ts";
 import { CounterReader, type HookCounters } from "./counters.ts";
 import type {
@@ -52,6 +54,8 @@ export interface NodeDaemonParts {
   readonly applySeconds: Histogram;
   readonly clock: Clock;
   readonly onTrouble: (error: unknown) => void;
+  /** Told of what an agent says of pods, of plans, and of all that changes. */
+  readonly gate?: PodGate | undefined;
   /** What is to be closed, last first, when the daemon stops. */
   readonly closing: AsyncDisposableStack;
 }
@@ -102,7 +106,8 @@ export class NodeDaemon implements Daemon {
     this.#parts.facts.watchCgroups(paths);
   }
 
-  watchEndpoints(wishes: readonly EndpointWish[]): Promise<void> {
+  watchEndpoints(wishes: readonly EndpointWish[], reach: PolicyReach = "everywhere"): Promise<void> {
+    this.#parts.gate?.wishesAre({ wishes, reach });
     return this.#parts.facts.watchEndpoints(wishes);
   }
 
@@ -112,6 +117,7 @@ export class NodeDaemon implements Daemon {
 
   setPlan(plan: NodePlan, options: { readonly complete: boolean }): number {
     const revision = this.#parts.loop.setPlan(plan, options.complete);
+    this.#parts.gate?.planned(revision, plan);
     this.#parts.facts.plannedAs(plan);
     return revision;
   }

@@ -7,6 +7,10 @@ import { ContentStore } from "@bpfleet/oci/local";
 import { pino, type Logger } from "pino";
 import { ApiServer } from "./api/api-server.ts";
 import { BytecodeWatch } from "./bytecode/bytecode-watch.ts";
+import { AnnouncedPods } from "./cni/announced-pods.ts";
+import { CniServer, cniSocketOf } from "./cni/cni-server.ts";
+import { KnownPods } from "./cni/known-pods.ts";
+import { PodGate } from "./cni/pod-gate.ts";
 import { ContentCollector, objectsInUse } from "./bytecode/content-collector.ts";
 import type { AgentAccess, Daemon, DaemonOptions, LogOptions } from "./daemon.ts";
 import { errorText } from "./error-text.ts";
@@ -43,6 +47,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const objects = new BpfObjects(options.objects);
 
   const factsListeners = new Set<FactsListener>();
+  const announced = new AnnouncedPods();
   const facts = closing.use(
     await NodeFactsWatch.start({
       nodeName: options.nodeName,
@@ -50,6 +55,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       hashSeed: remembered.hashSeed,
       pinRoot: options.bpffs,
       pollMs,
+      announced,
       onTrouble,
       onChange: (after, places) => {
         for (const listener of factsListeners) listener(after, places);
@@ -95,7 +101,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   );
   loop.onChange(() => collector.changed());
   loop.onChange(({ items }) => facts.watchHeld(heldInterfaces(items)));
+  const gate = new PodGate({ facts: () => facts.get(), results: () => loop.results() });
+  const known = closing.use(new KnownPods(join(options.state, "cni-known"), onTrouble));
+  gate.onWished((wished) => known.are(wished));
+  factsListeners.add(() => gate.look());
+  loop.onChange(() => gate.look());
   const parts = {
+    gate,
     version: options.version,
     nodeName: options.nodeName,
     kernel,
@@ -121,6 +133,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       loadObject: async (name) => (await objects.load(name)) ?? (await bytecode.load(name)),
     });
     owned.use(await ApiServer.listen(options.socket, daemon, machine));
+    owned.use(await serveCni(options.socket, { announced, facts, gate }, log));
     if (options.pinAccess !== undefined) {
       const { group, mode = 0o640 } = options.pinAccess;
       // To connect to a socket is to write to it: whoever may read the pins may.
@@ -135,6 +148,35 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     throw error;
   }
   return daemon;
+}
+
+/** Beside the API: who starts pods asks there, and is of no other business. */
+function serveCni(
+  socket: string,
+  { announced, facts, gate }: { announced: AnnouncedPods; facts: NodeFactsWatch; gate: PodGate },
+  log: Logger,
+): Promise<AsyncDisposable> {
+  return CniServer.listen({
+    socket: cniSocketOf(socket),
+    host: {
+      announce: (pod) => {
+        announced.add(pod);
+        return facts.announcementsChanged(pod);
+      },
+      withdraw: (attachment) => {
+        const pod = announced.remove(attachment);
+        if (pod !== undefined) void facts.announcementsChanged(pod);
+      },
+      keepOnly: (valid) => announced.keepOnly(valid),
+      wait: (pod, timeoutMs, signal) => gate.wait(pod, timeoutMs, signal),
+    },
+    onAnswer: (question, answer, ms) => {
+      if (question.command !== "ADD") return;
+      const { namespace, name } = question.announced.pod;
+      const level = answer.is === "in-force" || answer.is === "free" ? "info" : "warn";
+      log[level]({ pod: `${namespace}/${name}`, ...answer, ms: Math.round(ms) }, "pod announced");
+    },
+  });
 }
 
 /** Loaded where an agent is served: in one process with its agent a daemon has no use for it. */

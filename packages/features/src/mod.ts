@@ -21,6 +21,7 @@ export type { PolicyData, PolicyEndpoint } from "./policy/plan.ts";
 export { policy } from "./policy/policy-feature.ts";
 export { readOpening, type Opening } from "./policy/read-opening.ts";
 export * from "./policy/policy.ts";
+export * from "./policy/scope.ts";
 export * from "./policy/table/judge-table.ts";
 export { readTable, type TableContents } from "./policy/table/read-table.ts";
 export type * from "./policy/table/policy-table.ts";

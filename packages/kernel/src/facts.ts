@@ -46,6 +46,8 @@ export type EndpointFacts =
       readonly mac: string;
       /** What of the pod's traffic does not pass there; not given where all does. */
       readonly note?: string | undefined;
+      /** Number here of the pod's network namespace, where a network plug-in has announced it. */
+      readonly namespaceId?: number | undefined;
     }
   /** `why` says what was looked for, and what helps. */
   | { readonly found: false; readonly isFinal: boolean; readonly why: string };
@@ -57,7 +59,21 @@ export interface EndpointWish {
   readonly netns?: string | undefined;
   /** cgroup paths, relative to the cgroup mounts; any process there or below tells the network namespace. */
   readonly cgroups?: readonly string[] | undefined;
+  /** As the network plug-in that makes its interface names it. */
+  readonly pod?: PodName | undefined;
+  /** Some policy selects it: it is not to start before that is in force. */
+  readonly isSelected?: boolean | undefined;
 }
+
+export interface PodName {
+  readonly namespace: string;
+  readonly name: string;
+  /** Any of these; none where nobody gave one. */
+  readonly uids: readonly string[];
+}
+
+/** Namespaces in which some policy may select pods that nobody has seen yet. */
+export type PolicyReach = "everywhere" | readonly string[];
 
 export interface InterfaceFacts {
   readonly name: string;

@@ -36,7 +36,7 @@ export type {
 } from "./bpfleet.io/nodestate/schema.ts";
 export type { FelixConfiguration } from "./crd.projectcalico.org/felixconfiguration/schema.ts";
 export { felixFromValues } from "./crd.projectcalico.org/felixconfiguration/values.ts";
-export { annotatedEndpoint, endpointKey, isEndpointOf } from "./core/pod/lower.ts";
+export { annotatedEndpoint, endpointKey, isEndpointOf, podName } from "./core/pod/lower.ts";
 export { cgroupAnnotation, netnsAnnotation } from "./core/pod/schema.ts";
 export { internalIpsOf } from "./core/node/schema.ts";
 export { secretData, type Secret } from "./core/secret/schema.ts";

@@ -1,5 +1,5 @@
 import type { EndpointWish, NodeFacts } from "@bpfleet/kernel";
-import { cgroupAnnotation, endpointKey, type KubeObject } from "@bpfleet/kinds";
+import { cgroupAnnotation, endpointKey, podName, type KubeObject } from "@bpfleet/kinds";
 import type { AcceptedObject } from "../compile.ts";
 import { podsOf, type PodPlaces } from "../pod-cgroups.ts";
 
@@ -40,7 +40,11 @@ export class KubeletPods implements PodPlaces {
   }
 
   endpoints(objects: readonly AcceptedObject[], nodeName: string): readonly EndpointWish[] {
-    return podsOf(objects, nodeName).map((pod) => ({ key: endpointKey(pod), cgroups: this.#paths(pod) }));
+    return podsOf(objects, nodeName).map((pod) => ({
+      key: endpointKey(pod),
+      pod: podName(pod),
+      cgroups: this.#paths(pod),
+    }));
   }
 
   fingerprint({ cgroups }: NodeFacts): string {

@@ -3,6 +3,8 @@ import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { EndpointFacts, EndpointWish } from "@bpfleet/kernel";
 import { mainTable, type Link } from "@bpfleet/netlink";
+import { isOf, type AnnouncedPods } from "../cni/announced-pods.ts";
+import type { Announcement } from "../cni/announcement.ts";
 import { errorText } from "../error-text.ts";
 import { readMounts } from "../facts/mounts.ts";
 import { dumpTable } from "../facts/netlink-dump.ts";
@@ -21,6 +23,8 @@ import { FolderWatches } from "./watch-folders.ts";
 export type Endpoints = Readonly<Record<string, EndpointFacts>>;
 
 export interface EndpointWatchOptions {
+  /** Pods of which the one who made their interfaces has told. */
+  readonly announced?: Pick<AnnouncedPods, "find"> | undefined;
   readonly onChange: (endpoints: Endpoints) => void;
   readonly onTrouble: (error: unknown) => void;
 }
@@ -105,6 +109,19 @@ export class EndpointWatch implements AsyncDisposable {
       isSame = false;
     }
     return isSame ? this.#firstLook : (this.#firstLook = this.#pass());
+  }
+
+  /** Something was announced, or taken back: resolves when those whom it concerns were looked for. */
+  async announcementsChanged(announced: Announcement): Promise<void> {
+    const now = performance.now();
+    for (const entry of this.#entries.values()) {
+      if (!isOf(entry.wish, announced)) continue;
+      entry.gapMs = leastGapMs;
+      entry.stirredAt = now;
+      entry.retryMs = firstRetryMs;
+      entry.dueAt = now;
+    }
+    await this.#pass();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -207,9 +224,14 @@ export class EndpointWatch implements AsyncDisposable {
   }
 
   async #find(entry: Entry, cgroups: CgroupFolders): Promise<EndpointFacts> {
-    const namespace = findNamespace(entry.wish, cgroups);
     entry.id = undefined;
     entry.hosts = hostsOf(undefined);
+    const announced = this.#options.announced?.find(entry.wish);
+    if (announced !== undefined) {
+      const facts = await this.#judgeAnnounced(entry, announced);
+      if (facts?.found === true) return facts;
+    }
+    const namespace = findNamespace(entry.wish, cgroups);
     if (namespace.found === "nothing") return waiting(namespace.why);
     if (namespace.found === "own")
       return {
@@ -220,21 +242,36 @@ export class EndpointWatch implements AsyncDisposable {
     try {
       const id = await this.#query.idOf(namespace.ref);
       if (id === undefined) return waiting(`${namespace.what} ended while it was looked at; it is looked for again`);
-      return await this.#judge(entry, namespace, id);
+      return await this.#judge(entry, namespace.what, id, (links) => defaultRoutesIn(namespace.routesAt, links));
     } finally {
       namespace.close();
     }
   }
 
-  async #judge(entry: Entry, namespace: FoundNamespace & { found: "other" }, id: number): Promise<EndpointFacts> {
+  /** No process is in it yet. What the one who made the interface says of it holds as long as it is there. */
+  async #judgeAnnounced(entry: Entry, announced: Announcement): Promise<EndpointFacts | undefined> {
+    const { namespaceId: id, ifname } = announced;
+    if (id === undefined || !this.#links.some(({ peerNetnsId }) => peerNetnsId === id)) return undefined;
+    const what = `the network namespace of container ${announced.container.slice(0, 12)}`;
+    const facts = await this.#judge(entry, what, id, async () => new Set([ifname]));
+    if (!facts.found) return facts;
+    const addresses = [...new Set([...facts.addresses, ...announced.addresses])].toSorted();
+    return { ...facts, addresses, namespaceId: id };
+  }
+
+  async #judge(
+    entry: Entry,
+    what: string,
+    id: number,
+    defaultRoutesOver: (links: readonly Link[]) => Promise<ReadonlySet<string>>,
+  ): Promise<EndpointFacts> {
     const hostLinks = this.#links.filter(({ peerNetnsId }) => peerNetnsId === id);
     entry.id = id;
     entry.hosts = hostsOf(hostLinks);
     const links = await this.#query.links(id);
     const addresses = await this.#query.addresses(id);
-    const defaultRoutes =
-      usableLinks(links).length < 2 ? new Set<string>() : await defaultRoutesIn(namespace.routesAt, links);
-    return judgeEndpoint({ what: namespace.what, hostLinks, links, addresses, defaultRoutes });
+    const defaultRoutes = usableLinks(links).length < 2 ? new Set<string>() : await defaultRoutesOver(links);
+    return judgeEndpoint({ what, hostLinks, links, addresses, defaultRoutes });
   }
 
   /** Whether some are watched that were not: what happened in between is not known. */

@@ -2,6 +2,8 @@ import { availableParallelism } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import type { EndpointWish, KernelFacts, NodeFacts, NodePlan } from "@bpfleet/kernel";
 import { findCgroupIds } from "@bpfleet/native";
+import type { AnnouncedPods } from "../cni/announced-pods.ts";
+import type { Announcement } from "../cni/announcement.ts";
 import { EndpointWatch } from "../endpoints/endpoint-watch.ts";
 import { earlierPlansOf, partInForce, seeMaps, seePrograms } from "../bytecode/earlier-plans.ts";
 import { changedNames } from "./interface-table.ts";
@@ -17,6 +19,7 @@ export interface NodeFactsOptions {
   readonly pinRoot?: string | undefined;
   /** Between two looks at what tells nobody of its changes: cgroups and mounts. */
   readonly pollMs: number;
+  readonly announced?: AnnouncedPods | undefined;
   /** `places`: names of interfaces and paths of cgroups that came, went, are different, or were left by a program. */
   readonly onChange: (facts: NodeFacts, places: ReadonlySet<string>) => void;
   readonly onTrouble: (error: unknown) => void;
@@ -74,10 +77,16 @@ export class NodeFactsWatch implements AsyncDisposable {
   async watchEndpoints(wishes: readonly EndpointWish[]): Promise<void> {
     if (wishes.length === 0 && this.#endpoints === undefined) return;
     this.#endpoints ??= new EndpointWatch({
+      announced: this.#options.announced,
       onChange: (endpoints) => this.#change({ endpoints }),
       onTrouble: this.#options.onTrouble,
     });
     await this.#endpoints.watch(wishes);
+  }
+
+  /** Resolves when what was announced, or taken back, was looked for. */
+  async announcementsChanged(announced: Announcement): Promise<void> {
+    await this.#endpoints?.announcementsChanged(announced);
   }
 
   /** Interfaces on which others have an XDP program where one of ours is wanted. */

@@ -210,7 +210,7 @@ export class DaemonConnection {
   }
 
   async #sayEndpoints(): Promise<bigint> {
-    const { endpoints = [] } = this.#options.wishes;
+    const { endpoints = { wishes: [], reach: [] } } = this.#options.wishes;
     try {
       return (await this.#client.watchEndpoints(asyncOf(cutValue(endpoints, this.#session())))).serial;
     } catch (error) {

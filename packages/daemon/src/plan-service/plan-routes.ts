@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { randomUUID } from "node:crypto";
 import { KernelError } from "@bpfleet/base";
-import { emptyPlan, type BytecodeSource, type EndpointWish, type NodePlan } from "@bpfleet/kernel";
+import { emptyPlan, type BytecodeSource, type EndpointWish, type NodePlan, type PolicyReach } from "@bpfleet/kernel";
 import {
   DocumentReader,
   encodeDifference,
@@ -118,7 +118,11 @@ export function routePlan(
 
     watchEndpoints: (parts) =>
       answer(async () => {
-        await daemon.watchEndpoints((await readValue(parts, check)) as readonly EndpointWish[]);
+        const { wishes, reach } = (await readValue(parts, check)) as {
+          wishes: readonly EndpointWish[];
+          reach: PolicyReach;
+        };
+        await daemon.watchEndpoints(wishes, reach);
         return { serial };
       }),
 

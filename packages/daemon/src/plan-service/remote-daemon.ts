@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { KernelError } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import type { BytecodeSource, EndpointWish, Inventory, NodeFacts, NodePlan } from "@bpfleet/kernel";
+import type { BytecodeSource, EndpointWish, Inventory, NodeFacts, NodePlan, PolicyReach } from "@bpfleet/kernel";
 import type { PullSecrets } from "../bytecode/bytecode-watch.ts";
 import type { AgentDaemon, DaemonResults, DaemonVersion } from "../daemon.ts";
 import { TlsFiles, type TlsPaths } from "../tls/tls-files.ts";
@@ -31,7 +31,7 @@ export interface RemoteDaemonOptions {
 /** What is wanted of the daemon: said again after every reconnect. */
 export interface Wishes {
   cgroups: readonly string[] | undefined;
-  endpoints: readonly EndpointWish[] | undefined;
+  endpoints: { readonly wishes: readonly EndpointWish[]; readonly reach: PolicyReach } | undefined;
   bytecode: { readonly sources: readonly BytecodeSource[]; readonly secrets: PullSecrets } | undefined;
   plan: WishedPlan | undefined;
 }
@@ -122,9 +122,11 @@ export class RemoteDaemon implements AgentDaemon, AsyncDisposable {
     await this.#connection?.watchCgroups();
   }
 
-  async watchEndpoints(wishes: readonly EndpointWish[]): Promise<void> {
-    if (JSON.stringify(this.#wishes.endpoints ?? []) === JSON.stringify(wishes)) return;
-    this.#wishes.endpoints = [...wishes];
+  async watchEndpoints(wishes: readonly EndpointWish[], reach: PolicyReach = "everywhere"): Promise<void> {
+    const now = { wishes, reach };
+    // Also that there are none is to be told: a pod that comes before waits for it.
+    if (JSON.stringify(this.#wishes.endpoints) === JSON.stringify(now)) return;
+    this.#wishes.endpoints = now;
     await this.#connection?.watchEndpoints();
   }
 

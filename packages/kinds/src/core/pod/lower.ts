@@ -1,5 +1,5 @@
 import type { WorkloadIntent } from "@bpfleet/features";
-import type { EndpointWish } from "@bpfleet/kernel";
+import type { EndpointWish, PodName } from "@bpfleet/kernel";
 import type { KubeObject, Lowered, Parsed, ResourceView } from "../../kind.ts";
 import { findNamespace, namespaceLabels } from "../namespace/labels.ts";
 import { podFacts } from "./pod-facts.ts";
@@ -42,11 +42,23 @@ export function endpointKey({ metadata }: KubeObject): string {
   return metadata.uid ?? `${metadata.namespace ?? "default"}/${metadata.name}`;
 }
 
+/** By which network plug-ins name the pod. Of a static pod the kubelet knows another uid than the API server. */
+export function podName({ metadata }: KubeObject): PodName {
+  const { "kubernetes.io/config.mirror": mirror } = metadata.annotations ?? {};
+  const uids = [metadata.uid, metadata.namespace === "kube-system" ? mirror : undefined];
+  return {
+    namespace: metadata.namespace ?? "default",
+    name: metadata.name,
+    uids: uids.filter((uid) => uid !== undefined),
+  };
+}
+
 /** Where annotations say that the pod's interface is. In a cluster nobody may believe them. */
 export function annotatedEndpoint(pod: KubeObject): EndpointWish {
   const { [netnsAnnotation]: netns, [cgroupAnnotation]: cgroup } = pod.metadata.annotations ?? {};
   return {
     key: endpointKey(pod),
+    pod: podName(pod),
     ...(netns !== undefined && { netns }),
     ...(cgroup !== undefined && { cgroups: [cgroup] }),
   };

@@ -1,0 +1,111 @@
+import { judgedAt, policyTableKey } from "@bpfleet/features";
+import type { EndpointWish, NodeFacts, NodePlan, PolicyReach } from "@bpfleet/kernel";
+import type { DaemonResults } from "../daemon.ts";
+import type { Announcement, CniAnswer } from "./announcement.ts";
+import { isOf } from "./announced-pods.ts";
+
+export interface PodGateParts {
+  readonly facts: () => NodeFacts;
+  readonly results: () => DaemonResults;
+}
+
+/** What an agent has told of the pods of this node. */
+export interface WishedPods {
+  readonly wishes: readonly EndpointWish[];
+  readonly reach: PolicyReach;
+}
+
+/** Plans whose results may still come. */
+const plansKept = 16;
+
+/** Knows when a pod may start: when its policy is in force at its interface, or none selects it. */
+export class PodGate {
+  readonly #parts: PodGateParts;
+  readonly #waiting = new Set<() => void>();
+  /** By revision: where it judges. */
+  readonly #judged = new Map<number, ReadonlyMap<number, readonly string[]>>();
+  #wished: WishedPods | undefined;
+  #onWished: ((wished: WishedPods) => void) | undefined;
+
+  constructor(parts: PodGateParts) {
+    this.#parts = parts;
+  }
+
+  onWished(callback: (wished: WishedPods) => void): void {
+    this.#onWished = callback;
+  }
+
+  wishesAre(wished: WishedPods): void {
+    this.#wished = wished;
+    this.#onWished?.(wished);
+    this.look();
+  }
+
+  planned(revision: number, plan: NodePlan): void {
+    this.#judged.set(revision, judgedAt(plan));
+    const present = this.#parts.results().revision;
+    for (const old of this.#judged.keys()) if (old < present && this.#judged.size > plansKept) this.#judged.delete(old);
+  }
+
+  /** Facts or results are other ones. */
+  look(): void {
+    for (const wake of this.#waiting) wake();
+  }
+
+  /** What holds now. */
+  judge(announced: Announcement): CniAnswer {
+    const results = this.#parts.results();
+    if (results.isPaused) return { is: "free", why: "paused" };
+    if (this.#wished === undefined)
+      return { is: "unknown", why: "the daemon has not heard yet from its agent whom policies select" };
+    const { wishes, reach } = this.#wished;
+    const wish = wishes.find((each) => isOf(each, announced));
+    if (wish === undefined) {
+      if (reach !== "everywhere" && !reach.includes(announced.pod.namespace)) return { is: "free" };
+      return { is: "unknown", why: "the agent has not seen the pod yet" };
+    }
+    return wish.isSelected === true ? this.#judgeSelected(wish, announced, results) : { is: "free" };
+  }
+
+  /** As soon as it may start, or when the time is over, or the one who asked is gone. */
+  async wait(announced: Announcement, timeoutMs: number, signal: AbortSignal): Promise<CniAnswer> {
+    const end = performance.now() + timeoutMs;
+    for (;;) {
+      const answer = this.judge(announced);
+      const leftMs = end - performance.now();
+      if ((answer.is !== "late" && answer.is !== "unknown") || leftMs <= 0 || signal.aborted) return answer;
+      await this.#change(leftMs, signal);
+    }
+  }
+
+  #judgeSelected(wish: EndpointWish, announced: Announcement, results: DaemonResults): CniAnswer {
+    const facts = this.#parts.facts().endpoints?.[wish.key];
+    if (facts === undefined) return { is: "late", why: "its interface is being looked for" };
+    if (!facts.found) return { is: facts.isFinal ? "unjudged" : "late", why: facts.why };
+    // Of a sandbox before this one.
+    if (announced.namespaceId !== undefined && facts.namespaceId !== announced.namespaceId)
+      return { is: "late", why: `${facts.interface} leads to another network namespace` };
+    const hooks = this.#judged.get(results.revision)?.get(facts.ifindex);
+    if (hooks === undefined) return { is: "late", why: `nothing is planned yet for ${facts.interface}` };
+    const wanted = new Set([...hooks.map((key) => `hook ${key}`), `map ${policyTableKey}`]);
+    const states = results.items.filter(({ item, key }) => wanted.has(`${item} ${key}`));
+    const missing = states.find(({ state }) => state !== "in-force");
+    if (states.length === wanted.size && missing === undefined) return { is: "in-force" };
+    const why = missing?.error?.message ?? results.trouble ?? `${facts.interface} is being attended to`;
+    return { is: "late", why };
+  }
+
+  async #change(leftMs: number, signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        signal.removeEventListener("abort", wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, leftMs);
+      this.#waiting.add(wake);
+      signal.addEventListener("abort", wake);
+    });
+  }
+}

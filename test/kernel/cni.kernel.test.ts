@@ -1,0 +1,166 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  allowedPort,
+  bridgeList,
+  CniNode,
+  deniedPort,
+  podObject,
+  policyObject,
+  type CniPod,
+} from "./cni-rig/cni-node.ts";
+import { variablesOf, writeList, type PluginRun, type Received } from "./cni-rig/first-packet.ts";
+
+/** Machines that run many tests at once are slow. */
+const patient = ["--timeout-ms", "30000"];
+
+let node: CniNode;
+beforeEach(async () => {
+  node = await CniNode.make();
+  writeList(join(node.confDir, "10-pods.conflist"), bridgeList);
+});
+afterEach(() => node[Symbol.asyncDispose]());
+
+function succeeded(runs: readonly PluginRun[]): void {
+  for (const { exitCode, output } of runs) assert.equal(exitCode, 0, output);
+}
+
+function of(received: ReadonlyMap<number, Received>, port: number): Received {
+  return received.get(port) ?? assert.fail(`nothing counts at ${port}`);
+}
+
+/** What reaches the other from when the first process of the pod runs, which is when `ADD` is over. */
+async function sendAfterAdd(pod: CniPod, forMs: number): Promise<Map<number, Received>> {
+  const receiver = await node.packets.receive(node.peer.netns, [deniedPort, allowedPort]);
+  {
+    await using _sending = node.sendFrom(pod);
+    await sleep(forMs);
+  }
+  return receiver.end();
+}
+
+test("bpfleet-cni lets a pod start when its policy is in force: nothing passes that it denies, from the first packet on", async (t) => {
+  node.install(...patient);
+  const pods = Array.from({ length: 3 }, (_, at) => node.pod("shop", `web-${at}`));
+  await node.change({ write: [policyObject("shop"), ...pods.map((pod) => podObject(pod, { app: "web" }))] });
+  for (const pod of pods) {
+    const runs = await node.add(node.readList(), pod);
+    succeeded(runs);
+    assert.deepEqual(JSON.parse(runs[1]?.output ?? ""), JSON.parse(runs[0]?.output ?? "-"));
+    const received = await sendAfterAdd(pod, 200);
+    assert.equal(of(received, deniedPort).count, 0);
+    assert.ok(of(received, allowedPort).count > 100, "what is allowed passes");
+    t.diagnostic(`ADD by bpfleet-cni ${runs[1]?.ms.toFixed(0)} ms, ${of(received, allowedPort).count} allowed`);
+  }
+});
+
+test("without bpfleet-cni a pod is open until its processes were found and its hooks are there", async (t) => {
+  const pod = node.pod("shop", "web");
+  await node.change({ write: [policyObject("shop"), podObject(pod, { app: "web" })] });
+  succeeded(await node.add(bridgeList, pod));
+  const { count, firstNs, lastNs } = of(await sendAfterAdd(pod, 1500), deniedPort);
+  assert.ok(count > 0, "the window is there to be closed");
+  t.diagnostic(`${count} packets in ${(Number(lastNs - firstNs) / 1e6).toFixed(1)} ms`);
+});
+
+test("bpfleet-cni closes a pod also to what was in its namespace before its interface", async (t) => {
+  node.install(...patient);
+  const pod = node.pod("shop", "web");
+  await node.change({ write: [policyObject("shop"), podObject(pod, { app: "web" })] });
+  const receiver = await node.packets.receive(node.peer.netns, [deniedPort]);
+  let addedNs: bigint;
+  {
+    await using _sending = node.sendFrom(pod, false);
+    succeeded(await node.add(node.readList(), pod));
+    addedNs = process.hrtime.bigint();
+    await sleep(200);
+  }
+  const { count, lastNs } = of(await receiver.end(), deniedPort);
+  assert.ok(lastNs < addedNs, "nothing is sent after ADD is over");
+  t.diagnostic(`before ADD was over, while no process of a pod runs: ${count} packets`);
+});
+
+test("bpfleet-cni lets pods start at once that no policy selects", async () => {
+  node.install(...patient);
+  const [web, other] = [node.pod("shop", "db"), node.pod("office", "any")];
+  await node.change({ write: [policyObject("shop"), podObject(web, { app: "db" })] });
+  for (const pod of [web, other]) {
+    succeeded(await node.add(node.readList(), pod));
+    assert.ok(of(await sendAfterAdd(pod, 200), deniedPort).count > 0);
+  }
+});
+
+test("bpfleet-cni fails closed without the daemon for whom policies select, and for nobody else", async () => {
+  node.install("--timeout-ms", "300");
+  const [web, db] = [node.pod("shop", "web"), node.pod("shop", "db")];
+  await node.change({ write: [policyObject("shop"), podObject(web, { app: "web" }), podObject(db, { app: "db" })] });
+  await node.stop();
+  const [, refused] = await node.add(node.readList(), web);
+  assert.equal(refused?.exitCode, 1);
+  const { code, msg } = JSON.parse(refused?.output ?? "") as { code: number; msg: string };
+  assert.equal(code, 11);
+  assert.match(msg, /^start pod shop\/web: ask the daemon at .*; a policy selects it$/);
+  const [, unknown] = await node.add(node.readList(), node.pod("shop", "new"));
+  assert.match(unknown?.output ?? "", /policies select pods of its namespace, and it is not known yet/);
+  succeeded(await node.add(node.readList(), db));
+  succeeded(await node.add(node.readList(), node.pod("office", "new")));
+  // Whatever the daemon does, a pod goes.
+  await node.delete(node.readList(), web);
+  node.install("--failure-policy", "never");
+  succeeded(await node.add(node.readList(), web));
+  node.install("--failure-policy", "always");
+  const [, closed] = await node.add(node.readList(), node.pod("office", "newer"));
+  assert.match(closed?.output ?? "", /failurePolicy is always/);
+});
+
+test("bpfleet-cni answers as the CNI specification has it", async () => {
+  node.install();
+  const pod = node.pod("office", "any");
+  const variables = variablesOf("VERSION", pod);
+  const ask = (command: string, configuration: object) =>
+    node.chain.run("bpfleet-cni", configuration, { ...variables, CNI_COMMAND: command });
+  const [, entry = { type: "" }] = node.readList().plugins;
+  for (const cniVersion of ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]) {
+    const version = await ask("VERSION", { cniVersion });
+    assert.ok((JSON.parse(version.output) as { supportedVersions: string[] }).supportedVersions.includes(cniVersion));
+    const prevResult = { cniVersion, interfaces: [], ips: [], "x-unknown": { kept: [1.5, "é\n"] } };
+    const configuration = { ...entry, cniVersion, name: "n", prevResult };
+    const added = await ask("ADD", configuration);
+    assert.equal(added.exitCode, 0, added.output);
+    assert.equal(added.output.trim(), JSON.stringify(prevResult));
+    for (const command of ["CHECK", "DEL", "GC", "STATUS"]) {
+      const { exitCode, output } = await ask(command, configuration);
+      assert.deepEqual([exitCode, output], [0, ""], command);
+    }
+  }
+  const failures: readonly [string, object, number][] = [
+    ["ADD", { ...entry, cniVersion: "1.0.0", name: "n" }, 7],
+    ["ADD", { ...entry, cniVersion: "0.2.0", name: "n", prevResult: {} }, 1],
+    ["ADD", { ...entry, cniVersion: "1.0.0", name: "n", prevResult: {}, failurePolicy: "open" }, 7],
+    ["MOVE", { ...entry, cniVersion: "1.0.0", name: "n" }, 4],
+  ];
+  for (const [command, configuration, expected] of failures) {
+    const { exitCode, output } = await ask(command, configuration);
+    const { code, msg, cniVersion } = JSON.parse(output) as Record<string, unknown>;
+    assert.deepEqual([exitCode, code], [1, expected], output);
+    assert.ok(typeof msg === "string" && msg !== "" && typeof cniVersion === "string");
+  }
+});
+
+test("bpfleet-cni uninstall leaves the network configuration as it was, byte for byte", () => {
+  const path = join(node.confDir, "10-pods.conflist");
+  const before = readFileSync(path);
+  node.install();
+  assert.deepEqual(
+    node.readList().plugins.map(({ type }) => type),
+    ["bridge", "bpfleet-cni"],
+  );
+  const installed = readFileSync(path);
+  node.install();
+  assert.deepEqual(readFileSync(path), installed, "once more changes nothing");
+  node.uninstall();
+  assert.deepEqual(readFileSync(path), before);
+});
