@@ -28,5 +28,6 @@ enum policy_reason {
 	REASON_SERVICE_PORT_TAKEN, /* another flow of the endpoint would get the answers */
 	REASON_SERVICE_SCTP_PORT, /* its port is not the back end's, and SCTP's checksum cannot be made anew */
 	REASON_TRANSLATION_LOST, /* it answers what was sent to a Service, and nobody knows to which */
+	REASON_EDITED_MEANWHILE, /* the table changed while it was between two endpoints of the node */
 	REASON_FAULT = 31,
 };

@@ -76,10 +76,12 @@ class Diff {
 
   actions(): readonly Action[] {
     for (const spec of this.#plan.maps) this.#createMap(spec);
-    this.#putReferences();
+    this.#putReferences("first");
     for (const spec of this.#plan.maps) this.#writeMap(spec);
     this.#loadPrograms();
     for (const hook of this.#plan.hooks) this.#setHook(hook);
+    // What is judged anew from now on is so together with all else.
+    this.#putReferences("others");
     for (const spec of this.#plan.maps) this.#pinMap(spec);
     for (const spec of this.#plan.maps) this.#carryCounters(spec);
     this.#clearHooks();
@@ -123,8 +125,9 @@ class Diff {
     return { ...spec, contents: { ...contents, entries: packEntries([...wanted, ...others]) } };
   }
 
-  #putReferences(): void {
+  #putReferences(which: "first" | "others"): void {
     for (const put of this.#references.puts) {
+      if (this.#references.isFirst(put) !== (which === "first")) continue;
       this.#add(put, [`create-map ${renderIdentity(put.identity)}`, `create-map ${renderIdentity(put.map)}`]);
     }
   }

@@ -162,6 +162,16 @@ test("diffPlan puts references before the programs that look there, and an edit 
   assert.deepEqual((await apply(world, planOf(second))).actions, []);
 });
 
+test("diffPlan sets the hooks of an edit before what they judge by is put in place of another", async () => {
+  const world = worldOf("eth0", "eth1");
+  await apply(world, planOf(first));
+  const { actions } = await apply(world, planOf({ ...second, interfaces: ["eth0", "eth1"] }));
+  assert.deepEqual(
+    actions.filter((what) => /attach|lines into/.test(what)),
+    ["attach xdp/eth1: t/judge", "put map t/lines into t/table[0]"],
+  );
+});
+
 test("diffPlan converges after a stop at every action of such an edit, and the table always has its counters", async () => {
   const total = 10;
   for (let stop = 0; stop <= total; stop++) {

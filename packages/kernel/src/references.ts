@@ -45,6 +45,11 @@ export class References {
     return this.puts.filter(({ spec }) => keys.includes(spec.key)).map(actionId);
   }
 
+  /** Nothing is in the slot yet. */
+  isFirst({ spec, slot }: Put): boolean {
+    return this.#outers.every((outer) => outer.spec.key !== spec.key || !outer.slots.has(slot));
+  }
+
   /** Ids of the puts without which the program would find an empty slot. */
   firstPutsFor({ maps }: ProgramSpec): readonly string[] {
     const keys = new Set(Object.values(maps));

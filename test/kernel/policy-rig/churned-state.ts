@@ -40,8 +40,6 @@ export class ChurnedState {
   readonly #policies: ReadonlyMap<string, KubeObject>;
   /** Keys of cells. */
   readonly allowed: ReadonlySet<string>;
-  readonly #sent: ReadonlySet<string>;
-  readonly #received: ReadonlySet<string>;
 
   private constructor(
     namespaces: ReadonlyMap<string, Labels>,
@@ -52,8 +50,6 @@ export class ChurnedState {
     this.#pods = pods;
     this.#policies = policies;
     const { sent, received } = this.#judge();
-    this.#sent = sent;
-    this.#received = received;
     this.allowed = new Set([...sent].filter((key) => received.has(key)));
   }
 
@@ -132,12 +128,9 @@ export class ChurnedState {
     return { state, change, what: `pod ${key} has label pod=${labels.pod}` };
   }
 
-  /**
-   * Whether a packet may pass while this state becomes the next one. The two ends judge it one after the other, so that
-   * the table may change between them.
-   */
+  /** Whether a packet may pass while this state becomes the next one: as one of both has it, and no mixture. */
   mayPassUntil(next: ChurnedState, key: string): boolean {
-    return (this.#sent.has(key) || next.#sent.has(key)) && (this.#received.has(key) || next.#received.has(key));
+    return this.allowed.has(key) || next.allowed.has(key);
   }
 
   #judge(): { readonly sent: ReadonlySet<string>; readonly received: ReadonlySet<string> } {

@@ -9,6 +9,7 @@
 #include "settle.h"
 #include "policy-opening.h"
 #include "policy-translate.h"
+#include "policy-edition.h"
 #include "policy-accounts.h"
 #include "policy-limits.h"
 
@@ -200,6 +201,7 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 
 	*view = (struct packet_view){};
 	work->counters = 0;
+	work->serial = 0;
 	work->leaves = !arrives;
 	work->is_proven = false;
 	work->ruling.is_blocked = false;
@@ -219,6 +221,7 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 		meet_flow(flow, direction, work);
 		if (open_table(&in_force) && flow->serial == in_force.header->serial) {
 			work->counters = in_force.header->counters;
+			work->serial = in_force.header->serial;
 			if (!dry_run)
 				see(flow, now_ns);
 			return follow(flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, out);
@@ -274,6 +277,10 @@ static __always_inline int run(struct __sk_buff *skb, enum flow_direction direct
 	judge(&packet, direction, work, &decision);
 	if (decision.verdict == VERDICT_PASS && !has_origin(direction, work))
 		drop(&decision, REASON_TRANSLATION_LOST, 0);
+	if (direction == FLOW_EGRESS)
+		leave(skb, work->serial);
+	else if (!arrive(skb, work->serial) && decision.verdict == VERDICT_PASS)
+		drop(&decision, REASON_EDITED_MEANWHILE, 0);
 	if (work->view.records_fragment && decision.verdict == VERDICT_PASS && !dry_run)
 		record_fragment(direction == FLOW_INGRESS, &work->view);
 	return finish(&packet, work->counters, &work->view, direction, work->ruling.is_blocked, &decision);
@@ -299,6 +306,10 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 	if (!flow || flow->serial != in_force.header->serial || !is_young(flow))
 		return 0;
 	if (translates_services && flow->flags & FLOW_TRANSLATED)
+		return 0;
+	if (direction == FLOW_EGRESS)
+		leave(skb, in_force.header->serial);
+	else if (!arrive(skb, in_force.header->serial))
 		return 0;
 	*is_known = true;
 	follow(flow, false, view.tcp_flags, direction, &decision);

@@ -94,6 +94,7 @@ export const policyReason = {
   service_port_taken: 22,
   service_sctp_port: 23,
   translation_lost: 24,
+  edited_meanwhile: 25,
   fault: 31,
 } as const;
 

@@ -179,6 +179,18 @@ export class LoadedPolicy implements AsyncDisposable {
     return Array.from({ length: count }, (_, at) => decodeFlow(view, (at * values.byteLength) / count));
   }
 
+  /** Packets by reason. */
+  async reasons(): Promise<ReadonlyMap<string, number>> {
+    const { count, values } = await this.#map("reasons").readBatch();
+    const packets = (at: number): number => {
+      const own = values.subarray((at * values.length) / count, ((at + 1) * values.length) / count);
+      let sum = 0;
+      for (let cpu = 0; cpu < own.length; cpu += counterSize) sum += Number(own.readBigUInt64LE(cpu));
+      return sum;
+    };
+    return new Map(Array.from({ length: count }, (_, at) => [reasonOf(at), packets(at)]));
+  }
+
   /** All that live packets may change, to see that nothing does. */
   async contents(): Promise<string> {
     const names = ["flows4", "flows6", "fragments", "reasons"];
