@@ -133,6 +133,8 @@ case ${1:-} in
 need-kind | need-kubectl) need "${1#need-}" ;;
 deploy | undeploy | uninstall)
 	need kubectl
+	# What it says of itself is enough; a pipe would go on without it.
+	render all >/dev/null || exit 1
 	reach
 	"$1"
 	;;

@@ -37,3 +37,19 @@ for (const [targets, missing] of [
       assert.deepEqual([out, status], ["", 2], target);
     }
   });
+
+test("deploy.sh deploy refuses what names no image before it asks the cluster anything", () => {
+  const bin = mkdtempSync(join(tmpdir(), "bpfleet-deploy-"));
+  try {
+    // Whoever asked it would fail otherwise.
+    symlinkSync("/bin/false", join(bin, "kubectl"));
+    const { stderr, status } = spawnSync("sh", [join(root, "tools/deploy.sh"), "deploy"], {
+      env: { PATH: `${bin}:${process.env["PATH"]}`, BPFD_IMG: "a b" },
+      encoding: "utf8",
+    });
+    assert.match(stderr, /^error: use BPFD_IMG="a b": read image reference "a b": .+ is no repository; [^\n]+\n$/);
+    assert.equal(status, 1);
+  } finally {
+    rmSync(bin, { recursive: true, force: true });
+  }
+});

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { kinds, renderYaml } from "@bpfleet/kinds";
-import { baseManifests, builtImages, logLevels, ownGroups } from "@bpfleet/operator/desired";
+import { baseManifests, builtImages, lockName, logLevels, ownGroups } from "@bpfleet/operator/desired";
 
 const folder = "manifests/helm/bpfleet";
 const header = "# Made by tools/generate-chart.ts from packages/operator/src/desired. Do not edit.\n";
@@ -63,6 +63,9 @@ const values = `images:
   pullSecrets: []
 # Of the operator; one of them acts, the others wait for its end.
 replicas: 2
+leaderElection:
+  # Name of the Lease of kube-system by which one operator leads; its role allows this one only.
+  lockName: podconfigmap-controller-lock
 # Of daemon and agent: trace, debug, info, warn, error, silent.
 logLevel: info
 # Where daemon and agent run, and with what, each as a pod has it; what is empty is left as it is without.
@@ -106,6 +109,7 @@ const valuesSchema = {
       pullSecrets: { type: "array", items: text },
     }),
     replicas: { type: "integer", minimum: 1 },
+    leaderElection: fields({ lockName: { ...text, minLength: 1 } }),
     logLevel: { enum: logLevels },
     nodes: fields({
       tolerations: { type: "array", items: map },
@@ -143,12 +147,14 @@ function fill(text: string, name: string): string {
     put("value: slot-agent-image", "value: {{ .Values.images.agent | quote }}");
     put("imagePullPolicy: IfNotPresent", "imagePullPolicy: {{ .Values.images.pullPolicy }}");
     put("replicas: 2", "replicas: {{ .Values.replicas }}");
+    put(`value: ${lockName}`, "value: {{ .Values.leaderElection.lockName | quote }}");
     put(/^( +)resources:\n(?:\1 .*\n)+/m, "$1resources: {{- toYaml .Values.resources | nindent 10 }}\n");
     put(
       /^( +)priorityClassName: /m,
       "$1{{- with .Values.images.pullSecrets }}\n$1imagePullSecrets:\n$1{{- range . }}\n$1- name: {{ . }}\n$1{{- end }}\n$1{{- end }}\n$&",
     );
   }
+  if (name === "roles.yaml") put(`- ${lockName}`, "- {{ .Values.leaderElection.lockName | quote }}");
   if (name === "config.yaml") {
     put("bpfd.image: slot-daemon-image", "bpfd.image: {{ .Values.images.daemon | quote }}");
     put("bpfd.agent.image: slot-agent-image", "bpfd.agent.image: {{ .Values.images.agent | quote }}");

@@ -8,7 +8,7 @@ import { baseManifests, ownGroups } from "@bpfleet/operator/desired";
 import { chosenNames } from "./images/names.ts";
 
 const [what = "all"] = process.argv.slice(2);
-const names = chosenNames(process.env);
+const names = namesOrExit();
 const images = {
   operatorImage: names.get("operator") ?? "",
   daemonImage: names.get("daemon") ?? "",
@@ -25,8 +25,18 @@ const sets: Readonly<Record<string, readonly unknown[]>> = {
   rest,
   removable: rest.filter(({ kind }) => kind !== "Namespace"),
 };
+
 const chosen = sets[what];
 if (chosen === undefined) {
   console.error(`error: render manifests: ${what} is none of ${Object.keys(sets).join(", ")}`);
   process.exitCode = 1;
 } else process.stdout.write(chosen.map((object) => renderYaml(object)).join("---\n"));
+
+function namesOrExit(): ReturnType<typeof chosenNames> {
+  try {
+    return chosenNames(process.env);
+  } catch (error) {
+    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
+  }
+}

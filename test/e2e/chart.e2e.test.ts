@@ -53,6 +53,7 @@ test("the chart's values reach operator and configuration", { skip }, () => {
     "images.pullPolicy=Always",
     "images.pullSecrets={one,two}",
     "replicas=3",
+    "leaderElection.lockName=other",
     "logLevel=debug",
     "config.bpfleet\\.enforce\\.cilium=never",
     "config.bpfleet\\.raise-memlock=true",
@@ -83,8 +84,12 @@ test("the chart's values reach operator and configuration", { skip }, () => {
     '"replicas":3',
     '"image":"example.com/o:1"',
     '"imagePullSecrets":[{"name":"one"},{"name":"two"}]',
+    '"name":"LEADER_ELECTION_LOCK_NAME","value":"other"',
   ])
     assert.ok(deployment.includes(part), part);
+  // The role allows the lease that is asked for, and no other.
+  const role = JSON.stringify(objects.get("Role kube-system/podconfigmap-controller"));
+  assert.ok(role.includes('"resourceNames":["other"]') && !role.includes("podconfigmap-controller-lock"), role);
 });
 
 test("the chart refuses values that nothing would come of", { skip }, () => {

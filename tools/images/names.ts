@@ -52,12 +52,18 @@ export function fullName(text: string): string {
   return `${host}/${repository}${digest === undefined ? `:${tag ?? "latest"}` : `@${digest}`}`;
 }
 
-/** Names by the variables; `BPFD_AGENT_IMAGE` is how the document spells one of them once. */
+/** Names by the variables; `BPFD_AGENT_IMAGE` is how the document spells one of them once. Throws for what names no image. */
 export function chosenNames(env: NodeJS.ProcessEnv): ReadonlyMap<AppImage["app"], string> {
   return new Map(
     appImages.map(({ app, variable, name }) => {
-      const given = env[variable] || env[variable.replace(/_IMG$/, "_IMAGE")];
-      return [app, given || name];
+      const chosen = env[variable] || env[variable.replace(/_IMG$/, "_IMAGE")] || name;
+      try {
+        parseReference(chosen);
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        throw new Error(`use ${variable}=${JSON.stringify(chosen)}: ${why}`, { cause: error });
+      }
+      return [app, chosen];
     }),
   );
 }

@@ -1,11 +1,11 @@
-import { fleetIndexPlace, type DefinedKind } from "@bpfleet/kinds";
+import { fleetIndexPlace, isOfFacts, type DefinedKind } from "@bpfleet/kinds";
 import {
   bpfdNamespace,
   configMapName,
   daemonServiceName,
   daemonSetName,
+  lockName,
   nodeConfigMapName,
-  operatorName,
   secretNames,
   webhookName,
 } from "./names.ts";
@@ -30,7 +30,8 @@ export function agentAccess(kinds: readonly DefinedKind[]): readonly AccessRule[
   const declared = kinds.filter(isDeclared);
   const made = kinds.filter(isMade);
   return [
-    rule("", ["namespaces", "nodes", "pods"], readVerbs),
+    rule("", ["namespaces", "nodes", "pods", "services"], readVerbs),
+    rule("discovery.k8s.io", ["endpointslices"], readVerbs),
     ...perGroup(declared, (plurals) => plurals, readVerbs),
     // An owner reference that blocks the deletion of its owner needs it.
     ...perGroup(madeOwners(declared, made), (plurals) => plurals.map((plural) => `${plural}/finalizers`), ["update"]),
@@ -102,7 +103,7 @@ export const operatorOwnAccess: readonly AccessRule[] = [
   rule("", ["configmaps"], allVerbs, [configMapName, nodeConfigMapName, fleetIndexPlace.name]),
   rule("", ["services"], allVerbs, [daemonServiceName, webhookName]),
   rule("", ["secrets"], allVerbs, Object.values(secretNames)),
-  rule("coordination.k8s.io", ["leases"], [...applyVerbs, "update"], [`${operatorName}-lock`]),
+  rule("coordination.k8s.io", ["leases"], [...applyVerbs, "update"], [lockName]),
   // A lease is created before anybody has its name.
   rule("coordination.k8s.io", ["leases"], ["create"]),
 ];
@@ -119,12 +120,12 @@ const events: readonly AccessRule[] = [
 
 /** Kinds that people declare, and that nodes follow. */
 export function isDeclared(kind: DefinedKind): boolean {
-  return kind.group !== "" && kind.group !== "bpfleet.io" && kind.madeFrom === undefined;
+  return !isOfFacts(kind) && kind.madeFrom === undefined;
 }
 
 /** Kinds that are made of declared ones on each node. */
-export function isMade({ group, madeFrom }: DefinedKind): boolean {
-  return madeFrom !== undefined && group !== "bpfleet.io";
+export function isMade(kind: DefinedKind): boolean {
+  return kind.madeFrom !== undefined && !isOfFacts(kind);
 }
 
 /** Kinds of which the CRD is somebody else's where he is there. */

@@ -8,6 +8,8 @@ export const fieldManager = "bpfleet-operator";
 
 /** The Deployment, its Service, ServiceAccount, ClusterRole and bindings. */
 export const operatorName = "podconfigmap-controller";
+/** Its Lease, where nothing else is set. */
+export const lockName = `${operatorName}-lock`;
 /** The DaemonSet, its ServiceAccount, ClusterRole and bindings. */
 export const daemonSetName = "bpfd-daemon";
 export const configMapName = "bpfd-config";

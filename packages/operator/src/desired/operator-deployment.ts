@@ -1,5 +1,14 @@
 import type { Manifest } from "./manifest.ts";
-import { configMapName, operatorLabels, operatorName, ownNamespace, partOf, plainUser, ports } from "./names.ts";
+import {
+  configMapName,
+  lockName,
+  operatorLabels,
+  operatorName,
+  ownNamespace,
+  partOf,
+  plainUser,
+  ports,
+} from "./names.ts";
 import type { DefaultImages } from "./settings.ts";
 
 export interface OperatorImages extends DefaultImages {
@@ -67,7 +76,7 @@ function controller({ operatorImage, daemonImage, agentImage }: OperatorImages):
         LEADER_ELECTION_LEASE_DURATION: "15s",
         LEADER_ELECTION_RENEW_DEADLINE: "10s",
         LEADER_ELECTION_RETRY_PERIOD: "2s",
-        LEADER_ELECTION_LOCK_NAME: `${operatorName}-lock`,
+        LEADER_ELECTION_LOCK_NAME: lockName,
         LEADER_ELECTION_LOCK_NAMESPACE: ownNamespace,
         METRICS_ADDR: `:${ports.operator}`,
         WEBHOOK_ADDR: `:${ports.webhook}`,
