@@ -49,8 +49,12 @@ export interface Applied {
 /** Errors after which trying to inline the same members again gives the same. */
 const lastingRefusals: readonly ErrorCode[] = ["verifier", "too-big", "not-supported", "invalid"];
 
+/** What does not wait until the kernel's programs have let go of what a reference held before. */
+const goesOn: ReadonlySet<Action["do"]> = new Set(["put-reference", "load-program", "set-hook"]);
+
 /**
- * Carries actions out, one after the other. What fails stops only what needs it; nothing is thrown.
+ * Carries actions out, one after the other; only the end of a put is not waited for by what goes on without it. What
+ * fails stops only what needs it; nothing is thrown.
  */
 export async function applyActions(
   actions: readonly Action[],
@@ -59,14 +63,24 @@ export async function applyActions(
 ): Promise<Applied> {
   const outcomes = new Map<string, ActionOutcome>();
   const refusedInline: string[] = [];
-  for (const action of actions.slice(0, options.stopAfter ?? actions.length)) {
+  const putting = new Map<string, Promise<void>>();
+  const carry = async (action: Action): Promise<void> => {
     const outcome = await carryOut(action, outcomes, port, options);
     outcomes.set(action.id, outcome);
     if (action.do === "inline-hook" && outcome.error && lastingRefusals.includes(outcome.error.code)) {
       refusedInline.push(action.generation);
     }
     options.onAction?.(outcome);
+  };
+  for (const action of actions.slice(0, options.stopAfter ?? actions.length)) {
+    const needed = goesOn.has(action.do)
+      ? action.needs.flatMap((need) => putting.get(need) ?? [])
+      : [...putting.values()];
+    await Promise.all(needed);
+    if (action.do === "put-reference") putting.set(action.id, carry(action));
+    else await carry(action);
   }
+  await Promise.all(putting.values());
   return {
     results: resultsOf(options, outcomes, actions),
     outcomes: [...outcomes.values()],

@@ -46,7 +46,9 @@ export class FakeKernel implements KernelPort {
         type: spec.type,
         mapIds,
       })),
-      hooks: known?.hooks ?? this.#hooks(),
+      hooks: this.#hooks().map(
+        (hook) => (known?.again.has(hook.key) === false && known.hooks.find(({ key }) => key === hook.key)) || hook,
+      ),
     };
   }
 

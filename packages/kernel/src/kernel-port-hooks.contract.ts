@@ -30,6 +30,26 @@ export function hookContract(contract: Contract): void {
       pass: -1,
     },
   ];
+  contract("observe looks at hooks that are known only where it is told to", async (port, kernel) => {
+    const point: HookPoint = { hook: "tc", interface: kernel.interface, direction: "ingress" };
+    const other: HookPoint = { ...point, direction: "egress" };
+    const { member } = await loaded(port, kernel, "count_tc");
+    for (const at of [point, other]) await port.setHook(request(at, [member]));
+    const { hooks } = await port.observe();
+    const [key, otherKey] = [renderHookKey(point), renderHookKey(other)];
+    const stale = hooks.map((hook) => ({ ...hook, generation: "earlier" }));
+    const generations = async (again: readonly string[], known = stale): Promise<Record<string, string>> => {
+      const observed = await port.observe({ hooks: known, again: new Set(again) });
+      return Object.fromEntries(observed.hooks.map((hook) => [hook.key, hook.generation]));
+    };
+    const now = Object.fromEntries(hooks.map((hook) => [hook.key, hook.generation]));
+    assert.deepEqual(await generations([]), { [key]: "earlier", [otherKey]: "earlier" });
+    assert.deepEqual(await generations([key]), { ...now, [otherKey]: "earlier" });
+    assert.deepEqual(await generations([key, otherKey], []), now);
+    await port.clearHook(key);
+    assert.deepEqual(await generations([key]), { [otherKey]: "earlier" });
+  });
+
   for (const legacyTc of [false, true]) {
     for (const { point: pointIn, entry, pass } of points) {
       if (legacyTc && entry === "count_xdp") continue;

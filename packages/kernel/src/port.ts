@@ -25,7 +25,7 @@ export interface KernelPort {
   writeMap(identity: MapIdentity, puts: MapEntries, deletes: MapEntries): Promise<void>;
   /**
    * Puts a map into a slot of a map that refers, in one step for all programs; when it resolves, none of them looks at
-   * what was there before. Refuses with code `invalid` what does not look like those that it was made for.
+   * what was there before. Programs see it before anything that is begun after it. Refuses with code `invalid` what does not look like those that it was made for.
    */
   putReference(spec: MapSpec, slot: number, map: MapIdentity): Promise<void>;
   /** Leaves the slot empty. */
@@ -85,6 +85,8 @@ export interface ObservedProgram extends ProgramIdentity {
 /** Hooks that were looked at a moment ago and need not be looked at again. */
 export interface KnownHooks {
   readonly hooks: readonly ObservedHook[];
+  /** Keys of those that are looked at all the same, whether they are among them or not. */
+  readonly again: ReadonlySet<string>;
 }
 
 export interface ObservedHook {

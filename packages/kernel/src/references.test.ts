@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { KernelError } from "@bpfleet/base";
 import { renderAction } from "./action.ts";
@@ -12,6 +13,7 @@ import { FakeKernel } from "./fake-kernel.ts";
 import { FakeWorld } from "./fake-world.ts";
 import { mapIdentity, renderIdentity } from "./identity.ts";
 import { emptyJournal } from "./journal.ts";
+import type { HookRequest, HookResult, MapIdentity } from "./port.ts";
 import { emptyPlan, mapFlags, type MapDefinition, type MapSpec, type NodePlan, type ProgramSpec } from "./specs.ts";
 
 const inner: MapDefinition = { type: "array", keySize: 4, valueSize: 64, maxEntries: 1, flags: mapFlags.innerMap };
@@ -88,8 +90,7 @@ interface Run extends Applied {
   readonly actions: readonly string[];
 }
 
-async function apply(world: FakeWorld, plan: NodePlan, stopAfter?: number): Promise<Run> {
-  const port = new FakeKernel(world);
+async function apply(world: FakeWorld, plan: NodePlan, stopAfter?: number, port = new FakeKernel(world)): Promise<Run> {
   const observed = await observePlan(port, plan);
   const actions = diffPlan(plan, observed, emptyJournal);
   const applied = await applyActions(actions, port, { plan, observed, stopAfter });
@@ -188,6 +189,41 @@ test("diffPlan converges after a stop at every action of such an edit, and the t
     assert.ok(back.isComplete);
     assert.deepEqual((await apply(world, planOf(first))).actions, []);
   }
+});
+
+/** Programs look at the earlier map a while longer, as in a kernel. */
+class SlowKernel extends FakeKernel {
+  readonly done: string[] = [];
+
+  override async putReference(spec: MapSpec, slot: number, map: MapIdentity): Promise<void> {
+    await super.putReference(spec, slot, map);
+    this.done.push(`put ${spec.key}`);
+    await sleep(10);
+    this.done.push(`let go of ${spec.key}`);
+  }
+
+  override async setHook(request: HookRequest): Promise<HookResult> {
+    this.done.push(`set ${request.spec.key}`);
+    return super.setHook(request);
+  }
+
+  override async dropReference(identity: MapIdentity, slot: number): Promise<void> {
+    this.done.push(`drop ${identity.key}`);
+    await super.dropReference(identity, slot);
+  }
+}
+
+test("applyActions goes on while programs let go of an earlier map, and takes nothing away before they have", async () => {
+  const world = worldOf("eth0", "eth1");
+  await apply(world, planOf(first));
+  const slow = new SlowKernel(world);
+  await apply(world, planOf({ ...second, interfaces: ["eth0", "eth1"] }), undefined, slow);
+  const [counters, table] = ["t/counters", "t/table"];
+  assert.deepEqual(slow.done.slice(0, 3), [`put ${counters}`, `put ${table}`, "set xdp/eth1"]);
+  assert.deepEqual(slow.done.slice(3), [`let go of ${counters}`, `let go of ${table}`, `drop ${counters}`]);
+  const fresh = new SlowKernel(worldOf("eth0"));
+  await apply(fresh.world, planOf(first), undefined, fresh);
+  assert.ok(fresh.done.indexOf(`let go of ${table}`) < fresh.done.findIndex((what) => what.startsWith("set ")));
 });
 
 test("applyActions leaves the earlier map in its slot when the next one cannot be made, and says so", async () => {

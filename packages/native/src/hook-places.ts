@@ -15,7 +15,7 @@ import {
   type Target,
 } from "./binding.ts";
 import { cgroupAttachTypes, cgroupFolder, findCgroupId } from "./cgroups.ts";
-import { readInterfaces, type Interfaces } from "./interfaces.ts";
+import { findInterfaces, noInterfaces, type Interfaces } from "./interfaces.ts";
 import { hasCode, kernelError, refusal } from "./kernel-error.ts";
 import { pinAt, unpin } from "./pins.ts";
 
@@ -29,7 +29,6 @@ export interface Place {
 }
 
 const tracingLinks: ReadonlySet<string> = new Set(["raw_tracepoint", "perf_event", "tracing"]);
-export const noInterfaces: Interfaces = { byName: new Map(), byIndex: new Map() };
 
 type InNetns = { readonly inNetns?: string | Netns };
 
@@ -43,7 +42,7 @@ export async function findPlace(
     const target = { cgroup: cgroupFolder(point.path), attachType: cgroupAttachTypes[point.attach] };
     return { point, ifindex: 0, target, netns, interfaces: noInterfaces };
   }
-  const interfaces = await readInterfaces(netns);
+  const interfaces = await findInterfaces([point.interface], netns);
   const ifindex = interfaces.byName.get(point.interface);
   if (ifindex === undefined) throw missingInterface(point.interface);
   const target: Target = point.hook === "xdp" ? { xdp: ifindex, mode } : { tcx: ifindex, dir: point.direction };

@@ -1,4 +1,11 @@
-import { DumpCollector, encodeDumpRequest } from "@bpfleet/netlink";
+import {
+  decodeEvent,
+  DumpCollector,
+  encodeDumpRequest,
+  encodeLinkRequest,
+  parseMessages,
+  readMessage,
+} from "@bpfleet/netlink";
 import { NetlinkSocket, type Netns } from "./binding.ts";
 import { refusal } from "./kernel-error.ts";
 
@@ -9,6 +16,9 @@ export interface Interfaces {
 }
 
 const tries = 5;
+const noDevice = 19; // ENODEV
+
+export const noInterfaces: Interfaces = { byName: new Map(), byIndex: new Map() };
 
 export async function readInterfaces(netns?: string | Netns): Promise<Interfaces> {
   await using socket = NetlinkSocket.open({ family: "route", ...(netns !== undefined && { netns }) });
@@ -18,6 +28,36 @@ export async function readInterfaces(netns?: string | Netns): Promise<Interfaces
     return { byName: new Map(links), byIndex: new Map(links.map(([name, ifindex]) => [ifindex, name])) };
   }
   throw refusal("list interfaces", `the list changed ${tries} times while it was read`, "stale", "RTM_GETLINK");
+}
+
+/** As `readInterfaces`, of those with these names, each asked for alone. */
+export async function findInterfaces(names: Iterable<string>, netns?: string | Netns): Promise<Interfaces> {
+  const found: [string, number][] = [];
+  await using socket = NetlinkSocket.open({ family: "route", ...(netns !== undefined && { netns }) });
+  let sequence = 0;
+  for (const name of names) {
+    await socket.send(encodeLinkRequest({ name }, ++sequence));
+    const ifindex = await readLink(socket, name, sequence);
+    if (ifindex !== undefined) found.push([name, ifindex]);
+  }
+  return { byName: new Map(found), byIndex: new Map(found.map(([name, ifindex]) => [ifindex, name])) };
+}
+
+async function readLink(socket: NetlinkSocket, name: string, sequence: number): Promise<number | undefined> {
+  for await (const event of socket) {
+    if (event.kind === "overrun") break;
+    for (const message of parseMessages(event.data)) {
+      if (message.sequence !== sequence) continue;
+      const reading = readMessage(message);
+      if (reading.kind === "refusal" && reading.refusal.errno === noDevice) return undefined;
+      if (reading.kind === "refusal")
+        throw refusal(`find ${name}`, `the kernel refused (${reading.refusal.errno})`, "internal", "RTM_GETLINK");
+      const item = reading.kind === "data" ? decodeEvent(reading.message) : undefined;
+      // The kernel also finds it by its other names, which no pin has.
+      if (item?.table === "link") return item.link.name === name ? item.link.ifindex : undefined;
+    }
+  }
+  throw refusal(`find ${name}`, "the kernel gave no answer", "stale", "RTM_GETLINK");
 }
 
 /** `undefined` when the list changed meanwhile. */

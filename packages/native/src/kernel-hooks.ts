@@ -10,6 +10,7 @@ import {
   type HookReading,
   type HookRequest,
   type HookResult,
+  type KnownHooks,
   type MemberMode,
   type ObservedHook,
   type ObservedProgram,
@@ -23,18 +24,8 @@ import { buildChain, createChainCounters, waitForGracePeriod, type Chain, type C
 import { ChainRecords } from "./chain-record.ts";
 import { findCgroupId, findCgroupIds } from "./cgroups.ts";
 import { hasFragsFlag, sayingWhoIsSmall } from "./fragments.ts";
-import {
-  clearLink,
-  filterAt,
-  findPlace,
-  inNetns,
-  isLinkAt,
-  noInterfaces,
-  openLink,
-  setLink,
-  type Place,
-} from "./hook-places.ts";
-import { readInterfaces, type Interfaces } from "./interfaces.ts";
+import { clearLink, filterAt, findPlace, inNetns, isLinkAt, openLink, setLink, type Place } from "./hook-places.ts";
+import { findInterfaces, noInterfaces, readInterfaces, type Interfaces } from "./interfaces.ts";
 import { hasCode, saying } from "./kernel-error.ts";
 import { KernelFilters } from "./kernel-filters.ts";
 import { pinnedProgramId, type KernelPrograms } from "./kernel-programs.ts";
@@ -45,6 +36,8 @@ export interface KernelHooksOptions {
   readonly netns: string | Netns | undefined;
   readonly offers: ChainOffers | undefined;
 }
+
+const fewInterfaces = 8;
 
 /** What hooks are compared with, looked up once for many. */
 interface Surroundings {
@@ -72,15 +65,20 @@ export class KernelHooks {
     this.chains = new ChainRecords(pins);
   }
 
-  async observe(programs: readonly ObservedProgram[]): Promise<ObservedHook[]> {
-    const keys = new Set([...this.#pins.keys("links"), ...this.#pins.keys("filters")].map(({ key }) => key));
-    if (keys.size === 0) return [];
-    const cgroups = findCgroupIds(
-      [...keys].map(parseHookKey).flatMap((at) => (at?.hook === "cgroup" ? [at.path] : [])),
-    );
+  async observe(programs: readonly ObservedProgram[], known?: KnownHooks): Promise<readonly ObservedHook[]> {
+    if (known !== undefined && known.again.size === 0) return known.hooks;
+    const pinned = new Set([...this.#pins.keys("links"), ...this.#pins.keys("filters")].map(({ key }) => key));
+    const kept = known?.hooks.filter(({ key }) => pinned.has(key) && !known.again.has(key)) ?? [];
+    const keys = pinned.difference(new Set(kept.map(({ key }) => key)));
+    return keys.size === 0 ? kept : [...kept, ...(await this.#look(keys, programs))];
+  }
+
+  async #look(keys: ReadonlySet<string>, programs: readonly ObservedProgram[]): Promise<ObservedHook[]> {
+    const points = [...keys].map(parseHookKey);
+    const cgroups = findCgroupIds(points.flatMap((at) => (at?.hook === "cgroup" ? [at.path] : [])));
     const around: Surroundings = {
       programs: new Map(programs.map((program) => [program.programId, program])),
-      interfaces: await readInterfaces(this.#options.netns),
+      interfaces: await this.#interfacesOf(points),
       cgroupId: (path) => cgroups.get(path),
     };
     const hooks: ObservedHook[] = [];
@@ -89,6 +87,15 @@ export class KernelHooks {
       if (hook !== undefined) hooks.push(hook);
     }
     return hooks;
+  }
+
+  /** Each alone where they are few: a node has hundreds of them. */
+  async #interfacesOf(points: readonly (HookPoint | undefined)[]): Promise<Interfaces> {
+    const { netns } = this.#options;
+    if (points.includes(undefined)) return readInterfaces(netns);
+    const names = new Set(points.flatMap((at) => (at !== undefined && isInterfacePoint(at) ? [at.interface] : [])));
+    if (names.size === 0) return noInterfaces;
+    return names.size > fewInterfaces ? readInterfaces(netns) : findInterfaces(names, netns);
   }
 
   async set(request: HookRequest): Promise<HookResult> {

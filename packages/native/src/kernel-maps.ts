@@ -16,6 +16,7 @@ import {
 } from "@bpfleet/kernel";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { BpfMap, BpfObject, isBpffs, type RingBatch } from "./binding.ts";
 import { createNamed, isBounded, putEntries, refuseOverflow, tooMany } from "./fill-map.ts";
 import { hasCode, kernelError, refusal, saying } from "./kernel-error.ts";
@@ -36,6 +37,7 @@ export class KernelMaps {
   readonly #objects: LoadedObjects;
   readonly #access: PinAccess | undefined;
   readonly #types: TypeFiles | undefined;
+  #stored: Promise<void> = Promise.resolve();
 
   constructor(pins: Pins, objects: LoadedObjects, { pins: access, types }: MapAccess = {}) {
     this.#pins = pins;
@@ -152,8 +154,21 @@ export class KernelMaps {
     });
   }
 
-  /** The kernel waits until no program looks at what was there before: off the event loop. */
+  /** The kernel waits until no program looks at what was there before: off the event loop, while the next is put. */
   async putReference(spec: MapSpec, slot: number, map: MapIdentity): Promise<void> {
+    const earlier = this.#stored;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#stored = promise;
+    await earlier;
+    await this.#put(spec, slot, map, resolve).finally(resolve);
+  }
+
+  /** Resolves when programs see all that is being put. */
+  get stored(): Promise<void> {
+    return this.#stored;
+  }
+
+  async #put(spec: MapSpec, slot: number, map: MapIdentity, onStored: () => void): Promise<void> {
     const what = `put map ${map.key} into ${spec.key}[${slot}]`;
     await saying(what, async () => {
       using outer = this.#openOuter(mapIdentity(spec), what);
@@ -164,7 +179,14 @@ export class KernelMaps {
       const { type, maxEntries } = outer.info;
       if (type === "array_of_maps" && slot >= maxEntries)
         throw refusal(what, `it has ${maxEntries} slots (E2BIG)`, "full", "BPF_MAP_UPDATE_ELEM");
-      await outer.updateBatch(word(slot), word(inner.fd), 1);
+      const { id } = inner.info;
+      const putting = outer.updateBatch(word(slot), word(inner.fd), 1);
+      const waiting = new AbortController();
+      const end = (): void => waiting.abort();
+      putting.then(end, end);
+      while (!waiting.signal.aborted && outer.getRaw(word(slot))?.readUInt32LE() !== id) await setImmediate();
+      onStored();
+      await putting;
     });
   }
 

@@ -74,7 +74,7 @@ export class NodeKernel implements KernelPort {
     return saying("read the pins", async () => {
       this.#pins.check();
       const programs = this.#programs.observe();
-      return { maps: this.#maps.observe(), programs, hooks: known?.hooks ?? (await this.#hooks.observe(programs)) };
+      return { maps: this.#maps.observe(), programs, hooks: await this.#hooks.observe(programs, known) };
     });
   }
 
@@ -136,7 +136,8 @@ export class NodeKernel implements KernelPort {
     return this.#programs.testRun(request);
   }
 
-  setHook(request: HookRequest): Promise<HookResult> {
+  async setHook(request: HookRequest): Promise<HookResult> {
+    await this.#maps.stored;
     return this.#hooks.set(request);
   }
 

@@ -4,6 +4,7 @@ import {
   applyActions,
   diffPlan,
   emptyPlan,
+  identityKey,
   isRemoval,
   journalAfter,
   journalBefore,
@@ -227,9 +228,12 @@ export class WorkLoop {
         target,
         observed,
       );
-      const isUntouched = !actions.some(touchesHooks) && outcomes.outcomes.every(({ state }) => state === "done");
-      if (isUntouched && placeChanges === this.#placeChanges)
-        this.#knownHooks = { hooks: observed.hooks, seenMs: known?.seenMs ?? begunMs };
+      if (placeChanges === this.#placeChanges)
+        this.#knownHooks = {
+          hooks: observed.hooks,
+          again: new Set(actions.flatMap(touchedHook)),
+          seenMs: known?.seenMs ?? begunMs,
+        };
       this.#publish(wanted, isPaused, plan, outcomes.results, outcomes.outcomes);
       this.#observeFailures = 0;
       const short = outcomes.outcomes.filter(({ without }) => without !== undefined).map(({ action }) => action.id);
@@ -428,6 +432,8 @@ function sizes(plan: NodePlan): Record<string, number> {
   return { maps: plan.maps.length, programs: plan.programs.length, hooks: plan.hooks.length };
 }
 
-function touchesHooks({ do: what }: Action): boolean {
-  return what === "set-hook" || what === "clear-hook" || what === "inline-hook";
+/** The key under which it is observed. */
+function touchedHook(action: Action): readonly string[] {
+  if (action.do === "clear-hook") return [action.key];
+  return action.do === "set-hook" || action.do === "inline-hook" ? [identityKey(action.spec.key)] : [];
 }
