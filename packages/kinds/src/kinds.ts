@@ -10,6 +10,7 @@ import { namespace } from "./core/namespace/namespace.ts";
 import { node } from "./core/node/node.ts";
 import { pod } from "./core/pod/pod.ts";
 import { secret } from "./core/secret/secret.ts";
+import { service } from "./core/service/service-kind.ts";
 import { felixConfiguration } from "./crd.projectcalico.org/felixconfiguration/felixconfiguration.ts";
 import { apiVersionOf } from "./define-kind.ts";
 import type { DefinedKind } from "./define-kind.ts";
@@ -19,6 +20,7 @@ import { ebpfNatPolicy } from "./networking.fos1.io/ebpfnatpolicy/ebpfnatpolicy.
 import { ebpfNetworkPolicy } from "./networking.fos1.io/ebpfnetworkpolicy/ebpfnetworkpolicy.ts";
 import { ebpfProgram } from "./networking.fos1.io/ebpfprogram/ebpfprogram.ts";
 import { ebpfTrafficControl } from "./networking.fos1.io/ebpftrafficcontrol/ebpftrafficcontrol.ts";
+import { endpointSlice } from "./discovery.k8s.io/endpointslice/endpointslice.ts";
 import { networkPolicy } from "./networking.k8s.io/networkpolicy/networkpolicy.ts";
 import { podConfigMapConfig } from "./podconfig.example.com/podconfigmapconfig/podconfigmapconfig.ts";
 
@@ -28,6 +30,8 @@ export const kinds = [
   namespace,
   secret,
   pod,
+  service,
+  endpointSlice,
   addressSlice,
   ebpfMap,
   ebpfProgram,
@@ -46,6 +50,13 @@ export const kinds = [
   bpfdEbpfProgram,
   nodeState,
 ] as unknown as readonly DefinedKind[];
+
+const groupsOfFacts: readonly string[] = ["", "bpfleet.io", "discovery.k8s.io"];
+
+/** Kinds that say what there is in a cluster, and not what somebody wants. */
+export function isOfFacts({ group }: Pick<DefinedKind, "group">): boolean {
+  return groupsOfFacts.includes(group);
+}
 
 /** The kind of an object, by what stands in the object. */
 export function findKind(apiVersion: string, kind: string): DefinedKind | undefined {

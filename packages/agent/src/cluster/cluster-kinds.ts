@@ -1,4 +1,4 @@
-import type { DefinedKind } from "@bpfleet/kinds";
+import { isOfFacts, type DefinedKind } from "@bpfleet/kinds";
 
 export interface FollowedGroups {
   readonly cilium: boolean;
@@ -7,8 +7,9 @@ export interface FollowedGroups {
 
 /** Kinds that an agent in a cluster follows, beside the pods of its node and the node itself. */
 export function followedKinds(kinds: readonly DefinedKind[], follow: FollowedGroups): readonly DefinedKind[] {
-  return kinds.filter(({ group, madeFrom, source }) => {
-    if (group === "" || group === "bpfleet.io" || madeFrom !== undefined) return false;
+  return kinds.filter((kind) => {
+    const { madeFrom, source } = kind;
+    if (isOfFacts(kind) || madeFrom !== undefined) return false;
     if (source.crdOwner === "Cilium") return follow.cilium;
     if (source.crdOwner === "Calico") return follow.calico;
     return true;
@@ -17,5 +18,5 @@ export function followedKinds(kinds: readonly DefinedKind[], follow: FollowedGro
 
 /** Kinds whose objects an agent makes. */
 export function madeKinds(kinds: readonly DefinedKind[]): readonly DefinedKind[] {
-  return kinds.filter(({ group, madeFrom }) => madeFrom !== undefined && group !== "bpfleet.io");
+  return kinds.filter((kind) => kind.madeFrom !== undefined && !isOfFacts(kind));
 }

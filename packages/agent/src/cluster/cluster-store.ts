@@ -1,5 +1,5 @@
 import { canonicalJson, refKey, type ObjectRef } from "@bpfleet/base";
-import type { DefinedKind, KubeObject } from "@bpfleet/kinds";
+import { asksForServices, type DefinedKind, type KubeObject } from "@bpfleet/kinds";
 import type { AnyObject, ApiError } from "@bpfleet/kube";
 import type { KubeClient, Timing } from "@bpfleet/kube-client";
 import type { ObjectSource } from "../store/object-source.ts";
@@ -9,7 +9,7 @@ import { FollowedCollection, type KindName } from "./followed-collection.ts";
 import { KindFollowers } from "./kind-followers.ts";
 import { storedOf } from "./object-of-server.ts";
 import { PullSecretReader } from "./pull-secret-reader.ts";
-import { trimDeclared, trimNamespace, trimNode, trimPod, trimSlice } from "./trim-object.ts";
+import { trimBackends, trimDeclared, trimNamespace, trimNode, trimPod, trimService, trimSlice } from "./trim-object.ts";
 
 export interface ClusterStoreOptions {
   readonly client: KubeClient;
@@ -44,7 +44,8 @@ const fromMemory = { usesWatchList: false, startFrom: "any", pageSize: 0 } as co
  * that are being deleted are not in it: what they asked for ends now. Kinds without objects are not followed.
  *
  * Whose addresses there are in the cluster, and its namespaces, are followed with the first object that speaks of them;
- * that one is not in it before they are known: half of what it says would hold.
+ * that one is not in it before they are known: half of what it says would hold. The same holds for Services and their
+ * endpoints, with the first object about what pods send.
  */
 export class ClusterStore implements ObjectSource, AsyncDisposable {
   readonly place: string;
@@ -53,6 +54,8 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
   readonly #own: readonly FollowedCollection[];
   /** The addresses of pods and nodes elsewhere, and the namespaces. */
   readonly #peers: readonly FollowedCollection[];
+  /** Services, and their back ends. */
+  readonly #services: readonly FollowedCollection[];
   readonly #kinds: KindFollowers;
   readonly #secrets: PullSecretReader;
   readonly #objects = new Map<string, StoredObject>();
@@ -61,6 +64,10 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
   #isDirty = false;
   #peersKnown: Promise<void> | undefined;
   #arePeersKnown = false;
+  #servicesKnown: Promise<void> | undefined;
+  #areServicesKnown = false;
+  /** Keys of objects that need the Services. */
+  readonly #asking = new Set<string>();
 
   constructor(options: ClusterStoreOptions) {
     const { client, nodeName, kinds, timing, onNotice } = options;
@@ -100,6 +107,15 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
         trimSlice,
       ),
     ];
+    this.#services = [
+      new FollowedCollection(shared, { group: "", kind: "Service" }, { ...core, plural: "services" }, trimService),
+      new FollowedCollection(
+        shared,
+        { group: "discovery.k8s.io", kind: "EndpointSlice" },
+        { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" },
+        trimBackends,
+      ),
+    ];
     this.#kinds = new KindFollowers({
       client,
       kinds,
@@ -131,7 +147,7 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
     const abort = (): void => reject(signal?.reason as Error);
     signal?.addEventListener("abort", abort, { once: true });
     if (signal?.aborted === true) abort();
-    const declared = this.#kinds.start().then(() => this.#peersKnown);
+    const declared = this.#kinds.start().then(() => Promise.all([this.#peersKnown, this.#servicesKnown]));
     await Promise.race([Promise.all([...own, declared]), promise]);
     signal?.removeEventListener("abort", abort);
     const timer = setInterval(() => {
@@ -155,8 +171,11 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
   }
 
   snapshot(): StoreSnapshot {
-    const known = [...this.#objects.values()].filter(({ ref }) => this.#arePeersKnown || !this.#speaksOfPeers(ref));
-    const objects = [...known, ...this.#secrets.objects()];
+    const known = [...this.#objects].filter(
+      ([key, { ref }]) =>
+        (this.#arePeersKnown || !this.#speaksOfPeers(ref)) && (this.#areServicesKnown || !this.#asking.has(key)),
+    );
+    const objects = [...known.map(([, object]) => object), ...this.#secrets.objects()];
     return { objects: objects.toSorted((a, b) => (a.path < b.path ? -1 : 1)), broken: [] };
   }
 
@@ -176,7 +195,8 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
   /** Why something is not followed, when that has been so for a while. */
   fault(): ApiError | undefined {
     const peers = this.#peersKnown === undefined ? [] : this.#peers;
-    for (const followed of [...this.#own, ...peers, ...this.#kinds.followed()]) {
+    const services = this.#servicesKnown === undefined ? [] : this.#services;
+    for (const followed of [...this.#own, ...peers, ...services, ...this.#kinds.followed()]) {
       const fault = followed.fault();
       if (fault !== undefined) return fault;
     }
@@ -184,7 +204,8 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#own, ...this.#peers, this.#kinds].map((each) => each[Symbol.asyncDispose]()));
+    const all = [...this.#own, ...this.#peers, ...this.#services, this.#kinds];
+    await Promise.all(all.map((each) => each[Symbol.asyncDispose]()));
   }
 
   #followPeers(): void {
@@ -194,6 +215,15 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
       this.#onHint("anything");
     });
     this.#peersKnown.catch(() => undefined);
+  }
+
+  #followServices(): void {
+    this.#servicesKnown ??= Promise.all(this.#services.map((each) => each.start().known)).then(() => {
+      this.#areServicesKnown = true;
+      this.#isDirty = true;
+      this.#onHint("anything");
+    });
+    this.#servicesKnown.catch(() => undefined);
   }
 
   #speaksOfPeers({ group, kind }: ObjectRef): boolean {
@@ -208,6 +238,11 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
     const key = refKey(ref);
     if (isGone) this.#sources.delete(key);
     else this.#sources.set(key, object);
+    this.#asking.delete(key);
+    if (!isGone && this.#speaksOfPeers(ref) && asksForServices(object)) {
+      this.#asking.add(key);
+      this.#followServices();
+    }
     if (isGone || deletionTimestamp !== undefined) {
       if (!this.#objects.delete(key)) return;
     } else {

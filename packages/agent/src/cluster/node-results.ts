@@ -1,4 +1,4 @@
-import type { NodeStateResult } from "@bpfleet/kinds";
+import { isOfFacts, type NodeStateResult } from "@bpfleet/kinds";
 import { conditionsOf } from "../events.ts";
 import type { ObjectReport } from "../report.ts";
 
@@ -12,7 +12,7 @@ const states = {
 /** What became of each declared object, as the node's own object tells it. */
 export function resultsOfReports(reports: readonly ObjectReport[]): readonly NodeStateResult[] {
   return reports
-    .filter(({ ref, madeFrom }) => ref.group !== "" && ref.group !== "bpfleet.io" && madeFrom === undefined)
+    .filter(({ ref, madeFrom }) => !isOfFacts(ref) && madeFrom === undefined)
     .map(({ ref, object, state, standing, messages }) => {
       const { uid, generation } = object.metadata;
       const { status } = object;

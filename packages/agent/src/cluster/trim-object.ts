@@ -54,6 +54,56 @@ export function trimSlice(object: AnyObject): AnyObject {
   };
 }
 
+/** Of a Service: by what it is known, and what decides who gets which back end. */
+export function trimService({ apiVersion, kind, metadata, ...rest }: AnyObject): AnyObject {
+  const { spec = {}, status = {} } = rest as ServiceFields;
+  const { name, namespace, uid, resourceVersion, labels } = metadata;
+  const { loadBalancer } = status;
+  return {
+    apiVersion,
+    kind,
+    metadata: { name, namespace, uid, resourceVersion, ...(labels !== undefined && { labels }) },
+    spec: {
+      type: spec.type,
+      clusterIPs: spec.clusterIPs,
+      clusterIP: spec.clusterIP,
+      externalIPs: spec.externalIPs,
+      loadBalancerSourceRanges: spec.loadBalancerSourceRanges,
+      sessionAffinity: spec.sessionAffinity,
+      sessionAffinityConfig: spec.sessionAffinityConfig,
+      internalTrafficPolicy: spec.internalTrafficPolicy,
+      ports: spec.ports,
+    },
+    ...(loadBalancer !== undefined && { status: { loadBalancer } }),
+  };
+}
+
+/** Of an EndpointSlice: the back ends, without the pods that they are. */
+export function trimBackends({ apiVersion, kind, metadata, ...rest }: AnyObject): AnyObject {
+  const { name, namespace, uid, resourceVersion, labels = {} } = metadata;
+  const { addressType, endpoints = [], ports } = rest as BackendsFields;
+  const { "kubernetes.io/service-name": service } = labels;
+  return {
+    apiVersion,
+    kind,
+    metadata: {
+      name,
+      namespace,
+      uid,
+      resourceVersion,
+      ...(service !== undefined && { labels: { "kubernetes.io/service-name": service } }),
+    },
+    addressType,
+    ports,
+    endpoints: endpoints?.map(({ addresses, conditions, nodeName, hints }) => ({
+      addresses,
+      conditions,
+      nodeName,
+      hints,
+    })),
+  };
+}
+
 /** Of the node: its labels and addresses; heartbeats are no news. */
 export function trimNode(object: AnyObject): AnyObject {
   const { status = {} } = object as NodeFields;
@@ -92,6 +142,35 @@ interface PodFields {
     readonly podIP?: unknown;
     readonly podIPs?: unknown;
   };
+}
+
+interface ServiceFields {
+  readonly spec?: { readonly [name in ServiceField]?: unknown };
+  readonly status?: { readonly loadBalancer?: unknown };
+}
+
+type ServiceField =
+  | "type"
+  | "clusterIPs"
+  | "clusterIP"
+  | "externalIPs"
+  | "loadBalancerSourceRanges"
+  | "sessionAffinity"
+  | "sessionAffinityConfig"
+  | "internalTrafficPolicy"
+  | "ports";
+
+interface BackendsFields {
+  readonly addressType?: unknown;
+  readonly ports?: unknown;
+  readonly endpoints?:
+    | readonly {
+        readonly addresses?: unknown;
+        readonly conditions?: unknown;
+        readonly nodeName?: unknown;
+        readonly hints?: unknown;
+      }[]
+    | null;
 }
 
 interface NodeFields {

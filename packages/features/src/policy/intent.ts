@@ -9,6 +9,7 @@ export type PolicyFeatureIntent =
   | AddressesIntent
   | HostIntent
   | ServiceIntent
+  | BackendsIntent
   | PolicySettingsIntent;
 
 /** How this node judges, beside what policies say; the last one holds. */
@@ -106,9 +107,46 @@ export interface ServiceIntent extends Intent {
   readonly namespace: string;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** By which clients know it: cluster, external and load-balancer addresses. */
+  /** By which clients in the cluster know it. */
+  readonly clusterAddresses: readonly string[];
+  /** By which clients outside do, and those inside may. */
+  readonly externalAddresses: readonly string[];
+  /** External ones for a few clients only, of which it is not told whether pods are among them. */
+  readonly closedAddresses: readonly string[];
+  readonly ports: readonly ServicePort[];
+  /** A client keeps its back end for so long. */
+  readonly affinitySeconds: number | undefined;
+  /** Clients by a cluster address get back ends of their own node only. */
+  readonly isLocalOnly: boolean;
+}
+
+export interface ServicePort {
+  /** `""` where there is but one. */
+  readonly name: string;
+  readonly protocol: PortProtocol;
+  readonly port: number;
+  /** At every node's own addresses. */
+  readonly nodePort: number | undefined;
+}
+
+/** Some of the back ends of a Service, all in one family of addresses. */
+export interface BackendsIntent extends Intent {
+  readonly feature: "policy";
+  readonly about: "backends";
+  readonly namespace: string;
+  readonly service: string;
+  readonly ports: readonly Pick<ServicePort, "name" | "protocol" | "port">[];
+  readonly backends: readonly Backend[];
+}
+
+export interface Backend {
+  /** Without a length, as text. */
   readonly addresses: readonly string[];
-  readonly backends: readonly string[];
-  /** Its back ends are written by people, and not chosen by labels. */
-  readonly hasSelector: boolean;
+  readonly isReady: boolean;
+  /** It serves still, while it ends: for Services of which no back end is ready. */
+  readonly isServing: boolean;
+  readonly node: string | undefined;
+  /** Clients that should have it: on nodes of these zones, on these nodes. Empty: anybody. */
+  readonly forZones: readonly string[];
+  readonly forNodes: readonly string[];
 }

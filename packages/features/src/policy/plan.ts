@@ -9,9 +9,12 @@ import { compileSafely, type WrittenPolicy } from "./compile/compile-safely.ts";
 import { isolationOf } from "./compile/isolation.ts";
 import { mistakeText } from "./compile/limits.ts";
 import { policyPrograms } from "./generated/policy.ts";
-import type { PolicyFeatureIntent, PolicyIntent } from "./intent.ts";
+import type { BackendsIntent, PolicyFeatureIntent, PolicyIntent } from "./intent.ts";
 import { chooseSlot, planPolicyMaps, type PlannedMaps } from "./policy-maps.ts";
 import { forEachPolicy, problemsOf, shadowProblem } from "./problems.ts";
+import { resolveServices } from "./services/resolve-services.ts";
+import type { WrittenServices } from "./services/service-maps.ts";
+import { writeServices } from "./services/write-services.ts";
 
 export const feature = "policy";
 export const nodeInstanceKey = "policy/node";
@@ -63,7 +66,7 @@ export function planPolicy(intents: readonly PolicyFeatureIntent[], facts: NodeF
   try {
     const compiled = compileSafely(input, facts, (rules) => chooseSlot(rules, facts.seenMaps));
     draft.problems.push(...problemsOf(compiled));
-    if (compiled.pods.length > 0) planCompiled(compiled, object, facts, draft);
+    if (compiled.pods.length > 0) planCompiled(compiled, object, facts, draft, servicesFor(compiled, input, facts));
   } catch (error) {
     planFailure(input, object, facts, draft, error);
   }
@@ -76,7 +79,16 @@ function sortIntents(intents: readonly PolicyFeatureIntent[]): {
 } {
   const policies: PolicyIntent[] = [];
   const shadows: PolicyIntent[] = [];
-  const input = { policies, workloads: [], addresses: [], hosts: [], services: [], settings: defaultSettings } as {
+  const backends: BackendsIntent[] = [];
+  const input = {
+    policies,
+    workloads: [],
+    addresses: [],
+    hosts: [],
+    services: [],
+    backends,
+    settings: defaultSettings,
+  } as {
     -readonly [Part in keyof PolicyInput]: PolicyInput[Part] extends readonly (infer Each)[]
       ? Each[]
       : PolicyInput[Part];
@@ -97,6 +109,9 @@ function sortIntents(intents: readonly PolicyFeatureIntent[]): {
         break;
       case "service":
         input.services.push(intent);
+        break;
+      case "backends":
+        backends.push(intent);
         break;
       case "settings":
         input.settings = { hostAccess: intent.hostAccess };
@@ -138,18 +153,28 @@ function nodeRef({ nodeName }: NodeFacts): ObjectRef {
   return { group: "", kind: "Node", namespace: "", name: nodeName };
 }
 
-function planCompiled(compiled: WrittenPolicy, object: ProgramSpec["object"], facts: NodeFacts, draft: Draft): void {
+function planCompiled(
+  compiled: WrittenPolicy,
+  object: ProgramSpec["object"],
+  facts: NodeFacts,
+  draft: Draft,
+  services?: WrittenServices,
+): void {
   const owner = nodeRef(facts);
   const { table, written, rules } = compiled;
   const keepsAccounts = compiled.selection.statements.some(({ intent }) => intent.counts === true);
-  const planned = planPolicyMaps(written, table.serial, table.counterSlot, rules, owner, keepsAccounts);
+  const planned = planPolicyMaps(written, table.serial, table.counterSlot, rules, owner, keepsAccounts, services);
   const programs = (["policy_ingress", "policy_egress"] as const).map((entry): ProgramSpec => ({
     key: `policy/${entry === "policy_ingress" ? "ingress" : "egress"}`,
     name: entry,
     type: policyPrograms[entry],
     object,
     entry,
-    globals: { instance_id: instanceIdOf(nodeInstanceKey), keeps_accounts: keepsAccounts },
+    globals: {
+      instance_id: instanceIdOf(nodeInstanceKey),
+      keeps_accounts: keepsAccounts,
+      translates_services: services !== undefined,
+    },
     maps: planned.names,
     owner,
   }));
@@ -157,6 +182,13 @@ function planCompiled(compiled: WrittenPolicy, object: ProgramSpec["object"], fa
   draft.programs.push(...programs);
   draft.attachments.push(...attachmentsOf(compiled));
   draft.instances.push(...instancesOf(compiled, planned, programs, owner));
+}
+
+/** Those of whom what pods send is restricted; they are translated for nobody else. */
+function servicesFor({ table }: WrittenPolicy, input: PolicyInput, facts: NodeFacts): WrittenServices | undefined {
+  if (table.endpoints.every(({ egress }) => egress.length === 0)) return undefined;
+  const services = resolveServices(input, facts);
+  return services.ports.length === 0 ? undefined : { ...writeServices(services), serial: services.serial };
 }
 
 /** What the pod sends comes in by its interface, what it receives goes out by it. */

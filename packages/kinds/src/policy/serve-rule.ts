@@ -2,9 +2,7 @@ import type { Peer, PolicyRule, PortMatch, Unserved } from "@bpfleet/features";
 
 /** What the data plane cannot tell of one peer; `undefined` where it can. */
 export function unservedPeer(peer: Peer): string | undefined {
-  if (peer.peer === "name") return "names of DNS";
-  if (peer.peer === "service" || peer.peer === "services") return "Services as peers";
-  return peer.peer === "entity" && peer.entity === "kube-apiserver" ? "the addresses of the API server" : undefined;
+  return peer.peer === "name" ? "names of DNS" : undefined;
 }
 
 /** DNS rules that let every name through are none. */

@@ -1,4 +1,4 @@
-import type { ServiceIntent } from "../intent.ts";
+import type { KnownService } from "../services/known-services.ts";
 import type { ClassedPrefix } from "../table/policy-table.ts";
 import { bytesOfKey, lastOfPrefix, parseAddressKey, widthOf, type AddressKey } from "./address-key.ts";
 import { LabelIndex, type AskedKeys } from "./label-index.ts";
@@ -27,7 +27,7 @@ interface Pieces {
 export function classify(
   peers: readonly NumberedPeer[],
   population: Population,
-  services: readonly ServiceIntent[],
+  services: readonly KnownService[],
   asked: AskedKeys,
 ): Classes {
   const byHolder = peers.filter(({ meaning }) => isOfHolders(meaning));
@@ -110,9 +110,9 @@ function isEntity(entity: ServedEntity, is: Population["holders"][number]["is"])
 class ServiceIndex {
   readonly #index: LabelIndex;
   readonly #numbers: readonly number[];
-  readonly #services: readonly ServiceIntent[];
+  readonly #services: readonly KnownService[];
 
-  constructor(services: readonly ServiceIntent[], asked: AskedKeys) {
+  constructor(services: readonly KnownService[], asked: AskedKeys) {
     this.#services = services;
     this.#index = new LabelIndex(asked);
     this.#numbers = services.map(({ labels, namespace, name }) =>
@@ -129,7 +129,12 @@ class ServiceIndex {
         selected.has(this.#numbers[at] ?? -1),
     );
     return meant.flatMap((service) =>
-      [...service.addresses, ...service.backends].flatMap((text) => parseAddressKey(text) ?? []),
+      [
+        ...service.clusterAddresses,
+        ...service.externalAddresses,
+        ...service.closedAddresses,
+        ...service.backends,
+      ].flatMap((text) => parseAddressKey(text) ?? []),
     );
   }
 }

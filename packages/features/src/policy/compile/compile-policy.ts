@@ -1,6 +1,14 @@
 import { refKey } from "@bpfleet/base";
 import type { NodeFacts, RuleRef } from "@bpfleet/kernel";
-import type { AddressesIntent, HostIntent, PolicyIntent, ServiceIntent, WorkloadIntent } from "../intent.ts";
+import type {
+  AddressesIntent,
+  BackendsIntent,
+  HostIntent,
+  PolicyIntent,
+  ServiceIntent,
+  WorkloadIntent,
+} from "../intent.ts";
+import { knowServices } from "../services/known-services.ts";
 import type { PolicyTable, TableEndpoint } from "../table/policy-table.ts";
 import { classify, type Classes } from "./classes.ts";
 import { serialOf } from "./digest.ts";
@@ -22,6 +30,7 @@ export interface PolicyInput {
   readonly addresses: readonly AddressesIntent[];
   readonly hosts: readonly HostIntent[];
   readonly services: readonly ServiceIntent[];
+  readonly backends?: readonly BackendsIntent[] | undefined;
   readonly settings: PolicySettings;
 }
 
@@ -125,7 +134,7 @@ function classifyPeers(
   const askedPorts = new Set(book.egressPorts.map(({ protocol, name }) => portName(protocol, name)));
   const population = findPopulation(input, facts, asked, askedPorts);
   const egressPorts = new EgressPorts(population, peers);
-  return { classes: classify(peers.all, population, input.services, asked), egressPorts };
+  return { classes: classify(peers.all, population, knowServices(input), asked), egressPorts };
 }
 
 /** Of pods on one interface (one is gone, and its facts not yet) everything must allow. */

@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { test } from "node:test";
+import { InnerProcess, KernelSandbox } from "@bpfleet/native/testing";
+import { StandaloneNode } from "./standalone-node.ts";
+
+const prefixes = { web: "10.1.0", db: "10.2.0", cache: "10.3.0" } as const;
+
+const world = (netns: (pod: string) => string): string => `
+${Object.entries(prefixes)
+  .map(
+    ([pod, prefix]) => `---
+apiVersion: v1
+kind: Pod
+metadata: { name: ${pod}, namespace: shop, labels: { app: ${pod} }, annotations: { bpfleet.io/netns: ${netns(pod)} } }
+status: { podIPs: [{ ip: ${prefix}.2 }] }
+`,
+  )
+  .join("")}---
+apiVersion: v1
+kind: Service
+metadata: { name: store, namespace: shop, labels: { tier: store } }
+spec: { clusterIP: 10.96.0.7, ports: [{ name: sql, port: 80 }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: kubernetes, namespace: default }
+spec: { clusterIP: 10.96.0.1, ports: [{ name: https, port: 443 }] }
+---
+${slice("kubernetes", "default", "https", ["10.3.0.2"])}
+`;
+
+function slice(service: string, namespace: string, port: string, addresses: readonly string[]): string {
+  return `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: ${service}-1, namespace: ${namespace}, labels: { kubernetes.io/service-name: ${service} } }
+addressType: IPv4
+ports: [{ name: ${port}, port: 9 }]
+endpoints: [${addresses.map((address) => `{ addresses: [${address}] }`).join(", ")}]
+`;
+}
+
+const toDb = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: web, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  policyTypes: [Egress]
+  egress: [{ to: [{ podSelector: { matchLabels: { app: db } } }], ports: [{ port: 9 }] }]
+`;
+
+const cilium = (to: string): string => `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: { name: web, namespace: shop }
+spec: { endpointSelector: { matchLabels: { app: web } }, egress: [${to}] }
+`;
+
+test("a policy about what a pod sends holds for the back ends of Services, from YAML to packets", async (context) => {
+  await using node = await StandaloneNode.make();
+  if (node === undefined) return context.skip("there is no cgroup v2");
+  await using sandbox = new KernelSandbox();
+  await using inside = new AsyncDisposableStack();
+  const names = new Map<string, string>();
+  const pods = new Map<string, InnerProcess>();
+  for (const [pod, prefix] of Object.entries(prefixes)) {
+    const { name } = sandbox.netns();
+    names.set(pod, name);
+    sandbox.ip(node.netns, "link", "add", pod, "type", "veth", "peer", "name", "eth0", "netns", name);
+    sandbox.ip(node.netns, "address", "add", `${prefix}.1/24`, "dev", pod);
+    sandbox.ip(node.netns, "link", "set", pod, "up");
+    sandbox.ip(name, "address", "add", `${prefix}.2/24`, "dev", "eth0");
+    sandbox.ip(name, "link", "set", "eth0", "up");
+    sandbox.ip(name, "route", "add", "default", "via", `${prefix}.1`);
+    pods.set(pod, inside.use(await InnerProcess.start({ netns: name })));
+  }
+  execFileSync("ip", ["netns", "exec", node.netns, "sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+  for (const pod of ["db", "cache"]) await pods.get(pod)?.run(answerWith, { text: pod });
+  const ask = async (address: string, port: number): Promise<string> =>
+    (await pods.get("web")?.run(askTcp, { address, port })) ?? "";
+
+  await node.up();
+  await node.apply(world((pod) => names.get(pod) ?? ""));
+  await node.apply(slice("store", "shop", "sql", ["10.2.0.2"]));
+  await node.apply(toDb);
+  assert.equal(await ask("10.96.0.7", 80), "db");
+  assert.equal(await ask("10.2.0.2", 9), "db", "without the Service too");
+  assert.equal(await ask("10.3.0.2", 9), "silence");
+
+  await node.apply(slice("store", "shop", "sql", ["10.3.0.2"]));
+  assert.equal(await ask("10.96.0.7", 80), "silence", "another back end, which the policy is not about");
+  await node.apply(slice("store", "shop", "sql", []));
+  assert.equal(await ask("10.96.0.7", 80), "silence", "no back end");
+
+  await node.do("delete", "networkpolicy", "web", "-n", "shop");
+  await node.apply(slice("store", "shop", "sql", ["10.3.0.2"]));
+  await node.apply(cilium("{ toServices: [{ k8sService: { serviceName: store, namespace: shop } }] }"));
+  assert.equal(await ask("10.96.0.7", 80), "cache");
+  assert.equal(await ask("10.2.0.2", 9), "silence");
+  await node.apply(slice("store", "shop", "sql", ["10.2.0.2"]));
+  assert.equal(await ask("10.96.0.7", 80), "db", "whatever is behind the Service");
+  assert.equal(await ask("10.3.0.2", 9), "silence");
+
+  await node.apply(
+    cilium("{ toServices: [{ k8sServiceSelector: { selector: { matchLabels: { tier: store } }, namespace: shop } }] }"),
+  );
+  assert.equal(await ask("10.96.0.7", 80), "db");
+  assert.equal(await ask("10.96.0.1", 443), "silence");
+  await node.apply(cilium("{ toEntities: [kube-apiserver] }"));
+  assert.equal(await ask("10.96.0.1", 443), "cache", "which is who serves the API here");
+  assert.equal(await ask("10.96.0.7", 80), "silence");
+  assert.match(await node.do("get", "cnp", "web", "-n", "shop", "-o", "yaml"), /message: in force/);
+});
+
+async function answerWith({ text }: { text: string }): Promise<void> {
+  const { createServer } = process.getBuiltinModule("node:net");
+  const server = createServer((socket) => socket.on("error", () => undefined).end(text));
+  await new Promise<void>((done) => server.listen(9, done));
+}
+
+async function askTcp({ address, port }: { address: string; port: number }): Promise<string> {
+  const { connect } = process.getBuiltinModule("node:net");
+  const socket = connect({ host: address, port });
+  try {
+    return await new Promise<string>((done) => {
+      socket.once("error", ({ code = "?" }: NodeJS.ErrnoException) => done(code));
+      socket.once("data", (said) => done(String(said)));
+      setTimeout(() => done("silence"), 700);
+    });
+  } finally {
+    socket.destroy();
+  }
+}
