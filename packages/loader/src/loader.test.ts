@@ -92,6 +92,20 @@ test("Loader lets nobody unload but who loaded, an administrator and the unix so
   assert.equal((await list(local, "p2")).length, 0);
 });
 
+test("Loader serves a client of p2 by mutual TLS, and refuses the Unload of another CN: acceptance case 22 of bpfd", async () => {
+  using client = bench.client(app);
+  using stranger = bench.client(other);
+  const id = await load(client, "p2", plainLoad);
+  await assert.rejects(unload(stranger, id), { code: status.ABORTED, details: "Not authorized" });
+  assert.equal(bench.daemon.plan.programs.length, 1);
+  assert.deepEqual(
+    (await list(client, "p2")).map((each) => each["id"]),
+    [id],
+  );
+  await unload(client, id);
+  assert.equal(bench.daemon.plan.programs.length, 0);
+});
+
 test("Loader says why a program that it unloads stays", async () => {
   using client = bench.client(app);
   const id = await load(client, "p2", plainLoad);

@@ -27,6 +27,7 @@ import { Aggregator, type Pace } from "../status/aggregator.ts";
 import { WebhookRunner } from "../webhook/webhook-runner.ts";
 import { Activity } from "./activity.ts";
 import type { Part } from "./part.ts";
+import { RefusedAccount } from "./refused-account.ts";
 import { Telling, type LogLine } from "./telling.ts";
 
 export interface OperatorOptions {
@@ -75,6 +76,7 @@ class RunningOperator implements Operator {
   readonly certificates: CertificateKeeper;
   readonly #options: OperatorOptions;
   readonly #telling: Telling;
+  readonly #account = new RefusedAccount();
   readonly #recorder: EventRecorder;
   readonly #nodes: NodeRegister;
   readonly #programs: NodePrograms;
@@ -165,7 +167,10 @@ class RunningOperator implements Operator {
     this.#elector = createLeaderElector(client, election, {
       timing,
       onLeader: (identity) => this.#telling.note(`the leader is ${identity}`),
-      onFault: (error) => this.#telling.fault(error),
+      onFault: (error) => {
+        this.#account.see(error, timing.monotonicMs());
+        this.#telling.fault(error);
+      },
     });
   }
 
@@ -186,11 +191,11 @@ class RunningOperator implements Operator {
   }
 
   async start(): Promise<void> {
-    const { metrics } = this.#options;
+    const { metrics, timing = systemTiming } = this.#options;
     if (metrics !== undefined)
       this.#health = await serveHealth(metrics, {
         metrics: () => this.metrics(),
-        unhealthy: () => this.#ended?.message,
+        unhealthy: () => this.#ended?.message ?? this.#account.why(timing.monotonicMs()),
         unready: () =>
           this.#ended?.message ?? (this.#elector.leader === undefined ? "no leader is known yet" : undefined),
       });
