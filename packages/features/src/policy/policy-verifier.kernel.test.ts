@@ -4,6 +4,8 @@ import { release } from "node:os";
 import { test } from "node:test";
 import * as make from "../filter/testing/packets.ts";
 import { LoadedPolicy } from "./testing/loaded-policy.ts";
+import { idOfPort, serialOfServices } from "./services/digest-services.ts";
+import { placeOf, udp } from "./testing/service-rig.ts";
 import { smallTable } from "./testing/small-table.ts";
 
 /** Kernel (major.minor) → direction → instructions that the verifier followed. */
@@ -58,4 +60,31 @@ test("the verifier follows no program of the policy much further than recorded, 
   assert.deepEqual(reasons, ["allowed", "established", "default_deny", "allowed", "established", "default_deny"]);
   assert.equal(policy.packetsOfRule(1, 1), 2);
   assert.equal(policy.packetsOfRule(1, 2), 2);
+});
+
+test("the verifier follows programs that translate Services no further than allowed, and they translate", async () => {
+  await using policy = await LoadedPolicy.load(64, { translates_services: true });
+  for (const [direction, instructions] of Object.entries(policy.verifiedInstructions))
+    assert.ok(instructions <= most, `${direction}: ${instructions} instructions, ${most} at most`);
+  await policy.put(smallTable({ peers: {}, egress: [{ rules: [{ port: ["udp", 9], rule: 1 }] }] }));
+  const ports = ["10.96.0.10", "fd96::10"].map((service, at) => ({
+    id: idOfPort([service]),
+    places: [placeOf(service, 53)],
+    protocol: udp,
+    affinitySeconds: undefined,
+    backends: [placeOf(["10.9.0.11", "fd09::11"][at] ?? "", 9)],
+  }));
+  await policy.putServices({ serial: serialOfServices(ports), ports });
+  const sent = [
+    make.ethernet(make.ETH_IPV4, make.ipv4(make.udp(), { destination: make.v4("10.96.0.10") })),
+    make.ethernet(make.ETH_IPV6, make.ipv6(make.udp(), { destination: make.v6("fd96::10") })),
+  ];
+  const translated = [make.v4("10.9.0.11"), make.v6("fd09::11")];
+  for (const [at, packet] of sent.entries()) {
+    const offset = at === 0 ? 30 : 38;
+    const { retval, data } = await policy.programs.egress.testRun({ data: packet });
+    assert.equal(retval | 0, -1);
+    const to = data.subarray(offset, offset + (translated[at]?.length ?? 0));
+    assert.deepEqual([...to], [...(translated[at] ?? [])]);
+  }
 });

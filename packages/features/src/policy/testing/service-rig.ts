@@ -2,10 +2,12 @@
 import type { Socket } from "node:net";
 import { InnerProcess, KernelSandbox } from "@bpfleet/native/testing";
 import * as make from "../../filter/testing/packets.ts";
-import { serialOfServices } from "../services/digest-services.ts";
+import { idOfPort, serialOfServices } from "../services/digest-services.ts";
 import type { ServicePlace, ServiceTablePort } from "../services/service-table.ts";
 import { LoadedPolicy } from "./loaded-policy.ts";
 import { addressOf, smallTable, type SmallPolicy, type SmallRule } from "./small-table.ts";
+
+export { idOfPort };
 
 export const tcp = 6;
 export const udp = 17;
@@ -51,14 +53,21 @@ export class ServiceRig implements AsyncDisposable {
   readonly policy: LoadedPolicy;
   readonly node: InnerProcess;
   readonly pod: InnerProcess;
+  /** Names of network namespaces. */
+  readonly nodeNetns: string;
   readonly #ifindex: number;
   #serial = 0n;
 
-  private constructor(stack: AsyncDisposableStack, made: Pick<ServiceRig, "policy" | "node" | "pod">, ifindex: number) {
+  private constructor(
+    stack: AsyncDisposableStack,
+    made: Pick<ServiceRig, "policy" | "node" | "pod" | "nodeNetns">,
+    ifindex: number,
+  ) {
     this.#stack = stack;
     this.policy = made.policy;
     this.node = made.node;
     this.pod = made.pod;
+    this.nodeNetns = made.nodeNetns;
     this.#ifindex = ifindex;
   }
 
@@ -81,7 +90,7 @@ export class ServiceRig implements AsyncDisposable {
     const pod = stack.use(await InnerProcess.start({ netns: far.name }));
     const addresses = Object.values(places).flatMap(({ first, second }) => [first, second]);
     await node.run(serve, { addresses, port: 9 });
-    return new ServiceRig(stack, { policy, node, pod }, near.ifindex);
+    return new ServiceRig(stack, { policy, node, pod, nodeNetns: near.name }, near.ifindex);
   }
 
   /** Only what the pod sends is restricted. */
