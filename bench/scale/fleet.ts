@@ -92,7 +92,9 @@ export class SimulatedFleet implements AsyncDisposable {
     for (let first = from; first < to; first += agentsPerProcess) {
       const last = Math.min(first + agentsPerProcess, to);
       const script = join(import.meta.dirname, "agents.ts");
-      const child = this.#spawn(process.execPath, [script, this.#server.kubeconfig, String(first), String(last), sort]);
+      // On machines of their own they would not take from the server, which then has to greet them all again.
+      const args = ["-n", "10", process.execPath, script, this.#server.kubeconfig, String(first), String(last), sort];
+      const child = this.#spawn("nice", args);
       const seen = new Map<string, readonly number[]>();
       this.#seen.set(child, seen);
       ready.push(

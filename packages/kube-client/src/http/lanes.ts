@@ -2,10 +2,7 @@ import type { Dispatcher } from "undici";
 import type { ClusterAccess, Proof } from "./access.ts";
 import { hasSameConnection, makeDispatcher } from "./make-dispatcher.ts";
 
-/**
- * Calls and streams have connections of their own. When a server wants to be left (GOAWAY), undici's client sends what
- * was refused only after all that still runs on the old connection has ended: for watches, minutes later.
- */
+/** Calls and streams have connections of their own: of HTTP/1.1 and, where the server has it, HTTP/2. */
 export type LaneName = "calls" | "streams";
 
 export interface Lane {
@@ -34,7 +31,7 @@ export class Lanes implements AsyncDisposable {
     if (current !== undefined && hasSameConnection(current.proof, proof)) return current;
     // Running watches end by themselves; new requests come with the new certificate.
     if (current !== undefined) this.#retire(current.dispatcher);
-    const dispatcher = makeDispatcher(this.#access, proof);
+    const dispatcher = makeDispatcher(this.#access, proof, name === "calls");
     const leaving = new AbortController();
     const lane = { name, proof, dispatcher, leaving, left: leaving.signal };
     this.#current.set(name, lane);
