@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Socket } from "node:net";
 import { test } from "node:test";
 import { idOfPort } from "./services/digest-services.ts";
 import type { ServiceTablePort } from "./services/service-table.ts";
@@ -108,3 +109,93 @@ test("policy_egress and policy_ingress translate datagrams in fragments, and err
     assert.equal((await rig.ask("udp", service, 53)).what, "ECONNREFUSED", "the error is about the Service");
   }
 });
+
+test("policy_egress keeps the back end of a connection when the Service has another one, and gives datagrams a new one", async () => {
+  await using rig = await ServiceRig.start();
+  await rig.allow([{ rule: 1 }]);
+  for (const family of families) {
+    const { service, first, second } = places[family];
+    const onlySecond = servicesOf((of) => [places[of].second]);
+    await rig.serve(onlyFirst);
+    await rig.pod.run(openTcp, { address: service, port: 80 });
+    assert.match(await rig.pod.run(talk, {}), new RegExp(`"at":"${first}"`));
+    assert.equal((await rig.ask("udp", service, 53, { from: 4053 })).at, first);
+    await rig.serve(onlySecond);
+    assert.match(await rig.pod.run(talk, {}), new RegExp(`"at":"${first}"`), "an open connection stays where it is");
+    assert.equal((await rig.ask("tcp", service, 80)).at, second);
+    assert.equal((await rig.ask("udp", service, 53, { from: 4053 })).at, second, "nothing is behind the old one");
+    await rig.allow([{ peer: `first ${family}`, rule: 1 }]);
+    assert.match(await rig.pod.run(talk, {}), new RegExp(`"at":"${first}"`), "and is judged by that one");
+    await rig.allow([{ peer: `second ${family}`, rule: 1 }]);
+    assert.equal(await rig.pod.run(talk, {}), "silence", "which is allowed no more");
+    await rig.allow([{ rule: 1 }]);
+  }
+});
+
+test("policy_egress keeps a pod with one back end where the Service says so, for as long as it says", async () => {
+  await using rig = await ServiceRig.start();
+  await rig.allow([{ rule: 1 }]);
+  await rig.serve(both.map((port) => ({ ...port, affinitySeconds: 1 })));
+  for (const family of families) {
+    const { service } = places[family];
+    const answers = [];
+    for (let count = 0; count < 12; count++) answers.push((await rig.ask("tcp", service, 80)).at);
+    assert.equal(new Set(answers).size, 1, "one of the two, always the same");
+    const seen = new Set<string | undefined>();
+    for (let count = 0; count < 8 && seen.size < 2; count++) {
+      await new Promise((done) => setTimeout(done, 1300));
+      seen.add((await rig.ask("tcp", service, 80)).at);
+    }
+    assert.equal(seen.size, 2, "chosen again after a while");
+  }
+});
+
+test("policy_egress never gives two flows of a pod one back end by the same ports", async () => {
+  await using rig = await ServiceRig.start();
+  await rig.allow([{ rule: 1 }]);
+  const again = families.map((family): ServiceTablePort => ({
+    id: idOfPort(["default", "again", family]),
+    places: [placeOf(places[family].service, 81)],
+    protocol: tcp,
+    affinitySeconds: undefined,
+    backends: [placeOf(places[family].first, 9)],
+  }));
+  await rig.serve([...onlyFirst, ...again]);
+  for (const family of families) {
+    const { service, first } = places[family];
+    await rig.pod.run(openTcp, { address: service, port: 80, from: 5099 });
+    assert.match(await rig.pod.run(talk, {}), new RegExp(`"at":"${first}"`));
+    const before = rig.policy.packetsOfReason("service_port_taken");
+    assert.equal((await rig.ask("tcp", service, 81, { from: 5099 })).what, "silence");
+    assert.ok(rig.policy.packetsOfReason("service_port_taken") > before);
+    assert.match(await rig.pod.run(talk, {}), new RegExp(`"at":"${first}"`), "the first one is not disturbed");
+    assert.equal((await rig.ask("tcp", service, 81)).at, first);
+    await rig.pod.run(closeTcp, {});
+  }
+});
+
+type World = typeof globalThis & { open?: Socket };
+
+/** One connection of the pod, kept for `talk`. */
+async function openTcp({ address, port, from }: { address: string; port: number; from?: number }): Promise<void> {
+  const { connect } = process.getBuiltinModule("node:net");
+  const world = globalThis as World;
+  world.open?.resetAndDestroy();
+  const socket = connect({ host: address, port, ...(from !== undefined && { localPort: from }) });
+  await new Promise<void>((done, fail) => socket.once("connect", done).once("error", fail));
+  socket.on("error", () => undefined);
+  world.open = socket;
+}
+
+function closeTcp(): void {
+  (globalThis as World).open?.resetAndDestroy();
+}
+
+function talk(): Promise<string> {
+  const { open } = globalThis as World;
+  return new Promise((done) => {
+    open?.once("data", (said) => done(String(said)));
+    open?.write("x");
+    setTimeout(() => done("silence"), 1000);
+  });
+}

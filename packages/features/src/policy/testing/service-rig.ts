@@ -152,7 +152,7 @@ type AskArguments = Required<AskOptions> & {
 };
 
 async function ask({ protocol, address, port, size, from }: AskArguments): Promise<Answer> {
-  const waitMs = 400;
+  const waitMs = 1000;
   const isIpv6 = address.includes(":");
   if (protocol === "tcp") {
     const { connect } = process.getBuiltinModule("node:net");
