@@ -102,8 +102,19 @@ export class StandaloneNode implements AsyncDisposable {
     await ended;
   }
 
-  async run(argv: readonly string[], input = ""): Promise<CommandResult> {
-    const child = spawn(ebpfctl, argv, { env: this.#env, stdio: ["pipe", "pipe", "pipe"] });
+  run(argv: readonly string[], input = ""): Promise<CommandResult> {
+    return this.#spawn(process.cwd(), argv, input);
+  }
+
+  /** From a directory; what is declared was tried when this resolves. */
+  async runIn(cwd: string, argv: readonly string[]): Promise<CommandResult> {
+    const result = await this.#spawn(cwd, argv, "");
+    if (["apply", "delete"].includes(argv[0] ?? "")) await this.#tried();
+    return result;
+  }
+
+  async #spawn(cwd: string, argv: readonly string[], input: string): Promise<CommandResult> {
+    const child = spawn(ebpfctl, argv, { cwd, env: this.#env, stdio: ["pipe", "pipe", "pipe"] });
     const texts = { out: "", err: "" };
     child.stdout.on("data", (chunk) => void (texts.out += String(chunk)));
     child.stderr.on("data", (chunk) => void (texts.err += String(chunk)));

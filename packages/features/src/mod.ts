@@ -16,6 +16,17 @@ export * from "./maps/maps.ts";
 export * from "./sockets/intent.ts";
 export * from "./sockets/sockets.ts";
 export { readFlows, type PolicyFlow } from "./policy/flows.ts";
+export {
+  comparePolicies,
+  type ComparedPolicies,
+  type ComparedDecision,
+  type DifferentPeer,
+  type Holder,
+  type PolicyComparison,
+  type PolicyDifference,
+  type PortSpan,
+} from "./policy/compare/compare-policies.ts";
+export { isWholeSpace, isWithinPieces, renderNumber, renderPieces } from "./policy/compare/address-pieces.ts";
 export * from "./policy/intent.ts";
 export type { PolicyData, PolicyEndpoint } from "./policy/plan.ts";
 export { policy } from "./policy/policy-feature.ts";

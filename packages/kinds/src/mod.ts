@@ -53,6 +53,11 @@ export type {
 export type { EBPFMap, EBPFMapStatus } from "./networking.fos1.io/ebpfmap/schema.ts";
 export type { EBPFNATPolicy, EBPFNATPolicyStatus } from "./networking.fos1.io/ebpfnatpolicy/schema.ts";
 export type { EBPFNetworkPolicy, EBPFNetworkPolicyStatus } from "./networking.fos1.io/ebpfnetworkpolicy/schema.ts";
+export {
+  migrateNetworkPolicy,
+  type MigratedRule,
+  type Migration,
+} from "./networking.fos1.io/ebpfnetworkpolicy/migrate.ts";
 export type { EBPFProgram, EBPFProgramStatus } from "./networking.fos1.io/ebpfprogram/schema.ts";
 export type { EBPFTrafficControl, EBPFTrafficControlStatus } from "./networking.fos1.io/ebpftrafficcontrol/schema.ts";
 export { findFootGuns } from "./lint/foot-guns.ts";

@@ -44,6 +44,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./lint.ts")).defineLint,
   },
   {
+    name: "migrate",
+    summary: "make policies of Cilium's kinds of EBPFNetworkPolicies",
+    load: async () => (await import("./migrate.ts")).defineMigrate,
+  },
+  {
     name: "explain",
     summary: "say what would become of a packet, and why",
     load: async () => (await import("./explain.ts")).defineExplain,

@@ -272,6 +272,9 @@ function isEntity(entity: Entity, { address, pod, node }: End): boolean {
   }
 }
 
+/** Rules about whole protocols mean these, too; of those with ports there are other rules. */
+const icmpNumbers: Readonly<Record<string, number>> = { ICMP: 1, ICMPv6: 58 };
+
 function isPort(match: PortMatch, target: WorldPod | undefined, { protocol, port }: WorldPacket): boolean {
   switch (match.match) {
     case "ports":
@@ -286,7 +289,7 @@ function isPort(match: PortMatch, target: WorldPod | undefined, { protocol, port
     case "icmp":
       return protocol === (match.family === 4 ? "ICMP" : "ICMPv6") && match.type === port;
     case "ip-protocol":
-      return protocol === match.number;
+      return (typeof protocol === "number" ? protocol : icmpNumbers[protocol]) === match.number;
   }
 }
 

@@ -1,0 +1,119 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { renderRef } from "@bpfleet/base";
+import { kinds } from "@bpfleet/kinds";
+import { parseConfig } from "../config.ts";
+import { Failure, SilentFailure } from "../failure.ts";
+import { admitObjects } from "../manifests/admit-objects.ts";
+import { readInputs } from "../manifests/read-inputs.ts";
+import { count, countMistakes, renderIssues } from "../manifests/render-issues.ts";
+import { isOldPolicy, migrateObjects, type MigratedObjects } from "../migrate/migrate-objects.ts";
+import { renderDifference } from "../migrate/render-difference.ts";
+import { renderMigrated } from "../migrate/render-migrated.ts";
+import type { World } from "../world.ts";
+import { fileOptions, type FileFlags } from "./file-options.ts";
+import type { DefineCommand } from "./mod.ts";
+
+/** kubectl diff's: 1 says that there are differences, so errors are 2. */
+const exitDifferent = 1;
+const exitError = 2;
+
+interface MigrateFlags extends FileFlags {
+  readonly namespace?: string | undefined;
+  readonly output?: string | undefined;
+  readonly outputDir?: string | undefined;
+}
+
+export const defineMigrate: DefineCommand = (program, world) => {
+  fileOptions(
+    program
+      .command("migrate")
+      .summary("make policies of Cilium's kinds of EBPFNetworkPolicies")
+      .description(
+        "Write a CiliumNetworkPolicy for each EBPFNetworkPolicy in these files (a CiliumClusterwideNetworkPolicy where it selects nodes), and compare what both let pass: every packet that the policies of the files tell apart, for the pods, nodes and namespaces of the files, or for pods of every sort where there are none. Packets whose verdict would be another one are listed with both reasons. Nothing is applied. Exit code 0: both mean the same, 1: they differ, 2: something has no image, or is wrong.",
+      ),
+  )
+    .option("-n, --namespace <name>", "namespace of objects that name none")
+    .option("-o, --output <form>", "yaml, as without it")
+    .option("--output-dir <directory>", "a file for each new object, in place of standard output")
+    .action(async (flags, command) => {
+      parseConfig(command.optsWithGlobals(), world);
+      try {
+        if (await migrate(flags, world)) throw new SilentFailure(exitDifferent);
+      } catch (error) {
+        if (error instanceof SilentFailure) throw error;
+        const message = error instanceof Error ? error.message : String(error);
+        throw new Failure(message, { exitCode: exitError, cause: error });
+      }
+    });
+};
+
+/** Whether anything differs. */
+async function migrate(flags: MigrateFlags, world: World): Promise<boolean> {
+  if (flags.output !== undefined && flags.output !== "yaml")
+    throw new Failure(
+      `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: yaml`,
+    );
+  const { objects, issues } = admitObjects(await readInputs(flags, world), kinds, flags.namespace);
+  const faults = issues.filter(({ severity, code }) => severity === "error" || code !== "deprecated-kind");
+  world.err.write(renderIssues(faults));
+  if (issues.some(({ severity }) => severity === "error")) throw new Failure(countMistakes(issues));
+  if (!objects.some(({ parsed }) => isOldPolicy(parsed)))
+    throw new Failure("none of the objects is an EBPFNetworkPolicy");
+  const result = migrateObjects(objects.map(({ parsed }) => parsed));
+  const written = result.written.map((each) => {
+    const input = objects.find(({ parsed }) => parsed === each.parsed)?.input;
+    return { each, yaml: renderMigrated(each, input) };
+  });
+  if (flags.outputDir === undefined) world.out.write(written.map(({ yaml }) => yaml).join("---\n"));
+  else await writeFiles(resolve(world.cwd, flags.outputDir), flags.outputDir, written, world);
+  world.err.write(renderIssues(result.issues));
+  tell(result, world);
+  if (result.issues.some(({ severity }) => severity === "error")) throw new Failure(countMistakes(result.issues));
+  if (result.comparison.refused.length > 0) throw new Failure("what the policies mean cannot be compared");
+  return result.comparison.differences.length > 0 || ofNodes(result).length > 0;
+}
+
+type Migrated = MigratedObjects["migrated"][number];
+
+async function writeFiles(
+  directory: string,
+  shown: string,
+  written: readonly { readonly each: Migrated; readonly yaml: string }[],
+  world: World,
+): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  for (const { each, yaml } of written) {
+    const { namespace, name } = each.object?.metadata ?? {};
+    const file = `${namespace === undefined ? "" : `${namespace}-`}${name}.yaml`;
+    await writeFile(join(directory, file), yaml);
+    world.out.write(`${join(shown, file)}\n`);
+  }
+}
+
+/** Policies of nodes: the old kind was never in force for them. */
+function ofNodes({ migrated }: MigratedObjects): readonly Migrated[] {
+  return migrated.filter(({ object }) => object?.kind === "CiliumClusterwideNetworkPolicy");
+}
+
+function tell(result: MigratedObjects, world: World): void {
+  const { differences, madeUp, isPartial, refused } = result.comparison;
+  for (const { ref, why } of refused) world.err.write(`error: ${renderRef(ref)}: ${why}\n`);
+  for (const { parsed } of ofNodes(result))
+    world.err.write(
+      `traffic of nodes that ${renderRef(parsed.ref)} selects\n  old: passes: an EBPFNetworkPolicy is not in force for nodes\n  new: as the CiliumClusterwideNetworkPolicy says\n`,
+    );
+  for (const difference of differences) world.err.write(renderDifference(difference));
+  const number = differences.length + ofNodes(result).length;
+  const whom =
+    madeUp === undefined
+      ? "the pods and nodes of the files"
+      : `${count(madeUp, "sort")} of pods that the policies tell apart`;
+  world.err.write(
+    `${number === 0 ? "no packet is judged otherwise" : count(number, "difference")}: compared for ${whom}\n`,
+  );
+  if (isPartial)
+    world.err.write(
+      "warning: the selectors tell more sorts of pods apart than were compared; give the Pod objects beside the policies\n",
+    );
+}

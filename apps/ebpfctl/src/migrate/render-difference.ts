@@ -1,0 +1,93 @@
+import { renderRef } from "@bpfleet/base";
+import {
+  isWholeSpace,
+  renderPieces,
+  type ComparedDecision,
+  type DifferentPeer,
+  type PolicyDifference,
+  type PortSpan,
+  type WorkloadIntent,
+} from "@bpfleet/features";
+
+/** Things of which a line tells; of more it says how many there are. */
+const most = 4;
+
+/** Which packets, and what decides of them before and after. */
+export function renderDifference({ direction, pods, peers, ports, before, after }: PolicyDifference): string {
+  const way = direction === "ingress" ? "from" : "to";
+  const isOfCluster = peers.every(({ holder }) => holder.is !== "world");
+  const hint =
+    isOfCluster && before.verdict !== after.verdict && !peers.every(({ pieces }) => isWholeSpace(pieces))
+      ? ["      CIDRs of Cilium's are of addresses outside of the cluster: name pods by labels, nodes by entities"]
+      : [];
+  return [
+    `${direction} of ${few(pods.map(nameOfPod))}, ${way} ${few(mergePeers(peers))}: ${few(ports.map(renderSpan))}`,
+    `  old: ${renderDecision(before)}`,
+    `  new: ${renderDecision(after)}`,
+    ...hint,
+    "",
+  ].join("\n");
+}
+
+function renderDecision({ verdict, reason, rule }: ComparedDecision): string {
+  const what = verdict === "pass" ? "passes" : "dropped";
+  if (rule !== undefined) {
+    const { object, path, position } = rule.origin;
+    const place = position === undefined ? "" : ` (${position.file}:${position.line})`;
+    const name = path
+      .slice(1)
+      .replaceAll(/\/(\d+)/g, "[$1]")
+      .replaceAll("/", ".");
+    return `${what} by ${renderRef(object)} ${name}${place}: ${rule.text}`;
+  }
+  if (reason === "default_deny") return `${what}: no rule allows it`;
+  return `${what}: ${reason === "allowed_by_default" ? "no rule denies it" : "no policy selects the pod in this direction"}`;
+}
+
+function nameOfPod(pod: WorkloadIntent): string {
+  const { pod: ref, labels, namespaceLabels } = pod;
+  if (!isMadeUp(pod)) return `pod ${ref.namespace}/${ref.name}`;
+  const { "kubernetes.io/metadata.name": _, ...others } = namespaceLabels;
+  const of = Object.keys(others).length === 0 ? "" : ` (${textOf(others)})`;
+  return `pods with ${textOf(labels)} in namespace ${ref.namespace}${of}`;
+}
+
+function textOf(labels: Readonly<Record<string, string>>): string {
+  const all = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  return all.length === 0 ? "no such label" : all.join(",");
+}
+
+/** Those with the same addresses in one. */
+function mergePeers(peers: readonly DifferentPeer[]): readonly string[] {
+  const alike = Map.groupBy(peers, ({ pieces }) => (isWholeSpace(pieces) ? "" : few(renderPieces(pieces))));
+  return [...alike].map(([addresses, all]) => {
+    const names = all.map(({ holder }) =>
+      holder.is === "world"
+        ? "addresses outside of the cluster"
+        : holder.is === "node"
+          ? isMadeUp(holder.host)
+            ? holder.host.isThisNode
+              ? "the pod's node"
+              : "other nodes"
+            : `node ${holder.host.name}`
+          : nameOfPod(holder.pod),
+    );
+    return `${few(names)}${addresses === "" ? "" : ` in ${addresses}`}`;
+  });
+}
+
+/** It has no place in any file. */
+function isMadeUp({ origin }: Pick<WorkloadIntent, "origin">): boolean {
+  return origin.position === undefined;
+}
+
+function renderSpan({ protocol, from, to }: PortSpan): string {
+  const isAll = from === 0 && to === (protocol === "TCP" || protocol === "UDP" || protocol === "SCTP" ? 65_535 : 255);
+  const name = protocol === "IP" ? "other protocols" : protocol;
+  return isAll || (protocol === "IP" && from === 0) ? name : `${protocol} ${from === to ? from : `${from}-${to}`}`;
+}
+
+function few(items: readonly string[]): string {
+  const all = [...new Set(items)];
+  return all.length <= most + 1 ? all.join(", ") : `${all.slice(0, most).join(", ")} and ${all.length - most} more`;
+}
