@@ -222,3 +222,29 @@ static __always_inline void find_cell(const struct table_view *table, __u32 numb
 	}
 	work->rank = lower(work->rank, rank);
 }
+
+/*
+ * The rank that decides. A cell of row and column has the rank of everything that covers it, and where there
+ * is one the others are not looked at.
+ */
+static __always_inline void find_rank(const struct table_view *table, const struct verdict_table *verdicts,
+				      struct work *work)
+{
+	__u32 number = verdicts->number;
+
+	find_row(table, verdicts, work);
+	forget();
+	find_column(table, root_of(verdicts, work->space), work);
+	work->rank = NO_RANK;
+	forget();
+	if (work->row && work->column)
+		find_cell(table, number, work->row << 16 | work->column, work);
+	forget();
+	if (work->rank != NO_RANK)
+		return;
+	work->rank = verdicts->fallback;
+	if (work->row)
+		find_cell(table, number, work->row << 16, work);
+	if (work->column)
+		find_cell(table, number, work->column, work);
+}

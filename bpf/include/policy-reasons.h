@@ -29,5 +29,6 @@ enum policy_reason {
 	REASON_SERVICE_SCTP_PORT, /* its port is not the back end's, and SCTP's checksum cannot be made anew */
 	REASON_TRANSLATION_LOST, /* it answers what was sent to a Service, and nobody knows to which */
 	REASON_EDITED_MEANWHILE, /* the table changed while it was between two endpoints of the node */
+	REASON_DNS_NAME_REFUSED, /* a question for a name that no rule of the port names */
 	REASON_FAULT = 31,
 };

@@ -37,9 +37,25 @@ _Static_assert(sizeof(struct policy_header) == POLICY_LINE, "a line");
 /* Line 1: what packets of known flows do not need. */
 struct policy_annex {
 	__u32 owners, owner_mask; /* struct address_bucket, by enum owner_mark */
-	__u32 unused[14];
+	__u32 names; /* line of struct policy_names; 0: no rule is about names */
+	__u32 unused[13];
 };
 _Static_assert(sizeof(struct policy_annex) == POLICY_LINE, "a line");
+
+/*
+ * An automaton over names of DNS. Each state is two lines of next states, numbered from 1, by the symbol of a
+ * character, 0 where no pattern goes on; in place of symbol 0 the class of the name that ends there. Names that the
+ * same patterns match are one class, those with class 0 are matched by none.
+ */
+struct policy_names {
+	__u64 serial; /* of the patterns: the lower 48 bits */
+	__u32 states; /* line of state 1 */
+	__u32 peer_classes; /* classes from 1 on of names that peers are known by; others may only be asked for */
+	__u32 first_row; /* in the rows of tables of names: that of class 1 */
+	__u32 world_classes; /* classes of addresses below are neither of pods nor of nodes */
+	__u32 unused[10];
+};
+_Static_assert(sizeof(struct policy_names) == POLICY_LINE, "a line");
 
 struct policy_endpoint {
 	__u32 ifindex; /* 0: free */
@@ -90,13 +106,18 @@ struct verdict_table {
 };
 _Static_assert(sizeof(struct verdict_table) == POLICY_LINE, "a line");
 
-/* What it refuses is told as blocked at a port. */
-enum table_flag { TABLE_OF_PORTS = 1 };
+/* TABLE_OF_PORTS: what it refuses is told as blocked at a port. TABLE_OF_NAMES: rows go on behind those of addresses. */
+enum table_flag { TABLE_OF_PORTS = 1, TABLE_OF_NAMES = 2 };
+
+/* Whatever a question asks for. */
+#define ANY_NAME 0xffffffffU
 
 struct ranked_rule {
 	__u32 rule; /* index of its counter; 0: none */
 	__u32 flags; /* enum rule_flag */
-	__u32 unused[2];
+	/* Lines of bits, by class: names that DNS may ask for; 0: its messages are not looked at. */
+	__u32 names;
+	__u32 unused;
 };
 
 enum rule_flag { RULE_DROPS = 1, RULE_KEEPS_FLOWS = 2 };

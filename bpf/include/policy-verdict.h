@@ -5,33 +5,8 @@
  */
 #pragma once
 
+#include "policy-names.h"
 #include "policy-source.h"
-
-/*
- * The rank that decides. A cell of row and column has the rank of everything that covers it, and where there
- * is one the others are not looked at.
- */
-static __always_inline void find_rank(const struct table_view *table, const struct verdict_table *verdicts,
-				      struct work *work)
-{
-	__u32 number = verdicts->number;
-
-	find_row(table, verdicts, work);
-	forget();
-	find_column(table, root_of(verdicts, work->space), work);
-	work->rank = NO_RANK;
-	forget();
-	if (work->row && work->column)
-		find_cell(table, number, work->row << 16 | work->column, work);
-	forget();
-	if (work->rank != NO_RANK)
-		return;
-	work->rank = verdicts->fallback;
-	if (work->row)
-		find_cell(table, number, work->row << 16, work);
-	if (work->column)
-		find_cell(table, number, work->column, work);
-}
 
 static __always_inline void rule_out(struct work *work, __u32 reason)
 {
@@ -56,6 +31,8 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	if (!verdicts)
 		return rule_out_all(work);
 	find_rank(table, verdicts, work);
+	if (heeds_names && work->is_by_name && verdicts->flags & TABLE_OF_NAMES)
+		rank_by_names(at);
 	line = line_at(table, verdicts->rules + work->rank / 4);
 	if (!line)
 		return rule_out_all(work);
@@ -71,6 +48,8 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	}
 	if (!rule->rule)
 		return true;
+	if (heeds_names && rule->names)
+		work->ruling.names = rule->names;
 	work->ruling.keeps &= rule->flags / RULE_KEEPS_FLOWS;
 	if (!work->ruling.rule)
 		work->ruling.rule = rule->rule;
@@ -133,4 +112,21 @@ __noinline int ask_table_in_force(__u32 ifindex)
 	work->counters = in_force.header->counters;
 	ask_endpoint(&in_force, ifindex, work);
 	return 0;
+}
+
+/* Names are looked for where nothing else allows: only rules that allow have them. */
+static __always_inline void ask_table_and_names(__u32 ifindex, struct work *work)
+{
+	if (heeds_names)
+		work->is_by_name = false;
+	ask_table_in_force(ifindex);
+	if (!heeds_names)
+		return;
+	forget();
+	if (work->ruling.reason != REASON_DEFAULT_DENY || work->opened != FLOW_EGRESS || !find_names(ifindex))
+		return;
+	forget();
+	work->is_by_name = true;
+	ask_table_in_force(ifindex);
+	work->is_by_name = false;
 }

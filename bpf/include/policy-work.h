@@ -30,6 +30,7 @@ struct ruling {
 	__u8 is_blocked; /* by a table of ports */
 	__u32 connection_rate; /* 0: any number */
 	__u8 is_restricted; /* in some direction */
+	__u32 names; /* as in struct ranked_rule */
 };
 
 /*
@@ -58,6 +59,7 @@ struct work {
 	__u32 rank;
 	__u32 is_known;
 	struct service_work service;
+	__u8 is_by_name; /* the names of the peer are asked for too */
 };
 
 struct {

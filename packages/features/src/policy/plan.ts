@@ -163,7 +163,9 @@ function planCompiled(
   const owner = nodeRef(facts);
   const { table, written, rules } = compiled;
   const keepsAccounts = compiled.selection.statements.some(({ intent }) => intent.counts === true);
-  const planned = planPolicyMaps(written, table.serial, table.counterSlot, rules, owner, keepsAccounts, services);
+  const heedsNames = table.names !== undefined;
+  const { serial, counterSlot } = table;
+  const planned = planPolicyMaps(written, serial, counterSlot, rules, owner, keepsAccounts, heedsNames, services);
   const programs = (["policy_ingress", "policy_egress"] as const).map((entry): ProgramSpec => ({
     key: `policy/${entry === "policy_ingress" ? "ingress" : "egress"}`,
     name: entry,
@@ -174,6 +176,7 @@ function planCompiled(
       instance_id: instanceIdOf(nodeInstanceKey),
       keeps_accounts: keepsAccounts,
       translates_services: services !== undefined,
+      heeds_names: heedsNames,
     },
     maps: planned.names,
     owner,

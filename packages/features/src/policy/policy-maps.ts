@@ -5,6 +5,9 @@ import { eventsSpec, traceSpec } from "../node-maps.ts";
 import { planRuleCounters } from "../rule-counters.ts";
 import {
   accountSize,
+  knownNameSize,
+  learntKeySize,
+  learntSize,
   flowFlag,
   flowSize,
   flowState,
@@ -13,6 +16,7 @@ import {
   policyEndpointSize,
   policyHeaderSize,
   policyLayout,
+  policyNamesSize,
   policyMaps,
   portSpace,
   rankedRuleSize,
@@ -35,6 +39,10 @@ export const policyMapKeys = {
   accounts: "policy/accounts",
   rates: "policy/connection-rates",
   graces: "policy/graces",
+  knownNames: "policy/names",
+  learnt: "policy/learnt",
+  questions: "policy/questions",
+  nameEvents: "policy/name-events",
   reasons: "policy/reasons",
 } as const;
 
@@ -42,6 +50,8 @@ const sizes = { flows4: 1 << 17, flows6: 1 << 16, fragments: 1 << 13 } as const;
 /** Of endpoints, the gone ones too; there is one for each CPU. */
 const accountCount = 1 << 10;
 const rateCount = 1 << 12;
+/** Where rules are about names: 2.5, 3 and 0.5 MB. */
+const nameSizes = { known_names: 1 << 13, learnt: 1 << 14, questions: 1 << 12 } as const;
 const inLine = { type: "array", keySize: 4, valueSize: policyLayout.line_bytes } as const;
 const lineFlags = mapFlags.innerMap | mapFlags.mmapable;
 
@@ -52,7 +62,7 @@ const layout = fingerprint(
     portSpace,
     ruleFlag,
     ownerMark,
-    [policyHeaderSize, policyAnnexSize, policyEndpointSize, verdictTableSize, rankedRuleSize],
+    [policyHeaderSize, policyAnnexSize, policyEndpointSize, verdictTableSize, rankedRuleSize, policyNamesSize],
   ]),
 );
 const flowLayout = fingerprint(canonicalJson([flowFlag, flowState, flowSize]));
@@ -72,6 +82,7 @@ export function planPolicyMaps(
   rules: readonly RuleRef[],
   owner: ObjectRef,
   keepsAccounts: boolean,
+  heedsNames: boolean,
   services?: WrittenServices,
 ): PlannedMaps {
   const keys = policyMapKeys;
@@ -116,6 +127,7 @@ export function planPolicyMaps(
       owner,
     },
     ...serviceMaps.maps,
+    ...nameMaps(heedsNames, owner),
     hits,
     base,
     {
@@ -151,9 +163,38 @@ export function planPolicyMaps(
     connection_rates: keys.rates,
     graces: keys.graces,
     ...serviceMaps.names,
+    known_names: keys.knownNames,
+    learnt: keys.learnt,
+    questions: keys.questions,
+    name_events: keys.nameEvents,
     reasons: keys.reasons,
   };
   return { maps, names, roles: { ...names, lines: keys.lines, hits: keys.hits, base: keys.base } };
+}
+
+/** What was learnt outlives every edit that leaves some rule about names. */
+function nameMaps(heedsNames: boolean, owner: ObjectRef): readonly MapSpec[] {
+  const keys = policyMapKeys;
+  const live = (key: string, name: keyof typeof nameSizes, layout: readonly number[]): MapSpec => ({
+    key,
+    name,
+    definition: { ...policyMaps[name], maxEntries: heedsNames ? nameSizes[name] : 1 },
+    contents: { kind: "live" },
+    layout: layout.join(),
+    owner,
+  });
+  return [
+    live(keys.knownNames, "known_names", [knownNameSize, policyLayout.name_class_bits]),
+    live(keys.learnt, "learnt", [learntKeySize, learntSize]),
+    live(keys.questions, "questions", []),
+    {
+      key: keys.nameEvents,
+      name: "name_events",
+      definition: policyMaps.name_events,
+      contents: { kind: "live" },
+      owner,
+    },
+  ];
 }
 
 function planLines({ lines, lineCount }: WrittenTable, serial: bigint, owner: ObjectRef): MapSpec {

@@ -12,6 +12,7 @@
 #include "policy-edition.h"
 #include "policy-accounts.h"
 #include "policy-limits.h"
+#include "policy-dns.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -28,11 +29,14 @@ enum policy_layout {
 	LAYOUT_CELL_WAYS = CELL_WAYS,
 	LAYOUT_SERVICE_WAYS = SERVICE_WAYS,
 	LAYOUT_SERVICE_BACKENDS = SERVICE_BACKENDS,
+	LAYOUT_LEARNT_NAMES = LEARNT_NAMES,
+	LAYOUT_NAME_CLASS_BITS = NAME_CLASS_BITS,
 };
 EXPORT_TYPE(enum, policy_layout);
 EXPORT_TYPE(struct, policy_line);
 EXPORT_TYPE(struct, policy_header);
 EXPORT_TYPE(struct, policy_annex);
+EXPORT_TYPE(struct, policy_names);
 EXPORT_TYPE(struct, policy_endpoint);
 EXPORT_TYPE(struct, verdict_table);
 EXPORT_TYPE(struct, ranked_rule);
@@ -47,6 +51,11 @@ EXPORT_TYPE(struct, translation);
 EXPORT_TYPE(enum, flow_direction);
 EXPORT_TYPE(enum, flow_state);
 EXPORT_TYPE(enum, flow_flag);
+EXPORT_TYPE(struct, known_name);
+EXPORT_TYPE(struct, learnt_key);
+EXPORT_TYPE(struct, learnt_name);
+EXPORT_TYPE(struct, learnt);
+EXPORT_TYPE(enum, name_event);
 
 #define COUNTER_SLOTS 256
 
@@ -236,7 +245,7 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 	}
 	forget();
 	work->port = work->has_flow || view->kind == PACKET_OF_FLOW ? opening_port(view, work->opened) : view->icmp_type;
-	ask_table_in_force(view->key.ifindex);
+	ask_table_and_names(view->key.ifindex, work);
 	forget();
 	if (work->has_flow) {
 		renew_flow(now_ns, work);
@@ -263,6 +272,27 @@ static __always_inline int finish(const struct packet *packet, __u32 counters, c
 	return settle(packet, decision);
 }
 
+/* What passes, if it is of DNS and a rule of its port has names: a question may be refused, an answer teaches. */
+static __always_inline void heed_names(struct __sk_buff *skb, enum flow_direction direction, struct work *work,
+				       struct decision *decision)
+{
+	if (decision->verdict != VERDICT_PASS || work->view.kind != PACKET_OF_FLOW || !is_of_dns(&work->view.key))
+		return;
+	if (direction == FLOW_INGRESS) {
+		if (decision->reason == REASON_REPLY && !dry_run)
+			learn_answer(skb);
+	} else if (decision->reason == REASON_ALLOWED || decision->reason == REASON_ESTABLISHED) {
+		work->opened = FLOW_EGRESS;
+		work->has_flow = true;
+		work->port = bpf_ntohs(work->view.key.remote_port);
+		forget();
+		ask_table_and_names(work->view.key.ifindex, work);
+		forget();
+		if (!ask_for_name(skb))
+			drop(decision, REASON_DNS_NAME_REFUSED, decision->rule);
+	}
+}
+
 /* Any packet. */
 static __always_inline int run(struct __sk_buff *skb, enum flow_direction direction)
 {
@@ -281,6 +311,9 @@ static __always_inline int run(struct __sk_buff *skb, enum flow_direction direct
 		leave(skb, work->serial);
 	else if (!arrive(skb, work->serial) && decision.verdict == VERDICT_PASS)
 		drop(&decision, REASON_EDITED_MEANWHILE, 0);
+	forget();
+	if (heeds_names)
+		heed_names(skb, direction, work, &decision);
 	if (work->view.records_fragment && decision.verdict == VERDICT_PASS && !dry_run)
 		record_fragment(direction == FLOW_INGRESS, &work->view);
 	return finish(&packet, work->counters, &work->view, direction, work->ruling.is_blocked, &decision);
@@ -300,7 +333,8 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 
 	*is_known = false;
 	view.key.ifindex = skb->ifindex;
-	if (!read_simple(&packet, direction == FLOW_INGRESS, &view) || opens(&view) || !open_table(&in_force))
+	if (!read_simple(&packet, direction == FLOW_INGRESS, &view) || opens(&view) || is_of_dns(&view.key) ||
+	    !open_table(&in_force))
 		return 0;
 	flow = find_flow(&view.key, view.is_ipv6);
 	if (!flow || flow->serial != in_force.header->serial || !is_young(flow))

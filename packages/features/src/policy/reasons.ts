@@ -39,6 +39,7 @@ export const reasonTexts: Readonly<Record<string, string>> = {
     "it is TCP that asks for no connection, none is on record, and the pod may not open one that it would be of",
   source_not_own: "the pod sends it with an address that it does not have",
   edited_meanwhile: "it was between two pods of this node when policies changed, and each end judged it by other ones",
+  dns_name_refused: "it asks DNS for a name that no rule about the port lets it ask for (rules.dns)",
   connection_rate:
     "the pod begins more connections each second than an EBPFContainerPolicy lets it (maxConnectionRate)",
   no_backend: "it is for a Service that has no ready back end",

@@ -1,14 +1,18 @@
 import type { Peer, PolicyRule, PortMatch, Unserved } from "@bpfleet/features";
 
-/** What the data plane cannot tell of one peer; `undefined` where it can. */
-export function unservedPeer(peer: Peer): string | undefined {
-  return peer.peer === "name" ? "names of DNS" : undefined;
-}
+/** Where messages of DNS are looked at, and names can be held back. */
+const dnsPort = 53;
 
-/** DNS rules that let every name through are none. */
+/** Names that are limited where nobody looks at them; rules that let every name through limit none. */
 function isLimitedByNames(port: PortMatch): boolean {
   if (port.match !== "ports" && port.match !== "named-port") return false;
+  if (port.match === "ports" && port.protocol === "UDP" && port.from === dnsPort && port.to === dnsPort) return false;
   return port.dns?.every(({ is, text }) => is === "name" || !/^\*\*?$/.test(text)) ?? false;
+}
+
+/** Beside UDP at the same place the others are left out without a word: they are there because nobody wrote a protocol. */
+function isBesideUdp({ origin }: PortMatch, all: readonly PortMatch[]): boolean {
+  return all.some((port) => port.origin.path === origin.path && !isLimitedByNames(port));
 }
 
 /**
@@ -17,16 +21,20 @@ function isLimitedByNames(port: PortMatch): boolean {
  */
 export function serveRule(rule: PolicyRule, isDeny: boolean): PolicyRule {
   const { peers, ports } = rule;
-  const unknownPeers = peers === "any" ? [] : peers.filter((peer) => unservedPeer(peer) !== undefined);
+  // An answer that was not seen would be a way around a denial.
+  const unknownPeers = peers === "any" || !isDeny ? [] : peers.filter(isName);
   const unknownPorts = ports === "any" ? [] : ports.filter(isLimitedByNames);
   if (unknownPeers.length + unknownPorts.length === 0) return rule;
   const said: readonly Unserved[] = [
-    ...unknownPeers.map((peer) => ({ origin: peer.origin, what: unservedPeer(peer) ?? "" })),
-    ...unknownPorts.filter(isFirstOfPlace).map(({ origin }) => ({ origin, what: "DNS rules" })),
+    ...unknownPeers.map((peer) => ({ origin: peer.origin, what: "names of DNS" })),
+    ...unknownPorts
+      .filter(isFirstOfPlace)
+      .filter((port) => ports === "any" || !isBesideUdp(port, ports))
+      .map(({ origin }) => ({ origin, what: "DNS rules" })),
   ];
   return {
     ...rule,
-    peers: peers === "any" || unknownPeers.length === 0 ? peers : isDeny ? "any" : peers.filter(isServedPeer),
+    peers: unknownPeers.length === 0 ? peers : "any",
     ports: ports === "any" || isDeny ? ports : ports.filter((port) => !isLimitedByNames(port)),
     unserved: [...rule.unserved, ...said],
     ...(!isDeny && { meant: rule.meant ?? { peers, ports } }),
@@ -38,6 +46,6 @@ function isFirstOfPlace({ origin }: PortMatch, at: number, all: readonly PortMat
   return all[at - 1]?.origin.path !== origin.path;
 }
 
-function isServedPeer(peer: Peer): boolean {
-  return unservedPeer(peer) === undefined;
+function isName({ peer }: Peer): boolean {
+  return peer === "name";
 }

@@ -2,6 +2,7 @@ import type { KnownService } from "../services/known-services.ts";
 import type { ClassedPrefix } from "../table/policy-table.ts";
 import { bytesOfKey, lastOfPrefix, parseAddressKey, widthOf, type AddressKey } from "./address-key.ts";
 import { LabelIndex, type AskedKeys } from "./label-index.ts";
+import type { CompiledNames } from "./names.ts";
 import { Partition } from "./partition.ts";
 import type { KeyedPrefix, NumberedPeer, PeerMeaning, ServedEntity } from "./peers.ts";
 import { world4, world6, type Population } from "./population.ts";
@@ -9,9 +10,11 @@ import { world4, world6, type Population } from "./population.ts";
 /** Addresses that no peer tells apart are one class. */
 export interface Classes {
   readonly count: number;
+  /** Those below are neither of pods nor of nodes, where rules are about names. */
+  readonly ofWorld: number;
   readonly unknown: { readonly ipv4: number; readonly ipv6: number };
   readonly addresses: readonly ClassedPrefix[];
-  /** By the number of a peer: ascending classes of whom it means. */
+  /** By the number of a peer: ascending classes of whom it means; those of names are behind those of addresses. */
   readonly ofPeer: readonly (readonly number[])[];
 }
 
@@ -29,6 +32,7 @@ export function classify(
   population: Population,
   services: readonly KnownService[],
   asked: AskedKeys,
+  names?: NamePeers,
 ): Classes {
   const byHolder = peers.filter(({ meaning }) => isOfHolders(meaning));
   const byAddress = peers.filter(({ meaning }) => !isOfHolders(meaning));
@@ -41,20 +45,44 @@ export function classify(
 
   const partition = new Partition(population.holders.length);
   for (const peer of byHolder) partition.divide(peer.id, holdersOf(peer, population));
+  if (names !== undefined) partition.divide(peers.length, [world4, world6]);
 
   const pieces = cutIntoPieces(partition, population, byAddress, [...serviceAddresses.values()].flat());
   const finer = new PiecePartition(partition, pieces);
   for (const { id, meaning } of byAddress) {
     if (meaning.is === "addresses") finer.divideByPrefix(id, meaning);
-    else finer.divideByAddresses(id, serviceAddresses.get(id) ?? []);
+    else if (meaning.is === "services") finer.divideByAddresses(id, serviceAddresses.get(id) ?? []);
   }
-  return finer.toClasses(peers.length);
+  const classes = finer.toClasses(peers.length, names !== undefined);
+  return names === undefined ? classes : addNames(classes, peers, names);
 }
 
-type HolderMeaning = Exclude<PeerMeaning, { readonly is: "addresses" | "services" }>;
+/** What names tell of peers. */
+export interface NamePeers {
+  readonly compiled: CompiledNames;
+  /** Of the pattern by which peers are known. */
+  readonly numberOf: (pattern: Extract<PeerMeaning, { readonly is: "name" }>["pattern"]) => number;
+}
+
+function addNames(classes: Classes, peers: readonly NumberedPeer[], { compiled, numberOf }: NamePeers): Classes {
+  const ofPattern = new Map<number, number[]>();
+  for (const [number, patterns] of compiled.patternsOf.entries())
+    for (const pattern of patterns) {
+      const some = ofPattern.get(pattern) ?? [];
+      ofPattern.set(pattern, some);
+      some.push(classes.count + number - 1);
+    }
+  const ofPeer = classes.ofPeer.map((own, id) => {
+    const meaning = peers[id]?.meaning;
+    return meaning?.is === "name" ? (ofPattern.get(numberOf(meaning.pattern)) ?? []) : own;
+  });
+  return { ...classes, ofPeer };
+}
+
+type HolderMeaning = Exclude<PeerMeaning, { readonly is: "addresses" | "services" | "name" }>;
 
 function isOfHolders(meaning: PeerMeaning): meaning is HolderMeaning {
-  return meaning.is !== "addresses" && meaning.is !== "services";
+  return meaning.is !== "addresses" && meaning.is !== "services" && meaning.is !== "name";
 }
 
 function holdersOf({ meaning, needsAll }: NumberedPeer, population: Population): readonly number[] {
@@ -222,7 +250,7 @@ class PiecePartition {
     return lowerBound(this.#pieces.names, name);
   }
 
-  toClasses(peerCount: number): Classes {
+  toClasses(peerCount: number, worldIsFirst: boolean): Classes {
     const { keys, lengths } = this.#pieces;
     const { blocks } = this.#partition;
     const numbers = new Map<number, number>();
@@ -233,6 +261,8 @@ class PiecePartition {
       numbers.set(block, numbers.size);
       return numbers.size - 1;
     };
+    if (worldIsFirst) for (const at of this.#ofWorld) classAt(at);
+    const ofWorld = numbers.size;
     const addresses: ClassedPrefix[] = [];
     const roots: Record<string, number> = {};
     /** The pieces that hold the present one, shortest first. */
@@ -250,7 +280,7 @@ class PiecePartition {
     const ofPeer = Array.from({ length: peerCount }, (): number[] => []);
     for (const [block, number] of numbers) for (const peer of this.#partition.setsOf(block)) ofPeer[peer]?.push(number);
     const unknown = { ipv4: roots["4"] ?? 0, ipv6: roots["6"] ?? 0 };
-    return { count: numbers.size, unknown, addresses, ofPeer };
+    return { count: numbers.size, ofWorld, unknown, addresses, ofPeer };
   }
 }
 

@@ -10,10 +10,12 @@ import type {
 } from "../intent.ts";
 import { knowServices } from "../services/known-services.ts";
 import type { PolicyTable, TableEndpoint } from "../table/policy-table.ts";
-import { classify, type Classes } from "./classes.ts";
+import type { PolicyRule } from "../policy.ts";
+import { classify, type Classes, type NamePeers } from "./classes.ts";
 import { serialOf } from "./digest.ts";
 import { AskedKeys } from "./label-index.ts";
 import { PolicyLimitError, policyLimits, type ClosedPolicy, type PolicyLimits } from "./limits.ts";
+import { Names, tableNames, TooManyNamesError, type CompiledNames } from "./names.ts";
 import { portName, Peers } from "./peers.ts";
 import { ownAddresses } from "./own-addresses.ts";
 import { findPopulation } from "./population.ts";
@@ -85,13 +87,19 @@ function compileSelected(
 ): CompiledPolicy {
   const peers = new Peers();
   const portSets = new PortSets();
+  const names = new Names();
   const closedBefore = closed.size;
-  const book = readRules(selection.statements, input.settings, facts.nodeName, peers, portSets, closed);
+  const book = readRules(selection.statements, input.settings, facts.nodeName, peers, portSets, names, closed);
   // An object of several statements is closed whole, the earlier ones too.
   if (closed.size > closedBefore) return compileSelected(input, facts, selection, slotOf, limits, closed);
-  const { classes, egressPorts } = classifyPeers(input, facts, peers, book);
+  const compiled = names.isUsed ? compileNames(names, selection, limits) : undefined;
+  const numberOf: NamePeers["numberOf"] = (pattern) => names.numberOf(pattern);
+  const { classes, egressPorts } = classifyPeers(input, facts, peers, book, compiled && { compiled, numberOf });
   checkClasses(classes, selection, limits);
-  const maker = new TableMaker(selection.statements, book, classes, egressPorts, portSets, new Budget(limits));
+  const maker = new TableMaker(selection.statements, book, classes, egressPorts, portSets, new Budget(limits), {
+    names,
+    peerClasses: compiled?.automaton.peerClasses ?? 0,
+  });
   const pods = selection.pods.filter(({ statements }) => statements.length > 0);
   const endpoints = placeEndpoints(pods, maker);
   const table = {
@@ -102,6 +110,7 @@ function compileSelected(
     endpoints,
     tables: maker.tables,
     columnMaps: portSets.maps,
+    names: compiled && tableNames(names, compiled, classes.ofWorld),
   };
   return {
     table: { serial: serialOf(table), ...table },
@@ -123,18 +132,40 @@ function checkClasses({ addresses, count }: Classes, { statements }: Selection, 
   throw new PolicyLimitError(most.intent.policy.ref, `${what}; this object has most of the rules: divide it`);
 }
 
+function compileNames(names: Names, { statements }: Selection, limits: PolicyLimits): CompiledNames {
+  try {
+    return names.compile(limits.nameStates);
+  } catch (error) {
+    if (!(error instanceof TooManyNamesError)) throw error;
+    const nameCount = ({ statement: { egress } }: Statement): number =>
+      egress.allow.reduce((sum, rule) => sum + namesIn(rule), 0);
+    const [most] = statements.toSorted((a, b) => nameCount(b) - nameCount(a));
+    if (most === undefined) throw error;
+    throw new PolicyLimitError(
+      most.intent.policy.ref,
+      `${error.message}; this object has most of the names: name fewer`,
+    );
+  }
+}
+
+function namesIn({ peers, ports }: PolicyRule): number {
+  const asked = ports === "any" ? [] : ports.flatMap((match) => ("dns" in match && match.dns) || []);
+  return asked.length + (peers === "any" ? 0 : peers.filter(({ peer }) => peer === "name").length);
+}
+
 function classifyPeers(
   input: PolicyInput,
   facts: CompileFacts,
   peers: Peers,
   book: RuleBook,
+  names: NamePeers | undefined,
 ): { readonly classes: Classes; readonly egressPorts: EgressPorts } {
   const asked = new AskedKeys();
   for (const { meaning } of peers.all) if ("where" in meaning) asked.ask(meaning.where);
   const askedPorts = new Set(book.egressPorts.map(({ protocol, name }) => portName(protocol, name)));
   const population = findPopulation(input, facts, asked, askedPorts);
   const egressPorts = new EgressPorts(population, peers);
-  return { classes: classify(peers.all, population, knowServices(input), asked), egressPorts };
+  return { classes: classify(peers.all, population, knowServices(input), asked, names), egressPorts };
 }
 
 /** Of pods on one interface (one is gone, and its facts not yet) everything must allow. */

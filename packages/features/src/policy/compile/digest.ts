@@ -44,7 +44,7 @@ function finish(lane: number): number {
 /** Of everything that a table says. */
 export function serialOf(table: Omit<PolicyTable, "serial">): bigint {
   const digest = new Digest();
-  const { counterSlot, classCount, unknownClass, addresses, endpoints, tables, columnMaps } = table;
+  const { counterSlot, classCount, unknownClass, addresses, endpoints, tables, columnMaps, names } = table;
   digest.addAll([counterSlot, classCount, unknownClass.ipv4, unknownClass.ipv6]);
   digest.addAll([addresses.length, endpoints.length, tables.length, columnMaps.length]);
   for (const { bytes, length, class: number } of addresses) {
@@ -64,6 +64,13 @@ export function serialOf(table: Omit<PolicyTable, "serial">): bigint {
   }
   for (const each of tables) addTable(digest, each);
   for (const map of columnMaps) addColumns(digest, map);
+  if (names !== undefined) {
+    digest.addAll([Number(names.serial & 0xffff_ffffn), Number(names.serial >> 32n), names.worldClasses]);
+    for (const set of names.sets) {
+      digest.add(set.length);
+      digest.addAll(set);
+    }
+  }
   return digest.value;
 }
 
@@ -75,8 +82,10 @@ function addTable(digest: Digest, table: VerdictTable): void {
     digest.add(row * 65_536 + column);
     digest.add(rank);
   }
-  for (const { rule, verdict, keepsFlows } of rules)
+  for (const { rule, verdict, keepsFlows, names } of rules) {
     digest.add(rule * 4 + (verdict === "drop" ? 2 : 0) + (keepsFlows ? 1 : 0));
+    if (names !== undefined) digest.addAll([-1, names === "any" ? -1 : names]);
+  }
 }
 
 function addColumns(digest: Digest, map: ColumnMap): void {

@@ -13,6 +13,8 @@ export interface PolicyLimits {
   /** Known addresses and prefixes. */
   readonly addresses: number;
   readonly classes: number;
+  /** Of the automaton over names of DNS: about one for each of their characters. */
+  readonly nameStates: number;
 }
 
 export const policyLimits: PolicyLimits = {
@@ -22,6 +24,7 @@ export const policyLimits: PolicyLimits = {
   rowBytes: 1 << 26,
   addresses: 1 << 21,
   classes: (1 << 24) - 1,
+  nameStates: 1 << 14,
 };
 
 /** Thrown when a limit is met: with the object that takes most of it, and what helps. */

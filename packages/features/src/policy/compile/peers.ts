@@ -1,4 +1,4 @@
-import type { Entity, Peer, PortProtocol, Requirement } from "../policy.ts";
+import type { Entity, NamePattern, Peer, PortProtocol, Requirement } from "../policy.ts";
 import { keyOfPrefix, type AddressKey } from "./address-key.ts";
 
 export interface KeyedPrefix {
@@ -23,7 +23,9 @@ export type PeerMeaning =
       readonly where: readonly Requirement[];
     }
   /** Pods with a port of this name and number. */
-  | { readonly is: "port"; readonly port: string };
+  | { readonly is: "port"; readonly port: string }
+  /** Whom answers of DNS have called so. */
+  | { readonly is: "name"; readonly pattern: NamePattern };
 
 /** Those that somebody is; `all` is everybody. */
 export type ServedEntity = Exclude<
@@ -62,7 +64,7 @@ export function readPeer(peer: Peer): ReadPeer {
     case "services":
       return { is: "services", namespace: peer.namespace, name: undefined, where: peer.where };
     case "name":
-      return "nobody";
+      return { is: "name", pattern: peer.name };
   }
 }
 
@@ -121,6 +123,8 @@ export function keyOf(meaning: PeerMeaning): string {
       return `services\0${meaning.namespace ?? "*"}\0${meaning.name ?? "*"}\0${keyOfRequirements(meaning.where)}`;
     case "port":
       return `port\0${meaning.port}`;
+    case "name":
+      return `${meaning.pattern.is}\0${meaning.pattern.text}`;
   }
 }
 

@@ -1,7 +1,7 @@
 import type { PolicyIntent } from "../intent.ts";
 import type { NamePattern, PolicyRule, PortMatch, PortProtocol } from "../policy.ts";
 import { keyOf, readPeer, type PeerMeaning } from "./peers.ts";
-import { keyedRanges, rangesOf, type KeyedRanges, type PortSet, type SpaceRange } from "./port-sets.ts";
+import { keyedRanges, rangeOfPort, rangesOf, type KeyedRanges, type PortSet, type SpaceRange } from "./port-sets.ts";
 import { meaningOf, renderRule, ruleId } from "./rule-text.ts";
 
 export type Direction = "ingress" | "egress";
@@ -19,6 +19,8 @@ export interface ReadRule {
   /** Whose numbers are known; `undefined`: none. */
   readonly ports: "any" | PortSet | undefined;
   readonly namedPorts: readonly NamedPortMatch[];
+  /** Ports of DNS, which are not among `ports`, and what may be asked for there. */
+  readonly dns: readonly { readonly ports: PortSet; readonly names: number }[];
   /** Where it stands among the rules of a table: lower decides first. */
   readonly precedence: number;
 }
@@ -39,6 +41,7 @@ export interface KnownRule {
   /** An empty list: none whose number is known. */
   readonly ports: "any" | KeyedRanges;
   readonly namedPorts: readonly NamedPortMatch[];
+  readonly dns: readonly { readonly ports: KeyedRanges; readonly names: readonly NamePattern[] }[];
 }
 
 export interface KeyedPeer {
@@ -85,21 +88,36 @@ function readPeers(rule: PolicyRule, isAllow: boolean): KnownRule["peers"] {
   return meant;
 }
 
-function readPorts(rule: PolicyRule, isAllow: boolean): Pick<KnownRule, "ports" | "namedPorts"> {
-  if (rule.ports === "any") return { ports: "any", namedPorts: [] };
+function readPorts(rule: PolicyRule, isAllow: boolean): Pick<KnownRule, "ports" | "namedPorts" | "dns"> {
+  if (rule.ports === "any") return { ports: "any", namedPorts: [], dns: [] };
   const ranges: SpaceRange[] = [];
   const namedPorts: NamedPortMatch[] = [];
+  const dns: KnownRule["dns"][number][] = [];
   for (const match of rule.ports) {
+    if (isAllow && isOfDns(match)) {
+      dns.push({ ports: keyedRanges([rangeOfPort("UDP", dnsPort)]), names: match.dns });
+      continue;
+    }
     if (isAllow && restrictsNames(match)) continue;
     if (match.match === "named-port") namedPorts.push(match);
     else ranges.push(...rangesOf(match));
   }
-  return { ports: keyedRanges(ranges), namedPorts };
+  return { ports: keyedRanges(ranges), namedPorts, dns };
 }
 
-/** Which names may be asked for cannot be enforced yet: such a port lets nothing through. */
+/** Where messages of DNS are looked at. */
+const dnsPort = 53;
+
+export function isOfDns(
+  match: PortMatch,
+): match is Extract<PortMatch, { match: "ports" }> & { dns: readonly NamePattern[] } {
+  if (match.match !== "ports" || match.dns === undefined) return false;
+  return match.protocol === "UDP" && match.from === dnsPort && match.to === dnsPort;
+}
+
+/** Elsewhere it cannot be enforced which names may be asked for: such a port lets nothing through. */
 export function restrictsNames(match: PortMatch): boolean {
-  return "dns" in match && match.dns !== undefined && !match.dns.some(isAnyName);
+  return "dns" in match && match.dns !== undefined && !isOfDns(match) && !match.dns.some(isAnyName);
 }
 
 function isAnyName({ is, text }: NamePattern): boolean {

@@ -3,6 +3,7 @@ import type { RuleRef } from "@bpfleet/kernel";
 import type { PolicyRule } from "../policy.ts";
 import type { PolicySettings } from "./compile-policy.ts";
 import { mistakeText, type ClosedPolicy } from "./limits.ts";
+import type { Names } from "./names.ts";
 import { portName, type Peers } from "./peers.ts";
 import type { Population } from "./population.ts";
 import { keyedRanges, rangeOfPort, type PortSet, type PortSets } from "./port-sets.ts";
@@ -45,9 +46,10 @@ export function readRules(
   nodeName: string,
   peers: Peers,
   portSets: PortSets,
+  names: Names,
   closed: Map<string, ClosedPolicy>,
 ): RuleBook {
-  const shelf = new Shelf(peers, portSets);
+  const shelf = new Shelf(peers, portSets, names);
   const hostAccess = settings.hostAccess === "auto" ? shelf.addHostAccess(nodeName) : undefined;
   const drafts = statements.map((each) => {
     const key = refKey(each.intent.policy.ref);
@@ -95,10 +97,12 @@ class Shelf {
   readonly #meanings = new Map<string, number>();
   readonly #peers: Peers;
   readonly #portSets: PortSets;
+  readonly #names: Names;
 
-  constructor(peers: Peers, portSets: PortSets) {
+  constructor(peers: Peers, portSets: PortSets, names: Names) {
     this.#peers = peers;
     this.#portSets = portSets;
+    this.#names = names;
   }
 
   addHostAccess(nodeName: string): ReadRule {
@@ -113,6 +117,7 @@ class Shelf {
       peers: [host],
       ports: "any",
       namedPorts: [],
+      dns: [],
       precedence: -1,
     };
   }
@@ -148,6 +153,7 @@ class Shelf {
         peers: "any",
         ports: "any",
         namedPorts: [],
+        dns: [],
       } as const;
       return [{ rule, span: -1 }];
     };
@@ -165,12 +171,19 @@ class Shelf {
       peers: this.#numberPeers(known, isAllow),
       ports: this.#numberPorts(known),
       namedPorts: known.namedPorts,
+      dns: known.dns.map(({ ports, names }) => ({
+        ports: this.#portSets.intern(ports),
+        names: this.#names.set(names),
+      })),
     };
   }
 
   #numberPeers({ peers }: KnownRule, isAllow: boolean): ReadRule["peers"] {
     if (peers === "any") return "any";
-    const numbers = peers.map(({ key, meaning }) => this.#peers.number(meaning, isAllow, key));
+    const numbers = peers.map(({ key, meaning }) => {
+      if (meaning.is === "name") this.#names.peer(meaning.pattern);
+      return this.#peers.number(meaning, isAllow, key);
+    });
     return numbers.length < 2 ? numbers : [...new Set(numbers)].toSorted((a, b) => a - b);
   }
 

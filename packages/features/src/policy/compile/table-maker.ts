@@ -1,5 +1,6 @@
 import type { RankedRule, VerdictTable } from "../table/policy-table.ts";
 import type { Classes } from "./classes.ts";
+import type { Names } from "./names.ts";
 import { portName } from "./peers.ts";
 import { keyedRanges, rangeOfPort, type PortSets } from "./port-sets.ts";
 import type { Direction, ReadRule } from "./read-rule.ts";
@@ -19,6 +20,7 @@ export class TableMaker {
   readonly #egressPorts: EgressPorts;
   readonly #portSets: PortSets;
   readonly #budget: Budget;
+  readonly #names: MakerNames;
   readonly #made = new Map<string, number>();
   readonly #deciding = {
     ingress: new Map<readonly number[], readonly Deciding[]>(),
@@ -34,6 +36,7 @@ export class TableMaker {
     egressPorts: EgressPorts,
     portSets: PortSets,
     budget: Budget,
+    names: MakerNames,
   ) {
     this.#statements = statements;
     this.#book = book;
@@ -41,6 +44,7 @@ export class TableMaker {
     this.#egressPorts = egressPorts;
     this.#portSets = portSets;
     this.#budget = budget;
+    this.#names = names;
   }
 
   /** Their indexes, all of which must allow; none where no policy says anything. */
@@ -89,7 +93,12 @@ export class TableMaker {
     besides: Pick<VerdictTable, "isOfPorts" | "connectionRate"> = {},
   ): number {
     const { count } = this.#classes;
-    this.tables.push({ ...buildVerdictTable(rules, otherwise, count, this.#portSets, this.#budget), ...besides });
+    const isOfNames = rules.some(({ regions }) =>
+      regions.some(({ peers }) => peers !== "any" && (peers.classes.at(-1) ?? 0) >= count),
+    );
+    const classCount = isOfNames ? count + this.#names.peerClasses : count;
+    const built = buildVerdictTable(rules, otherwise, classCount, this.#portSets, this.#budget, this.#names.names);
+    this.tables.push({ ...built, ...besides });
     this.#made.set(key, this.tables.length - 1);
     return this.tables.length - 1;
   }
@@ -124,6 +133,7 @@ export class TableMaker {
     const regions: Region[] = [];
     const peers = this.#classSetOf(rule.peers);
     if (peers !== undefined && rule.ports !== undefined) regions.push({ peers, ports: rule.ports });
+    if (peers !== undefined) regions.push(...rule.dns.map(({ ports, names }) => ({ peers, ports, names })));
     if (rule.ports !== "any") {
       for (const match of rule.namedPorts) {
         for (const [peer, ports] of this.#egressPorts.of(match, rule.verdict === "pass", this.#portSets)) {
@@ -162,6 +172,12 @@ export class TableMaker {
     const isInside = new Set(inside);
     return union.filter((each) => isInside.has(each));
   }
+}
+
+interface MakerNames {
+  readonly names: Names;
+  /** Of names by which peers are known. */
+  readonly peerClasses: number;
 }
 
 interface Deciding {

@@ -1,6 +1,7 @@
 import type { PolicyIntent } from "../intent.ts";
 import type { Cell, RankedRule, VerdictTable } from "../table/policy-table.ts";
 import { PolicyLimitError, type PolicyLimits } from "./limits.ts";
+import type { Names } from "./names.ts";
 import { Partition } from "./partition.ts";
 import type { PortSet, PortSets } from "./port-sets.ts";
 import type { ReadRule } from "./read-rule.ts";
@@ -16,6 +17,8 @@ export interface ClassSet {
 export interface Region {
   readonly peers: "any" | ClassSet;
   readonly ports: "any" | PortSet;
+  /** Of DNS: the set of names that may be asked for there. */
+  readonly names?: number | undefined;
 }
 
 export interface CoveringRule {
@@ -66,6 +69,7 @@ export function buildVerdictTable(
   classCount: number,
   portSets: PortSets,
   budget: Budget,
+  names: Names,
 ): VerdictTable {
   const last = rules.findIndex(({ regions }) => regions.some(({ peers, ports }) => peers === "any" && ports === "any"));
   const deciding = last < 0 ? rules : rules.slice(0, last);
@@ -75,12 +79,75 @@ export function buildVerdictTable(
   const columns = portSets.columnsOf(new Set(regions.flatMap(({ ports }) => (ports === "any" ? [] : [ports]))));
   if (columns.count > budget.limits.columns)
     throw tooMany(deciding, `its policies tell more than ${budget.limits.columns} ports apart`);
-  return {
-    rows,
-    columnMap: columns.index,
-    cells: fillCells(deciding, rowsOf, columns.of, budget),
-    rules: last < 0 ? [...ranked, otherwise] : ranked,
-  };
+  const cells = fillCells(deciding, rowsOf, columns.of, budget);
+  const all = last < 0 ? [...ranked, otherwise] : ranked;
+  const built = { rows, columnMap: columns.index, cells, rules: all };
+  if (regions.every((region) => region.names === undefined)) return built;
+  const covering = last < 0 ? rules : rules.slice(0, last + 1);
+  return { ...built, ...restrictNames(built, nameCells(covering, rowsOf, columns.of, names), budget) };
+}
+
+/** What holds for questions of DNS at one row and column: the first rule tells, and all have a say about names. */
+interface NameCell {
+  readonly row: number;
+  readonly column: number;
+  readonly rule: ReadRule;
+  readonly names: number | "any";
+}
+
+/** A rule without names lets every question pass; with names beside it, answers teach all the same. */
+function nameCells(
+  rules: readonly CoveringRule[],
+  rowsOf: ReadonlyMap<ClassSet, readonly number[]>,
+  columnsOf: ReadonlyMap<number, readonly number[]>,
+  names: Names,
+): readonly NameCell[] {
+  const columnsOfRegion = ({ ports }: Region): readonly number[] =>
+    ports === "any" ? [] : (columnsOf.get(ports.id) ?? []);
+  const asking = rules.flatMap(({ regions }) => regions.filter((region) => region.names !== undefined));
+  const found: NameCell[] = [];
+  for (const column of new Set(asking.flatMap(columnsOfRegion))) {
+    const covers = (region: Region): boolean => region.ports === "any" || columnsOfRegion(region).includes(column);
+    const covering = rules.flatMap(({ rule, regions }) => regions.filter(covers).map((region) => ({ rule, region })));
+    const rows = new Set([
+      0,
+      ...covering.flatMap(({ region: { peers } }) => (peers === "any" ? [] : (rowsOf.get(peers) ?? []))),
+    ]);
+    for (const row of rows) {
+      const some = covering.filter(
+        ({ region: { peers } }) => peers === "any" || rowsOf.get(peers)?.includes(row) === true,
+      );
+      const [first] = some;
+      if (first === undefined || first.rule.verdict === "drop") continue;
+      const sets = some.flatMap(({ region }) => region.names ?? []);
+      if (sets.length === 0) continue;
+      found.push({ row, column, rule: first.rule, names: sets.length < some.length ? "any" : names.unite(sets) });
+    }
+  }
+  return found;
+}
+
+/** Ranks of their own, before the last one, which is the default. */
+function restrictNames(
+  { cells, rules }: Pick<VerdictTable, "cells" | "rules">,
+  restricted: readonly NameCell[],
+  budget: Budget,
+): Pick<VerdictTable, "cells" | "rules"> {
+  const ranks = new Map<string, number>();
+  const further: RankedRule[] = [];
+  const placed = new Map(cells.map((cell) => [cell.row * 65_536 + cell.column, cell]));
+  for (const { row, column, rule, names } of restricted) {
+    const key = `${rule.index} ${names}`;
+    let rank = ranks.get(key);
+    if (rank === undefined) {
+      ranks.set(key, (rank = rules.length - 1 + further.length));
+      further.push({ ...rankedRule(rule), names });
+    }
+    const place = row * 65_536 + column;
+    if (!placed.has(place)) budget.spendCell(rule);
+    placed.set(place, { row, column, rank });
+  }
+  return { cells: [...placed.values()], rules: [...rules.slice(0, -1), ...further, ...rules.slice(-1)] };
 }
 
 function rankedRule({ index, verdict, keepsFlows }: ReadRule): RankedRule {

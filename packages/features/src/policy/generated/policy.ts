@@ -10,10 +10,15 @@ export const policyMaps = {
   flows6: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
   fragments: { type: "lru_hash", keySize: 44, valueSize: 8, maxEntries: 1, flags: 0 },
   graces: { type: "lru_hash", keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 },
+  known_names: { type: "lru_hash", keySize: 8, valueSize: 272, maxEntries: 1, flags: 0 },
+  learnt: { type: "lru_hash", keySize: 24, valueSize: 128, maxEntries: 1, flags: 0 },
+  name_events: { type: "percpu_array", keySize: 4, valueSize: 8, maxEntries: 8, flags: 0 },
+  names_works: { type: "percpu_array", keySize: 4, valueSize: 2672, maxEntries: 1, flags: 0 },
+  questions: { type: "lru_hash", keySize: 48, valueSize: 24, maxEntries: 1, flags: 0 },
   services: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
   table: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
   translations: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
-  works: { type: "percpu_array", keySize: 4, valueSize: 472, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 496, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
@@ -26,8 +31,10 @@ export const policyPrograms = {
 export interface PolicyGlobals {
   readonly dry_run: boolean;
   readonly grace_seconds: number;
+  readonly heeds_names: boolean;
   readonly instance_id: bigint;
   readonly keeps_accounts: boolean;
+  readonly name_seconds_at_least: number;
   readonly takes_fragments: boolean;
   readonly translates_services: boolean;
 }
@@ -50,6 +57,16 @@ export const flowState = {
   closing: 2,
 } as const;
 
+export const nameEvent = {
+  asked: 0,
+  refused: 1,
+  learnt: 2,
+  unasked: 3,
+  unreadable: 4,
+  gave_way: 5,
+  collided: 6,
+} as const;
+
 export const ownerMark = {
   itself: 0,
   of_more: 2147483648,
@@ -64,6 +81,8 @@ export const policyLayout = {
   length_lines: 3,
   address_ways: 3,
   cell_ways: 5,
+  learnt_names: 8,
+  name_class_bits: 16,
   line_bytes: 64,
   no_length: 255,
 } as const;
@@ -95,6 +114,7 @@ export const policyReason = {
   service_sctp_port: 23,
   translation_lost: 24,
   edited_meanwhile: 25,
+  dns_name_refused: 26,
   fault: 31,
 } as const;
 
@@ -114,6 +134,7 @@ export const ruleFlag = {
 
 export const tableFlag = {
   ports: 1,
+  names: 2,
 } as const;
 
 export interface Account {
@@ -300,6 +321,170 @@ export function encodeFragmentRecord(value: FragmentRecord, view: DataView, at =
   view.setUint16(at + 6, value.unused, true);
 }
 
+export interface KnownName {
+  readonly judged: bigint;
+  readonly length: number;
+  readonly unused: number;
+  readonly text: Uint8Array;
+}
+export const knownNameSize = 272;
+export function decodeKnownName(view: DataView, at = 0): KnownName {
+  return {
+    judged: view.getBigUint64(at + 0, true),
+    length: view.getUint32(at + 8, true),
+    unused: view.getUint32(at + 12, true),
+    text: new Uint8Array(view.buffer, view.byteOffset + at + 16, 256).slice(),
+  };
+}
+export function encodeKnownName(value: KnownName, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.judged, true);
+  view.setUint32(at + 8, value.length, true);
+  view.setUint32(at + 12, value.unused, true);
+  new Uint8Array(view.buffer, view.byteOffset + at + 16, 256).set(value.text);
+}
+
+export interface Learnt {
+  readonly names: readonly LearntName[];
+}
+export const learntSize = 128;
+export function decodeLearnt(view: DataView, at = 0): Learnt {
+  return {
+    names: Array.from({ length: 8 }, (_, index) => decodeLearntName(view, at + 0 + index * 16)),
+  };
+}
+export function encodeLearnt(value: Learnt, view: DataView, at = 0): void {
+  for (const [index, item] of value.names.entries()) encodeLearntName(item, view, at + 0 + index * 16);
+}
+
+export interface LearntKey {
+  readonly ifindex: number;
+  readonly unused: number;
+  readonly high: bigint;
+  readonly low: bigint;
+}
+export const learntKeySize = 24;
+export function decodeLearntKey(view: DataView, at = 0): LearntKey {
+  return {
+    ifindex: view.getUint32(at + 0, true),
+    unused: view.getUint32(at + 4, true),
+    high: view.getBigUint64(at + 8, true),
+    low: view.getBigUint64(at + 16, true),
+  };
+}
+export function encodeLearntKey(value: LearntKey, view: DataView, at = 0): void {
+  view.setUint32(at + 0, value.ifindex, true);
+  view.setUint32(at + 4, value.unused, true);
+  view.setBigUint64(at + 8, value.high, true);
+  view.setBigUint64(at + 16, value.low, true);
+}
+
+export interface LearntName {
+  readonly hash: bigint;
+  readonly untilNs: bigint;
+}
+export const learntNameSize = 16;
+export function decodeLearntName(view: DataView, at = 0): LearntName {
+  return {
+    hash: view.getBigUint64(at + 0, true),
+    untilNs: view.getBigUint64(at + 8, true),
+  };
+}
+export function encodeLearntName(value: LearntName, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.hash, true);
+  view.setBigUint64(at + 8, value.untilNs, true);
+}
+
+export interface NamesWork {
+  readonly message: Uint8Array;
+  readonly name: KnownName;
+  readonly hash: bigint;
+  readonly key: QuestionKey;
+  readonly question: Question;
+  readonly learntKey: LearntKey;
+  readonly learnt: Learnt;
+  readonly ownerHash: bigint;
+  readonly untilNs: bigint;
+  readonly length: number;
+  readonly at: number;
+  readonly left: number;
+  readonly lowest: number;
+  readonly after: number;
+  readonly id: number;
+  readonly flags: number;
+  readonly records: number;
+  readonly type: number;
+  readonly ownerAt: number;
+  readonly ownerIsHere: number;
+  readonly ttl: number;
+  readonly state: number;
+  readonly peerClasses: number;
+  readonly serial: bigint;
+  readonly rank: number;
+  readonly addressClass: number;
+  readonly classes: readonly number[];
+}
+export const namesWorkSize = 2672;
+export function decodeNamesWork(view: DataView, at = 0): NamesWork {
+  return {
+    message: new Uint8Array(view.buffer, view.byteOffset + at + 0, 2048).slice(),
+    name: decodeKnownName(view, at + 2048),
+    hash: view.getBigUint64(at + 2320, true),
+    key: decodeQuestionKey(view, at + 2328),
+    question: decodeQuestion(view, at + 2376),
+    learntKey: decodeLearntKey(view, at + 2400),
+    learnt: decodeLearnt(view, at + 2424),
+    ownerHash: view.getBigUint64(at + 2552, true),
+    untilNs: view.getBigUint64(at + 2560, true),
+    length: view.getUint32(at + 2568, true),
+    at: view.getUint32(at + 2572, true),
+    left: view.getUint32(at + 2576, true),
+    lowest: view.getUint32(at + 2580, true),
+    after: view.getUint32(at + 2584, true),
+    id: view.getUint32(at + 2588, true),
+    flags: view.getUint32(at + 2592, true),
+    records: view.getUint32(at + 2596, true),
+    type: view.getUint32(at + 2600, true),
+    ownerAt: view.getUint32(at + 2604, true),
+    ownerIsHere: view.getUint32(at + 2608, true),
+    ttl: view.getUint32(at + 2612, true),
+    state: view.getUint32(at + 2616, true),
+    peerClasses: view.getUint32(at + 2620, true),
+    serial: view.getBigUint64(at + 2624, true),
+    rank: view.getUint32(at + 2632, true),
+    addressClass: view.getUint32(at + 2636, true),
+    classes: Array.from({ length: 8 }, (_, index) => view.getUint32(at + 2640 + index * 4, true)),
+  };
+}
+export function encodeNamesWork(value: NamesWork, view: DataView, at = 0): void {
+  new Uint8Array(view.buffer, view.byteOffset + at + 0, 2048).set(value.message);
+  encodeKnownName(value.name, view, at + 2048);
+  view.setBigUint64(at + 2320, value.hash, true);
+  encodeQuestionKey(value.key, view, at + 2328);
+  encodeQuestion(value.question, view, at + 2376);
+  encodeLearntKey(value.learntKey, view, at + 2400);
+  encodeLearnt(value.learnt, view, at + 2424);
+  view.setBigUint64(at + 2552, value.ownerHash, true);
+  view.setBigUint64(at + 2560, value.untilNs, true);
+  view.setUint32(at + 2568, value.length, true);
+  view.setUint32(at + 2572, value.at, true);
+  view.setUint32(at + 2576, value.left, true);
+  view.setUint32(at + 2580, value.lowest, true);
+  view.setUint32(at + 2584, value.after, true);
+  view.setUint32(at + 2588, value.id, true);
+  view.setUint32(at + 2592, value.flags, true);
+  view.setUint32(at + 2596, value.records, true);
+  view.setUint32(at + 2600, value.type, true);
+  view.setUint32(at + 2604, value.ownerAt, true);
+  view.setUint32(at + 2608, value.ownerIsHere, true);
+  view.setUint32(at + 2612, value.ttl, true);
+  view.setUint32(at + 2616, value.state, true);
+  view.setUint32(at + 2620, value.peerClasses, true);
+  view.setBigUint64(at + 2624, value.serial, true);
+  view.setUint32(at + 2632, value.rank, true);
+  view.setUint32(at + 2636, value.addressClass, true);
+  for (const [index, item] of value.classes.entries()) view.setUint32(at + 2640 + index * 4, item, true);
+}
+
 export interface PacketView {
   readonly key: FlowKey;
   readonly identification: number;
@@ -337,6 +522,7 @@ export function encodePacketView(value: PacketView, view: DataView, at = 0): voi
 export interface PolicyAnnex {
   readonly owners: number;
   readonly ownerMask: number;
+  readonly names: number;
   readonly unused: readonly number[];
 }
 export const policyAnnexSize = 64;
@@ -344,13 +530,15 @@ export function decodePolicyAnnex(view: DataView, at = 0): PolicyAnnex {
   return {
     owners: view.getUint32(at + 0, true),
     ownerMask: view.getUint32(at + 4, true),
-    unused: Array.from({ length: 14 }, (_, index) => view.getUint32(at + 8 + index * 4, true)),
+    names: view.getUint32(at + 8, true),
+    unused: Array.from({ length: 13 }, (_, index) => view.getUint32(at + 12 + index * 4, true)),
   };
 }
 export function encodePolicyAnnex(value: PolicyAnnex, view: DataView, at = 0): void {
   view.setUint32(at + 0, value.owners, true);
   view.setUint32(at + 4, value.ownerMask, true);
-  for (const [index, item] of value.unused.entries()) view.setUint32(at + 8 + index * 4, item, true);
+  view.setUint32(at + 8, value.names, true);
+  for (const [index, item] of value.unused.entries()) view.setUint32(at + 12 + index * 4, item, true);
 }
 
 export interface PolicyEndpoint {
@@ -440,23 +628,95 @@ export function encodePolicyLine(value: PolicyLine, view: DataView, at = 0): voi
   for (const [index, item] of value.words.entries()) view.setUint32(at + 0 + index * 4, item, true);
 }
 
+export interface PolicyNames {
+  readonly serial: bigint;
+  readonly states: number;
+  readonly peerClasses: number;
+  readonly firstRow: number;
+  readonly worldClasses: number;
+  readonly unused: readonly number[];
+}
+export const policyNamesSize = 64;
+export function decodePolicyNames(view: DataView, at = 0): PolicyNames {
+  return {
+    serial: view.getBigUint64(at + 0, true),
+    states: view.getUint32(at + 8, true),
+    peerClasses: view.getUint32(at + 12, true),
+    firstRow: view.getUint32(at + 16, true),
+    worldClasses: view.getUint32(at + 20, true),
+    unused: Array.from({ length: 10 }, (_, index) => view.getUint32(at + 24 + index * 4, true)),
+  };
+}
+export function encodePolicyNames(value: PolicyNames, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.serial, true);
+  view.setUint32(at + 8, value.states, true);
+  view.setUint32(at + 12, value.peerClasses, true);
+  view.setUint32(at + 16, value.firstRow, true);
+  view.setUint32(at + 20, value.worldClasses, true);
+  for (const [index, item] of value.unused.entries()) view.setUint32(at + 24 + index * 4, item, true);
+}
+
+export interface Question {
+  readonly hash: bigint;
+  readonly askedNs: bigint;
+  readonly type: number;
+  readonly unused: number;
+}
+export const questionSize = 24;
+export function decodeQuestion(view: DataView, at = 0): Question {
+  return {
+    hash: view.getBigUint64(at + 0, true),
+    askedNs: view.getBigUint64(at + 8, true),
+    type: view.getUint32(at + 16, true),
+    unused: view.getUint32(at + 20, true),
+  };
+}
+export function encodeQuestion(value: Question, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.hash, true);
+  view.setBigUint64(at + 8, value.askedNs, true);
+  view.setUint32(at + 16, value.type, true);
+  view.setUint32(at + 20, value.unused, true);
+}
+
+export interface QuestionKey {
+  readonly flow: FlowKey;
+  readonly id: number;
+  readonly unused: number;
+}
+export const questionKeySize = 48;
+export function decodeQuestionKey(view: DataView, at = 0): QuestionKey {
+  return {
+    flow: decodeFlowKey(view, at + 0),
+    id: view.getUint16(at + 44, false),
+    unused: view.getUint16(at + 46, true),
+  };
+}
+export function encodeQuestionKey(value: QuestionKey, view: DataView, at = 0): void {
+  encodeFlowKey(value.flow, view, at + 0);
+  view.setUint16(at + 44, value.id, false);
+  view.setUint16(at + 46, value.unused, true);
+}
+
 export interface RankedRule {
   readonly rule: number;
   readonly flags: number;
-  readonly unused: readonly number[];
+  readonly names: number;
+  readonly unused: number;
 }
 export const rankedRuleSize = 16;
 export function decodeRankedRule(view: DataView, at = 0): RankedRule {
   return {
     rule: view.getUint32(at + 0, true),
     flags: view.getUint32(at + 4, true),
-    unused: Array.from({ length: 2 }, (_, index) => view.getUint32(at + 8 + index * 4, true)),
+    names: view.getUint32(at + 8, true),
+    unused: view.getUint32(at + 12, true),
   };
 }
 export function encodeRankedRule(value: RankedRule, view: DataView, at = 0): void {
   view.setUint32(at + 0, value.rule, true);
   view.setUint32(at + 4, value.flags, true);
-  for (const [index, item] of value.unused.entries()) view.setUint32(at + 8 + index * 4, item, true);
+  view.setUint32(at + 8, value.names, true);
+  view.setUint32(at + 12, value.unused, true);
 }
 
 export interface Ruling {
@@ -467,8 +727,9 @@ export interface Ruling {
   readonly isBlocked: number;
   readonly connectionRate: number;
   readonly isRestricted: number;
+  readonly names: number;
 }
-export const rulingSize = 20;
+export const rulingSize = 24;
 export function decodeRuling(view: DataView, at = 0): Ruling {
   return {
     reason: view.getUint32(at + 0, true),
@@ -478,6 +739,7 @@ export function decodeRuling(view: DataView, at = 0): Ruling {
     isBlocked: view.getUint8(at + 10),
     connectionRate: view.getUint32(at + 12, true),
     isRestricted: view.getUint8(at + 16),
+    names: view.getUint32(at + 20, true),
   };
 }
 export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
@@ -488,6 +750,7 @@ export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
   view.setUint8(at + 10, value.isBlocked);
   view.setUint32(at + 12, value.connectionRate, true);
   view.setUint8(at + 16, value.isRestricted);
+  view.setUint32(at + 20, value.names, true);
 }
 
 export interface ServiceDirectory {
@@ -696,57 +959,60 @@ export interface Work {
   readonly rank: number;
   readonly isKnown: number;
   readonly service: ServiceWork;
+  readonly isByName: number;
 }
-export const workSize = 472;
+export const workSize = 496;
 export function decodeWork(view: DataView, at = 0): Work {
   return {
     view: decodePacketView(view, at + 0),
     ruling: decodeRuling(view, at + 60),
-    flow: decodeFlow(view, at + 80),
-    high: view.getBigUint64(at + 112, true),
-    low: view.getBigUint64(at + 120, true),
-    serial: view.getBigUint64(at + 128, true),
-    counters: view.getUint32(at + 136, true),
-    opened: view.getUint32(at + 140, true),
-    guessed: decodeRuling(view, at + 144),
-    hasFlow: view.getUint8(at + 164),
-    isProven: view.getUint8(at + 165),
-    leaves: view.getUint8(at + 166),
-    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 168 + index * 4, true)),
-    lengths: view.getUint32(at + 180, true),
-    unknown: view.getUint32(at + 184, true),
-    class: view.getUint32(at + 188, true),
-    space: view.getUint32(at + 192, true),
-    port: view.getUint32(at + 196, true),
-    row: view.getUint32(at + 200, true),
-    column: view.getUint32(at + 204, true),
-    rank: view.getUint32(at + 208, true),
-    isKnown: view.getUint32(at + 212, true),
-    service: decodeServiceWork(view, at + 216),
+    flow: decodeFlow(view, at + 88),
+    high: view.getBigUint64(at + 120, true),
+    low: view.getBigUint64(at + 128, true),
+    serial: view.getBigUint64(at + 136, true),
+    counters: view.getUint32(at + 144, true),
+    opened: view.getUint32(at + 148, true),
+    guessed: decodeRuling(view, at + 152),
+    hasFlow: view.getUint8(at + 176),
+    isProven: view.getUint8(at + 177),
+    leaves: view.getUint8(at + 178),
+    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 180 + index * 4, true)),
+    lengths: view.getUint32(at + 192, true),
+    unknown: view.getUint32(at + 196, true),
+    class: view.getUint32(at + 200, true),
+    space: view.getUint32(at + 204, true),
+    port: view.getUint32(at + 208, true),
+    row: view.getUint32(at + 212, true),
+    column: view.getUint32(at + 216, true),
+    rank: view.getUint32(at + 220, true),
+    isKnown: view.getUint32(at + 224, true),
+    service: decodeServiceWork(view, at + 232),
+    isByName: view.getUint8(at + 488),
   };
 }
 export function encodeWork(value: Work, view: DataView, at = 0): void {
   encodePacketView(value.view, view, at + 0);
   encodeRuling(value.ruling, view, at + 60);
-  encodeFlow(value.flow, view, at + 80);
-  view.setBigUint64(at + 112, value.high, true);
-  view.setBigUint64(at + 120, value.low, true);
-  view.setBigUint64(at + 128, value.serial, true);
-  view.setUint32(at + 136, value.counters, true);
-  view.setUint32(at + 140, value.opened, true);
-  encodeRuling(value.guessed, view, at + 144);
-  view.setUint8(at + 164, value.hasFlow);
-  view.setUint8(at + 165, value.isProven);
-  view.setUint8(at + 166, value.leaves);
-  for (const [index, item] of value.tables.entries()) view.setUint32(at + 168 + index * 4, item, true);
-  view.setUint32(at + 180, value.lengths, true);
-  view.setUint32(at + 184, value.unknown, true);
-  view.setUint32(at + 188, value.class, true);
-  view.setUint32(at + 192, value.space, true);
-  view.setUint32(at + 196, value.port, true);
-  view.setUint32(at + 200, value.row, true);
-  view.setUint32(at + 204, value.column, true);
-  view.setUint32(at + 208, value.rank, true);
-  view.setUint32(at + 212, value.isKnown, true);
-  encodeServiceWork(value.service, view, at + 216);
+  encodeFlow(value.flow, view, at + 88);
+  view.setBigUint64(at + 120, value.high, true);
+  view.setBigUint64(at + 128, value.low, true);
+  view.setBigUint64(at + 136, value.serial, true);
+  view.setUint32(at + 144, value.counters, true);
+  view.setUint32(at + 148, value.opened, true);
+  encodeRuling(value.guessed, view, at + 152);
+  view.setUint8(at + 176, value.hasFlow);
+  view.setUint8(at + 177, value.isProven);
+  view.setUint8(at + 178, value.leaves);
+  for (const [index, item] of value.tables.entries()) view.setUint32(at + 180 + index * 4, item, true);
+  view.setUint32(at + 192, value.lengths, true);
+  view.setUint32(at + 196, value.unknown, true);
+  view.setUint32(at + 200, value.class, true);
+  view.setUint32(at + 204, value.space, true);
+  view.setUint32(at + 208, value.port, true);
+  view.setUint32(at + 212, value.row, true);
+  view.setUint32(at + 216, value.column, true);
+  view.setUint32(at + 220, value.rank, true);
+  view.setUint32(at + 224, value.isKnown, true);
+  encodeServiceWork(value.service, view, at + 232);
+  view.setUint8(at + 488, value.isByName);
 }

@@ -1,17 +1,23 @@
 import {
   decodePolicyHeader,
   decodePolicyEndpoint,
+  decodePolicyAnnex,
+  decodePolicyNames,
   decodeVerdictTable,
   policyEndpointSize,
   policyLayout,
   portSpace,
   ruleFlag,
+  tableFlag,
   type PolicyHeader,
+  type PolicyNames,
   type policyReason,
   type VerdictTable,
 } from "../generated/policy.ts";
 import { hashAddress, hashPair } from "./hash.ts";
 import { isMapped, wordsOf } from "./address-words.ts";
+import { nameClassOf, statePlaces } from "./name-automaton.ts";
+import { anyName } from "./write-table.ts";
 
 /** What opens a flow, as the endpoint sees it. */
 export interface TableQuestion {
@@ -23,11 +29,15 @@ export interface TableQuestion {
   readonly protocol: number;
   /** Destination port; ICMP's type; 0 where there is none. */
   readonly port: number;
+  /** Names by which the endpoint knows the peer. */
+  readonly names?: readonly string[] | undefined;
+  /** The name that it asks for, where it is a question of DNS. */
+  readonly asks?: string | undefined;
 }
 
 export type TableReason = Extract<
   keyof typeof policyReason,
-  "allowed" | "allowed_by_default" | "denied" | "default_deny" | "unrestricted" | "not_judged"
+  "allowed" | "allowed_by_default" | "denied" | "default_deny" | "unrestricted" | "not_judged" | "dns_name_refused"
 >;
 
 export interface TableAnswer {
@@ -49,24 +59,11 @@ export function judgeTable(lines: Uint8Array, question: TableQuestion): TableAns
   const first = tables[0];
   if (first === undefined || first === 0) return nothingAsked("unrestricted");
   const peer = reader.findClass(question.peer);
-  let rule = 0;
-  let rank = 0;
-  let keeps = true;
-  for (const at of tables) {
-    if (at === 0) break;
-    const table = reader.table(at);
-    const decided = reader.decide(table, peer, question);
-    const ranked = reader.rule(table, decided);
-    if (rule === 0) rank = decided;
-    if (ranked.flags & ruleFlag.drops) {
-      const reason = ranked.rule === 0 ? "default_deny" : "denied";
-      return { verdict: "drop", reason, rule: ranked.rule, rank: decided, keepsFlow: false };
-    }
-    if (rule === 0) rule = ranked.rule;
-    if (ranked.rule !== 0 && !(ranked.flags & ruleFlag.keeps_flows)) keeps = false;
-  }
-  const reason = rule === 0 ? "allowed_by_default" : "allowed";
-  return { verdict: "pass", reason, rule, rank, keepsFlow: keeps && rule !== 0 };
+  const answer = reader.ask(tables, [peer], question);
+  // Only rules that allow have names.
+  const isByName = answer.reason === "default_deny" && question.direction === "egress";
+  const classes = isByName ? reader.classesOfNames(question.names ?? [], peer) : [];
+  return classes.length === 0 ? answer : reader.ask(tables, [peer, ...classes], question);
 }
 
 function nothingAsked(reason: TableReason): TableAnswer {
@@ -76,10 +73,65 @@ function nothingAsked(reason: TableReason): TableAnswer {
 class Reader {
   readonly #view: DataView;
   readonly #header: PolicyHeader;
+  readonly #names: PolicyNames | undefined;
 
   constructor(lines: Uint8Array) {
     this.#view = new DataView(lines.buffer, lines.byteOffset, lines.byteLength);
     this.#header = decodePolicyHeader(this.#view);
+    const { names } = decodePolicyAnnex(this.#view, policyLayout.line_bytes);
+    this.#names = names === 0 ? undefined : decodePolicyNames(this.#view, names * policyLayout.line_bytes);
+  }
+
+  /** `classes`: of the peer's address, and of its names. All tables must allow. */
+  ask(tables: readonly number[], classes: readonly number[], question: TableQuestion): TableAnswer {
+    let rule = 0;
+    let rank = 0;
+    let keeps = true;
+    let names = 0;
+    for (const at of tables) {
+      if (at === 0) break;
+      const table = this.table(at);
+      const asked = table.flags & tableFlag.names ? classes : classes.slice(0, 1);
+      const decided = Math.min(...asked.map((each) => this.decide(table, each, question)));
+      const ranked = this.rule(table, decided);
+      if (rule === 0) rank = decided;
+      if (ranked.flags & ruleFlag.drops) {
+        const reason = ranked.rule === 0 ? "default_deny" : "denied";
+        return { verdict: "drop", reason, rule: ranked.rule, rank: decided, keepsFlow: false };
+      }
+      if (ranked.names !== 0) names = ranked.names;
+      if (rule === 0) rule = ranked.rule;
+      if (ranked.rule !== 0 && !(ranked.flags & ruleFlag.keeps_flows)) keeps = false;
+    }
+    if (question.asks !== undefined && names !== 0 && !this.#isNamed(names, question.asks))
+      return { verdict: "drop", reason: "dns_name_refused", rule, rank, keepsFlow: false };
+    const reason = rule === 0 ? "allowed_by_default" : "allowed";
+    return { verdict: "pass", reason, rule, rank, keepsFlow: keeps && rule !== 0 };
+  }
+
+  #classOfName(name: string): number {
+    if (this.#names === undefined) return 0;
+    const { states } = this.#names;
+    const from = this.#view.byteOffset + states * policyLayout.line_bytes;
+    // States end with the table at the latest.
+    const length = Math.min((this.#view.buffer.byteLength - from) >> 1, 0xffff * statePlaces);
+    return nameClassOf(new Uint16Array(this.#view.buffer, from, length), name);
+  }
+
+  #isNamed(line: number, name: string): boolean {
+    if (line === anyName) return true;
+    const number = this.#classOfName(name);
+    return (this.#word(line, number >> 5) & (1 << (number & 31))) !== 0;
+  }
+
+  /** Names never mean pods and nodes. */
+  classesOfNames(names: readonly string[], peer: number): readonly number[] {
+    if (this.#names === undefined || peer >= this.#names.worldClasses) return [];
+    const { firstRow } = this.#names;
+    return names.flatMap((name) => {
+      const number = this.#classOfName(name);
+      return number === 0 ? [] : [firstRow + number - 1];
+    });
   }
 
   #word(line: number, word: number): number {
@@ -112,8 +164,12 @@ class Reader {
     return decodeVerdictTable(this.#view, line * policyLayout.line_bytes);
   }
 
-  rule({ rules }: VerdictTable, rank: number): { readonly rule: number; readonly flags: number } {
-    return { rule: this.#word(rules, rank * 4), flags: this.#word(rules, rank * 4 + 1) };
+  rule(
+    { rules }: VerdictTable,
+    rank: number,
+  ): { readonly rule: number; readonly flags: number; readonly names: number } {
+    const word = (at: number): number => this.#word(rules, rank * 4 + at);
+    return { rule: word(0), flags: word(1), names: word(2) };
   }
 
   findClass(peer: Uint8Array): number {

@@ -1,3 +1,5 @@
+import type { NameAutomaton } from "./name-automaton.ts";
+
 /**
  * All policy of a node, resolved (docs/adr/0023-policy-is-one-table.md): what write-table.ts lays out in
  * lines for the kernel, and what judge-table.ts reads.
@@ -17,6 +19,18 @@ export interface PolicyTable {
   readonly tables: readonly VerdictTable[];
   /** Shared by tables whose rules name the same ports. */
   readonly columnMaps: readonly ColumnMap[];
+  /** Left out where no rule is about names of DNS. */
+  readonly names?: TableNames | undefined;
+}
+
+export interface TableNames {
+  /** Of the automaton, 48 bits: what is known of a name by another one is found out again. */
+  readonly serial: bigint;
+  readonly automaton: NameAutomaton;
+  /** Classes of addresses below are neither of pods nor of nodes: names mean no others. */
+  readonly worldClasses: number;
+  /** Names that may be asked for: bits, by class. */
+  readonly sets: readonly Uint8Array[];
 }
 
 export interface ClassedPrefix {
@@ -47,7 +61,10 @@ export interface OwnAddress {
 
 /** Rules of one direction for the endpoints that they select. */
 export interface VerdictTable {
-  /** Class → row; 0: nothing in this table is about that class alone. At most 65,535 rows. */
+  /**
+   * Class → row; 0: nothing in this table is about that class alone. At most 65,535 rows. Behind the classes of
+   * addresses those of names follow, from 1 on, where a rule of the table has a name as its peer.
+   */
   readonly rows: Uint16Array;
   /** Index into `columnMaps`. */
   readonly columnMap: number;
@@ -80,6 +97,11 @@ export interface RankedRule {
   readonly verdict: "pass" | "drop";
   /** A flow that it opened lives on when it ceases to allow. */
   readonly keepsFlows: boolean;
+  /**
+   * Of rules for DNS: index into the sets of names that may be asked for, or `any`. The answers teach. Left out: what
+   * is asked is not looked at.
+   */
+  readonly names?: number | "any" | undefined;
 }
 
 /** Which column a packet falls in. 0 where nothing is said about it. */

@@ -1,6 +1,7 @@
 import {
   encodePolicyAnnex,
   encodePolicyHeader,
+  encodePolicyNames,
   encodeVerdictTable,
   ownerMark,
   policyLayout,
@@ -12,7 +13,7 @@ import { bucketCountFor, fillBuckets, type Buckets } from "./buckets.ts";
 import { hashAddress, hashPair } from "./hash.ts";
 import { isMapped, lengthLists, wordsOf } from "./address-words.ts";
 import { placePorts } from "./port-places.ts";
-import type { ClassedPrefix, PolicyTable, TableEndpoint, VerdictTable } from "./policy-table.ts";
+import type { ClassedPrefix, PolicyTable, TableEndpoint, TableNames, VerdictTable } from "./policy-table.ts";
 
 const lineBytes = policyLayout.line_bytes;
 const lineWords = lineBytes / 4;
@@ -21,6 +22,8 @@ const rulesInLine = 4;
 /** Of 64 bytes: half a gigabyte. */
 const mostLines = 1 << 23;
 const attempts = 12;
+/** In place of a line. */
+export const anyName = 0xffff_ffff;
 
 export interface WrittenTable {
   /** Whole lines: the entries of the array, in order. */
@@ -52,6 +55,7 @@ export function writeTable(table: PolicyTable): WrittenTable {
   const rulesAt = table.tables.map(({ rules }) => layout.take("rules", Math.ceil(rules.length / rulesInLine)));
   const ports = placePorts(table.columnMaps, layout.lineCount);
   const portsAt = layout.take("ports", ports.lineCount);
+  const names = table.names && placeNames(table.names, layout);
 
   const lines = new Uint8Array(layout.lineCount * lineBytes);
   const words = new Uint32Array(lines.buffer);
@@ -73,8 +77,9 @@ export function writeTable(table: PolicyTable): WrittenTable {
     unused: [0, 0],
   };
   encodePolicyHeader(header, view);
-  const unused = Array.from({ length: 14 }, () => 0);
-  encodePolicyAnnex({ owners: ownersAt, ownerMask: hashed.owners.mask, unused }, view, lineBytes);
+  const unused = Array.from({ length: 13 }, () => 0);
+  const annex = { owners: ownersAt, ownerMask: hashed.owners.mask, names: names?.at ?? 0, unused };
+  encodePolicyAnnex(annex, view, lineBytes);
   writeEndpoints(words, endpointsAt, hashed.endpoints, table.endpoints, tablesAt);
   writeAddresses(words, addressesAt, hashed.addresses, addresses, policyLayout.no_length << 24);
   writeAddresses(words, ownersAt, hashed.owners, owners, 0);
@@ -91,7 +96,8 @@ export function writeTable(table: PolicyTable): WrittenTable {
         fallback: fallbackOf(each),
         ports: roots.map((root) => (root < 0 ? 0 : portsAt + root)),
         number: index + 1,
-        flags: each.isOfPorts === true ? tableFlag.ports : 0,
+        flags:
+          (each.isOfPorts === true ? tableFlag.ports : 0) | (each.rows.length > table.classCount ? tableFlag.names : 0),
         connectionRate: each.connectionRate ?? 0,
         unused: [0, 0, 0],
       },
@@ -99,8 +105,9 @@ export function writeTable(table: PolicyTable): WrittenTable {
       (tablesAt + index) * lineBytes,
     );
     new Uint16Array(lines.buffer, (rowsAt[index] ?? 0) * lineBytes, each.rows.length).set(each.rows);
-    writeRules(words, rulesAt[index] ?? 0, each);
+    writeRules(words, rulesAt[index] ?? 0, each, names?.setsAt ?? []);
   }
+  if (table.names && names) writeNames(lines, view, table.names, names, table.classCount);
   words.set(ports.words, portsAt * lineWords);
   return { lines, lineCount: layout.lineCount };
 }
@@ -326,11 +333,45 @@ function writeLinks(words: Uint32Array, first: number, { links }: Buckets, word:
   }
 }
 
-function writeRules(words: Uint32Array, first: number, { rules }: VerdictTable): void {
+interface PlacedNames {
+  /** Lines of the header, of the states and of each set. */
+  readonly at: number;
+  readonly statesAt: number;
+  readonly setsAt: readonly number[];
+}
+
+function placeNames({ automaton, sets }: TableNames, layout: Layout): PlacedNames {
+  return {
+    at: layout.take("names", 1),
+    statesAt: layout.take("names", (automaton.states.length * 2) / lineBytes),
+    setsAt: sets.map(({ length }) => layout.take("names", Math.ceil(length / lineBytes))),
+  };
+}
+
+function writeNames(
+  lines: Uint8Array,
+  view: DataView,
+  { serial, automaton, worldClasses, sets }: TableNames,
+  { at, statesAt, setsAt }: PlacedNames,
+  classCount: number,
+): void {
+  const { peerClasses, states } = automaton;
+  const unused = Array.from({ length: 10 }, () => 0);
+  encodePolicyNames(
+    { serial, states: statesAt, peerClasses, firstRow: classCount, worldClasses, unused },
+    view,
+    at * lineBytes,
+  );
+  new Uint16Array(lines.buffer, statesAt * lineBytes, states.length).set(states);
+  for (const [index, set] of sets.entries()) lines.set(set, (setsAt[index] ?? 0) * lineBytes);
+}
+
+function writeRules(words: Uint32Array, first: number, { rules }: VerdictTable, nameSetsAt: readonly number[]): void {
   for (let rank = 0; rank < rules.length; rank++) {
     const rule = rules[rank] as VerdictTable["rules"][number];
     const at = first * lineWords + rank * 4;
     words[at] = rule.rule;
     words[at + 1] = (rule.verdict === "drop" ? ruleFlag.drops : 0) | (rule.keepsFlows ? ruleFlag.keeps_flows : 0);
+    if (rule.names !== undefined) words[at + 2] = rule.names === "any" ? anyName : (nameSetsAt[rule.names] ?? 0);
   }
 }

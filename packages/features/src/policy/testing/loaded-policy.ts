@@ -69,6 +69,10 @@ export class LoadedPolicy implements AsyncDisposable {
       accounts: create("accounts", 64),
       connection_rates: create("connection_rates", 64),
       graces: create("graces", 64),
+      known_names: create("known_names", 64),
+      learnt: create("learnt", 64),
+      questions: create("questions", 64),
+      name_events: create("name_events", 8),
       reasons: BpfMap.create({
         type: "percpu_array",
         name: "reasons",

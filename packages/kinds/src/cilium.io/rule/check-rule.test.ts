@@ -146,7 +146,8 @@ test("CiliumNetworkPolicy stays quick when names of labels are endless", () => {
 });
 
 test("CiliumNetworkPolicy is told to be valid, and what of it is not served", () => {
-  const result = parsePolicy({ ...onWeb, ingress: [{}], egress: [{ toFQDNs: [{ matchName: "example.org" }] }] });
+  const toPorts = [{ ports: [{ port: "5353" }], rules: { dns: [{ matchName: "example.org" }] } }];
+  const result = parsePolicy({ ...onWeb, ingress: [{}], egress: [{ toPorts }] });
   const kind = findKind("cilium.io/v2", "CiliumNetworkPolicy") ?? assert.fail();
   assert.ok(result.ok);
   const { problems } = kind.lower(result.value, readAll("").view);
@@ -163,7 +164,7 @@ test("CiliumNetworkPolicy is told to be valid, and what of it is not served", ()
   );
   assert.match(
     status.conditions[0]?.message ?? "",
-    /^spec\.egress\[0\]\.toFQDNs\[0\] is not served yet; nobody is let through by names of DNS/,
+    /^spec\.egress\[0\]\.toPorts\[0\]\.ports\[0\] is not served yet; nobody is let through by DNS rules/,
   );
 });
 

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Questions and answers of DNS, as they pass an endpoint: a question is put on record, and the answer to it teaches
+ * addresses before the endpoint has it. RFC 1035, over UDP in one datagram; what is not so teaches nothing.
+ */
+#pragma once
+
+#include "policy-names.h"
+
+#define DNS_PORT 53
+#define DNS_HEADER 12
+#define DNS_RESPONSE 0x8000
+#define DNS_OPCODE 0x7800
+#define DNS_TRUNCATED 0x0200
+#define DNS_RCODE 0x000f
+#define DNS_CLASS_IN 1
+#define DNS_A 1
+#define DNS_CNAME 5
+#define DNS_AAAA 28
+
+#define NAME_CHARACTERS 253
+/* Bytes of a name, and pointers, each of which must lead further to the front. */
+#define NAME_STEPS 300
+#define DNS_RECORDS 64
+
+#define QUESTION_NS (20 * SECOND_NS)
+/* A resolver may give an answer to its client at the last moment, and the client connects after that. */
+#define NAME_GRACE_NS (30 * SECOND_NS)
+#define NAME_LONGEST_TTL (7 * 86400)
+
+/* Addresses are known by names at least that long, whatever answers say. */
+const volatile __u32 name_seconds_at_least;
+
+static __always_inline __u32 byte_at(const struct names_work *hand, __u32 at)
+{
+	asm volatile("" : "+r"(at));
+	return hand->message[at & (DNS_BYTES - 1)];
+}
+
+static __always_inline __u32 half_at(const struct names_work *hand, __u32 at)
+{
+	return byte_at(hand, at) << 8 | byte_at(hand, at + 1);
+}
+
+static __always_inline __u32 word_at(const struct names_work *hand, __u32 at)
+{
+	return half_at(hand, at) << 16 | half_at(hand, at + 2);
+}
+
+static __always_inline __u64 word_of(const struct known_name *name, __u32 at)
+{
+	return ((const __u64 *)name->text)[at];
+}
+
+static __always_inline void hash_name(struct names_work *hand)
+{
+	__u64 hash = hand->name.length;
+
+#pragma clang loop unroll(disable)
+	for (__u32 at = 0; at < NAME_BYTES / 8; at++) {
+		hash = (hash ^ word_of(&hand->name, at)) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 29;
+	}
+	hand->hash = hash | 1;
+}
+
+/* Into the name in hand, with its hash. Where what follows stands; 0: it cannot be read. */
+__noinline int read_name(__u32 at)
+{
+	struct names_work *hand = names_in_hand();
+
+	if (!heeds_names || !hand)
+		return 0;
+	__builtin_memset(&hand->name, 0, sizeof(hand->name));
+	hand->at = at;
+	hand->lowest = at;
+	hand->left = 0;
+	hand->after = 0;
+#pragma clang loop unroll(disable)
+	for (__u32 step = 0; step < NAME_STEPS; step++) {
+		__u32 here, byte, length;
+
+		forget();
+		here = hand->at;
+		if (here >= hand->length)
+			return 0;
+		byte = byte_at(hand, here);
+		hand->at = here + 1;
+		length = hand->name.length;
+		if (hand->left) {
+			byte |= (byte - 'A' < 26U) << 5;
+			if (!name_symbol(byte) || byte == '.')
+				return 0;
+			hand->left -= 1;
+		} else if (byte >= 0xc0) {
+			if (here + 1 >= hand->length)
+				return 0;
+			byte = (byte & 0x3f) << 8 | byte_at(hand, here + 1);
+			if (byte >= hand->lowest)
+				return 0;
+			if (!hand->after)
+				hand->after = here + 2;
+			hand->lowest = byte;
+			hand->at = byte;
+			continue;
+		} else if (byte == 0) {
+			if (!hand->after)
+				hand->after = here + 1;
+			forget();
+			hash_name(hand);
+			return hand->after;
+		} else {
+			if (byte > 63)
+				return 0;
+			hand->left = byte;
+			if (!length)
+				continue;
+			byte = '.';
+		}
+		if (length >= NAME_CHARACTERS)
+			return 0;
+		asm volatile("" : "+r"(length));
+		hand->name.text[length & (NAME_BYTES - 1)] = byte;
+		hand->name.length = length + 1;
+	}
+	return 0;
+}
+
+/* Where the message of a datagram without anything unusual stands; 0: it is none. `is_ipv6` is of the packet in hand. */
+static __always_inline __u32 find_message(struct __sk_buff *skb, struct names_work *hand, bool is_ipv6)
+{
+	__u32 offset = is_ipv6 ? 62 : 42;
+	__u8 *header = hand->message;
+	__u32 told;
+
+	if (skb->gso_size || bpf_skb_load_bytes(skb, 0, header, 64) < 0)
+		return 0;
+	forget();
+	if (is_ipv6) {
+		if (half_at(hand, 12) != ETH_P_IPV6 || byte_at(hand, 20) != IPPROTO_UDP)
+			return 0;
+	} else if (half_at(hand, 12) != ETH_P_IP || byte_at(hand, 14) != 0x45 || half_at(hand, 20) & ~IPV4_DONT_FRAGMENT ||
+		   byte_at(hand, 23) != IPPROTO_UDP) {
+		return 0;
+	}
+	told = half_at(hand, offset - 4);
+	if (told < 8 + DNS_HEADER || offset - 8 + told > skb->len)
+		return 0;
+	hand->length = lower(told - 8, DNS_BYTES);
+	return offset;
+}
+
+/* Header and question into hand. Where the records begin; 0: it cannot be read. */
+__noinline int read_message(struct __sk_buff *skb)
+{
+	struct names_work *hand = names_in_hand();
+	struct work *work = work_in_hand();
+	__u32 offset, length, after;
+
+	if (!heeds_names || !hand || !work)
+		return 0;
+	offset = find_message(skb, hand, work->view.is_ipv6);
+	if (!offset)
+		return 0;
+	forget();
+	length = hand->length - 1;
+	asm volatile("" : "+r"(length));
+	if (bpf_skb_load_bytes(skb, offset, hand->message, (length & (DNS_BYTES - 1)) + 1) < 0)
+		return 0;
+	forget();
+	hand->id = half_at(hand, 0);
+	hand->flags = half_at(hand, 2);
+	hand->records = half_at(hand, 6);
+	if (half_at(hand, 4) != 1 || hand->flags & DNS_OPCODE)
+		return 0;
+	after = read_name(DNS_HEADER);
+	forget();
+	if (!after || after + 4 > hand->length)
+		return 0;
+	hand->type = half_at(hand, after);
+	if (half_at(hand, after + 2) != DNS_CLASS_IN)
+		return 0;
+	/* A question is never compressed: there is nothing before it. */
+	hand->key = (struct question_key){ .flow = work->view.key, .id = bpf_htons(hand->id) };
+	return after + 4;
+}
+
+/* Whether the name may be asked for at the port, by the rule that the packet in hand is allowed by. */
+static __always_inline bool is_named(__u32 names_at, __u32 class, __u64 serial)
+{
+	const struct policy_line *line;
+	struct table_view in_force;
+
+	if (names_at == ANY_NAME)
+		return true;
+	if (!open_table(&in_force) || in_force.header->serial != serial)
+		return false;
+	line = line_at(&in_force, names_at + class / (POLICY_LINE * 8));
+	return line && line->words[class / 32 & 15] >> (class & 31) & 1;
+}
+
+/* A question that the rules of the port allow to ask is put on record. 0: it is refused. */
+__noinline int ask_for_name(struct __sk_buff *skb)
+{
+	struct names_work *hand = names_in_hand();
+	struct work *work = work_in_hand();
+	__u32 class, names_at;
+	int after;
+
+	if (!heeds_names || !hand || !work)
+		return 1;
+	names_at = work->ruling.names;
+	if (!names_at || work->ruling.drops)
+		return 1;
+	after = read_message(skb);
+	forget();
+	if (!after || hand->flags & DNS_RESPONSE) {
+		if (names_at == ANY_NAME)
+			return 1;
+		count_name(NAME_REFUSED);
+		return 0;
+	}
+	class = find_name_class(hand->name.length);
+	forget();
+	if (!is_named(names_at, class, work->serial)) {
+		count_name(NAME_REFUSED);
+		return 0;
+	}
+	if (dry_run || !class || class > hand->peer_classes || (hand->type != DNS_A && hand->type != DNS_AAAA))
+		return 1;
+	count_name(NAME_ASKED);
+	hand->question =
+		(struct question){ .hash = hand->hash, .asked_ns = flow_clock(), .type = hand->type };
+	bpf_map_update_elem(&questions, &hand->key, &hand->question, BPF_ANY);
+	return 1;
+}
+
+/* So that what is learnt can be told, and judged again by other patterns. False: another name is on record. */
+static __always_inline bool know_name(struct names_work *hand)
+{
+	struct known_name *known = bpf_map_lookup_elem(&known_names, &hand->hash);
+	__u64 differs = 0;
+
+	if (!known) {
+		hand->name.judged = 0;
+		bpf_map_update_elem(&known_names, &hand->hash, &hand->name, BPF_NOEXIST);
+		return true;
+	}
+#pragma clang loop unroll(disable)
+	for (__u32 at = 0; at < NAME_BYTES / 8; at++)
+		differs |= word_of(known, at) ^ word_of(&hand->name, at);
+	return !differs;
+}
+
+/* The address in hand is the question's name's until then. */
+__noinline int learn_address(__u32 ifindex)
+{
+	struct names_work *hand = names_in_hand();
+	__u64 earliest = ~0ULL, hash, until, now_ns;
+	__u32 place = 0;
+	struct learnt *taught;
+
+	if (!heeds_names || !hand)
+		return 0;
+	hand->learnt_key.ifindex = ifindex;
+	hand->learnt_key.unused = 0;
+	hash = hand->question.hash;
+	until = hand->until_ns;
+	count_name(NAME_LEARNT);
+	taught = bpf_map_lookup_elem(&learnt, &hand->learnt_key);
+	if (!taught) {
+		__builtin_memset(&hand->learnt, 0, sizeof(hand->learnt));
+		hand->learnt.names[0] = (struct learnt_name){ .hash = hash, .until_ns = until };
+		forget();
+		bpf_map_update_elem(&learnt, &hand->learnt_key, &hand->learnt, BPF_ANY);
+		return 0;
+	}
+	now_ns = flow_clock();
+#pragma clang loop unroll(disable)
+	for (__u32 at = 0; at < LEARNT_NAMES; at++) {
+		__u64 is = taught->names[at].hash, ends = is ? taught->names[at].until_ns : 0;
+
+		if (is == hash) {
+			if (ends < until)
+				taught->names[at].until_ns = until;
+			return 0;
+		}
+		if (ends < earliest) {
+			earliest = ends;
+			place = at;
+		}
+		forget();
+	}
+	if (earliest >= now_ns)
+		count_name(NAME_GAVE_WAY);
+	asm volatile("" : "+r"(place));
+	place &= LEARNT_NAMES - 1;
+	*(volatile __u64 *)&taught->names[place].hash = 0;
+	*(volatile __u64 *)&taught->names[place].until_ns = until;
+	*(volatile __u64 *)&taught->names[place].hash = hash;
+	return 0;
+}
+
+static __always_inline void take_address(struct names_work *hand, __u32 data, __u32 ifindex)
+{
+	__u64 seconds = hand->ttl;
+
+	if (seconds < name_seconds_at_least)
+		seconds = name_seconds_at_least;
+	hand->until_ns = flow_clock() + seconds * SECOND_NS + NAME_GRACE_NS;
+	if (hand->type == DNS_A) {
+		hand->learnt_key.high = 0;
+		hand->learnt_key.low = 0xffffULL << 32 | word_at(hand, data);
+	} else {
+		hand->learnt_key.high = (__u64)word_at(hand, data) << 32 | word_at(hand, data + 4);
+		hand->learnt_key.low = (__u64)word_at(hand, data + 8) << 32 | word_at(hand, data + 12);
+	}
+	forget();
+	learn_address(ifindex);
+}
+
+/* One record. Where the next one stands; 0: it cannot be read. */
+__noinline int read_record(__u32 at)
+{
+	struct names_work *hand = names_in_hand();
+	struct work *work = work_in_hand();
+	__u32 type, size, ttl, data;
+
+	if (!heeds_names || !hand || !work)
+		return 0;
+	if (at + 2 > hand->length)
+		return 0;
+	if (half_at(hand, at) == (0xc000 | hand->owner_at)) {
+		hand->owner_is_here = true;
+		at += 2;
+	} else {
+		at = read_name(at);
+		forget();
+		hand->owner_is_here = at && hand->hash == hand->owner_hash;
+		if (!at)
+			return 0;
+	}
+	forget();
+	if (at + 10 > hand->length)
+		return 0;
+	type = half_at(hand, at);
+	ttl = lower(word_at(hand, at + 4), NAME_LONGEST_TTL);
+	size = half_at(hand, at + 8);
+	data = at + 10;
+	if (data + size > hand->length)
+		return 0;
+	if (!hand->owner_is_here || half_at(hand, at + 2) != DNS_CLASS_IN)
+		return data + size;
+	if (type == DNS_CNAME) {
+		hand->owner_at = data;
+		hand->ttl = lower(hand->ttl, ttl);
+		if (read_name(data) != data + size)
+			return 0;
+		forget();
+		hand->owner_hash = hand->hash;
+	} else if (type == hand->type && size == (type == DNS_A ? 4 : 16)) {
+		/* Of each address, but none lives longer than the names that lead to it. */
+		__u32 chain = hand->ttl;
+
+		hand->ttl = lower(chain, ttl);
+		take_address(hand, data, work->view.key.ifindex);
+		hand->ttl = chain;
+	}
+	return data + size;
+}
+
+/* An answer of whom the endpoint asked. */
+__noinline int learn_answer(struct __sk_buff *skb)
+{
+	struct names_work *hand = names_in_hand();
+	struct question *asked;
+	__u32 at, records;
+
+	if (!heeds_names || !hand)
+		return 0;
+	at = read_message(skb);
+	forget();
+	if (!at) {
+		count_name(NAME_UNREADABLE);
+		return 0;
+	}
+	asked = bpf_map_lookup_elem(&questions, &hand->key);
+	if (!asked || !(hand->flags & DNS_RESPONSE) || asked->hash != hand->hash || asked->type != hand->type ||
+	    flow_clock() - asked->asked_ns > QUESTION_NS) {
+		count_name(NAME_UNASKED);
+		return 0;
+	}
+	hand->question = *asked;
+	if (hand->flags & DNS_TRUNCATED) {
+		count_name(NAME_UNREADABLE);
+		return 0;
+	}
+	bpf_map_delete_elem(&questions, &hand->key);
+	if (hand->flags & DNS_RCODE)
+		return 0;
+	if (!know_name(hand)) {
+		count_name(NAME_COLLIDED);
+		return 0;
+	}
+	hand->owner_at = DNS_HEADER;
+	hand->owner_hash = hand->hash;
+	hand->ttl = NAME_LONGEST_TTL;
+	records = hand->records;
+#pragma clang loop unroll(disable)
+	for (__u32 record = 0; record < DNS_RECORDS; record++) {
+		if (record >= records)
+			return 0;
+		at = read_record(at);
+		if (!at) {
+			count_name(NAME_UNREADABLE);
+			return 0;
+		}
+	}
+	return 0;
+}
+
+static __always_inline bool is_of_dns(const struct flow_key *key)
+{
+	return heeds_names && key->protocol == IPPROTO_UDP && key->remote_port == bpf_htons(DNS_PORT);
+}

@@ -1,0 +1,142 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { LineProcess } from "@bpfleet/daemon/testing";
+import type { KubeObject } from "@bpfleet/kinds";
+import type { DnsAnswers } from "./policy-rig/dns-server.ts";
+import type { NameAnswer } from "./policy-rig/name-client.ts";
+import { podKey, rigPod } from "./policy-rig/pod-network.ts";
+import { namespaceObject, podObject, PolicyRig } from "./policy-rig/policy-rig.ts";
+
+const [client, dns] = [rigPod("x", "client", 1), rigPod("kube-system", "dns", 2)];
+/** Hosts of the world: nothing knows them as pods. */
+const [api, cdn, bad] = [rigPod("world", "api", 101), rigPod("world", "cdn", 102), rigPod("world", "bad", 103)];
+const pods = [client, dns];
+const world = [api, cdn, bad];
+const folder = join(import.meta.dirname, "policy-rig");
+
+type Names = readonly ({ readonly matchName: string } | { readonly matchPattern: string })[];
+
+function policy(
+  toFQDNs: Names,
+  asked: Names = [{ matchPattern: "*" }],
+  port = "80",
+): KubeObject & { readonly spec: object } {
+  const endpoints = { matchLabels: { "k8s:io.kubernetes.pod.namespace": "kube-system", app: "dns" } };
+  const spec = {
+    endpointSelector: { matchLabels: { app: "client" } },
+    egress: [
+      {
+        toEndpoints: [endpoints],
+        toPorts: [{ ports: [{ port: "53", protocol: "ANY" }], rules: { dns: asked } }],
+      },
+      { toFQDNs, toPorts: [{ ports: [{ port, protocol: "TCP" }] }] },
+    ],
+  };
+  return { apiVersion: "cilium.io/v2", kind: "CiliumNetworkPolicy", metadata: { name: "names", namespace: "x" }, spec };
+}
+
+/** A server of DNS in one pod, and the resolver of libc in another. */
+class NameRig implements AsyncDisposable {
+  readonly rig: PolicyRig;
+  readonly #server: LineProcess;
+  readonly #client: LineProcess;
+
+  private constructor(rig: PolicyRig, server: LineProcess, ofClient: LineProcess) {
+    this.rig = rig;
+    this.#server = server;
+    this.#client = ofClient;
+  }
+
+  static async make(): Promise<NameRig> {
+    const rig = await PolicyRig.make("routed", [...pods, ...world]);
+    const { network } = rig;
+    await rig.change({
+      write: [
+        ...["x", "kube-system"].map((name) => namespaceObject(name, { "kubernetes.io/metadata.name": name })),
+        ...pods.map((pod) => podObject(pod, network.netnsOf(pod), { app: pod.name })),
+      ],
+    });
+    const { dir } = network.sandbox;
+    const resolv = join(dir, "resolv.conf");
+    writeFileSync(resolv, `nameserver ${dns.ipv4}\noptions timeout:1 attempts:2\n`);
+    const nsswitch = join(dir, "nsswitch.conf");
+    writeFileSync(nsswitch, "hosts: dns\n");
+    const mounts = `mount --bind ${resolv} /etc/resolv.conf && mount --bind ${nsswitch} /etc/nsswitch.conf && exec "$@"`;
+    const server = new LineProcess(network.netnsOf(dns), join(folder, "dns-server.ts"), []);
+    assert.equal(await server.read(), "ready", server.log);
+    const inPod = new LineProcess(
+      network.netnsOf(client),
+      join(folder, "name-client.ts"),
+      [],
+      ["unshare", "-m", "sh", "-c", mounts, "sh"],
+    );
+    return new NameRig(rig, server, inPod);
+  }
+
+  async answer(answers: DnsAnswers): Promise<void> {
+    this.#server.write(JSON.stringify(answers));
+    assert.equal(await this.#server.read(), "changed", this.#server.log);
+  }
+
+  async ask(line: string): Promise<readonly NameAnswer[]> {
+    this.#client.write(line);
+    const text = await this.#client.read();
+    assert.ok(text !== undefined, this.#client.log);
+    return JSON.parse(text) as readonly NameAnswer[];
+  }
+
+  /** What became of it. */
+  async met(name: string, port = 80, family: 4 | 6 = 4): Promise<string> {
+    return (await this.ask(`${name} ${port} ${family}`))[0]?.met ?? "";
+  }
+
+  async connects(to: string, port = 80): Promise<boolean> {
+    const [met] = await this.rig.prober.probe([{ from: podKey(client), to, protocol: "TCP", port }], 300);
+    return met === "answered";
+  }
+
+  async put(object: KubeObject): Promise<void> {
+    const { objects, trouble } = await this.rig.change({ write: [object] });
+    assert.equal(trouble, undefined);
+    const own = objects.find(({ ref }) => ref.name === object.metadata.name);
+    assert.deepEqual(
+      own?.messages.filter((text) => text !== "in force"),
+      [],
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client[Symbol.asyncDispose]();
+    await this.#server[Symbol.asyncDispose]();
+    await this.rig[Symbol.asyncDispose]();
+  }
+}
+
+describe("names of DNS as peers, with a real server and a real resolver", () => {
+  let names: NameRig;
+  before(async () => {
+    names = await NameRig.make();
+    await names.answer({
+      records: {
+        "api.example.org": [
+          { name: "api.example.org", type: "A", data: api.ipv4 },
+          { name: "api.example.org", type: "AAAA", data: api.ipv6 },
+        ],
+        "other.example.org": [{ name: "other.example.org", type: "A", data: bad.ipv4 }],
+      },
+    });
+  });
+  after(() => names?.[Symbol.asyncDispose]());
+
+  it("a connection passes right after the answer, and to nobody else", async () => {
+    await names.put(policy([{ matchName: "api.example.org" }]));
+    assert.equal(await names.connects(api.ipv4), false);
+    assert.equal(await names.met("api.example.org"), "connected");
+    assert.equal(await names.connects(api.ipv4), true);
+    assert.equal(await names.connects(api.ipv4, 81), false);
+    assert.equal(await names.met("other.example.org"), "connect: nothing");
+    assert.equal(await names.connects(cdn.ipv4), false);
+  });
+});
