@@ -140,5 +140,41 @@ test(
         told.last.some((intent) => intent.about === "addresses" && intent.namespaceLabels["team"] === "stock") ||
         undefined,
     );
+
+    const services = (intents: readonly PolicyFeatureIntent[]): boolean =>
+      intents.some((intent) => intent.about === "service" || intent.about === "backends");
+    assert.ok(!told.all.some(services), "nobody restricts what pods send");
+    await cluster.admin.create<AnyObject>(
+      { ...core, plural: "services", namespace: "shop" },
+      { apiVersion: "v1", kind: "Service", metadata: { name: "store" }, spec: { ports: [{ name: "sql", port: 80 }] } },
+    );
+    await cluster.admin.create<AnyObject>(
+      { group: "discovery.k8s.io", version: "v1", plural: "endpointslices", namespace: "shop" },
+      {
+        apiVersion: "discovery.k8s.io/v1",
+        kind: "EndpointSlice",
+        metadata: { name: "store-1", labels: { "kubernetes.io/service-name": "store" } },
+        addressType: "IPv4",
+        ports: [{ name: "sql", protocol: "TCP", port: 9 }],
+        endpoints: [{ addresses: ["10.0.2.1"], conditions: { ready: true } }],
+      },
+    );
+    await cluster.admin.create<AnyObject>(
+      { group: "networking.k8s.io", version: "v1", plural: "networkpolicies", namespace: "shop" },
+      {
+        apiVersion: "networking.k8s.io/v1",
+        kind: "NetworkPolicy",
+        metadata: { name: "q" },
+        spec: { podSelector: {}, policyTypes: ["Egress"] },
+      },
+    );
+    const restricted = await until("the second policy is planned", () =>
+      told.all.find((intents) => intents.some((intent) => intent.about === "policy" && intent.policy.ref.name === "q")),
+    );
+    const store = restricted.find((intent) => intent.about === "service" && intent.name === "store");
+    assert.ok(store?.about === "service" && store.clusterAddresses.length > 0 && store.ports[0]?.name === "sql");
+    const behind = restricted.find((intent) => intent.about === "backends" && intent.service === "store");
+    assert.ok(behind?.about === "backends", "with the policy, not after it");
+    assert.deepEqual([behind.backends[0]?.addresses, behind.backends[0]?.isReady], [["10.0.2.1"], true]);
   },
 );
