@@ -21,7 +21,7 @@ export function renderDifference({ direction, pods, peers, ports, before, after 
       ? ["      CIDRs of Cilium's are of addresses outside of the cluster: name pods by labels, nodes by entities"]
       : [];
   return [
-    `${direction} of ${few(pods.map(nameOfPod))}, ${way} ${few(mergePeers(peers))}: ${few(ports.map(renderSpan))}`,
+    `${direction} of ${few(pods.map(nameOfPod))}, ${way} ${few(mergePeers(peers))}: ${few(renderSpans(ports))}`,
     `  old: ${renderDecision(before)}`,
     `  new: ${renderDecision(after)}`,
     ...hint,
@@ -81,11 +81,24 @@ function isMadeUp({ origin }: Pick<WorkloadIntent, "origin">): boolean {
   return origin.position === undefined;
 }
 
-function renderSpan({ protocol, from, to }: PortSpan): string {
-  const isAll = from === 0 && to === (protocol === "TCP" || protocol === "UDP" || protocol === "SCTP" ? 65_535 : 255);
-  const name = protocol === "IP" ? "other protocols" : protocol;
-  return isAll || (protocol === "IP" && from === 0) ? name : `${protocol} ${from === to ? from : `${from}-${to}`}`;
+const order = ["TCP", "UDP", "SCTP", "ICMP", "ICMPv6", "IP"] as const;
+
+function renderSpans(spans: readonly PortSpan[]): readonly string[] {
+  const texts = order.flatMap((protocol) => {
+    const own = spans.filter((span) => span.protocol === protocol);
+    const count = own.reduce((sum, { from, to }) => sum + to - from + 1, 0);
+    if (count === (protocol === "IP" ? numbersOfOthers : protocol.startsWith("ICMP") ? 256 : 65_536))
+      return protocol === "IP" ? "other protocols" : protocol;
+    return own.map(
+      ({ from, to }) => `${protocol === "IP" ? "protocol" : protocol} ${from === to ? from : `${from}-${to}`}`,
+    );
+  });
+  const isAll = ["TCP", "UDP", "SCTP", "other protocols"].every((text) => texts.includes(text));
+  return isAll && texts.some((text) => text === "ICMP" || text === "ICMPv6") ? ["everything"] : texts;
 }
+
+/** Of 256 without those that are told by their own names. */
+const numbersOfOthers = 252;
 
 function few(items: readonly string[]): string {
   const all = [...new Set(items)];
