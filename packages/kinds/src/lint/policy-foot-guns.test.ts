@@ -46,6 +46,20 @@ test("findFootGuns names the pods that may reach something, and can ask for no n
   assert.deepEqual(guns(policy("{endpointSelector: {matchLabels: {app: web}}, egress: [{}]}")), []);
 });
 
+test("findFootGuns names the pods that a rule which denies closes for more than it says", () => {
+  const spec = (rules: string): string => policy(`{endpointSelector: {matchLabels: {app: web}}, ${rules}}`);
+  const fromDb = "{fromEndpoints: [{matchLabels: {app: db}}]}";
+  assert.deepEqual(guns(spec(`ingressDeny: [${fromDb}]`)), [
+    "spec.ingressDeny: closes ingress of shop/web for everybody, unless another policy allows; set enableDefaultDeny.ingress to false for the rest to pass",
+  ]);
+  assert.deepEqual(guns(spec(`ingressDeny: [${fromDb}], enableDefaultDeny: {ingress: false}`)), []);
+  assert.deepEqual(guns(spec(`ingressDeny: [${fromDb}], ingress: [{fromEntities: [cluster]}]`)), []);
+  assert.deepEqual(guns(spec(`ingressDeny: [{fromEntities: [all]}]`)), []);
+  assert.deepEqual(guns(spec(`ingressDeny: [{fromEntities: [all]}], ingress: [${fromDb}]`)), [
+    "spec.ingressDeny[0]: denies everything of shop/web, also what a rule allows: a deny always wins",
+  ]);
+});
+
 test("findFootGuns names pods on the network of their node, which no policy judges", () => {
   assert.deepEqual(guns(policy("{endpointSelector: {matchLabels: {app: agent}}, ingress: [{}]}")), [
     "spec.endpointSelector: shop/agent on the network of the node: no policy judges that",

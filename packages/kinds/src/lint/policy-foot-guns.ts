@@ -8,7 +8,37 @@ const told = 3;
 
 /** What a policy does to the pods that there are, and most likely is not to. */
 export function findPolicyFootGuns(policy: Policy, view: LintView): readonly string[] {
-  return policy.statements.flatMap((statement) => [...findUnjudged(statement, view), ...findSilenced(statement, view)]);
+  return policy.statements.flatMap((statement) => [
+    ...findUnjudged(statement, view),
+    ...findSilenced(statement, view),
+    ...findDenying(statement, view),
+  ]);
+}
+
+/** A rule that denies closes its direction, and none that allows stands above it: both are elsewhere often otherwise. */
+function findDenying(statement: PolicyStatement, view: LintView): readonly string[] {
+  const { subject, origin } = statement;
+  return (["ingress", "egress"] as const).flatMap((side): readonly string[] => {
+    const { isDefaultDeny, allow, deny } = statement[side];
+    const whole = deny.find(isEverything);
+    const isClosed = whole === undefined && deny.length > 0 && allow.length === 0 && isDefaultDeny;
+    const isOverruled = whole !== undefined && !allow.every(isEmpty);
+    if (subject.selects !== "pods" || (!isClosed && !isOverruled)) return [];
+    const pods = view.findPods((pod) => pod.isHostNetwork !== true && meetsAll(subject.where, pod), Infinity) ?? [];
+    if (pods.length === 0) return [];
+    if (whole !== undefined)
+      return [
+        `${renderPath(whole.origin.path)}: denies everything of ${list(pods)}, also what a rule allows: a deny always wins`,
+      ];
+    const instead = `set enableDefaultDeny.${side} to false for the rest to pass`;
+    return [
+      `${renderPath(`${origin.path}/${side}Deny`)}: closes ${side} of ${list(pods)} for everybody, unless another policy allows; ${instead}`,
+    ];
+  });
+}
+
+function isEverything({ peers, ports }: PolicyRule): boolean {
+  return ports === "any" && (peers === "any" || peers.some((peer) => peer.peer === "entity" && peer.entity === "all"));
 }
 
 /** Pods on the network of their node: nobody can tell their packets from its own. */
