@@ -75,7 +75,7 @@ test(
     const set = await setThat("there is a DaemonSet", () => true);
     assert.deepEqual(
       set.spec.template.spec.containers.map(({ name }) => name),
-      ["bpfd", "bpfd-agent"],
+      ["bpfd", "bpfd-agent", "cni"],
     );
     for (const [name, keys] of Object.entries({
       "bpfleet-ca": ["ca.crt", "since", "tls.crt", "tls.key"],
@@ -104,7 +104,7 @@ test(
     edit([{ op: "replace", path: "/spec/template/spec/containers/0/image", value: "evil:latest" }]);
     await setThat("the image is ours again", ({ spec }) => spec.template.spec.containers[0]?.image === "bpfd:latest");
     edit([{ op: "add", path: "/spec/template/spec/containers/-", value: { name: "extra", image: "x" } }]);
-    await setThat("the container is gone", ({ spec }) => spec.template.spec.containers.length === 2);
+    await setThat("the container is gone", ({ spec }) => spec.template.spec.containers.length === 3);
     edit([
       { op: "add", path: "/spec/template/spec/containers/0/env/-", value: { name: "EXTRA", value: "1" } },
       { op: "remove", path: "/spec/template/spec/tolerations" },
@@ -227,7 +227,11 @@ test(
     // As the API server writes amounts.
     assert.deepEqual(
       containers.map(({ resources }) => resources),
-      [{ requests: { cpu: "500m" }, limits: { memory: "1Gi" } }, { limits: { memory: "512Mi" } }],
+      [
+        { requests: { cpu: "500m" }, limits: { memory: "1Gi" } },
+        { limits: { memory: "512Mi" } },
+        { requests: { cpu: "1m", memory: "4Mi" } },
+      ],
     );
     assert.match(JSON.stringify(containers), /"value":"127\.0\.0\.1:9091"/);
     const { resourceVersion } = placed.metadata;

@@ -4,6 +4,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { registryAbsence } from "@bpfleet/oci/testing";
 import { buildControlPlane } from "../../tools/build-control-plane.ts";
 import { wholeClusterAbsence } from "../cluster/whole/whole-cluster.ts";
@@ -36,6 +37,27 @@ spec:
   bytecode: {image: {url: quay.io/bpfd/bytecode:xdp_pass}}
 `;
 
+const networkConfig = "/etc/cni/net.d/10-pods.conflist";
+const targetPort = 9998;
+const shut = JSON.stringify({
+  apiVersion: "networking.k8s.io/v1",
+  kind: "NetworkPolicy",
+  metadata: { name: "shut" },
+  spec: { podSelector: { matchLabels: { app: "knocking" } }, policyTypes: ["Egress"] },
+});
+const knock = `while :; do echo knocks; nc -w 1 10.77.0.1 ${targetPort} </dev/null; sleep 0.1; done`;
+const knocking = JSON.stringify({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { name: "knocking", labels: { app: "knocking" } },
+  spec: {
+    terminationGracePeriodSeconds: 0,
+    containers: [
+      { name: "knocking", image: "localhost/busybox:1", imagePullPolicy: "Never", command: ["sh", "-c", knock] },
+    ],
+  },
+});
+
 test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) => {
   await using fleet = await Fleet.start();
   let skipped: string | false = false;
@@ -52,6 +74,7 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
   };
   const { cluster, node } = fleet;
   const { kubectl } = cluster;
+  const networkBefore = await node.run(["cat", networkConfig]);
   for (const address of [listed, inRange, free]) await cluster.network.ip(`address add ${address}/32 dev switch0`);
   const isReady = (object: string) => kubectl(["wait", "--for=condition=Ready", object, "--timeout=120s"]);
 
@@ -62,7 +85,7 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     const { items } = JSON.parse(pods) as { items: { spec: { containers: { name: string }[] } }[] };
     assert.deepEqual(
       items.map(({ spec }) => spec.containers.map(({ name }) => name)),
-      [["bpfd", "bpfd-agent"]],
+      [["bpfd", "bpfd-agent", "cni"]],
     );
     const sampled = await kubectl(["apply", "--dry-run=server", "-f", join(root, "config/samples/")]);
     assert.ok(sampled.trim().split("\n").length >= 9, sampled);
@@ -139,6 +162,22 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     );
   });
 
+  await step("a pod whose policy denies it never reaches its target once, from its first process on", async () => {
+    await cluster.until("the plug-in", async () => (await node.run(["cat", networkConfig])).includes("bpfleet-cni"));
+    await using target = await fleet.startTarget(targetPort);
+    await fleet.apply(shut);
+    await fleet.apply(knocking);
+    await isReady("pod/knocking");
+    await sleep(3000);
+    const log = await kubectl(["logs", "pod/knocking"]);
+    assert.ok(log.split("\n").filter((line) => line === "knocks").length > 1, log);
+    assert.equal(target.knocks(), 0);
+    // Nothing but the policy kept it away.
+    await kubectl(["delete", "networkpolicy", "shut"]);
+    await cluster.until("a knock", async () => target.knocks() > 0);
+    await kubectl(["delete", "pod/knocking", "--wait=false"]);
+  });
+
   await step("an edit of the DaemonSet is undone", async () => {
     await kubectl(["-n", "kube-system", "set", "image", "daemonset/bpfd-daemon", "bpfd=example.com/other:1"]);
     await cluster.until("the image of before", async () => {
@@ -170,7 +209,8 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
           () => true,
           () => false,
         );
-      assert.equal(await isOpen(), true);
+      // The pod before may still be ending.
+      await cluster.until("metrics", isOpen);
       const isRunning = async () => /\bpass\b/.test(await fleet.exec("ebpfctl", "prog", "list", "--ours"));
       await patch(policy, "127.0.0.1");
       await cluster.until("its end", async () => !(await isRunning()));
@@ -225,6 +265,8 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     assert.doesNotMatch(await node.run(["ip", "link", "show", "eth0"]), /xdp/);
     const pins = await node.run(["sh", "-c", "ls -A /run/bpfd/fs 2>/dev/null || true"]);
     assert.equal(pins.trim(), "");
+    assert.equal(await node.run(["cat", networkConfig]), networkBefore);
+    assert.doesNotMatch(await node.run(["ls", "/etc/cni/net.d", "/opt/cni/bin"]), /bpfleet/);
     assert.equal(await fleet.pings(listed, node.address), true);
     // The API server lets the last pods end before it forgets them.
     await cluster.until("an empty kube-system", async () => {

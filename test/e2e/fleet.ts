@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildAppImages, nameImages } from "../../tools/images/app-images.ts";
 import { renderArchive } from "../../tools/images/image.ts";
@@ -89,6 +89,25 @@ export class Fleet implements AsyncDisposable {
     writeFileSync(join(mirrors, registryHost, "hosts.toml"), `server = "http://${registryHost}"\n`);
     const target = `${registryHost}/bpfd/bytecode:${name}`;
     await network.run([...ebpfctl, "image", "push", image, target, "--mirrors", mirrors]);
+  }
+
+  /** A server on the switch that counts who reaches it. */
+  async startTarget(port: number): Promise<AsyncDisposable & { knocks(): number }> {
+    const { folder, network } = this.cluster;
+    const path = join(folder, `target-${port}`);
+    writeFileSync(path, "");
+    const script = `require("net").createServer((s) => { require("fs").appendFileSync(${JSON.stringify(path)}, "k"); s.destroy(); }).listen(${port})`;
+    const server = new Running(
+      `target-${port}`,
+      join(folder, "logs"),
+      network.inside([process.execPath, "-e", script]),
+    );
+    await server.until("port", () =>
+      network.run(["bash", "-c", `exec 3<>/dev/tcp/127.0.0.1/${port}`]).then(() => true),
+    );
+    await server.until("first knock", async () => readFileSync(path, "utf8") !== "");
+    writeFileSync(path, "");
+    return { knocks: () => readFileSync(path, "utf8").length, [Symbol.asyncDispose]: () => server.kill() };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "@bpfleet/native/testing";
 import {
   allowedPort,
+  plugin,
   bridgeList,
   CniNode,
   deniedPort,
@@ -163,4 +167,50 @@ test("bpfleet-cni uninstall leaves the network configuration as it was, byte for
   assert.deepEqual(readFileSync(path), installed, "once more changes nothing");
   node.uninstall();
   assert.deepEqual(readFileSync(path), before);
+});
+
+test("bpfleet-cni install puts a list before a configuration of one plug-in, which stays as it is", () => {
+  const single = join(node.confDir, "05-one.conf");
+  const text = '{ "cniVersion": "0.4.0",\n "name": "one", "type": "bridge" }\n';
+  writeFileSync(single, text);
+  node.install();
+  const list = node.readList("05-one.bpfleet.conflist");
+  assert.deepEqual([list.name, list.plugins.map(({ type }) => type)], ["one", ["bridge", "bpfleet-cni"]]);
+  assert.equal(readFileSync(single, "utf8"), text);
+  assert.doesNotMatch(readFileSync(join(node.confDir, "10-pods.conflist"), "utf8"), /bpfleet-cni/);
+  rmSync(single);
+  node.install();
+  assert.deepEqual(readdirSync(node.confDir), ["10-pods.conflist"]);
+  assert.match(readFileSync(join(node.confDir, "10-pods.conflist"), "utf8"), /bpfleet-cni/);
+});
+
+test("bpfleet-cni install --watch adds itself again where the main plug-in writes its configuration anew", async () => {
+  const path = join(node.confDir, "10-pods.conflist");
+  const places = ["--conf-dir", node.confDir, "--bin-dir", node.binDir];
+  const child = spawn(plugin, ["install", "--watch", ...places], { stdio: ["ignore", "ignore", "inherit"] });
+  try {
+    const isIn = (name: string) => () => {
+      try {
+        return readFileSync(join(node.confDir, name), "utf8").includes("bpfleet-cni");
+      } catch {
+        return false;
+      }
+    };
+    await until("it is in", isIn("10-pods.conflist"), 20_000);
+    const other = { ...bridgeList, plugins: [...bridgeList.plugins, { type: "tuning" }] };
+    writeList(path, other);
+    await until("it is in again", isIn("10-pods.conflist"), 20_000);
+    // As many do: beside it, then over it; and one that comes first.
+    writeList(`${path}.tmp`, bridgeList);
+    renameSync(`${path}.tmp`, path);
+    await until("it is in once more", isIn("10-pods.conflist"), 20_000);
+    writeList(join(node.confDir, "05-first.conflist"), other);
+    await until("it is in the first", isIn("05-first.conflist"), 20_000);
+    await until("and no longer in the second", () => !isIn("10-pods.conflist")(), 20_000);
+  } finally {
+    child.kill();
+    await once(child, "exit");
+  }
+  node.uninstall();
+  assert.equal(readFileSync(path, "utf8"), `${JSON.stringify(bridgeList, undefined, 2)}\n`);
 });

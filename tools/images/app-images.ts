@@ -13,6 +13,7 @@ import { smallNode } from "./node-start.ts";
 import { systemEntries } from "./system-files.ts";
 
 const root = join(import.meta.dirname, "../..");
+const cniPlugin = join(root, "build/cni/bpfleet-cni");
 
 /**
  * The images of daemon, agent and operator. All have the same two layers, what runs Node and what is ours: together
@@ -21,7 +22,7 @@ const root = join(import.meta.dirname, "../..");
 export async function buildAppImages(): Promise<ReadonlyMap<AppImage["app"], Image>> {
   const addon = join(root, "build/native/bpfleet.node");
   const objects = join(root, "build/bpf/objects.json");
-  for (const path of [addon, objects])
+  for (const path of [addon, objects, cniPlugin])
     if (!existsSync(path)) throw new Error(`build images: there is no ${path}; run \`make setup\` first`);
   const node = join(root, `node_modules/node-linux-${process.arch}/bin/node`);
   if (!existsSync(node))
@@ -84,6 +85,7 @@ async function ownEntries(addon: string): Promise<LayerEntry[]> {
     file(at("app/package.json"), '{"type":"module"}\n'),
     file(at("build/native/bpfleet.node"), readFileSync(addon), 0o755),
     ...built.map((name) => file(at(`build/bpf/${name}`), readFileSync(join(root, "build/bpf", name)))),
+    file("usr/bin/bpfleet-cni", readFileSync(cniPlugin), 0o755),
     file("usr/bin/ebpfctl", script("ebpfctl"), 0o755),
     ...appImages.map(({ app, program }): LayerEntry => {
       const path = `usr/bin/${program}`;

@@ -164,7 +164,10 @@ test("the agent asks where the traffic of pods is judged that annotations make e
   const asked = daemon.wishes.map(({ key: _uid, ...rest }) => rest);
   assert.deepEqual(
     asked.toSorted((a, b) => ((a.netns ?? "") < (b.netns ?? "") ? -1 : 1)),
-    [{ cgroups: ["/db"] }, { netns: "web" }],
+    [
+      { pod: { namespace: "default", name: "db", uids: [] }, cgroups: ["/db"], isSelected: true },
+      { pod: { namespace: "default", name: "web", uids: [] }, netns: "web", isSelected: true },
+    ],
   );
 });
 

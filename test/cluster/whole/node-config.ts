@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Authority } from "./authority.ts";
 
 /** For containerd 1.6 and later; those of version 2 translate it when they start. */
-export function containerdConfig(folder: string, plugins: string): string {
+export function containerdConfig(folder: string): string {
   const cri = `plugins."io.containerd.grpc.v1.cri"`;
   return `version = 2
 root = "${join(folder, "containerd")}"
@@ -16,8 +16,8 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
   restrict_oom_score_adj = true
   tolerate_missing_hugetlb_controller = true
   [${cri}.cni]
-    bin_dir = "${plugins}"
-    conf_dir = "${join(folder, "cni")}"
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "/etc/cni/net.d"
   [${cri}.registry]
     config_path = "${join(folder, "registries")}"
   [${cri}.containerd.runtimes.runc]

@@ -6,7 +6,7 @@
 #   node.sh init SETTINGS                       is its process 1
 #   node.sh probe CGROUPS-FILE FOLDER           takes all of that and ends: whether this machine lets it
 #
-# The settings are shell: name, folder, logs, kubelet, kube_proxy, node_ip.
+# The settings are shell: name, folder, logs, kubelet, kube_proxy, node_ip, plugins.
 # shellcheck disable=SC1090,SC2154
 set -eu
 
@@ -56,7 +56,16 @@ mount_all() {
 	mount --bind "$folder/var-lib" /var/lib
 	mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/etc-work" overlay /etc
 	show_settings
+	mount_plugins
 	mount --make-rshared /
+}
+
+# Where a node has them; others may add to both.
+mount_plugins() {
+	mount -t tmpfs -o mode=755 tmpfs /opt
+	mkdir -p /opt/cni/bin /etc/cni/net.d
+	[ -z "${plugins:-}" ] || ln -s "$plugins"/* /opt/cni/bin/
+	[ ! -d "$folder/cni" ] || mount --bind "$folder/cni" /etc/cni/net.d
 }
 
 probe() {

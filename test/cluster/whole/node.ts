@@ -157,7 +157,7 @@ export class ClusterNode {
     cpSync(authority.kubeconfig(`kubelet-${name}`, server), this.#path("kubelet.kubeconfig"));
     writeFileSync(this.#path("resolv.conf"), "nameserver 127.0.0.1\n");
     const { folder, plugins } = this.#places;
-    writeFileSync(this.#path("containerd.toml"), containerdConfig(folder, plugins));
+    writeFileSync(this.#path("containerd.toml"), containerdConfig(folder));
     writeFileSync(this.#path("kubelet.yaml"), kubeletConfig(name, address, folder, authority));
     writeFileSync(this.#path("kube-proxy.yaml"), kubeProxyConfig(authority.kubeconfig("kube-proxy", server), podRange));
     writeFileSync(this.#path("groups"), this.#groups.map((group) => `${group}\n`).join(""));
@@ -166,6 +166,7 @@ export class ClusterNode {
       folder,
       logs: this.#places.logs,
       node_ip: address,
+      plugins,
       kubelet: join(this.#places.binaries, "kubelet"),
       kube_proxy: join(this.#places.binaries, "kube-proxy"),
     };

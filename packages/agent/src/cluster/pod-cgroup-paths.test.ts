@@ -86,5 +86,11 @@ test("KubeletPods looks for the network namespaces of this node's pods by their 
   ];
   const places = new KubeletPods();
   places.place(pods, factsWith("kubepods/burstable/podhere"));
-  assert.deepEqual(places.endpoints(pods, "n1"), [{ key: "here", cgroups: ["kubepods/burstable/podhere"] }]);
+  assert.deepEqual(places.endpoints(pods, "n1"), [
+    {
+      key: "here",
+      pod: { namespace: "shop", name: "here", uids: ["here"] },
+      cgroups: ["kubepods/burstable/podhere"],
+    },
+  ]);
 });

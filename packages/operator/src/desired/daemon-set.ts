@@ -27,6 +27,7 @@ export interface NodeSetup {
 const runDir = "/run/bpfd";
 const bpffs = `${runDir}/fs`;
 const socket = `${runDir}/bpfleet.sock`;
+const cniSocket = `${runDir}/bpfleet-cni.sock`;
 const stateDir = "/var/lib/bpfleet";
 const tlsDir = "/etc/bpfleet/tls";
 const configDir = "/etc/bpfd";
@@ -51,9 +52,14 @@ export function daemonSet(setup: NodeSetup): Manifest {
       ...podBase(settings),
       nodeSelector: { ...linux, ...settings.nodeSelector },
       tolerations: settings.tolerations,
-      initContainers: [bpffsContainer(settings)],
-      containers: [daemonContainer(setup), agentContainer(setup)],
-      volumes: volumes(),
+      // Taken out before anything else: what stands in the configuration is always what is asked for.
+      initContainers: [bpffsContainer(settings), ...(settings.cni.isOn ? [] : [cniContainer(settings, "uninstall")])],
+      containers: [
+        daemonContainer(setup),
+        agentContainer(setup),
+        ...(settings.cni.isOn ? [cniContainer(settings, "install")] : []),
+      ],
+      volumes: [...volumes(), ...cniVolumes(settings)],
     },
     // Programs stay attached while a pod is replaced, so that many may be at once.
     "10%",
@@ -87,6 +93,7 @@ export function cleanupDaemonSet(settings: Settings): Manifest {
       nodeSelector: linux,
       tolerations: [{ operator: "Exists" }],
       initContainers: [
+        cniContainer(settings, "remove"),
         {
           ...container("cleanup", ["/usr/bin/ebpfctl", "cleanup"], {
             ...locked,
@@ -106,7 +113,7 @@ export function cleanupDaemonSet(settings: Settings): Manifest {
       containers: [
         container("clean", ["/usr/bin/ebpfctl", "sleep"], { ...locked, runAsNonRoot: true, runAsUser: plainUser }),
       ],
-      volumes: clean,
+      volumes: [...clean, ...cniVolumes(settings)],
     },
     "100%",
   );
@@ -172,6 +179,35 @@ function bpffsContainer(settings: Settings): object {
     ],
     resources: small,
   };
+}
+
+/**
+ * The plug-in itself, which puts itself into the network configuration and stays there while others write it anew, or takes
+ * itself out: by the rights of the files' owner alone.
+ */
+function cniContainer(settings: Settings, task: "install" | "uninstall" | "remove"): object {
+  const { confDir, binDir, failurePolicy, timeoutMs } = settings.cni;
+  const places = ["--conf-dir", confDir, "--bin-dir", binDir];
+  const asked = ["--timeout-ms", String(timeoutMs), "--failure-policy", failurePolicy];
+  const tasks = {
+    install: ["install", "--watch", ...places, "--socket", cniSocket, "--known", `${stateDir}/cni-known`, ...asked],
+    // Runtimes may ask it when pods end that began with it.
+    uninstall: ["uninstall", "--keep-binary", ...places],
+    remove: ["uninstall", ...places],
+  };
+  return {
+    name: "cni",
+    ...imageOf(settings.daemonImage, settings),
+    command: ["/usr/bin/bpfleet-cni"],
+    args: tasks[task],
+    securityContext: { ...locked, runAsUser: 0, runAsGroup: 0 },
+    volumeMounts: [mount("cni-conf", confDir), mount("cni-bin", binDir)],
+    resources: { requests: { cpu: "1m", memory: "4Mi" } },
+  };
+}
+
+function cniVolumes({ cni: { confDir, binDir } }: Settings): readonly object[] {
+  return [hostPath("cni-conf", confDir, "DirectoryOrCreate"), hostPath("cni-bin", binDir, "DirectoryOrCreate")];
 }
 
 function daemonContainer({ settings }: NodeSetup): object {

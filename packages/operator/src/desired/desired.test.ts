@@ -15,6 +15,7 @@ import { parseSettings } from "./settings.ts";
 interface Container {
   readonly name: string;
   readonly image: string;
+  readonly args?: readonly string[];
   readonly securityContext: {
     readonly capabilities?: { readonly drop?: readonly string[]; readonly add?: readonly string[] };
     readonly privileged?: boolean;
@@ -56,10 +57,12 @@ test("daemonSet has daemon and agent, of which only the daemon has capabilities 
   const { spec, metadata } = podOf(daemonSet(setup()));
   assert.deepEqual(
     spec.containers.map(({ name }) => name),
-    ["bpfd", "bpfd-agent"],
+    ["bpfd", "bpfd-agent", "cni"],
   );
-  const [daemon, agent] = spec.containers;
-  assert.ok(daemon !== undefined && agent !== undefined);
+  const [daemon, agent, cni] = spec.containers;
+  assert.ok(daemon !== undefined && agent !== undefined && cni !== undefined);
+  assert.deepEqual(cni.securityContext.capabilities, { drop: ["ALL"] });
+  assert.ok(cni.securityContext.readOnlyRootFilesystem === true && cni.securityContext.privileged !== true);
   assert.deepEqual(daemon.securityContext.capabilities, { drop: ["ALL"], add: Object.keys(daemonCapabilities) });
   const [raising] = podOf(daemonSet(setup({ "bpfleet.raise-memlock": "true" }))).spec.containers;
   assert.deepEqual(raising?.securityContext.capabilities?.add?.at(-1), "SYS_RESOURCE");
@@ -85,9 +88,33 @@ test("daemonSet mounts a bpffs for the host in a privileged container that ends,
     const bidirectional = all.filter(({ volumeMounts }) =>
       volumeMounts?.some(({ mountPropagation }) => mountPropagation === "Bidirectional"),
     );
-    assert.deepEqual(bidirectional, spec.initContainers);
-    assert.ok(spec.initContainers.every(({ securityContext }) => securityContext.privileged === true));
+    const privileged = all.filter(({ securityContext }) => securityContext.privileged === true);
+    assert.deepEqual(bidirectional, privileged);
+    assert.deepEqual(
+      privileged,
+      spec.initContainers.filter(({ name }) => name !== "cni"),
+    );
   }
+});
+
+test("daemonSet takes the CNI plug-in out where it is off, and cleanupDaemonSet with its binary", () => {
+  const settings = { "bpfleet.cni": "off", "bpfleet.cni-conf-dir": "/etc/net.d" };
+  const { spec } = podOf(daemonSet(setup(settings)));
+  assert.deepEqual(
+    spec.containers.map(({ name }) => name),
+    ["bpfd", "bpfd-agent"],
+  );
+  const places = ["--conf-dir", "/etc/net.d", "--bin-dir", "/opt/cni/bin"];
+  assert.deepEqual(spec.initContainers.at(-1)?.args, ["uninstall", "--keep-binary", ...places]);
+  const [first] = podOf(cleanupDaemonSet(setup(settings).settings)).spec.initContainers;
+  assert.deepEqual(first?.args, ["uninstall", ...places]);
+  const wrong = { "bpfleet.cni": "yes", "bpfleet.cni-timeout-ms": "2s", "bpfleet.cni-bin-dir": "bin" };
+  assert.deepEqual(
+    parseSettings(wrong, builtImages)
+      .issues.map(({ path }) => path)
+      .toSorted(),
+    ["/data/bpfleet.cni", "/data/bpfleet.cni-bin-dir", "/data/bpfleet.cni-timeout-ms"],
+  );
 });
 
 test("nodeObjects never names the authority's Secret, which has its key", () => {
@@ -111,6 +138,9 @@ test("daemonSet is rolled by each setting, and by nothing else", () => {
     { "bpfleet.tolerations": "[]" },
     { "bpfleet.daemon-resources": "{}" },
     { "bpfleet.agent-resources": "{}" },
+    { "bpfleet.cni": "off" },
+    { "bpfleet.cni-failure-policy": "always" },
+    { "bpfleet.cni-timeout-ms": "500" },
   ].map(hash);
   assert.equal(new Set([...others, usual]).size, others.length + 1);
   assert.equal(
@@ -229,6 +259,7 @@ test("daemonSet runs where the settings say, with the resources that they say; c
     [
       { requests: { cpu: "50m", memory: "96Mi" } },
       { requests: { cpu: "50m", memory: "96Mi" }, limits: { memory: "256Mi" } },
+      { requests: { cpu: "1m", memory: "4Mi" } },
     ],
   );
   const chosen = setup({
@@ -248,6 +279,7 @@ test("daemonSet runs where the settings say, with the resources that they say; c
     [
       { requests: { cpu: "1", memory: "1Gi" }, limits: { cpu: "1500m", memory: "2Gi" } },
       { limits: { memory: "512Mi" } },
+      { requests: { cpu: "1m", memory: "4Mi" } },
     ],
   );
   assert.deepEqual(placeOf(daemonSet(setup({ "bpfleet.tolerations": "[]" }))).tolerations, []);

@@ -93,6 +93,18 @@ export function parseBindAddress(text: string, complain: Complain): string | und
   return refuse(complain, `must be an address as 127.0.0.1 or ::1, is ${JSON.stringify(text)}`);
 }
 
+/** A folder of the host. */
+export function parseFolder(text: string, complain: Complain): string | undefined {
+  const isPlain = /^(?:\/[\w@.+-]+)+$/.test(text) && !text.split("/").includes("..");
+  return isPlain ? text : refuse(complain, `must be the path of a folder from the root, is ${JSON.stringify(text)}`);
+}
+
+/** No longer than kubelets wait for a sandbox. */
+export function parseTimeoutMs(text: string, complain: Complain): number | undefined {
+  const isNumber = /^[1-9]\d{0,4}$/.test(text) && Number(text) <= 60_000;
+  return isNumber ? Number(text) : refuse(complain, `must be milliseconds from 1 to 60000, is ${JSON.stringify(text)}`);
+}
+
 function whyNoToleration(value: unknown): string | undefined {
   if (!isMap(value)) return "must be a toleration";
   const unknown = Object.keys(value).find((name) => !tolerationFields.includes(name));

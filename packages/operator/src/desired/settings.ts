@@ -5,9 +5,11 @@ import { parseBpfdConfig } from "@bpfleet/loader/config";
 import { ports } from "./names.ts";
 import {
   parseBindAddress,
+  parseFolder,
   parseNodeSelector,
   parsePolicyText,
   parseResources,
+  parseTimeoutMs,
   parseTolerations,
   type Complain,
   type Resources,
@@ -20,6 +22,18 @@ export type LogLevel = (typeof logLevels)[number];
 /** Whether policies of a kind are enforced whose own agents may run here too. */
 export const enforcements = ["auto", "always", "never"] as const;
 export type Enforcement = (typeof enforcements)[number];
+
+/** Pods that do not start when nobody says that their policy is in force. */
+export const failurePolicies = ["selected", "never", "always"] as const;
+
+export interface CniSettings {
+  readonly isOn: boolean;
+  readonly failurePolicy: (typeof failurePolicies)[number];
+  readonly timeoutMs: number;
+  /** Of the host: where the container runtime reads network configurations, and finds plug-ins. */
+  readonly confDir: string;
+  readonly binDir: string;
+}
 
 /** What `bpfd-config` says, complete. */
 export interface Settings {
@@ -42,6 +56,8 @@ export interface Settings {
   readonly nodeSelector: Readonly<Record<string, string>>;
   readonly daemonResources: Resources;
   readonly agentResources: Resources;
+  /** Of the plug-in by which pods wait for their policy. */
+  readonly cni: CniSettings;
   readonly enforceCilium: Enforcement;
   readonly enforceCalico: Enforcement;
 }
@@ -74,6 +90,14 @@ export const settingKeys = {
     "Labels of the nodes on which they run; all with Linux when left out. What is in force on a node that is no longer meant stays so.",
   "bpfleet.daemon-resources": "Requests and limits of the daemon, as a container has them.",
   "bpfleet.agent-resources": "The same of the agent.",
+  "bpfleet.cni":
+    "on: pods wait at their start until the policies that select them are in force, by a plug-in at the end of the node's network configuration. off takes it out again.",
+  "bpfleet.cni-failure-policy":
+    "Pods that do not start while nobody says that their policy is in force: selected (those that a policy selects, or may select), never (all start), always (none does).",
+  "bpfleet.cni-timeout-ms": "How long a pod waits at most, in milliseconds; 2000 when left out.",
+  "bpfleet.cni-conf-dir":
+    "Where the container runtime of the nodes reads network configurations; /etc/cni/net.d when left out.",
+  "bpfleet.cni-bin-dir": "Where it finds plug-ins; /opt/cni/bin when left out.",
   "bpfleet.enforce.cilium": "Enforce CiliumNetworkPolicy: auto (where Cilium's own agents do not run), always, never.",
   "bpfleet.enforce.calico": "Follow FelixConfiguration: auto (where Calico's own agents do not run), always, never.",
 } as const;
@@ -176,6 +200,13 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
     nodeSelector: structure("bpfleet.node-selector", parseNodeSelector) ?? {},
     daemonResources: structure("bpfleet.daemon-resources", parseResources) ?? daemonResources,
     agentResources: structure("bpfleet.agent-resources", parseResources) ?? agentResources,
+    cni: {
+      isOn: word("bpfleet.cni", ["on", "off"], "on") === "on",
+      failurePolicy: word("bpfleet.cni-failure-policy", failurePolicies, "selected"),
+      timeoutMs: structure("bpfleet.cni-timeout-ms", parseTimeoutMs) ?? 2000,
+      confDir: structure("bpfleet.cni-conf-dir", parseFolder) ?? "/etc/cni/net.d",
+      binDir: structure("bpfleet.cni-bin-dir", parseFolder) ?? "/opt/cni/bin",
+    },
     enforceCilium: word("bpfleet.enforce.cilium", enforcements, "auto"),
     enforceCalico: word("bpfleet.enforce.calico", enforcements, "auto"),
   };

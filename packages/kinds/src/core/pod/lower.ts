@@ -58,7 +58,8 @@ export function annotatedEndpoint(pod: KubeObject): EndpointWish {
   const { [netnsAnnotation]: netns, [cgroupAnnotation]: cgroup } = pod.metadata.annotations ?? {};
   return {
     key: endpointKey(pod),
-    pod: podName(pod),
+    // Whoever makes such pods has never heard of the uid that the store gave.
+    pod: { ...podName(pod), uids: [] },
     ...(netns !== undefined && { netns }),
     ...(cgroup !== undefined && { cgroups: [cgroup] }),
   };
