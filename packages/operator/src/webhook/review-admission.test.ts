@@ -142,10 +142,20 @@ test("reviewAdmission tells those who write into made objects, and not our own p
 });
 
 test("reviewAdmission leaves to the API server what its CRD says: fields that are dropped, kinds that are deprecated", () => {
-  const spec = { policyType: "filtering", egress: [{ action: "deny" }], surplus: 1 };
-  const { allowed, warnings = [] } = responseOf(reviewOf("EBPFNetworkPolicy", { spec }));
-  assert.equal(allowed, true);
-  assert.doesNotMatch(warnings.join("\n"), /deprecated|surplus/);
+  const spec = { policyType: "filtering", egress: [{ action: "deny" }] };
+  const program = { type: "xdp", interface: "eth0", surplus: 1 };
+  for (const review of [reviewOf("EBPFNetworkPolicy", { spec }), reviewOf("EBPFProgram", { spec: program })]) {
+    const { allowed, warnings = [] } = responseOf(review);
+    assert.equal(allowed, true);
+    assert.doesNotMatch(warnings.join("\n"), /deprecated|surplus/);
+  }
+});
+
+test("reviewAdmission refuses a policy with a field that nobody knows, and warns where the field is in a rule", () => {
+  const allowing = { spec: { ...web, ingress: [{ fromEndpoints: [{}], x: 1 }] } };
+  assert.match(warningsOf("CiliumNetworkPolicy", allowing).join(), /ingress\[0\]\.x: unknown field, so nothing passes/);
+  const unfit = reviewOf("CiliumNetworkPolicy", { spec: { ...web, ingress: [{}], x: 1 } });
+  assert.equal(responseOf(unfit).allowed, false);
 });
 
 test("reviewAdmission warns of selectors that find nothing, where it can look", () => {
