@@ -42,6 +42,7 @@ enum flow_flag {
 	FLOW_KEEPS = 1, /* lives on when it ceases to be allowed */
 	FLOW_DENIED = 2, /* an open connection that is allowed no more */
 	FLOW_KEPT = 4, /* it has ceased to be allowed */
+	FLOW_PER_PACKET = 8, /* its rule does something to each packet */
 	FLOW_TRANSLATED = 16, /* the endpoint sends it to a Service */
 };
 

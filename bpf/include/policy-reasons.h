@@ -30,5 +30,6 @@ enum policy_reason {
 	REASON_TRANSLATION_LOST, /* it answers what was sent to a Service, and nobody knows to which */
 	REASON_EDITED_MEANWHILE, /* the table changed while it was between two endpoints of the node */
 	REASON_DNS_NAME_REFUSED, /* a question for a name that no rule of the port names */
+	REASON_RATE_LIMIT, /* of the rule that allows it */
 	REASON_FAULT = 31,
 };

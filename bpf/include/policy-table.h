@@ -38,7 +38,8 @@ _Static_assert(sizeof(struct policy_header) == POLICY_LINE, "a line");
 struct policy_annex {
 	__u32 owners, owner_mask; /* struct address_bucket, by enum owner_mark */
 	__u32 names; /* line of struct policy_names; 0: no rule is about names */
-	__u32 unused[13];
+	__u32 effects, effect_lines; /* of two struct rule_effect, by the index of the rule's counter; 0: none */
+	__u32 unused[11];
 };
 _Static_assert(sizeof(struct policy_annex) == POLICY_LINE, "a line");
 
@@ -120,7 +121,25 @@ struct ranked_rule {
 	__u32 unused;
 };
 
-enum rule_flag { RULE_DROPS = 1, RULE_KEEPS_FLOWS = 2 };
+enum rule_flag { RULE_DROPS = 1, RULE_KEEPS_FLOWS = 2, RULE_HAS_EFFECT = 4 };
+
+enum effect_flag { EFFECT_NONE = 0, EFFECT_MARKS = 1 };
+
+struct rule_effect {
+	__u64 bits_per_second; /* 0: any number */
+	__u64 rule_id;
+	__u32 burst_bytes;
+	__u32 mark;
+	__u32 flags; /* enum effect_flag */
+	__u32 unused;
+};
+_Static_assert(sizeof(struct rule_effect) * 2 == POLICY_LINE, "two in a line");
+
+struct rate_key {
+	__u32 ifindex;
+	__u32 unused;
+	__u64 rule_id;
+};
 
 #define CELL_WAYS 5
 

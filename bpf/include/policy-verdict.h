@@ -51,8 +51,10 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	if (heeds_names && rule->names)
 		work->ruling.names = rule->names;
 	work->ruling.keeps &= rule->flags / RULE_KEEPS_FLOWS;
-	if (!work->ruling.rule)
+	if (!work->ruling.rule) {
 		work->ruling.rule = rule->rule;
+		work->ruling.has_effect = (rule->flags & RULE_HAS_EFFECT) != 0;
+	}
 	work->ruling.reason = REASON_ALLOWED;
 	return true;
 }

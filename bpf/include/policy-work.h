@@ -30,6 +30,7 @@ struct ruling {
 	__u8 is_blocked; /* by a table of ports */
 	__u32 connection_rate; /* 0: any number */
 	__u8 is_restricted; /* in some direction */
+	__u8 has_effect; /* its rule does something to each packet */
 	__u32 names; /* as in struct ranked_rule */
 };
 
@@ -49,6 +50,8 @@ struct work {
 	__u8 has_flow; /* `flow` is one that another table decided */
 	__u8 is_proven; /* both ends may open it: the record is made, whoever sends */
 	__u8 leaves; /* the endpoint sends it */
+	__u8 is_effective; /* the rule that let it pass does something to it */
+	struct rate_key rate;
 	__u32 tables[POLICY_TIERS];
 	__u32 lengths; /* line */
 	__u32 unknown; /* class */

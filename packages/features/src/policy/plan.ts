@@ -165,6 +165,7 @@ function planCompiled(
   const keepsAccounts = compiled.selection.statements.some(({ intent }) => intent.counts === true);
   const heedsNames = table.names !== undefined;
   const { serial, counterSlot } = table;
+  const hasEffects = table.tables.some((each) => each.rules.some(({ effect }) => effect !== undefined));
   const planned = planPolicyMaps(written, serial, counterSlot, rules, owner, keepsAccounts, heedsNames, services);
   const programs = (["policy_ingress", "policy_egress"] as const).map((entry): ProgramSpec => ({
     key: `policy/${entry === "policy_ingress" ? "ingress" : "egress"}`,
@@ -177,6 +178,7 @@ function planCompiled(
       keeps_accounts: keepsAccounts,
       translates_services: services !== undefined,
       heeds_names: heedsNames,
+      has_effects: hasEffects,
     },
     maps: planned.names,
     owner,

@@ -43,6 +43,7 @@ export const policyMapKeys = {
   learnt: "policy/learnt",
   questions: "policy/questions",
   nameEvents: "policy/name-events",
+  bandwidths: "policy/rates",
   reasons: "policy/reasons",
 } as const;
 
@@ -118,6 +119,13 @@ export function planPolicyMaps(
       owner,
     },
     {
+      key: keys.bandwidths,
+      name: "rates",
+      definition: { ...policyMaps.rates, maxEntries: rateCount },
+      contents: { kind: "live" },
+      owner,
+    },
+    {
       key: keys.graces,
       name: "graces",
       definition: { ...policyMaps.graces, maxEntries: rateCount },
@@ -162,6 +170,7 @@ export function planPolicyMaps(
     accounts: keys.accounts,
     connection_rates: keys.rates,
     graces: keys.graces,
+    rates: keys.bandwidths,
     ...serviceMaps.names,
     known_names: keys.knownNames,
     learnt: keys.learnt,

@@ -10,6 +10,7 @@
 #include "policy-opening.h"
 #include "policy-translate.h"
 #include "policy-edition.h"
+#include "policy-effects.h"
 #include "policy-accounts.h"
 #include "policy-limits.h"
 #include "policy-dns.h"
@@ -42,6 +43,8 @@ EXPORT_TYPE(struct, verdict_table);
 EXPORT_TYPE(struct, ranked_rule);
 EXPORT_TYPE(enum, port_space);
 EXPORT_TYPE(enum, rule_flag);
+EXPORT_TYPE(struct, rule_effect);
+EXPORT_TYPE(enum, effect_flag);
 EXPORT_TYPE(enum, table_flag);
 EXPORT_TYPE(enum, owner_mark);
 EXPORT_TYPE(struct, account);
@@ -149,6 +152,9 @@ static __always_inline void renew_flow(__u64 now_ns, struct work *work)
 	else
 		work->flow.flags = flags & FLOW_KEEPS ? FLOW_KEEPS | FLOW_KEPT : FLOW_DENIED;
 	work->flow.flags |= flags & FLOW_TRANSLATED;
+	if (!work->ruling.drops && work->ruling.has_effect)
+		work->flow.flags |= FLOW_PER_PACKET;
+	work->is_effective = (work->flow.flags & FLOW_PER_PACKET) != 0;
 	if (!dry_run)
 		put_flow(&work->view.key, work->view.is_ipv6, &work->flow);
 }
@@ -168,6 +174,7 @@ static __always_inline void open_flow(enum flow_direction direction, __u64 now_n
 	out->verdict = work->ruling.drops ? VERDICT_DROP : VERDICT_PASS;
 	out->reason = work->ruling.reason;
 	out->rule = work->ruling.rule;
+	work->is_effective = work->ruling.has_effect;
 	/* Of a connection that the other end goes on with, the endpoint's own packets make the record. */
 	if (dry_run || work->ruling.drops || !work->ruling.is_restricted || view->kind != PACKET_OF_FLOW ||
 	    (work->opened != direction && !work->is_proven))
@@ -179,7 +186,8 @@ static __always_inline void open_flow(enum flow_direction direction, __u64 now_n
 		.rule = work->ruling.rule,
 		.opened = work->opened,
 		.state = view->key.protocol != IPPROTO_TCP || view->tcp_flags & TCP_SYN ? FLOW_OPENING : FLOW_ANSWERED,
-		.flags = (work->ruling.keeps ? FLOW_KEEPS : 0) | flag_of_translation(direction, work),
+		.flags = (work->ruling.keeps ? FLOW_KEEPS : 0) |
+			 (work->ruling.has_effect ? FLOW_PER_PACKET : 0) | flag_of_translation(direction, work),
 	};
 	put_flow(&view->key, view->is_ipv6, &work->flow);
 }
@@ -213,6 +221,7 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 	work->serial = 0;
 	work->leaves = !arrives;
 	work->is_proven = false;
+	work->is_effective = false;
 	work->ruling.is_blocked = false;
 	view->key.ifindex = ((struct __sk_buff *)packet->ctx)->ifindex;
 	if (!read_simple(packet, arrives, view))
@@ -231,6 +240,8 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 		if (open_table(&in_force) && flow->serial == in_force.header->serial) {
 			work->counters = in_force.header->counters;
 			work->serial = in_force.header->serial;
+			work->opened = flow->opened;
+			work->is_effective = (flow->flags & FLOW_PER_PACKET) != 0;
 			if (!dry_run)
 				see(flow, now_ns);
 			return follow(flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, out);
@@ -314,6 +325,8 @@ static __always_inline int run(struct __sk_buff *skb, enum flow_direction direct
 	forget();
 	if (heeds_names)
 		heed_names(skb, direction, work, &decision);
+	if (has_effects && work->is_effective && decision.verdict == VERDICT_PASS && !apply_effects(skb, decision.rule))
+		drop(&decision, REASON_RATE_LIMIT, decision.rule);
 	if (work->view.records_fragment && decision.verdict == VERDICT_PASS && !dry_run)
 		record_fragment(direction == FLOW_INGRESS, &work->view);
 	return finish(&packet, work->counters, &work->view, direction, work->ruling.is_blocked, &decision);
@@ -340,6 +353,8 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 	if (!flow || flow->serial != in_force.header->serial || !is_young(flow))
 		return 0;
 	if (translates_services && flow->flags & FLOW_TRANSLATED)
+		return 0;
+	if (has_effects && flow->flags & FLOW_PER_PACKET)
 		return 0;
 	if (direction == FLOW_EGRESS)
 		leave(skb, in_force.header->serial);

@@ -42,7 +42,10 @@ export interface PolicyRule {
   readonly description: string | undefined;
   readonly peers: "any" | readonly Peer[];
   readonly ports: "any" | readonly PortMatch[];
+  /** Of a rule that allows: beyond it packets in the rule's direction are dropped. */
   readonly bandwidth: Bandwidth | undefined;
+  /** Of a rule that allows: what the packets of its flows are marked with. */
+  readonly mark?: number | undefined;
   /**
    * What is written and not served. A rule that allows then allows nobody; a rule that denies denies
    * more than is written, never less.

@@ -40,6 +40,7 @@ export const reasonTexts: Readonly<Record<string, string>> = {
   source_not_own: "the pod sends it with an address that it does not have",
   edited_meanwhile: "it was between two pods of this node when policies changed, and each end judged it by other ones",
   dns_name_refused: "it asks DNS for a name that no rule about the port lets it ask for (rules.dns)",
+  rate_limit: "more than the rule that allows it lets pass each second",
   connection_rate:
     "the pod begins more connections each second than an EBPFContainerPolicy lets it (maxConnectionRate)",
   no_backend: "it is for a Service that has no ready back end",

@@ -37,8 +37,8 @@ function serveDirection(direction: PolicyDirection, parsed: Parsed, problems: Pl
     const served = serveRule(rule, isDeny);
     const effect = isDeny ? "everybody is denied in place of" : "nobody is let through by";
     for (const { origin, what } of served.unserved) problems.push(notServed(parsed, origin.path, `${effect} ${what}`));
-    if (rule.bandwidth !== undefined)
-      problems.push(notServed(parsed, rule.origin.path, "what it allows passes, but without the limit of its rate"));
+    if (isDeny && rule.bandwidth !== undefined)
+      problems.push(notServed(parsed, rule.origin.path, "it denies, and what is denied has no rate"));
     return served;
   };
   return {

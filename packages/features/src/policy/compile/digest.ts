@@ -82,9 +82,11 @@ function addTable(digest: Digest, table: VerdictTable): void {
     digest.add(row * 65_536 + column);
     digest.add(rank);
   }
-  for (const { rule, verdict, keepsFlows, names } of rules) {
+  for (const { rule, verdict, keepsFlows, names, effect } of rules) {
     digest.add(rule * 4 + (verdict === "drop" ? 2 : 0) + (keepsFlows ? 1 : 0));
     if (names !== undefined) digest.addAll([-1, names === "any" ? -1 : names]);
+    if (effect !== undefined)
+      digest.addText(`${effect.bandwidth?.bitsPerSecond} ${effect.bandwidth?.burstBytes} ${effect.mark}`);
   }
 }
 

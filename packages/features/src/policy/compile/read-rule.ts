@@ -1,5 +1,6 @@
 import type { PolicyIntent } from "../intent.ts";
 import type { NamePattern, PolicyRule, PortMatch, PortProtocol } from "../policy.ts";
+import type { RuleEffect } from "../table/policy-table.ts";
 import { keyOf, readPeer, type PeerMeaning } from "./peers.ts";
 import { keyedRanges, rangeOfPort, rangesOf, type KeyedRanges, type PortSet, type SpaceRange } from "./port-sets.ts";
 import { meaningOf, renderRule, ruleId } from "./rule-text.ts";
@@ -14,6 +15,7 @@ export interface ReadRule {
   /** Index of its counter; 0: no rule. */
   readonly index: number;
   readonly keepsFlows: boolean;
+  readonly effect?: RuleEffect | undefined;
   /** Numbers of peers, any of which is meant. */
   readonly peers: "any" | readonly number[];
   /** Whose numbers are known; `undefined`: none. */

@@ -9,6 +9,7 @@ import type { Population } from "./population.ts";
 import { keyedRanges, rangeOfPort, type PortSet, type PortSets } from "./port-sets.ts";
 import { readRule, type Direction, type KnownRule, type NamedPortMatch, type ReadRule } from "./read-rule.ts";
 import { ruleId } from "./rule-text.ts";
+import type { RuleEffect } from "../table/policy-table.ts";
 import type { Statement } from "./statements.ts";
 
 /** All rules that may decide on this node, read and numbered. */
@@ -163,10 +164,12 @@ class Shelf {
   #add(each: Statement, list: "allow" | "deny", rule: PolicyRule, known: KnownRule): Draft["rule"] {
     const { intent } = each;
     const isAllow = list === "allow";
+    const id = this.#idOf(known);
     return {
       intent,
       verdict: isAllow ? "pass" : "drop",
-      index: this.#number(this.#idOf(known), known.text, rule.origin, each),
+      effect: isAllow ? effectOf(rule, id) : undefined,
+      index: this.#number(id, known.text, rule.origin, each),
       keepsFlows: isAllow && intent.policy.onRevoke === "keep",
       peers: this.#numberPeers(known, isAllow),
       ports: this.#numberPorts(known),
@@ -213,6 +216,23 @@ class Shelf {
     }
     return ref.index;
   }
+}
+
+/** Bytes at once, of a rule that does not say: a tenth of a second, and no less than what the kernel joins to one packet. */
+function burstOf(bitsPerSecond: number): number {
+  return Math.max(65_536, Math.ceil(bitsPerSecond / 80));
+}
+
+function effectOf({ bandwidth, mark }: PolicyRule, id: string): RuleEffect | undefined {
+  if (bandwidth === undefined && mark === undefined) return undefined;
+  return {
+    ruleId: BigInt(id),
+    bandwidth: bandwidth && {
+      bitsPerSecond: bandwidth.bitsPerSecond,
+      burstBytes: bandwidth.burstBytes ?? burstOf(bandwidth.bitsPerSecond),
+    },
+    mark,
+  };
 }
 
 /** Which peers have which number under the name of a port. */

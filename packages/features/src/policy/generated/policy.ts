@@ -15,10 +15,11 @@ export const policyMaps = {
   name_events: { type: "percpu_array", keySize: 4, valueSize: 8, maxEntries: 8, flags: 0 },
   names_works: { type: "percpu_array", keySize: 4, valueSize: 2672, maxEntries: 1, flags: 0 },
   questions: { type: "lru_hash", keySize: 48, valueSize: 24, maxEntries: 1, flags: 0 },
+  rates: { type: "lru_hash", keySize: 16, valueSize: 8, maxEntries: 1, flags: 0 },
   services: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
   table: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
   translations: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
-  works: { type: "percpu_array", keySize: 4, valueSize: 496, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 512, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
@@ -31,6 +32,7 @@ export const policyPrograms = {
 export interface PolicyGlobals {
   readonly dry_run: boolean;
   readonly grace_seconds: number;
+  readonly has_effects: boolean;
   readonly heeds_names: boolean;
   readonly instance_id: bigint;
   readonly keeps_accounts: boolean;
@@ -38,6 +40,11 @@ export interface PolicyGlobals {
   readonly takes_fragments: boolean;
   readonly translates_services: boolean;
 }
+
+export const effectFlag = {
+  none: 0,
+  marks: 1,
+} as const;
 
 export const flowDirection = {
   ingress: 0,
@@ -48,6 +55,7 @@ export const flowFlag = {
   keeps: 1,
   denied: 2,
   kept: 4,
+  per_packet: 8,
   translated: 16,
 } as const;
 
@@ -115,6 +123,7 @@ export const policyReason = {
   translation_lost: 24,
   edited_meanwhile: 25,
   dns_name_refused: 26,
+  rate_limit: 27,
   fault: 31,
 } as const;
 
@@ -130,6 +139,7 @@ export const portSpace = {
 export const ruleFlag = {
   drops: 1,
   keeps_flows: 2,
+  has_effect: 4,
 } as const;
 
 export const tableFlag = {
@@ -523,6 +533,8 @@ export interface PolicyAnnex {
   readonly owners: number;
   readonly ownerMask: number;
   readonly names: number;
+  readonly effects: number;
+  readonly effectLines: number;
   readonly unused: readonly number[];
 }
 export const policyAnnexSize = 64;
@@ -531,14 +543,18 @@ export function decodePolicyAnnex(view: DataView, at = 0): PolicyAnnex {
     owners: view.getUint32(at + 0, true),
     ownerMask: view.getUint32(at + 4, true),
     names: view.getUint32(at + 8, true),
-    unused: Array.from({ length: 13 }, (_, index) => view.getUint32(at + 12 + index * 4, true)),
+    effects: view.getUint32(at + 12, true),
+    effectLines: view.getUint32(at + 16, true),
+    unused: Array.from({ length: 11 }, (_, index) => view.getUint32(at + 20 + index * 4, true)),
   };
 }
 export function encodePolicyAnnex(value: PolicyAnnex, view: DataView, at = 0): void {
   view.setUint32(at + 0, value.owners, true);
   view.setUint32(at + 4, value.ownerMask, true);
   view.setUint32(at + 8, value.names, true);
-  for (const [index, item] of value.unused.entries()) view.setUint32(at + 12 + index * 4, item, true);
+  view.setUint32(at + 12, value.effects, true);
+  view.setUint32(at + 16, value.effectLines, true);
+  for (const [index, item] of value.unused.entries()) view.setUint32(at + 20 + index * 4, item, true);
 }
 
 export interface PolicyEndpoint {
@@ -719,6 +735,53 @@ export function encodeRankedRule(value: RankedRule, view: DataView, at = 0): voi
   view.setUint32(at + 12, value.unused, true);
 }
 
+export interface RateKey {
+  readonly ifindex: number;
+  readonly unused: number;
+  readonly ruleId: bigint;
+}
+export const rateKeySize = 16;
+export function decodeRateKey(view: DataView, at = 0): RateKey {
+  return {
+    ifindex: view.getUint32(at + 0, true),
+    unused: view.getUint32(at + 4, true),
+    ruleId: view.getBigUint64(at + 8, true),
+  };
+}
+export function encodeRateKey(value: RateKey, view: DataView, at = 0): void {
+  view.setUint32(at + 0, value.ifindex, true);
+  view.setUint32(at + 4, value.unused, true);
+  view.setBigUint64(at + 8, value.ruleId, true);
+}
+
+export interface RuleEffect {
+  readonly bitsPerSecond: bigint;
+  readonly ruleId: bigint;
+  readonly burstBytes: number;
+  readonly mark: number;
+  readonly flags: number;
+  readonly unused: number;
+}
+export const ruleEffectSize = 32;
+export function decodeRuleEffect(view: DataView, at = 0): RuleEffect {
+  return {
+    bitsPerSecond: view.getBigUint64(at + 0, true),
+    ruleId: view.getBigUint64(at + 8, true),
+    burstBytes: view.getUint32(at + 16, true),
+    mark: view.getUint32(at + 20, true),
+    flags: view.getUint32(at + 24, true),
+    unused: view.getUint32(at + 28, true),
+  };
+}
+export function encodeRuleEffect(value: RuleEffect, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.bitsPerSecond, true);
+  view.setBigUint64(at + 8, value.ruleId, true);
+  view.setUint32(at + 16, value.burstBytes, true);
+  view.setUint32(at + 20, value.mark, true);
+  view.setUint32(at + 24, value.flags, true);
+  view.setUint32(at + 28, value.unused, true);
+}
+
 export interface Ruling {
   readonly reason: number;
   readonly rule: number;
@@ -727,6 +790,7 @@ export interface Ruling {
   readonly isBlocked: number;
   readonly connectionRate: number;
   readonly isRestricted: number;
+  readonly hasEffect: number;
   readonly names: number;
 }
 export const rulingSize = 24;
@@ -739,6 +803,7 @@ export function decodeRuling(view: DataView, at = 0): Ruling {
     isBlocked: view.getUint8(at + 10),
     connectionRate: view.getUint32(at + 12, true),
     isRestricted: view.getUint8(at + 16),
+    hasEffect: view.getUint8(at + 17),
     names: view.getUint32(at + 20, true),
   };
 }
@@ -750,6 +815,7 @@ export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
   view.setUint8(at + 10, value.isBlocked);
   view.setUint32(at + 12, value.connectionRate, true);
   view.setUint8(at + 16, value.isRestricted);
+  view.setUint8(at + 17, value.hasEffect);
   view.setUint32(at + 20, value.names, true);
 }
 
@@ -948,6 +1014,8 @@ export interface Work {
   readonly hasFlow: number;
   readonly isProven: number;
   readonly leaves: number;
+  readonly isEffective: number;
+  readonly rate: RateKey;
   readonly tables: readonly number[];
   readonly lengths: number;
   readonly unknown: number;
@@ -961,7 +1029,7 @@ export interface Work {
   readonly service: ServiceWork;
   readonly isByName: number;
 }
-export const workSize = 496;
+export const workSize = 512;
 export function decodeWork(view: DataView, at = 0): Work {
   return {
     view: decodePacketView(view, at + 0),
@@ -976,18 +1044,20 @@ export function decodeWork(view: DataView, at = 0): Work {
     hasFlow: view.getUint8(at + 176),
     isProven: view.getUint8(at + 177),
     leaves: view.getUint8(at + 178),
-    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 180 + index * 4, true)),
-    lengths: view.getUint32(at + 192, true),
-    unknown: view.getUint32(at + 196, true),
-    class: view.getUint32(at + 200, true),
-    space: view.getUint32(at + 204, true),
-    port: view.getUint32(at + 208, true),
-    row: view.getUint32(at + 212, true),
-    column: view.getUint32(at + 216, true),
-    rank: view.getUint32(at + 220, true),
-    isKnown: view.getUint32(at + 224, true),
-    service: decodeServiceWork(view, at + 232),
-    isByName: view.getUint8(at + 488),
+    isEffective: view.getUint8(at + 179),
+    rate: decodeRateKey(view, at + 184),
+    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 200 + index * 4, true)),
+    lengths: view.getUint32(at + 212, true),
+    unknown: view.getUint32(at + 216, true),
+    class: view.getUint32(at + 220, true),
+    space: view.getUint32(at + 224, true),
+    port: view.getUint32(at + 228, true),
+    row: view.getUint32(at + 232, true),
+    column: view.getUint32(at + 236, true),
+    rank: view.getUint32(at + 240, true),
+    isKnown: view.getUint32(at + 244, true),
+    service: decodeServiceWork(view, at + 248),
+    isByName: view.getUint8(at + 504),
   };
 }
 export function encodeWork(value: Work, view: DataView, at = 0): void {
@@ -1003,16 +1073,18 @@ export function encodeWork(value: Work, view: DataView, at = 0): void {
   view.setUint8(at + 176, value.hasFlow);
   view.setUint8(at + 177, value.isProven);
   view.setUint8(at + 178, value.leaves);
-  for (const [index, item] of value.tables.entries()) view.setUint32(at + 180 + index * 4, item, true);
-  view.setUint32(at + 192, value.lengths, true);
-  view.setUint32(at + 196, value.unknown, true);
-  view.setUint32(at + 200, value.class, true);
-  view.setUint32(at + 204, value.space, true);
-  view.setUint32(at + 208, value.port, true);
-  view.setUint32(at + 212, value.row, true);
-  view.setUint32(at + 216, value.column, true);
-  view.setUint32(at + 220, value.rank, true);
-  view.setUint32(at + 224, value.isKnown, true);
-  encodeServiceWork(value.service, view, at + 232);
-  view.setUint8(at + 488, value.isByName);
+  view.setUint8(at + 179, value.isEffective);
+  encodeRateKey(value.rate, view, at + 184);
+  for (const [index, item] of value.tables.entries()) view.setUint32(at + 200 + index * 4, item, true);
+  view.setUint32(at + 212, value.lengths, true);
+  view.setUint32(at + 216, value.unknown, true);
+  view.setUint32(at + 220, value.class, true);
+  view.setUint32(at + 224, value.space, true);
+  view.setUint32(at + 228, value.port, true);
+  view.setUint32(at + 232, value.row, true);
+  view.setUint32(at + 236, value.column, true);
+  view.setUint32(at + 240, value.rank, true);
+  view.setUint32(at + 244, value.isKnown, true);
+  encodeServiceWork(value.service, view, at + 248);
+  view.setUint8(at + 504, value.isByName);
 }

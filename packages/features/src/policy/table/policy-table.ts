@@ -102,6 +102,17 @@ export interface RankedRule {
    * is asked is not looked at.
    */
   readonly names?: number | "any" | undefined;
+  readonly effect?: RuleEffect | undefined;
+}
+
+/** What it does to packets that it lets pass. */
+export interface RuleEffect {
+  /** 64 bits. Buckets are its own, whatever index it has. */
+  readonly ruleId: bigint;
+  /** In the direction of the rule, for each endpoint. */
+  readonly bandwidth?: { readonly bitsPerSecond: number; readonly burstBytes: number } | undefined;
+  /** The packets' `mark`, in both directions. */
+  readonly mark?: number | undefined;
 }
 
 /** Which column a packet falls in. 0 where nothing is said about it. */

@@ -2,9 +2,12 @@ import {
   encodePolicyAnnex,
   encodePolicyHeader,
   encodePolicyNames,
+  encodeRuleEffect,
   encodeVerdictTable,
+  effectFlag,
   ownerMark,
   policyLayout,
+  ruleEffectSize,
   ruleFlag,
   tableFlag,
   type PolicyHeader,
@@ -13,7 +16,14 @@ import { bucketCountFor, fillBuckets, type Buckets } from "./buckets.ts";
 import { hashAddress, hashPair } from "./hash.ts";
 import { isMapped, lengthLists, wordsOf } from "./address-words.ts";
 import { placePorts } from "./port-places.ts";
-import type { ClassedPrefix, PolicyTable, TableEndpoint, TableNames, VerdictTable } from "./policy-table.ts";
+import type {
+  ClassedPrefix,
+  PolicyTable,
+  RuleEffect,
+  TableEndpoint,
+  TableNames,
+  VerdictTable,
+} from "./policy-table.ts";
 
 const lineBytes = policyLayout.line_bytes;
 const lineWords = lineBytes / 4;
@@ -53,6 +63,9 @@ export function writeTable(table: PolicyTable): WrittenTable {
   const tablesAt = layout.take("tables", table.tables.length);
   const rowsAt = table.tables.map(({ rows }) => layout.take("classes of peers", Math.ceil(rows.length / rowsInLine)));
   const rulesAt = table.tables.map(({ rules }) => layout.take("rules", Math.ceil(rules.length / rulesInLine)));
+  const effects = effectsOf(table.tables);
+  const effectLines = effects.size === 0 ? 0 : (Math.max(...effects.keys()) >> 1) + 1;
+  const effectsAt = effects.size === 0 ? 0 : layout.take("rules with rates or marks", effectLines);
   const ports = placePorts(table.columnMaps, layout.lineCount);
   const portsAt = layout.take("ports", ports.lineCount);
   const names = table.names && placeNames(table.names, layout);
@@ -77,9 +90,10 @@ export function writeTable(table: PolicyTable): WrittenTable {
     unused: [0, 0],
   };
   encodePolicyHeader(header, view);
-  const unused = Array.from({ length: 13 }, () => 0);
-  const annex = { owners: ownersAt, ownerMask: hashed.owners.mask, names: names?.at ?? 0, unused };
-  encodePolicyAnnex(annex, view, lineBytes);
+  const unused = Array.from({ length: 11 }, () => 0);
+  const annex = { owners: ownersAt, ownerMask: hashed.owners.mask, names: names?.at ?? 0, effects: effectsAt };
+  encodePolicyAnnex({ ...annex, effectLines, unused }, view, lineBytes);
+  for (const [rule, effect] of effects) writeEffect(view, effectsAt * lineBytes + rule * ruleEffectSize, effect);
   writeEndpoints(words, endpointsAt, hashed.endpoints, table.endpoints, tablesAt);
   writeAddresses(words, addressesAt, hashed.addresses, addresses, policyLayout.no_length << 24);
   writeAddresses(words, ownersAt, hashed.owners, owners, 0);
@@ -333,6 +347,26 @@ function writeLinks(words: Uint32Array, first: number, { links }: Buckets, word:
   }
 }
 
+/** By the indexes of rules. */
+function effectsOf(tables: readonly VerdictTable[]): ReadonlyMap<number, RuleEffect> {
+  const effects = new Map<number, RuleEffect>();
+  for (const { rules } of tables)
+    for (const { rule, effect } of rules) if (effect !== undefined && rule !== 0) effects.set(rule, effect);
+  return effects;
+}
+
+function writeEffect(view: DataView, at: number, { ruleId, bandwidth, mark }: RuleEffect): void {
+  const effect = {
+    bitsPerSecond: BigInt(bandwidth?.bitsPerSecond ?? 0),
+    ruleId,
+    burstBytes: Math.min(bandwidth?.burstBytes ?? 0, 0xffff_ffff),
+    mark: mark ?? 0,
+    flags: mark === undefined ? effectFlag.none : effectFlag.marks,
+    unused: 0,
+  };
+  encodeRuleEffect(effect, view, at);
+}
+
 interface PlacedNames {
   /** Lines of the header, of the states and of each set. */
   readonly at: number;
@@ -371,7 +405,10 @@ function writeRules(words: Uint32Array, first: number, { rules }: VerdictTable, 
     const rule = rules[rank] as VerdictTable["rules"][number];
     const at = first * lineWords + rank * 4;
     words[at] = rule.rule;
-    words[at + 1] = (rule.verdict === "drop" ? ruleFlag.drops : 0) | (rule.keepsFlows ? ruleFlag.keeps_flows : 0);
+    words[at + 1] =
+      (rule.verdict === "drop" ? ruleFlag.drops : 0) |
+      (rule.keepsFlows ? ruleFlag.keeps_flows : 0) |
+      (rule.effect === undefined ? 0 : ruleFlag.has_effect);
     if (rule.names !== undefined) words[at + 2] = rule.names === "any" ? anyName : (nameSetsAt[rule.names] ?? 0);
   }
 }

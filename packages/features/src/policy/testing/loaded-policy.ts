@@ -73,6 +73,7 @@ export class LoadedPolicy implements AsyncDisposable {
       learnt: create("learnt", 64),
       questions: create("questions", 64),
       name_events: create("name_events", 8),
+      rates: create("rates", 64),
       reasons: BpfMap.create({
         type: "percpu_array",
         name: "reasons",

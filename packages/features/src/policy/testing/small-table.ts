@@ -1,5 +1,12 @@
 /** Tables for tests, of a few rules as people say them. */
-import type { ClassedPrefix, ColumnMap, PolicyTable, PortRange, VerdictTable } from "../table/policy-table.ts";
+import type {
+  ClassedPrefix,
+  ColumnMap,
+  PolicyTable,
+  PortRange,
+  RuleEffect,
+  VerdictTable,
+} from "../table/policy-table.ts";
 
 /** 16 bytes; IPv4 as ::ffff:a.b.c.d. */
 export function addressOf(bytes: Uint8Array): Uint8Array {
@@ -13,6 +20,7 @@ export interface SmallRule {
   readonly port?: readonly [protocol: keyof ColumnMap, from: number, to?: number];
   readonly verdict?: "pass" | "drop";
   readonly keepsFlows?: boolean;
+  readonly effect?: RuleEffect;
   readonly rule: number;
 }
 
@@ -54,10 +62,11 @@ export function smallTable({
   const tables = [...ingress, ...egress].map((direction): VerdictTable => {
     const ports = portsOf(direction.rules);
     columnMaps.push(ports.map);
-    const rules = direction.rules.map(({ rule, verdict = "pass", keepsFlows = false }) => ({
+    const rules = direction.rules.map(({ rule, verdict = "pass", keepsFlows = false, effect }) => ({
       rule,
       verdict,
       keepsFlows,
+      effect,
     }));
     const fallback = { rule: 0, verdict: direction.fallback ?? ("drop" as const), keepsFlows: false };
     const cells = [];

@@ -135,9 +135,8 @@ egress:
 test("EBPFNetworkPolicy says what a rule does not do, and lets nothing through by what is not served", () => {
   const told = (spec: string): readonly string[] => lower(spec).problems.map(({ message }) => message);
   assert.deepEqual(told("ingress: [{rateLimit: {bitsPerSecond: 8}}, {action: log}, {action: mark, mark: 1}]"), [
-    "spec.ingress[0].rateLimit is not served yet; what the rule lets pass has no limit",
     "spec.ingress[1].action is not served yet; what it lets pass is not logged",
-    "spec.ingress[2].action is not served yet; what it lets pass is not marked",
+    "spec.ingress[2].mark is not served yet; what it lets pass has the mark, and the DSCP that it came with",
   ]);
   assert.deepEqual(told("stateful: false\negress: [{action: deny}]"), [
     "spec.stateful is not served yet; replies to what was allowed pass all the same",

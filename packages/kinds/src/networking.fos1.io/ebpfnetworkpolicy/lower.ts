@@ -74,11 +74,8 @@ function statementOf(
 }
 
 /** What a rule does beside letting pass. */
-function unservedOf(parsed: Parsed, { action, rateLimit }: AnyRule, at: string): readonly PlanProblem[] {
-  if (action === "deny") return [];
-  const limit =
-    rateLimit === undefined ? [] : [notServed(parsed, `${at}/rateLimit`, "what the rule lets pass has no limit")];
-  if (action === "allow") return limit;
-  const effect = action === "log" ? "what it lets pass is not logged" : "what it lets pass is not marked";
-  return [...limit, notServed(parsed, `${at}/action`, effect)];
+function unservedOf(parsed: Parsed, { action }: AnyRule, at: string): readonly PlanProblem[] {
+  if (action === "log") return [notServed(parsed, `${at}/action`, "what it lets pass is not logged")];
+  if (action !== "mark") return [];
+  return [notServed(parsed, `${at}/mark`, "what it lets pass has the mark, and the DSCP that it came with")];
 }

@@ -16,7 +16,7 @@ const icmpProtocols = [1, 58];
 /** Without peers everybody is meant, with an empty list nobody; without ports all traffic is. */
 export function readRule(rule: AnyRule, direction: "ingress" | "egress", at: string, context: ReadContext): PolicyRule {
   const field = direction === "ingress" ? "from" : "to";
-  const { [field]: peers, ports = [], description, rateLimit } = rule;
+  const { [field]: peers, ports = [], description, rateLimit, action, mark } = rule;
   const unserved = context.unknownIn(at);
   return {
     origin: context.originOf(at),
@@ -34,6 +34,7 @@ export function readRule(rule: AnyRule, direction: "ingress" | "egress", at: str
         : ports.flatMap((port, index) => readPort(port, context.originOf(`${at}/ports/${index}`))),
     bandwidth:
       rateLimit === undefined ? undefined : { bitsPerSecond: rateLimit.bitsPerSecond, burstBytes: rateLimit.burstSize },
+    ...(action === "mark" && { mark }),
     unserved,
   };
 }
