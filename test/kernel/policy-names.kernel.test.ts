@@ -139,4 +139,78 @@ describe("names of DNS as peers, with a real server and a real resolver", () => 
     assert.equal(await names.met("other.example.org"), "connect: nothing");
     assert.equal(await names.connects(cdn.ipv4), false);
   });
+
+  it("patterns mean whom they match; a question that no rule names is refused, in whatever letters", async () => {
+    await names.answer({
+      records: {
+        "a.cdn.test": [{ name: "a.cdn.test", type: "A", data: cdn.ipv4 }],
+        "a.b.cdn.test": [{ name: "a.b.cdn.test", type: "A", data: bad.ipv4 }],
+        "evil.test": [{ name: "evil.test", type: "A", data: bad.ipv4 }],
+      },
+    });
+    await names.put(policy([{ matchPattern: "*.cdn.test" }], [{ matchPattern: "**.cdn.test" }]));
+    assert.equal(await names.met("A.cDn.TEST"), "connected");
+    assert.equal(await names.met("a.b.cdn.test"), "connect: nothing");
+    assert.match(await names.met("evil.test"), /^lookup: /);
+  });
+
+  it("an alias leads to the addresses of its target, and records of others teach nothing", async () => {
+    await names.answer({
+      records: {
+        "www.shop.test": [
+          { name: "www.shop.test", type: "CNAME", data: "edge.shop.test" },
+          { name: "edge.shop.test", type: "CNAME", data: "node.cdn.test" },
+          { name: "node.cdn.test", type: "A", data: api.ipv4 },
+          { name: "someone.else.test", type: "A", data: bad.ipv4 },
+        ],
+      },
+    });
+    await names.put(policy([{ matchName: "www.shop.test" }]));
+    assert.equal(await names.met("www.shop.test"), "connected");
+    assert.equal(await names.connects(bad.ipv4), false);
+  });
+
+  it("IPv6 addresses are learnt as well", async () => {
+    await names.answer({ records: { "six.test": [{ name: "six.test", type: "AAAA", data: cdn.ipv6 }] } });
+    await names.put(policy([{ matchName: "six.test" }]));
+    assert.equal(await names.connects(cdn.ipv6), false);
+    assert.equal(await names.met("six.test", 80, 6), "connected");
+  });
+
+  it("edits keep what was learnt, under names that are still meant", async () => {
+    await names.answer({ records: { "kept.test": [{ name: "kept.test", type: "A", data: cdn.ipv4 }] } });
+    await names.put(policy([{ matchName: "kept.test" }]));
+    assert.equal(await names.met("kept.test"), "connected");
+    await names.put(policy([{ matchPattern: "k*.test" }, { matchName: "other.test" }]));
+    assert.equal(await names.connects(cdn.ipv4), true);
+    await names.put(policy([{ matchName: "other.test" }]));
+    assert.equal(await names.connects(cdn.ipv4), false);
+  });
+
+  it("names never mean pods, and truncated answers teach nothing", async () => {
+    await names.answer({
+      records: {
+        "pod.test": [{ name: "pod.test", type: "A", data: dns.ipv4 }],
+        "cut.test": [{ name: "cut.test", type: "A", data: bad.ipv4 }],
+      },
+      truncated: ["cut.test"],
+    });
+    await names.put(policy([{ matchPattern: "*" }]));
+    assert.equal(await names.met("pod.test"), "connect: nothing");
+    assert.equal(await names.met("cut.test"), "connect: nothing");
+  });
+
+  it("1,000 connections pass, each right after the answer that first named its address", async () => {
+    const { network } = names.rig;
+    network.sandbox.ip(network.netnsOf(cdn), "route", "add", "local", "10.99.0.0/16", "dev", "lo");
+    network.sandbox.ip(network.node.name, "route", "add", "10.99.0.0/16", "via", cdn.ipv4);
+    await names.answer({ records: {}, pool: { name: "pool.test", base: "10.99" } });
+    await names.put(policy([{ matchPattern: "*.pool.test" }]));
+    const answers = await names.ask("pool.test 80 4 0 1000");
+    assert.equal(answers.length, 1000);
+    assert.deepEqual(
+      answers.filter(({ met }) => met !== "connected"),
+      [],
+    );
+  });
 });

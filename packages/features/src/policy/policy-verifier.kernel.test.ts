@@ -17,6 +17,8 @@ const kernel = release().split(".").slice(0, 2).join(".");
 const tolerance = 1.1;
 /** Of the kernel's million, for kernels without a record. */
 const most = 400_000;
+/** Reading messages and names is about as much again. */
+const mostWithNames = 600_000;
 
 test("the verifier follows no program of the policy much further than recorded, and they judge", async () => {
   await using policy = await LoadedPolicy.load();
@@ -87,4 +89,10 @@ test("the verifier follows programs that translate Services no further than allo
     const to = data.subarray(offset, offset + (translated[at]?.length ?? 0));
     assert.deepEqual([...to], [...(translated[at] ?? [])]);
   }
+});
+
+test("the verifier takes the programs that heed names of DNS", async () => {
+  await using policy = await LoadedPolicy.load(4096, { heeds_names: true });
+  for (const [direction, instructions] of Object.entries(policy.verifiedInstructions))
+    assert.ok(instructions < mostWithNames, `${direction}: ${instructions} instructions`);
 });
