@@ -12,7 +12,7 @@ import { writeList, type NetworkList, type PluginRun } from "../../test/kernel/c
 import { answer, median, quantile, type BenchContext, type BenchQuestion, type BenchResult } from "../result.ts";
 
 /** So long after its start a pod goes on sending: hooks are there long before. */
-const sendsMs = 1000;
+const sendsMs = 600;
 
 export const question: BenchQuestion = {
   name: "policy.first-packet",
@@ -21,7 +21,7 @@ export const question: BenchQuestion = {
     await using node = await CniNode.make();
     writeList(join(node.confDir, "10-pods.conflist"), bridgeList);
     node.install("--timeout-ms", "60000");
-    const pods = Array.from({ length: isQuick ? 8 : 60 }, (_, at) => node.pod("shop", `web-${at}`));
+    const pods = Array.from({ length: isQuick ? 8 : 40 }, (_, at) => node.pod("shop", `web-${at}`));
     await node.change({ write: [policyObject("shop"), ...pods.map((pod) => podObject(pod, { app: "web" }))] });
     // The first one loads the programs.
     const [first, ...others] = pods;
