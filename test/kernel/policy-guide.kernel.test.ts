@@ -99,4 +99,15 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
 
   await node.do("delete", "networkpolicy", "db-from-web", "-n", "shop");
   assert.ok(answers(web));
+
+  await node.apply(yaml.replace("  name: db-from-web\n", "$&  annotations: { bpfleet.io/mode: shadow }\n"));
+  assert.ok(answers(web), "what is tried out drops nothing");
+  const shadow = await node.run(["policy", "shadow"]);
+  assert.match(
+    shadow.out,
+    /^shop\/db +ingress +drop +pod shop\/web \(10\.1\.0\.2\) +icmp type 8 +1 +\d+s +NetworkPolicy shop\/db-from-web$/m,
+  );
+  assert.match(shadow.err, /1 that pass would be dropped, 0 that are dropped would pass/);
+  await node.apply(yaml);
+  assert.ok(!answers(web));
 });

@@ -37,4 +37,5 @@ export * from "./policy/table/judge-table.ts";
 export { readTable, type TableContents } from "./policy/table/read-table.ts";
 export type * from "./policy/table/policy-table.ts";
 export * from "./policy/table/write-table.ts";
+export { readTrials, readTrialTotals, type PolicyTrial, type TrialTotals } from "./policy/trials.ts";
 export * from "./features.ts";

@@ -1,14 +1,16 @@
 import { fetchPolicyState } from "@bpfleet/agent";
-import { readTable } from "@bpfleet/features";
+import { readTable, readTrials, readTrialTotals } from "@bpfleet/features";
 import { DaemonClient } from "@bpfleet/daemon/client";
 import { parseConfig } from "../config.ts";
 import { Failure } from "../failure.ts";
 import { renderJson } from "../maps/json.ts";
 import { makeDump, renderDump } from "../policy/policy-dump.ts";
+import { listTrials, renderTrials } from "../policy/trial-list.ts";
 import type { DefineCommand } from "./mod.ts";
 
 /** Of 64 bytes: all that a table can have. */
 const mostLines = 1 << 23;
+const mostTrials = 1 << 13;
 
 export const definePolicy: DefineCommand = (program, world) => {
   const policy = program
@@ -42,6 +44,36 @@ export const definePolicy: DefineCommand = (program, world) => {
       if (!dump.isPlanned)
         world.err.write("warning: what is declared is not in force yet: rules are shown by their numbers\n");
       world.out.write(isJson ? `${renderJson(dump, 2)}\n` : renderDump(dump));
+    });
+  policy
+    .command("shadow")
+    .description(
+      "Print what would be dropped, or let through, if the policies that are only tried out (bpfleet.io/mode: shadow) were in force: by pod, peer and port, with the rule that would decide. Removing the annotation puts them in force.",
+    )
+    .option("-o, --output <form>", "json|wide")
+    .action(async (flags, command) => {
+      if (flags.output !== undefined && flags.output !== "json" && flags.output !== "wide")
+        throw new Failure(
+          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|wide`,
+        );
+      const config = parseConfig(command.optsWithGlobals(), world);
+      using daemon = new DaemonClient(config.socket);
+      const state = await fetchPolicyState(config.agentSocket);
+      const [trialsKey, totalsKey] = [state.maps["trials"], state.maps["trial_totals"]];
+      if (state.data?.trying === undefined || trialsKey === undefined || totalsKey === undefined) {
+        world.err.write("No policy that selects a pod of this node is only tried out\n");
+        return;
+      }
+      const trials = await daemon.readMap({ map: { by: "key", key: trialsKey }, max: mostTrials });
+      const sums = await daemon.readMap({ map: { by: "key", key: totalsKey }, max: 1 });
+      const totals = readTrialTotals(sums.entries);
+      const listed = listTrials(readTrials(trials.entries), state, process.hrtime.bigint());
+      if (flags.output === "json") world.out.write(`${renderJson({ totals, trials: listed }, 2)}\n`);
+      else if (listed.length > 0) world.out.write(renderTrials(listed, flags.output === "wide"));
+      world.err.write(
+        `${totals.asked} flows were asked about: ${totals.wouldDrop} that pass would be dropped, ${totals.wouldPass} that are dropped would pass\n`,
+      );
+      if (totals.lost > 0n) world.err.write(`warning: ${totals.lost} of them had no room in the list\n`);
     });
 };
 

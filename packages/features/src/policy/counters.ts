@@ -4,8 +4,9 @@ import { accountSize, decodeAccount, type Account } from "./generated/policy.ts"
 import type { InstanceCounters, MapReadings } from "../feature.ts";
 import type { PolicyData } from "./plan.ts";
 import { alwaysShown, reasonNames } from "./reasons.ts";
+import { readTrials } from "./trials.ts";
 
-export const counterRoles = ["reasons", "hits", "base", "flows4", "flows6", "accounts"] as const;
+export const counterRoles = ["reasons", "hits", "base", "flows4", "flows6", "accounts", "trials"] as const;
 
 export function countPolicy(instance: FeatureInstance, readings: MapReadings): InstanceCounters {
   const { about, endpoints, tableLines = 0, addresses = 0 } = instance.data as PolicyData;
@@ -13,7 +14,7 @@ export function countPolicy(instance: FeatureInstance, readings: MapReadings): I
   if (about === "pod") return countPod(instance, readings);
   if (about === "policy") {
     const rules = readRules(instance.rules, readings.get("hits"), readings.get("base"));
-    return { owner, reasons: {}, rules, gauges: { endpoints: endpoints.length } };
+    return { owner, reasons: {}, rules, gauges: { endpoints: endpoints.length, ...trialGauges(instance, readings) } };
   }
   return {
     owner,
@@ -27,6 +28,20 @@ export function countPolicy(instance: FeatureInstance, readings: MapReadings): I
       rule_count: instance.rules.length,
     },
   };
+}
+
+/** Of the pods of an object that is only tried out: flows whose verdict would be another one. */
+function trialGauges({ data }: FeatureInstance, readings: MapReadings): InstanceCounters["gauges"] {
+  const { mode, endpoints } = data as PolicyData;
+  const entries = readings.get("trials");
+  if (mode !== "shadow" || entries === undefined) return {};
+  const own = new Set(endpoints.map(({ ifindex }) => ifindex));
+  const sum = (would: "drop" | "pass"): number =>
+    readTrials(entries).reduce(
+      (total, trial) => (trial.would === would && own.has(trial.ifindex) ? total + Number(trial.flows) : total),
+      0,
+    );
+  return { would_drop: sum("drop"), would_pass: sum("pass") };
 }
 
 /** What one pod received and sent, and what was refused; of ports besides, as PodConfigMapConfig's metrics have it. */

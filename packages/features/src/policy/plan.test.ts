@@ -8,6 +8,7 @@ import { bytesOfKey, parseAddressKey } from "./compile/address-key.ts";
 import { compilePolicy, defaultSettings } from "./compile/compile-policy.ts";
 import type { PolicyFeatureIntent, PolicyIntent, WorkloadIntent } from "./intent.ts";
 import type { PolicyData } from "./plan.ts";
+import { triedEntry } from "./compile/place-endpoints.ts";
 import { policy as feature } from "./policy-feature.ts";
 import type { Policy, PolicyRule } from "./policy.ts";
 import { judgeTable, type TableAnswer } from "./table/judge-table.ts";
@@ -156,8 +157,12 @@ test("policy.plan waits for pods whose interface is not found, says why, and is 
 test("policy.plan tells of policies that are only tried out, and enforces none of them", () => {
   const intent = policyIntent("p", "a", []);
   const plan = planOf([{ ...intent, policy: { ...intent.policy, mode: "shadow" } }]);
-  assert.match(said(plan).join(), /^refused NotServed p: bpfleet.io\/mode: shadow/);
-  assert.deepEqual(plan.attachments, []);
+  assert.match(said(plan).join(), /^note Shadow p: tried out \(bpfleet.io\/mode: shadow\)/);
+  assert.equal(attached(plan).length, 2);
+  assert.equal(verdict(plan, 11, "10.9.9.9", 80), "pass");
+  assert.equal(verdict(plan, triedEntry(11), "10.9.9.9", 80), "drop");
+  assert.equal(plan.programs[0]?.globals["tries_policies"], true);
+  assert.equal(planOf([intent]).programs[0]?.globals["tries_policies"], false);
 });
 
 test("policy.plan lets this node reach its pods, unless the settings say never", () => {

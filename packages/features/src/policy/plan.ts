@@ -1,4 +1,4 @@
-import { refKey, type ObjectRef, type Origin } from "@bpfleet/base";
+import { fingerprint, refKey, type ObjectRef, type Origin } from "@bpfleet/base";
 import { renderHookKey, type FeatureInstance, type NodeFacts, type ProgramSpec } from "@bpfleet/kernel";
 import { instanceIdOf } from "../events.ts";
 import { startDraft, type Attachment, type Draft, type FeaturePlan } from "../feature.ts";
@@ -8,10 +8,10 @@ import { closeEverything } from "./compile/close-everything.ts";
 import { compileSafely, type WrittenPolicy } from "./compile/compile-safely.ts";
 import { isolationOf } from "./compile/isolation.ts";
 import { mistakeText } from "./compile/limits.ts";
-import { policyPrograms } from "./generated/policy.ts";
+import { endpointMark, policyPrograms } from "./generated/policy.ts";
 import type { BackendsIntent, PolicyFeatureIntent, PolicyIntent } from "./intent.ts";
 import { chooseSlot, planPolicyMaps, type PlannedMaps } from "./policy-maps.ts";
-import { forEachPolicy, problemsOf, shadowProblem } from "./problems.ts";
+import { forEachPolicy, problemsOf, shadowNote, shadowProblem } from "./problems.ts";
 import { resolveServices } from "./services/resolve-services.ts";
 import type { WrittenServices } from "./services/service-maps.ts";
 import { writeServices } from "./services/write-services.ts";
@@ -37,6 +37,10 @@ export interface PolicyData {
   readonly addresses?: number | undefined;
   /** Of the node: what isolates pods, by which `isolatedBy` of endpoints means them. */
   readonly isolating?: readonly Origin[] | undefined;
+  /** Of the node: what would isolate pods and is only tried out, by which `triedBy` of endpoints means it. */
+  readonly trying?: readonly Origin[] | undefined;
+  /** It is only tried out. */
+  readonly mode?: "shadow" | undefined;
   /** Of the node: the serial of its table, in decimal digits. */
   readonly serial?: string | undefined;
 }
@@ -48,29 +52,55 @@ export interface PolicyEndpoint {
   readonly ifindex: number;
   /** Indexes in `isolating`. */
   readonly isolatedBy?: Readonly<Record<"ingress" | "egress", readonly number[]>> | undefined;
+  /** Indexes in `trying`. */
+  readonly triedBy?: Readonly<Record<"ingress" | "egress", readonly number[]>> | undefined;
 }
 
 export function planPolicy(intents: readonly PolicyFeatureIntent[], facts: NodeFacts): FeaturePlan {
   const { input, shadows } = sortIntents(intents);
   const draft = startDraft();
-  draft.problems.push(...shadows.map(shadowProblem));
-  if (input.policies.length === 0) return draft;
+  if (input.policies.length + shadows.length === 0) return draft;
   const digest = facts.objects[feature]?.digest;
   if (digest === undefined) {
     const message = `load the policy programs: the object ${feature} is not among those of this node; reinstall bpfleet`;
-    draft.problems.push(...forEachPolicy(input.policies, "NotFound", message));
+    draft.problems.push(...forEachPolicy([...input.policies, ...shadows], "NotFound", message));
     goOn(facts, draft);
     return draft;
   }
   const object = { name: feature, digest };
   try {
-    const compiled = compileSafely(input, facts, (rules) => chooseSlot(rules, facts.seenMaps));
+    const compiled = compileWithTrials(input, shadows, facts, draft);
     draft.problems.push(...problemsOf(compiled));
     if (compiled.pods.length > 0) planCompiled(compiled, object, facts, draft, servicesFor(compiled, input, facts));
   } catch (error) {
     planFailure(input, object, facts, draft, error);
   }
   return draft;
+}
+
+/** What is only tried out never takes anything from what is in force: where both are too much, it is left out. */
+function compileWithTrials(
+  input: PolicyInput,
+  shadows: readonly PolicyIntent[],
+  facts: NodeFacts,
+  draft: Draft,
+): WrittenPolicy {
+  const compile = (policies: readonly PolicyIntent[]): WrittenPolicy =>
+    compileSafely({ ...input, policies }, facts, (rules) => chooseSlot(rules, facts.seenMaps));
+  if (shadows.length === 0) return compile(input.policies);
+  const tried = new Set(shadows.map(({ policy }) => refKey(policy.ref)));
+  let why = "the policies that are in force leave no room for it";
+  try {
+    const compiled = compile([...input.policies, ...shadows]);
+    if (compiled.closed.every(({ ref }) => tried.has(refKey(ref)))) {
+      draft.problems.push(...shadows.map(shadowNote));
+      return compiled;
+    }
+  } catch (error) {
+    why = mistakeText("compile what is tried out", error);
+  }
+  draft.problems.push(...shadows.map((intent) => shadowProblem(intent, why)));
+  return compile(input.policies);
 }
 
 function sortIntents(intents: readonly PolicyFeatureIntent[]): {
@@ -162,11 +192,22 @@ function planCompiled(
 ): void {
   const owner = nodeRef(facts);
   const { table, written, rules } = compiled;
-  const keepsAccounts = compiled.selection.statements.some(({ intent }) => intent.counts === true);
+  const { statements } = compiled.selection;
+  const keepsAccounts = statements.some(({ intent }) => intent.counts === true && intent.policy.mode === "enforce");
   const heedsNames = table.names !== undefined;
-  const { serial, counterSlot } = table;
   const hasEffects = table.tables.some((each) => each.rules.some(({ effect }) => effect !== undefined));
-  const planned = planPolicyMaps(written, serial, counterSlot, rules, owner, keepsAccounts, heedsNames, services);
+  const trialDigest = digestOfTrials(compiled);
+  const planned = planPolicyMaps(
+    written,
+    table.serial,
+    table.counterSlot,
+    rules,
+    owner,
+    keepsAccounts,
+    heedsNames,
+    services,
+    trialDigest,
+  );
   const programs = (["policy_ingress", "policy_egress"] as const).map((entry): ProgramSpec => ({
     key: `policy/${entry === "policy_ingress" ? "ingress" : "egress"}`,
     name: entry,
@@ -179,6 +220,7 @@ function planCompiled(
       translates_services: services !== undefined,
       heeds_names: heedsNames,
       has_effects: hasEffects,
+      tries_policies: trialDigest !== undefined,
     },
     maps: planned.names,
     owner,
@@ -191,9 +233,18 @@ function planCompiled(
 
 /** Those of whom what pods send is restricted; they are translated for nobody else. */
 function servicesFor({ table }: WrittenPolicy, input: PolicyInput, facts: NodeFacts): WrittenServices | undefined {
-  if (table.endpoints.every(({ egress }) => egress.length === 0)) return undefined;
+  if (table.endpoints.every(({ ifindex, egress }) => ifindex >= endpointMark.tried || egress.length === 0))
+    return undefined;
   const services = resolveServices(input, facts);
   return services.ports.length === 0 ? undefined : { ...writeServices(services), serial: services.serial };
+}
+
+/** Of the rules that are tried out, wherever pods and addresses are. */
+function digestOfTrials({ selection, rulesOf }: WrittenPolicy): string | undefined {
+  const tried = selection.statements.filter(({ intent }) => intent.policy.mode === "shadow");
+  if (tried.length === 0) return undefined;
+  const keys = [...new Set(tried.map(({ intent }) => refKey(intent.policy.ref)))];
+  return fingerprint(keys.map((key) => `${key} ${(rulesOf.get(key) ?? []).map(({ id }) => id).join()}`).join("\n"));
 }
 
 /** What the pod sends comes in by its interface, what it receives goes out by it. */
@@ -219,6 +270,7 @@ function instancesOf(
 ): readonly FeatureInstance[] {
   const { pods, rules, rulesOf, selection, table, written } = compiled;
   const isolation = isolationOf(compiled);
+  const trials = isolationOf(compiled, "shadow");
   const common = { feature, programs: programs.map(({ key }) => key), maps: roles };
   const byPolicy = new Map<string, { readonly intent: PolicyIntent; readonly endpoints: PolicyEndpoint[] }>();
   for (const { intent } of selection.statements) byPolicy.set(refKey(intent.policy.ref), { intent, endpoints: [] });
@@ -227,7 +279,7 @@ function instancesOf(
     if (!facts?.found) continue;
     const { namespace, name } = workload.pod;
     const endpoint = { namespace, pod: name, interface: facts.interface, ifindex: facts.ifindex };
-    all.push({ ...endpoint, isolatedBy: isolation.of.get(facts.ifindex) });
+    all.push({ ...endpoint, isolatedBy: isolation.of.get(facts.ifindex), triedBy: trials.of.get(facts.ifindex) });
     const selecting = new Set(
       statements.flatMap((number) => {
         const ref = selection.statements[number]?.intent.policy.ref;
@@ -242,6 +294,7 @@ function instancesOf(
     tableLines: written.lineCount,
     addresses: table.addresses.length,
     isolating: isolation.statements,
+    ...(trials.statements.length > 0 && { trying: trials.statements }),
     serial: String(table.serial),
   };
   return [
@@ -252,10 +305,14 @@ function instancesOf(
       key: `policy/objects/${key}`,
       rules: rulesOf.get(key) ?? [],
       hooks: hooksOf(endpoints),
-      data: { about: "policy", endpoints } satisfies PolicyData,
+      data: {
+        about: "policy",
+        endpoints,
+        ...(intent.policy.mode === "shadow" && { mode: "shadow" }),
+      } satisfies PolicyData,
     })),
     ...[...byPolicy].flatMap(([key, { intent, endpoints }]) =>
-      intent.counts !== true
+      intent.counts !== true || intent.policy.mode === "shadow"
         ? []
         : endpoints.map((endpoint): FeatureInstance => ({
             ...common,

@@ -44,6 +44,8 @@ export const policyMapKeys = {
   questions: "policy/questions",
   nameEvents: "policy/name-events",
   bandwidths: "policy/rates",
+  trials: "policy/trials",
+  trialTotals: "policy/trial-totals",
   reasons: "policy/reasons",
 } as const;
 
@@ -53,6 +55,7 @@ const accountCount = 1 << 10;
 const rateCount = 1 << 12;
 /** Where rules are about names: 2.5, 3 and 0.5 MB. */
 const nameSizes = { known_names: 1 << 13, learnt: 1 << 14, questions: 1 << 12 } as const;
+const trialCount = 1 << 13;
 const inLine = { type: "array", keySize: 4, valueSize: policyLayout.line_bytes } as const;
 const lineFlags = mapFlags.innerMap | mapFlags.mmapable;
 
@@ -85,6 +88,8 @@ export function planPolicyMaps(
   keepsAccounts: boolean,
   heedsNames: boolean,
   services?: WrittenServices,
+  /** Of what is tried out; nothing is when left out. */
+  trialDigest?: string,
 ): PlannedMaps {
   const keys = policyMapKeys;
   const [hits, base] = planCounters(rules, slot, owner);
@@ -134,6 +139,18 @@ export function planPolicyMaps(
       layout: flowLayout,
       owner,
     },
+    ...(["trials", "trial_totals"] as const).map((name): MapSpec => ({
+      key: name === "trials" ? keys.trials : keys.trialTotals,
+      name,
+      definition:
+        name === "trials"
+          ? { ...policyMaps.trials, maxEntries: trialDigest === undefined ? 1 : trialCount }
+          : policyMaps.trial_totals,
+      contents: { kind: "live" },
+      // What others were found to do says nothing of these.
+      layout: trialDigest ?? "",
+      owner,
+    })),
     ...serviceMaps.maps,
     ...nameMaps(heedsNames, owner),
     hits,
@@ -171,6 +188,8 @@ export function planPolicyMaps(
     connection_rates: keys.rates,
     graces: keys.graces,
     rates: keys.bandwidths,
+    trials: keys.trials,
+    trial_totals: keys.trialTotals,
     ...serviceMaps.names,
     known_names: keys.knownNames,
     learnt: keys.learnt,

@@ -14,6 +14,7 @@
 #include "policy-accounts.h"
 #include "policy-limits.h"
 #include "policy-dns.h"
+#include "policy-shadow.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -59,43 +60,10 @@ EXPORT_TYPE(struct, learnt_key);
 EXPORT_TYPE(struct, learnt_name);
 EXPORT_TYPE(struct, learnt);
 EXPORT_TYPE(enum, name_event);
-
-#define COUNTER_SLOTS 256
-
-/* By slot: rule index → counter, one per CPU. The slot is the table's. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__type(key, __u32);
-	__uint(value_size, sizeof(__u32));
-	__uint(max_entries, COUNTER_SLOTS);
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-		__type(key, __u32);
-		__type(value, struct counter);
-		__uint(max_entries, 1);
-	});
-} counters SEC(".maps");
-
-/*
- * The slots' maps differ in size. Where bpf_map_lookup_elem() on maps per CPU is inlined (Linux 6.10), it checks
- * the index by the size of the map that the outer one was made with; this one asks the map itself.
- */
-static __always_inline void count_slot(__u32 slot, __u32 rule, __u64 bytes)
-{
-	void *hits = bpf_map_lookup_elem(&counters, &slot);
-	struct counter *counter;
-
-	if (!hits)
-		return;
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_map_lookup_percpu_elem))
-		counter = bpf_map_lookup_percpu_elem(hits, &rule, bpf_get_smp_processor_id());
-	else
-		counter = bpf_map_lookup_elem(hits, &rule);
-	if (!counter)
-		return;
-	counter->packets += 1;
-	counter->bytes += bytes;
-}
+EXPORT_TYPE(struct, trial_key);
+EXPORT_TYPE(struct, trial);
+EXPORT_TYPE(struct, trial_totals);
+EXPORT_TYPE(enum, endpoint_mark);
 
 static __always_inline void pass(struct decision *out, __u32 reason, __u32 rule)
 {
@@ -176,7 +144,7 @@ static __always_inline void open_flow(enum flow_direction direction, __u64 now_n
 	out->rule = work->ruling.rule;
 	work->is_effective = work->ruling.has_effect;
 	/* Of a connection that the other end goes on with, the endpoint's own packets make the record. */
-	if (dry_run || work->ruling.drops || !work->ruling.is_restricted || view->kind != PACKET_OF_FLOW ||
+	if (dry_run || work->ruling.drops || !keeps_record(work) || view->kind != PACKET_OF_FLOW ||
 	    (work->opened != direction && !work->is_proven))
 		return;
 	work->flow = (struct flow){
@@ -259,6 +227,7 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 	ask_table_and_names(view->key.ifindex, work);
 	forget();
 	if (work->has_flow) {
+		try_policies(packet, now_ns, work);
 		renew_flow(now_ns, work);
 		follow(&work->flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, out);
 	} else {
@@ -266,6 +235,7 @@ static __always_inline void judge(const struct packet *packet, enum flow_directi
 		    work->opened != direction && !work->ruling.drops)
 			check_opener(direction, work);
 		forget();
+		try_policies(packet, now_ns, work);
 		open_flow(direction, now_ns, work, out);
 	}
 }

@@ -9,11 +9,18 @@ const told = 3;
 
 /** Policies that are not served, and pods on which they are not in force. */
 export function problemsOf(compiled: CompiledPolicy): readonly PlanProblem[] {
-  return [...compiled.closed.map(closedProblem), ...unplacedProblems(compiled)];
+  const { statements } = compiled.selection;
+  const tried = new Set(
+    statements.flatMap(({ intent: { policy } }) => (policy.mode === "shadow" ? [refKey(policy.ref)] : [])),
+  );
+  const closed = compiled.closed.map((each) => closedProblem(each, tried.has(refKey(each.ref))));
+  return [...closed, ...unplacedProblems(compiled)];
 }
 
-function closedProblem({ ref, why }: CompiledPolicy["closed"][number]): PlanProblem {
-  const effect = "nothing passes the pods that it selects, in the directions that it isolates";
+function closedProblem({ ref, why }: CompiledPolicy["closed"][number], isTried: boolean): PlanProblem {
+  const effect = isTried
+    ? "it is tried out as if nothing passed"
+    : "nothing passes the pods that it selects, in the directions that it isolates";
   const message = `serve ${renderRef(ref)}: ${why}; until then ${effect}`;
   return { origin: { object: ref, path: "" }, reason: "Refused", message, severity: "refused" };
 }
@@ -63,7 +70,17 @@ export function forEachPolicy(
 }
 
 /** What is only tried out decides nothing. */
-export function shadowProblem({ origin }: PolicyIntent): PlanProblem {
-  const message = "bpfleet.io/mode: shadow: nothing is enforced, and what it would do is not counted yet";
-  return { origin, reason: "NotServed", message, severity: "refused" };
+export function shadowNote({ origin }: PolicyIntent): PlanProblem {
+  const message =
+    "tried out (bpfleet.io/mode: shadow): nothing is enforced; 'ebpfctl policy shadow' shows what would be dropped";
+  return { origin, reason: "Shadow", message, severity: "note" };
+}
+
+export function shadowProblem({ origin }: PolicyIntent, why: string): PlanProblem {
+  return {
+    origin,
+    reason: "NotServed",
+    message: `bpfleet.io/mode: shadow: it is not tried out: ${why}`,
+    severity: "refused",
+  };
 }

@@ -76,7 +76,11 @@ export function policyStatus(parsed: Parsed<KubeObject>, outcome: Outcome): Poli
 }
 
 /** Nothing is told where the policy selects no pod of this node. */
-export function enforcedAspects(ref: ObjectRef, fate: ObjectFate, { plan, isPaused }: Outcome): readonly Aspect[] {
+export function enforcedAspects(
+  ref: ObjectRef,
+  fate: ObjectFate,
+  { plan, isPaused, counters }: Outcome,
+): readonly Aspect[] {
   const instance = plan.instances.find(({ feature, owner }) => feature === "policy" && sameRef(owner, ref));
   if (instance === undefined) return [];
   if (isPaused) return [{ type: "Enforced", status: "False", ...paused }];
@@ -89,7 +93,16 @@ export function enforcedAspects(ref: ObjectRef, fate: ObjectFate, { plan, isPaus
     fates.filter((each) => each.state === state),
   );
   if (worst === undefined) return [];
+  if ((instance.data as { readonly mode?: string } | undefined)?.mode === "shadow")
+    return [aspectOf("Enforced", worst, { reason: "Shadow", message: triedText(ref, counters) })];
   return [
     aspectOf("Enforced", worst, { reason: "Enforced", message: "decides on the packets of the pods it selects" }),
   ];
+}
+
+/** What is only tried out decides nothing. */
+function triedText(ref: ObjectRef, counters: Outcome["counters"]): string {
+  const own = counters.find(({ owner }) => sameRef(owner, ref));
+  const { would_drop: drop = 0, would_pass: pass = 0 } = own?.gauges ?? {};
+  return `tried out, and nothing is enforced: on its pods ${drop} flows that pass would be dropped, ${pass} that are dropped would pass`;
 }

@@ -9,7 +9,7 @@ import type {
   WorkloadIntent,
 } from "../intent.ts";
 import { knowServices } from "../services/known-services.ts";
-import type { PolicyTable, TableEndpoint } from "../table/policy-table.ts";
+import type { PolicyTable } from "../table/policy-table.ts";
 import type { PolicyRule } from "../policy.ts";
 import { classify, type Classes, type NamePeers } from "./classes.ts";
 import { serialOf } from "./digest.ts";
@@ -17,7 +17,7 @@ import { AskedKeys } from "./label-index.ts";
 import { PolicyLimitError, policyLimits, type ClosedPolicy, type PolicyLimits } from "./limits.ts";
 import { Names, tableNames, TooManyNamesError, type CompiledNames } from "./names.ts";
 import { portName, Peers } from "./peers.ts";
-import { ownAddresses } from "./own-addresses.ts";
+import { placeEndpoints } from "./place-endpoints.ts";
 import { findPopulation } from "./population.ts";
 import { PortSets } from "./port-sets.ts";
 import { EgressPorts, readRules, type RuleBook } from "./rule-book.ts";
@@ -101,7 +101,7 @@ function compileSelected(
     peerClasses: compiled?.automaton.peerClasses ?? 0,
   });
   const pods = selection.pods.filter(({ statements }) => statements.length > 0);
-  const endpoints = placeEndpoints(pods, maker);
+  const endpoints = placeEndpoints(pods, maker, selection.statements);
   const table = {
     counterSlot: slotOf(book.refs),
     classCount: classes.count,
@@ -166,31 +166,4 @@ function classifyPeers(
   const population = findPopulation(input, facts, asked, askedPorts);
   const egressPorts = new EgressPorts(population, peers);
   return { classes: classify(peers.all, population, knowServices(input), asked, names), egressPorts };
-}
-
-/** Of pods on one interface (one is gone, and its facts not yet) everything must allow. */
-function placeEndpoints(pods: readonly LocalPod[], maker: TableMaker): readonly TableEndpoint[] {
-  const byInterface = new Map<number, { pods: LocalPod[]; ingress: Set<number>; egress: Set<number> }>();
-  for (const pod of pods) {
-    if (!pod.facts?.found) continue;
-    const fresh = { pods: [], ingress: new Set<number>(), egress: new Set<number>() };
-    const tables = byInterface.get(pod.facts.ifindex) ?? fresh;
-    tables.pods.push(pod);
-    byInterface.set(pod.facts.ifindex, tables);
-    for (const direction of ["ingress", "egress"] as const) {
-      for (const table of maker.tablesOf(pod, direction)) tables[direction].add(table);
-    }
-  }
-  return [...byInterface]
-    .toSorted(([a], [b]) => a - b)
-    .map(([ifindex, { pods, ingress, egress }]) => ({
-      ifindex,
-      ingress: atMostThree(ingress),
-      egress: atMostThree(egress),
-      addresses: ownAddresses(pods),
-    }));
-
-  function atMostThree(tables: ReadonlySet<number>): readonly number[] {
-    return tables.size > 3 ? [maker.closedTable()] : [...tables];
-  }
 }

@@ -145,3 +145,15 @@ function byObject(a: PolicyIntent, b: PolicyIntent): number {
   const [left, right] = [refKey(a.policy.ref), refKey(b.policy.ref)];
   return left < right ? -1 : left > right ? 1 : 0;
 }
+
+const enforced = new WeakMap<readonly number[], readonly number[]>();
+
+/** Those that are not only tried out; the same list for the same one. */
+export function enforcedOf(numbers: readonly number[], statements: readonly Statement[]): readonly number[] {
+  const known = enforced.get(numbers);
+  if (known !== undefined) return known;
+  const all = numbers.filter((number) => statements[number]?.intent.policy.mode !== "shadow");
+  const own = all.length === numbers.length ? numbers : all;
+  enforced.set(numbers, own);
+  return own;
+}

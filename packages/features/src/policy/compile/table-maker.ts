@@ -5,7 +5,7 @@ import { portName } from "./peers.ts";
 import { keyedRanges, rangeOfPort, type PortSets } from "./port-sets.ts";
 import type { Direction, ReadRule } from "./read-rule.ts";
 import type { EgressPorts, RuleBook } from "./rule-book.ts";
-import { decidingOf, type LocalPod, type Statement } from "./statements.ts";
+import { decidingOf, enforcedOf, type LocalPod, type Statement } from "./statements.ts";
 import { buildVerdictTable, type Budget, type ClassSet, type CoveringRule, type Region } from "./verdict-table.ts";
 
 const passes: RankedRule = { rule: 0, verdict: "pass", keepsFlows: false };
@@ -49,7 +49,16 @@ export class TableMaker {
 
   /** Their indexes, all of which must allow; none where no policy says anything. */
   tablesOf(pod: LocalPod, direction: Direction): readonly number[] {
-    return this.#decidingFor(pod.statements, direction).map((deciding) => this.#tableOf(pod, direction, deciding));
+    return this.#tablesOf(pod, enforcedOf(pod.statements, this.#statements), direction);
+  }
+
+  /** The same, were what is only tried out in force too. */
+  triedTablesOf(pod: LocalPod, direction: Direction): readonly number[] {
+    return this.#tablesOf(pod, pod.statements, direction);
+  }
+
+  #tablesOf(pod: LocalPod, statements: readonly number[], direction: Direction): readonly number[] {
+    return this.#decidingFor(statements, direction).map((deciding) => this.#tableOf(pod, direction, deciding));
   }
 
   #tableOf(pod: LocalPod, direction: Direction, { numbers, rules, askedPorts }: Deciding): number {

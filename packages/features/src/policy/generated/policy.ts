@@ -19,6 +19,9 @@ export const policyMaps = {
   services: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
   table: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
   translations: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
+  trial_totals: { type: "percpu_array", keySize: 4, valueSize: 32, maxEntries: 1, flags: 0 },
+  trial_works: { type: "percpu_array", keySize: 4, valueSize: 112, maxEntries: 1, flags: 0 },
+  trials: { type: "hash", keySize: 24, valueSize: 32, maxEntries: 1, flags: 1 },
   works: { type: "percpu_array", keySize: 4, valueSize: 512, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
@@ -39,11 +42,17 @@ export interface PolicyGlobals {
   readonly name_seconds_at_least: number;
   readonly takes_fragments: boolean;
   readonly translates_services: boolean;
+  readonly tries_policies: boolean;
 }
 
 export const effectFlag = {
   none: 0,
   marks: 1,
+} as const;
+
+export const endpointMark = {
+  enforced: 0,
+  tried: 2147483648,
 } as const;
 
 export const flowDirection = {
@@ -962,6 +971,109 @@ export function encodeTranslation(value: Translation, view: DataView, at = 0): v
   view.setUint16(at + 18, value.unused, true);
   view.setUint32(at + 20, value.tick, true);
   view.setBigUint64(at + 24, value.serial, true);
+}
+
+export interface Trial {
+  readonly flows: bigint;
+  readonly seenNs: bigint;
+  readonly serial: bigint;
+  readonly rule: number;
+  readonly wouldDrop: number;
+}
+export const trialSize = 32;
+export function decodeTrial(view: DataView, at = 0): Trial {
+  return {
+    flows: view.getBigUint64(at + 0, true),
+    seenNs: view.getBigUint64(at + 8, true),
+    serial: view.getBigUint64(at + 16, true),
+    rule: view.getUint32(at + 24, true),
+    wouldDrop: view.getUint32(at + 28, true),
+  };
+}
+export function encodeTrial(value: Trial, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.flows, true);
+  view.setBigUint64(at + 8, value.seenNs, true);
+  view.setBigUint64(at + 16, value.serial, true);
+  view.setUint32(at + 24, value.rule, true);
+  view.setUint32(at + 28, value.wouldDrop, true);
+}
+
+export interface TrialKey {
+  readonly ifindex: number;
+  readonly port: number;
+  readonly protocol: number;
+  readonly opened: number;
+  readonly high: bigint;
+  readonly low: bigint;
+}
+export const trialKeySize = 24;
+export function decodeTrialKey(view: DataView, at = 0): TrialKey {
+  return {
+    ifindex: view.getUint32(at + 0, true),
+    port: view.getUint16(at + 4, true),
+    protocol: view.getUint8(at + 6),
+    opened: view.getUint8(at + 7),
+    high: view.getBigUint64(at + 8, true),
+    low: view.getBigUint64(at + 16, true),
+  };
+}
+export function encodeTrialKey(value: TrialKey, view: DataView, at = 0): void {
+  view.setUint32(at + 0, value.ifindex, true);
+  view.setUint16(at + 4, value.port, true);
+  view.setUint8(at + 6, value.protocol);
+  view.setUint8(at + 7, value.opened);
+  view.setBigUint64(at + 8, value.high, true);
+  view.setBigUint64(at + 16, value.low, true);
+}
+
+export interface TrialTotals {
+  readonly asked: bigint;
+  readonly wouldDrop: bigint;
+  readonly wouldPass: bigint;
+  readonly lost: bigint;
+}
+export const trialTotalsSize = 32;
+export function decodeTrialTotals(view: DataView, at = 0): TrialTotals {
+  return {
+    asked: view.getBigUint64(at + 0, true),
+    wouldDrop: view.getBigUint64(at + 8, true),
+    wouldPass: view.getBigUint64(at + 16, true),
+    lost: view.getBigUint64(at + 24, true),
+  };
+}
+export function encodeTrialTotals(value: TrialTotals, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.asked, true);
+  view.setBigUint64(at + 8, value.wouldDrop, true);
+  view.setBigUint64(at + 16, value.wouldPass, true);
+  view.setBigUint64(at + 24, value.lost, true);
+}
+
+export interface TrialWork {
+  readonly enforced: Ruling;
+  readonly tried: Ruling;
+  readonly key: TrialKey;
+  readonly trial: Trial;
+  readonly bytes: number;
+  readonly isTried: number;
+}
+export const trialWorkSize = 112;
+export function decodeTrialWork(view: DataView, at = 0): TrialWork {
+  return {
+    enforced: decodeRuling(view, at + 0),
+    tried: decodeRuling(view, at + 24),
+    key: decodeTrialKey(view, at + 48),
+    trial: decodeTrial(view, at + 72),
+    bytes: view.getUint32(at + 104, true),
+    isTried: view.getUint8(at + 108),
+  };
+}
+export function encodeTrialWork(value: TrialWork, view: DataView, at = 0): void {
+  encodeRuling(value.enforced, view, at + 0);
+  encodeRuling(value.tried, view, at + 24);
+  encodeTrialKey(value.key, view, at + 48);
+  encodeTrial(value.trial, view, at + 72);
+  view.setUint32(at + 104, value.bytes, true);
+  view.setUint8(at + 108, value.isTried);
 }
 
 export interface VerdictTable {

@@ -74,6 +74,8 @@ export class LoadedPolicy implements AsyncDisposable {
       questions: create("questions", 64),
       name_events: create("name_events", 8),
       rates: create("rates", 64),
+      trials: create("trials", 64),
+      trial_totals: create("trial_totals", 1),
       reasons: BpfMap.create({
         type: "percpu_array",
         name: "reasons",
