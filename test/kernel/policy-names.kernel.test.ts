@@ -200,6 +200,17 @@ describe("names of DNS as peers, with a real server and a real resolver", () => 
     assert.equal(await names.met("cut.test"), "connect: nothing");
   });
 
+  it("an answer with another id, to another question or from elsewhere teaches nothing", async () => {
+    await names.answer({
+      records: { "true.test": [{ name: "true.test", type: "A", data: api.ipv4 }] },
+      forged: bad.ipv4,
+    });
+    await names.put(policy([{ matchPattern: "**.test" }]));
+    assert.equal(await names.met("true.test"), "connected");
+    assert.equal(await names.connects(bad.ipv4), false);
+    assert.equal(await names.connects(api.ipv4), true);
+  });
+
   it("1,000 connections pass, each right after the answer that first named its address", async () => {
     const { network } = names.rig;
     network.sandbox.ip(network.netnsOf(cdn), "route", "add", "local", "10.99.0.0/16", "dev", "lo");

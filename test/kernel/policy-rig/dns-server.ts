@@ -11,6 +11,8 @@ export interface DnsAnswers {
   readonly pool?: { readonly name: string; readonly base: string } | undefined;
   /** Over UDP, names whose answer does not fit. */
   readonly truncated?: readonly string[] | undefined;
+  /** An address that is told before each answer: with another id, to another question, and from another port. */
+  readonly forged?: string | undefined;
 }
 
 export interface DnsRecord {
@@ -54,10 +56,26 @@ function answer(query: Packet, isUdp: boolean): Packet {
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
+const other = { udp4: createSocket("udp4"), udp6: createSocket("udp6") };
 for (const type of ["udp4", "udp6"] as const) {
   const socket = createSocket({ type, ipv6Only: type === "udp6" });
   socket.on("message", (message: Buffer, from: RemoteInfo) => {
-    socket.send(encode(answer(decode(message), true)), from.port, from.address);
+    const query = decode(message);
+    const { forged } = answers;
+    if (forged !== undefined) {
+      const [question] = query.questions ?? [];
+      const name = question?.name ?? "";
+      const lie: Packet = {
+        ...answer(query, true),
+        flags: 0x0180,
+        answers: [{ name, type: "A", ttl: 60, data: forged }],
+      };
+      socket.send(encode({ ...lie, id: (query.id ?? 0) ^ 1 }), from.port, from.address);
+      const questions = (query.questions ?? []).map((each) => ({ ...each, name: `x.${each.name}` }));
+      socket.send(encode({ ...lie, questions }), from.port, from.address);
+      other[type].send(encode(lie), from.port, from.address);
+    }
+    socket.send(encode(answer(query, true)), from.port, from.address);
   });
   await new Promise<void>((resolve) => socket.bind(53, () => resolve()));
 }
