@@ -115,7 +115,10 @@ export class EventHub implements AsyncDisposable {
     return {
       every: Math.min(...all.map(({ every }) => every)),
       only: all.every(({ only }) => only === "drop") ? "drop" : "all",
-      instanceId: instances.length === 1 && instance !== undefined ? instanceIdOf(instance.key) : undefined,
+      instanceId:
+        instances.length === 1 && instance !== undefined && hasOwnEvents(instance, plan)
+          ? instanceIdOf(instance.key)
+          : undefined,
     };
   }
 
@@ -193,4 +196,11 @@ function programOf(instance: FeatureInstance, interfaceName: string, plan: NodeP
   const here = plan.hooks.filter(({ point }) => isInterfacePoint(point) && point.interface === interfaceName);
   const programs = here.flatMap((hook) => hook.members.map((member) => member.program));
   return programs.find((program) => instance.programs.includes(program)) ?? instance.programs[0] ?? instance.key;
+}
+
+/** Programs that serve several objects report for the node; whose the verdict is shows in what they say. */
+function hasOwnEvents({ key, programs }: FeatureInstance, plan: NodePlan): boolean {
+  const own = plan.programs.filter((program) => programs.includes(program.key));
+  const ids = own.flatMap(({ globals }) => globals["instance_id"] ?? []);
+  return ids.length === 0 || ids.includes(instanceIdOf(key));
 }
