@@ -111,10 +111,12 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
   await node.apply(yaml);
   assert.ok(!answers(web));
 
-  let traced = false;
   const told = node.run(["trace", "networkpolicy", "db-from-web", "-n", "shop", "--drops", "--count", "1"]);
-  void told.then(() => (traced = true));
-  for (let tries = 0; tries < 20 && !traced; tries++) assert.ok(!(await sleep(100, answers(web))));
+  const isTold = told.then(() => true);
+  for (let tries = 0; tries < 20; tries++) {
+    assert.ok(!answers(web));
+    if (await Promise.race([isTold, sleep(100, false)])) break;
+  }
   assert.match(
     (await told).out,
     /drop db 10\.1\.0\.2 > 10\.2\.0\.2 icmp, .* NetworkPolicy shop\/db-from-web lets pod shop\/db receive only what a rule allows/,

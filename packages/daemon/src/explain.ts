@@ -100,7 +100,8 @@ async function explainMember(
       owner: instance.owner,
       verdict,
       verdictName: verdictName(point.hook, verdict),
-      decision: readings && explanations.explain(instance, run.scratch, readings, { ifindex, head: packet, layer: "ethernet" }),
+      decision:
+        readings && explanations.explain(instance, run.scratch, readings, { ifindex, head: packet, layer: "ethernet" }),
     },
     packetAfter: run.packet,
   };

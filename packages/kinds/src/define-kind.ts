@@ -110,7 +110,7 @@ function parseObject<T extends KubeObject>(
   value: unknown,
   positionOf: (path: string) => Position | undefined,
 ): Result<Parsed<T>> {
-  const found = new IssueList(positionOf, source.unknownField);
+  const found = new IssueList(positionOf, (path) => source.unknownField?.(path) ?? "left-out");
   if (!isRecord(value)) {
     found.error("", "type", `must be an object of kind ${source.kind}, is ${describe(value)}`);
     return refused(found.issues);
