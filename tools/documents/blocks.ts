@@ -71,7 +71,7 @@ export const documentBlocks: readonly DocumentBlock[] = [
       227,
       "applied",
       "EBPFNetworkPolicy api-server-protection",
-      "Accepted, checked and enforced, except for its limit of a rate: Ready is False with reason NotServed. Whoever applies it is told that the kind is deprecated, and that its ingress rules close nothing.",
+      "In force, its limit of a rate too. Whoever applies it is told that the kind is deprecated, and that its ingress rules close nothing.",
       `${fos1}/ebpfnetworkpolicy/ebpfnetworkpolicy.test.ts`,
     ],
     [

@@ -82,7 +82,12 @@ test("annotatedEndpoint says where the interface of a pod is looked for", () => 
   const { parsed } = readAll(pod("{bpfleet.io/netns: web, bpfleet.io/cgroup: apps/web}"));
   const [object] = parsed.map((each) => each.object);
   assert.ok(object !== undefined);
-  assert.deepEqual(annotatedEndpoint(object), { key: "default/web", netns: "web", cgroups: ["apps/web"] });
+  assert.deepEqual(annotatedEndpoint(object), {
+    key: "default/web",
+    pod: { namespace: "default", name: "web", uids: [] },
+    netns: "web",
+    cgroups: ["apps/web"],
+  });
 });
 
 test("Pod refuses network namespaces and cgroups that cannot be", () => {
