@@ -141,11 +141,16 @@ test("admit agrees with TypeBox on what is valid", () => {
     fc.constant(null),
     fc.double(),
   );
-  const inner = fc.oneof(leaf, fc.record({ on: leaf, note: leaf }, { requiredKeys: [] }));
-  const some = fc.oneof(leaf, fc.array(leaf, { maxLength: 3 }), inner, fc.dictionary(fc.constantFrom("a", "b"), leaf));
+  const inner = fc.oneof(leaf, fc.record({ on: leaf, note: leaf }, { requiredKeys: [], noNullPrototype: true }));
+  const some = fc.oneof(
+    leaf,
+    fc.array(leaf, { maxLength: 3 }),
+    inner,
+    fc.dictionary(fc.constantFrom("a", "b"), leaf, { noNullPrototype: true }),
+  );
   const value = fc.record(
     { kind: leaf, count: leaf, names: some, inner: some, labels: some },
-    { requiredKeys: ["kind"] },
+    { requiredKeys: ["kind"], noNullPrototype: true },
   );
   fc.assert(
     fc.property(value, (object) => {
