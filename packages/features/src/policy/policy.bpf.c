@@ -302,11 +302,14 @@ static __always_inline int run(struct __sk_buff *skb, enum flow_direction direct
 	return finish(&packet, work->counters, &work->view, direction, work->ruling.is_blocked, &decision);
 }
 
+/* No verdict of tc. */
+#define NOT_KNOWN 0x100
+
 /*
  * Most packets: with simple headers, of a flow that the table in force has decided and that another packet of was
  * seen within a second. What is not is judged by functions that are global, so that the verifier follows them once, whatever came before.
  */
-static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction direction, bool *is_known)
+static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction direction)
 {
 	struct packet packet = packet_of_skb(skb, PACKET_TC);
 	struct decision decision = {};
@@ -314,25 +317,34 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 	struct table_view in_force;
 	struct flow *flow;
 
-	*is_known = false;
 	view.key.ifindex = skb->ifindex;
 	if (!read_simple(&packet, direction == FLOW_INGRESS, &view) || opens(&view) || is_of_dns(&view.key) ||
 	    !open_table(&in_force))
-		return 0;
+		return NOT_KNOWN;
 	flow = find_flow(&view.key, view.is_ipv6);
 	if (!flow || flow->serial != in_force.header->serial || !is_young(flow))
-		return 0;
+		return NOT_KNOWN;
 	if (translates_services && flow->flags & FLOW_TRANSLATED)
-		return 0;
+		return NOT_KNOWN;
 	if (has_effects && flow->flags & FLOW_PER_PACKET)
-		return 0;
+		return NOT_KNOWN;
 	if (direction == FLOW_EGRESS)
 		leave(skb, in_force.header->serial);
 	else if (!arrive(skb, in_force.header->serial))
-		return 0;
-	*is_known = true;
+		return NOT_KNOWN;
 	follow(flow, false, view.tcp_flags, direction, &decision);
 	return finish(&packet, in_force.header->counters, &view, direction, false, &decision);
+}
+
+/* Functions of their own, for what they have on the stack is not there while others judge: all of it is 512 bytes. */
+static __noinline int run_known_ingress(struct __sk_buff *skb)
+{
+	return run_known(skb, FLOW_INGRESS);
+}
+
+static __noinline int run_known_egress(struct __sk_buff *skb)
+{
+	return run_known(skb, FLOW_EGRESS);
 }
 
 __noinline int judge_ingress(struct __sk_buff *skb)
@@ -349,10 +361,9 @@ __noinline int judge_egress(struct __sk_buff *skb)
 SEC("tc")
 int policy_ingress(struct __sk_buff *skb)
 {
-	bool is_known;
-	int verdict = run_known(skb, FLOW_INGRESS, &is_known);
+	int verdict = run_known_ingress(skb);
 
-	if (is_known)
+	if (verdict != NOT_KNOWN)
 		return verdict;
 	verdict = judge_ingress(skb);
 	if (translates_services && verdict == TCX_NEXT)
@@ -364,10 +375,9 @@ int policy_ingress(struct __sk_buff *skb)
 SEC("tc")
 int policy_egress(struct __sk_buff *skb)
 {
-	bool is_known;
-	int verdict = run_known(skb, FLOW_EGRESS, &is_known);
+	int verdict = run_known_egress(skb);
 
-	if (is_known)
+	if (verdict != NOT_KNOWN)
 		return verdict;
 	if (!translates_services)
 		return judge_egress(skb);
