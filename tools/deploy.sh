@@ -133,6 +133,8 @@ case ${1:-} in
 need-kind | need-kubectl) need "${1#need-}" ;;
 deploy | undeploy | uninstall)
 	need kubectl
+	# What is taken away has no images.
+	[ "$1" = deploy ] || unset BPFD_IMG BPFD_AGENT_IMG BPFD_OPERATOR_IMG
 	# What it says of itself is enough; a pipe would go on without it.
 	render all >/dev/null || exit 1
 	reach

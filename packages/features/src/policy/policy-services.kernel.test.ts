@@ -56,9 +56,13 @@ test("policy_egress gives a Service's packets a back end and judges that one, an
       assert.deepEqual(seen, new Set([first, second]), "both back ends have their share");
 
       await rig.allow([{ peer: `first ${family}`, port: [protocol, 9], rule: 1 }]);
-      const some = await Promise.all(Array.from({ length: 12 }, () => rig.ask(protocol, service, port)));
-      for (const answer of some) assert.ok(answer.what === "silence" || answer.at === first, JSON.stringify(answer));
-      assert.equal(new Set(some.map(({ what }) => what)).size, 2, "some were given the one that is not allowed");
+      const met = new Set<string>();
+      for (let rounds = 0; rounds < 5 && met.size < 2; rounds++) {
+        const some = await Promise.all(Array.from({ length: 12 }, () => rig.ask(protocol, service, port)));
+        for (const answer of some) assert.ok(answer.what === "silence" || answer.at === first, JSON.stringify(answer));
+        for (const { what } of some) met.add(what);
+      }
+      assert.deepEqual(met, new Set(["answered", "silence"]), "some were given the one that is not allowed");
 
       await rig.allow([{ peer: `service ${family}`, rule: 1 }]);
       const denied = await rig.ask(protocol, service, port);
