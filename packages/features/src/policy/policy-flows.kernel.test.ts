@@ -14,7 +14,7 @@ import {
   tcpPacket as tcp,
   udpPacket as udp,
 } from "./testing/endpoint-packets.ts";
-import { LoadedPolicy, type Direction } from "./testing/loaded-policy.ts";
+import { LoadedPolicy, reasonsOf, type Direction } from "./testing/loaded-policy.ts";
 import { smallTable, type SmallPolicy } from "./testing/small-table.ts";
 
 const web: SmallPolicy = {
@@ -22,15 +22,6 @@ const web: SmallPolicy = {
   ingress: [{ rules: [{ peer: "friend", port: ["tcp", 80], rule: 5 }] }],
   egress: [{ rules: [{ port: ["udp", 53], rule: 7 }] }],
 };
-
-async function reasonsOf(policy: LoadedPolicy, packets: readonly (readonly [Direction, Buffer])[]): Promise<string[]> {
-  const reasons: string[] = [];
-  for (const [direction, bytes] of packets) {
-    const { verdict, reason } = await policy.run(direction, bytes);
-    reasons.push(`${verdict} ${reason}`);
-  }
-  return reasons;
-}
 
 test("policy_ingress opens flows that rules allow, answers ride on them, and all else is denied", async () => {
   await using policy = await LoadedPolicy.load();

@@ -1,5 +1,5 @@
 import { canonicalJson, fingerprint, type ObjectRef } from "@bpfleet/base";
-import { mapFlags, type MapSpec, type NodeFacts, type RuleRef } from "@bpfleet/kernel";
+import type { MapSpec, NodeFacts, RuleRef } from "@bpfleet/kernel";
 import { hitsMap, reasonsMap } from "../generated/shared.ts";
 import { eventsSpec, traceSpec } from "../node-maps.ts";
 import { planRuleCounters } from "../rule-counters.ts";
@@ -24,6 +24,7 @@ import {
   verdictTableSize,
 } from "./generated/policy.ts";
 import { planServiceMaps, type WrittenServices } from "./services/service-maps.ts";
+import { linesInner, planLines } from "./table/line-maps.ts";
 import type { WrittenTable } from "./table/write-table.ts";
 
 /** Map name in the object, or role → key. */
@@ -56,8 +57,6 @@ const rateCount = 1 << 12;
 /** Where rules are about names: 2.5, 3 and 0.5 MB. */
 const nameSizes = { known_names: 1 << 13, learnt: 1 << 14, questions: 1 << 12 } as const;
 const trialCount = 1 << 13;
-const inLine = { type: "array", keySize: 4, valueSize: policyLayout.line_bytes } as const;
-const lineFlags = mapFlags.innerMap | mapFlags.mmapable;
 
 /** Tables of another layout are for other programs: they are other maps from the outermost on. */
 const layout = fingerprint(
@@ -162,14 +161,14 @@ export function planPolicyMaps(
       contents: { kind: "refers", inner: hitsMap, takesAnySize: true, entries: [{ slot, map: keys.hits }] },
       owner,
     },
-    planLines(written, serial, owner),
+    planLines({ key: policyMapKeys.lines, name: "lines" }, written, { layout, serial, owner }),
     {
       key: keys.table,
       name: "table",
       definition: policyMaps.table,
       contents: {
         kind: "refers",
-        inner: { ...inLine, maxEntries: 1, flags: lineFlags },
+        inner: linesInner,
         entries: [{ slot: 0, map: keys.lines }],
       },
       layout,
@@ -223,21 +222,6 @@ function nameMaps(heedsNames: boolean, owner: ObjectRef): readonly MapSpec[] {
       owner,
     },
   ];
-}
-
-function planLines({ lines, lineCount }: WrittenTable, serial: bigint, owner: ObjectRef): MapSpec {
-  const keys = Uint32Array.from({ length: lineCount }, (_, at) => at);
-  return {
-    key: policyMapKeys.lines,
-    name: "lines",
-    definition: { ...inLine, maxEntries: lineCount, flags: lineFlags },
-    contents: {
-      kind: "sealed",
-      digest: `${layout}-${serial.toString(16)}`,
-      entries: { count: lineCount, keys: new Uint8Array(keys.buffer), values: lines },
-    },
-    owner,
-  };
 }
 
 function planCounters(rules: readonly RuleRef[], slot: number, owner: ObjectRef): readonly [MapSpec, MapSpec] {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ACK, peers, stranger, SYN, tcpPacket as tcp, udpPacket as udp } from "./testing/endpoint-packets.ts";
-import { LoadedPolicy, type Direction } from "./testing/loaded-policy.ts";
+import { LoadedPolicy, reasonsOf } from "./testing/loaded-policy.ts";
 import { smallTable, type SmallPolicy } from "./testing/small-table.ts";
 
 /** It serves its friend, and opens connections to port 443 of anybody. */
@@ -10,15 +10,6 @@ const shut: SmallPolicy = {
   ingress: [{ rules: [{ peer: "friend", port: ["tcp", 80], rule: 5 }] }],
   egress: [{ rules: [{ port: ["tcp", 443], rule: 9 }] }],
 };
-
-async function reasonsOf(policy: LoadedPolicy, packets: readonly (readonly [Direction, Buffer])[]): Promise<string[]> {
-  const reasons: string[] = [];
-  for (const [direction, bytes] of packets) {
-    const { verdict, reason } = await policy.run(direction, bytes);
-    reasons.push(`${verdict} ${reason}`);
-  }
-  return reasons;
-}
 
 test("policy_egress lets nobody send TCP as if it answered a connection that nobody opened", async () => {
   await using policy = await LoadedPolicy.load(4096, { grace_seconds: 0 });

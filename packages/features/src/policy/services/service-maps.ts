@@ -1,5 +1,5 @@
 import { canonicalJson, fingerprint, type ObjectRef } from "@bpfleet/base";
-import { mapFlags, type MapSpec } from "@bpfleet/kernel";
+import type { MapSpec } from "@bpfleet/kernel";
 import {
   policyLayout,
   policyMaps,
@@ -7,6 +7,7 @@ import {
   servicePortSize,
   translationSize,
 } from "../generated/policy.ts";
+import { linesInner, planLines } from "../table/line-maps.ts";
 import type { WrittenTable } from "../table/write-table.ts";
 
 /** Map name in the object, or role → key. */
@@ -18,8 +19,6 @@ export const serviceMapKeys = {
 } as const;
 
 const sizes = { translations: 1 << 17, affinities: 1 << 14 } as const;
-const inLine = { type: "array", keySize: 4, valueSize: policyLayout.line_bytes } as const;
-const lineFlags = mapFlags.innerMap | mapFlags.mmapable;
 
 const layout = fingerprint(canonicalJson([policyLayout, serviceDirectorySize, servicePortSize]));
 
@@ -47,29 +46,22 @@ export function planServiceMaps(
     definition: policyMaps.services,
     contents: {
       kind: "refers",
-      inner: { ...inLine, maxEntries: 1, flags: lineFlags },
+      inner: linesInner,
       entries: services === undefined ? [] : [{ slot: 0, map: keys.lines }],
     },
     layout,
     owner,
   };
   return {
-    maps: [...live, ...(services === undefined ? [] : [planLines(services, owner)]), outer],
+    maps: [
+      ...live,
+      ...(services === undefined
+        ? []
+        : [
+            planLines({ key: keys.lines, name: "service_lines" }, services, { layout, serial: services.serial, owner }),
+          ]),
+      outer,
+    ],
     names: { services: keys.services, translations: keys.translations, affinities: keys.affinities },
-  };
-}
-
-function planLines({ lines, lineCount, serial }: WrittenServices, owner: ObjectRef): MapSpec {
-  const keys = Uint32Array.from({ length: lineCount }, (_, at) => at);
-  return {
-    key: serviceMapKeys.lines,
-    name: "service_lines",
-    definition: { ...inLine, maxEntries: lineCount, flags: lineFlags },
-    contents: {
-      kind: "sealed",
-      digest: `${layout}-${serial.toString(16)}`,
-      entries: { count: lineCount, keys: new Uint8Array(keys.buffer), values: lines },
-    },
-    owner,
   };
 }

@@ -217,6 +217,19 @@ export class LoadedPolicy implements AsyncDisposable {
   }
 }
 
+/** Verdict and reason of each, in turn. */
+export async function reasonsOf(
+  policy: LoadedPolicy,
+  packets: readonly (readonly [Direction, Buffer])[],
+): Promise<string[]> {
+  const reasons: string[] = [];
+  for (const [direction, bytes] of packets) {
+    const { verdict, reason } = await policy.run(direction, bytes);
+    reasons.push(`${verdict} ${reason}`);
+  }
+  return reasons;
+}
+
 type Globals = Readonly<Record<string, number | bigint | boolean>>;
 
 const u32 = (value: number): Buffer => Buffer.from(Uint32Array.of(value).buffer);
