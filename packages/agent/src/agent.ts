@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { refKey, type ObjectRef } from "@bpfleet/base";
-import { policy, policyScope, readOpening, type InstanceCounters } from "@bpfleet/features";
+import { policy, policyScope, readOpening, type InstanceCounters, type PlanMemory } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
 import { pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
@@ -87,6 +87,7 @@ class ObjectAgent implements Agent {
   #objects: readonly AcceptedObject[] = [];
   #plan: NodePlan = emptyPlan;
   readonly #lastPlan = new LastPlan();
+  readonly #memory: PlanMemory = new Map();
   #problems: readonly PlanProblem[] = [];
   #planned: NodeFacts | undefined;
   #counters: readonly InstanceCounters[] = [];
@@ -263,7 +264,7 @@ class ObjectAgent implements Agent {
       // What was not watched before is part of the facts only now: no plan is to be without it.
       facts = daemon.facts();
     }
-    const { plan, problems } = planIntents(this.#lowered, features, this.#lastPlan.addTo(facts));
+    const { plan, problems } = planIntents(this.#lowered, features, this.#lastPlan.addTo(facts), this.#memory);
     this.#planned = facts;
     this.#problems = [...problems, ...this.#desired.problems()];
     const isSame = !isAsked && samePlan(plan, this.#plan);

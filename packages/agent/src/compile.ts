@@ -1,5 +1,5 @@
 import { renderRef, sameRef, type Issue } from "@bpfleet/base";
-import type { Feature, FeaturePlan, Intent } from "@bpfleet/features";
+import type { Feature, FeaturePlan, Intent, PlanMemory } from "@bpfleet/features";
 import { assemblePlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import { apiVersionOf, type Closing, type Kind, type Parsed } from "@bpfleet/kinds";
 import { bugProblem, bugText, guarded } from "./guarded.ts";
@@ -66,8 +66,13 @@ export interface Compiled {
   readonly problems: readonly PlanProblem[];
 }
 
-/** The plan of all intents on this node as it is now. */
-export function planIntents(lowered: LoweredObjects, features: readonly Feature[], facts: NodeFacts): Compiled {
+/** The plan of all intents on this node as it is now; `memory` of one who plans for it again and again. */
+export function planIntents(
+  lowered: LoweredObjects,
+  features: readonly Feature[],
+  facts: NodeFacts,
+  memory?: PlanMemory,
+): Compiled {
   const { intents } = lowered;
   const problems = [...lowered.problems];
   const served = new Set(features.map((feature) => feature.name));
@@ -86,6 +91,7 @@ export function planIntents(lowered: LoweredObjects, features: readonly Feature[
       intents.filter((intent) => intent.feature === feature.name),
       facts,
       problems,
+      memory,
     ),
   );
   const plan = assemblePlan(parts);
@@ -108,8 +114,9 @@ function planFeature(
   intents: readonly Intent[],
   facts: NodeFacts,
   problems: PlanProblem[],
+  memory: PlanMemory | undefined,
 ): FeaturePlan {
-  const whole = guarded(() => feature.plan(intents, facts));
+  const whole = guarded(() => feature.plan(intents, facts, memory));
   if ("value" in whole) return whole.value;
   const sound = intents.filter((intent) => {
     const alone = guarded(() => feature.plan([intent], facts));

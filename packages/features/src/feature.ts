@@ -77,9 +77,15 @@ export interface Decision {
 /** Contents of maps by role (FeatureInstance.maps), as the kernel has them. */
 export type MapReadings = ReadonlyMap<string, MapEntries>;
 
+/**
+ * What features remember from one plan to the next, each under its name. Whoever plans the same node again and again
+ * keeps one; plans are the same without it, and take longer.
+ */
+export type PlanMemory = Map<string, unknown>;
+
 export interface Feature<I extends Intent = Intent> {
   readonly name: string;
-  plan(intents: readonly I[], facts: NodeFacts): FeaturePlan;
+  plan(intents: readonly I[], facts: NodeFacts, memory?: PlanMemory): FeaturePlan;
   /** Reasons that let a packet pass; all others drop it. */
   readonly passReasons: readonly string[];
   /** Roles of the maps that `counters` wants to see. */

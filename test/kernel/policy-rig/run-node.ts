@@ -48,7 +48,7 @@ function withSettings(feature: Feature): Feature {
   const origin = { object: { group: "", kind: "Node", namespace: "", name: "rig" }, path: "" };
   const { hostAccess } = options;
   const settings: PolicySettingsIntent = { feature: "policy", about: "settings", isFact: true, origin, hostAccess };
-  return { ...feature, plan: (intents, facts) => feature.plan([...intents, settings], facts) };
+  return { ...feature, plan: (intents, facts, memory) => feature.plan([...intents, settings], facts, memory) };
 }
 
 const features = allFeatures.map(withSettings);

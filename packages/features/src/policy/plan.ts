@@ -1,5 +1,5 @@
 import { fingerprint, refKey, type ObjectRef, type Origin } from "@bpfleet/base";
-import { renderHookKey, type FeatureInstance, type NodeFacts, type ProgramSpec } from "@bpfleet/kernel";
+import { renderHookKey, type FeatureInstance, type NodeFacts, type ProgramSpec, type RuleRef } from "@bpfleet/kernel";
 import { instanceIdOf } from "../events.ts";
 import { startDraft, type Attachment, type Draft, type FeaturePlan } from "../feature.ts";
 import { explainedMap } from "../generated/shared.ts";
@@ -7,7 +7,8 @@ import { defaultSettings, type PolicyInput } from "./compile/compile-policy.ts";
 import { closeEverything } from "./compile/close-everything.ts";
 import { compileSafely, type WrittenPolicy } from "./compile/compile-safely.ts";
 import { isolationOf } from "./compile/isolation.ts";
-import { mistakeText } from "./compile/limits.ts";
+import { CompileMemory } from "./compile/compile-memory.ts";
+import { mistakeText, policyLimits } from "./compile/limits.ts";
 import { endpointMark, policyPrograms } from "./generated/policy.ts";
 import type { BackendsIntent, PolicyFeatureIntent, PolicyIntent } from "./intent.ts";
 import { chooseSlot, planPolicyMaps, type PlannedMaps } from "./policy-maps.ts";
@@ -56,7 +57,11 @@ export interface PolicyEndpoint {
   readonly triedBy?: Readonly<Record<"ingress" | "egress", readonly number[]>> | undefined;
 }
 
-export function planPolicy(intents: readonly PolicyFeatureIntent[], facts: NodeFacts): FeaturePlan {
+export function planPolicy(
+  intents: readonly PolicyFeatureIntent[],
+  facts: NodeFacts,
+  memory = new CompileMemory(),
+): FeaturePlan {
   const { input, shadows } = sortIntents(intents);
   const draft = startDraft();
   if (input.policies.length + shadows.length === 0) return draft;
@@ -69,9 +74,10 @@ export function planPolicy(intents: readonly PolicyFeatureIntent[], facts: NodeF
   }
   const object = { name: feature, digest };
   try {
-    const compiled = compileWithTrials(input, shadows, facts, draft);
+    const compiled = compileWithTrials(input, shadows, facts, draft, memory);
     draft.problems.push(...problemsOf(compiled));
-    if (compiled.pods.length > 0) planCompiled(compiled, object, facts, draft, servicesFor(compiled, input, facts));
+    if (compiled.pods.length > 0)
+      planCompiled(compiled, object, facts, draft, servicesFor(compiled, input, facts, memory));
   } catch (error) {
     planFailure(input, object, facts, draft, error);
   }
@@ -84,9 +90,11 @@ function compileWithTrials(
   shadows: readonly PolicyIntent[],
   facts: NodeFacts,
   draft: Draft,
+  memory: CompileMemory,
 ): WrittenPolicy {
+  const slotOf = (rules: readonly RuleRef[]): number => chooseSlot(rules, facts.seenMaps);
   const compile = (policies: readonly PolicyIntent[]): WrittenPolicy =>
-    compileSafely({ ...input, policies }, facts, (rules) => chooseSlot(rules, facts.seenMaps));
+    compileSafely({ ...input, policies }, facts, slotOf, policyLimits, memory);
   if (shadows.length === 0) return compile(input.policies);
   const tried = new Set(shadows.map(({ policy }) => refKey(policy.ref)));
   let why = "the policies that are in force leave no room for it";
@@ -234,11 +242,20 @@ function planCompiled(
 }
 
 /** Those of whom what pods send is restricted; they are translated for nobody else. */
-function servicesFor({ table }: WrittenPolicy, input: PolicyInput, facts: NodeFacts): WrittenServices | undefined {
+function servicesFor(
+  { table }: WrittenPolicy,
+  input: PolicyInput,
+  facts: NodeFacts,
+  memory: CompileMemory,
+): WrittenServices | undefined {
   if (table.endpoints.every(({ ifindex, egress }) => ifindex >= endpointMark.tried || egress.length === 0))
     return undefined;
-  const services = resolveServices(input, facts);
-  return services.ports.length === 0 ? undefined : { ...writeServices(services), serial: services.serial };
+  const { services, backends = [], hosts } = input;
+  const ofNode = [facts.nodeName, ...facts.interfaces.map(({ addresses }) => addresses.join())];
+  return memory.services.to([services, backends, hosts, ofNode], () => {
+    const resolved = resolveServices(input, facts);
+    return resolved.ports.length === 0 ? undefined : { ...writeServices(resolved), serial: resolved.serial };
+  });
 }
 
 /** Of the rules that are tried out, wherever pods and addresses are. */

@@ -1,4 +1,5 @@
-import type { Feature } from "../feature.ts";
+import type { Feature, PlanMemory } from "../feature.ts";
+import { CompileMemory } from "./compile/compile-memory.ts";
 import { counterRoles, countPolicy } from "./counters.ts";
 import { explainPolicy } from "./explain.ts";
 import type { PolicyFeatureIntent } from "./intent.ts";
@@ -8,7 +9,7 @@ import { passReasons } from "./reasons.ts";
 /** Who may talk to whom: judges the packets of pods at the node's end of their interfaces. */
 export const policy: Feature<PolicyFeatureIntent> = {
   name: feature,
-  plan: planPolicy,
+  plan: (intents, facts, memory) => planPolicy(intents, facts, memory && memoryIn(memory)),
   passReasons,
   counterRoles,
   measuredRoles: ["lines"],
@@ -19,3 +20,11 @@ export const policy: Feature<PolicyFeatureIntent> = {
     explain: explainPolicy,
   },
 };
+
+function memoryIn(memory: PlanMemory): CompileMemory {
+  const known = memory.get(feature);
+  if (known instanceof CompileMemory) return known;
+  const fresh = new CompileMemory();
+  memory.set(feature, fresh);
+  return fresh;
+}

@@ -1,7 +1,7 @@
-import type { KnownService } from "../services/known-services.ts";
+import type { ServiceAddresses } from "../services/service-addresses.ts";
 import type { ClassedPrefix } from "../table/policy-table.ts";
-import { bytesOfKey, lastOfPrefix, parseAddressKey, widthOf, type AddressKey } from "./address-key.ts";
-import { LabelIndex, type AskedKeys } from "./label-index.ts";
+import { bytesOfKey, lastOfPrefix, widthOf, type AddressKey } from "./address-key.ts";
+import { lowerBound } from "./lower-bound.ts";
 import type { CompiledNames } from "./names.ts";
 import { Partition } from "./partition.ts";
 import type { KeyedPrefix, NumberedPeer, PeerMeaning, ServedEntity } from "./peers.ts";
@@ -20,8 +20,7 @@ export interface Classes {
 
 /** Address space in pieces: each is a prefix without the longer ones that are pieces too. */
 interface Pieces {
-  /** Ascending: key and length of each. */
-  readonly names: readonly string[];
+  /** Ascending, and by length where they are equal. */
   readonly keys: readonly AddressKey[];
   readonly lengths: readonly number[];
   readonly holders: readonly number[];
@@ -30,17 +29,13 @@ interface Pieces {
 export function classify(
   peers: readonly NumberedPeer[],
   population: Population,
-  services: readonly KnownService[],
-  asked: AskedKeys,
+  services: ServiceAddresses,
   names?: NamePeers,
 ): Classes {
   const byHolder = peers.filter(({ meaning }) => isOfHolders(meaning));
   const byAddress = peers.filter(({ meaning }) => !isOfHolders(meaning));
-  const serviceIndex = new ServiceIndex(services, asked);
   const serviceAddresses = new Map(
-    byAddress.flatMap(({ id, meaning }) =>
-      meaning.is === "services" ? [[id, serviceIndex.addressesOf(meaning)]] : [],
-    ),
+    byAddress.flatMap(({ id, meaning }) => (meaning.is === "services" ? [[id, services.of(meaning)]] : [])),
   );
 
   const partition = new Partition(population.holders.length);
@@ -134,39 +129,6 @@ function isEntity(entity: ServedEntity, is: Population["holders"][number]["is"])
   }
 }
 
-/** By which addresses services are reached. */
-class ServiceIndex {
-  readonly #index: LabelIndex;
-  readonly #numbers: readonly number[];
-  readonly #services: readonly KnownService[];
-
-  constructor(services: readonly KnownService[], asked: AskedKeys) {
-    this.#services = services;
-    this.#index = new LabelIndex(asked);
-    this.#numbers = services.map(({ labels, namespace, name }) =>
-      this.#index.add({ own: "service", labels, namespace }, `${namespace}/${name}`),
-    );
-  }
-
-  addressesOf({ namespace, name, where }: Extract<PeerMeaning, { readonly is: "services" }>): readonly AddressKey[] {
-    const selected = new Set(this.#index.select(where));
-    const meant = this.#services.filter(
-      (service, at) =>
-        (namespace === undefined || service.namespace === namespace) &&
-        (name === undefined || service.name === name) &&
-        selected.has(this.#numbers[at] ?? -1),
-    );
-    return meant.flatMap((service) =>
-      [
-        ...service.clusterAddresses,
-        ...service.externalAddresses,
-        ...service.closedAddresses,
-        ...service.backends,
-      ].flatMap((text) => parseAddressKey(text) ?? []),
-    );
-  }
-}
-
 function cutIntoPieces(
   { blocks }: Partition,
   population: Population,
@@ -174,12 +136,10 @@ function cutIntoPieces(
   addresses: readonly AddressKey[],
 ): Pieces {
   const tellsWorld = peers.some(({ meaning }) => meaning.is === "addresses" && meaning.ofWorld);
-  const worldOf = (key: AddressKey): number => (key.startsWith("4") ? world4 : world6);
   /** Of addresses by which nobody is told from the world around, there need be no piece. */
   const isTold = (key: AddressKey, holder: number): boolean => tellsWorld || blocks[holder] !== blocks[worldOf(key)];
-  const names = new Set<string>();
-  for (const [key, holder] of population.addresses) if (isTold(key, holder)) names.add(nameOf(key, widthOf(key)));
-  const add = ({ key, length }: KeyedPrefix): unknown => names.add(nameOf(key, length));
+  const further = new Set<string>();
+  const add = ({ key, length }: KeyedPrefix): unknown => further.add(nameOf(key, length));
   add({ key: "4\0\0", length: 0 });
   add({ key: `6${"\0".repeat(8)}`, length: 0 });
   for (const { meaning } of peers) {
@@ -188,14 +148,44 @@ function cutIntoPieces(
     for (const except of meaning.except) add(except);
   }
   for (const key of addresses) add({ key, length: widthOf(key) });
-  const sorted = [...names].toSorted();
-  const keys = sorted.map((name) => name.slice(0, -1));
-  const lengths = sorted.map((name) => name.charCodeAt(name.length - 1));
-  const holders = keys.map((key, at) => {
-    const known = lengths[at] === widthOf(key) ? population.addresses.get(key) : undefined;
-    return known ?? worldOf(key);
-  });
-  return { names: sorted, keys, lengths, holders };
+  return mergePieces(population, isTold, [...further].toSorted());
+}
+
+/** Known addresses that are told from the world, and those by `names`: both are ascending. */
+function mergePieces(
+  { addresses }: Population,
+  isTold: (key: AddressKey, holder: number) => boolean,
+  names: readonly string[],
+): Pieces {
+  const pieces = { keys: [] as AddressKey[], lengths: [] as number[], holders: [] as number[] };
+  const put = (key: AddressKey, length: number, holder: number): void => {
+    pieces.keys.push(key);
+    pieces.lengths.push(length);
+    pieces.holders.push(holder);
+  };
+  let at = 0;
+  const putBefore = (end?: AddressKey): void => {
+    for (; at < addresses.keys.length; at++) {
+      const key = addresses.keys[at] ?? "";
+      if (end !== undefined && key >= end) return;
+      const holder = addresses.holderAt(at);
+      if (isTold(key, holder)) put(key, widthOf(key), holder);
+    }
+  };
+  for (const name of names) {
+    const key = name.slice(0, -1);
+    putBefore(key);
+    const length = name.charCodeAt(name.length - 1);
+    const isWhole = length === widthOf(key);
+    const isKnown = isWhole && addresses.keys[at] === key;
+    put(key, length, isKnown ? addresses.holderAt(at++) : worldOf(key));
+  }
+  putBefore();
+  return pieces;
+}
+
+function worldOf(key: AddressKey): number {
+  return key.startsWith("4") ? world4 : world6;
 }
 
 /** Sorts by key, then by length. */
@@ -228,7 +218,7 @@ class PiecePartition {
   }
 
   divideByAddresses(set: number, addresses: readonly AddressKey[]): void {
-    const members = addresses.map((key) => this.#firstAtLeast(nameOf(key, widthOf(key))));
+    const members = addresses.map((key) => this.#firstAtLeast(key, widthOf(key)));
     this.#partition.divide(set, members);
   }
 
@@ -243,11 +233,14 @@ class PiecePartition {
 
   /** First piece inside the prefix, and the first behind it. */
   #rangeOf({ key, length }: KeyedPrefix): readonly [number, number] {
-    return [this.#firstAtLeast(nameOf(key, length)), this.#firstAtLeast(nameOf(lastOfPrefix(key, length), 0xffff))];
+    return [this.#firstAtLeast(key, length), this.#firstAtLeast(lastOfPrefix(key, length), 0xffff)];
   }
 
-  #firstAtLeast(name: string): number {
-    return lowerBound(this.#pieces.names, name);
+  #firstAtLeast(key: AddressKey, length: number): number {
+    const { keys, lengths } = this.#pieces;
+    let at = lowerBound(keys, key);
+    while (keys[at] === key && (lengths[at] ?? 0) < length) at++;
+    return at;
   }
 
   toClasses(peerCount: number, worldIsFirst: boolean): Classes {
@@ -282,17 +275,4 @@ class PiecePartition {
     const unknown = { ipv4: roots["4"] ?? 0, ipv6: roots["6"] ?? 0 };
     return { count: numbers.size, ofWorld, unknown, addresses, ofPeer };
   }
-}
-
-/** Of an ascending list: where the first that is not below stands. */
-function lowerBound<T extends number | string>(list: readonly T[], value: T): number {
-  let low = 0;
-  let high = list.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const here = list[middle];
-    if (here !== undefined && here < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -8,17 +8,18 @@ import type {
   ServiceIntent,
   WorkloadIntent,
 } from "../intent.ts";
-import { knowServices } from "../services/known-services.ts";
+import { ServiceAddresses } from "../services/service-addresses.ts";
 import type { PolicyTable } from "../table/policy-table.ts";
 import type { PolicyRule } from "../policy.ts";
 import { classify, type Classes, type NamePeers } from "./classes.ts";
+import { CompileMemory } from "./compile-memory.ts";
 import { serialOf } from "./digest.ts";
 import { AskedKeys } from "./label-index.ts";
 import { PolicyLimitError, policyLimits, type ClosedPolicy, type PolicyLimits } from "./limits.ts";
 import { Names, tableNames, TooManyNamesError, type CompiledNames } from "./names.ts";
 import { portName, Peers } from "./peers.ts";
 import { placeEndpoints } from "./place-endpoints.ts";
-import { findPopulation } from "./population.ts";
+import { findPopulation, type Population } from "./population.ts";
 import { PortSets } from "./port-sets.ts";
 import { EgressPorts, readRules, type RuleBook } from "./rule-book.ts";
 import { selectPods, type LocalPod, type Selection, type Statement } from "./statements.ts";
@@ -65,11 +66,12 @@ export function compilePolicy(
   slotOf: (rules: readonly RuleRef[]) => number,
   limits: PolicyLimits = policyLimits,
   closed = new Map<string, ClosedPolicy>(),
+  memory = new CompileMemory(),
 ): CompiledPolicy {
   const selection = selectPods(input.policies, input.workloads, facts, closed);
   for (;;) {
     try {
-      return compileSelected(input, facts, selection, slotOf, limits, closed);
+      return compileSelected(input, facts, selection, slotOf, limits, closed, memory);
     } catch (error) {
       if (!(error instanceof PolicyLimitError) || closed.has(refKey(error.object))) throw error;
       closed.set(refKey(error.object), { ref: error.object, why: error.message });
@@ -84,6 +86,7 @@ function compileSelected(
   slotOf: (rules: readonly RuleRef[]) => number,
   limits: PolicyLimits,
   closed: Map<string, ClosedPolicy>,
+  memory: CompileMemory,
 ): CompiledPolicy {
   const peers = new Peers();
   const portSets = new PortSets();
@@ -91,10 +94,10 @@ function compileSelected(
   const closedBefore = closed.size;
   const book = readRules(selection.statements, input.settings, facts.nodeName, peers, portSets, names, closed);
   // An object of several statements is closed whole, the earlier ones too.
-  if (closed.size > closedBefore) return compileSelected(input, facts, selection, slotOf, limits, closed);
+  if (closed.size > closedBefore) return compileSelected(input, facts, selection, slotOf, limits, closed, memory);
   const compiled = names.isUsed ? compileNames(names, selection, limits) : undefined;
   const numberOf: NamePeers["numberOf"] = (pattern) => names.numberOf(pattern);
-  const { classes, egressPorts } = classifyPeers(input, facts, peers, book, compiled && { compiled, numberOf });
+  const { classes, egressPorts } = classifyPeers(input, facts, peers, book, memory, compiled && { compiled, numberOf });
   checkClasses(classes, selection, limits);
   const maker = new TableMaker(selection.statements, book, classes, egressPorts, portSets, new Budget(limits), {
     names,
@@ -158,12 +161,37 @@ function classifyPeers(
   facts: CompileFacts,
   peers: Peers,
   book: RuleBook,
+  memory: CompileMemory,
   names: NamePeers | undefined,
 ): { readonly classes: Classes; readonly egressPorts: EgressPorts } {
   const asked = new AskedKeys();
   for (const { meaning } of peers.all) if ("where" in meaning) asked.ask(meaning.where);
   const askedPorts = new Set(book.egressPorts.map(({ protocol, name }) => portName(protocol, name)));
-  const population = findPopulation(input, facts, asked, askedPorts);
+  const population = knownPopulation(input, facts, asked, askedPorts, memory);
   const egressPorts = new EgressPorts(population, peers);
-  return { classes: classify(peers.all, population, knowServices(input), asked, names), egressPorts };
+  const services = memory.serviceAddresses.to(
+    [input.services, input.backends ?? [], asked.text],
+    () => new ServiceAddresses(input, asked),
+  );
+  return { classes: classify(peers.all, population, services, names), egressPorts };
+}
+
+/** The same value where everybody is as before. */
+function knownPopulation(
+  input: PolicyInput,
+  facts: CompileFacts,
+  asked: AskedKeys,
+  askedPorts: ReadonlySet<string>,
+  { population }: CompileMemory,
+): Population {
+  const { workloads, addresses, hosts } = input;
+  const { nodeName, interfaces, endpoints } = facts;
+  const places = workloads.map(({ endpoint }) => {
+    const found = endpoint === undefined ? undefined : endpoints?.[endpoint];
+    return found?.found === true ? found.addresses.join() : "";
+  });
+  const ofNode = [nodeName, ...interfaces.map((each) => each.addresses.join())];
+  return population.to([workloads, addresses, hosts, places, ofNode, asked.text, [...askedPorts].toSorted()], () =>
+    findPopulation(input, facts, asked, askedPorts),
+  );
 }

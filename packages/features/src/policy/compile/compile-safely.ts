@@ -1,6 +1,7 @@
 import { refKey } from "@bpfleet/base";
 import type { RuleRef } from "@bpfleet/kernel";
 import { PolicyTableLimitError, writeTable, type WrittenTable } from "../table/write-table.ts";
+import { CompileMemory } from "./compile-memory.ts";
 import { compilePolicy, type CompileFacts, type CompiledPolicy, type PolicyInput } from "./compile-policy.ts";
 import { mistakeText, policyLimits, textOf, type ClosedPolicy, type PolicyLimits } from "./limits.ts";
 
@@ -17,19 +18,20 @@ export function compileSafely(
   facts: CompileFacts,
   slotOf: (rules: readonly RuleRef[]) => number,
   limits: PolicyLimits = policyLimits,
+  memory = new CompileMemory(),
 ): WrittenPolicy {
   const closed = new Map<string, ClosedPolicy>();
   try {
-    return compileWithin(input, facts, slotOf, limits, closed);
+    return compileWithin(input, facts, slotOf, limits, closed, memory);
   } catch (error) {
     const culprits = input.policies.filter((intent) => {
       const alone = { ...input, policies: [intent] };
-      return attempt(() => compileWithin(alone, facts, slotOf, limits, new Map())) !== undefined;
+      return attempt(() => compileWithin(alone, facts, slotOf, limits, new Map(), new CompileMemory())) !== undefined;
     });
     if (culprits.length === 0) throw error;
     for (const { policy } of culprits)
       closed.set(refKey(policy.ref), { ref: policy.ref, why: mistakeText("compile", error) });
-    return compileWithin(input, facts, slotOf, limits, closed);
+    return compileWithin(input, facts, slotOf, limits, closed, new CompileMemory());
   }
 }
 
@@ -40,9 +42,10 @@ function compileWithin(
   slotOf: (rules: readonly RuleRef[]) => number,
   limits: PolicyLimits,
   closed: Map<string, ClosedPolicy>,
+  memory: CompileMemory,
 ): WrittenPolicy {
   for (;;) {
-    const compiled = compilePolicy(input, facts, slotOf, limits, closed);
+    const compiled = compilePolicy(input, facts, slotOf, limits, closed, memory);
     try {
       return { ...compiled, written: writeTable(compiled.table) };
     } catch (error) {

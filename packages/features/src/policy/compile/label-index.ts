@@ -30,6 +30,12 @@ export class AskedKeys {
     }
   }
 
+  /** Equal where the same is asked for. */
+  get text(): string {
+    const lines = [...this.#keys].map(([on, keys]) => [on, ...[...keys].toSorted()].join("\0"));
+    return lines.toSorted().join("\0\0");
+  }
+
   asks(on: LabelSource): boolean {
     return this.#keys.has(on);
   }

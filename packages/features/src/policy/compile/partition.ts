@@ -39,7 +39,7 @@ export class Partition {
   /** Other things, each in the block of the thing here that it belongs to. */
   refined(of: readonly number[]): Partition {
     const finer = new Partition(of.length);
-    for (const [thing, coarse] of of.entries()) finer.blocks[thing] = this.blocks[coarse] ?? 0;
+    for (let thing = 0; thing < of.length; thing++) finer.blocks[thing] = this.blocks[of[thing] ?? 0] ?? 0;
     for (let block = 1; block < this.#parents.length; block++) {
       finer.#parents.push(this.#parents[block] ?? 0);
       finer.#sets.push(this.#sets[block] ?? 0);

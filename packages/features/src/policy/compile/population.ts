@@ -2,6 +2,7 @@ import type { NodeFacts } from "@bpfleet/kernel";
 import type { AddressesIntent, HostIntent, WorkloadIntent } from "../intent.ts";
 import { isOfOneLink, parseAddressKey, type AddressKey } from "./address-key.ts";
 import { LabelIndex, type AskedKeys } from "./label-index.ts";
+import { lowerBound } from "./lower-bound.ts";
 import { portName, portWithNumber } from "./peers.ts";
 
 /** What somebody who has an address is; equal ones are one. */
@@ -190,12 +191,14 @@ interface Source {
   readonly version: string | undefined;
 }
 
-/** Who has which address. Read after `settle`. */
+/** Who has which address. Written, then settled, then read. */
 export class AddressBook {
   readonly #sources: Source[] = [];
   readonly #claims = new Map<AddressKey, number>();
   /** Holders of addresses with more than one. */
   readonly #several = new Map<AddressKey, Set<number>>();
+  #keys: readonly AddressKey[] = [];
+  #holders = new Uint32Array(0);
 
   /** Somebody who claims addresses. */
   source(holder: number, version?: string): number {
@@ -224,7 +227,7 @@ export class AddressBook {
     if (all.size > 1) this.#several.set(key, all);
   }
 
-  /** Adds a holder for each combination of those who share an address. */
+  /** Adds a holder for each combination of those who share an address. What was only needed to find it out goes. */
   settle(holders: Holder[]): void {
     const combinations = new Map<string, number>();
     for (const [key, all] of this.#several) {
@@ -237,15 +240,26 @@ export class AddressBook {
       }
       this.#claims.set(key, source);
     }
+    this.#keys = [...this.#claims.keys()].toSorted();
+    this.#holders = Uint32Array.from(this.#keys, (key) => this.#sources[this.#claims.get(key) ?? 0]?.holder ?? 0);
+    this.#claims.clear();
+    this.#several.clear();
+    this.#sources.length = 0;
+  }
+
+  /** Ascending. */
+  get keys(): readonly AddressKey[] {
+    return this.#keys;
+  }
+
+  /** Of the key that stands there. */
+  holderAt(at: number): number {
+    return this.#holders[at] ?? 0;
   }
 
   /** The holder; `undefined`: nobody who is known. */
   get(key: AddressKey): number | undefined {
-    const source = this.#claims.get(key);
-    return source === undefined ? undefined : this.#sources[source]?.holder;
-  }
-
-  *[Symbol.iterator](): Generator<readonly [AddressKey, number]> {
-    for (const [key, source] of this.#claims) yield [key, this.#sources[source]?.holder ?? 0];
+    const at = lowerBound(this.#keys, key);
+    return this.#keys[at] === key ? this.#holders[at] : undefined;
   }
 }

@@ -3,8 +3,6 @@ import type { BackendsIntent, ServiceIntent } from "../intent.ts";
 /** A Service with all that is behind it, ready or not. */
 export interface KnownService extends ServiceIntent {
   readonly slices: readonly BackendsIntent[];
-  /** Addresses, as text. */
-  readonly backends: readonly string[];
 }
 
 interface Told {
@@ -16,12 +14,8 @@ const none: readonly BackendsIntent[] = [];
 
 export function knowServices({ services, backends = none }: Told): readonly KnownService[] {
   const byService = Map.groupBy(backends, ({ namespace, service }) => `${namespace}/${service}`);
-  return services.map((service) => {
-    const slices = byService.get(`${service.namespace}/${service.name}`) ?? none;
-    return {
-      ...service,
-      slices,
-      backends: slices.flatMap((slice) => slice.backends.flatMap(({ addresses }) => addresses)),
-    };
-  });
+  return services.map((service) => ({
+    ...service,
+    slices: byService.get(`${service.namespace}/${service.name}`) ?? none,
+  }));
 }
