@@ -1,7 +1,7 @@
 # bpfleet. `make demo` and `make test` are all a fresh machine needs: both run `make setup` first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster test-e2e test-kernels bench check format generate manifests build-images push-images install uninstall deploy undeploy run-on-cluster run-on-kind kind-reload-images kubectl kind clean
+.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster test-e2e test-conformance test-kernels bench check format generate manifests build-images push-images install uninstall deploy undeploy run-on-cluster run-on-kind kind-reload-images kubectl kind clean
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 help: ## List the targets
@@ -28,6 +28,10 @@ test-cluster: ; @$(MAKE) --no-print-directory test KIND=cluster
 
 test-e2e: ## Run the product on a whole cluster in namespaces of this machine, as root; part of test
 	@$(MAKE) --no-print-directory test KIND=e2e
+
+test-conformance: ## Every case of test/conformance with IPv4 and IPv6, pods routed and in a bridge, as root; of three forms test has samples
+	@tools/setup.sh test
+	@CONFORMANCE=all node tools/test.ts kernel test/kernel/policy-conformance.kernel.test.ts $(ARGS)
 
 test-kernels: setup ## Run the compact tests in emulated Linux 5.10, 6.1 and 6.12, as root; not part of test, up to 25 minutes each
 	@tools/kernels/test.sh $(KERNELS)

@@ -83,3 +83,13 @@ function wholePolicy({ metadata, spec }: Partial<KubeObject>): KubeObject {
     spec,
   };
 }
+
+/** The same policy for pods that are known by their addresses of another family: blocks of addresses are those of the rig there. */
+export function inFamily(policy: KubeObject, family: "ipv4" | "ipv6"): KubeObject {
+  if (family === "ipv4") return policy;
+  const toIpv6 = (_: string, quote: string, address: string, length: string): string =>
+    address === "0.0.0.0"
+      ? `${quote}::/${length}`
+      : `${quote}fd00:192:168:1::${Number(address.split(".")[3]).toString(16)}/${Number(length) + 96}`;
+  return JSON.parse(JSON.stringify(policy).replace(/(")(\d+\.\d+\.\d+\.\d+)\/(\d+)/g, toIpv6)) as KubeObject;
+}
