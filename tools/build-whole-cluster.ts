@@ -32,7 +32,7 @@ const plugin = (path: string) => ({
 const cni: GoPrograms = {
   name: "cni",
   source: source("cni"),
-  programs: ["main/bridge", "main/loopback", "ipam/host-local"].map(plugin),
+  programs: ["main/bridge", "main/loopback", "main/ptp", "ipam/host-local"].map(plugin),
 };
 
 const kwok: GoPrograms = {
@@ -95,7 +95,7 @@ const kwokOptions = JSON.stringify({
 });
 
 function hasDebianPlugins(): boolean {
-  return ["bridge", "loopback", "host-local"].every((name) => existsSync(join(debianPlugins, name)));
+  return ["bridge", "loopback", "ptp", "host-local"].every((name) => existsSync(join(debianPlugins, name)));
 }
 
 if (import.meta.main) {

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { recordedResults } from "@bpfleet/daemon/testing";
 import { until } from "@bpfleet/native/testing";
 import {
   allowedPort,
@@ -14,6 +15,7 @@ import {
   deniedPort,
   podObject,
   policyObject,
+  ptpList,
   type CniPod,
 } from "./cni-rig/cni-node.ts";
 import { variablesOf, writeList, type PluginRun, type Received } from "./cni-rig/first-packet.ts";
@@ -37,10 +39,10 @@ function of(received: ReadonlyMap<number, Received>, port: number): Received {
 }
 
 /** What reaches the other from when the first process of the pod runs, which is when `ADD` is over. */
-async function sendAfterAdd(pod: CniPod, forMs: number): Promise<Map<number, Received>> {
+async function sendAfterAdd(pod: CniPod, forMs: number, toMac?: string): Promise<Map<number, Received>> {
   const receiver = await node.packets.receive(node.peer.netns, [deniedPort, allowedPort]);
   {
-    await using _sending = node.sendFrom(pod);
+    await using _sending = node.sendFrom(pod, { toMac });
     await sleep(forMs);
   }
   return receiver.end();
@@ -61,6 +63,26 @@ test("bpfleet-cni lets a pod start when its policy is in force: nothing passes t
   }
 });
 
+test("bpfleet-cni closes pods that ptp connects, each by a route of its own", async () => {
+  writeList(join(node.confDir, "10-pods.conflist"), ptpList);
+  node.routeToPeer();
+  node.install(...patient);
+  const [web, free] = [node.pod("shop", "web"), node.pod("shop", "free")];
+  await node.change({
+    write: [policyObject("shop"), podObject(web, { app: "web" }), podObject(free, { app: "free" })],
+  });
+  for (const pod of [web, free]) {
+    const runs = await node.add(node.readList(), pod);
+    succeeded(runs);
+    assert.deepEqual(JSON.parse(runs[1]?.output ?? ""), JSON.parse(runs[0]?.output ?? "-"));
+    const { interfaces } = JSON.parse(runs[0]?.output ?? "") as { interfaces: readonly { readonly mac: string }[] };
+    const received = await sendAfterAdd(pod, 200, interfaces[0]?.mac);
+    assert.ok(of(received, allowedPort).count > 100, "what is allowed is forwarded");
+    assert.equal(of(received, deniedPort).count > 0, pod === free);
+    await node.delete(node.readList(), pod);
+  }
+});
+
 test("without bpfleet-cni a pod is open until its processes were found and its hooks are there", async (t) => {
   const pod = node.pod("shop", "web");
   await node.change({ write: [policyObject("shop"), podObject(pod, { app: "web" })] });
@@ -77,7 +99,7 @@ test("bpfleet-cni closes a pod also to what was in its namespace before its inte
   const receiver = await node.packets.receive(node.peer.netns, [deniedPort]);
   let addedNs: bigint;
   {
-    await using _sending = node.sendFrom(pod, false);
+    await using _sending = node.sendFrom(pod, { joins: false });
     succeeded(await node.add(node.readList(), pod));
     addedNs = process.hrtime.bigint();
     await sleep(200);
@@ -151,6 +173,17 @@ test("bpfleet-cni answers as the CNI specification has it", async () => {
     const { code, msg, cniVersion } = JSON.parse(output) as Record<string, unknown>;
     assert.deepEqual([exitCode, code], [1, expected], output);
     assert.ok(typeof msg === "string" && msg !== "" && typeof cniVersion === "string");
+  }
+});
+
+test("bpfleet-cni hands on what the plug-ins of others answer, byte for byte", async () => {
+  node.install();
+  const [, entry = { type: "" }] = node.readList().plugins;
+  for (const { by, result } of recordedResults) {
+    const pod = node.pod("office", "any");
+    const configuration = { ...entry, cniVersion: "1.0.0", name: "n", prevResult: result };
+    const { exitCode, output } = await node.chain.run("bpfleet-cni", configuration, variablesOf("ADD", pod));
+    assert.deepEqual([exitCode, output.trim()], [0, JSON.stringify(result)], by);
   }
 });
 

@@ -21,6 +21,13 @@ export interface CniPod extends AttachedPod {
   readonly cgroup: { readonly path: string; readonly folder: string };
 }
 
+interface SendingAs {
+  /** The pod's cgroup. */
+  readonly joins?: boolean;
+  /** Of whoever forwards; the other itself when not given. */
+  readonly toMac?: string | undefined;
+}
+
 /** A node whose pods get their interfaces by CNI plug-ins, and one other that counts what reaches it. */
 export class CniNode implements AsyncDisposable {
   readonly sandbox: KernelSandbox;
@@ -153,13 +160,18 @@ export class CniNode implements AsyncDisposable {
     return this.chain.delete(listFor(list, pod, this.sandbox.dir), pod);
   }
 
+  /** What routed pods send goes on to the other's network. */
+  routeToPeer(): void {
+    this.sandbox.ip(this.netns, "address", "add", "10.88.0.1/24", "dev", "cni0");
+  }
+
   /** Frames to both ports of the other, as fast as they go, as soon as there is an interface. */
-  sendFrom(pod: CniPod, joins = true): AsyncDisposable {
+  sendFrom(pod: CniPod, { joins = true, toMac = this.peer.mac }: SendingAs = {}): AsyncDisposable {
     return this.packets.send({
       netns: pod.netns,
       interface: "eth0",
       fromMac: "02:00:00:00:00:99",
-      toMac: this.peer.mac,
+      toMac,
       from: pod.address,
       to: this.peer.address,
       ports: [deniedPort, allowedPort],
@@ -189,6 +201,8 @@ export const bridgeList: NetworkList = {
   name: "pods",
   plugins: [{ type: "bridge", bridge: "cni0" }],
 };
+
+export const ptpList: NetworkList = { cniVersion: "1.0.0", name: "pods", plugins: [{ type: "ptp" }] };
 
 export function podObject({ namespace, name, cgroup }: CniPod, labels: Readonly<Record<string, string>>): KubeObject {
   return {

@@ -4,6 +4,7 @@ import { emptyPlan, type EndpointFacts, type NodeFacts, type NodePlan } from "@b
 import type { DaemonResults } from "../daemon.ts";
 import { AnnouncedPods } from "./announced-pods.ts";
 import { parseQuestion, type Announcement } from "./announcement.ts";
+import { recordedResults } from "../testing/recorded-results.ts";
 import { renderKnown } from "./known-pods.ts";
 import { PodGate } from "./pod-gate.ts";
 
@@ -149,6 +150,15 @@ test("parseQuestion takes what the plug-in asks, and nothing that is not as it s
     command: "GC",
     valid: [{ container: "c1", ifname: "eth0" }],
   });
+});
+
+test("parseQuestion finds the addresses in what plug-ins answer, whatever they leave out", () => {
+  for (const { by, result, addresses } of recordedResults) {
+    const asked = { version: 1, command: "ADD", container: "c1", ifname: "eth0", pod: web.pod, prevResult: result };
+    const parsed = parseQuestion(JSON.stringify(asked));
+    assert.ok(parsed?.command === "ADD", by);
+    assert.deepEqual(parsed.announced.addresses, addresses, by);
+  }
 });
 
 test("renderKnown writes what the plug-in reads", () => {
