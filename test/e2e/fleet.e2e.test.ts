@@ -9,6 +9,7 @@ import { registryAbsence } from "@bpfleet/oci/testing";
 import { buildControlPlane } from "../../tools/build-control-plane.ts";
 import { wholeClusterAbsence } from "../cluster/whole/whole-cluster.ts";
 import { Fleet, root } from "./fleet.ts";
+import { ServicePolicies } from "./service-policies.ts";
 
 const skip = wholeClusterAbsence() ?? registryAbsence() ?? false;
 const samples = join(root, "packages/kinds/src/networking.fos1.io/ebpfprogram/samples");
@@ -73,6 +74,7 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     });
   };
   const { cluster, node } = fleet;
+  const services = new ServicePolicies(fleet);
   const { kubectl } = cluster;
   const networkBefore = await node.run(["cat", networkConfig]);
   for (const address of [listed, inRange, free]) await cluster.network.ip(`address add ${address}/32 dev switch0`);
@@ -176,6 +178,16 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     await kubectl(["delete", "networkpolicy", "shut"]);
     await cluster.until("a knock", async () => target.knocks() > 0);
     await kubectl(["delete", "pod/knocking", "--wait=false"]);
+  });
+
+  await step("rules about what pods send hold for the back ends of Services, beside kube-proxy", async () => {
+    await services.declare();
+    await services.judge();
+  });
+
+  await step("ebpfctl in the daemon's pod says who may talk to whom, and what would let a packet through", async () => {
+    await services.look();
+    await services.remove();
   });
 
   await step("an edit of the DaemonSet is undone", async () => {

@@ -29,6 +29,12 @@ const table = [
     help: "socket on which the daemon takes plans; else beside the other, with -plan",
   },
   {
+    flag: "agent-socket",
+    env: ["BPFLEET_AGENT_SOCKET"],
+    value: "path",
+    help: "socket on which ebpfctl asks this agent; else beside that of the daemon, with -agent",
+  },
+  {
     flag: "tls-dir",
     env: ["BPFLEET_TLS_DIR"],
     value: "directory",
@@ -87,15 +93,10 @@ export interface AgentConfig {
   readonly nodeName: string;
   readonly planSocket: string;
   readonly tls: TlsPaths;
+  /** Where ebpfctl asks what became of objects, and what is planned. */
+  readonly socket: string;
   /** A directory of objects and one for their status; else a cluster. */
-  readonly directory:
-    | {
-        readonly store: string;
-        readonly state: string;
-        /** Where ebpfctl asks what became of objects. */
-        readonly socket: string;
-      }
-    | undefined;
+  readonly directory: { readonly store: string; readonly state: string } | undefined;
   readonly kubeconfig: string | undefined;
   readonly followsCilium: boolean;
   readonly followsCalico: boolean;
@@ -126,8 +127,8 @@ export function parseAgentRun(argv: readonly string[], env: Readonly<Record<stri
       nodeName: values["node-name"] ?? hostname(),
       planSocket: values["plan-socket"] ?? `${socket.replace(/\.sock$/, "")}-plan.sock`,
       tls: { cert: join(tls, "tls.crt"), key: join(tls, "tls.key"), ca: join(tls, "ca.crt") },
-      directory:
-        store === undefined ? undefined : { store, state, socket: `${socket.replace(/\.sock$/, "")}-agent.sock` },
+      socket: values["agent-socket"] ?? `${socket.replace(/\.sock$/, "")}-agent.sock`,
+      directory: store === undefined ? undefined : { store, state },
       kubeconfig: values.kubeconfig,
       followsCilium: isTrue(values["follow-cilium"]),
       followsCalico: isTrue(values["follow-calico"]),

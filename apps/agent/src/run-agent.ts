@@ -52,7 +52,7 @@ async function serve(config: AgentConfig, env: NodeJS.ProcessEnv, log: Log, sign
 }
 
 async function start(
-  { directory, nodeName, kubeconfig, followsCilium, followsCalico }: AgentConfig,
+  { directory, socket, nodeName, kubeconfig, followsCilium, followsCalico }: AgentConfig,
   env: NodeJS.ProcessEnv,
   daemon: RemoteDaemon,
   health: AgentHealth,
@@ -62,7 +62,7 @@ async function start(
   const parts = { daemon, features, kinds, clock, onNotice };
   await using closing = new AsyncDisposableStack();
   if (directory !== undefined) {
-    const { store, state, socket } = directory;
+    const { store, state } = directory;
     const agent = closing.use(await startAgent({ ...parts, store, stateDir: state }));
     closing.use(await serveAgent(agent, socket));
     return ending(agent, closing.move());
@@ -80,6 +80,12 @@ async function start(
       onReports: ({ reports, results }) => health.reports(reports, results),
     }),
   );
+  try {
+    closing.use(await serveAgent(agent, socket));
+  } catch (error) {
+    // For people who look; nothing that is in force depends on it.
+    onNotice(`answer ebpfctl at ${socket}: ${error instanceof Error ? error.message : String(error)}`);
+  }
   return ending(agent, closing.move());
 }
 

@@ -60,7 +60,10 @@ function newProgram(world: World) {
       ),
     )
     .addOption(
-      new Option("--socket <path>", `socket of the daemon (env: BPFLEET_SOCKET, usually ${usualPlaces.socket})`),
+      new Option(
+        "--socket <path>",
+        `socket of the daemon (env: BPFLEET_SOCKET, usually ${usualPlaces.socket}); that of the agent lies beside it (env: BPFLEET_AGENT_SOCKET)`,
+      ),
     )
     .addOption(
       new Option("--bpffs <directory>", `file system of the pins (env: BPFLEET_BPFFS, usually ${usualPlaces.bpffs})`),

@@ -14,6 +14,12 @@ test("parseConfig takes flags before the environment before the usual places", (
   });
 });
 
+test("parseConfig finds the agent where the environment says, unless a flag names another daemon", () => {
+  const env = { BPFLEET_SOCKET: "/r/b.sock", BPFLEET_AGENT_SOCKET: "/a/b.sock" };
+  assert.equal(parseConfig({}, { env, cwd: "/" }).agentSocket, "/a/b.sock");
+  assert.equal(parseConfig({ socket: "/x.sock" }, { env, cwd: "/" }).agentSocket, "/x-agent.sock");
+});
+
 test("parseConfig refuses a socket whose path the kernel would not take", () => {
   const socket = `/tmp/${"d".repeat(100)}/x.sock`;
   assert.throws(

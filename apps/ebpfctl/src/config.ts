@@ -8,7 +8,7 @@ export interface Config {
   readonly state: string;
   /** Of the daemon. */
   readonly socket: string;
-  /** Of the agent, beside it. */
+  /** Of the agent, usually beside it. */
   readonly agentSocket: string;
   readonly bpffs: string;
   readonly isVerbose: boolean;
@@ -38,7 +38,9 @@ export function parseConfig(flags: GlobalFlags, world: Pick<World, "env" | "cwd"
     return resolve(world.cwd, asked ?? usualPlaces[place]);
   };
   const socket = choose("socket");
-  const agentSocket = `${socket.replace(/\.sock$/, "")}-agent.sock`;
+  // Whoever names another daemon means its agent too.
+  const asked = flags.socket === undefined ? world.env["BPFLEET_AGENT_SOCKET"] || undefined : undefined;
+  const agentSocket = asked === undefined ? `${socket.replace(/\.sock$/, "")}-agent.sock` : resolve(world.cwd, asked);
   if (Buffer.byteLength(agentSocket) > longestSocket) {
     throw new Failure(
       `use ${socket}: a socket beside it would be longer than the ${longestSocket} bytes that the kernel takes; give a shorter --socket`,

@@ -71,7 +71,7 @@ export const documentCommands: readonly DocumentCommand[] = [
   },
   {
     document: "kubectl exec … daemonset/calico-node -- calico-node -bpf-conntrack",
-    note: "not served yet: nothing here tracks connections for Services",
+    note: "`ebpfctl conntrack dump`: connections of pods that policies restrict; in a cluster `kubectl exec -n kube-system daemonset/bpfd-daemon -- calico-node -bpf-conntrack`",
   },
   {
     document: "kubectl -n kube-system exec -it … -- ebpfctl hardware-status",

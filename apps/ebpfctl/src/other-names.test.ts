@@ -7,6 +7,7 @@ test("wordsFor gives the words of the documents' commands", () => {
   assert.deepEqual(wordsFor("bpftool", ["map", "show"]), ["map", "list"]);
   assert.deepEqual(wordsFor("bpftool", ["prog"]), ["prog", "list"]);
   assert.deepEqual(wordsFor("calico-node", ["-bpf-maps"]), ["map", "list"]);
+  assert.deepEqual(wordsFor("calico-node", ["-bpf-conntrack"]), ["conntrack", "dump"]);
   assert.deepEqual(wordsFor("ls", ["/sys/fs/bpf/"]), ["ls", "/sys/fs/bpf/"]);
   assert.deepEqual(wordsFor("wget", ["-O", "-", "localhost:9091/metrics"]), [
     "wget",

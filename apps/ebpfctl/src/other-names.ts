@@ -13,7 +13,7 @@ export function wordsFor(name: string, words: readonly string[]): readonly strin
     case "bpftool":
       return bpftoolWords(words);
     case "calico-node":
-      return words[0] === "-bpf-maps" ? ["map", "list"] : words;
+      return words[0] === "-bpf-maps" ? ["map", "list"] : words[0] === "-bpf-conntrack" ? ["conntrack", "dump"] : words;
     case "calico-kube-controllers":
       return words[0] === "status" ? ["wget", "-q", "-O", "-", "http://localhost:8080/readyz"] : words;
     default:

@@ -28,6 +28,8 @@ const runDir = "/run/bpfd";
 const bpffs = `${runDir}/fs`;
 const socket = `${runDir}/bpfleet.sock`;
 const cniSocket = `${runDir}/bpfleet-cni.sock`;
+/** The agent may write nothing of the host: its socket lies in a folder of the pod. */
+const agentDir = "/run/bpfd-agent";
 const stateDir = "/var/lib/bpfleet";
 const tlsDir = "/etc/bpfleet/tls";
 const configDir = "/etc/bpfd";
@@ -244,6 +246,7 @@ function daemonContainer({ settings }: NodeSetup): object {
       { ...mount("sys-bpf", "/sys/fs/bpf"), mountPropagation: "HostToContainer" },
       { ...mount("cgroup", "/sys/fs/cgroup"), mountPropagation: "HostToContainer", readOnly: true },
       { ...mount("tracing", "/sys/kernel/tracing"), readOnly: true },
+      { ...mount("agent-run", agentDir), readOnly: true },
       mount("state", stateDir),
       { ...mount("daemon-tls", tlsDir), readOnly: true },
       { ...mount("config", configDir), readOnly: true },
@@ -268,6 +271,7 @@ function agentContainer({ settings, followsCilium, followsCalico }: NodeSetup): 
     securityContext: { ...locked, runAsNonRoot: true, runAsUser: plainUser, runAsGroup: plainUser },
     volumeMounts: [
       { ...mount("run", runDir), readOnly: true },
+      mount("agent-run", agentDir),
       { ...mount("agent-tls", tlsDir), readOnly: true },
       { ...mount("account", accountDir), readOnly: true },
     ],
@@ -279,6 +283,7 @@ function agentContainer({ settings, followsCilium, followsCalico }: NodeSetup): 
 function volumes(): readonly object[] {
   return [
     hostPath("run", runDir, "DirectoryOrCreate"),
+    { name: "agent-run", emptyDir: {} },
     hostPath("sys-bpf", "/sys/fs/bpf"),
     hostPath("cgroup", "/sys/fs/cgroup"),
     hostPath("tracing", "/sys/kernel/tracing"),
@@ -312,6 +317,7 @@ function nodeEnv(level: string): readonly object[] {
     { name: "NODENAME", ...nodeName },
     { name: "BPFLEET_NODE_NAME", ...nodeName },
     env("BPFLEET_SOCKET", socket),
+    env("BPFLEET_AGENT_SOCKET", `${agentDir}/bpfleet.sock`),
     env("BPFLEET_TLS_DIR", tlsDir),
     env("LOG_LEVEL", level),
   ];

@@ -16,6 +16,7 @@ interface Container {
   readonly name: string;
   readonly image: string;
   readonly args?: readonly string[];
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly securityContext: {
     readonly capabilities?: { readonly drop?: readonly string[]; readonly add?: readonly string[] };
     readonly privileged?: boolean;
@@ -26,6 +27,7 @@ interface Container {
     readonly name: string;
     readonly mountPath: string;
     readonly mountPropagation?: string;
+    readonly readOnly?: boolean;
   }[];
 }
 
@@ -37,7 +39,7 @@ interface Pod {
   readonly spec: {
     readonly containers: readonly Container[];
     readonly initContainers: readonly Container[];
-    readonly volumes: readonly { readonly name: string }[];
+    readonly volumes: readonly { readonly name: string; readonly hostPath?: object }[];
     readonly automountServiceAccountToken: boolean;
     readonly hostNetwork: boolean;
   };
@@ -74,6 +76,12 @@ test("daemonSet has daemon and agent, of which only the daemon has capabilities 
   assert.ok(!mounted(daemon).includes("account") && mounted(agent).includes("account"));
   assert.ok(!mounted(daemon).includes("agent-tls") && !mounted(agent).includes("daemon-tls"));
   assert.equal(spec.automountServiceAccountToken, false);
+  const ofHost = new Set(spec.volumes.flatMap(({ name, hostPath }) => (hostPath === undefined ? [] : [name])));
+  const written = agent.volumeMounts?.filter(({ name, readOnly }) => readOnly !== true && ofHost.has(name));
+  assert.deepEqual(written, [], "the agent writes nothing of the host");
+  const sockets = [daemon, agent].map(({ env = [] }) => env.find(({ name }) => name === "BPFLEET_AGENT_SOCKET")?.value);
+  assert.deepEqual(sockets, ["/run/bpfd-agent/bpfleet.sock", "/run/bpfd-agent/bpfleet.sock"]);
+  assert.ok(mounted(daemon).includes("agent-run"));
   assert.deepEqual([metadata.labels["app"], metadata.labels["name"]], ["fos1-ebpf-controller", "bpfd-daemon"]);
   assert.equal(metadata.annotations["kubectl.kubernetes.io/default-container"], "bpfd");
 });
