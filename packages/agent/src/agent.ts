@@ -6,6 +6,7 @@ import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
 import { pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
 import { planIntents, type AcceptedObject } from "./compile.ts";
 import { DesiredObjects } from "./desired-objects.ts";
+import { Gathering } from "./gathering.ts";
 import { LastPlan } from "./last-plan.ts";
 import { findSmallestEdit, type EditAdvice } from "./policy/smallest-edit.ts";
 import { describePolicy, type PolicyState } from "./policy/policy-state.ts";
@@ -48,9 +49,6 @@ export interface EditRequest {
 const countersMs = 5000;
 /** Several readers in a row share one reading. */
 const freshMs = 100;
-/** Files of one `apply` that come at once are one plan: it begins after so much silence, or so much time. */
-const gatherMs = 2;
-const gatherMostMs = 20;
 
 /** Resolves when the objects that are there now are planned for. */
 export async function startAgent({ store, stateDir, ...parts }: AgentOptions): Promise<Agent> {
@@ -93,8 +91,7 @@ class ObjectAgent implements Agent {
   #counters: readonly InstanceCounters[] = [];
   #countedAt = -Infinity;
   #counting: Promise<void> = Promise.resolve();
-  #gathering: NodeJS.Timeout | undefined;
-  #isMoreComing = false;
+  readonly #gathering = new Gathering(() => this.#pass());
   #passes: Promise<void> = Promise.resolve();
   #saves: Promise<void> = Promise.resolve();
   #isSaveDue = false;
@@ -139,6 +136,7 @@ class ObjectAgent implements Agent {
 
   /** Looks at the store first: whoever has just written there finds it in the report. */
   async report(): Promise<NodeReport> {
+    await this.#gathering.running;
     this.#hints = "anything";
     await this.#pass();
     return this.#report();
@@ -150,8 +148,9 @@ class ObjectAgent implements Agent {
     const results = daemon.results();
     const objects = this.#reports.make(this.#presently());
     // What is told is stored, so that no version is given twice after a restart.
-    if (results.isSettled && objects.some((report) => !this.#isStored(report))) {
-      this.#saveSoon();
+    const made = objects.filter(({ madeFrom }) => madeFrom !== undefined);
+    if (results.isSettled && made.length > 0) {
+      if (made.some((report) => !this.#isStored(report))) this.#saveSoon();
       await this.#saves;
     }
     return {
@@ -163,15 +162,20 @@ class ObjectAgent implements Agent {
     };
   }
 
-  #isStored({ ref, object: { metadata }, madeFrom }: ObjectReport): boolean {
-    const stored = madeFrom === undefined ? undefined : this.#records.find(ref);
-    return madeFrom === undefined || stored?.resourceVersion === metadata.resourceVersion;
+  #isStored({ ref, object: { metadata } }: ObjectReport): boolean {
+    return this.#records.find(ref)?.resourceVersion === metadata.resourceVersion;
   }
 
   async sync(): Promise<NodeReport> {
+    const { daemon } = this.#options;
+    // What is told by name is in force before all files are looked at.
+    if (this.#gathering.running !== undefined) {
+      await this.#gathering.running;
+      await daemon.settled();
+    }
     this.#hints = "anything";
     await this.#pass();
-    await this.#options.daemon.settled();
+    await daemon.settled();
     return this.#report();
   }
 
@@ -199,7 +203,7 @@ class ObjectAgent implements Agent {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
-    clearTimeout(this.#gathering);
+    this.#gathering[Symbol.dispose]();
     for (const close of this.#closing) close();
     await this.#passes;
     await this.#saves;
@@ -208,21 +212,7 @@ class ObjectAgent implements Agent {
   #onHint(hint: StoreHint): void {
     if (hint === "anything" || this.#hints === "anything") this.#hints = "anything";
     else for (const path of hint) this.#hints.add(path);
-    if (this.#gathering !== undefined) {
-      this.#isMoreComing = true;
-      return;
-    }
-    this.#gather(performance.now() + gatherMostMs);
-  }
-
-  /** Waits for a moment of silence, but not for ever. */
-  #gather(untilMs: number): void {
-    this.#isMoreComing = false;
-    this.#gathering = setTimeout(() => {
-      if (this.#isMoreComing && performance.now() < untilMs) return this.#gather(untilMs);
-      this.#gathering = undefined;
-      void this.#pass();
-    }, gatherMs);
+    this.#gathering.hint();
   }
 
   /** One at a time; resolves when what was known at the call is planned. */

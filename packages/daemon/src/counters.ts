@@ -32,12 +32,13 @@ export class CounterReader {
   async read(plan: NodePlan): Promise<InstanceCounters[]> {
     const counters: InstanceCounters[] = [];
     const known = new Map<string, MapEntries>();
+    const measured = new Map<string, number | undefined>();
     for (const instance of plan.instances) {
       const feature = this.#features.get(instance.feature);
       const readings = feature && (await this.readings(plan, instance, feature.counterRoles, known));
       if (feature === undefined || readings === undefined) continue;
       const counted = feature.counters(instance, readings);
-      const memory = await this.#memory(plan, instance, feature.measuredRoles ?? []);
+      const memory = await this.#memory(plan, instance, feature.measuredRoles ?? [], measured);
       counters.push(
         memory === undefined ? counted : { ...counted, gauges: { ...counted.gauges, map_memory_bytes: memory } },
       );
@@ -67,11 +68,20 @@ export class CounterReader {
     return readings;
   }
 
-  async #memory(plan: NodePlan, instance: FeatureInstance, roles: readonly string[]): Promise<number | undefined> {
+  async #memory(
+    plan: NodePlan,
+    instance: FeatureInstance,
+    roles: readonly string[],
+    measured: Map<string, number | undefined>,
+  ): Promise<number | undefined> {
     const sizes: number[] = [];
     for (const role of roles) {
-      const spec = plan.maps.find((each) => each.key === instance.maps[role]);
-      const size = spec && (await this.#kernel.mapMemory?.(mapIdentity(spec)));
+      const key = instance.maps[role] ?? "";
+      if (!measured.has(key)) {
+        const spec = plan.maps.find((each) => each.key === key);
+        measured.set(key, spec && (await this.#kernel.mapMemory?.(mapIdentity(spec))));
+      }
+      const size = measured.get(key);
       if (size !== undefined) sizes.push(size);
     }
     return sizes.length === 0 ? undefined : sizes.reduce((sum, size) => sum + size, 0);

@@ -49,9 +49,19 @@ function workOutGenerations(plan: NodePlan): PlanGenerations {
     if (identity !== undefined) programs.set(spec.key, identity);
   }
   const hooks = new Map<string, HookGenerations>();
+  // One program may be attached to hundreds of hooks by itself.
+  const direct = new Map<ProgramIdentity, string>();
   for (const hook of plan.hooks) {
     const members = hookMembers(hook, specs, programs, maps);
     if (members === undefined) continue;
+    const [first] = members;
+    if (first !== undefined && !isChain(hook.point, members)) {
+      const own = direct.get(first.identity) ?? directGeneration(first.identity);
+      direct.set(first.identity, own);
+      const generation = { inline: own, stub: own };
+      hooks.set(hook.key, { key: identityKey(hook.key), isChain: false, generation, members });
+      continue;
+    }
     const generation = (mode: MemberMode) =>
       hookGeneration(
         hook.point,
@@ -164,6 +174,7 @@ export function sameIdentity(a: Identity, b: Identity): boolean {
  * beginning, `~` and its fingerprint.
  */
 export function identityKey(key: string): string {
+  if (key.length * 3 <= encodedKeyLimit && isAscii(key)) return key;
   if (encodePinName(key).length <= encodedKeyLimit) return key;
   let head = "";
   let length = 0;
@@ -173,6 +184,11 @@ export function identityKey(key: string): string {
     head += character;
   }
   return `${head}~${fingerprint(key)}`;
+}
+
+function isAscii(text: string): boolean {
+  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) > 0x7f) return false;
+  return true;
 }
 
 function hookMembers(

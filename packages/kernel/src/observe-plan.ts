@@ -19,11 +19,10 @@ export async function observePlan(port: KernelPort, plan: NodePlan, known?: Know
     const predecessor = findPredecessor(spec, identity, observed.maps);
     if (predecessor !== undefined) kept.add(renderIdentity(predecessor));
   }
-  const maps: ObservedMap[] = [];
-  for (const map of observed.maps) {
-    maps.push(kept.has(renderIdentity(map)) ? { ...map, entries: await port.readMap(map) } : map);
-  }
-  return { ...observed, maps };
+  const maps = observed.maps.map(async (map) =>
+    kept.has(renderIdentity(map)) ? { ...map, entries: await port.readMap(map) } : map,
+  );
+  return { ...observed, maps: await Promise.all(maps) };
 }
 
 /**

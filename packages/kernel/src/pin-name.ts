@@ -17,10 +17,15 @@ export function encodePinName(key: string): string {
 /** The pins of a hook are looked for one after the other. */
 let lastEncoded = { key: "", name: "" };
 
+const ofAscii = Array.from({ length: 128 }, (_, code) => `%${code.toString(16).toUpperCase().padStart(2, "0")}`);
+
 function encode(key: string): string {
-  return key.replace(/[^A-Za-z0-9_-]/gu, (character) =>
-    Array.from(encodeUtf8(character), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join(""),
-  );
+  if (!/[^A-Za-z0-9_-]/.test(key)) return key;
+  return key.replace(/[^A-Za-z0-9_-]/gu, (character) => {
+    const short = character.length === 1 ? ofAscii[character.charCodeAt(0)] : undefined;
+    if (short !== undefined) return short;
+    return Array.from(encodeUtf8(character), (byte) => `%${byte.toString(16).toUpperCase()}`).join("");
+  });
 }
 
 /** `undefined` for names that encodePinName does not give. */

@@ -42,7 +42,7 @@ const leastGapMs = 20;
 const mostGapMs = 1000;
 
 interface Entry {
-  readonly wish: EndpointWish;
+  wish: EndpointWish;
   /** Of the last look. */
   facts: EndpointFacts | undefined;
   /** Number of its network namespace here. */
@@ -103,7 +103,10 @@ export class EndpointWatch implements AsyncDisposable {
     }
     for (const [key, wish] of wanted) {
       const before = this.#entries.get(key);
-      if (isDeepStrictEqual(before?.wish, wish)) continue;
+      if (before !== undefined && isSamePlace(before.wish, wish)) {
+        before.wish = wish;
+        continue;
+      }
       // What is known holds until it was looked for anew.
       this.#entries.set(key, newEntry(wish, now, before?.facts));
       isSame = false;
@@ -298,6 +301,11 @@ export class EndpointWatch implements AsyncDisposable {
     this.#told = endpoints;
     this.#options.onChange(endpoints);
   }
+}
+
+/** Where it is does not depend on whether policies select it. */
+function isSamePlace(a: EndpointWish, b: EndpointWish): boolean {
+  return isDeepStrictEqual({ ...a, isSelected: undefined }, { ...b, isSelected: undefined });
 }
 
 /** It may still come. */

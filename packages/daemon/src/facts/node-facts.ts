@@ -101,12 +101,12 @@ export class NodeFactsWatch implements AsyncDisposable {
 
   /** The plan of now is the earlier one of the next, except where the kernel refused it. */
   plannedAs(plan: NodePlan): void {
+    const parts = Object.entries(earlierPlansOf(plan));
+    if (parts.length === 0 && this.#facts.earlierPlans === undefined) return;
     const seenMaps = seeMaps(this.#facts.seenMaps ?? {}, plan);
     const seenPrograms = seePrograms(this.#facts.seenPrograms ?? {}, plan);
-    const parts = Object.entries(earlierPlansOf(plan));
     const earlierPlans = Object.fromEntries(parts.map(([owner, part]) => [owner, this.#proven[owner] ?? part]));
-    const isPlain = Object.keys(earlierPlans).length === 0 && this.#facts.earlierPlans === undefined;
-    if (!isPlain) this.#change({ seenMaps, seenPrograms, earlierPlans, areEarlierPlansProven: this.#areProven });
+    this.#change({ seenMaps, seenPrograms, earlierPlans, areEarlierPlansProven: this.#areProven });
   }
 
   /** Programs of this plan that are in force are what later plans can go back to. */

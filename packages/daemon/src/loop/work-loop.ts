@@ -240,9 +240,18 @@ export class WorkLoop {
       for (const action of actions)
         if (action.do === "inline-hook" && !short.some((id) => action.needs.includes(id)))
           await this.#inline(action, target, observed);
+      await this.#lookAtTouched();
     } catch (error) {
       this.#lament(wanted, isPaused, error);
     }
+  }
+
+  /** What was changed just now is looked at before anybody waits for it. */
+  async #lookAtTouched(): Promise<void> {
+    const known = this.#knownHooks;
+    if (known === undefined || known.again.size === 0 || this.#signal.isRaised || this.#isStopped) return;
+    const { hooks } = await this.#options.kernel.observe(known);
+    if (this.#knownHooks === known) this.#knownHooks = { ...known, hooks, again: new Set() };
   }
 
   /** Without a complete plan nobody knows what may go; the emergency switch detaches all the same. */

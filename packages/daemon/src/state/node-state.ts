@@ -1,8 +1,8 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { emptyJournal, type Journal, type NodePlan } from "@bpfleet/kernel";
-import { parsePlan, planVersion, renderOutline, renderPlan } from "./plan-text.ts";
+import { isSamePlan, parsePlan, planVersion, renderPlan } from "./plan-text.ts";
 import { StateFile } from "./state-file.ts";
 
 /** What the daemon knows from before its start. */
@@ -22,7 +22,6 @@ export class NodeState {
   readonly #pause: StateFile;
   readonly #seed: StateFile;
   #savedPlan: NodePlan | undefined;
-  #savedOutline = "";
 
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -52,11 +51,11 @@ export class NodeState {
 
   async savePlan(plan: NodePlan): Promise<{ readonly durable: Promise<void> }> {
     const saved = { durable: Promise.resolve() };
-    if (plan === this.#savedPlan) return saved;
-    const outline = createHash("sha256").update(renderOutline(plan)).digest("hex");
-    const result = outline === this.#savedOutline ? saved : await this.#plan.save(renderPlan(plan));
+    const before = this.#savedPlan;
+    if (plan === before) return saved;
+    const isSame = before !== undefined && isSamePlan(before, plan);
+    const result = isSame ? saved : await this.#plan.save(renderPlan(plan));
     this.#savedPlan = plan;
-    this.#savedOutline = outline;
     return result;
   }
 

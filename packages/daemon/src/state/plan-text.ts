@@ -1,4 +1,4 @@
-import type { NodePlan } from "@bpfleet/kernel";
+import type { FeatureInstance, NodePlan } from "@bpfleet/kernel";
 
 /** Raise it when the shape of a plan changes: an older file is then left aside until the agent speaks. */
 export const planVersion = 1;
@@ -10,18 +10,31 @@ export const planVersion = 1;
 export const keptRules = 1000;
 
 /** JSON, with bytes as `{"$bytes": base64}` and 64-bit numbers as `{"$int": decimal}`. */
-export function renderPlan(plan: NodePlan): string {
-  const instances = plan.instances.map((each) => (each.rules.length > keptRules ? { ...each, rules: [] } : each));
-  return render({ ...plan, instances });
+export function renderPlan({ maps, programs, instances, ...plain }: NodePlan): string {
+  return `{"maps":${render(maps)},"programs":${render(programs)},"instances":[${instances.map(renderInstance).join()}],${JSON.stringify(plain).slice(1)}`;
 }
 
-/** Equal for plans that differ in nothing; sealed contents are told by their digest. Much shorter than the plan. */
-export function renderOutline(plan: NodePlan): string {
+/** Only what features keep there for themselves may hold bytes or 64-bit numbers. */
+function renderInstance({ data, rules, ...plain }: FeatureInstance): string {
+  const kept = rules.length > keptRules ? [] : rules;
+  return `{"data":${render(data ?? null)},"rules":${JSON.stringify(kept)},${JSON.stringify(plain).slice(1)}`;
+}
+
+/** Whether the plans differ in nothing that is kept; sealed contents are told by their digest. */
+export function isSamePlan(a: NodePlan, b: NodePlan): boolean {
+  // What mostly differs is looked at first.
+  return sealsOf(a) === sealsOf(b) && renderOutline(a) === renderOutline(b);
+}
+
+function sealsOf({ maps }: NodePlan): string {
+  return maps.map(({ key, contents }) => (contents.kind === "sealed" ? `${key} ${contents.digest}` : "")).join();
+}
+
+function renderOutline(plan: NodePlan): string {
   const maps = plan.maps.map((spec) =>
-    spec.contents.kind === "sealed" ? { ...spec, contents: spec.contents.digest } : spec,
+    spec.contents.kind === "sealed" ? { ...spec, contents: { kind: "live" as const } } : spec,
   );
-  const instances = plan.instances.map((each) => (each.rules.length > keptRules ? { ...each, rules: [] } : each));
-  return render({ ...plan, maps, instances });
+  return renderPlan({ ...plan, maps });
 }
 
 function render(value: unknown): string {
