@@ -199,8 +199,11 @@ static __always_inline bool is_named(__u32 names_at, __u32 class, __u64 serial)
 	return line && line->words[class / 32 & 15] >> (class & 31) & 1;
 }
 
-/* A question that the rules of the port allow to ask is put on record. 0: it is refused. */
-__noinline int ask_for_name(struct __sk_buff *skb)
+/*
+ * A question that the rules of the port allow to ask is put on record, and so is what those that are tried out (`tried_at`)
+ * would allow. 0: it is refused.
+ */
+__noinline int ask_for_name(struct __sk_buff *skb, __u32 tried_at)
 {
 	struct names_work *hand = names_in_hand();
 	struct work *work = work_in_hand();
@@ -209,20 +212,22 @@ __noinline int ask_for_name(struct __sk_buff *skb)
 
 	if (!heeds_names || !hand || !work)
 		return 1;
-	names_at = work->ruling.names;
-	if (!names_at || work->ruling.drops)
+	names_at = work->ruling.drops ? 0 : work->ruling.names;
+	if (!names_at && !tried_at)
 		return 1;
 	after = read_message(skb);
 	forget();
 	if (!after || hand->flags & DNS_RESPONSE) {
-		if (names_at == ANY_NAME)
+		if (!names_at || names_at == ANY_NAME)
 			return 1;
 		count_name(NAME_REFUSED);
 		return 0;
 	}
 	class = find_name_class(hand->name.length);
 	forget();
-	if (!is_named(names_at, class, work->serial)) {
+	if (!is_named(names_at ? names_at : tried_at, class, work->serial)) {
+		if (!names_at)
+			return 1;
 		count_name(NAME_REFUSED);
 		return 0;
 	}

@@ -60,7 +60,6 @@ struct trial_work {
 	struct ruling tried;
 	struct trial_key key;
 	struct trial trial;
-	__u32 bytes;
 	__u8 is_tried;
 };
 
@@ -80,7 +79,7 @@ static __always_inline struct trial_work *trial_in_hand(void)
 	return bpf_map_lookup_elem(&trial_works, &zero);
 }
 
-static __always_inline void count_trial(const struct work *work, struct trial_work *mine)
+static __always_inline void count_trial(__u32 bytes, const struct work *work, struct trial_work *mine)
 {
 	__u32 zero = 0;
 	struct trial_totals *totals = bpf_map_lookup_elem(&trial_totals, &zero);
@@ -90,7 +89,7 @@ static __always_inline void count_trial(const struct work *work, struct trial_wo
 		return;
 	totals->asked += 1;
 	if (mine->tried.rule && mine->tried.rule != mine->enforced.rule)
-		count_slot(work->counters, mine->tried.rule, mine->bytes);
+		count_slot(work->counters, mine->tried.rule, bytes);
 	if (!mine->tried.drops == !mine->enforced.drops)
 		return;
 	if (mine->tried.drops)
@@ -108,13 +107,14 @@ static __always_inline void count_trial(const struct work *work, struct trial_wo
 	known = bpf_map_lookup_elem(&trials, &mine->key);
 	if (known) {
 		__sync_fetch_and_add(&known->flows, 1);
-		known->seen_ns = mine->trial.seen_ns;
+		known->seen_ns = work->now_ns;
 		known->serial = work->serial;
 		known->rule = mine->tried.rule;
 		known->would_drop = mine->tried.drops;
 		return;
 	}
 	mine->trial.flows = 1;
+	mine->trial.seen_ns = work->now_ns;
 	mine->trial.serial = work->serial;
 	mine->trial.rule = mine->tried.rule;
 	mine->trial.would_drop = mine->tried.drops;
@@ -122,7 +122,10 @@ static __always_inline void count_trial(const struct work *work, struct trial_wo
 		totals->lost += 1;
 }
 
-/* Global, so that the verifier follows it once. Leaves the ruling of the work in hand as it was. */
+/*
+ * What all policies together say of what opens a flow, into `tried`. Global, so that the verifier follows it once. Leaves
+ * the ruling of the work in hand as it was.
+ */
 __noinline int ask_tried(__u32 ifindex)
 {
 	struct work *work = work_in_hand();
@@ -131,6 +134,7 @@ __noinline int ask_tried(__u32 ifindex)
 
 	if (!tries_policies || !work || !mine)
 		return 0;
+	mine->is_tried = false;
 	if (!open_table(&in_force) || in_force.header->serial != work->serial)
 		return 0;
 	mine->enforced = work->ruling;
@@ -150,9 +154,6 @@ __noinline int ask_tried(__u32 ifindex)
 	if (work->space == PORTS_OTHERS)
 		work->port = work->view.key.protocol;
 	forget();
-	if (heeds_names)
-		work->is_by_name = work->opened == FLOW_EGRESS && find_names(ifindex);
-	forget();
 #pragma clang loop unroll(disable)
 	for (__u32 tier = 0; tier < POLICY_TIERS; tier++) {
 		__u32 at = work->tables[tier];
@@ -161,16 +162,31 @@ __noinline int ask_tried(__u32 ifindex)
 			break;
 	}
 	forget();
-	if (heeds_names)
-		work->is_by_name = false;
 	mine->tried = work->ruling;
 	work->ruling = mine->enforced;
-	if (!dry_run)
-		count_trial(work, mine);
 	return 0;
 }
 
-static __always_inline void try_policies(const struct packet *packet, __u64 now_ns, struct work *work)
+/* False: nothing is tried out on the endpoint. */
+static __always_inline bool ask_tried_and_names(struct work *work, struct trial_work *mine)
+{
+	__u32 ifindex = work->view.key.ifindex;
+
+	forget();
+	ask_tried(ifindex);
+	forget();
+	if (!heeds_names || !mine->is_tried || mine->tried.reason != REASON_DEFAULT_DENY ||
+	    work->opened != FLOW_EGRESS || !find_names(ifindex))
+		return mine->is_tried;
+	forget();
+	work->is_by_name = true;
+	ask_tried(ifindex);
+	work->is_by_name = false;
+	forget();
+	return mine->is_tried;
+}
+
+static __always_inline void try_policies(__u32 bytes, struct work *work)
 {
 	struct trial_work *mine;
 
@@ -180,13 +196,24 @@ static __always_inline void try_policies(const struct packet *packet, __u64 now_
 	if (!mine)
 		return;
 	mine->is_tried = false;
-	mine->bytes = packet->length;
-	mine->trial.seen_ns = now_ns;
 	if (work->view.kind != PACKET_OF_FLOW && work->view.kind != PACKET_ALONE)
 		return;
+	if (ask_tried_and_names(work, mine) && !dry_run)
+		count_trial(bytes, work, mine);
 	forget();
-	ask_tried(work->view.key.ifindex);
-	forget();
+}
+
+/* Names that all policies together let the packet in hand ask for, as in struct ranked_rule; none of them is refused. */
+static __always_inline __u32 tried_names(struct work *work)
+{
+	struct trial_work *mine;
+
+	if (!tries_policies)
+		return 0;
+	mine = trial_in_hand();
+	if (!mine || !ask_tried_and_names(work, mine) || mine->tried.drops)
+		return 0;
+	return mine->tried.names;
 }
 
 /* Whether a flow goes on record: of what is tried out too, so that each is asked about once. */

@@ -170,12 +170,12 @@ static __always_inline __u8 flag_of_translation(enum flow_direction direction, c
 }
 
 /* False: it answers what was translated, and nobody knows from what. */
-static __always_inline bool has_origin(enum flow_direction direction, struct work *work)
+static __always_inline bool has_origin(struct work *work)
 {
 	struct service_work *service = &work->service;
 	struct translation *back;
 
-	if (!translates_services || direction != FLOW_INGRESS || !service->is_back)
+	if (!translates_services || !service->is_back)
 		return true;
 	service->is_ipv6 = work->view.is_ipv6;
 	service->to = service->from;

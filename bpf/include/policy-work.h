@@ -7,6 +7,7 @@
 #include "policy-reasons.h"
 #include "policy-service.h"
 #include "policy-table.h"
+#include "settle.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
@@ -40,6 +41,8 @@ struct ruling {
  */
 struct work {
 	struct packet_view view;
+	struct decision decision;
+	__u64 now_ns; /* when it came */
 	struct ruling ruling;
 	struct flow flow;
 	__u64 high, low; /* the other end's address */

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { LineProcess } from "@bpfleet/daemon/testing";
 import type { KubeObject } from "@bpfleet/kinds";
 import type { DnsAnswers } from "./policy-rig/dns-server.ts";
 import type { NameAnswer } from "./policy-rig/name-client.ts";
 import { podKey, rigPod } from "./policy-rig/pod-network.ts";
-import { namespaceObject, podObject, PolicyRig } from "./policy-rig/policy-rig.ts";
+import { namespaceObject, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
 
 const [client, dns] = [rigPod("x", "client", 1), rigPod("kube-system", "dns", 2)];
 /** Hosts of the world: nothing knows them as pods. */
@@ -209,6 +210,43 @@ describe("names of DNS as peers, with a real server and a real resolver", () => 
     assert.equal(await names.met("true.test"), "connected");
     assert.equal(await names.connects(bad.ipv4), false);
     assert.equal(await names.connects(api.ipv4), true);
+  });
+
+  it("what is tried out beside them learns names as well, and tells what it would drop", async () => {
+    await names.answer({
+      records: {
+        "one.test": [{ name: "one.test", type: "A", data: api.ipv4 }],
+        "two.test": [{ name: "two.test", type: "A", data: cdn.ipv4 }],
+      },
+    });
+    const foretell = async (isSo: (drop: number, pass: number) => boolean): Promise<void> => {
+      let told = "";
+      for (let patience = 200; patience > 0; patience--) {
+        const { objects } = await names.rig.change({});
+        told = JSON.stringify(objects.find(({ ref }) => ref.name === "tried"));
+        const [, drop, pass] = /on its pods (\d+) flows that pass would be dropped, (\d+) that/.exec(told) ?? [];
+        if (isSo(Number(drop), Number(pass))) return;
+        await sleep(100);
+      }
+      assert.fail(told);
+    };
+    const tried = policy([{ matchName: "two.test" }]);
+    const shadow = {
+      ...tried,
+      metadata: { ...tried.metadata, name: "tried", annotations: { "bpfleet.io/mode": "shadow" } },
+    };
+    const first = policy([{ matchName: "one.test" }], [{ matchPattern: "*.test" }]);
+    await names.rig.change({ write: [first, shadow] });
+    assert.equal(await names.met("one.test"), "connected");
+    await foretell((drop, pass) => drop === 0 && pass === 0);
+    assert.equal(await names.met("two.test"), "connect: nothing");
+    await foretell((drop, pass) => drop === 0 && pass > 0);
+    await names.rig.change({ remove: [refOfPolicy(first)] });
+    assert.equal(await names.met("two.test"), "connected");
+    await foretell((drop) => drop === 0);
+    assert.equal(await names.met("one.test"), "connected");
+    await foretell((drop) => drop > 0);
+    await names.rig.change({ remove: [refOfPolicy(shadow)] });
   });
 
   it("1,000 connections pass, each right after the answer that first named its address", async () => {

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { test } from "node:test";
 import * as make from "../filter/testing/packets.ts";
+import { everyPair } from "./testing/combinations.ts";
 import { LoadedPolicy } from "./testing/loaded-policy.ts";
 import { idOfPort, serialOfServices } from "./services/digest-services.ts";
 import { placeOf, udp } from "./testing/service-rig.ts";
@@ -91,8 +92,14 @@ test("the verifier follows programs that translate Services no further than allo
   }
 });
 
-test("the verifier takes the programs that heed names of DNS", async () => {
-  await using policy = await LoadedPolicy.load(4096, { heeds_names: true });
-  for (const [direction, instructions] of Object.entries(policy.verifiedInstructions))
-    assert.ok(instructions < mostWithNames, `${direction}: ${instructions} instructions`);
+/** What is in the programs only where the plan of a node needs it. */
+const optional = ["has_effects", "heeds_names", "keeps_accounts", "translates_services", "tries_policies"] as const;
+
+test("the verifier takes the programs with whatever a plan may ask of them, two by two, together and without", async () => {
+  for (const combination of everyPair(optional)) {
+    await using policy = await LoadedPolicy.load(64, combination, false);
+    const limit = combination["heeds_names"] === true ? mostWithNames : most;
+    for (const [direction, instructions] of Object.entries(policy.verifiedInstructions))
+      assert.ok(instructions < limit, `${direction}, ${JSON.stringify(combination)}: ${instructions} instructions`);
+  }
 });

@@ -108,12 +108,12 @@ static __always_inline void see(struct flow *flow, __u64 now_ns)
 }
 
 /* Another table decided the flow: this one has, by what opened it. */
-static __always_inline void renew_flow(__u64 now_ns, struct work *work)
+static __always_inline void renew_flow(struct work *work)
 {
 	__u8 flags = work->flow.flags;
 
 	work->flow.serial = work->serial;
-	see(&work->flow, now_ns);
+	see(&work->flow, work->now_ns);
 	work->flow.rule = work->ruling.rule;
 	if (!work->ruling.drops)
 		work->flow.flags = work->ruling.keeps * FLOW_KEEPS;
@@ -128,14 +128,14 @@ static __always_inline void renew_flow(__u64 now_ns, struct work *work)
 }
 
 /* There is no flow: the packet opens one, or stands for itself. */
-static __always_inline void open_flow(enum flow_direction direction, __u64 now_ns, struct work *work,
-				      struct decision *out)
+static __always_inline void open_flow(enum flow_direction direction, struct work *work)
 {
 	struct packet_view *view = &work->view;
+	struct decision *out = &work->decision;
 	__u32 rate = work->ruling.connection_rate;
 
 	if (rate && !work->ruling.drops && begins(view, direction) &&
-	    !may_begin(&view->key.ifindex, rate, now_ns, &work->high)) {
+	    !may_begin(&view->key.ifindex, rate, work->now_ns, &work->high)) {
 		rule_out(work, REASON_CONNECTION_RATE);
 		work->ruling.rule = 0;
 	}
@@ -149,7 +149,7 @@ static __always_inline void open_flow(enum flow_direction direction, __u64 now_n
 		return;
 	work->flow = (struct flow){
 		.serial = work->serial,
-		.seen_ns = now_ns,
+		.seen_ns = work->now_ns,
 		.seen_tick = bpf_jiffies64(),
 		.rule = work->ruling.rule,
 		.opened = work->opened,
@@ -175,69 +175,161 @@ static __always_inline void record_fragment(bool arrives, struct packet_view *vi
 	view->key.protocol &= 0xff;
 }
 
-static __always_inline void judge(const struct packet *packet, enum flow_direction direction, struct work *work,
-				  struct decision *out)
+/*
+ * What is not of a flow that run_known() knows is judged in steps. Each is a function that is global, so that the verifier
+ * follows it once, whatever came before, and that has the stack for itself: all calls together have 512 bytes. What a step
+ * finds out is in the work in hand.
+ */
+
+/* Reads the packet and looks for its flow. 0: the table is to be asked. */
+static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direction)
 {
-	struct packet_view *view = &work->view;
+	struct packet packet = packet_of_skb(skb, PACKET_TC);
 	bool arrives = direction == FLOW_INGRESS;
-	__u64 now_ns = flow_clock();
+	struct work *work = work_in_hand();
+	struct packet_view *view;
 	struct table_view in_force;
 	struct flow *flow = NULL;
 
+	if (!work)
+		return 1;
+	view = &work->view;
 	*view = (struct packet_view){};
+	work->decision = (struct decision){};
+	work->now_ns = flow_clock();
 	work->counters = 0;
 	work->serial = 0;
 	work->leaves = !arrives;
 	work->is_proven = false;
 	work->is_effective = false;
 	work->ruling.is_blocked = false;
-	view->key.ifindex = ((struct __sk_buff *)packet->ctx)->ifindex;
-	if (!read_simple(packet, arrives, view))
-		view_packet(packet, arrives, now_ns, view);
+	view->key.ifindex = skb->ifindex;
+	if (!read_simple(&packet, arrives, view))
+		view_packet(&packet, arrives, work->now_ns, view);
 	forget();
 	take_translation(direction, work);
 	if (view->kind == PACKET_NEIGHBOUR) {
-		if (arrives || stays_on_link(work))
-			return pass(out, REASON_NEIGHBOUR, 0);
+		if (arrives || stays_on_link(work)) {
+			pass(&work->decision, REASON_NEIGHBOUR, 0);
+			return 1;
+		}
 		view->kind = PACKET_ALONE;
 	}
 	if (view->kind != PACKET_ALONE && view->kind != PACKET_REFUSED && !opens(view))
 		flow = find_flow(&view->key, view->is_ipv6);
-	if (flow && is_live(flow, view->key.protocol, now_ns)) {
-		meet_flow(flow, direction, work);
-		if (open_table(&in_force) && flow->serial == in_force.header->serial) {
-			work->counters = in_force.header->counters;
-			work->serial = in_force.header->serial;
-			work->opened = flow->opened;
-			work->is_effective = (flow->flags & FLOW_PER_PACKET) != 0;
-			if (!dry_run)
-				see(flow, now_ns);
-			return follow(flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, out);
-		}
-		work->flow = *flow;
-		work->opened = flow->opened;
-		work->has_flow = true;
-	} else {
+	if (!flow || !is_live(flow, view->key.protocol, work->now_ns)) {
 		meet_no_flow(direction, work);
 		work->opened = guess_opener(view, direction);
 		work->has_flow = false;
+		return 0;
 	}
-	forget();
+	meet_flow(flow, direction, work);
+	work->opened = flow->opened;
+	if (!open_table(&in_force) || flow->serial != in_force.header->serial) {
+		work->flow = *flow;
+		work->has_flow = true;
+		return 0;
+	}
+	work->counters = in_force.header->counters;
+	work->serial = in_force.header->serial;
+	work->is_effective = (flow->flags & FLOW_PER_PACKET) != 0;
+	if (!dry_run)
+		see(flow, work->now_ns);
+	follow(flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, &work->decision);
+	return 1;
+}
+
+__noinline int meet_ingress(struct __sk_buff *skb)
+{
+	return meet(skb, FLOW_INGRESS);
+}
+
+__noinline int meet_egress(struct __sk_buff *skb)
+{
+	return meet(skb, FLOW_EGRESS);
+}
+
+/* By the table in force. */
+__noinline int decide(struct __sk_buff *skb)
+{
+	struct work *work = work_in_hand();
+	enum flow_direction direction;
+	struct packet_view *view;
+
+	if (!work)
+		return 0;
+	view = &work->view;
+	direction = work->leaves;
 	work->port = work->has_flow || view->kind == PACKET_OF_FLOW ? opening_port(view, work->opened) : view->icmp_type;
 	ask_table_and_names(view->key.ifindex, work);
 	forget();
 	if (work->has_flow) {
-		try_policies(packet, now_ns, work);
-		renew_flow(now_ns, work);
-		follow(&work->flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, out);
-	} else {
-		if (work->ruling.is_restricted && !is_in_grace(&view->key.ifindex, now_ns, &work->high) &&
-		    work->opened != direction && !work->ruling.drops)
-			check_opener(direction, work);
-		forget();
-		try_policies(packet, now_ns, work);
-		open_flow(direction, now_ns, work, out);
+		try_policies(skb->len, work);
+		renew_flow(work);
+		follow(&work->flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, &work->decision);
+		return 0;
 	}
+	if (work->ruling.is_restricted && !is_in_grace(&view->key.ifindex, work->now_ns, &work->high) &&
+	    work->opened != direction && !work->ruling.drops)
+		check_opener(direction, work);
+	forget();
+	try_policies(skb->len, work);
+	open_flow(direction, work);
+	return 0;
+}
+
+static __always_inline bool may_ask(__u32 reason)
+{
+	if (reason == REASON_ALLOWED || reason == REASON_ESTABLISHED)
+		return true;
+	return tries_policies && (reason == REASON_UNRESTRICTED || reason == REASON_ALLOWED_BY_DEFAULT);
+}
+
+/* What passes, if it is of DNS and a rule of its port has names: a question may be refused, an answer teaches. */
+static __always_inline void heed_names(struct __sk_buff *skb, struct work *work)
+{
+	struct decision *decision = &work->decision;
+
+	if (decision->verdict != VERDICT_PASS || work->view.kind != PACKET_OF_FLOW || !is_of_dns(&work->view.key))
+		return;
+	if (!work->leaves) {
+		if (decision->reason == REASON_REPLY && !dry_run)
+			learn_answer(skb);
+	} else if (may_ask(decision->reason)) {
+		work->opened = FLOW_EGRESS;
+		work->has_flow = true;
+		work->port = bpf_ntohs(work->view.key.remote_port);
+		forget();
+		ask_table_and_names(work->view.key.ifindex, work);
+		forget();
+		if (!ask_for_name(skb, tried_names(work)))
+			drop(decision, REASON_DNS_NAME_REFUSED, decision->rule);
+	}
+}
+
+/* What is done about a packet that passes, and may still stop it. */
+__noinline int let_pass(struct __sk_buff *skb)
+{
+	struct work *work = work_in_hand();
+	struct decision *decision;
+
+	if (!work)
+		return 0;
+	decision = &work->decision;
+	if (work->leaves)
+		leave(skb, work->serial);
+	else if (decision->verdict == VERDICT_PASS && !has_origin(work))
+		drop(decision, REASON_TRANSLATION_LOST, 0);
+	if (!work->leaves && !arrive(skb, work->serial) && decision->verdict == VERDICT_PASS)
+		drop(decision, REASON_EDITED_MEANWHILE, 0);
+	forget();
+	if (heeds_names)
+		heed_names(skb, work);
+	if (has_effects && work->is_effective && decision->verdict == VERDICT_PASS && !apply_effects(skb, decision->rule))
+		drop(decision, REASON_RATE_LIMIT, decision->rule);
+	if (work->view.records_fragment && decision->verdict == VERDICT_PASS && !dry_run)
+		record_fragment(!work->leaves, &work->view);
+	return 0;
 }
 
 static __always_inline int finish(const struct packet *packet, __u32 counters, const struct packet_view *view,
@@ -253,53 +345,15 @@ static __always_inline int finish(const struct packet *packet, __u32 counters, c
 	return settle(packet, decision);
 }
 
-/* What passes, if it is of DNS and a rule of its port has names: a question may be refused, an answer teaches. */
-static __always_inline void heed_names(struct __sk_buff *skb, enum flow_direction direction, struct work *work,
-				       struct decision *decision)
-{
-	if (decision->verdict != VERDICT_PASS || work->view.kind != PACKET_OF_FLOW || !is_of_dns(&work->view.key))
-		return;
-	if (direction == FLOW_INGRESS) {
-		if (decision->reason == REASON_REPLY && !dry_run)
-			learn_answer(skb);
-	} else if (decision->reason == REASON_ALLOWED || decision->reason == REASON_ESTABLISHED) {
-		work->opened = FLOW_EGRESS;
-		work->has_flow = true;
-		work->port = bpf_ntohs(work->view.key.remote_port);
-		forget();
-		ask_table_and_names(work->view.key.ifindex, work);
-		forget();
-		if (!ask_for_name(skb))
-			drop(decision, REASON_DNS_NAME_REFUSED, decision->rule);
-	}
-}
-
-/* Any packet. */
-static __always_inline int run(struct __sk_buff *skb, enum flow_direction direction)
+/* What is counted and told of it. */
+__noinline int conclude(struct __sk_buff *skb)
 {
 	struct packet packet = packet_of_skb(skb, PACKET_TC);
-	struct decision decision = {};
 	struct work *work = work_in_hand();
 
-	if (!work) {
-		drop(&decision, REASON_NO_TABLE, 0);
-		return settle(&packet, &decision);
-	}
-	judge(&packet, direction, work, &decision);
-	if (decision.verdict == VERDICT_PASS && !has_origin(direction, work))
-		drop(&decision, REASON_TRANSLATION_LOST, 0);
-	if (direction == FLOW_EGRESS)
-		leave(skb, work->serial);
-	else if (!arrive(skb, work->serial) && decision.verdict == VERDICT_PASS)
-		drop(&decision, REASON_EDITED_MEANWHILE, 0);
-	forget();
-	if (heeds_names)
-		heed_names(skb, direction, work, &decision);
-	if (has_effects && work->is_effective && decision.verdict == VERDICT_PASS && !apply_effects(skb, decision.rule))
-		drop(&decision, REASON_RATE_LIMIT, decision.rule);
-	if (work->view.records_fragment && decision.verdict == VERDICT_PASS && !dry_run)
-		record_fragment(direction == FLOW_INGRESS, &work->view);
-	return finish(&packet, work->counters, &work->view, direction, work->ruling.is_blocked, &decision);
+	if (!work)
+		return TCX_DROP;
+	return finish(&packet, work->counters, &work->view, work->leaves, work->ruling.is_blocked, &work->decision);
 }
 
 /* No verdict of tc. */
@@ -307,7 +361,7 @@ static __always_inline int run(struct __sk_buff *skb, enum flow_direction direct
 
 /*
  * Most packets: with simple headers, of a flow that the table in force has decided and that another packet of was
- * seen within a second. What is not is judged by functions that are global, so that the verifier follows them once, whatever came before.
+ * seen within a second.
  */
 static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction direction)
 {
@@ -347,14 +401,13 @@ static __noinline int run_known_egress(struct __sk_buff *skb)
 	return run_known(skb, FLOW_EGRESS);
 }
 
-__noinline int judge_ingress(struct __sk_buff *skb)
+/* Any packet. */
+static __always_inline int judge(struct __sk_buff *skb, enum flow_direction direction)
 {
-	return run(skb, FLOW_INGRESS);
-}
-
-__noinline int judge_egress(struct __sk_buff *skb)
-{
-	return run(skb, FLOW_EGRESS);
+	if (!(direction == FLOW_INGRESS ? meet_ingress(skb) : meet_egress(skb)))
+		decide(skb);
+	let_pass(skb);
+	return conclude(skb);
 }
 
 /* What the endpoint receives: leaves by the host's end of its interface. */
@@ -365,7 +418,7 @@ int policy_ingress(struct __sk_buff *skb)
 
 	if (verdict != NOT_KNOWN)
 		return verdict;
-	verdict = judge_ingress(skb);
+	verdict = judge(skb, FLOW_INGRESS);
 	if (translates_services && verdict == TCX_NEXT)
 		restore_ingress(skb);
 	return verdict;
@@ -380,9 +433,9 @@ int policy_egress(struct __sk_buff *skb)
 	if (verdict != NOT_KNOWN)
 		return verdict;
 	if (!translates_services)
-		return judge_egress(skb);
+		return judge(skb, FLOW_EGRESS);
 	translate_egress(skb);
-	verdict = judge_egress(skb);
+	verdict = judge(skb, FLOW_EGRESS);
 	if (verdict == TCX_NEXT)
 		keep_translation();
 	return verdict;

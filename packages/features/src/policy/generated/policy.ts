@@ -22,7 +22,7 @@ export const policyMaps = {
   trial_totals: { type: "percpu_array", keySize: 4, valueSize: 32, maxEntries: 1, flags: 0 },
   trial_works: { type: "percpu_array", keySize: 4, valueSize: 112, maxEntries: 1, flags: 0 },
   trials: { type: "hash", keySize: 24, valueSize: 32, maxEntries: 1, flags: 1 },
-  works: { type: "percpu_array", keySize: 4, valueSize: 512, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 552, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
@@ -190,6 +190,22 @@ export function encodeAccount(value: Account, view: DataView, at = 0): void {
   view.setBigUint64(at + 56, value.blockedPackets, true);
 }
 
+export interface Address {
+  readonly high: bigint;
+  readonly low: bigint;
+}
+export const addressSize = 16;
+export function decodeAddress(view: DataView, at = 0): Address {
+  return {
+    high: view.getBigUint64(at + 0, true),
+    low: view.getBigUint64(at + 8, true),
+  };
+}
+export function encodeAddress(value: Address, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.high, true);
+  view.setBigUint64(at + 8, value.low, true);
+}
+
 export interface Affinity {
   readonly low: number;
   readonly high: readonly number[];
@@ -232,6 +248,31 @@ export function encodeAffinityKey(value: AffinityKey, view: DataView, at = 0): v
   view.setBigUint64(at + 0, value.service, true);
   view.setUint32(at + 8, value.ifindex, true);
   view.setUint32(at + 12, value.unused, true);
+}
+
+export interface Decision {
+  readonly verdict: number;
+  readonly reason: number;
+  readonly rule: number;
+  readonly network: number;
+  readonly address: Address;
+}
+export const decisionSize = 32;
+export function decodeDecision(view: DataView, at = 0): Decision {
+  return {
+    verdict: view.getUint32(at + 0, true),
+    reason: view.getUint32(at + 4, true),
+    rule: view.getUint32(at + 8, true),
+    network: view.getUint32(at + 12, true),
+    address: decodeAddress(view, at + 16),
+  };
+}
+export function encodeDecision(value: Decision, view: DataView, at = 0): void {
+  view.setUint32(at + 0, value.verdict, true);
+  view.setUint32(at + 4, value.reason, true);
+  view.setUint32(at + 8, value.rule, true);
+  view.setUint32(at + 12, value.network, true);
+  encodeAddress(value.address, view, at + 16);
 }
 
 export interface Flow {
@@ -1053,7 +1094,6 @@ export interface TrialWork {
   readonly tried: Ruling;
   readonly key: TrialKey;
   readonly trial: Trial;
-  readonly bytes: number;
   readonly isTried: number;
 }
 export const trialWorkSize = 112;
@@ -1063,8 +1103,7 @@ export function decodeTrialWork(view: DataView, at = 0): TrialWork {
     tried: decodeRuling(view, at + 24),
     key: decodeTrialKey(view, at + 48),
     trial: decodeTrial(view, at + 72),
-    bytes: view.getUint32(at + 104, true),
-    isTried: view.getUint8(at + 108),
+    isTried: view.getUint8(at + 104),
   };
 }
 export function encodeTrialWork(value: TrialWork, view: DataView, at = 0): void {
@@ -1072,8 +1111,7 @@ export function encodeTrialWork(value: TrialWork, view: DataView, at = 0): void 
   encodeRuling(value.tried, view, at + 24);
   encodeTrialKey(value.key, view, at + 48);
   encodeTrial(value.trial, view, at + 72);
-  view.setUint32(at + 104, value.bytes, true);
-  view.setUint8(at + 108, value.isTried);
+  view.setUint8(at + 104, value.isTried);
 }
 
 export interface VerdictTable {
@@ -1115,6 +1153,8 @@ export function encodeVerdictTable(value: VerdictTable, view: DataView, at = 0):
 
 export interface Work {
   readonly view: PacketView;
+  readonly decision: Decision;
+  readonly nowNs: bigint;
   readonly ruling: Ruling;
   readonly flow: Flow;
   readonly high: bigint;
@@ -1141,62 +1181,66 @@ export interface Work {
   readonly service: ServiceWork;
   readonly isByName: number;
 }
-export const workSize = 512;
+export const workSize = 552;
 export function decodeWork(view: DataView, at = 0): Work {
   return {
     view: decodePacketView(view, at + 0),
-    ruling: decodeRuling(view, at + 60),
-    flow: decodeFlow(view, at + 88),
-    high: view.getBigUint64(at + 120, true),
-    low: view.getBigUint64(at + 128, true),
-    serial: view.getBigUint64(at + 136, true),
-    counters: view.getUint32(at + 144, true),
-    opened: view.getUint32(at + 148, true),
-    guessed: decodeRuling(view, at + 152),
-    hasFlow: view.getUint8(at + 176),
-    isProven: view.getUint8(at + 177),
-    leaves: view.getUint8(at + 178),
-    isEffective: view.getUint8(at + 179),
-    rate: decodeRateKey(view, at + 184),
-    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 200 + index * 4, true)),
-    lengths: view.getUint32(at + 212, true),
-    unknown: view.getUint32(at + 216, true),
-    class: view.getUint32(at + 220, true),
-    space: view.getUint32(at + 224, true),
-    port: view.getUint32(at + 228, true),
-    row: view.getUint32(at + 232, true),
-    column: view.getUint32(at + 236, true),
-    rank: view.getUint32(at + 240, true),
-    isKnown: view.getUint32(at + 244, true),
-    service: decodeServiceWork(view, at + 248),
-    isByName: view.getUint8(at + 504),
+    decision: decodeDecision(view, at + 64),
+    nowNs: view.getBigUint64(at + 96, true),
+    ruling: decodeRuling(view, at + 104),
+    flow: decodeFlow(view, at + 128),
+    high: view.getBigUint64(at + 160, true),
+    low: view.getBigUint64(at + 168, true),
+    serial: view.getBigUint64(at + 176, true),
+    counters: view.getUint32(at + 184, true),
+    opened: view.getUint32(at + 188, true),
+    guessed: decodeRuling(view, at + 192),
+    hasFlow: view.getUint8(at + 216),
+    isProven: view.getUint8(at + 217),
+    leaves: view.getUint8(at + 218),
+    isEffective: view.getUint8(at + 219),
+    rate: decodeRateKey(view, at + 224),
+    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 240 + index * 4, true)),
+    lengths: view.getUint32(at + 252, true),
+    unknown: view.getUint32(at + 256, true),
+    class: view.getUint32(at + 260, true),
+    space: view.getUint32(at + 264, true),
+    port: view.getUint32(at + 268, true),
+    row: view.getUint32(at + 272, true),
+    column: view.getUint32(at + 276, true),
+    rank: view.getUint32(at + 280, true),
+    isKnown: view.getUint32(at + 284, true),
+    service: decodeServiceWork(view, at + 288),
+    isByName: view.getUint8(at + 544),
   };
 }
 export function encodeWork(value: Work, view: DataView, at = 0): void {
   encodePacketView(value.view, view, at + 0);
-  encodeRuling(value.ruling, view, at + 60);
-  encodeFlow(value.flow, view, at + 88);
-  view.setBigUint64(at + 120, value.high, true);
-  view.setBigUint64(at + 128, value.low, true);
-  view.setBigUint64(at + 136, value.serial, true);
-  view.setUint32(at + 144, value.counters, true);
-  view.setUint32(at + 148, value.opened, true);
-  encodeRuling(value.guessed, view, at + 152);
-  view.setUint8(at + 176, value.hasFlow);
-  view.setUint8(at + 177, value.isProven);
-  view.setUint8(at + 178, value.leaves);
-  view.setUint8(at + 179, value.isEffective);
-  encodeRateKey(value.rate, view, at + 184);
-  for (const [index, item] of value.tables.entries()) view.setUint32(at + 200 + index * 4, item, true);
-  view.setUint32(at + 212, value.lengths, true);
-  view.setUint32(at + 216, value.unknown, true);
-  view.setUint32(at + 220, value.class, true);
-  view.setUint32(at + 224, value.space, true);
-  view.setUint32(at + 228, value.port, true);
-  view.setUint32(at + 232, value.row, true);
-  view.setUint32(at + 236, value.column, true);
-  view.setUint32(at + 240, value.rank, true);
-  view.setUint32(at + 244, value.isKnown, true);
-  encodeServiceWork(value.service, view, at + 248);
-  view.setUint8(at + 504, value.isByName);
+  encodeDecision(value.decision, view, at + 64);
+  view.setBigUint64(at + 96, value.nowNs, true);
+  encodeRuling(value.ruling, view, at + 104);
+  encodeFlow(value.flow, view, at + 128);
+  view.setBigUint64(at + 160, value.high, true);
+  view.setBigUint64(at + 168, value.low, true);
+  view.setBigUint64(at + 176, value.serial, true);
+  view.setUint32(at + 184, value.counters, true);
+  view.setUint32(at + 188, value.opened, true);
+  encodeRuling(value.guessed, view, at + 192);
+  view.setUint8(at + 216, value.hasFlow);
+  view.setUint8(at + 217, value.isProven);
+  view.setUint8(at + 218, value.leaves);
+  view.setUint8(at + 219, value.isEffective);
+  encodeRateKey(value.rate, view, at + 224);
+  for (const [index, item] of value.tables.entries()) view.setUint32(at + 240 + index * 4, item, true);
+  view.setUint32(at + 252, value.lengths, true);
+  view.setUint32(at + 256, value.unknown, true);
+  view.setUint32(at + 260, value.class, true);
+  view.setUint32(at + 264, value.space, true);
+  view.setUint32(at + 268, value.port, true);
+  view.setUint32(at + 272, value.row, true);
+  view.setUint32(at + 276, value.column, true);
+  view.setUint32(at + 280, value.rank, true);
+  view.setUint32(at + 284, value.isKnown, true);
+  encodeServiceWork(value.service, view, at + 288);
+  view.setUint8(at + 544, value.isByName);
 }

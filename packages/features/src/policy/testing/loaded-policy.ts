@@ -52,7 +52,8 @@ export class LoadedPolicy implements AsyncDisposable {
     };
   }
 
-  static async load(flowCount = 4096, globals: Globals = {}): Promise<LoadedPolicy> {
+  /** Without twins nothing is explained, and half is verified. */
+  static async load(flowCount = 4096, globals: Globals = {}, hasTwins = true): Promise<LoadedPolicy> {
     using lineTemplate = linesOf(new Uint8Array(policyLayout.line_bytes));
     using hitTemplate = hitsOf(1);
     const create = (name: keyof typeof policyMaps, maxEntries: number): BpfMap =>
@@ -100,7 +101,8 @@ export class LoadedPolicy implements AsyncDisposable {
       objects.push(opened);
       return { ingress: opened.program("policy_ingress"), egress: opened.program("policy_egress") };
     };
-    return new LoadedPolicy(maps, objects, await open(false), await open(true));
+    const programs = await open(false);
+    return new LoadedPolicy(maps, objects, programs, hasTwins ? await open(true) : programs);
   }
 
   /** Puts a table in force, as `change` makes it, with counters of its own in its slot. */
@@ -211,7 +213,8 @@ export class LoadedPolicy implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const programs of [this.programs, this.twins]) for (const each of Object.values(programs)) each.close();
+    for (const programs of new Set([this.programs, this.twins]))
+      for (const each of Object.values(programs)) each.close();
     for (const each of this.#objects) await each.close();
     for (const each of [...this.#inner, ...Object.values(this.#maps)]) each.close();
   }
