@@ -40,6 +40,14 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
   assert.match(await node.do("get", "networkpolicy", "db-from-web", "-n", "shop", "-o", "yaml"), /message: in force/);
   assert.ok(!answers(web), "ICMP is not allowed");
   assert.ok(answers(node.netns), "the node reaches its pods");
+  await node.stop();
+  await node.up("", "--host-access", "never");
+  await node.tried();
+  assert.ok(!answers(node.netns), "unless it is not to");
+  await node.stop();
+  await node.up();
+  await node.tried();
+  assert.ok(answers(node.netns), "and reaches them again");
 
   const explain = (port: string) =>
     node.run(

@@ -109,7 +109,7 @@ export class StandaloneNode implements AsyncDisposable {
   /** From a directory; what is declared was tried when this resolves. */
   async runIn(cwd: string, argv: readonly string[]): Promise<CommandResult> {
     const result = await this.#spawn(cwd, argv, "");
-    if (["apply", "delete"].includes(argv[0] ?? "")) await this.#tried();
+    if (["apply", "delete"].includes(argv[0] ?? "")) await this.tried();
     return result;
   }
 
@@ -127,7 +127,7 @@ export class StandaloneNode implements AsyncDisposable {
   async do(...argv: readonly string[]): Promise<string> {
     const { exitCode, out, err } = await this.run(argv);
     assert.equal(exitCode, 0, `ebpfctl ${argv.join(" ")}: ${out}${err}`);
-    if (["apply", "delete"].includes(argv[0] ?? "")) await this.#tried();
+    if (["apply", "delete"].includes(argv[0] ?? "")) await this.tried();
     return out;
   }
 
@@ -135,12 +135,12 @@ export class StandaloneNode implements AsyncDisposable {
   async apply(yaml: string): Promise<string> {
     const { exitCode, out, err } = await this.run(["apply", "-f", "-"], yaml);
     assert.equal(exitCode, 0, `ebpfctl apply: ${out}${err}`);
-    await this.#tried();
+    await this.tried();
     return out;
   }
 
   /** Declared is not in force: packets that are sent at once may still meet what was declared before. */
-  async #tried(): Promise<void> {
+  async tried(): Promise<void> {
     if (this.#up !== undefined) await syncAgent(this.agentSocket);
   }
 

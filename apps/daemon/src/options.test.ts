@@ -9,13 +9,15 @@ test("parseDaemonRun reads what the DaemonSet gives the daemon", () => {
     BPFLEET_TLS_DIR: "/etc/bpfleet/tls",
     BPFLEET_STATE: "/var/lib/bpfleet",
     BPFLEET_METRICS_ADDR: ":9091",
+    BPFLEET_HOST_ACCESS: "never",
     LOG_LEVEL: "DEBUG",
   });
   assert.ok(run.is === "run");
-  const { nodeName, metrics, log, agent, mountBpffs, bpffs } = run.options;
+  const { nodeName, metrics, log, agent, mountBpffs, bpffs, policySettings } = run.options;
   assert.deepEqual([nodeName, mountBpffs, bpffs], ["n1", false, "/run/bpfd/fs"]);
   assert.deepEqual(metrics, { port: 9091, host: "::" });
   assert.deepEqual(log, { level: "debug" });
+  assert.deepEqual(policySettings, { hostAccess: "never" });
   assert.deepEqual(agent, {
     socket: "/run/bpfd/bpfleet-plan.sock",
     tls: { cert: "/etc/bpfleet/tls/tls.crt", key: "/etc/bpfleet/tls/tls.key", ca: "/etc/bpfleet/tls/ca.crt" },
@@ -24,7 +26,16 @@ test("parseDaemonRun reads what the DaemonSet gives the daemon", () => {
 });
 
 test("parseDaemonRun names all mistakes at once", () => {
-  const words = ["--metrics-addr", "9091", "--agent-group=root", "--maps-mode", "rw", "--log-level=loud", "--color"];
+  const words = [
+    "--metrics-addr",
+    "9091",
+    "--agent-group=root",
+    "--maps-mode",
+    "rw",
+    "--log-level=loud",
+    "--host-access=no",
+    "--color",
+  ];
   const run = parseDaemonRun(words, {});
   assert.ok(run.is === "mistakes");
   assert.deepEqual(
@@ -35,6 +46,7 @@ test("parseDaemonRun names all mistakes at once", () => {
       'read --metrics-addr "9091"',
       'read --agent-group "root"',
       'read --maps-mode "rw"',
+      'read --host-access "no"',
     ],
   );
 });

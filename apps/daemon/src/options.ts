@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { readOptions, renderOptions, type OptionRow } from "@bpfleet/base";
 import type { DaemonOptions, LogOptions, MetricsAddress } from "@bpfleet/daemon";
-import { features } from "@bpfleet/features";
+import { features, hostAccesses, type HostAccess } from "@bpfleet/features";
 import { readProxies, usualImagePlaces, type Proxies } from "@bpfleet/oci/local";
 import { join } from "node:path";
 
@@ -96,6 +96,13 @@ const table = [
     help: "a bpfd.toml: the XDP mode of each interface",
   },
   { flag: "legacy-tc", env: ["BPFLEET_LEGACY_TC"], help: "attach tc programs by cls_bpf even where there is TCX" },
+  {
+    flag: "host-access",
+    env: ["BPFLEET_HOST_ACCESS"],
+    value: "word",
+    usual: "auto",
+    help: "whether this node reaches its pods whatever policies say: auto and always do, never leaves it to them",
+  },
   { flag: "log-level", env: ["LOG_LEVEL"], value: "level", usual: "info", help: `one of ${logLevels.join(", ")}` },
 ] as const satisfies readonly OptionRow[];
 
@@ -135,6 +142,7 @@ export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<str
   const agentGroup = read("agent-group", parseGroup, "give the number of a group");
   const mapsGroup = read("maps-group", parseGroup, "give the number of a group");
   const mapsMode = read("maps-mode", parseMode, "give an octal mode such as 0640");
+  const hostAccess = read("host-access", parseHostAccess, `give one of ${hostAccesses.join(", ")}`);
   let proxies: Proxies | undefined;
   try {
     proxies = readProxies(env);
@@ -159,6 +167,7 @@ export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<str
       log: { level: level ?? "info" },
       mountBpffs: isTrue(values["mount-bpffs"]),
       legacyTc: isTrue(values["legacy-tc"]),
+      policySettings: { hostAccess },
       bytecode: {
         mirrors: values.registries,
         proxies,
@@ -181,6 +190,10 @@ function isTrue(text: string | undefined): boolean {
 
 function parseLevel(text: string): LogOptions["level"] | undefined {
   return logLevels.find((level) => level === text.toLowerCase());
+}
+
+function parseHostAccess(text: string): HostAccess | undefined {
+  return hostAccesses.find((word) => word === text);
 }
 
 function parseGroup(text: string): number | undefined {

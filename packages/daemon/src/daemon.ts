@@ -14,6 +14,7 @@ import type {
   NodePlan,
   ObservedKernel,
   PolicyReach,
+  PolicySettings,
   XdpMode,
 } from "@bpfleet/kernel";
 import type { TlsPaths } from "./tls/tls-files.ts";
@@ -113,6 +114,8 @@ export interface DaemonOptions {
   readonly xdpModes?: Readonly<Record<string, XdpMode>> | undefined;
   /** Attach tc programs by cls_bpf filters even where the kernel has TCX. */
   readonly legacyTc?: boolean | undefined;
+  /** How policies are judged on this node, beside what they say. */
+  readonly policySettings?: PolicySettings | undefined;
   /** The kernel; the real one through the native addon when not given. */
   readonly kernel?: KernelPort | undefined;
 }

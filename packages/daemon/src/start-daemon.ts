@@ -56,6 +56,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       pinRoot: options.bpffs,
       pollMs,
       announced,
+      policySettings: options.policySettings,
       onTrouble,
       onChange: (after, places) => {
         for (const listener of factsListeners) listener(after, places);

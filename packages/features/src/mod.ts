@@ -39,3 +39,5 @@ export type * from "./policy/table/policy-table.ts";
 export * from "./policy/table/write-table.ts";
 export { readTrials, readTrialTotals, type PolicyTrial, type TrialTotals } from "./policy/trials.ts";
 export * from "./features.ts";
+/** What a policy's node is asked beside it, for whoever starts one. */
+export { hostAccesses, type HostAccess } from "@bpfleet/kernel";

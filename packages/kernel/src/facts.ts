@@ -31,7 +31,18 @@ export interface NodeFacts {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /** By the key that was asked for: where the traffic of a pod of this node can be judged. */
   readonly endpoints?: Readonly<Record<string, EndpointFacts>> | undefined;
+  /** How policies are judged here, beside what they say. */
+  readonly policySettings?: PolicySettings | undefined;
 }
+
+/** What whoever runs this node has chosen; what is left out is as usual. */
+export interface PolicySettings {
+  readonly hostAccess?: HostAccess | undefined;
+}
+
+/** Whether this node reaches its pods whatever policies say. `never`: only as they say; `auto` is what is usual, `always`. */
+export const hostAccesses = ["auto", "always", "never"] as const;
+export type HostAccess = (typeof hostAccesses)[number];
 
 /** The interface of a pod, seen from the node. */
 export type EndpointFacts =

@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import { DirectoryStore, startAgent } from "@bpfleet/agent";
 import type { ObjectRef } from "@bpfleet/base";
 import { startDaemon, type Explanation } from "@bpfleet/daemon";
-import { features as allFeatures, type Feature, type PolicySettingsIntent } from "@bpfleet/features";
+import { features, type HostAccess } from "@bpfleet/features";
 import { kinds, type KubeObject } from "@bpfleet/kinds";
 
 export interface RunNodeOptions {
@@ -15,7 +15,7 @@ export interface RunNodeOptions {
   /** The list of the BPF objects. */
   readonly objects: string;
   /** Whether the node itself always reaches its pods; as the product has it when not given. */
-  readonly hostAccess?: "auto" | "never" | undefined;
+  readonly hostAccess?: HostAccess | undefined;
 }
 
 export interface RunNodeCommand {
@@ -43,15 +43,6 @@ const options = JSON.parse(process.argv[2] ?? "{}") as RunNodeOptions;
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const say = (answer: object): void => void process.stdout.write(`${JSON.stringify(answer)}\n`);
 
-function withSettings(feature: Feature): Feature {
-  if (feature.name !== "policy" || options.hostAccess === undefined) return feature;
-  const origin = { object: { group: "", kind: "Node", namespace: "", name: "rig" }, path: "" };
-  const { hostAccess } = options;
-  const settings: PolicySettingsIntent = { feature: "policy", about: "settings", isFact: true, origin, hostAccess };
-  return { ...feature, plan: (intents, facts, memory) => feature.plan([...intents, settings], facts, memory) };
-}
-
-const features = allFeatures.map(withSettings);
 await using daemon = await startDaemon({
   nodeName: "rig",
   version: "0.0.0-test",
@@ -61,6 +52,7 @@ await using daemon = await startDaemon({
   objects: options.objects,
   features,
   metrics: { unix: `${options.socket}.metrics` },
+  policySettings: { hostAccess: options.hostAccess },
   log: { level: "error" },
 });
 await using agent = await startAgent({

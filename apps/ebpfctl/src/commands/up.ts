@@ -5,6 +5,7 @@ import { serveAgent, startAgent, type Agent, type NodeReport } from "@bpfleet/ag
 import { renderRef } from "@bpfleet/base";
 import { startDaemon, type BytecodeOptions, type Daemon, type LogOptions } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
+import { hostAccesses, type HostAccess } from "@bpfleet/kernel";
 import { kinds } from "@bpfleet/kinds";
 import { readProxies, usualImagePlaces } from "@bpfleet/oci/local";
 import { parseConfig, type Config } from "../config.ts";
@@ -30,6 +31,7 @@ interface UpFlags {
   readonly metricsAddr?: string | undefined;
   readonly nodeName?: string | undefined;
   readonly objects?: string | undefined;
+  readonly hostAccess?: string | undefined;
   readonly legacyTc?: true | undefined;
   readonly once?: true | undefined;
   readonly timeout: string;
@@ -59,6 +61,10 @@ export const defineUp: DefineCommand = (program, world) => {
     )
     .option("--objects <file>", "list of the BPF objects (env: BPFLEET_OBJECTS, usually the built ones)")
     .option("--legacy-tc", "attach tc programs by cls_bpf filters even where the kernel has TCX")
+    .option(
+      "--host-access <word>",
+      `whether this node reaches its pods whatever policies say: ${hostAccesses.join(", ")} (env: BPFLEET_HOST_ACCESS, usually auto, which is always)`,
+    )
     .addOption(mirrorsFlag)
     .addOption(policyFlag)
     .option(
@@ -139,6 +145,7 @@ function daemonOptions(flags: UpFlags, config: Config, world: World): Parameters
     log: { level: parseLevel(flags.log) },
     mountBpffs: true,
     legacyTc: flags.legacyTc === true,
+    policySettings: { hostAccess: parseHostAccess((flags.hostAccess ?? env["BPFLEET_HOST_ACCESS"]) || undefined) },
     bytecode: bytecodeOptions(flags, world),
     pinAccess: { group: flags.mapsGroup, mode: flags.mapsMode },
   };
@@ -160,6 +167,15 @@ function parseCheck(text: string): number {
     throw new Failure(`invalid argument ${JSON.stringify(text)} for "--image-check": give whole seconds, or 0`);
   const seconds = Number(text);
   return seconds === 0 ? Infinity : seconds * 1000;
+}
+
+function parseHostAccess(text: string | undefined): HostAccess | undefined {
+  const word = hostAccesses.find((known) => known === text);
+  if (text !== undefined && word === undefined)
+    throw new Failure(
+      `invalid argument ${JSON.stringify(text)} for "--host-access": give one of ${hostAccesses.join(", ")}`,
+    );
+  return word;
 }
 
 function parseGroup(text: string): number {

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { isDeepStrictEqual } from "node:util";
-import type { EndpointWish, KernelFacts, NodeFacts, NodePlan } from "@bpfleet/kernel";
+import type { EndpointWish, KernelFacts, NodeFacts, NodePlan, PolicySettings } from "@bpfleet/kernel";
 import { findCgroupIds } from "@bpfleet/native";
 import type { AnnouncedPods } from "../cni/announced-pods.ts";
 import type { Announcement } from "../cni/announcement.ts";
@@ -20,6 +20,7 @@ export interface NodeFactsOptions {
   /** Between two looks at what tells nobody of its changes: cgroups and mounts. */
   readonly pollMs: number;
   readonly announced?: AnnouncedPods | undefined;
+  readonly policySettings?: PolicySettings | undefined;
   /** `places`: names of interfaces and paths of cgroups that came, went, are different, or were left by a program. */
   readonly onChange: (facts: NodeFacts, places: ReadonlySet<string>) => void;
   readonly onTrouble: (error: unknown) => void;
@@ -38,7 +39,7 @@ export class NodeFactsWatch implements AsyncDisposable {
   #areProven = false;
 
   private constructor(options: NodeFactsOptions, kernel: KernelFacts) {
-    const { nodeName, objects, hashSeed, pinRoot } = options;
+    const { nodeName, objects, hashSeed, pinRoot, policySettings } = options;
     this.#options = options;
     this.#facts = {
       nodeName,
@@ -46,6 +47,7 @@ export class NodeFactsWatch implements AsyncDisposable {
       hashSeed,
       kernel,
       pinRoot,
+      policySettings,
       cpus: availableParallelism(),
       interfaces: [],
       cgroups: {},

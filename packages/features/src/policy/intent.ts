@@ -9,16 +9,7 @@ export type PolicyFeatureIntent =
   | AddressesIntent
   | HostIntent
   | ServiceIntent
-  | BackendsIntent
-  | PolicySettingsIntent;
-
-/** How this node judges, beside what policies say; the last one holds. */
-export interface PolicySettingsIntent extends Intent {
-  readonly feature: "policy";
-  readonly about: "settings";
-  /** `auto`, which holds without it: this node always reaches its pods. `never`: only as policies say. */
-  readonly hostAccess: "auto" | "never";
-}
+  | BackendsIntent;
 
 export interface PolicyIntent extends Intent {
   readonly feature: "policy";

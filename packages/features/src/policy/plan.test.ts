@@ -5,7 +5,7 @@ import { assemblePlan, planGenerations, type NodeFacts, type SeenMap } from "@bp
 import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
 import type { FeaturePlan } from "../feature.ts";
 import { bytesOfKey, parseAddressKey } from "./compile/address-key.ts";
-import { compilePolicy, defaultSettings } from "./compile/compile-policy.ts";
+import { compilePolicy } from "./compile/compile-policy.ts";
 import type { PolicyFeatureIntent, PolicyIntent, WorkloadIntent } from "./intent.ts";
 import type { PolicyData } from "./plan.ts";
 import { triedEntry } from "./compile/place-endpoints.ts";
@@ -169,9 +169,14 @@ test("policy.plan lets this node reach its pods, unless the settings say never",
   const intents = [policyIntent("p", "a", [], [{}])];
   assert.equal(verdict(planOf(intents), 11, "172.16.0.1", 8080), "pass");
   assert.equal(verdict(planOf(intents), 11, "172.16.0.2", 8080), "drop");
-  const origin = { object: node, path: "" };
-  const never = { feature: "policy", about: "settings", origin, hostAccess: "never" } as const;
-  assert.equal(verdict(planOf([...intents, never]), 11, "172.16.0.1", 8080), "drop");
+  assert.equal(
+    verdict(planOf(intents, { ...facts, policySettings: { hostAccess: "always" } }), 11, "172.16.0.1", 8080),
+    "pass",
+  );
+  assert.equal(
+    verdict(planOf(intents, { ...facts, policySettings: { hostAccess: "never" } }), 11, "172.16.0.1", 8080),
+    "drop",
+  );
 });
 
 test("policy.plan has an instance of the node with all rules, and one of each object with its own", () => {
@@ -298,7 +303,7 @@ test("policy.plan tells the lowest rate of connections of those that select a po
     hosts: [],
     services: [],
   };
-  const { table } = compilePolicy({ ...input, settings: defaultSettings }, facts, () => 0);
+  const { table } = compilePolicy({ ...input, settings: {} }, facts, () => 0);
   const ratesOf = (numbers: readonly number[] | undefined): readonly unknown[] =>
     (numbers ?? []).map((number) => table.tables[number]?.connectionRate);
   const [endpoint] = table.endpoints;

@@ -3,7 +3,7 @@ import { renderHookKey, type FeatureInstance, type NodeFacts, type ProgramSpec, 
 import { instanceIdOf } from "../events.ts";
 import { startDraft, type Attachment, type Draft, type FeaturePlan } from "../feature.ts";
 import { explainedMap } from "../generated/shared.ts";
-import { defaultSettings, type PolicyInput } from "./compile/compile-policy.ts";
+import type { PolicyInput } from "./compile/compile-policy.ts";
 import { closeEverything } from "./compile/close-everything.ts";
 import { compileSafely, type WrittenPolicy } from "./compile/compile-safely.ts";
 import { isolationOf } from "./compile/isolation.ts";
@@ -62,7 +62,7 @@ export function planPolicy(
   facts: NodeFacts,
   memory = new CompileMemory(),
 ): FeaturePlan {
-  const { input, shadows } = sortIntents(intents);
+  const { input, shadows } = sortIntents(intents, facts.policySettings);
   const draft = startDraft();
   if (input.policies.length + shadows.length === 0) return draft;
   const digest = facts.objects[feature]?.digest;
@@ -111,7 +111,10 @@ function compileWithTrials(
   return compile(input.policies);
 }
 
-function sortIntents(intents: readonly PolicyFeatureIntent[]): {
+function sortIntents(
+  intents: readonly PolicyFeatureIntent[],
+  settings: NodeFacts["policySettings"],
+): {
   input: PolicyInput;
   shadows: readonly PolicyIntent[];
 } {
@@ -125,7 +128,7 @@ function sortIntents(intents: readonly PolicyFeatureIntent[]): {
     hosts: [],
     services: [],
     backends,
-    settings: defaultSettings,
+    settings: settings ?? {},
   } as {
     -readonly [Part in keyof PolicyInput]: PolicyInput[Part] extends readonly (infer Each)[]
       ? Each[]
@@ -150,9 +153,6 @@ function sortIntents(intents: readonly PolicyFeatureIntent[]): {
         break;
       case "backends":
         backends.push(intent);
-        break;
-      case "settings":
-        input.settings = { hostAccess: intent.hostAccess };
         break;
     }
   }

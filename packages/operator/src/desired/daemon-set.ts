@@ -222,6 +222,7 @@ function daemonContainer({ settings }: NodeSetup): object {
       env("BPFLEET_BPFFS", bpffs),
       env("BPFLEET_AGENT_GROUP", String(plainUser)),
       env("BPFLEET_METRICS_ADDR", `${renderHost(settings.metricsAddress)}:${settings.metricsPort}`),
+      env("BPFLEET_HOST_ACCESS", settings.hostAccess),
       ...(settings.bpfdToml === undefined ? [] : [env("BPFLEET_BPFD_CONFIG", `${configDir}/bpfd.toml`)]),
       ...(settings.imagePolicy === undefined ? [] : [env("BPFLEET_IMAGE_POLICY", `${configDir}/image-policy.yaml`)]),
     ],

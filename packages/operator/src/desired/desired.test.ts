@@ -149,6 +149,7 @@ test("daemonSet is rolled by each setting, and by nothing else", () => {
     { "bpfleet.cni": "off" },
     { "bpfleet.cni-failure-policy": "always" },
     { "bpfleet.cni-timeout-ms": "500" },
+    { "bpfleet.host-access": "never" },
   ].map(hash);
   assert.equal(new Set([...others, usual]).size, others.length + 1);
   assert.equal(
@@ -159,13 +160,14 @@ test("daemonSet is rolled by each setting, and by nothing else", () => {
 
 test("parseSettings says all that is wrong at once, and what it does not know", () => {
   const wrong = parseSettings(
-    { "bpfd.log.level": "loud", "bpfd.image": "a b", "bpfleet.enforce.cilium": "yes" },
+    { "bpfd.log.level": "loud", "bpfd.image": "a b", "bpfleet.enforce.cilium": "yes", "bpfleet.host-access": "no" },
     builtImages,
   );
   assert.deepEqual(wrong.issues.map(({ path }) => path).toSorted(), [
     "/data/bpfd.image",
     "/data/bpfd.log.level",
     "/data/bpfleet.enforce.cilium",
+    "/data/bpfleet.host-access",
   ]);
   const odd = parseSettings({ "bpfd.log.levl": "info" }, builtImages);
   assert.deepEqual(odd.ok && odd.issues.map(({ message }) => message), [

@@ -1,5 +1,6 @@
 import type { Issue, Result } from "@bpfleet/base";
 import { ok, refused } from "@bpfleet/base";
+import { hostAccesses, type HostAccess } from "@bpfleet/kernel";
 import { didYouMean } from "@bpfleet/kinds";
 import { parseBpfdConfig } from "@bpfleet/loader/config";
 import { ports } from "./names.ts";
@@ -58,6 +59,8 @@ export interface Settings {
   readonly agentResources: Resources;
   /** Of the plug-in by which pods wait for their policy. */
   readonly cni: CniSettings;
+  /** Whether a node reaches its pods whatever policies say. */
+  readonly hostAccess: HostAccess;
   readonly enforceCilium: Enforcement;
   readonly enforceCalico: Enforcement;
 }
@@ -98,6 +101,8 @@ export const settingKeys = {
   "bpfleet.cni-conf-dir":
     "Where the container runtime of the nodes reads network configurations; /etc/cni/net.d when left out.",
   "bpfleet.cni-bin-dir": "Where it finds plug-ins; /opt/cni/bin when left out.",
+  "bpfleet.host-access":
+    "Whether a node reaches its own pods whatever policies say: auto and always do, never leaves it to the policies, probes of the kubelet too; auto when left out.",
   "bpfleet.enforce.cilium": "Enforce CiliumNetworkPolicy: auto (where Cilium's own agents do not run), always, never.",
   "bpfleet.enforce.calico": "Follow FelixConfiguration: auto (where Calico's own agents do not run), always, never.",
 } as const;
@@ -207,6 +212,7 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
       confDir: structure("bpfleet.cni-conf-dir", parseFolder) ?? "/etc/cni/net.d",
       binDir: structure("bpfleet.cni-bin-dir", parseFolder) ?? "/opt/cni/bin",
     },
+    hostAccess: word("bpfleet.host-access", hostAccesses, "auto"),
     enforceCilium: word("bpfleet.enforce.cilium", enforcements, "auto"),
     enforceCalico: word("bpfleet.enforce.calico", enforcements, "auto"),
   };

@@ -1,6 +1,6 @@
 import { refKey, type ObjectRef } from "@bpfleet/base";
 import type { RuleRef } from "@bpfleet/kernel";
-import { compilePolicy, defaultSettings, type CompileFacts, type PolicyInput } from "../compile/compile-policy.ts";
+import { compilePolicy, type CompileFacts, type PolicyInput } from "../compile/compile-policy.ts";
 import type { HostIntent, PolicyIntent, WorkloadIntent } from "../intent.ts";
 import type { PolicyStatement, Requirement } from "../policy.ts";
 import type { TableReason } from "../table/judge-table.ts";
@@ -176,7 +176,7 @@ function worldOf(
       addresses: [],
       hosts: hosts.map((host) => ({ ...host, addresses: addressesOf(host) })),
       services: [],
-      settings: defaultSettings,
+      settings: {},
     },
     facts: { nodeName: "this", interfaces: [], endpoints },
   };

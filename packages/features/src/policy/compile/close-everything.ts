@@ -25,7 +25,7 @@ export function closeEverything(
   const ifindexes = new Set(pods.flatMap(({ facts }) => (facts?.found ? [facts.ifindex] : [])));
   const hostAccess = hostAccessRef(facts.nodeName);
   const rules = [hostAccess];
-  const isAuto = settings.hostAccess === "auto";
+  const isReached = settings.hostAccess !== "never";
   const keys = new Set(
     facts.interfaces.flatMap(({ addresses }) =>
       addresses.flatMap((text) => {
@@ -49,7 +49,7 @@ export function closeEverything(
       {
         rows: Uint16Array.of(0, 1),
         columnMap: 0,
-        cells: isAuto ? [{ row: 1, column: 0, rank: 0 }] : [],
+        cells: isReached ? [{ row: 1, column: 0, rank: 0 }] : [],
         rules: [passes, drops],
       },
       { rows: Uint16Array.of(0, 0), columnMap: 0, cells: [], rules: [drops] },

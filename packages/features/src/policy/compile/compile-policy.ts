@@ -1,5 +1,5 @@
 import { refKey } from "@bpfleet/base";
-import type { NodeFacts, RuleRef } from "@bpfleet/kernel";
+import type { NodeFacts, PolicySettings, RuleRef } from "@bpfleet/kernel";
 import type {
   AddressesIntent,
   BackendsIntent,
@@ -36,13 +36,6 @@ export interface PolicyInput {
   readonly backends?: readonly BackendsIntent[] | undefined;
   readonly settings: PolicySettings;
 }
-
-export interface PolicySettings {
-  /** `auto`: this node always reaches its pods. `never`: only as policies say. */
-  readonly hostAccess: "auto" | "never";
-}
-
-export const defaultSettings: PolicySettings = { hostAccess: "auto" };
 
 export type CompileFacts = Pick<NodeFacts, "endpoints" | "interfaces" | "nodeName">;
 

@@ -1,7 +1,6 @@
 import { refKey } from "@bpfleet/base";
-import type { RuleRef } from "@bpfleet/kernel";
+import type { PolicySettings, RuleRef } from "@bpfleet/kernel";
 import type { PolicyRule } from "../policy.ts";
-import type { PolicySettings } from "./compile-policy.ts";
 import { mistakeText, type ClosedPolicy } from "./limits.ts";
 import type { Names } from "./names.ts";
 import { portName, type Peers } from "./peers.ts";
@@ -51,7 +50,7 @@ export function readRules(
   closed: Map<string, ClosedPolicy>,
 ): RuleBook {
   const shelf = new Shelf(peers, portSets, names);
-  const hostAccess = settings.hostAccess === "auto" ? shelf.addHostAccess(nodeName) : undefined;
+  const hostAccess = settings.hostAccess !== "never" ? shelf.addHostAccess(nodeName) : undefined;
   const drafts = statements.map((each) => {
     const key = refKey(each.intent.policy.ref);
     if (!closed.has(key)) {
