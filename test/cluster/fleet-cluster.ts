@@ -45,8 +45,8 @@ export const quickElection: Omit<ElectionConfig, "identity"> = {
   retryPeriodMs: 2000,
 };
 
-export async function startFleetCluster(): Promise<FleetCluster> {
-  const server = await startApiServer(buildControlPlane());
+export async function startFleetCluster(moreFlags: readonly string[] = []): Promise<FleetCluster> {
+  const server = await startApiServer(buildControlPlane(), moreFlags);
   const dir = mkdtempSync(join(tmpdir(), `bpfleet-fleet-${process.pid}-`));
   server.kubectl(["apply", "--server-side", "-k", join(root, "manifests/base/ebpf")]);
   server.kubectl([
@@ -236,3 +236,23 @@ export async function tellNodeState(
   if (!isThere) await client.apply(type, head, manager);
   await client.applyStatus({ ...type, name: node }, { ...head, status } as AnyObject, manager);
 }
+
+/** What the agent of a node makes of a config. */
+export async function makeNodeProgram(client: KubeClient, config: AnyObject, node: string): Promise<void> {
+  const { name, uid = "" } = config.metadata;
+  await client.create<AnyObject>(nodePrograms, {
+    apiVersion: "bpfd.io/v1alpha1",
+    kind: "BpfProgram",
+    metadata: {
+      name: `${name}-${node}`,
+      labels: { owningConfig: name },
+      finalizers: ["bpfd.io.agent/finalizer"],
+      ownerReferences: [
+        { apiVersion: config.apiVersion, kind: config.kind, name, uid, controller: true, blockOwnerDeletion: true },
+      ],
+    },
+    spec: { programs: {} },
+  });
+}
+
+export const nodePrograms = { group: "bpfd.io", version: "v1alpha1", plural: "bpfprograms" } as const;

@@ -4,7 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AnyObject } from "@bpfleet/kube";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import {
+  makeNodeProgram,
   nodeObject,
+  nodePrograms,
   resultOf,
   startFleetCluster,
   tellNodeState,
@@ -26,7 +28,6 @@ const programs = {
   namespace: "default",
 } as const;
 const configs = { group: "bpfd.io", version: "v1alpha1", plural: "bpfprogramconfigs" } as const;
-const nodePrograms = { group: "bpfd.io", version: "v1alpha1", plural: "bpfprograms" } as const;
 
 before(async () => {
   if (skip !== undefined) return;
@@ -72,24 +73,6 @@ function makeConfig(name: string): Promise<AnyObject> {
     kind: "BpfProgramConfig",
     metadata: { name },
     spec,
-  });
-}
-
-/** What the agent of a node makes of a config. */
-async function makeNodeProgram(config: AnyObject, node: string): Promise<void> {
-  const { name, uid = "" } = config.metadata;
-  await cluster.admin.create<AnyObject>(nodePrograms, {
-    apiVersion: "bpfd.io/v1alpha1",
-    kind: "BpfProgram",
-    metadata: {
-      name: `${name}-${node}`,
-      labels: { owningConfig: name },
-      finalizers: ["bpfd.io.agent/finalizer"],
-      ownerReferences: [
-        { apiVersion: config.apiVersion, kind: config.kind, name, uid, controller: true, blockOwnerDeletion: true },
-      ],
-    },
-    spec: { programs: {} },
   });
 }
 
@@ -220,7 +203,7 @@ test(
       "it has its finalizer",
       async () => (await cluster.admin.get({ ...configs, name: "leaving" })).metadata.finalizers?.[0],
     );
-    for (const node of ["n1", "n2"]) await makeNodeProgram(object, node);
+    for (const node of ["n1", "n2"]) await makeNodeProgram(cluster.admin, object, node);
     const conditions = [
       {
         type: "NotUnLoaded",
@@ -268,7 +251,7 @@ test(
     const config = await makeConfig("held");
     for (const node of ["n1", "n3"]) {
       await tellNodeState(cluster.admin, node, [resultOf(program, node === "n3" ? "Failed" : "InForce")]);
-      await makeNodeProgram(config, node);
+      await makeNodeProgram(cluster.admin, config, node);
     }
     await statusThat(programs, "outlives", "n3 fails", ({ state }) => state === "Failed");
     await cluster.admin.delete({ ...nodes, name: "n3" });

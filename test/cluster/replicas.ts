@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AnyObject } from "@bpfleet/kube";
 import { until, type FleetCluster } from "./fleet-cluster.ts";
 
-const main = join(import.meta.dirname, "../../apps/operator/src/main.ts");
+const sources = [process.execPath, join(import.meta.dirname, "../../apps/operator/src/main.ts")];
 const lease = {
   group: "coordination.k8s.io",
   version: "v1",
@@ -23,18 +23,21 @@ const theSet = {
 /** Replicas of the operator, each a process as its container runs it; they end with this one. */
 export class Replicas implements Disposable {
   readonly #cluster: FleetCluster;
+  readonly #program: readonly string[];
   readonly #kubeconfig: string;
   readonly #running = new Map<string, ChildProcess>();
   readonly #logs = new Map<string, string>();
 
-  constructor(cluster: FleetCluster) {
+  /** `program` is the sources unless told otherwise. */
+  constructor(cluster: FleetCluster, program: readonly string[] = sources) {
     this.#cluster = cluster;
+    this.#program = program;
     this.#kubeconfig = cluster.kubeconfigOf("podconfigmap-controller");
   }
 
   /** `leases` are the documented ones unless told otherwise. */
   start(name: string, leases: Readonly<Record<string, string>> = {}): void {
-    const child = spawn("setpriv", ["--pdeathsig", "KILL", process.execPath, main], {
+    const child = spawn("setpriv", ["--pdeathsig", "KILL", ...this.#program], {
       stdio: ["ignore", "ignore", "pipe"],
       env: {
         PATH: process.env["PATH"],

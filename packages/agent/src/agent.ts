@@ -254,12 +254,12 @@ class ObjectAgent implements Agent {
       // What was not watched before is part of the facts only now: no plan is to be without it.
       facts = daemon.facts();
     }
-    const { plan, problems } = planIntents(this.#lowered, features, this.#lastPlan.addTo(facts), this.#memory);
+    const compile = (whole: NodeFacts) => planIntents(this.#lowered, features, whole, this.#memory);
+    const { plan, problems } = await this.#lastPlan.plan(facts, compile, daemon);
     this.#planned = facts;
     this.#problems = [...problems, ...this.#desired.problems()];
     const isSame = !isAsked && samePlan(plan, this.#plan);
     this.#plan = plan;
-    this.#lastPlan.becomes(plan);
     if (!isSame) daemon.setPlan(plan, { complete: this.#isComplete() });
   }
 

@@ -64,6 +64,8 @@ export interface Compiled {
   readonly plan: NodePlan;
   /** Of lowering and planning, all objects. */
   readonly problems: readonly PlanProblem[];
+  /** Some feature would rather go on with the plan before, which is not known. */
+  readonly wantsEarlier: boolean;
 }
 
 /** The plan of all intents on this node as it is now; `memory` of one who plans for it again and again. */
@@ -95,7 +97,8 @@ export function planIntents(
     ),
   );
   const plan = assemblePlan(parts);
-  return { plan, problems: [...problems, ...plan.problems] };
+  const wantsEarlier = parts.some((part) => part.wantsEarlier === true);
+  return { plan, problems: [...problems, ...plan.problems], wantsEarlier };
 }
 
 /** The plan of all objects; what is refused among them is closed. */

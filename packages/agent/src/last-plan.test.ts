@@ -9,6 +9,7 @@ import {
   type NodePlan,
   type PlanPart,
 } from "@bpfleet/kernel";
+import type { Compiled } from "./compile.ts";
 import { LastPlan } from "./last-plan.ts";
 
 const node: ObjectRef = { group: "", kind: "Node", namespace: "", name: "n" };
@@ -76,4 +77,33 @@ test("LastPlan tells what maps were, the last three, newest last", () => {
   for (const layout of ["1", "2", "3", "4", "2"]) last.becomes(planWith(layout));
   assert.deepEqual(seen(), ["3", "4", "2"]);
   assert.deepEqual(Object.keys(last.addTo(facts).seenMaps ?? {}), ["other", "policy/hits"]);
+});
+
+test("LastPlan asks the daemon where a feature would go on with what nobody remembers, and only then", async () => {
+  const inForce = planWith("1");
+  let asked = 0;
+  const daemon = {
+    lastPlan: () => {
+      asked++;
+      return asked === 1 ? Promise.reject(new Error("it cannot be reached now")) : inForce;
+    },
+  };
+  const compile = ({ earlierPlans }: NodeFacts): Compiled => {
+    const earlier = earlierPlans?.[refKey(node)];
+    const plan = assemblePlan(earlier === undefined ? [] : [earlier]);
+    return { plan, problems: [], wantsEarlier: earlier === undefined };
+  };
+  const last = new LastPlan();
+  await assert.rejects(last.plan(facts, compile, daemon), /cannot be reached now/);
+  const { plan, wantsEarlier } = await last.plan(facts, compile, daemon);
+  assert.deepEqual([plan, wantsEarlier], [assemblePlan([partOf("policy", node, "1")]), false]);
+  last.becomes(assemblePlan([]));
+  assert.equal(
+    (await last.plan(facts, compile, daemon)).wantsEarlier,
+    true,
+    "what is remembered is that there is none",
+  );
+  const content = new LastPlan();
+  await content.plan(facts, () => ({ plan: inForce, problems: [], wantsEarlier: false }), daemon);
+  assert.equal(asked, 2);
 });

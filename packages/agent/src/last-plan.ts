@@ -1,5 +1,7 @@
 import { canonicalJson, refKey } from "@bpfleet/base";
 import type { FeatureInstance, NodeFacts, NodePlan, PlanPart, SeenMap } from "@bpfleet/kernel";
+import type { AgentDaemon } from "./agent-options.ts";
+import type { Compiled } from "./compile.ts";
 
 const seenKept = 3;
 
@@ -10,8 +12,28 @@ const seenKept = 3;
 export class LastPlan {
   #parts: NonNullable<NodeFacts["earlierPlans"]> = {};
   #seen: NonNullable<NodeFacts["seenMaps"]> = {};
+  #isKnown = false;
+
+  /**
+   * What `compile` makes of these facts and the plan before. An agent that has just started knows of none: where it
+   * matters, the daemon is asked, which throws while it cannot be reached.
+   */
+  async plan(
+    facts: NodeFacts,
+    compile: (facts: NodeFacts) => Compiled,
+    daemon: Pick<AgentDaemon, "lastPlan">,
+  ): Promise<Compiled> {
+    let compiled = compile(this.addTo(facts));
+    if (compiled.wantsEarlier && !this.#isKnown) {
+      this.becomes(await daemon.lastPlan());
+      compiled = compile(this.addTo(facts));
+    }
+    this.becomes(compiled.plan);
+    return compiled;
+  }
 
   becomes(plan: NodePlan): void {
+    this.#isKnown = true;
     const ofNode = plan.instances.filter(isOfNode);
     this.#parts = Object.fromEntries(ofNode.map(({ owner, feature }) => [refKey(owner), partOf(plan, feature)]));
     this.#seen = Object.fromEntries(

@@ -123,6 +123,19 @@ function planContract(contract: Contract): void {
     },
   );
 
+  contract("lastPlan gives back what was set, with rules and bytes, and nothing before that", async (bench) => {
+    const { node, daemon } = bench;
+    node.world.addInterface("eth0");
+    assert.deepEqual(await daemon.lastPlan(), emptyPlan);
+    const plan = planOn(["eth0"], { maps: [sealedMap("list", 3)], instances: [instance("i", 3)] });
+    daemon.setPlan(plan, complete);
+    await daemon.settled();
+    const held = await daemon.lastPlan();
+    assert.equal(canonicalJson(held), canonicalJson(plan));
+    const [map] = held.maps;
+    assert.ok(map?.contents.kind === "sealed" && map.contents.entries.keys instanceof Uint8Array);
+  });
+
   contract("results name what failed and why, and hear of its end", async ({ node, daemon }) => {
     node.world.addInterface("eth0");
     let isRefused = true;

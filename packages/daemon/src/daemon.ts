@@ -46,6 +46,8 @@ export interface Daemon extends AsyncDisposable {
    * under which the results tell of it.
    */
   setPlan(plan: NodePlan, options: { readonly complete: boolean }): number;
+  /** The plan that is to be in force, also that of an earlier agent; long lists of rules may be missing from it. */
+  lastPlan(): NodePlan;
   /** What became of the plan. */
   results(): DaemonResults;
   /** Called after every change of `results()`. */
@@ -82,6 +84,8 @@ export interface AgentDaemon extends Pick<
   watchEndpoints(wishes: readonly EndpointWish[], reach?: PolicyReach): void | Promise<void>;
   watchBytecode(sources: readonly BytecodeSource[], secrets: PullSecrets): void | Promise<void>;
   setPlan(plan: NodePlan, options: { readonly complete: boolean }): void;
+  /** As `Daemon` has it; throws while it cannot be reached. */
+  lastPlan(): NodePlan | Promise<NodePlan>;
 }
 
 export interface DaemonOptions {

@@ -122,6 +122,10 @@ export class NodeDaemon implements Daemon {
     return revision;
   }
 
+  lastPlan(): NodePlan {
+    return this.#parts.loop.plan();
+  }
+
   results(): DaemonResults {
     return this.#parts.loop.results();
   }

@@ -27,10 +27,16 @@ export interface FeaturePlan {
   readonly attachments: readonly Attachment[];
   readonly instances: readonly FeatureInstance[];
   readonly problems: readonly PlanProblem[];
+  /** It would rather go on with what it had in the plan before, which the facts do not tell. */
+  readonly wantsEarlier?: true | undefined;
 }
 
+type Parts = Omit<FeaturePlan, "wantsEarlier">;
+
 /** A FeaturePlan while it is being made. */
-export type Draft = { -readonly [Part in keyof FeaturePlan]: FeaturePlan[Part][number][] };
+export type Draft = { -readonly [Part in keyof Parts]: Parts[Part][number][] } & {
+  wantsEarlier?: FeaturePlan["wantsEarlier"];
+};
 
 export function startDraft(): Draft {
   return { maps: [], programs: [], attachments: [], instances: [], problems: [] };

@@ -59,6 +59,9 @@ export class ObedientDaemon implements AgentDaemon {
     this.plans++;
     for (const tell of this.#onChange) tell(this.results());
   }
+  lastPlan(): NodePlan {
+    return this.plan;
+  }
   results(): DaemonResults {
     const items: DaemonResults["items"] = [
       ...this.plan.maps.map(({ key }) => ({ item: "map" as const, key, state: "in-force" as const })),

@@ -19,7 +19,7 @@ const waitingBatches = 64;
 
 export type ServedDaemon = Omit<
   Daemon,
-  "setPlan" | "watchCgroups" | "watchEndpoints" | "watchBytecode" | "stop" | typeof Symbol.asyncDispose
+  "setPlan" | "lastPlan" | "watchCgroups" | "watchEndpoints" | "watchBytecode" | "stop" | typeof Symbol.asyncDispose
 >;
 
 export function routeDaemon(router: ConnectRouter, daemon: ServedDaemon): void {

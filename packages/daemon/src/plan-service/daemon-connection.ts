@@ -4,7 +4,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { KernelError } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import { emptyPlan, type Inventory, type NodeFacts } from "@bpfleet/kernel";
+import { emptyPlan, type Inventory, type NodeFacts, type NodePlan } from "@bpfleet/kernel";
 import {
   decodeValue,
   DocumentReader,
@@ -24,7 +24,7 @@ import type { TlsMaterial } from "../tls/tls-files.ts";
 import { connectionFailure } from "./connection-failure.ts";
 import { decodeAllCounters } from "./counters-document.ts";
 import { factsOf } from "./facts-document.ts";
-import { planItems } from "./plan-document.ts";
+import { decodePlan, planItems } from "./plan-document.ts";
 import { hashItem, largestDocumentBytes, protocols as ownProtocols, type ProtocolRange } from "./protocol.ts";
 import { cutValue, readValue } from "./parts.ts";
 import type { Wishes, WishedPlan } from "./remote-daemon.ts";
@@ -185,6 +185,17 @@ export class DaemonConnection {
           call: "ReadCounters",
           retry: "backoff",
         });
+    }
+  }
+
+  async lastPlan(): Promise<NodePlan> {
+    try {
+      const value = await readValue(this.#client.readPlan({ session: this.#session() }), () => undefined);
+      return decodePlan(value);
+    } catch (error) {
+      // A daemon from before that could be asked.
+      if (error instanceof ConnectError && error.code === Code.Unimplemented) return emptyPlan;
+      throw connectionFailure(this.#options.socket, error);
     }
   }
 

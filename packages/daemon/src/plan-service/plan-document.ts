@@ -12,6 +12,10 @@ import { decodeValue, type HeldDocument, type OutgoingItem } from "@bpfleet/wire
 import { outgoing, uniqueKeys, valuesOf } from "./protocol.ts";
 import { decodeRules, encodeRules } from "./rule-rows.ts";
 
+interface PlanValue extends Omit<NodePlan, "instances"> {
+  readonly instances: readonly (Omit<FeatureInstance, "rules"> & { readonly rules: Uint8Array })[];
+}
+
 export function* planItems({ maps, programs, hooks, instances, problems }: NodePlan): Generator<OutgoingItem> {
   for (const each of maps) yield outgoing("maps", each.key, each);
   for (const each of programs) yield outgoing("programs", each.key, each);
@@ -20,6 +24,17 @@ export function* planItems({ maps, programs, hooks, instances, problems }: NodeP
   for (const each of instances)
     yield outgoing("instances", unique(`${each.feature} ${each.key}`), { ...each, rules: encodeRules(each.rules) });
   if (problems.length > 0) yield outgoing("problems", "problems", problems);
+}
+
+/** The whole of it as one value. */
+export function encodePlan({ instances, ...rest }: NodePlan): PlanValue {
+  return { ...rest, instances: instances.map((each) => ({ ...each, rules: encodeRules(each.rules) })) };
+}
+
+/** The inverse, of a daemon that is believed. */
+export function decodePlan(value: unknown): NodePlan {
+  const { instances, ...rest } = value as PlanValue;
+  return { ...rest, instances: instances.map((each) => ({ ...each, rules: decodeRules(each.rules) })) };
 }
 
 /** One item of a plan that an agent sent. What a daemon cannot carry out is refused here, by its name. */

@@ -26,7 +26,7 @@ import type { Daemon } from "../daemon.ts";
 import { encodeAllCounters } from "./counters-document.ts";
 import { factsItems } from "./facts-document.ts";
 import { cutValue, readValue } from "./parts.ts";
-import { decodePlanItem, planOf } from "./plan-document.ts";
+import { decodePlanItem, encodePlan, planOf } from "./plan-document.ts";
 import { hashItem, largestDocumentBytes, protocols as ownProtocols, type ProtocolRange } from "./protocol.ts";
 import { resultsItems } from "./results-document.ts";
 
@@ -38,6 +38,7 @@ export type PlannedDaemon = Pick<
   | "watchEndpoints"
   | "watchBytecode"
   | "setPlan"
+  | "lastPlan"
   | "results"
   | "onChange"
   | "counters"
@@ -109,6 +110,11 @@ export function routePlan(
         plan = planOf(held);
         return { revision: daemon.setPlan(plan, { complete: received.isComplete }) };
       }),
+
+    async *readPlan({ session: id }) {
+      check(id);
+      yield* cutValue(encodePlan(daemon.lastPlan()), id);
+    },
 
     watchCgroups: ({ session: id, paths }) => {
       check(id);

@@ -144,6 +144,10 @@ export class RemoteDaemon implements AgentDaemon, AsyncDisposable {
     this.#results = this.#present();
   }
 
+  lastPlan(): Promise<NodePlan> {
+    return this.#ask((connection) => connection.lastPlan());
+  }
+
   results(): DaemonResults {
     return this.#results;
   }

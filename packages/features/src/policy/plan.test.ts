@@ -249,6 +249,7 @@ test("policy.plan leaves in force what was, when nothing can be compiled; withou
   } as const;
   const closed = planOf([...intents, hosts]);
   assert.match(said(closed).join(), /^refused Failed p: .* cannot be read; .* nothing passes the pods of this node/);
+  assert.equal(closed.wantsEarlier, true);
   for (const ifindex of [11, 12]) {
     for (const direction of ["ingress", "egress"]) {
       assert.equal(verdict(closed, ifindex, "10.0.0.2", 80, direction), "drop");
@@ -314,7 +315,9 @@ test("policy.plan leaves in force what was, when its object is missing", () => {
   const intents = [policyIntent("p", "a", [{}])];
   const earlier = planOf(intents);
   const without = { ...facts, objects: {} };
-  assert.match(said(planOf(intents, without)).join(), /^refused NotFound p: load the policy programs/);
+  const unknown = planOf(intents, without);
+  assert.match(said(unknown).join(), /^refused NotFound p: load the policy programs/);
+  assert.equal(unknown.wantsEarlier, true);
   const kept = planOf(intents, { ...without, earlierPlans: { [refKey(node)]: earlier } });
   assert.deepEqual({ ...kept, problems: [] }, { ...earlier, problems: [] });
   assert.match(said(kept).join(), /^refused NotFound p/);

@@ -179,7 +179,10 @@ function planFailure(
 /** With what was planned last, where that is known. */
 function goOn(facts: NodeFacts, draft: Draft): boolean {
   const earlier = facts.earlierPlans?.[refKey(nodeRef(facts))];
-  if (earlier === undefined) return false;
+  if (earlier === undefined) {
+    draft.wantsEarlier = true;
+    return false;
+  }
   draft.maps.push(...earlier.maps);
   draft.programs.push(...earlier.programs);
   draft.attachments.push(...earlier.attachments);

@@ -32,6 +32,8 @@ export class ConfigFinalizer implements Part {
   readonly name = "finalizers";
   readonly #options: ConfigFinalizerOptions;
   readonly #configs: ReadonlyMap<string, readonly [ResourceType, Informer<AnyObject>]>;
+  /** The version of each config that was released: its event may come after that of a program. */
+  readonly #released = new Map<string, string | undefined>();
   #controller: Controller | undefined;
 
   constructor(options: ConfigFinalizerOptions) {
@@ -50,7 +52,9 @@ export class ConfigFinalizer implements Part {
           onFault: (error) => teller.fault(error),
         });
         informer.onChange(({ type, object }) => {
-          if (type !== "deleted") this.#controller?.add(`${kind}/${object.metadata.name}`);
+          const key = `${kind}/${object.metadata.name}`;
+          if (type === "deleted") this.#released.delete(key);
+          else this.#controller?.add(key);
         });
         return [kind, [resource, informer.start()]] as const;
       }),
@@ -96,13 +100,15 @@ export class ConfigFinalizer implements Part {
       if (!isHeld) await setFinalizers(client, type, config, [...held, finalizers.config], signal);
       return awaitChange;
     }
-    if (!isHeld) return awaitChange;
+    const { resourceVersion } = config.metadata;
+    if (!isHeld || this.#released.get(key) === resourceVersion) return awaitChange;
     const loaded = programs
       .ofConfig(config)
       .filter(({ metadata }) => metadata.finalizers?.includes(finalizers.program) === true);
     if (loaded.length > 0) return recheckAfter(recheckMs);
     const others = held.filter((each) => each !== finalizers.config);
-    await setFinalizers(client, type, config, others, signal);
+    if (!(await setFinalizers(client, type, config, others, signal))) return awaitChange;
+    this.#released.set(key, resourceVersion);
     teller.wrote("release", `${kind} ${name}`, "no node has its program any more");
     return awaitChange;
   }

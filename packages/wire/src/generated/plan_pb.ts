@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bpfleet/daemon/v1/plan.proto.
  */
 export const file_bpfleet_daemon_v1_plan: GenFile = /*@__PURE__*/
-  fileDesc("ChxicGZsZWV0L2RhZW1vbi92MS9wbGFuLnByb3RvEhFicGZsZWV0LmRhZW1vbi52MSJoCgtPcGVuUmVxdWVzdBIXCg9vbGRlc3RfcHJvdG9jb2wYASABKA0SFwoPbmV3ZXN0X3Byb3RvY29sGAIgASgNEhUKDWFnZW50X3ZlcnNpb24YAyABKAkSEAoIYWdlbnRfaWQYBCABKAkipAEKDFNlc3Npb25FdmVudBIpCgVoZWxsbxgBIAEoCzIYLmJwZmxlZXQuZGFlbW9uLnYxLkhlbGxvSAASLQoFZmFjdHMYAiABKAsyHC5icGZsZWV0LmRhZW1vbi52MS5GYWN0c1BhcnRIABIxCgdyZXN1bHRzGAMgASgLMh4uYnBmbGVldC5kYWVtb24udjEuUmVzdWx0c1BhcnRIAEIHCgVldmVudCJpCgVIZWxsbxIQCghwcm90b2NvbBgBIAEoDRIPCgdzZXNzaW9uGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSDgoGa2VybmVsGAQgASgJEgwKBG5vZGUYBSABKAkSDgoGbGliYnBmGAYgASgJIkQKCUZhY3RzUGFydBIOCgZzZXJpYWwYASABKAQSJwoFZnJhbWUYAiABKAsyGC5icGZsZWV0LmRhZW1vbi52MS5GcmFtZSI2CgtSZXN1bHRzUGFydBInCgVmcmFtZRgBIAEoCzIYLmJwZmxlZXQuZGFlbW9uLnYxLkZyYW1lIlkKCFBsYW5QYXJ0Eg8KB3Nlc3Npb24YASABKAkSEwoLaXNfY29tcGxldGUYAiABKAgSJwoFZnJhbWUYAyABKAsyGC5icGZsZWV0LmRhZW1vbi52MS5GcmFtZSI0CgtQbGFuUmVjZWlwdBITCgt3YW50c193aG9sZRgBIAEoCBIQCghyZXZpc2lvbhgCIAEoDSI1ChNXYXRjaENncm91cHNSZXF1ZXN0Eg8KB3Nlc3Npb24YASABKAkSDQoFcGF0aHMYAiADKAkiHgoMRmFjdHNSZWNlaXB0Eg4KBnNlcmlhbBgBIAEoBCIrCglCeXRlc1BhcnQSDwoHc2Vzc2lvbhgBIAEoCRINCgVieXRlcxgCIAEoDCImChNSZWFkQ291bnRlcnNSZXF1ZXN0Eg8KB3Nlc3Npb24YASABKAkiJwoUUmVhZEludmVudG9yeVJlcXVlc3QSDwoHc2Vzc2lvbhgBIAEoCSJNCgVGcmFtZRIMCgRiYXNlGAEgASgJEiYKBXN0ZXBzGAIgAygLMhcuYnBmbGVldC5kYWVtb24udjEuU3RlcBIOCgZyZXN1bHQYAyABKAkidAoEU3RlcBIlCgNwdXQYASABKAsyFi5icGZsZWV0LmRhZW1vbi52MS5QdXRIABIOCgRtb3JlGAIgASgMSAASLQoHcmVtb3ZhbBgDIAEoCzIaLmJwZmxlZXQuZGFlbW9uLnYxLlJlbW92YWxIAEIGCgRzdGVwImMKA1B1dBIPCgdzZWN0aW9uGAEgASgJEgsKA2tleRgCIAEoCRISCgVhZnRlchgDIAEoCUgAiAEBEhIKCnNpemVfYnl0ZXMYBCABKA0SDAoEYm9keRgFIAEoDEIICgZfYWZ0ZXIiJwoHUmVtb3ZhbBIPCgdzZWN0aW9uGAEgASgJEgsKA2tleRgCIAEoCTLQBAoLUGxhblNlcnZpY2USSQoET3BlbhIeLmJwZmxlZXQuZGFlbW9uLnYxLk9wZW5SZXF1ZXN0Gh8uYnBmbGVldC5kYWVtb24udjEuU2Vzc2lvbkV2ZW50MAESSAoHU2V0UGxhbhIbLmJwZmxlZXQuZGFlbW9uLnYxLlBsYW5QYXJ0Gh4uYnBmbGVldC5kYWVtb24udjEuUGxhblJlY2VpcHQoARJXCgxXYXRjaENncm91cHMSJi5icGZsZWV0LmRhZW1vbi52MS5XYXRjaENncm91cHNSZXF1ZXN0Gh8uYnBmbGVldC5kYWVtb24udjEuRmFjdHNSZWNlaXB0ElEKDldhdGNoRW5kcG9pbnRzEhwuYnBmbGVldC5kYWVtb24udjEuQnl0ZXNQYXJ0Gh8uYnBmbGVldC5kYWVtb24udjEuRmFjdHNSZWNlaXB0KAESUAoNV2F0Y2hCeXRlY29kZRIcLmJwZmxlZXQuZGFlbW9uLnYxLkJ5dGVzUGFydBofLmJwZmxlZXQuZGFlbW9uLnYxLkZhY3RzUmVjZWlwdCgBElYKDFJlYWRDb3VudGVycxImLmJwZmxlZXQuZGFlbW9uLnYxLlJlYWRDb3VudGVyc1JlcXVlc3QaHC5icGZsZWV0LmRhZW1vbi52MS5CeXRlc1BhcnQwARJWCg1SZWFkSW52ZW50b3J5EicuYnBmbGVldC5kYWVtb24udjEuUmVhZEludmVudG9yeVJlcXVlc3QaHC5icGZsZWV0LmRhZW1vbi52MS5JbnZlbnRvcnliBnByb3RvMw", [file_bpfleet_daemon_v1_kernel]);
+  fileDesc("ChxicGZsZWV0L2RhZW1vbi92MS9wbGFuLnByb3RvEhFicGZsZWV0LmRhZW1vbi52MSJoCgtPcGVuUmVxdWVzdBIXCg9vbGRlc3RfcHJvdG9jb2wYASABKA0SFwoPbmV3ZXN0X3Byb3RvY29sGAIgASgNEhUKDWFnZW50X3ZlcnNpb24YAyABKAkSEAoIYWdlbnRfaWQYBCABKAkipAEKDFNlc3Npb25FdmVudBIpCgVoZWxsbxgBIAEoCzIYLmJwZmxlZXQuZGFlbW9uLnYxLkhlbGxvSAASLQoFZmFjdHMYAiABKAsyHC5icGZsZWV0LmRhZW1vbi52MS5GYWN0c1BhcnRIABIxCgdyZXN1bHRzGAMgASgLMh4uYnBmbGVldC5kYWVtb24udjEuUmVzdWx0c1BhcnRIAEIHCgVldmVudCJpCgVIZWxsbxIQCghwcm90b2NvbBgBIAEoDRIPCgdzZXNzaW9uGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSDgoGa2VybmVsGAQgASgJEgwKBG5vZGUYBSABKAkSDgoGbGliYnBmGAYgASgJIkQKCUZhY3RzUGFydBIOCgZzZXJpYWwYASABKAQSJwoFZnJhbWUYAiABKAsyGC5icGZsZWV0LmRhZW1vbi52MS5GcmFtZSI2CgtSZXN1bHRzUGFydBInCgVmcmFtZRgBIAEoCzIYLmJwZmxlZXQuZGFlbW9uLnYxLkZyYW1lIlkKCFBsYW5QYXJ0Eg8KB3Nlc3Npb24YASABKAkSEwoLaXNfY29tcGxldGUYAiABKAgSJwoFZnJhbWUYAyABKAsyGC5icGZsZWV0LmRhZW1vbi52MS5GcmFtZSI0CgtQbGFuUmVjZWlwdBITCgt3YW50c193aG9sZRgBIAEoCBIQCghyZXZpc2lvbhgCIAEoDSIiCg9SZWFkUGxhblJlcXVlc3QSDwoHc2Vzc2lvbhgBIAEoCSI1ChNXYXRjaENncm91cHNSZXF1ZXN0Eg8KB3Nlc3Npb24YASABKAkSDQoFcGF0aHMYAiADKAkiHgoMRmFjdHNSZWNlaXB0Eg4KBnNlcmlhbBgBIAEoBCIrCglCeXRlc1BhcnQSDwoHc2Vzc2lvbhgBIAEoCRINCgVieXRlcxgCIAEoDCImChNSZWFkQ291bnRlcnNSZXF1ZXN0Eg8KB3Nlc3Npb24YASABKAkiJwoUUmVhZEludmVudG9yeVJlcXVlc3QSDwoHc2Vzc2lvbhgBIAEoCSJNCgVGcmFtZRIMCgRiYXNlGAEgASgJEiYKBXN0ZXBzGAIgAygLMhcuYnBmbGVldC5kYWVtb24udjEuU3RlcBIOCgZyZXN1bHQYAyABKAkidAoEU3RlcBIlCgNwdXQYASABKAsyFi5icGZsZWV0LmRhZW1vbi52MS5QdXRIABIOCgRtb3JlGAIgASgMSAASLQoHcmVtb3ZhbBgDIAEoCzIaLmJwZmxlZXQuZGFlbW9uLnYxLlJlbW92YWxIAEIGCgRzdGVwImMKA1B1dBIPCgdzZWN0aW9uGAEgASgJEgsKA2tleRgCIAEoCRISCgVhZnRlchgDIAEoCUgAiAEBEhIKCnNpemVfYnl0ZXMYBCABKA0SDAoEYm9keRgFIAEoDEIICgZfYWZ0ZXIiJwoHUmVtb3ZhbBIPCgdzZWN0aW9uGAEgASgJEgsKA2tleRgCIAEoCTKgBQoLUGxhblNlcnZpY2USSQoET3BlbhIeLmJwZmxlZXQuZGFlbW9uLnYxLk9wZW5SZXF1ZXN0Gh8uYnBmbGVldC5kYWVtb24udjEuU2Vzc2lvbkV2ZW50MAESSAoHU2V0UGxhbhIbLmJwZmxlZXQuZGFlbW9uLnYxLlBsYW5QYXJ0Gh4uYnBmbGVldC5kYWVtb24udjEuUGxhblJlY2VpcHQoARJOCghSZWFkUGxhbhIiLmJwZmxlZXQuZGFlbW9uLnYxLlJlYWRQbGFuUmVxdWVzdBocLmJwZmxlZXQuZGFlbW9uLnYxLkJ5dGVzUGFydDABElcKDFdhdGNoQ2dyb3VwcxImLmJwZmxlZXQuZGFlbW9uLnYxLldhdGNoQ2dyb3Vwc1JlcXVlc3QaHy5icGZsZWV0LmRhZW1vbi52MS5GYWN0c1JlY2VpcHQSUQoOV2F0Y2hFbmRwb2ludHMSHC5icGZsZWV0LmRhZW1vbi52MS5CeXRlc1BhcnQaHy5icGZsZWV0LmRhZW1vbi52MS5GYWN0c1JlY2VpcHQoARJQCg1XYXRjaEJ5dGVjb2RlEhwuYnBmbGVldC5kYWVtb24udjEuQnl0ZXNQYXJ0Gh8uYnBmbGVldC5kYWVtb24udjEuRmFjdHNSZWNlaXB0KAESVgoMUmVhZENvdW50ZXJzEiYuYnBmbGVldC5kYWVtb24udjEuUmVhZENvdW50ZXJzUmVxdWVzdBocLmJwZmxlZXQuZGFlbW9uLnYxLkJ5dGVzUGFydDABElYKDVJlYWRJbnZlbnRvcnkSJy5icGZsZWV0LmRhZW1vbi52MS5SZWFkSW52ZW50b3J5UmVxdWVzdBocLmJwZmxlZXQuZGFlbW9uLnYxLkludmVudG9yeWIGcHJvdG8z", [file_bpfleet_daemon_v1_kernel]);
 
 /**
  * @generated from message bpfleet.daemon.v1.OpenRequest
@@ -233,6 +233,23 @@ export const PlanReceiptSchema: GenMessage<PlanReceipt> = /*@__PURE__*/
   messageDesc(file_bpfleet_daemon_v1_plan, 6);
 
 /**
+ * @generated from message bpfleet.daemon.v1.ReadPlanRequest
+ */
+export type ReadPlanRequest = Message<"bpfleet.daemon.v1.ReadPlanRequest"> & {
+  /**
+   * @generated from field: string session = 1;
+   */
+  session: string;
+};
+
+/**
+ * Describes the message bpfleet.daemon.v1.ReadPlanRequest.
+ * Use `create(ReadPlanRequestSchema)` to create a new message.
+ */
+export const ReadPlanRequestSchema: GenMessage<ReadPlanRequest> = /*@__PURE__*/
+  messageDesc(file_bpfleet_daemon_v1_plan, 7);
+
+/**
  * @generated from message bpfleet.daemon.v1.WatchCgroupsRequest
  */
 export type WatchCgroupsRequest = Message<"bpfleet.daemon.v1.WatchCgroupsRequest"> & {
@@ -252,7 +269,7 @@ export type WatchCgroupsRequest = Message<"bpfleet.daemon.v1.WatchCgroupsRequest
  * Use `create(WatchCgroupsRequestSchema)` to create a new message.
  */
 export const WatchCgroupsRequestSchema: GenMessage<WatchCgroupsRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_plan, 7);
+  messageDesc(file_bpfleet_daemon_v1_plan, 8);
 
 /**
  * @generated from message bpfleet.daemon.v1.FactsReceipt
@@ -271,7 +288,7 @@ export type FactsReceipt = Message<"bpfleet.daemon.v1.FactsReceipt"> & {
  * Use `create(FactsReceiptSchema)` to create a new message.
  */
 export const FactsReceiptSchema: GenMessage<FactsReceipt> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_plan, 8);
+  messageDesc(file_bpfleet_daemon_v1_plan, 9);
 
 /**
  * A part of a value that may be larger than a message.
@@ -295,7 +312,7 @@ export type BytesPart = Message<"bpfleet.daemon.v1.BytesPart"> & {
  * Use `create(BytesPartSchema)` to create a new message.
  */
 export const BytesPartSchema: GenMessage<BytesPart> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_plan, 9);
+  messageDesc(file_bpfleet_daemon_v1_plan, 10);
 
 /**
  * @generated from message bpfleet.daemon.v1.ReadCountersRequest
@@ -312,7 +329,7 @@ export type ReadCountersRequest = Message<"bpfleet.daemon.v1.ReadCountersRequest
  * Use `create(ReadCountersRequestSchema)` to create a new message.
  */
 export const ReadCountersRequestSchema: GenMessage<ReadCountersRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_plan, 10);
+  messageDesc(file_bpfleet_daemon_v1_plan, 11);
 
 /**
  * @generated from message bpfleet.daemon.v1.ReadInventoryRequest
@@ -329,7 +346,7 @@ export type ReadInventoryRequest = Message<"bpfleet.daemon.v1.ReadInventoryReque
  * Use `create(ReadInventoryRequestSchema)` to create a new message.
  */
 export const ReadInventoryRequestSchema: GenMessage<ReadInventoryRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_plan, 11);
+  messageDesc(file_bpfleet_daemon_v1_plan, 12);
 
 /**
  * A part of the difference between two documents: sections of items, each item known by its key and the fingerprint of
@@ -363,7 +380,7 @@ export type Frame = Message<"bpfleet.daemon.v1.Frame"> & {
  * Use `create(FrameSchema)` to create a new message.
  */
 export const FrameSchema: GenMessage<Frame> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_plan, 12);
+  messageDesc(file_bpfleet_daemon_v1_plan, 13);
 
 /**
  * @generated from message bpfleet.daemon.v1.Step
@@ -400,7 +417,7 @@ export type Step = Message<"bpfleet.daemon.v1.Step"> & {
  * Use `create(StepSchema)` to create a new message.
  */
 export const StepSchema: GenMessage<Step> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_plan, 13);
+  messageDesc(file_bpfleet_daemon_v1_plan, 14);
 
 /**
  * @generated from message bpfleet.daemon.v1.Put
@@ -439,7 +456,7 @@ export type Put = Message<"bpfleet.daemon.v1.Put"> & {
  * Use `create(PutSchema)` to create a new message.
  */
 export const PutSchema: GenMessage<Put> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_plan, 14);
+  messageDesc(file_bpfleet_daemon_v1_plan, 15);
 
 /**
  * @generated from message bpfleet.daemon.v1.Removal
@@ -461,7 +478,7 @@ export type Removal = Message<"bpfleet.daemon.v1.Removal"> & {
  * Use `create(RemovalSchema)` to create a new message.
  */
 export const RemovalSchema: GenMessage<Removal> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_plan, 15);
+  messageDesc(file_bpfleet_daemon_v1_plan, 16);
 
 /**
  * @generated from service bpfleet.daemon.v1.PlanService
@@ -486,6 +503,16 @@ export const PlanService: GenService<{
     methodKind: "client_streaming";
     input: typeof PlanPartSchema;
     output: typeof PlanReceiptSchema;
+  },
+  /**
+   * The plan that is to be in force, whichever agent sent it, as one value.
+   *
+   * @generated from rpc bpfleet.daemon.v1.PlanService.ReadPlan
+   */
+  readPlan: {
+    methodKind: "server_streaming";
+    input: typeof ReadPlanRequestSchema;
+    output: typeof BytesPartSchema;
   },
   /**
    * @generated from rpc bpfleet.daemon.v1.PlanService.WatchCgroups

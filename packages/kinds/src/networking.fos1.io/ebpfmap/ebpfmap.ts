@@ -13,7 +13,7 @@ export const ebpfMap = defineKind<EBPFMap>({
   kind: "EBPFMap",
   plural: "ebpfmaps",
   singular: "ebpfmap",
-  shortNames: [],
+  shortNames: ["emap"],
   scope: "Namespaced",
   description: "A data structure that programs in the kernel and programs in user space share.",
   columns: mapColumns,
