@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
-import { idOfPort, placeOf, places, ServiceRig, type Answer } from "@bpfleet/features/testing/services";
+import { idOfPort, places, placesOf, ServiceRig, type Answer } from "@bpfleet/features/testing/services";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { buildWholeCluster, isWholeClusterBuilt } from "../../tools/build-whole-cluster.ts";
 import { startApiServer, type ApiServer } from "./api-server.ts";
@@ -115,10 +115,10 @@ for (const mode of ["iptables", "nftables"]) {
     await rig.serve(
       ports.map(({ protocol, port }) => ({
         id: idOfPort(["default", "web", protocol]),
-        places: [placeOf(service, port)],
+        places: placesOf([service], port),
         protocol: protocol === "tcp" ? 6 : 17,
         affinitySeconds: undefined,
-        backends: [first, second].map((address) => placeOf(address, 9)),
+        backends: placesOf([first, second], 9),
       })),
     );
     for (const each of ports) {

@@ -254,7 +254,7 @@ function servicesFor(
   const { services, backends = [], hosts } = input;
   const ofNode = [facts.nodeName, ...facts.interfaces.map(({ addresses }) => addresses.join())];
   return memory.services.to([services, backends, hosts, ofNode], () => {
-    const resolved = resolveServices(input, facts);
+    const resolved = resolveServices(input, facts, memory.servicePorts);
     return resolved.ports.length === 0 ? undefined : { ...writeServices(resolved), serial: resolved.serial };
   });
 }

@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { test } from "node:test";
 import { idOfPort } from "./services/digest-services.ts";
 import type { ServiceTablePort } from "./services/service-table.ts";
-import { places, placeOf, ServiceRig, tcp, udp, type Family } from "./testing/service-rig.ts";
+import { places, placesOf, ServiceRig, tcp, udp, type Family } from "./testing/service-rig.ts";
 
 const families = Object.keys(places) as readonly Family[];
 
@@ -20,10 +20,10 @@ function servicesOf(
       ] as const
     ).map(([protocol, port]) => ({
       id: idOfPort(["default", "web", `${port}`, family]),
-      places: [placeOf(places[family].service, port)],
+      places: placesOf([places[family].service], port),
       protocol,
       affinitySeconds: undefined,
-      backends: backends(family).map((address) => placeOf(address, 9)),
+      backends: placesOf(backends(family), 9),
       ...more,
     })),
   );
@@ -107,7 +107,7 @@ test("policy_egress and policy_ingress translate datagrams in fragments, and err
     assert.deepEqual([answer.what, answer.at, answer.peer], ["answered", first, `${service} 53`]);
     const closed = servicesOf((of) => [places[of].first]).map((port) => ({
       ...port,
-      backends: [placeOf(first, 4242)],
+      backends: placesOf([first], 4242),
     }));
     await rig.serve(closed);
     assert.equal((await rig.ask("udp", service, 53)).what, "ECONNREFUSED", "the error is about the Service");
@@ -159,10 +159,10 @@ test("policy_egress never gives two flows of a pod one back end by the same port
   await rig.allow([{ rule: 1 }]);
   const again = families.map((family): ServiceTablePort => ({
     id: idOfPort(["default", "again", family]),
-    places: [placeOf(places[family].service, 81)],
+    places: placesOf([places[family].service], 81),
     protocol: tcp,
     affinitySeconds: undefined,
-    backends: [placeOf(places[family].first, 9)],
+    backends: placesOf([places[family].first], 9),
   }));
   await rig.serve([...onlyFirst, ...again]);
   for (const family of families) {

@@ -6,7 +6,7 @@ import * as make from "../filter/testing/packets.ts";
 import { everyPair } from "./testing/combinations.ts";
 import { LoadedPolicy } from "./testing/loaded-policy.ts";
 import { idOfPort, serialOfServices } from "./services/digest-services.ts";
-import { placeOf, udp } from "./testing/service-rig.ts";
+import { placesOf, udp } from "./testing/service-rig.ts";
 import { smallTable } from "./testing/small-table.ts";
 
 /** Kernel (major.minor) → direction → instructions that the verifier followed. */
@@ -72,10 +72,10 @@ test("the verifier follows programs that translate Services no further than allo
   await policy.put(smallTable({ peers: {}, egress: [{ rules: [{ port: ["udp", 9], rule: 1 }] }] }));
   const ports = ["10.96.0.10", "fd96::10"].map((service, at) => ({
     id: idOfPort([service]),
-    places: [placeOf(service, 53)],
+    places: placesOf([service], 53),
     protocol: udp,
     affinitySeconds: undefined,
-    backends: [placeOf(["10.9.0.11", "fd09::11"][at] ?? "", 9)],
+    backends: placesOf([["10.9.0.11", "fd09::11"][at] ?? ""], 9),
   }));
   await policy.putServices({ serial: serialOfServices(ports), ports });
   const sent = [

@@ -1,3 +1,4 @@
+import { ServiceMemory } from "../services/resolve-services.ts";
 import type { WrittenServices } from "../services/service-maps.ts";
 import type { ServiceAddresses } from "../services/service-addresses.ts";
 import type { Population } from "./population.ts";
@@ -28,6 +29,7 @@ export class CompileMemory {
   readonly population = new LastAnswer<Population>();
   readonly serviceAddresses = new LastAnswer<ServiceAddresses>();
   readonly services = new LastAnswer<WrittenServices | undefined>();
+  readonly servicePorts = new ServiceMemory();
 }
 
 function isSame(a: readonly (readonly unknown[] | string)[], b: readonly (readonly unknown[] | string)[]): boolean {

@@ -5,13 +5,13 @@ import type { ServiceTablePort } from "./service-table.ts";
 export function serialOfServices(ports: readonly ServiceTablePort[]): bigint {
   const digest = new Digest();
   for (const { id, places, protocol, affinitySeconds = 0, backends } of ports) {
-    digest.addAll([Number(id >> 32n), Number(id & 0xffff_ffffn), protocol, affinitySeconds]);
-    for (const list of [places, backends]) {
-      digest.add(list.length);
-      for (const { bytes, port } of list) {
-        digest.addAll(new Uint32Array(bytes.slice().buffer));
-        digest.add(port);
-      }
+    digest.add(Number(id >> 32n));
+    digest.add(Number(id & 0xffff_ffffn));
+    digest.add(protocol);
+    digest.add(affinitySeconds);
+    for (const words of [places, backends]) {
+      digest.add(words.length);
+      for (let at = 0; at < words.length; at++) digest.add(words[at] ?? 0);
     }
   }
   return digest.value;

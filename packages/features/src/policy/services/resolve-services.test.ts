@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Backend, BackendsIntent, HostIntent, ServiceIntent } from "../intent.ts";
 import { resolveServices } from "./resolve-services.ts";
+import { placeWords, type Places } from "./service-table.ts";
 import { writeServices } from "./write-services.ts";
 import { policyLayout } from "../generated/policy.ts";
 
@@ -47,11 +48,14 @@ const facts = {
 
 /** `10.96.0.7:80 → 10.0.0.1:8080`, of IPv4. */
 function resolved(services: readonly ServiceIntent[], backends: readonly BackendsIntent[]): readonly string[] {
-  const text = ({ bytes, port }: { readonly bytes: Uint8Array; readonly port: number }): string =>
-    `${bytes.subarray(12).join(".")}:${port}`;
+  const text = (places: Places): string =>
+    Array.from({ length: places.length / placeWords }, (_, at) => {
+      const [, , , address = 0, port = 0] = places.subarray(at * placeWords);
+      return `${[24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join(".")}:${port}`;
+    }).join(" ");
   return resolveServices({ services, backends, hosts: [host] }, facts)
-    .ports.filter(({ places }) => places[0]?.bytes[10] === 0xff)
-    .map(({ places, backends: behind }) => `${places.map(text).join(" ")} → ${behind.map(text).join(" ")}`);
+    .ports.filter(({ places }) => places[2] === 0xffff)
+    .map(({ places, backends: behind }) => `${text(places)} → ${text(behind)}`);
 }
 
 test("resolveServices gives clients the ready back ends, and those that serve still where there is no ready one", () => {
@@ -90,7 +94,7 @@ test("resolveServices knows node ports, external addresses and those that are cl
   const other = backend("10.0.0.2", { node: "n2" });
   assert.deepEqual(resolved([web], [slice(backend("10.0.0.1"), other)]), [
     "10.96.0.7:80 → 10.0.0.1:8080",
-    "203.0.113.1:80 192.0.2.1:30080 → 10.0.0.1:8080 10.0.0.2:8080",
+    "192.0.2.1:30080 203.0.113.1:80 → 10.0.0.1:8080 10.0.0.2:8080",
     "203.0.113.2:80 → ",
   ]);
 });

@@ -1,9 +1,15 @@
 import type { NodeFacts } from "@bpfleet/kernel";
-import { bytesOfKey, isOfOneLink, parseAddressKey, type AddressKey } from "../compile/address-key.ts";
+import { isOfOneLink, parseAddressKey, type AddressKey } from "../compile/address-key.ts";
 import type { Backend, BackendsIntent, HostIntent, ServiceIntent, ServicePort } from "../intent.ts";
 import { idOfPort, serialOfServices } from "./digest-services.ts";
-import { knowServices } from "./known-services.ts";
-import { comparePlaces, type ServicePlace, type ServiceTable, type ServiceTablePort } from "./service-table.ts";
+import {
+  packPlaces,
+  placeWords,
+  TakenPlaces,
+  type ServicePlace,
+  type ServiceTable,
+  type ServiceTablePort,
+} from "./service-table.ts";
 
 interface Told {
   readonly services: readonly ServiceIntent[];
@@ -18,33 +24,68 @@ interface ClientNode {
   readonly addresses: readonly AddressKey[];
 }
 
-const zoneLabel = "topology.kubernetes.io/zone";
-const protocols = { TCP: 6, UDP: 17, SCTP: 132 } as const;
-
-/** What Services are to clients on this node. */
-export function resolveServices(told: Told, facts: Pick<NodeFacts, "interfaces" | "nodeName">): ServiceTable {
-  const node: ClientNode = {
-    name: facts.nodeName,
-    zone: told.hosts.find(({ isThisNode }) => isThisNode)?.labels[zoneLabel],
-    addresses: keysOf(facts.interfaces.flatMap(({ addresses }) => addresses)),
-  };
-  const taken = new Set<string>();
-  const ports = knowServices(told)
-    .toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
-    .flatMap((service) => service.ports.flatMap((port) => resolvePort(service, port, service.slices, node)))
-    .map((port) => ({ ...port, places: port.places.filter((place) => isFree(place, port.protocol, taken)) }))
-    .filter(({ places }) => places.length > 0);
-  return { serial: serialOfServices(ports), ports };
+/** What one Service is, by what is behind it. */
+interface Resolved {
+  readonly name: string;
+  readonly slices: readonly BackendsIntent[];
+  readonly ports: readonly ServiceTablePort[];
 }
 
-function nameOf({ namespace, name }: ServiceIntent): string {
-  return `${namespace}/${name}`;
+/** What was found out of each Service: it holds as long as Service, slices and node are the same values. */
+export class ServiceMemory {
+  #node = "";
+  #known: ReadonlyMap<ServiceIntent, Resolved> = new Map();
+
+  at(node: string): ReadonlyMap<ServiceIntent, Resolved> {
+    if (node !== this.#node) this.#known = new Map();
+    this.#node = node;
+    return this.#known;
+  }
+
+  keep(known: ReadonlyMap<ServiceIntent, Resolved>): void {
+    this.#known = known;
+  }
+}
+
+const zoneLabel = "topology.kubernetes.io/zone";
+const protocols = { TCP: 6, UDP: 17, SCTP: 132 } as const;
+const none: readonly BackendsIntent[] = [];
+
+/** What Services are to clients on this node. */
+export function resolveServices(
+  { services, backends = none, hosts }: Told,
+  facts: Pick<NodeFacts, "interfaces" | "nodeName">,
+  memory = new ServiceMemory(),
+): ServiceTable {
+  const node: ClientNode = {
+    name: facts.nodeName,
+    zone: hosts.find(({ isThisNode }) => isThisNode)?.labels[zoneLabel],
+    addresses: keysOf(facts.interfaces.flatMap(({ addresses }) => addresses)),
+  };
+  const before = memory.at(JSON.stringify(node));
+  const slicesOf = Map.groupBy(backends, ({ namespace, service }) => `${namespace}/${service}`);
+  const now = new Map<ServiceIntent, Resolved>();
+  for (const service of services) {
+    const known = before.get(service);
+    const name = known?.name ?? `${service.namespace}/${service.name}`;
+    const slices = slicesOf.get(name) ?? none;
+    const isSame = known?.slices.length === slices.length && known.slices.every((slice, at) => slice === slices[at]);
+    const ports = isSame ? known.ports : service.ports.flatMap((port) => resolvePort(service, port, slices, node));
+    now.set(service, isSame ? known : { name, slices, ports });
+  }
+  memory.keep(now);
+  const ports = [...now.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1)).flatMap((each) => each.ports);
+  const free = withoutTaken(ports);
+  return { serial: serialOfServices(free), ports: free };
 }
 
 /** Of several Services with one address and port the first one has it. */
-function isFree({ bytes, port }: ServicePlace, protocol: number, taken: Set<string>): boolean {
-  const key = `${bytes.join()} ${port} ${protocol}`;
-  return !taken.has(key) && taken.add(key).size > 0;
+function withoutTaken(ports: readonly ServiceTablePort[]): readonly ServiceTablePort[] {
+  const taken = new TakenPlaces(ports.reduce((sum, { places }) => sum + places.length / placeWords, 0));
+  return ports.flatMap((port) => {
+    const places = taken.take(port.places, port.protocol);
+    return places === port.places ? [port] : places.length === 0 ? [] : [{ ...port, places }];
+  });
 }
 
 type Scope = "cluster" | "external" | "closed";
@@ -55,8 +96,10 @@ function resolvePort(
   slices: readonly BackendsIntent[],
   node: ClientNode,
 ): readonly ServiceTablePort[] {
-  const nodePlaces = port.nodePort === undefined ? [] : node.addresses.map((key) => placeOf(key, port.nodePort ?? 0));
-  const at = (texts: readonly string[]): readonly ServicePlace[] => keysOf(texts).map((key) => placeOf(key, port.port));
+  const nodePlaces =
+    port.nodePort === undefined ? [] : node.addresses.map((key) => ({ key, port: port.nodePort ?? 0 }));
+  const at = (texts: readonly string[]): readonly ServicePlace[] =>
+    keysOf(texts).map((key) => ({ key, port: port.port }));
   const places: Readonly<Record<Scope, readonly ServicePlace[]>> = {
     cluster: at(service.clusterAddresses),
     external: [...at(service.externalAddresses), ...nodePlaces],
@@ -64,17 +107,18 @@ function resolvePort(
   };
   return (Object.keys(places) as Scope[]).flatMap((scope) =>
     ([4, 6] as const).flatMap((family): ServiceTablePort[] => {
-      const own = places[scope].filter(({ bytes }) => isIpv4(bytes) === (family === 4));
+      const isOfFamily = ({ key }: ServicePlace): boolean => key.startsWith(`${family}`);
+      const own = places[scope].filter(isOfFamily);
       if (own.length === 0) return [];
       const chosen =
         scope === "closed" ? [] : chooseBackends(slices, port, service.isLocalOnly && scope === "cluster", node);
       return [
         {
           id: idOfPort([service.namespace, service.name, port.name, port.protocol, `${port.port}`, `${family}`]),
-          places: own,
+          places: packPlaces(own),
           protocol: protocols[port.protocol],
           affinitySeconds: service.affinitySeconds,
-          backends: distinct(chosen.filter(({ bytes }) => isIpv4(bytes) === (family === 4))),
+          backends: packPlaces(chosen.filter(isOfFamily)),
         },
       ];
     }),
@@ -98,7 +142,7 @@ function chooseBackends(
     if (port === undefined) return [];
     return backends.map((backend) => ({
       backend,
-      places: keysOf(backend.addresses.slice(0, 1)).map((key) => placeOf(key, port.port)),
+      places: keysOf(backend.addresses.slice(0, 1)).map((key) => ({ key, port: port.port })),
     }));
   });
   const allowed = isLocalOnly ? all.filter(({ backend }) => backend.node === node.name) : all;
@@ -120,23 +164,7 @@ function nearest(ready: readonly Candidate[], { name, zone }: ClientNode): reado
   return ready;
 }
 
-function distinct(places: readonly ServicePlace[]): readonly ServicePlace[] {
-  const sorted = places.toSorted(comparePlaces);
-  return sorted.filter((place, at) => {
-    const before = sorted[at - 1];
-    return before === undefined || comparePlaces(before, place) !== 0;
-  });
-}
-
 function keysOf(texts: readonly string[]): readonly AddressKey[] {
   const keys = texts.flatMap((text) => parseAddressKey(text) ?? []).filter((key) => !isOfOneLink(key));
   return [...new Set(keys)];
-}
-
-function placeOf(key: AddressKey, port: number): ServicePlace {
-  return { bytes: bytesOfKey(key), port };
-}
-
-function isIpv4(bytes: Uint8Array): boolean {
-  return bytes[10] === 0xff && bytes[11] === 0xff && bytes.subarray(0, 10).every((byte) => byte === 0);
 }

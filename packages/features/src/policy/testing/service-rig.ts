@@ -3,7 +3,8 @@ import type { Socket } from "node:net";
 import { InnerProcess, KernelSandbox } from "@bpfleet/native/testing";
 import * as make from "../../filter/testing/packets.ts";
 import { idOfPort, serialOfServices } from "../services/digest-services.ts";
-import type { ServicePlace, ServiceTablePort } from "../services/service-table.ts";
+import { parseAddressKey } from "../compile/address-key.ts";
+import { packPlaces, type Places, type ServiceTablePort } from "../services/service-table.ts";
 import { LoadedPolicy } from "./loaded-policy.ts";
 import { addressOf, smallTable, type SmallPolicy, type SmallRule } from "./small-table.ts";
 
@@ -24,8 +25,8 @@ export function bytesOf(text: string): Uint8Array {
   return addressOf(text.includes(":") ? make.v6(text) : make.v4(text));
 }
 
-export function placeOf(address: string, port: number): ServicePlace {
-  return { bytes: bytesOf(address), port };
+export function placesOf(addresses: readonly string[], port: number): Places {
+  return packPlaces(addresses.map((address) => ({ key: parseAddressKey(address) ?? "", port })));
 }
 
 /** Address → what it is called in rules. */
