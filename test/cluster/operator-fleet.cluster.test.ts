@@ -35,7 +35,7 @@ interface Set extends AnyObject {
           readonly image: string;
           readonly env: readonly unknown[];
         }[];
-        readonly initContainers: readonly { readonly command: readonly string[] }[];
+        readonly initContainers: readonly { readonly command: readonly string[]; readonly args?: readonly string[] }[];
         readonly tolerations: readonly unknown[];
       };
     };
@@ -254,6 +254,14 @@ test(
 test("without the ConfigMap there is no DaemonSet; that of namespace bpfd serves too", { skip }, async () => {
   const config = await cluster.admin.get<AnyObject>(theConfig);
   await cluster.admin.delete(theConfig);
+  const parting = await setThat("its pods take out what would wait for daemons", ({ spec }) => {
+    const [cni] = spec.template.spec.initContainers;
+    return cni?.args?.[0] === "uninstall" && spec.template.spec.containers.every(({ name }) => name === "parted");
+  });
+  // What its controller tells when they have.
+  const counts = { currentNumberScheduled: 1, desiredNumberScheduled: 1, numberMisscheduled: 0, numberReady: 1 };
+  const status = { ...counts, updatedNumberScheduled: 1, observedGeneration: parting.metadata.generation };
+  await cluster.admin.patch(theSet, { status }, { type: "merge", subresource: "status" });
   await until("the DaemonSet is removed", async () => ((await findSet()) === undefined ? true : undefined));
   await cluster.admin.create(
     { ...configMaps, namespace: "bpfd" },

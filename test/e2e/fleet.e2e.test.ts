@@ -190,6 +190,30 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     await services.remove();
   });
 
+  await step("without bpfd-config no pod waits for daemons that are gone, and what is in force stays so", async () => {
+    const config = ["configmap", "bpfd-config"];
+    const ofSystem = ["-n", "kube-system"];
+    const text = await kubectl([...ofSystem, "get", ...config, "-o", "json"]);
+    await fleet.apply(shut);
+    await kubectl(["wait", "--for=delete", "pod/knocking", "--timeout=60s"]);
+    await kubectl([...ofSystem, "delete", ...config]);
+    await kubectl([...ofSystem, "wait", "--for=delete", "daemonset/bpfd-daemon", "--timeout=120s"]);
+    assert.equal(await node.run(["cat", networkConfig]), networkBefore);
+    await fleet.apply(knocking);
+    await isReady("pod/knocking");
+    assert.equal(await fleet.pings(listed, node.address), false);
+    const { data, metadata } = JSON.parse(text) as {
+      data: object;
+      metadata: { labels?: object; annotations?: object };
+    };
+    const { labels, annotations } = metadata;
+    const again = { name: "bpfd-config", namespace: "kube-system", labels, annotations };
+    await fleet.apply(JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata: again, data }));
+    await fleet.ready();
+    await cluster.until("the plug-in", async () => (await node.run(["cat", networkConfig])).includes("bpfleet-cni"));
+    await kubectl(["delete", "networkpolicy/shut", "pod/knocking", "--wait=false"]);
+  });
+
   await step("an edit of the DaemonSet is undone", async () => {
     await kubectl(["-n", "kube-system", "set", "image", "daemonset/bpfd-daemon", "bpfd=example.com/other:1"]);
     await cluster.until("the image of before", async () => {

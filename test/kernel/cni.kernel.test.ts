@@ -126,8 +126,9 @@ test("bpfleet-cni fails closed without the daemon for whom policies select, and 
   await node.stop();
   const [, refused] = await node.add(node.readList(), web);
   assert.equal(refused?.exitCode, 1);
-  const { code, msg } = JSON.parse(refused?.output ?? "") as { code: number; msg: string };
+  const { code, msg, details } = JSON.parse(refused?.output ?? "") as { code: number; msg: string; details: string };
   assert.equal(code, 11);
+  assert.match(details, /where bpfleet has left the node for good, `bpfleet-cni uninstall` takes this plug-in out$/);
   assert.match(msg, /^start pod shop\/web: ask the daemon at .*; a policy selects it$/);
   const [, unknown] = await node.add(node.readList(), node.pod("shop", "new"));
   assert.match(unknown?.output ?? "", /policies select pods of its namespace, and it is not known yet/);

@@ -114,7 +114,8 @@ fn unanswered(network: &Network, pod: &Pod, name: &str, why: &str, waited: &str)
         (FailurePolicy::Selected, Selection::Possible) => "policies select pods of its namespace, and it is not known yet",
         (FailurePolicy::Always, _) => "failurePolicy is always",
     };
-    Err(Failure::new(TRY_AGAIN, format!("{name}: {why}; {who}"), waited))
+    let details = format!("{waited}; where bpfleet has left the node for good, `bpfleet-cni uninstall` takes this plug-in out");
+    Err(Failure::new(TRY_AGAIN, format!("{name}: {why}; {who}"), details))
 }
 
 fn check(network: &Network) -> Result<String, Failure> {

@@ -39,7 +39,7 @@ const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 const linux = { "kubernetes.io/os": "linux" } as const;
 
-const locked = {
+export const locked = {
   allowPrivilegeEscalation: false,
   readOnlyRootFilesystem: true,
   capabilities: { drop: ["ALL"] },
@@ -121,7 +121,7 @@ export function cleanupDaemonSet(settings: Settings): Manifest {
   );
 }
 
-function setOf(annotated: Readonly<Record<string, string>>, podSpec: object, maxUnavailable: string): Manifest {
+export function setOf(annotated: Readonly<Record<string, string>>, podSpec: object, maxUnavailable: string): Manifest {
   return {
     apiVersion: "apps/v1",
     kind: "DaemonSet",
@@ -324,7 +324,7 @@ function nodeEnv(level: string): readonly object[] {
   ];
 }
 
-const small = { requests: { cpu: "10m", memory: "32Mi" } };
+export const small = { requests: { cpu: "10m", memory: "32Mi" } };
 
 function probes(path: string, port: number, host?: string): object {
   const httpGet = { path, port, scheme: "HTTP", ...optional("host", host) };

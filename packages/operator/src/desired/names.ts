@@ -51,6 +51,8 @@ export const annotations = {
   undeploy: "bpfleet.io/undeploy",
   /** On the ConfigMap: what came of it. */
   undeployed: "bpfleet.io/undeployed",
+  /** On pods of the DaemonSet in place of one that is to go. */
+  parting: "bpfleet.io/parting",
   /** kubectl rollout restart; not an edit to be undone. */
   restartedAt: "kubectl.kubernetes.io/restartedAt",
 } as const;

@@ -17,6 +17,7 @@ import {
   fieldManager,
   ownNamespace,
 } from "../desired/names.ts";
+import { partingDaemonSet } from "../desired/parting-set.ts";
 import { nodeObjects } from "../desired/node-objects.ts";
 import { agentClusterRole } from "../desired/roles.ts";
 import { parseSettings, type DefaultImages } from "../desired/settings.ts";
@@ -46,6 +47,8 @@ export interface FleetKeeperOptions {
 const planKey = "plan";
 const daemonSetId = idOf(resources.daemonSets, { namespace: ownNamespace, name: daemonSetName });
 const undeployPollMs = 1000;
+/** Nodes that are gone do not keep the set for ever. */
+const partingPatienceMs = 300_000;
 
 /** Keeps what runs on the nodes as the ConfigMap says. */
 export class FleetKeeper implements Part {
@@ -57,6 +60,7 @@ export class FleetKeeper implements Part {
   readonly #calico: Informer<AnyObject>;
   #controller: Controller | undefined;
   #undeployingSince: number | undefined;
+  #partingSince: number | undefined;
   /** Version of the ConfigMap that the report of the end of undeploying replaced. */
   #reportedOver: string | undefined;
   #follows: Follows | undefined;
@@ -119,6 +123,7 @@ export class FleetKeeper implements Part {
     await Promise.all([...informers.map((informer) => informer.synced(signal)), this.#kept.synced(signal)]);
     this.#kept.forget();
     this.#undeployingSince = undefined;
+    this.#partingSince = undefined;
     this.#options.activity.forget();
     const { teller, timing } = this.#options;
     this.#controller = createController({
@@ -179,13 +184,10 @@ export class FleetKeeper implements Part {
     const { teller, activity } = this.#options;
     activity.decide(plan.do !== "undeploy" && plan.do !== "nothing");
     if (plan.do !== "undeploy") this.#undeployingSince = undefined;
+    if (plan.do !== "remove-daemon-set") this.#partingSince = undefined;
     switch (plan.do) {
       case "remove-daemon-set":
-        teller.note(
-          `there is no ConfigMap ${configMapName} in ${ownNamespace} or ${bpfdNamespace}, so there is no DaemonSet; what is in force on the nodes stays in force`,
-        );
-        await this.#kept.remove(daemonSetId, `there is no ConfigMap ${configMapName}`, signal);
-        return awaitChange;
+        return this.#part(signal);
       case "keep":
         this.#tellOfConfig("Warning", "Invalid", plan.issues);
         for (const { message } of plan.issues)
@@ -209,6 +211,32 @@ export class FleetKeeper implements Part {
     }
   }
 
+  /** Before the set goes, its pods give way to some that take out what would wait for its daemons. */
+  async #part(signal: AbortSignal): Promise<Outcome> {
+    const { teller, timing } = this.#options;
+    const why = `there is no ConfigMap ${configMapName} in ${ownNamespace} or ${bpfdNamespace}, so there is no DaemonSet`;
+    const found = this.#kept.find(daemonSetId);
+    const live = found?.metadata.deletionTimestamp === undefined ? found : undefined;
+    const parting = live && partingDaemonSet(live);
+    if (live !== undefined && parting !== undefined) {
+      const now = timing.monotonicMs();
+      this.#partingSince ??= now;
+      this.#kept.want(daemonSetId, parting);
+      await this.#kept.keep(daemonSetId, signal);
+      const set = this.#kept.find(daemonSetId);
+      const rollout = rolloutOf(set ?? live);
+      const isDone = podAnnotation(set, annotations.parting) === "true" && rollout.isDone;
+      if (!isDone && now - this.#partingSince < partingPatienceMs) return recheckAfter(undeployPollMs);
+      if (!isDone)
+        teller.note(
+          `${rollout.ready} of ${rollout.wanted} nodes have taken bpfleet-cni out of their network configuration; on the others pods that policies select do not start: run \`bpfleet-cni uninstall\` there`,
+        );
+    }
+    teller.note(`${why}; what is in force on the nodes stays in force, and pods that start are judged by nobody`);
+    await this.#kept.remove(daemonSetId, `there is no ConfigMap ${configMapName}`, signal);
+    return awaitChange;
+  }
+
   /** Every pod of the set is replaced by one that cleans its node; those that do not come are waited for so long. */
   async #undeploy(plan: Extract<FleetPlan, { do: "undeploy" }>, signal: AbortSignal): Promise<Outcome> {
     const { client, teller, timing, removeRest } = this.#options;
@@ -217,7 +245,7 @@ export class FleetKeeper implements Part {
     for (const object of plan.objects) this.#kept.want(idOf(resourceOf(object), object.metadata), object);
     await this.#kept.keep(daemonSetId, signal);
     const set = this.#kept.find(daemonSetId);
-    const isOurs = podAnnotation(set) === "true";
+    const isOurs = podAnnotation(set, annotations.undeploy) === "true";
     const rollout = set === undefined || !isOurs ? { wanted: 0, ready: 0, isDone: false } : rolloutOf(set);
     if (!rollout.isDone && now - this.#undeployingSince < plan.patienceMs) return recheckAfter(undeployPollMs);
     const pods = await client.list<AnyObject>(
@@ -245,7 +273,7 @@ export class FleetKeeper implements Part {
   }
 }
 
-function podAnnotation(set: AnyObject | undefined): string | undefined {
+function podAnnotation(set: AnyObject | undefined, name: string): string | undefined {
   const typed = set as
     | {
         readonly spec?: {
@@ -253,5 +281,5 @@ function podAnnotation(set: AnyObject | undefined): string | undefined {
         };
       }
     | undefined;
-  return typed?.spec?.template?.metadata?.annotations?.[annotations.undeploy];
+  return typed?.spec?.template?.metadata?.annotations?.[name];
 }
