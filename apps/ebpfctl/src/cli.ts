@@ -1,7 +1,8 @@
-import { Command, CommanderError, Option } from "@commander-js/extra-typings";
+import { Command, CommanderError, Option, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { knowsCluster, nodeCommand, withoutPlace } from "./cluster/cluster-place.ts";
 import { commands, type CommandEntry } from "./commands/mod.ts";
 import { usualPlaces, type GlobalFlags } from "./config.ts";
-import { reportFailure } from "./failure.ts";
+import { Failure, isUnreachable, reportFailure } from "./failure.ts";
 import { productVersion } from "./product.ts";
 import type { World } from "./world.ts";
 
@@ -12,14 +13,31 @@ export async function runCli(argv: readonly string[], world: World): Promise<num
     program.outputHelp();
     return 0;
   }
+  program.hook("preAction", (_program, action) => refuseCluster(topOf(action).name(), action.optsWithGlobals(), argv));
   try {
     await program.parseAsync([...argv], { from: "user" });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode;
     const { verbose } = program.opts() as GlobalFlags;
-    return reportFailure(error, world.err, verbose === true);
+    const exitCode = reportFailure(error, world.err, verbose === true);
+    if (isUnreachable(error) && knowsCluster(world))
+      world.err.write(`The nodes of a cluster are asked in their pods: ${nodeCommand(argv)}\n`);
+    return exitCode;
   }
+}
+
+/** A cluster has objects; what is in the kernel knows the node alone. */
+function refuseCluster(name: string, { kubeconfig, context }: GlobalFlags, argv: readonly string[]): void {
+  if (kubeconfig === undefined && context === undefined) return;
+  if (commands.find((entry) => entry.name === name || entry.aliases?.includes(name) === true)?.about !== undefined)
+    return;
+  throw new Failure(`${name} asks a node, not the API server; run it on the node: ${nodeCommand(withoutPlace(argv))}`);
+}
+
+function topOf(command: CommandUnknownOpts): CommandUnknownOpts {
+  const { parent } = command;
+  return parent === null || parent.parent === null ? command : topOf(parent);
 }
 
 /** Loads the code of what these words may mean; of the other commands there is their line in the help. */
@@ -67,6 +85,15 @@ function newProgram(world: World) {
     )
     .addOption(
       new Option("--bpffs <directory>", `file system of the pins (env: BPFLEET_BPFFS, usually ${usualPlaces.bpffs})`),
+    )
+    .addOption(
+      new Option(
+        "--kubeconfig <file>",
+        "the objects of the cluster that this file names, for apply, get, describe, delete and lint",
+      ),
+    )
+    .addOption(
+      new Option("--context <name>", "the same of a context of the kubeconfig that kubectl uses, or of that file"),
     )
     .option("-v, --verbose", "say everything that the kernel and the libraries said")
     .version(productVersion, "--version", "print the version of ebpfctl")

@@ -10,6 +10,7 @@ test("parseConfig takes flags before the environment before the usual places", (
     socket: "/run/bpfd/bpfleet.sock",
     agentSocket: "/run/bpfd/bpfleet-agent.sock",
     bpffs: "/run/bpfd/fs",
+    cluster: undefined,
     isVerbose: true,
   });
 });

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { Failure } from "./failure.ts";
+import type { ClusterPlace } from "./cluster/cluster-place.ts";
 import type { World } from "./world.ts";
 
 /** Where everything of this node lies: flags before environment before the usual places. */
@@ -11,6 +12,8 @@ export interface Config {
   /** Of the agent, usually beside it. */
   readonly agentSocket: string;
   readonly bpffs: string;
+  /** Objects are those of this cluster, not of the store. */
+  readonly cluster: ClusterPlace | undefined;
   readonly isVerbose: boolean;
 }
 
@@ -19,6 +22,8 @@ export interface GlobalFlags {
   readonly state?: string | undefined;
   readonly socket?: string | undefined;
   readonly bpffs?: string | undefined;
+  readonly kubeconfig?: string | undefined;
+  readonly context?: string | undefined;
   readonly verbose?: true | undefined;
 }
 
@@ -52,6 +57,13 @@ export function parseConfig(flags: GlobalFlags, world: Pick<World, "env" | "cwd"
     socket,
     agentSocket,
     bpffs: choose("bpffs"),
+    cluster: clusterOf(flags, world),
     isVerbose: flags.verbose === true,
   };
+}
+
+/** Only where a flag asks for it: a node without a cluster may well have a kubeconfig. */
+function clusterOf({ kubeconfig, context }: GlobalFlags, { cwd }: Pick<World, "cwd">): ClusterPlace | undefined {
+  if (kubeconfig === undefined && context === undefined) return undefined;
+  return { kubeconfig: kubeconfig === undefined ? undefined : resolve(cwd, kubeconfig), context };
 }

@@ -42,6 +42,11 @@ export function reportFailure(error: unknown, err: Output, isVerbose: boolean): 
   return error instanceof Failure ? error.exitCode : isOfTheWorld(error) ? errorCodes[error.code].exitCode : 1;
 }
 
+/** Whether nobody answers who has to be asked. */
+export function isUnreachable(error: unknown): boolean {
+  return error instanceof KernelError && error.code === "unreachable";
+}
+
 function isOfTheWorld(error: unknown): error is KernelError | ImageError {
   return error instanceof KernelError || error instanceof ImageError;
 }

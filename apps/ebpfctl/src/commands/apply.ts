@@ -1,5 +1,6 @@
 import { answers } from "@bpfleet/agent";
 import { kinds } from "@bpfleet/kinds";
+import type { ClusterPlace } from "../cluster/cluster-place.ts";
 import { parseConfig, type Config } from "../config.ts";
 import { Failure, SilentFailure } from "../failure.ts";
 import { parseDuration } from "../duration.ts";
@@ -8,6 +9,7 @@ import { readInputs } from "../manifests/read-inputs.ts";
 import { countMistakes, renderIssues } from "../manifests/render-issues.ts";
 import { waitForObjects } from "../resources/await-objects.ts";
 import { errnoOf, openStore } from "../resources/load-node.ts";
+import { namespaceAsked, openCluster } from "../resources/load-objects.ts";
 import { singularName } from "../resources/resource-args.ts";
 import type { World } from "../world.ts";
 import { fileOptions } from "./file-options.ts";
@@ -25,16 +27,27 @@ export const defineApply: DefineCommand = (program, world) => {
       ),
   )
     .option("-n, --namespace <name>", "namespace of objects that name none")
-    .option("--dry-run <strategy>", "client: check and say what would be done, change nothing")
+    .option(
+      "--dry-run <strategy>",
+      "client: check and say what would be done, change nothing; server: in a cluster, its API server checks too",
+    )
+    .option("--force-conflicts", "in a cluster, take over fields that others manage")
     .option("--wait [duration]", `return when everything is in force, or fail after this time (${usualWait})`)
     .action(async (flags, command) => {
       const config = parseConfig(command.optsWithGlobals(), world);
-      const isDryRun = parseDryRun(flags.dryRun);
+      const dryRun = parseDryRun(flags.dryRun, config);
+      const isDryRun = dryRun !== "none";
       const inputs = await readInputs(flags, world);
-      const { objects, issues } = admitObjects(inputs, kinds, flags.namespace);
+      const usual = await namespaceAsked(flags, command, config, world);
+      const { objects, issues } = admitObjects(inputs, kinds, flags.namespace, usual);
       world.err.write(renderIssues(issues));
       if (issues.some((issue) => issue.severity === "error"))
         throw new Failure(`${countMistakes(issues)}; nothing was changed`);
+      if (config.cluster !== undefined) {
+        if (flags.wait !== undefined)
+          throw new Failure("the nodes of a cluster tell what became of it: kubectl wait --for=condition=Ready waits");
+        return applyToCluster(objects, config.cluster, { dryRun, isForced: flags.forceConflicts === true }, world);
+      }
       await store(objects, config, isDryRun, world);
       if (isDryRun) return;
       if (flags.wait !== undefined) {
@@ -54,12 +67,33 @@ export const defineApply: DefineCommand = (program, world) => {
     });
 };
 
-function parseDryRun(strategy: string | undefined): boolean {
-  if (strategy === undefined || strategy === "none") return false;
-  if (strategy === "client") return true;
+type DryRun = "none" | "client" | "server";
+
+function parseDryRun(strategy: string | undefined, { cluster }: Config): DryRun {
+  if (strategy === undefined || strategy === "none") return "none";
+  if (strategy === "client" || (strategy === "server" && cluster !== undefined)) return strategy;
   throw new Failure(
     `invalid dry-run value (${strategy}): must be "none" or "client"; 'ebpfctl diff -f' says what would change in the kernel`,
   );
+}
+
+async function applyToCluster(
+  objects: readonly AdmittedObject[],
+  place: ClusterPlace,
+  { dryRun, isForced }: { readonly dryRun: DryRun; readonly isForced: boolean },
+  world: World,
+): Promise<void> {
+  if (dryRun === "client") {
+    for (const { kind, ref } of objects) world.out.write(`${singularName(kind)}/${ref.name} checked (dry run)\n`);
+    return;
+  }
+  await using cluster = await openCluster(place, world);
+  const isDryRun = dryRun === "server";
+  for (const object of objects) {
+    const outcome = await cluster.apply(object, { isDryRun, isForced });
+    const suffix = isDryRun ? " (server dry run)" : "";
+    world.out.write(`${singularName(object.kind)}/${object.ref.name} ${outcome}${suffix}\n`);
+  }
 }
 
 async function store(
@@ -89,6 +123,7 @@ async function store(
 function helpFor(cause: unknown): string {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
   if (code === "ENOSPC" || code === "EDQUOT") return "make room there, or give --store";
-  if (code === "EROFS") return "it is mounted read-only: mount it writable, or give --store";
+  if (code === "EROFS")
+    return "it is mounted read-only: mount it writable, or give --store; what a cluster declares is applied by kubectl";
   return "run as root, or give --store";
 }

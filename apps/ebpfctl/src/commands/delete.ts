@@ -7,7 +7,8 @@ import { identifyObjects, madeMessage } from "../manifests/admit-objects.ts";
 import { readInputs } from "../manifests/read-inputs.ts";
 import { countMistakes, renderIssues } from "../manifests/render-issues.ts";
 import { parseLabelSelector } from "../resources/label-selector.ts";
-import { errnoOf, openStore, readNode } from "../resources/load-node.ts";
+import { errnoOf, openStore } from "../resources/load-node.ts";
+import { loadObjects, namespaceAsked, openCluster } from "../resources/load-objects.ts";
 import { parseResourceArgs, resourceName, singularName } from "../resources/resource-args.ts";
 import { selectObjects } from "../resources/select-objects.ts";
 import type { World } from "../world.ts";
@@ -47,10 +48,11 @@ export const defineDelete: DefineCommand = (program, world) => {
       if (flags.dryRun !== undefined && flags.dryRun !== "client" && flags.dryRun !== "none")
         throw new Failure(`invalid dry-run value (${flags.dryRun}): must be "none" or "client"`);
       const isDryRun = flags.dryRun === "client";
+      const namespace = await namespaceAsked(flags, command, config, world);
       const isByFile = flags.filename.length > 0;
       const { doomed, hasFailed } = isByFile
-        ? await findByFile(words, flags, config, world)
-        : await findByName(words, flags, config, world);
+        ? await findByFile(words, flags, namespace, world)
+        : await findByName(words, flags, namespace, config, world);
       const missing = await removeAll(doomed, config, isDryRun, flags.ignoreNotFound === true, world);
       if (!isDryRun && flags.wait && doomed.length > missing) await awaitKernel(config);
       if (hasFailed || (missing > 0 && flags.ignoreNotFound !== true)) throw new SilentFailure();
@@ -62,19 +64,30 @@ interface Found {
   readonly hasFailed: boolean;
 }
 
-async function findByFile(words: readonly string[], flags: DeleteFlags, _config: Config, world: World): Promise<Found> {
+async function findByFile(
+  words: readonly string[],
+  flags: DeleteFlags,
+  usual: string | undefined,
+  world: World,
+): Promise<Found> {
   if (words.length > 0)
     throw new Failure(
       "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
     );
-  const { objects, issues } = identifyObjects(await readInputs(flags, world), kinds, flags.namespace);
+  const { objects, issues } = identifyObjects(await readInputs(flags, world), kinds, flags.namespace, usual);
   world.err.write(renderIssues(issues));
   if (issues.some((issue) => issue.severity === "error"))
     throw new Failure(`${countMistakes(issues)}; nothing was removed`);
   return { doomed: objects, hasFailed: false };
 }
 
-async function findByName(words: readonly string[], flags: DeleteFlags, config: Config, world: World): Promise<Found> {
+async function findByName(
+  words: readonly string[],
+  flags: DeleteFlags,
+  namespace: string | undefined,
+  config: Config,
+  world: World,
+): Promise<Found> {
   const asked = parseResourceArgs(words);
   const wishes = asked.filter(({ kind }) => kind.madeFrom === undefined);
   const made = asked.find(({ kind }) => kind.madeFrom !== undefined);
@@ -85,10 +98,10 @@ async function findByName(words: readonly string[], flags: DeleteFlags, config: 
     throw new Failure("resource(s) were provided, but no name was specified; name them, or give --all or -l");
   if (isNamed && isChosen) throw new Failure("name cannot be provided when a selector or --all is specified");
   const scope = {
-    namespace: flags.allNamespaces === true ? undefined : (flags.namespace ?? "default"),
+    namespace,
     matches: flags.selector === undefined ? undefined : parseLabelSelector(flags.selector),
   };
-  const selection = selectObjects(await readNode(config, world), wishes, scope);
+  const selection = selectObjects(await loadObjects(config, world, { wishes, scope, isBare: true }), wishes, scope);
   const failures = flags.ignoreNotFound === true ? [] : selection.failures;
   for (const failure of failures) world.err.write(`${failure.message}\n`);
   const doomed = selection.kinds.flatMap(({ kind, objects }) => objects.map(({ ref }) => ({ kind, ref })));
@@ -104,11 +117,11 @@ async function removeAll(
   isMissingFine: boolean,
   world: World,
 ): Promise<number> {
-  const store = openStore(config, world);
+  await using remover = await removerOf(config, world, isDryRun);
   let missing = 0;
   for (const { kind, ref } of doomed) {
     try {
-      const wasThere = isDryRun ? (await store.read(ref)) !== undefined : await store.remove(ref);
+      const wasThere = await remover.remove(kind, ref);
       if (wasThere) world.out.write(`${singularName(kind)} "${ref.name}" deleted${isDryRun ? " (dry run)" : ""}\n`);
       else {
         missing++;
@@ -116,6 +129,7 @@ async function removeAll(
           world.err.write(`Error from server (NotFound): ${resourceName(kind)} "${ref.name}" not found\n`);
       }
     } catch (cause) {
+      if (cause instanceof Failure) throw cause;
       throw new Failure(
         `remove ${singularName(kind)}/${ref.name} from ${config.store}: ${errnoOf(cause)}; run as root, or give --store`,
         { cause },
@@ -125,8 +139,29 @@ async function removeAll(
   return missing;
 }
 
-/** Without an agent there is nothing to wait for. */
+interface Remover extends AsyncDisposable {
+  /** Whether it was there. */
+  remove(kind: Kind, ref: ObjectRef): Promise<boolean>;
+}
+
+async function removerOf(config: Config, world: World, isDryRun: boolean): Promise<Remover> {
+  if (config.cluster !== undefined) {
+    const cluster = await openCluster(config.cluster, world);
+    return {
+      remove: (kind, ref) => cluster.remove(kind, ref, isDryRun),
+      [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
+    };
+  }
+  const store = openStore(config, world);
+  return {
+    remove: async (_kind, ref) => (isDryRun ? (await store.read(ref)) !== undefined : store.remove(ref)),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+/** Without an agent there is nothing to wait for, and a cluster's nodes tell their own in the status. */
 async function awaitKernel(config: Config): Promise<void> {
+  if (config.cluster !== undefined) return;
   try {
     await syncAgent(config.agentSocket);
   } catch (error) {

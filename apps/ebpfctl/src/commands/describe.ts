@@ -2,7 +2,7 @@ import { parseConfig } from "../config.ts";
 import { SilentFailure } from "../failure.ts";
 import { renderDescription } from "../output/describe.ts";
 import { parseLabelSelector } from "../resources/label-selector.ts";
-import { loadNode } from "../resources/load-node.ts";
+import { loadObjects, namespaceAsked } from "../resources/load-objects.ts";
 import { parseResourceArgs } from "../resources/resource-args.ts";
 import { selectObjects } from "../resources/select-objects.ts";
 import type { DefineCommand } from "./mod.ts";
@@ -22,10 +22,14 @@ export const defineDescribe: DefineCommand = (program, world) => {
       const config = parseConfig(command.optsWithGlobals(), world);
       const wishes = parseResourceArgs(words);
       const scope = {
-        namespace: flags.allNamespaces === true ? undefined : flags.namespace,
+        namespace: await namespaceAsked(flags, command, config, world),
         matches: flags.selector === undefined ? undefined : parseLabelSelector(flags.selector),
       };
-      const selection = selectObjects(await loadNode(config, world), wishes, scope);
+      const selection = selectObjects(
+        await loadObjects(config, world, { wishes, scope, withEvents: true }),
+        wishes,
+        scope,
+      );
       const objects = selection.kinds.flatMap((selected) => selected.objects);
       world.out.write(objects.map((object) => renderDescription(object, world.clock.now())).join("\n\n"));
       for (const failure of selection.failures) world.err.write(`${failure.message}\n`);

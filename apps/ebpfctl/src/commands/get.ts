@@ -11,7 +11,7 @@ import { parseConfig } from "../config.ts";
 import { SilentFailure } from "../failure.ts";
 import { count } from "../manifests/render-issues.ts";
 import { parseLabelSelector } from "../resources/label-selector.ts";
-import { loadNode } from "../resources/load-node.ts";
+import { loadObjects, namespaceAsked } from "../resources/load-objects.ts";
 import { parseResourceArgs, type ResourceWish } from "../resources/resource-args.ts";
 import { selectObjects, type Scope, type Selection } from "../resources/select-objects.ts";
 import { watchObjects } from "../resources/watch-objects.ts";
@@ -35,18 +35,19 @@ export const defineGet: DefineCommand = (program, world) => {
       const wishes = parseResourceArgs(words);
       const format = parseOutputFormat(flags.output);
       const scope: Scope = {
-        namespace: flags.allNamespaces === true ? undefined : flags.namespace,
+        namespace: await namespaceAsked(flags, command, config, world),
         matches: flags.selector === undefined ? undefined : parseLabelSelector(flags.selector),
       };
       const print = new Printer(world, wishes, scope, format, flags.headers);
-      const report = await loadNode(config, world);
+      const asked = { wishes, scope };
+      const report = await loadObjects(config, world, asked);
       const selection = selectObjects(report, wishes, scope);
       print.all(selection);
       for (const { path, issues } of report.broken) world.err.write(brokenFile(path, issues));
       for (const failure of selection.failures) world.err.write(`${failure.message}\n`);
       if (selection.failures.length > 0) throw new SilentFailure();
       if (flags.watch === true) {
-        await watchObjects(config, world, (report) => print.changes(selectObjects(report, wishes, scope)));
+        await watchObjects(config, world, asked, (report) => print.changes(selectObjects(report, wishes, scope)));
       }
     });
 };

@@ -10,6 +10,8 @@ export interface CommandEntry {
   /** One line in the list of commands. */
   readonly summary: string;
   readonly isHidden?: boolean;
+  /** What it reads or changes: objects of the node or of a cluster, or only files; else it asks its node. */
+  readonly about?: "objects" | "files";
   /** The command's own code, and all that it imports, is read only when it is meant. */
   load(): Promise<DefineCommand>;
 }
@@ -20,14 +22,25 @@ export const commands: readonly CommandEntry[] = [
     summary: "serve the declared objects on this node",
     load: async () => (await import("./up.ts")).defineUp,
   },
-  { name: "apply", summary: "declare objects from files", load: async () => (await import("./apply.ts")).defineApply },
-  { name: "get", summary: "list objects", load: async () => (await import("./get.ts")).defineGet },
+  {
+    name: "apply",
+    summary: "declare objects from files",
+    about: "objects",
+    load: async () => (await import("./apply.ts")).defineApply,
+  },
+  { name: "get", summary: "list objects", about: "objects", load: async () => (await import("./get.ts")).defineGet },
   {
     name: "describe",
     summary: "show objects with conditions, metrics and events",
+    about: "objects",
     load: async () => (await import("./describe.ts")).defineDescribe,
   },
-  { name: "delete", summary: "remove objects", load: async () => (await import("./delete.ts")).defineDelete },
+  {
+    name: "delete",
+    summary: "remove objects",
+    about: "objects",
+    load: async () => (await import("./delete.ts")).defineDelete,
+  },
   {
     name: "wait",
     summary: "wait until objects have a condition, or are gone",
@@ -41,11 +54,13 @@ export const commands: readonly CommandEntry[] = [
   {
     name: "lint",
     summary: "say what is wrong with objects, or most likely not meant",
+    about: "objects",
     load: async () => (await import("./lint.ts")).defineLint,
   },
   {
     name: "migrate",
     summary: "make policies of Cilium's kinds of EBPFNetworkPolicies",
+    about: "files",
     load: async () => (await import("./migrate.ts")).defineMigrate,
   },
   {
@@ -91,6 +106,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: "image",
     summary: "build, push, pull, inspect and verify bytecode images",
+    about: "files",
     load: async () => (await import("./image.ts")).defineImage,
   },
   {
@@ -116,6 +132,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: "api-resources",
     summary: "list the kinds that can be declared",
+    about: "files",
     load: async () => (await import("./api-resources.ts")).defineApiResources,
   },
   {
@@ -126,16 +143,42 @@ export const commands: readonly CommandEntry[] = [
   {
     name: "completion",
     summary: "print a script that completes command lines",
+    about: "files",
     load: async () => (await import("./completion.ts")).defineCompletion,
   },
   {
     name: "mount-bpffs",
     summary: "",
+    about: "files",
     isHidden: true,
     load: async () => (await import("./mount-bpffs.ts")).defineMountBpffs,
   },
-  { name: "sleep", summary: "", isHidden: true, load: async () => (await import("./container.ts")).defineSleep },
-  { name: "ls", summary: "", isHidden: true, load: async () => (await import("./container.ts")).defineLs },
-  { name: "wget", summary: "", isHidden: true, load: async () => (await import("./container.ts")).defineWget },
-  { name: "__complete", summary: "", isHidden: true, load: async () => (await import("./complete.ts")).defineComplete },
+  {
+    name: "sleep",
+    summary: "",
+    about: "files",
+    isHidden: true,
+    load: async () => (await import("./container.ts")).defineSleep,
+  },
+  {
+    name: "ls",
+    summary: "",
+    about: "files",
+    isHidden: true,
+    load: async () => (await import("./container.ts")).defineLs,
+  },
+  {
+    name: "wget",
+    summary: "",
+    about: "files",
+    isHidden: true,
+    load: async () => (await import("./container.ts")).defineWget,
+  },
+  {
+    name: "__complete",
+    summary: "",
+    about: "files",
+    isHidden: true,
+    load: async () => (await import("./complete.ts")).defineComplete,
+  },
 ];

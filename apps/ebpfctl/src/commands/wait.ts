@@ -73,10 +73,15 @@ async function waitFor(
   judge(first);
   if (pending.size > 0 && timeoutMs > 0) {
     const ending = new AbortController();
-    const watching = watchObjects(config, { ...world, onInterrupt: () => ending.signal }, (report) => {
-      judge(report);
-      if (pending.size === 0) ending.abort();
-    });
+    const watching = watchObjects(
+      config,
+      { ...world, onInterrupt: () => ending.signal },
+      { wishes, scope },
+      (report) => {
+        judge(report);
+        if (pending.size === 0) ending.abort();
+      },
+    );
     const interrupt = world.onInterrupt();
     interrupt.addEventListener("abort", () => ending.abort(), { once: true });
     const timer = sleep(timeoutMs, undefined, { signal: ending.signal }).then(

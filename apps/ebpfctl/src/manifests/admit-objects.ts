@@ -18,13 +18,18 @@ export interface Admission {
   readonly issues: readonly Issue[];
 }
 
-/** Every object as its kind sees it, and every mistake of every object. `namespace` is that of `-n`. */
-export function admitObjects(inputs: ReadInputs, kinds: readonly Kind[], namespace: string | undefined): Admission {
+/** Every object as its kind sees it, and every mistake of every object. `namespace` is that of `-n`, `usual` that without. */
+export function admitObjects(
+  inputs: ReadInputs,
+  kinds: readonly Kind[],
+  namespace: string | undefined,
+  usual = "default",
+): Admission {
   const issues: Issue[] = [...inputs.issues];
   const objects: AdmittedObject[] = [];
   const seen = new Map<string, Position>();
   for (const input of inputs.objects) {
-    const admitted = admitOne(input, kinds, namespace, issues);
+    const admitted = admitOne(input, kinds, { namespace, usual }, issues);
     if (admitted === undefined) continue;
     const place = input.manifest.positionOf("");
     const earlier = seen.get(refKey(admitted.ref));
@@ -41,11 +46,11 @@ export function admitObjects(inputs: ReadInputs, kinds: readonly Kind[], namespa
 function admitOne(
   input: InputObject,
   kinds: readonly Kind[],
-  namespace: string | undefined,
+  place: Place,
   issues: Issue[],
 ): AdmittedObject | undefined {
   const { manifest } = input;
-  const found = kindAndNamespace(input, kinds, namespace, issues);
+  const found = kindAndNamespace(input, kinds, place, issues);
   if (found === undefined) return undefined;
   const { kind } = found;
   if (kind.madeFrom !== undefined) {
@@ -76,11 +81,12 @@ export function identifyObjects(
   inputs: ReadInputs,
   kinds: readonly Kind[],
   namespace: string | undefined,
+  usual = "default",
 ): { readonly objects: readonly Pick<AdmittedObject, "kind" | "ref">[]; readonly issues: readonly Issue[] } {
   const issues: Issue[] = [...inputs.issues];
   const objects: Pick<AdmittedObject, "kind" | "ref">[] = [];
   for (const input of inputs.objects) {
-    const found = kindAndNamespace(input, kinds, namespace, issues);
+    const found = kindAndNamespace(input, kinds, { namespace, usual }, issues);
     if (found === undefined) continue;
     const { kind } = found;
     if (kind.madeFrom !== undefined) {
@@ -101,10 +107,15 @@ export function identifyObjects(
   return { objects, issues };
 }
 
+interface Place {
+  readonly namespace: string | undefined;
+  readonly usual: string;
+}
+
 function kindAndNamespace(
   { manifest }: InputObject,
   kinds: readonly Kind[],
-  namespace: string | undefined,
+  { namespace, usual }: Place,
   issues: Issue[],
 ): { readonly kind: Kind; readonly namespace: string } | undefined {
   const refuse = (path: string, code: string, message: string): undefined => {
@@ -131,7 +142,7 @@ function kindAndNamespace(
       `the namespace from the provided object "${own}" does not match the namespace "${namespace}"; pass '--namespace=${own}' to perform this operation`,
     );
   }
-  return { kind, namespace: own ?? namespace ?? "default" };
+  return { kind, namespace: own ?? namespace ?? usual };
 }
 
 function unknownKind(apiVersion: string, name: string, kinds: readonly Kind[]): string {

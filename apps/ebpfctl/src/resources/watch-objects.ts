@@ -4,24 +4,28 @@ import { KernelError } from "@bpfleet/base";
 import type { Config } from "../config.ts";
 import type { World } from "../world.ts";
 import { readNode } from "./load-node.ts";
+import { loadObjects, type ObjectsAsked } from "./load-objects.ts";
 
 const lookMs = 500;
+const clusterLookMs = 2000;
 
 /** Reports again and again until the user interrupts; over restarts of the agent too. */
 export async function watchObjects(
   config: Config,
   world: World,
+  asked: ObjectsAsked,
   onReport: (report: NodeReport) => void,
 ): Promise<void> {
   const signal = world.onInterrupt();
   while (!signal.aborted) {
-    await sleep(lookMs, undefined, { signal }).catch(() => undefined);
+    await sleep(config.cluster === undefined ? lookMs : clusterLookMs, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;
-    onReport(await look(config, world));
+    onReport(await look(config, world, asked));
   }
 }
 
-async function look(config: Config, world: World): Promise<NodeReport> {
+async function look(config: Config, world: World, asked: ObjectsAsked): Promise<NodeReport> {
+  if (config.cluster !== undefined) return loadObjects(config, world, asked);
   try {
     return await fetchReport(config.agentSocket);
   } catch (error) {
