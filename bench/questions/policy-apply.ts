@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { policy, type PolicyFeatureIntent, type PolicyIntent } from "@bpfleet/features";
-import { assemblePlan, emptyPlan } from "@bpfleet/kernel";
+import { assemblePlan, emptyPlan, type KnownHooks } from "@bpfleet/kernel";
 import { mountBpffs, NodeKernel, unmount } from "@bpfleet/native";
 import {
   addressAt,
@@ -34,10 +34,16 @@ export const question: BenchQuestion = {
     try {
       const facts = policyFacts(node.pods);
       const people = [...podsOfNode(node.pods), ...podsElsewhere(knownPods)];
+      const memory = new Map();
+      let known: KnownHooks | undefined;
       const inForce = async (
         policies: readonly PolicyFeatureIntent[],
         others: readonly PolicyFeatureIntent[] = people,
-      ): Promise<number> => timed(() => realise(kernel, assemblePlan([policy.plan([...others, ...policies], facts)])));
+      ): Promise<number> =>
+        timed(async () => {
+          const plan = assemblePlan([policy.plan([...others, ...policies], facts, memory)]);
+          known = await realise(kernel, plan, known);
+        });
       const small = node.pods.map((pod, at) => policyOfPod(pod.interface, at, 1));
       progress(`first: ${Math.round(await inForce(small))} ms, with ${2 * podCount} hooks`);
       const edits = await timeEdits(node, small, inForce, isQuick ? 20 : 200);

@@ -169,10 +169,8 @@ class ObjectAgent implements Agent {
   async sync(): Promise<NodeReport> {
     const { daemon } = this.#options;
     // What is told by name is in force before all files are looked at.
-    if (this.#gathering.running !== undefined) {
-      await this.#gathering.running;
-      await daemon.settled();
-    }
+    await this.#gathering.running;
+    await daemon.settled();
     this.#hints = "anything";
     await this.#pass();
     await daemon.settled();

@@ -16,6 +16,7 @@ test("Gathering runs once for hints that come at once, and whoever waits learns 
   release();
   await first;
   assert.equal(runs, 1);
+  assert.equal(running(), undefined);
   gathering.hint();
   await running();
   assert.equal(runs, 2);

@@ -7,16 +7,15 @@ export class Gathering implements Disposable {
   readonly #run: () => Promise<void>;
   #timer: NodeJS.Timeout | undefined;
   #isMoreComing = false;
-  #running: Promise<void> | undefined;
-  #end: () => void = () => undefined;
+  #last: { readonly ended: Promise<void>; readonly end: () => void } | undefined;
 
   constructor(run: () => Promise<void>) {
     this.#run = run;
   }
 
-  /** Resolves when the run for what is being gathered has ended; `undefined` when nothing is. */
+  /** Resolves when the run for what was hinted at last has ended; `undefined` when it has. */
   get running(): Promise<void> | undefined {
-    return this.#running;
+    return this.#last?.ended;
   }
 
   hint(): void {
@@ -24,15 +23,14 @@ export class Gathering implements Disposable {
       this.#isMoreComing = true;
       return;
     }
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#running = promise;
-    this.#end = resolve;
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    this.#last = { ended, end };
     this.#wait(performance.now() + mostMs);
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    this.#end();
+    this.#last?.end();
   }
 
   /** Waits for a moment of silence, but not for ever. */
@@ -41,8 +39,11 @@ export class Gathering implements Disposable {
     this.#timer = setTimeout(() => {
       if (this.#isMoreComing && performance.now() < untilMs) return this.#wait(untilMs);
       this.#timer = undefined;
-      this.#running = undefined;
-      void this.#run().then(this.#end);
+      const own = this.#last;
+      void this.#run().then(() => {
+        if (this.#last === own) this.#last = undefined;
+        own?.end();
+      });
     }, silenceMs);
   }
 }

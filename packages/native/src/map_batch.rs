@@ -26,6 +26,10 @@ fn is_unserved(errno: i32) -> bool {
     matches!(errno, ENOTSUPP | libc::EOPNOTSUPP)
 }
 
+fn is_of_maps(kind: u32) -> bool {
+    matches!(kind, sys::BPF_MAP_TYPE_ARRAY_OF_MAPS | sys::BPF_MAP_TYPE_HASH_OF_MAPS)
+}
+
 /// Reads a whole map, or its first `max` entries; with `and_delete` it takes them out as well.
 #[napi]
 pub fn map_read(map: &Handle, max: Option<u32>, and_delete: bool) -> napi::Result<AsyncTask<Job<MapBatch>>> {
@@ -36,8 +40,7 @@ pub fn map_read(map: &Handle, max: Option<u32>, and_delete: bool) -> napi::Resul
             return Err(map.failure(libc::EOPNOTSUPP));
         }
         // Older kernels end a batch over a map of maps at an empty slot, with EINTR each time.
-        let is_of_maps = matches!(map.shape.kind, sys::BPF_MAP_TYPE_ARRAY_OF_MAPS | sys::BPF_MAP_TYPE_HASH_OF_MAPS);
-        let batches = if is_of_maps { None } else { read_batches(&map, max, and_delete)? };
+        let batches = if is_of_maps(map.shape.kind) { None } else { read_batches(&map, max, and_delete)? };
         let (mut keys, mut values) = match batches {
             Some(read) => read,
             None => read_one_by_one(&map, max, and_delete)?,
@@ -114,15 +117,21 @@ fn read_one_by_one(map: &Open, max: usize, and_delete: bool) -> Res<Read> {
     let mut value = map.room();
     let mut current: Option<Vec<u8>> = None;
     let mut next = vec![0u8; key.max(8)];
+    // Keys of an array need not be asked for.
+    let is_array = map.shape.kind == sys::BPF_MAP_TYPE_ARRAY_OF_MAPS;
     // A key that vanishes sends the kernel back to the start: count steps, not entries.
-    for _ in 0..(max_entries as usize * 2 + 16) {
-        if keys.len() / key >= max {
+    for step in 0..(max_entries as usize * 2 + 16) {
+        if keys.len() / key >= max || is_array && step >= max_entries as usize {
             break;
         }
-        match map.next_key(current.as_deref(), &mut next) {
-            Ok(()) => {}
-            Err(libc::ENOENT) => break,
-            Err(errno) => return Err(map.failure(errno)),
+        if is_array {
+            next[..4].copy_from_slice(&(step as u32).to_ne_bytes());
+        } else {
+            match map.next_key(current.as_deref(), &mut next) {
+                Ok(()) => {}
+                Err(libc::ENOENT) => break,
+                Err(errno) => return Err(map.failure(errno)),
+            }
         }
         match map.lookup(&next[..key], &mut value, 0) {
             Ok(()) => {
@@ -206,7 +215,8 @@ pub fn map_delete_batch(map: &Handle, keys: &[u8], count: u32) -> napi::Result<A
     Ok(job(move || {
         let key = map.shape.key;
         let (mut at, mut deleted) = (0usize, 0u32);
-        let mut is_served = key > 0;
+        // Of maps of maps the kernel refuses it, and lets the caller wait for a grace period all the same.
+        let mut is_served = key > 0 && !is_of_maps(map.shape.kind);
         while at < count as usize {
             let asked = count - at as u32;
             let mut done = asked;
