@@ -1,7 +1,7 @@
 # bpfleet. `make demo` and `make test` are all a fresh machine needs: both run `make setup` first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster test-e2e test-conformance test-kernels bench check format generate manifests build-images push-images install uninstall deploy undeploy run-on-cluster run-on-kind kind-reload-images kubectl kind clean
+.PHONY: help setup demo demo-shell test test-unit test-kernel test-cluster test-e2e test-conformance test-kernels bench check format generate manifests build-images push-images install uninstall deploy undeploy run-on-cluster run-on-kind kind-reload-images kubectl kind images clean
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 help: ## List the targets
@@ -51,10 +51,10 @@ generate: setup ## Write all generated files: CRDs, reference pages, codecs of m
 
 manifests: generate ## The same; what is applied to a cluster is written to manifests
 
-build-images: setup ## Build the images of BPFD_IMG, BPFD_AGENT_IMG, BPFD_OPERATOR_IMG into build/images, without a container engine
+build-images: images setup ## Build the images of BPFD_IMG, BPFD_AGENT_IMG, BPFD_OPERATOR_IMG into build/images, without a container engine
 	@node tools/build-images.ts
 
-push-images: setup ## Build them and put them into their registries, with what docker login wrote
+push-images: images setup ## Build them and put them into their registries, with what docker login wrote
 	@node tools/build-images.ts push
 
 install: kubectl setup ## Apply the CRDs to the cluster of kubectl's current context
@@ -63,7 +63,7 @@ install: kubectl setup ## Apply the CRDs to the cluster of kubectl's current con
 uninstall: kubectl setup ## Delete the CRDs from that cluster, and all that was declared with them
 	@tools/deploy.sh uninstall
 
-deploy: kubectl setup ## Apply CRDs, operator and roles to that cluster, with the images of BPFD_*_IMG, and wait for the nodes
+deploy: kubectl images setup ## Apply CRDs, operator and roles to that cluster, with the images of BPFD_*_IMG, and wait for the nodes
 	@tools/deploy.sh deploy
 
 undeploy: kubectl setup ## Detach everything on every node, then delete from that cluster what deploy applied; the CRDs stay
@@ -71,14 +71,14 @@ undeploy: kubectl setup ## Detach everything on every node, then delete from tha
 
 run-on-cluster: kubectl push-images deploy ## push-images, then deploy
 
-run-on-kind: kind kubectl setup ## Build the images, start a kind cluster, load them into it, deploy
+run-on-kind: kind kubectl images setup ## Build the images, start a kind cluster, load them into it, deploy
 	@tools/deploy.sh run-on-kind
 
-kind-reload-images: kind kubectl setup ## Build the images anew, load them into that kind cluster, restart what runs them
+kind-reload-images: kind kubectl images setup ## Build the images anew, load them into that kind cluster, restart what runs them
 	@tools/deploy.sh kind-reload-images
 
 # Said before anything is installed or built.
-kubectl kind:
+kubectl kind images:
 	@tools/deploy.sh need-$@
 
 clean: ## Remove everything that was built; what was installed stays

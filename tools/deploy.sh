@@ -22,6 +22,16 @@ need() {
 	command -v "$1" >/dev/null || fail "find $1: not installed; get it from $from"
 }
 
+# Before anything is installed; the rest of what a name must be is said by who has Node.
+need_images() {
+	for variable in BPFD_IMG BPFD_AGENT_IMG BPFD_AGENT_IMAGE BPFD_OPERATOR_IMG; do
+		eval "name=\${$variable-}"
+		case $name in
+		*[!][A-Za-z0-9._/:@-]*) fail "use $variable=\"$name\": it names no image; write host/repository:tag" ;;
+		esac
+	done
+}
+
 # Said once and first; kubectl says it for each object.
 reach() {
 	said=$(kubectl get --raw /version --request-timeout=10s 2>&1 >/dev/null </dev/null) ||
@@ -131,6 +141,7 @@ load_into_kind() {
 
 case ${1:-} in
 need-kind | need-kubectl) need "${1#need-}" ;;
+need-images) need_images ;;
 deploy | undeploy | uninstall)
 	need kubectl
 	# What is taken away has no images.

@@ -8,14 +8,20 @@ import { test } from "node:test";
 const root = join(import.meta.dirname, "..");
 
 /** A machine on which is nothing but make and what a script takes for granted. */
-function make(target: string): { readonly out: string; readonly errors: string; readonly status: number | null } {
+function make(
+  target: string,
+  alsoThere: readonly string[] = [],
+  words: readonly string[] = [],
+): { readonly out: string; readonly errors: string; readonly status: number | null } {
   const bin = mkdtempSync(join(tmpdir(), "bpfleet-bare-"));
   try {
     for (const name of ["make", "sh", "dirname"]) {
       const [found = ""] = spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.split("\n");
       symlinkSync(found, join(bin, name));
     }
-    const { stdout, stderr, status } = spawnSync(join(bin, "make"), [target], {
+    // Whoever ran them would fail.
+    for (const name of alsoThere) symlinkSync("/bin/false", join(bin, name));
+    const { stdout, stderr, status } = spawnSync(join(bin, "make"), [target, ...words], {
       cwd: root,
       env: { PATH: bin },
       encoding: "utf8",
@@ -37,6 +43,26 @@ for (const [targets, missing] of [
       assert.deepEqual([out, status], ["", 2], target);
     }
   });
+
+test("make deploy, build-images and others refuse what names no image before they install or build anything", () => {
+  for (const target of [
+    "build-images",
+    "push-images",
+    "deploy",
+    "run-on-cluster",
+    "run-on-kind",
+    "kind-reload-images",
+  ]) {
+    const { out, errors, status } = make(target, ["kubectl", "kind"], ["BPFD_IMG=a b"]);
+    assert.match(errors, /^error: use BPFD_IMG="a b": it names no image; write host\/repository:tag\n/, target);
+    assert.deepEqual([out, status], ["", 2], target);
+  }
+  const named = spawnSync("sh", [join(root, "tools/deploy.sh"), "need-images"], {
+    env: { PATH: process.env["PATH"], BPFD_IMG: "[::1]:5000/a/b_c.d-e:1.0", BPFD_AGENT_IMG: "" },
+    encoding: "utf8",
+  });
+  assert.deepEqual([named.stderr, named.status], ["", 0]);
+});
 
 test("deploy.sh deploy refuses what names no image before it asks the cluster anything", () => {
   const bin = mkdtempSync(join(tmpdir(), "bpfleet-deploy-"));

@@ -68,7 +68,7 @@ step() {
 	shift 2
 	printf '  %-18s ' "$name"
 	begin=$(date +%s)
-	if "$@" >"$log" 2>&1 </dev/null; then
+	if "$@" >"$log" 2>&1 </dev/null 9>&-; then
 		printf 'done in %s s\n' $(($(date +%s) - begin))
 		return
 	fi
@@ -240,8 +240,18 @@ refuse_foreign_files() {
 	fail "write to build and node_modules: they hold files of another user; run: sudo chown -R $(id -un) build node_modules"
 }
 
+# Two at once would install and build the same at the same places. What a step leaves running does not hold it.
+lock() {
+	command -v flock >/dev/null || return 0
+	exec 9>build/setup.lock
+	flock -n 9 && return
+	echo 'setup: another one is at work here; waiting for its end'
+	flock 9
+}
+
 refuse_foreign_files
 mkdir -p $logs $stamps
+lock
 setup_system
 setup_npm
 check_node

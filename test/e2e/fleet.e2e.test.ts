@@ -9,6 +9,7 @@ import { registryAbsence } from "@bpfleet/oci/testing";
 import { buildControlPlane } from "../../tools/build-control-plane.ts";
 import { wholeClusterAbsence } from "../cluster/whole/whole-cluster.ts";
 import { Fleet, root } from "./fleet.ts";
+import { killLeader, Pings } from "./kill-leader.ts";
 import { ServicePolicies } from "./service-policies.ts";
 
 const skip = wholeClusterAbsence() ?? registryAbsence() ?? false;
@@ -212,6 +213,17 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     await fleet.ready();
     await cluster.until("the plug-in", async () => (await node.run(["cat", networkConfig])).includes("bpfleet-cni"));
     await kubectl(["delete", "networkpolicy/shut", "pod/knocking", "--wait=false"]);
+  });
+
+  await step("an operator whose process is killed comes back as itself and has its lease at once", async () => {
+    const [dropped, passing] = [listed, free].map((from) => new Pings(cluster, from, node.address));
+    const { startedSeconds, heldSeconds } = await killLeader(fleet);
+    t.diagnostic(`the kubelet needed ${startedSeconds.toFixed(2)} s, the operator ${heldSeconds.toFixed(2)} s`);
+    assert.ok(heldSeconds < 10, `it took ${heldSeconds} s`);
+    assert.equal((await dropped?.stop())?.answered, 0);
+    const { sent = 0, answered = 0 } = (await passing?.stop()) ?? {};
+    // The last may be on its way.
+    assert.ok(sent > 20 && answered >= sent - 1, `${answered} of ${sent} were answered`);
   });
 
   await step("an edit of the DaemonSet is undone", async () => {

@@ -236,7 +236,11 @@ spec:
     const seen = counted(loaded);
     node.inside("cat", "/dev/null");
     assert.ok(counted(loaded) > seen);
+    const isListed = async (): Promise<boolean> =>
+      (await node.node.do("prog", "list", "--ours")).includes("syscalls/sys_enter_openat");
+    assert.ok(await isListed());
     await node.remove("tracepoint-example");
+    await node.until("it is listed no more", async () => !(await isListed()));
   });
 });
 

@@ -1,0 +1,80 @@
+import assert from "node:assert/strict";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { connectKube, loadAccess, systemTiming, type Timing } from "@bpfleet/kube-client";
+import { whyNoBuild } from "../../tools/build-control-plane.ts";
+import { startFleetCluster, until, type FleetCluster } from "./fleet-cluster.ts";
+
+const skip = whyNoBuild();
+const account = "podconfigmap-controller";
+const theSet = {
+  group: "apps",
+  version: "v1",
+  plural: "daemonsets",
+  namespace: "kube-system",
+  name: "bpfd-daemon",
+} as const;
+let cluster: FleetCluster;
+
+before(async () => {
+  if (skip === undefined) cluster = await startFleetCluster();
+});
+
+after(async () => {
+  await cluster?.[Symbol.asyncDispose]();
+});
+
+/** A minute of it are ten seconds. */
+const fast: Timing = {
+  ...systemTiming,
+  monotonicMs: () => systemTiming.monotonicMs() * 6,
+  sleep: (ms, signal) => systemTiming.sleep(ms / 6, signal),
+};
+
+test(
+  "an operator whose token is refused for more than a minute leads again once its file holds a good one",
+  { skip },
+  async () => {
+    const { kubectl } = cluster.server;
+    const tokenFile = join(cluster.dir, "token");
+    // As the kubelet does it: whole, in one step.
+    const writeToken = (): void => {
+      writeFileSync(`${tokenFile}.next`, kubectl(["-n", "kube-system", "create", "token", account]));
+      renameSync(`${tokenFile}.next`, tokenFile);
+    };
+    writeToken();
+    const path = cluster.kubeconfigOf(account);
+    const config = JSON.parse(readFileSync(path, "utf8")) as object;
+    writeFileSync(path, JSON.stringify({ ...config, users: [{ name: account, user: { tokenFile } }] }));
+    await using client = connectKube(loadAccess({ env: { KUBECONFIG: path }, timing: fast }));
+    await using running = await cluster.startOperator({
+      client,
+      timing: fast,
+      metrics: { host: "127.0.0.1", port: 0 },
+    });
+    const { operator } = running;
+    const health = async (): Promise<string> => {
+      const answer = await fetch(`http://127.0.0.1:${operator.metricsPort}/healthz`);
+      return `${answer.status} ${await answer.text()}`;
+    };
+    const hasSet = async () => ((await cluster.admin.find(theSet)) === undefined ? undefined : true);
+    await until("there is a DaemonSet", hasSet);
+    assert.match(await health(), /^200 /);
+
+    kubectl(["-n", "kube-system", "delete", "serviceaccount", account]);
+    kubectl(["-n", "kube-system", "create", "serviceaccount", account]);
+    const said = await until("it says that it is refused", async () => {
+      const text = await health();
+      return text.startsWith("200") ? undefined : text;
+    });
+    assert.match(said, /has refused this pod's token for \d+ s \(401\)/);
+    assert.equal(operator.isLeader, false);
+    await cluster.admin.delete(theSet);
+
+    writeToken();
+    await until("it leads", () => operator.isLeader || undefined);
+    await until("the DaemonSet is back", hasSet);
+    await until("it is well", async () => (await health()).startsWith("200") || undefined);
+  },
+);
