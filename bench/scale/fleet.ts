@@ -9,6 +9,7 @@ import type { ResourceAddress } from "@bpfleet/kube";
 import { startApiServer, type ApiServer } from "../../test/cluster/api-server.ts";
 import { buildControlPlane } from "../../tools/build-control-plane.ts";
 import { bundle } from "../../tools/images/bundle.ts";
+import { smallNodeWords } from "../../tools/images/node-start.ts";
 import type { AgentLine } from "./lines.ts";
 import { putObjects, storedNode, storedPod } from "./store-objects.ts";
 
@@ -76,7 +77,8 @@ export class SimulatedFleet implements AsyncDisposable {
     mkdirSync(folder);
     writeFileSync(join(folder, "package.json"), '{"type":"module"}');
     for (const [name, bytes] of files) writeFileSync(join(folder, name), bytes);
-    return this.#spawn(process.execPath, ["--max-semi-space-size=2", join(folder, "operator.js")], {
+    const [word = "", ...words] = smallNodeWords(process.execPath);
+    return this.#spawn(word, [...words, join(folder, "operator.js")], {
       KUBECONFIG: this.#server.kubeconfig,
       POD_NAME: "operator-0",
       POD_NAMESPACE: "kube-system",

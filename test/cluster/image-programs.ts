@@ -26,11 +26,9 @@ export class ImagePrograms implements Programs, Disposable {
     process.on("exit", this.#remove);
     this.node = smallNodeWords(join(home, "node"));
     const at = (app: string): string => join(home, "app", app);
-    [this.daemon, this.agent] = [
-      [...this.node, at("daemon.js")],
-      [...this.node, at("agent.js")],
-    ];
-    this.operator = [join(home, "node"), "--max-semi-space-size=2", at("operator.js")];
+    this.daemon = [...this.node, at("daemon.js")];
+    this.agent = [...this.node, at("agent.js")];
+    this.operator = [...this.node, at("operator.js")];
   }
 
   static async make(): Promise<ImagePrograms> {

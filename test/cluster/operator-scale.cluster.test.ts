@@ -6,6 +6,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AnyObject } from "@bpfleet/kube";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
+import { smallNodeWords } from "../../tools/images/node-start.ts";
 import {
   nodeObject,
   startFleetCluster,
@@ -20,7 +21,7 @@ const skip = whyNoBuild();
 const nodeCount = Number(process.env["BPFLEET_SCALE_NODES"] ?? 100);
 const objectCount = 20;
 /** As the image runs it. */
-const nodeFlags = (process.env["BPFLEET_SCALE_FLAGS"] ?? "--max-semi-space-size=2 --max-old-space-size=64").split(" ");
+const program = [...smallNodeWords(process.execPath), "--max-old-space-size=64"];
 const main = join(import.meta.dirname, "../../apps/operator/src/main.ts");
 const programs = {
   group: "networking.fos1.io",
@@ -109,7 +110,7 @@ async function statusOf(index: number): Promise<{
 }
 
 async function startReplica(): Promise<void> {
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", process.execPath, ...nodeFlags, main], {
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", ...program, main], {
     stdio: ["ignore", "ignore", "pipe"],
     env: {
       PATH: process.env["PATH"],

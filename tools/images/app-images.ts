@@ -89,8 +89,7 @@ async function ownEntries(addon: string): Promise<LayerEntry[]> {
     file("usr/bin/ebpfctl", script("ebpfctl"), 0o755),
     ...appImages.map(({ app, program }): LayerEntry => {
       const path = `usr/bin/${program}`;
-      if (app === "operator") return file(path, script(app), 0o755);
-      if (app === "agent") return file(path, launcher(app), 0o755);
+      if (app !== "daemon") return file(path, launcher(app), 0o755);
       const capabilities = Object.values(capabilityNumbers);
       return { kind: "file", path, mode: 0o755, bytes: launcher(app, ["-DHANDS_ON_CAPABILITIES"]), capabilities };
     }),

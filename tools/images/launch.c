@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// /usr/bin/bpfd and /usr/bin/bpfd-agent of the image: Node with the flags and settings that keep it small, which a line
-// with #! cannot give. The file of the daemon carries capabilities, so that a user without rights gets them; Node's own
+// What an image starts, ebpfctl aside: Node with the flags and settings that keep it small, which a line with #!
+// cannot give. The file of the daemon carries capabilities, so that a user without rights gets them; Node's own
 // file must not, or whoever ran Node had them. What this process may do is handed on to the Node that it becomes: nothing
 // that the container was not given, and nothing that other users of the image get.
 // SCRIPT, FLAGS and SETTINGS are given as they are built: words in quotes, with commas between them.

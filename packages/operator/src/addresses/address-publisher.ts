@@ -24,8 +24,15 @@ export interface AddressPublisherOptions {
   readonly pace?: { readonly gatherMs: number; readonly betweenMs: number } | undefined;
 }
 
-interface KeptSlice extends AnyObject {
+interface WireSlice extends AnyObject {
   readonly spec: AddressSlice["spec"];
+}
+
+/** A slice as it is kept: read it only to change it, since thousands of them as values are several times as large. */
+interface KeptSlice extends AnyObject {
+  readonly group: string;
+  /** Its spec, in JSON. */
+  readonly text: string;
 }
 
 /** Key of the addresses of nodes; no namespace is called so. */
@@ -62,20 +69,15 @@ export class AddressPublisher implements Part {
     });
     this.#slices = createInformer<KeptSlice>(client, {
       resource: resources.addressSlices,
-      transform: ({ apiVersion, kind, metadata: { name, uid, resourceVersion }, spec }) => ({
-        apiVersion,
-        kind,
-        metadata: { name, uid, resourceVersion },
-        spec,
-      }),
-      indexes: { group: ({ spec }) => [groupOf(spec)] },
+      transform: (slice) => keepSlice(slice as AnyObject as WireSlice),
+      indexes: { group: ({ group }) => [group] },
       onFault: (error) => teller.fault(error),
     });
     this.#slices.onChange(({ object, type }) => {
       const written = this.#written.get(object.metadata.name);
       if (written === "removed" ? type === "deleted" : written !== undefined && !isOlder(object, written))
         this.#written.delete(object.metadata.name);
-      this.#soon(groupOf(object.spec));
+      this.#soon(object.group);
     });
     nodes.onAddresses(() => this.#soon(nodesKey));
     this.#pods.start();
@@ -105,7 +107,7 @@ export class AddressPublisher implements Part {
     });
     const groups = [
       ...this.#pods.list().map(({ metadata }) => metadata.namespace ?? ""),
-      ...this.#slices.list().map(({ spec }) => groupOf(spec)),
+      ...this.#slices.list().map(({ group: each }) => each),
       nodesKey,
     ];
     for (const group of new Set(groups)) this.#controller.add(group);
@@ -137,12 +139,12 @@ export class AddressPublisher implements Part {
       teller.wrote("delete", `AddressSlice ${name}`);
     }
     for (const slice of write) {
-      const answer = await client.apply<KeptSlice>(resources.addressSlices, slice, {
+      const answer = await client.apply<WireSlice>(resources.addressSlices, slice, {
         fieldManager,
         isForced: true,
         signal,
       });
-      this.#written.set(slice.metadata.name, answer);
+      this.#written.set(slice.metadata.name, keepSlice(answer));
       teller.wrote("apply", `AddressSlice ${slice.metadata.name}`);
     }
     return awaitChange;
@@ -154,14 +156,28 @@ export class AddressPublisher implements Part {
   }
 
   /** As they are, with what we wrote and did not see yet. */
-  #current(group: string): readonly KeptSlice[] {
+  #current(group: string): readonly AddressSlice[] {
     const seen = new Map(this.#slices.byIndex("group", group).map((slice) => [slice.metadata.name, slice]));
     for (const [name, written] of this.#written) {
       if (written === "removed") seen.delete(name);
-      else if (groupOf(written.spec) === group) seen.set(name, written);
+      else if (written.group === group) seen.set(name, written);
     }
-    return [...seen.values()];
+    return Array.from(seen.values(), readSlice);
   }
+}
+
+function keepSlice({ apiVersion, kind, metadata: { name, uid, resourceVersion }, spec }: WireSlice): KeptSlice {
+  return {
+    apiVersion,
+    kind,
+    metadata: { name, uid, resourceVersion },
+    group: groupOf(spec),
+    text: JSON.stringify(spec),
+  };
+}
+
+function readSlice({ apiVersion, kind, metadata, text }: KeptSlice): WireSlice {
+  return { apiVersion, kind, metadata, spec: JSON.parse(text) as AddressSlice["spec"] };
 }
 
 function groupOf({ of, namespace }: Pick<AddressSlice["spec"], "of" | "namespace">): string {
