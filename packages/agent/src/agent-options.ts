@@ -1,4 +1,4 @@
-import type { Clock } from "@bpfleet/base";
+import type { Clock, ObjectRef } from "@bpfleet/base";
 import type { AgentDaemon, DaemonResults } from "@bpfleet/daemon";
 import type { Feature } from "@bpfleet/features";
 import type { NodePlan } from "@bpfleet/kernel";
@@ -32,6 +32,8 @@ export interface ObjectAgentOptions extends AgentParts {
   readonly records: ObjectRecords;
   /** By annotation when not given. */
   readonly podPlaces?: PodPlaces | undefined;
+  /** Of which objects it is kept, and told, what became of them: of all when not given. */
+  readonly keeps?: ((ref: ObjectRef) => boolean) | undefined;
   /** Told of what became of every object, each time something may be different. */
   readonly onReports?: ((told: ToldReports) => void) | undefined;
 }

@@ -345,8 +345,9 @@ class ObjectAgent implements Agent {
   async #save(): Promise<void> {
     const results = this.#options.daemon.results();
     if (!results.isSettled || this.#planned === undefined || this.#isPlanning) return;
-    const specs = this.#desired.specs();
-    const reports = this.#reports.make(this.#presently());
+    const { keeps = () => true } = this.#options;
+    const specs = this.#desired.specs(keeps);
+    const reports = this.#reports.make(this.#presently(), keeps);
     for (const report of reports) await this.#records.save(recordOfReport(report, specs.get(refKey(report.ref)) ?? ""));
     const held = this.#heldRefs();
     this.#reports.keepOnly(reports);

@@ -92,8 +92,10 @@ export class DesiredObjects {
   }
 
   /** Fingerprints of what is served or refused, by `refKey`. */
-  specs(): ReadonlyMap<string, string> {
-    const stored = [...this.refused().map((object) => object.stored), ...this.sound().map((object) => object.stored)];
+  specs(of: (ref: ObjectRef) => boolean): ReadonlyMap<string, string> {
+    const stored = [...this.refused(), ...this.sound()].flatMap((object) =>
+      of(object.stored.ref) ? [object.stored] : [],
+    );
     return new Map(stored.map(({ ref, spec }) => [refKey(ref), spec]));
   }
 

@@ -1,4 +1,4 @@
-import { canonicalJson, refKey, renderRef, type ObjectRef } from "@bpfleet/base";
+import { canonicalJson, renderRef, type ObjectRef } from "@bpfleet/base";
 import type { Intent } from "@bpfleet/features";
 import type { PlanProblem } from "@bpfleet/kernel";
 import type { Kind, Lowered, NodeView, Parsed, ResourceView } from "@bpfleet/kinds";
@@ -19,8 +19,9 @@ export interface LowerableObject {
 /** What one object became, and what it looked at for that. */
 interface Memo {
   readonly lowered: Lowered;
-  readonly finds: ReadonlyMap<string, Parsed | undefined>;
-  readonly lists: ReadonlyMap<string, readonly Parsed[]>;
+  /** Each left out where nothing was looked at: most objects look at nothing. */
+  readonly finds?: readonly (readonly [ObjectRef, Parsed | undefined])[] | undefined;
+  readonly lists?: ReadonlyMap<string, readonly Parsed[]> | undefined;
   readonly node: NodeView | undefined;
 }
 
@@ -59,20 +60,19 @@ export function lowerObjects(objects: readonly LowerableObject[], facts: NodeIde
 }
 
 function lowerOne(kind: LowerableObject["kind"], parsed: Parsed, sight: Sight): Memo {
-  const finds = new Map<string, Parsed | undefined>();
-  const lists = new Map<string, readonly Parsed[]>();
+  let finds: (readonly [ObjectRef, Parsed | undefined])[] | undefined;
+  let lists: Map<string, readonly Parsed[]> | undefined;
   let node: NodeView | undefined;
   const view: ResourceView = {
     find: (ref) => {
-      const key = refKey(ref);
-      const found = sight.find(key);
-      finds.set(key, found);
+      const found = sight.find(ref);
+      (finds ??= []).push([ref, found]);
       return found;
     },
     list: (group, name, namespace) => {
       const key = listKey(group, name, namespace);
       const list = sight.list(key);
-      lists.set(key, list);
+      (lists ??= new Map()).set(key, list);
       return list;
     },
     get node() {
@@ -94,8 +94,10 @@ function closeUnread(kind: LowerableObject["kind"], parsed: Parsed, bug: unknown
 class Sight {
   readonly lists = new Map<string, readonly Parsed[]>();
   readonly node: NodeView;
-  readonly #byKey: ReadonlyMap<string, Parsed>;
-  readonly #byKind: ReadonlyMap<string, readonly Parsed[]>;
+  /** By kind and group, without a text for each of very many. */
+  readonly #byKind = new Map<string, Map<string, Parsed[]>>();
+  /** Those of kinds that somebody looked into: by kind, then by place. */
+  readonly #found = new Map<readonly Parsed[], ReadonlyMap<string, Parsed>>();
   readonly #before: ReadonlyMap<string, readonly Parsed[]>;
 
   constructor(
@@ -104,24 +106,36 @@ class Sight {
     before: ReadonlyMap<string, readonly Parsed[]>,
     node: NodeView | undefined,
   ) {
-    const all = objects.map(({ parsed }) => parsed);
-    this.#byKey = new Map(all.map((parsed) => [refKey(parsed.ref), parsed]));
-    this.#byKind = Map.groupBy(all, ({ ref }) => `${ref.group}/${ref.kind}`);
+    for (const { parsed } of objects) this.#ofKind(parsed.ref.group, parsed.ref.kind).push(parsed);
     this.#before = before;
     const own: ObjectRef = { group: "", kind: "Node", namespace: "", name: facts.nodeName };
-    const now = nodeView(facts, this.find(refKey(own))?.object);
+    const now = nodeView(facts, this.find(own)?.object);
     this.node = node !== undefined && canonicalJson(node) === canonicalJson(now) ? node : now;
   }
 
-  find(key: string): Parsed | undefined {
-    return this.#byKey.get(key);
+  find({ group, kind, namespace, name }: ObjectRef): Parsed | undefined {
+    const all = this.#ofKind(group, kind);
+    let found = this.#found.get(all);
+    if (found === undefined) {
+      found = new Map(all.map((parsed) => [`${parsed.ref.namespace}/${parsed.ref.name}`, parsed]));
+      this.#found.set(all, found);
+    }
+    return found.get(`${namespace}/${name}`);
+  }
+
+  #ofKind(group: string, kind: string): Parsed[] {
+    let groups = this.#byKind.get(kind);
+    if (groups === undefined) this.#byKind.set(kind, (groups = new Map()));
+    let all = groups.get(group);
+    if (all === undefined) groups.set(group, (all = []));
+    return all;
   }
 
   list(key: string): readonly Parsed[] {
     const known = this.lists.get(key);
     if (known !== undefined) return known;
-    const [group, kind, namespace] = key.split("/");
-    const ofKind = this.#byKind.get(`${group}/${kind}`) ?? [];
+    const [group = "", kind = "", namespace] = key.split("/");
+    const ofKind = this.#ofKind(group, kind);
     const now = namespace === "*" ? ofKind : ofKind.filter(({ ref }) => ref.namespace === namespace);
     const before = this.#before.get(key);
     const isSame = before?.length === now.length && now.every((parsed, at) => parsed === before[at]);
@@ -132,8 +146,8 @@ class Sight {
 
   isAsBefore({ finds, lists, node }: Memo): boolean {
     if (node !== undefined && node !== this.node) return false;
-    for (const [key, found] of finds) if (this.find(key) !== found) return false;
-    for (const [key, list] of lists) if (this.list(key) !== list) return false;
+    if (finds?.some(([ref, found]) => this.find(ref) !== found) === true) return false;
+    if (lists !== undefined) for (const [key, list] of lists) if (this.list(key) !== list) return false;
     return true;
   }
 }

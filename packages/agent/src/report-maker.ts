@@ -42,14 +42,15 @@ export class ReportMaker {
     this.#passReasons = parts.options.features.flatMap((feature) => feature.passReasons);
   }
 
-  /** Of every object that is declared, made of one, or still in the kernel. */
-  make(planned: Planned): readonly ObjectReport[] {
+  /** Of every object that is declared, made of one, or still in the kernel; of sound ones only where it is asked `of`. */
+  make(planned: Planned, of: (ref: ObjectRef) => boolean = () => true): readonly ObjectReport[] {
     const { daemon } = this.#parts.options;
     const results = daemon.results();
     const fates = new Fates(planned.plan, planned.problems, results.items, planned.counters);
     this.#planned = planned;
     const spoilt = new Set(this.#parts.desired.spoilt().map(({ good }) => good));
     const reports = this.#parts.desired.sound().flatMap((accepted) => {
+      if (!of(accepted.parsed.ref)) return [];
       const fate = fates.of(accepted.parsed.ref);
       const previous = this.#parts.records.find(accepted.parsed.ref);
       const status = this.#status(() => accepted.kind.status(accepted.parsed, this.#outcome(fate, previous)), fate);

@@ -1,6 +1,6 @@
 import type { DaemonVersion } from "@bpfleet/daemon";
 import { emptyPlan, type Inventory, type NodePlan } from "@bpfleet/kernel";
-import type { DefinedKind } from "@bpfleet/kinds";
+import { isOfFacts, type DefinedKind } from "@bpfleet/kinds";
 import { createEventRecorder, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import type { AgentDaemon, AgentParts, ToldReports } from "../agent-options.ts";
 import { startObjectAgent, type Agent } from "../agent.ts";
@@ -123,6 +123,8 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
     source: store,
     records: new ClusterRecords(earlier, (ref) => store.find(ref)?.metadata.generation),
     podPlaces: new KubeletPods(),
+    // Nobody is told what became of what only says what there is, and there may be tens of thousands of it.
+    keeps: (ref) => !isOfFacts(ref),
     onReports: (now) => {
       told = now;
       nodeState.reports(now.reports, now.results);
