@@ -1,5 +1,6 @@
 import { parse } from "smol-toml";
 import { layouts, type Layout } from "./layout.ts";
+import { table, textOf } from "./toml-keys.ts";
 
 /** What bpfd.toml says of the API; paths and numbers that it leaves out are bpfd's. */
 export interface BpfdConfig {
@@ -78,23 +79,4 @@ function readModes(interfaces: Record<string, unknown>): Record<string, "native"
       return [name, asked === "drv" ? "native" : "skb"];
     }),
   );
-}
-
-/** `keys`: all that there can be; any when left out. */
-function table(value: unknown, key: string, keys?: readonly string[]): Record<string, unknown> {
-  if (value === undefined) return {};
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new SyntaxError(`${key}: must be a table`);
-  const unknown = Object.keys(value).find((each) => keys?.includes(each) === false);
-  if (unknown !== undefined)
-    throw new SyntaxError(
-      `${key === "" ? "" : `${key}.`}${unknown}: is no key of bpfd.toml; there are ${keys?.join(", ")}`,
-    );
-  return value as Record<string, unknown>;
-}
-
-function textOf(from: Record<string, unknown>, name: string, key: string, usual: string): string {
-  const value = from[name] ?? usual;
-  if (typeof value !== "string" || value === "") throw new SyntaxError(`${key}: must be text`);
-  return value;
 }

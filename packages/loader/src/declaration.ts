@@ -15,6 +15,9 @@ const layoutAnnotation = "bpfleet.io/loader-layout";
 const apiVersion = "bpfd.io/v1alpha1";
 const secretNamespace = "bpfd";
 const namePrefix = "loader-";
+const staticPrefix = "static-";
+/** In the place of a client's name. */
+const loadedByFile = "programs.d";
 
 export function configRef(id: string): ObjectRef {
   return { group: "bpfd.io", kind: "BpfProgramConfig", namespace: "", name: `${namePrefix}${id}` };
@@ -39,6 +42,21 @@ export function layoutOf({ metadata }: KubeObject): Layout | undefined {
   return layouts.find((layout) => layout === metadata.annotations?.[layoutAnnotation]);
 }
 
+export function staticRef(name: string): ObjectRef {
+  return { group: "bpfd.io", kind: "BpfProgramConfig", namespace: "", name: `${staticPrefix}${name}` };
+}
+
+/** Whether a file of programs.d declared it. */
+export function isStatic(object: KubeObject): boolean {
+  return object.metadata.name.startsWith(staticPrefix) && loadedBy(object) === loadedByFile;
+}
+
+/** What is stored for a program of programs.d. */
+export function declareStatic(name: string, wish: LoadWish): KubeObject {
+  const metadata = { name: staticRef(name).name, annotations: { [loadedByAnnotation]: loadedByFile } };
+  return { apiVersion, kind: "BpfProgramConfig", metadata, spec: specOf(wish, undefined) };
+}
+
 /** What is stored for a Load: the config as anybody would have written it, and the Secret that its image needs. */
 export function declare(
   id: string,
@@ -47,7 +65,6 @@ export function declare(
   caller: Caller,
 ): { readonly config: KubeObject; readonly secret: KubeObject | undefined } {
   const secret = secretFor(id, wish);
-  const globals = [...wish.globals].map(([name, bytes]) => [name, `bytes:${Buffer.from(bytes).toString("hex")}`]);
   const config: KubeObject = {
     apiVersion,
     kind: "BpfProgramConfig",
@@ -55,16 +72,21 @@ export function declare(
       name: configRef(id).name,
       annotations: { [loadedByAnnotation]: caller.name, [layoutAnnotation]: layout },
     },
-    spec: {
-      name: wish.section,
-      type: wish.attach.type,
-      nodeselector: {},
-      attachpoint: attachPointOf(wish),
-      bytecode: bytecodeOf(wish, secret),
-      ...(globals.length === 0 ? {} : { globals: Object.fromEntries(globals) }),
-    },
+    spec: specOf(wish, secret),
   };
   return { config, secret };
+}
+
+function specOf(wish: LoadWish, secret: KubeObject | undefined): object {
+  const globals = [...wish.globals].map(([name, bytes]) => [name, `bytes:${Buffer.from(bytes).toString("hex")}`]);
+  return {
+    name: wish.section,
+    type: wish.attach.type,
+    nodeselector: {},
+    attachpoint: attachPointOf(wish),
+    bytecode: bytecodeOf(wish, secret),
+    ...(globals.length === 0 ? {} : { globals: Object.fromEntries(globals) }),
+  };
 }
 
 function attachPointOf({ attach }: LoadWish): unknown {

@@ -320,7 +320,7 @@ test("parseBpfdConfig serves or refuses every key by its name", () => {
     ['[interfaces.eth0]\nxdp_mode = "fast"\n', /interfaces\.eth0\.xdp_mode: must be one of skb, drv, hw, is fast/],
     ["[interfaces.eth0]\nmtu = 5\n", /interfaces\.eth0\.mtu: is no key/],
     ["[interfaces]\neth0 = 5\n", /interfaces\.eth0: must be a table/],
-    ['[tls]\nca = "/x"\n', /tls\.ca: is no key of bpfd\.toml; there are ca_cert, cert, key/],
+    ['[tls]\nca = "/x"\n', /tls\.ca: is no key here; there are ca_cert, cert, key/],
     ["[grpc.endpoint]\nhost = 5\n", /grpc\.endpoint\.host: is no key/],
     ["[grpc]\nport = 5\n", /grpc\.port: is no key/],
     ["[signing]\n", /^SyntaxError: signing: is no key/],

@@ -73,7 +73,10 @@ export const defineUp: DefineCommand = (program, world) => {
     )
     .option("--maps-group <gid>", "group that may open the maps of brought programs", parseGroup)
     .option("--maps-mode <mode>", "mode of the pins of these maps, usually 0640", parseMode)
-    .option("--bpfd-config <file>", "serve bpfd's API as this bpfd.toml says: [tls], [grpc.endpoint] and [interfaces]")
+    .option(
+      "--bpfd-config <file>",
+      "serve bpfd's API as this bpfd.toml says: [tls], [grpc.endpoint] and [interfaces]; load what programs.d beside it declares",
+    )
     .option("--once", "bring the kernel to what is declared and end; exit code 1 when something failed")
     .option("--timeout <duration>", "with --once: how long to wait for images that are being fetched", "1m")
     .option("--log <level>", `JSON lines on standard error: ${logLevels.join(", ")}`, "warn")
@@ -109,10 +112,11 @@ export const defineUp: DefineCommand = (program, world) => {
         const access = { group: flags.mapsGroup, mode: flags.mapsMode };
         closing.use(tellPrograms({ agent, daemon, socket: config.socket, access, onTrouble: onNotice }));
       }
-      if (flags.once !== true && bpfd !== undefined) {
+      if (flags.once !== true && flags.bpfdConfig !== undefined && bpfd !== undefined) {
         const { store } = config;
+        const path = resolve(world.cwd, flags.bpfdConfig);
         const { serveBpfd } = await import("../up/serve-bpfd.ts");
-        closing.use(await serveBpfd(bpfd, { store, agent, clock: world.clock, onNotice }));
+        closing.use(await serveBpfd(bpfd, { path, store, agent, clock: world.clock, onNotice }));
       }
       await whileTelling(world, "applying", () => settledOr(daemon, interrupt));
       const late = flags.once === true ? await fetchAll(agent, daemon, world, { timeoutMs, signal: interrupt }) : [];
