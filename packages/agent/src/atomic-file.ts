@@ -1,4 +1,4 @@
-import { renameSync } from "node:fs";
+import { existsSync, renameSync } from "node:fs";
 import { open, mkdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
@@ -31,12 +31,17 @@ export interface NewFile {
   readonly mode?: number | undefined;
 }
 
-/** Several files at once: all are on the disk before the first takes its place, and then all do within a moment. */
+/**
+ * Several files at once: all are written before the first takes its place, and then all do within a moment. Where one
+ * takes the place of an earlier one all are on the disk before; new ones, of which nothing can be lost, get there after.
+ */
 export async function writeFilesAtomically(
   files: readonly NewFile[],
   { isDurable = true }: Pick<AtomicOptions, "isDurable"> = {},
 ): Promise<void> {
   const drafts: { readonly unfinished: string; readonly path: string }[] = [];
+  const isReplacing = files.some(({ path }) => existsSync(path));
+  const placed: string[] = [];
   try {
     for (const { path, text, mode } of files) {
       const directory = dirname(path);
@@ -45,15 +50,25 @@ export async function writeFilesAtomically(
       drafts.push({ unfinished, path });
       await using file = await open(unfinished, "wx", mode ?? 0o644);
       await file.writeFile(text);
-      if (isDurable) await file.sync();
+      if (isDurable && isReplacing) await file.sync();
     }
-    for (const { unfinished, path } of drafts) renameSync(unfinished, path);
+    for (const { unfinished, path } of drafts) {
+      renameSync(unfinished, path);
+      if (!isReplacing) placed.push(path);
+    }
+    if (isDurable && !isReplacing) for (const path of placed) await syncFile(path);
   } catch (error) {
     for (const { unfinished } of drafts) await rm(unfinished, { force: true });
+    for (const path of placed) await rm(path, { force: true });
     throw error;
   }
   if (isDurable)
     for (const directory of new Set(files.map(({ path }) => dirname(path)))) await syncDirectory(directory);
+}
+
+async function syncFile(path: string): Promise<void> {
+  await using file = await open(path, "r");
+  await file.sync();
 }
 
 /** Makes a rename or removal in the directory survive a power cut; file systems that cannot are left alone. */

@@ -32,6 +32,14 @@ const attach = (at: string, key: string) => ({
   member: { program: key, priority: 0, proceedOn: [2] },
 });
 
+const emptyPart = { maps: [], programs: [], attachments: [], instances: [], problems: [] };
+
+const partOf = (name: string, at: string) => ({
+  maps: [map(`${name}/map`)],
+  programs: [program(`${name}/xdp`, `${name}/map`)],
+  attachments: [attach(at, `${name}/xdp`)],
+});
+
 /** Two objects that have nothing to do with each other. */
 const twoPlan = assemblePlan([
   {
@@ -217,4 +225,31 @@ test("applyActions looks at thousands of hooks in force without comparing each w
   assert.equal(results.filter(({ hook }) => hook?.mode === "native").length, names.length);
   // Each with each took minutes.
   assert.ok(seconds < 10, `${seconds} s`);
+});
+
+test("applyActions adds what is new before it is allowed to change what is there", async () => {
+  const world = worldWith("eth0", "eth1");
+  await apply(world, assemblePlan([{ ...emptyPart, ...partOf("a", "eth0") }]));
+  const plan = assemblePlan([
+    { ...emptyPart, ...partOf("a", "eth0"), programs: [{ ...program("a/xdp", "a/map"), globals: { knob: 1 } }] },
+    { ...emptyPart, ...partOf("b", "eth1") },
+  ]);
+  const port = new FakeKernel(world);
+  const observed = await observePlan(port, plan);
+  const { promise: beforeChanges, resolve: allow } = Promise.withResolvers<void>();
+  const done: string[] = [];
+  const before = world.hooks.get("xdp/eth0")?.generation;
+  const applying = applyActions(diffPlan(plan, observed, emptyJournal), port, {
+    plan,
+    observed,
+    beforeChanges,
+    onAction: ({ action }) => void done.push(action.do),
+  });
+  while (!done.includes("load-program")) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual([...new Set(done)], ["create-map", "load-program"]);
+  assert.equal(world.hooks.get("xdp/eth0")?.generation, before);
+  allow();
+  assert.equal((await applying).isComplete, true);
+  assert.notEqual(world.hooks.get("xdp/eth0")?.generation, before);
 });

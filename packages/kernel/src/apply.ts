@@ -19,6 +19,8 @@ export interface ApplyOptions {
   readonly legacyTc?: boolean | undefined;
   /** Why an action is not to be tried now: what it failed with before. It then counts as failed again. */
   readonly hold?: ((action: Action) => ItemError | undefined) | undefined;
+  /** Awaited before anything changes that is there; what is only added does not wait for it. */
+  readonly beforeChanges?: Promise<unknown> | undefined;
   /** Carries out this many actions and stops, as a killed process would. */
   readonly stopAfter?: number | undefined;
   /** Called after each action, done or not. */
@@ -77,6 +79,7 @@ export async function applyActions(
       ? action.needs.flatMap((need) => putting.get(need) ?? [])
       : [...putting.values()];
     await Promise.all(needed);
+    if (!isAddition(action, options.observed)) await options.beforeChanges;
     if (action.do === "put-reference") putting.set(action.id, carry(action));
     else await carry(action);
   }
@@ -301,10 +304,29 @@ function resultsOf(
   return [...maps, ...programs, ...hooks];
 }
 
+/** Nothing that is there becomes another by it. */
+function isAddition(action: Action, observed: ObservedKernel): boolean {
+  switch (action.do) {
+    case "create-map":
+      return true;
+    case "load-program":
+      return !action.replaces;
+    case "set-hook":
+      return action.why === "new";
+    case "put-reference":
+      return !isTaken(action, observed);
+    default:
+      return false;
+  }
+}
+
 /** The slot was not written, and is not empty. */
-function keepsEarlier(outcome: ActionOutcome | undefined, { maps }: ObservedKernel): boolean {
+function keepsEarlier(outcome: ActionOutcome | undefined, observed: ObservedKernel): boolean {
   if (outcome === undefined || outcome.state === "done" || outcome.action.do !== "put-reference") return false;
-  const { identity, slot } = outcome.action;
+  return isTaken(outcome.action, observed);
+}
+
+function isTaken({ identity, slot }: Extract<Action, { do: "put-reference" }>, { maps }: ObservedKernel): boolean {
   const entries = maps.find((map) => sameIdentity(map, identity))?.entries;
   return entries !== undefined && slotsOf(entries).has(slot);
 }

@@ -210,14 +210,11 @@ export class WorkLoop {
     const known = this.#driftLeftMs(begunMs) > 0 ? this.#knownHooks : undefined;
     const placeChanges = this.#placeChanges;
     this.#knownHooks = undefined;
+    const observing = observePlan(this.#options.kernel, target, known);
+    // Before anything changes, so that a restart does not turn back to an older plan.
+    const remembering = wanted?.isComplete === true ? this.#rememberPlan(plan) : Promise.resolve();
     try {
-      // Before anything changes, so that a restart does not turn back to an older plan.
-      const [observing] = await Promise.allSettled([
-        observePlan(this.#options.kernel, target, known),
-        wanted?.isComplete === true ? this.#rememberPlan(plan) : undefined,
-      ]);
-      if (observing.status === "rejected") throw observing.reason;
-      const observed = observing.value;
+      const observed = await observing;
       const actions = this.#allowed(
         diffPlan(target, observed, this.#journal, this.#options.modes()),
         wanted?.isComplete ?? false,
@@ -227,7 +224,9 @@ export class WorkLoop {
         actions.filter((action) => action.do !== "inline-hook"),
         target,
         observed,
+        remembering,
       );
+      await remembering;
       if (placeChanges === this.#placeChanges)
         this.#knownHooks = {
           hooks: observed.hooks,
@@ -242,6 +241,7 @@ export class WorkLoop {
           await this.#inline(action, target, observed);
       await this.#lookAtTouched();
     } catch (error) {
+      await remembering;
       this.#lament(wanted, isPaused, error);
     }
   }
@@ -270,13 +270,19 @@ export class WorkLoop {
     }
   }
 
-  async #apply(actions: readonly Action[], plan: NodePlan, observed: ObservedKernel): ReturnType<typeof applyActions> {
+  async #apply(
+    actions: readonly Action[],
+    plan: NodePlan,
+    observed: ObservedKernel,
+    beforeChanges: Promise<unknown>,
+  ): ReturnType<typeof applyActions> {
     if (actions.length > 0) await this.#keepJournal(journalBefore(this.#journal, plan));
     const now = this.#options.clock.monotonicMs();
     const applied = await applyActions(actions, this.#options.kernel, {
       plan,
       observed,
       journal: this.#journal,
+      beforeChanges,
       legacyTc: this.#options.modes().legacyTc,
       hold: (action) =>
         this.#isStopped ? { code: "stale", message: "the daemon is stopping" } : this.#backoff.hold(action, now),

@@ -27,7 +27,7 @@ export function placePorts(maps: readonly ColumnMap[], first: number): PortPlace
   };
   const addPage = (columns: Uint16Array): number => {
     const words = new Uint32Array(columns.buffer);
-    const key = String.fromCharCode(...columns);
+    const key = textOf(columns);
     const known = pages.get(key);
     if (known !== undefined) return known;
     const at = add(words);
@@ -44,6 +44,19 @@ export function placePorts(maps: readonly ColumnMap[], first: number): PortPlace
   const words = new Uint32Array(lineCount * 16);
   for (const chunk of chunks) words.set(chunk.words, chunk.at * 16);
   return { lineCount, words, roots };
+}
+
+/** Equal for equal pages: where another column begins. */
+function textOf(columns: Uint16Array): string {
+  let text = "";
+  let before = -1;
+  for (let at = 0; at < columns.length; at++) {
+    const column = columns[at] ?? 0;
+    if (column === before) continue;
+    text += `${at} ${column},`;
+    before = column;
+  }
+  return text;
 }
 
 /** High byte of the port → columns by the low byte; only pages that name a port. */
