@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { startClusterAgent, type Agent } from "@bpfleet/agent";
+import { startClusterAgent, type Agent, type ClusterAgentOptions } from "@bpfleet/agent";
 import { ObedientDaemon } from "@bpfleet/agent/testing";
 import { features } from "@bpfleet/features";
 import type { Inventory } from "@bpfleet/kernel";
@@ -72,8 +72,11 @@ interface SimulatedAgent extends AsyncDisposable {
   planned(): readonly string[];
 }
 
-async function startAgent(lookMs = 3_600_000): Promise<SimulatedAgent> {
-  const { client, watched } = counted(cluster.clientOf("bpfd-daemon"));
+async function startAgent(
+  lookMs = 3_600_000,
+  { client: own, ...rest }: Partial<Pick<ClusterAgentOptions, "client" | "version" | "kinds">> = {},
+): Promise<SimulatedAgent> {
+  const { client, watched } = counted(own ?? cluster.clientOf("bpfd-daemon"));
   let first: readonly string[] | undefined;
   let planned: readonly string[] = [];
   const agent: Agent = await startClusterAgent({
@@ -90,6 +93,7 @@ async function startAgent(lookMs = 3_600_000): Promise<SimulatedAgent> {
       planned = reports.filter(({ ref }) => ref.group === declared.group).map(({ ref }) => ref.name);
       first ??= planned;
     },
+    ...rest,
   });
   await until("it has reported", () => first);
   return {
@@ -153,6 +157,54 @@ test("edits of the index are undone", { skip }, async () => {
   await cluster.admin.delete(index);
   await until("it is there again", async () => (await named()).length > 0 || undefined);
 });
+
+test(
+  "an agent of an earlier version serves the kinds and fields that it knows; the status says what it does not",
+  { skip },
+  async () => {
+    const crd = "crd/ebpfprograms.networking.fos1.io";
+    const path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/later";
+    const edit = (change: object): string =>
+      cluster.server.kubectl(["patch", crd, "--type=json", "-p", JSON.stringify([{ path, ...change }])]);
+    const told = async (type: ResourceAddress, name: string): Promise<string> => {
+      const { status } = await cluster.admin.get<AnyObject & { status?: { nodes?: object; conditions?: object[] } }>({
+        ...type,
+        name,
+      });
+      return JSON.stringify([status?.nodes, status?.conditions]);
+    };
+    edit({ op: "add", value: { type: "string" } });
+    const earlier = kinds.filter(({ kind }) => kind !== "EBPFMap");
+    // One that may write what it has to say.
+    const client = cluster.agentOn("n1");
+    await using agent = await startAgent(300, { client, version: "0.0.1", kinds: earlier });
+    // The API server may take a moment to keep the field.
+    await until("the field is kept", async () => {
+      const { spec } = await declare(programs, "EBPFProgram", "newer", { ...program, later: "x" });
+      if (JSON.stringify(spec).includes("later")) return true;
+      await cluster.admin.delete({ ...programs, name: "newer" });
+      return undefined;
+    });
+    await declare(maps, "EBPFMap", "unknown", map);
+    await until("it is planned", has(agent, "newer"));
+    await until(
+      "it is ready",
+      async () => (await told(programs, "newer")).includes('{"ready":1,"total":1}') || undefined,
+    );
+    await until("it is not", async () => (await told(maps, "unknown")).includes("not yet: n1") || undefined);
+    const { status } = await cluster.admin.get<AnyObject & { status?: { versions?: { agent?: string } } }>({
+      group: "bpfleet.io",
+      version: "v1alpha1",
+      plural: "nodestates",
+      name: "n1",
+    });
+    assert.equal(status?.versions?.agent, "0.0.1");
+    await cluster.admin.delete({ ...programs, name: "newer" });
+    await cluster.admin.delete({ ...maps, name: "unknown" });
+    await until("it is planned no more", () => !agent.planned().includes("newer") || undefined);
+    edit({ op: "remove" });
+  },
+);
 
 test(
   "while no operator is there an agent finds what the index does not name: all before its first plan, then now and then",
