@@ -78,6 +78,14 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
   assert.match(dump, /^shop\/db +db \(\d+\) +table \d+ +any$/m);
   assert.match(dump, /^1 +allow +.*TCP 5432.* +0 +0 +NetworkPolicy shop\/db-from-web spec\.ingress\[0\], .*:\d+$/m);
   assert.match(dump, /^\d+ +10\.1\.0\.2 +pod shop\/web$/m);
+  const unused = await node.run(["policy", "unused"]);
+  assert.match(
+    unused.out,
+    /^NetworkPolicy shop\/db-from-web +.*TCP 5432.* +\w+ +never +NetworkPolicy shop\/db-from-web spec\.ingress\[0\], .*:\d+$/m,
+  );
+  assert.equal(unused.err, "1 of 1 rules decided on no packet\n");
+  const young = await node.run(["policy", "unused", "--since", "7d"]);
+  assert.match(young.out + young.err, /^0 of 1 rules .*\n1 more did not either, and are not counted for 7d yet\n$/);
 
   const nc = spawn("ip", ["netns", "exec", names.get("db") ?? "", "nc", "-l", "-p", "5432", "-k"]);
   const client = spawn("ip", [
@@ -99,6 +107,8 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
       readonly from: { readonly name: string };
     }[];
     assert.equal(flow?.from.name, "pod shop/web");
+    assert.equal((await node.run(["policy", "unused"])).err, "0 of 1 rules decided on no packet\n");
+    assert.match(await node.do("policy", "dump", "db"), /TCP 5432.* +[1-9]\d* +[1-9]\d* +\d+s +NetworkPolicy shop/);
     assert.equal((await node.run(["conntrack", "dump", "--port", "80"])).err, "No connections found\n");
   } finally {
     client.kill();

@@ -1,3 +1,4 @@
+import type { Clock } from "@bpfleet/base";
 import type { Feature, InstanceCounters, MapReadings } from "@bpfleet/features";
 import {
   isInterfacePoint,
@@ -11,6 +12,7 @@ import {
   type NodePlan,
 } from "@bpfleet/kernel";
 import { readChainCounters, type MemberCounts } from "@bpfleet/kernel/chain";
+import type { RuleHistory } from "./rules/rule-history.ts";
 
 /** What a chain's members did, by the key of their program. */
 export interface HookCounters {
@@ -18,14 +20,23 @@ export interface HookCounters {
   readonly members: readonly { readonly program: string; readonly counts: MemberCounts }[];
 }
 
+export interface RuleMemory {
+  readonly history: RuleHistory;
+  readonly clock: Clock;
+}
+
 /** Finds features by name, reads the maps they ask for, and lets them say what the numbers mean. */
 export class CounterReader {
   readonly #kernel: KernelPort;
   readonly #features: ReadonlyMap<string, Feature>;
+  readonly #memory: RuleMemory | undefined;
+  /** When rules that are remembered were read last, by the monotonic clock. */
+  rulesReadMs = -Infinity;
 
-  constructor(kernel: KernelPort, features: readonly Feature[]) {
+  constructor(kernel: KernelPort, features: readonly Feature[], memory?: RuleMemory) {
     this.#kernel = kernel;
     this.#features = new Map(features.map((feature) => [feature.name, feature]));
+    this.#memory = memory;
   }
 
   /** Instances whose maps are not there (yet) are left out. */
@@ -37,13 +48,31 @@ export class CounterReader {
       const feature = this.#features.get(instance.feature);
       const readings = feature && (await this.readings(plan, instance, feature.counterRoles, known));
       if (feature === undefined || readings === undefined) continue;
-      const counted = feature.counters(instance, readings);
-      const memory = await this.#memory(plan, instance, feature.measuredRoles ?? [], measured);
+      const counted = this.#remember(feature, feature.counters(instance, readings));
+      const memory = await this.#memoryOf(plan, instance, feature.measuredRoles ?? [], measured);
       counters.push(
         memory === undefined ? counted : { ...counted, gauges: { ...counted.gauges, map_memory_bytes: memory } },
       );
     }
+    this.rulesReadMs = this.#memory?.clock.monotonicMs() ?? this.rulesReadMs;
     return counters;
+  }
+
+  /** No more than is remembered of rules. */
+  async readRemembered(plan: NodePlan): Promise<void> {
+    const known = new Map<string, MapEntries>();
+    for (const instance of plan.instances) {
+      const feature = this.#features.get(instance.feature);
+      if (feature?.rememberedRoles === undefined || instance.rules.length === 0) continue;
+      const readings = await this.readings(plan, instance, feature.rememberedRoles, known);
+      if (readings !== undefined) this.#remember(feature, feature.counters(instance, readings));
+    }
+    this.rulesReadMs = this.#memory?.clock.monotonicMs() ?? this.rulesReadMs;
+  }
+
+  #remember({ rememberedRoles }: Feature, counted: InstanceCounters): InstanceCounters {
+    if (this.#memory === undefined || rememberedRoles === undefined || counted.rules.length === 0) return counted;
+    return this.#memory.history.see(counted, this.#memory.clock.now());
   }
 
   /**
@@ -68,7 +97,7 @@ export class CounterReader {
     return readings;
   }
 
-  async #memory(
+  async #memoryOf(
     plan: NodePlan,
     instance: FeatureInstance,
     roles: readonly string[],

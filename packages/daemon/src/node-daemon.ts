@@ -34,6 +34,8 @@ import type { WorkLoop } from "./loop/work-loop.ts";
 import { metricFamilies } from "./metrics/daemon-metrics.ts";
 import { renderExposition } from "./metrics/exposition.ts";
 import type { Histogram } from "./metrics/histogram.ts";
+import type { RuleHistory } from "./rules/rule-history.ts";
+import { RuleWatch } from "./rules/rule-watch.ts";
 
 /** Rules beyond this have no series of their own; `ebpfctl counters` shows them all. */
 const seriesCap = 10_000;
@@ -56,6 +58,8 @@ export interface NodeDaemonParts {
   readonly onTrouble: (error: unknown) => void;
   /** Told of what an agent says of pods, of plans, and of all that changes. */
   readonly gate?: PodGate | undefined;
+  /** Of rules, beyond what the kernel holds. */
+  readonly history?: RuleHistory | undefined;
   /** What is to be closed, last first, when the daemon stops. */
   readonly closing: AsyncDisposableStack;
 }
@@ -65,6 +69,7 @@ export class NodeDaemon implements Daemon {
   readonly #parts: NodeDaemonParts;
   readonly #reader: CounterReader;
   readonly #events: EventHub;
+  readonly #rules: RuleWatch | undefined;
   readonly #startedMs: number;
   #counting: Promise<readonly InstanceCounters[]> | undefined;
   #healedTotal = 0;
@@ -75,7 +80,17 @@ export class NodeDaemon implements Daemon {
     const { kernel, features, loop, facts, clock, onTrouble } = parts;
     this.#parts = parts;
     this.#startedMs = clock.now() - clock.monotonicMs();
-    this.#reader = new CounterReader(kernel, features);
+    const { history } = parts;
+    this.#reader = new CounterReader(kernel, features, history && { history, clock });
+    if (history !== undefined)
+      this.#rules = new RuleWatch({
+        history,
+        reader: this.#reader,
+        features,
+        plan: () => loop.plan(),
+        clock,
+        onTrouble,
+      });
     this.#events = new EventHub({
       kernel,
       features,
@@ -88,6 +103,7 @@ export class NodeDaemon implements Daemon {
     // Maps may have been made anew; and a predecessor may have left the sampling on.
     loop.onChange((results) => {
       this.#countHealed(results);
+      this.#rules?.changed(results);
       void this.#events.refresh();
       if (results.isSettled && !results.isPaused) facts.inForceAre(loop.plan(), inForcePrograms(loop.plan(), results));
     });
@@ -116,7 +132,8 @@ export class NodeDaemon implements Daemon {
   }
 
   setPlan(plan: NodePlan, options: { readonly complete: boolean }): number {
-    const revision = this.#parts.loop.setPlan(plan, options.complete);
+    this.#rules?.planChanges(this.#parts.loop.plan(), plan);
+    const revision = this.#parts.loop.setPlan(plan, options.complete, this.#rules?.isRead);
     this.#parts.gate?.planned(revision, plan);
     this.#parts.facts.plannedAs(plan);
     return revision;
@@ -224,6 +241,7 @@ export class NodeDaemon implements Daemon {
     const { closing } = this.#parts;
     try {
       await this.#events[Symbol.asyncDispose]();
+      await this.#rules?.[Symbol.asyncDispose]();
       await closing.disposeAsync();
     } catch (cause) {
       throw new KernelError(`stop the daemon: ${errorText(cause)}`, {

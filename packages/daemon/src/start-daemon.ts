@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Clock } from "@bpfleet/base";
 import { parseHookKey, type ItemResult, type KernelPort } from "@bpfleet/kernel";
@@ -23,6 +23,7 @@ import { NodeMachine } from "./machine/node-machine.ts";
 import { SharedMaps } from "./machine/shared-maps.ts";
 import { NodeDaemon, type FactsListener } from "./node-daemon.ts";
 import { lockFolder } from "./node-lock.ts";
+import { RuleHistory } from "./rules/rule-history.ts";
 import { NodeState } from "./state/node-state.ts";
 import { rememberOwnMount } from "./state/own-mount.ts";
 
@@ -107,8 +108,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   gate.onWished((wished) => known.are(wished));
   factsListeners.add(() => gate.look());
   loop.onChange(() => gate.look());
+  const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   const parts = {
     gate,
+    history: new RuleHistory(state.rules, boot, clock.now()),
     version: options.version,
     nodeName: options.nodeName,
     kernel,

@@ -52,6 +52,15 @@ export interface Counter {
   readonly bytes: bigint;
 }
 
+export interface RuleCounter {
+  readonly rule: RuleRef;
+  readonly counter: Counter;
+  /** Of features that remember rules, in milliseconds since 1970: since when it is counted. */
+  readonly sinceMs?: number | undefined;
+  /** When it was last seen to have counted; left out where it never was. */
+  readonly lastHitMs?: number | undefined;
+}
+
 /** Counters of one instance, read back. Names are snake_case: they become Prometheus labels. */
 export interface InstanceCounters {
   readonly owner: ObjectRef;
@@ -62,7 +71,7 @@ export interface InstanceCounters {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Reason name → counter; the reasons whose verdict is pass are in `passReasons` of the feature. */
   readonly reasons: Readonly<Record<string, Counter>>;
-  readonly rules: readonly { readonly rule: RuleRef; readonly counter: Counter }[];
+  readonly rules: readonly RuleCounter[];
   /** Further numbers: entries in use, tracked flows, … Those of an object's instances add up. */
   readonly gauges: Readonly<Record<string, number | bigint>>;
 }
@@ -98,6 +107,8 @@ export interface Feature<I extends Intent = Intent> {
   readonly counterRoles: readonly string[];
   /** Roles of maps whose memory is told as gauge `map_memory_bytes`. */
   readonly measuredRoles?: readonly string[] | undefined;
+  /** What its rules counted is remembered when their counters go: roles of the maps that tell it. */
+  readonly rememberedRoles?: readonly string[] | undefined;
   counters(instance: FeatureInstance, readings: MapReadings): InstanceCounters;
   /** Absent for features that judge no packets. */
   readonly explanations?: Explanations | undefined;

@@ -2,9 +2,11 @@ import { fetchPolicyState } from "@bpfleet/agent";
 import { readTable, readTrials, readTrialTotals } from "@bpfleet/features";
 import { DaemonClient } from "@bpfleet/daemon/client";
 import { parseConfig } from "../config.ts";
+import { parseDuration } from "../duration.ts";
 import { Failure } from "../failure.ts";
 import { renderJson } from "../maps/json.ts";
 import { makeDump, renderDump } from "../policy/policy-dump.ts";
+import { findUnused, renderUnused } from "../policy/unused-rules.ts";
 import { listTrials, renderTrials } from "../policy/trial-list.ts";
 import type { DefineCommand } from "./mod.ts";
 
@@ -43,7 +45,36 @@ export const definePolicy: DefineCommand = (program, world) => {
         throw new Failure(`find ${endpoint}: no policy is about such a pod or interface of this node`);
       if (!dump.isPlanned)
         world.err.write("warning: what is declared is not in force yet: rules are shown by their numbers\n");
-      world.out.write(isJson ? `${renderJson(dump, 2)}\n` : renderDump(dump));
+      world.out.write(isJson ? `${renderJson(dump, 2)}\n` : renderDump(dump, world.clock.now()));
+    });
+  policy
+    .command("unused")
+    .description(
+      "Print the rules of policies that decided on no packet of this node since they are counted. Rules of policies that select no pod here are not counted.",
+    )
+    .option("--since <duration>", "those that did not for so long, as 12h or 7d, and were counted all the while")
+    .option("-o, --output <form>", "json")
+    .action(async (flags, command) => {
+      if (flags.output !== undefined && flags.output !== "json")
+        throw new Failure(
+          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
+        );
+      const withinMs = flags.since === undefined ? undefined : parseDuration(flags.since);
+      const config = parseConfig(command.optsWithGlobals(), world);
+      using daemon = new DaemonClient(config.socket);
+      const { counters } = await daemon.state({ withCounters: true });
+      const nowMs = world.clock.now();
+      const unused = findUnused(counters, nowMs, withinMs);
+      const { rules, counted, tooYoung } = unused;
+      if (flags.output === "json") world.out.write(`${renderJson(unused, 2)}\n`);
+      else if (rules.length > 0) world.out.write(renderUnused(rules, nowMs));
+      world.err.write(
+        counted === 0
+          ? "No policy selects a pod of this node\n"
+          : `${rules.length} of ${counted} rules decided on no packet\n`,
+      );
+      if (tooYoung > 0)
+        world.err.write(`${tooYoung} more did not either, and are not counted for ${flags.since ?? ""} yet\n`);
     });
   policy
     .command("shadow")

@@ -1,5 +1,5 @@
 import type { PolicyState } from "@bpfleet/agent";
-import { renderRef, renderTable, type Origin } from "@bpfleet/base";
+import { renderAge, renderRef, renderTable, type Origin } from "@bpfleet/base";
 import type { InstanceCounters, TableContents } from "@bpfleet/features";
 import { renderOrigin } from "../explain/render-explained.ts";
 import { prefixText } from "./address-text.ts";
@@ -42,6 +42,8 @@ export interface DumpedRule {
   readonly keepsFlows: boolean;
   readonly packets?: number | undefined;
   readonly bytes?: number | undefined;
+  /** To within ten seconds; left out where nothing was counted yet. */
+  readonly lastHit?: string | undefined;
 }
 
 export interface DumpWish {
@@ -65,7 +67,7 @@ export function makeDump(
     })
     .filter((endpoint) => isWanted(endpoint, wish));
   const used = new Set(endpoints.flatMap(({ ingress, egress }) => [...ingress, ...egress]));
-  const counts = new Map(counters.flatMap(({ rules }) => rules.map(({ rule, counter }) => [rule.id, counter])));
+  const counts = new Map(counters.flatMap(({ rules }) => rules.map((each) => [each.rule.id, each] as const)));
   const rules = new Map(state.rules.map((rule) => [rule.index, rule]));
   return {
     node: state.nodeName,
@@ -82,7 +84,7 @@ export function makeDump(
           table: number,
           rules: listed.map(({ rule, verdict, keepsFlows }, rank): DumpedRule => {
             const ref = isPlanned ? rules.get(rule) : undefined;
-            const counter = ref && counts.get(ref.id);
+            const { counter, lastHitMs } = (ref && counts.get(ref.id)) ?? {};
             return {
               rank,
               action: verdict === "drop" ? "deny" : "allow",
@@ -90,6 +92,7 @@ export function makeDump(
               origin: ref?.origin,
               keepsFlows,
               ...(counter && { packets: Number(counter.packets), bytes: Number(counter.bytes) }),
+              ...(lastHitMs !== undefined && { lastHit: new Date(lastHitMs).toISOString() }),
             };
           }),
           ...(hasDefault && { otherwise: last.verdict === "drop" ? "deny" : "allow" }),
@@ -125,7 +128,7 @@ function identitiesOf({ addresses, unknownClass }: TableContents, { names }: Pol
     }));
 }
 
-export function renderDump(dump: PolicyDump): string {
+export function renderDump(dump: PolicyDump, nowMs: number): string {
   const tables = (numbers: readonly number[]): string =>
     numbers.length === 0 ? "any" : numbers.map((number) => `table ${number}`).join(" and ");
   const parts = [
@@ -139,7 +142,7 @@ export function renderDump(dump: PolicyDump): string {
         tables(each.egress),
       ]),
     ),
-    ...dump.tables.map((table) => renderRules(table, dump)),
+    ...dump.tables.map((table) => renderRules(table, dump, nowMs)),
     `Identities\n${renderTable(
       ["IDENTITY", "ADDRESS", "WHO"],
       dump.identities.flatMap((identity) =>
@@ -150,7 +153,7 @@ export function renderDump(dump: PolicyDump): string {
   return parts.join("\n");
 }
 
-function renderRules({ table, rules, otherwise }: DumpedTable, { endpoints }: PolicyDump): string {
+function renderRules({ table, rules, otherwise }: DumpedTable, { endpoints }: PolicyDump, nowMs: number): string {
   const users = (["ingress", "egress"] as const).flatMap((direction) =>
     endpoints.flatMap((each) =>
       each[direction].includes(table) ? [`${direction} of ${each.pod ?? `interface ${each.ifindex}`}`] : [],
@@ -163,15 +166,16 @@ function renderRules({ table, rules, otherwise }: DumpedTable, { endpoints }: Po
     rule.text,
     rule.packets === undefined ? "" : String(rule.packets),
     rule.bytes === undefined ? "" : String(rule.bytes),
+    rule.lastHit === undefined ? "" : renderAge(Math.max(0, nowMs - Date.parse(rule.lastHit))),
     rule.origin === undefined
       ? ""
       : rule.origin.object.kind === "Node"
         ? renderRef(rule.origin.object)
         : renderOrigin(rule.origin),
   ]);
-  const last = otherwise === undefined ? [] : [[String(rules.length), otherwise, "everything else", "", "", ""]];
+  const last = otherwise === undefined ? [] : [[String(rules.length), otherwise, "everything else", "", "", "", ""]];
   return `Table ${table}: ${shown.join(", ")}\n${renderTable(
-    ["RANK", "ACTION", "RULE", "PACKETS", "BYTES", "WRITTEN IN"],
+    ["RANK", "ACTION", "RULE", "PACKETS", "BYTES", "LAST HIT", "WRITTEN IN"],
     [...rows, ...last],
   )}`;
 }

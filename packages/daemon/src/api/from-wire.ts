@@ -101,7 +101,12 @@ export function decodeCounters({ owner, labels, reasons, rules, gauges }: wire.I
     owner: decodeRef(owner),
     ...(Object.keys(labels).length > 0 && { labels: { ...labels } }),
     reasons: Object.fromEntries(Object.entries(reasons).map(([name, counter]) => [name, decodeCounter(counter)])),
-    rules: rules.map(({ rule, counter }) => ({ rule: decodeRule(rule), counter: decodeCounter(counter) })),
+    rules: rules.map(({ rule, counter, sinceMs, lastHitMs }) => ({
+      rule: decodeRule(rule),
+      counter: decodeCounter(counter),
+      ...(sinceMs !== undefined && { sinceMs }),
+      ...(lastHitMs !== undefined && { lastHitMs }),
+    })),
     gauges: Object.fromEntries(Object.entries(gauges).map(([name, { value }]) => [name, value.value ?? 0])),
   };
 }

@@ -75,7 +75,12 @@ export function encodeCounters({ owner, labels, reasons, rules, gauges }: Instan
     owner: { ...owner },
     labels: { ...labels },
     reasons: { ...reasons },
-    rules: rules.map(({ rule, counter }) => ({ rule: encodeRule(rule), counter: { ...counter } })),
+    rules: rules.map(({ rule, counter, sinceMs, lastHitMs }) => ({
+      rule: encodeRule(rule),
+      counter: { ...counter },
+      ...(sinceMs !== undefined && { sinceMs }),
+      ...(lastHitMs !== undefined && { lastHitMs }),
+    })),
     gauges: Object.fromEntries(Object.entries(gauges).map(([name, value]) => [name, { value: encodeGauge(value) }])),
   });
 }

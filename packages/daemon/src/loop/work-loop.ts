@@ -52,6 +52,7 @@ interface Wanted {
   readonly isComplete: boolean;
   readonly revision: number;
   readonly sinceMs: number;
+  readonly isReady?: Promise<void> | undefined;
 }
 
 const healedKept = 100;
@@ -130,11 +131,11 @@ export class WorkLoop {
     return () => void this.#listeners.delete(listener);
   }
 
-  /** The revision under which the results tell of it. */
-  setPlan(plan: NodePlan, isComplete: boolean): number {
+  /** The revision under which the results tell of it. Nothing is done before `isReady`, which never fails. */
+  setPlan(plan: NodePlan, isComplete: boolean, isReady?: Promise<void>): number {
     if (this.#isStopped) throw new TypeError("set a plan: the daemon has stopped");
     const revision = (this.#wanted?.revision ?? 0) + 1;
-    this.#wanted = { plan, isComplete, revision, sinceMs: this.#options.clock.monotonicMs() };
+    this.#wanted = { plan, isComplete, revision, isReady, sinceMs: this.#options.clock.monotonicMs() };
     this.#unsettle();
     this.#signal.raise();
     return revision;
@@ -212,7 +213,10 @@ export class WorkLoop {
     this.#knownHooks = undefined;
     const observing = observePlan(this.#options.kernel, target, known);
     // Before anything changes, so that a restart does not turn back to an older plan.
-    const remembering = wanted?.isComplete === true ? this.#rememberPlan(plan) : Promise.resolve();
+    const remembering = Promise.all([
+      wanted?.isComplete === true ? this.#rememberPlan(plan) : undefined,
+      wanted?.isReady,
+    ]);
     try {
       const observed = await observing;
       const actions = this.#allowed(

@@ -111,6 +111,15 @@ function objectFamilies({ counters, features }: Readings): MetricFamily[] {
         })),
       ),
     );
+  const lastHits = new Map<string, Sample>();
+  for (const { owner, labels, rules } of counters)
+    for (const { rule, lastHitMs } of rules) {
+      if (lastHitMs === undefined) continue;
+      const own = { ...ownerLabels(owner), ...labels, rule: rule.text, path: rule.origin.path };
+      const key = JSON.stringify(own);
+      const value = Math.max(lastHitMs / 1000, Number(lastHits.get(key)?.value ?? 0));
+      lastHits.set(key, { labels: own, value });
+    }
   const others = addUp(
     counters.flatMap(({ owner, labels, gauges }) =>
       Object.entries(gauges)
@@ -126,6 +135,11 @@ function objectFamilies({ counters, features }: Readings): MetricFamily[] {
     counter("bpfleet_bytes_total", "Bytes of packets by the reason of their verdict.", perReason("bytes")),
     counter("bpfleet_rule_packets_total", "Packets by the rule that decided.", perRule("packets")),
     counter("bpfleet_rule_bytes_total", "Bytes of packets by the rule that decided.", perRule("bytes")),
+    gauge(
+      "bpfleet_rule_last_hit_timestamp_seconds",
+      "When a rule of a policy last was seen to have decided, to within ten seconds; those that never did are left out.",
+      lastHits.values(),
+    ),
     gauge("bpfleet_object_state", "Further numbers of an object, named by `what`.", others),
   ];
 }

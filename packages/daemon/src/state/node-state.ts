@@ -21,6 +21,8 @@ export class NodeState {
   readonly #journal: StateFile;
   readonly #pause: StateFile;
   readonly #seed: StateFile;
+  /** Of what rules counted; whoever keeps it reads and writes it. */
+  readonly rules: StateFile;
   #savedPlan: NodePlan | undefined;
 
   constructor(directory: string) {
@@ -29,6 +31,7 @@ export class NodeState {
     this.#plan = new StateFile(join(directory, "plan"), "plan", planVersion);
     this.#journal = new StateFile(join(directory, "journal"), "journal", 1);
     this.#pause = new StateFile(join(directory, "paused"), "paused", 1);
+    this.rules = new StateFile(join(directory, "rules"), "rules", 1);
     this.#seed = new StateFile(join(directory, "hash-seed"), "hash-seed", 1);
   }
 

@@ -13,6 +13,7 @@ export const policy: Feature<PolicyFeatureIntent> = {
   passReasons,
   counterRoles,
   measuredRoles: ["lines"],
+  rememberedRoles: ["hits", "base"],
   counters: countPolicy,
   explanations: {
     twin: { globals: { dry_run: true }, scratch: scratch.name },
