@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { AnyObject } from "@bpfleet/kube";
 import { connectKube, loadAccess, systemTiming, type Timing } from "@bpfleet/kube-client";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startFleetCluster, until, type FleetCluster } from "./fleet-cluster.ts";
@@ -76,5 +78,46 @@ test(
     await until("it leads", () => operator.isLeader || undefined);
     await until("the DaemonSet is back", hasSet);
     await until("it is well", async () => (await health()).startsWith("200") || undefined);
+  },
+);
+
+test(
+  "an operator leads on, acts and renews nothing when its clock is stepped by a day, either way",
+  { skip },
+  async () => {
+    const dayMs = 86_400_000;
+    let stepMs = 0;
+    await using running = await cluster.startOperator({
+      timing: { ...systemTiming, now: () => systemTiming.now() + stepMs },
+      certificates: { everyMs: 200 },
+    });
+    const { operator } = running;
+    await until("it leads", () => operator.isLeader || undefined);
+    const setOf = () => cluster.admin.find<AnyObject>(theSet);
+    await until("there is a DaemonSet", setOf);
+    const secrets = async (): Promise<readonly unknown[]> => {
+      const { items } = await cluster.admin.list<AnyObject>({
+        group: "",
+        version: "v1",
+        plural: "secrets",
+        namespace: "kube-system",
+      });
+      return items.map(({ metadata }) => [metadata.name, metadata.resourceVersion]);
+    };
+    const before = await secrets();
+    assert.ok(before.length >= 3);
+    for (const ms of [dayMs, -dayMs]) {
+      stepMs = ms;
+      const { metadata } = (await setOf()) ?? assert.fail();
+      await cluster.admin.delete(theSet);
+      await until("it is made anew", async () => {
+        const uid = (await setOf())?.metadata.uid;
+        return (uid !== undefined && uid !== metadata.uid) || undefined;
+      });
+      // Several looks at the certificates, and at the lease.
+      await sleep(3000);
+      assert.equal(operator.isLeader, true);
+      assert.deepEqual(await secrets(), before);
+    }
   },
 );
