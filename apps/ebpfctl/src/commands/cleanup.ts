@@ -13,7 +13,7 @@ import { removeProgramFiles } from "../up/program-files.ts";
 import type { DefineCommand } from "./mod.ts";
 
 /** What the daemon and the agent keep in the state directory; the objects in the store are the user's. */
-const remembered = ["plan", "journal", "paused", "hash-seed", "status"];
+const remembered = ["plan", "sealed", "journal", "paused", "hash-seed", "status"];
 
 /** What some kernels put into every bpffs. */
 const madeByKernel = new Set(["maps.debug", "progs.debug"]);

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { emptyJournal, emptyPlan, type NodePlan } from "@bpfleet/kernel";
+import { emptyJournal, emptyPlan, type MapSpec, type NodePlan } from "@bpfleet/kernel";
 import { NodeState } from "./node-state.ts";
 import { keptRules, parsePlan, renderPlan } from "./plan-text.ts";
 
@@ -87,7 +87,7 @@ test("NodeState leaves a damaged, cut or foreign plan aside and says why", async
     "garbage",
     whole.slice(0, -1),
     whole.replace("exact", "exalt"),
-    whole.replace("bpfleet-plan 1", "bpfleet-plan 0"),
+    whole.replace("bpfleet-plan 2", "bpfleet-plan 0"),
     `${whole} `,
   ];
   for (const text of spoilt) {
@@ -142,4 +142,60 @@ test("renderPlan leaves long lists of rules out, and nothing else", () => {
     { ...instance, rules: [] },
     kept,
   ]);
+});
+
+/** With sealed contents too long for the plan's own text. */
+function longPlan(seal: string, byte: number): NodePlan {
+  const entries = { count: 4096, keys: new Uint8Array(4096 * 4).fill(1), values: new Uint8Array(4096 * 64).fill(byte) };
+  const definition = { type: "array", keySize: 4, valueSize: 64, maxEntries: 4096, flags: 0 } as const;
+  const long: MapSpec = {
+    key: "policy/lines",
+    name: "lines",
+    definition,
+    contents: { kind: "sealed", digest: seal, entries },
+  };
+  return { ...plan, maps: [...plan.maps, long] };
+}
+
+test("NodeState keeps long contents in files of their own, once, and takes away those that no plan names", async (t) => {
+  const path = directory(t);
+  const state = new NodeState(path);
+  const files = (): readonly string[] => readdirSync(join(path, "sealed"));
+  const save = async (wanted: NodePlan): Promise<void> => (await state.savePlan(wanted)).durable;
+  await save(longPlan("one", 1));
+  const [first = ""] = files();
+  const inode = statSync(join(path, "sealed", first)).ino;
+  await save({ ...longPlan("one", 1), programs: [] });
+  assert.equal(statSync(join(path, "sealed", first)).ino, inode, "what stays is not written again");
+  assert.deepEqual(files(), [first]);
+  assert.ok(statSync(join(path, "plan")).size < 10_000);
+
+  const loaded = await new NodeState(path).load();
+  assert.deepEqual(loaded.plan?.maps.at(-1)?.contents, longPlan("one", 1).maps.at(-1)?.contents);
+  await save(longPlan("two", 2));
+  await save(longPlan("three", 3));
+  assert.equal(files().includes(first), false);
+  assert.deepEqual(
+    (await new NodeState(path).load()).plan?.maps.at(-1)?.contents,
+    longPlan("three", 3).maps.at(-1)?.contents,
+  );
+  await save(plan);
+  await save({ ...plan, programs: [] });
+  assert.deepEqual(files(), []);
+});
+
+test("NodeState leaves a plan aside whose files are gone or damaged", async (t) => {
+  const path = directory(t);
+  await (
+    await new NodeState(path).savePlan(longPlan("one", 1))
+  ).durable;
+  const [name = ""] = readdirSync(join(path, "sealed"));
+  const file = join(path, "sealed", name);
+  const whole = readFileSync(file);
+  for (const spoil of [() => writeFileSync(file, whole.subarray(0, -1)), () => rmSync(file)]) {
+    spoil();
+    const loaded = await new NodeState(path).load();
+    assert.equal(loaded.plan, undefined);
+    assert.match(loaded.unusable[0] ?? "", /^read .*\/plan: /);
+  }
 });

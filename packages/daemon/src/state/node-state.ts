@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { emptyJournal, type Journal, type NodePlan } from "@bpfleet/kernel";
 import { isSamePlan, parsePlan, planVersion, renderPlan } from "./plan-text.ts";
+import { SealedFiles } from "./sealed-files.ts";
 import { StateFile } from "./state-file.ts";
 
 /** What the daemon knows from before its start. */
@@ -18,17 +19,21 @@ export interface Remembered {
 /** The daemon's memory: what must survive the process, and for the plan and the pause also a reboot. */
 export class NodeState {
   readonly #plan: StateFile;
+  readonly #sealed: SealedFiles;
   readonly #journal: StateFile;
   readonly #pause: StateFile;
   readonly #seed: StateFile;
   /** Of what rules counted; whoever keeps it reads and writes it. */
   readonly rules: StateFile;
   #savedPlan: NodePlan | undefined;
+  /** The plan that was saved last, with its files. */
+  #isDurable = false;
 
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     chmodSync(directory, 0o700);
     this.#plan = new StateFile(join(directory, "plan"), "plan", planVersion);
+    this.#sealed = new SealedFiles(join(directory, "sealed"));
     this.#journal = new StateFile(join(directory, "journal"), "journal", 1);
     this.#pause = new StateFile(join(directory, "paused"), "paused", 1);
     this.rules = new StateFile(join(directory, "rules"), "rules", 1);
@@ -42,8 +47,16 @@ export class NodeState {
       if (loaded.is === "unusable") unusable.push(loaded.why);
       return loaded.is === "there" ? parse(loaded.text) : undefined;
     };
+    const parsePlanText = (text: string): NodePlan | undefined => {
+      try {
+        return parsePlan(text, (file) => this.#sealed.load(file));
+      } catch (error) {
+        unusable.push(`read ${this.#plan.path}: ${error instanceof Error ? error.message : String(error)}`);
+        return undefined;
+      }
+    };
     return {
-      plan: read(this.#plan, parsePlan),
+      plan: read(this.#plan, parsePlanText),
       journal: read(this.#journal, (text) => JSON.parse(text) as Journal) ?? emptyJournal,
       // A damaged mark still says that somebody pulled the emergency switch.
       isPaused: this.#pause.load().is !== "absent",
@@ -56,10 +69,21 @@ export class NodeState {
     const saved = { durable: Promise.resolve() };
     const before = this.#savedPlan;
     if (plan === before) return saved;
-    const isSame = before !== undefined && isSamePlan(before, plan);
-    const result = isSame ? saved : await this.#plan.save(renderPlan(plan));
+    if (before !== undefined && isSamePlan(before, plan)) {
+      this.#savedPlan = plan;
+      return saved;
+    }
+    // The files of the plan before it stay until this one is there, and survives a power cut.
+    if (this.#isDurable && before !== undefined) await this.#sealed.keepOnly([before, plan]);
+    this.#isDurable = false;
+    const bodies = await this.#sealed.save(plan);
+    const text = await this.#plan.save(renderPlan(plan, (spec) => this.#sealed.nameOf(spec)));
     this.#savedPlan = plan;
-    return result;
+    const durable = Promise.all([bodies.durable, text.durable]).then(() => {
+      this.#isDurable = this.#savedPlan === plan;
+    });
+    durable.catch(() => undefined);
+    return { durable };
   }
 
   /** It speaks of the running kernel only, so it need not survive a reboot. */

@@ -1,7 +1,7 @@
-import type { FeatureInstance, NodePlan } from "@bpfleet/kernel";
+import type { FeatureInstance, MapEntries, MapSpec, NodePlan } from "@bpfleet/kernel";
 
 /** Raise it when the shape of a plan changes: an older file is then left aside until the agent speaks. */
-export const planVersion = 1;
+export const planVersion = 2;
 
 /**
  * Instances with longer lists of rules are kept without them: rules only name what was counted, and the
@@ -9,9 +9,19 @@ export const planVersion = 1;
  */
 export const keptRules = 1000;
 
-/** JSON, with bytes as `{"$bytes": base64}` and 64-bit numbers as `{"$int": decimal}`. */
-export function renderPlan({ maps, programs, instances, ...plain }: NodePlan): string {
-  return `{"maps":${render(maps)},"programs":${render(programs)},"instances":[${instances.map(renderInstance).join()}],${JSON.stringify(plain).slice(1)}`;
+/**
+ * JSON, with bytes as `{"$bytes": base64}`, 64-bit numbers as `{"$int": decimal}`, and what has a file of its own as
+ * `{"$file": name}`.
+ */
+export function renderPlan(
+  { maps, programs, instances, ...plain }: NodePlan,
+  fileOf: (spec: MapSpec) => string | undefined = () => undefined,
+): string {
+  const shortened = maps.map((spec) => {
+    const file = fileOf(spec);
+    return file === undefined ? spec : { ...spec, contents: { ...spec.contents, entries: { $file: file } } };
+  });
+  return `{"maps":${render(shortened)},"programs":${render(programs)},"instances":[${instances.map(renderInstance).join()}],${JSON.stringify(plain).slice(1)}`;
 }
 
 /** Only what features keep there for themselves may hold bytes or 64-bit numbers. */
@@ -48,12 +58,13 @@ function render(value: unknown): string {
   });
 }
 
-/** The inverse of renderPlan, for texts whose checksum was right. */
-export function parsePlan(text: string): NodePlan {
+/** The inverse of renderPlan, for texts whose checksum was right. Throws what `load` throws of a file. */
+export function parsePlan(text: string, load?: (file: string) => MapEntries): NodePlan {
   return JSON.parse(text, (_, value: unknown) => {
     if (typeof value !== "object" || value === null) return value;
     if ("$bytes" in value && typeof value.$bytes === "string")
       return new Uint8Array(Buffer.from(value.$bytes, "base64"));
+    if ("$file" in value && typeof value.$file === "string") return load?.(value.$file);
     if ("$int" in value && typeof value.$int === "string") return BigInt(value.$int);
     return value;
   }) as NodePlan;

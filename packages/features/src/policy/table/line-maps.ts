@@ -18,7 +18,8 @@ export function planLines(
   { lines, lineCount }: WrittenTable,
   { layout, serial, owner }: { readonly layout: string; readonly serial: bigint; readonly owner: ObjectRef },
 ): MapSpec {
-  const keys = Uint32Array.from({ length: lineCount }, (_, at) => at);
+  const keys = new Uint32Array(lineCount);
+  for (let at = 0; at < lineCount; at++) keys[at] = at;
   return {
     key,
     name,
