@@ -163,7 +163,7 @@ export class EventHub implements AsyncDisposable {
       program: programOf(instance, name, plan()),
       ifindex: event.ifindex,
       interface: name,
-      decision: explanations.explain(instance, event.scratch, readings, event),
+      decision: explanations.explain(instance, event.scratch, readings, { ...event, nowNs: process.hrtime.bigint() }),
       lengthBytes: event.lengthBytes,
       head: event.head,
       layer: event.layer,

@@ -93,6 +93,7 @@ async function explainMember(
   const twin = { ...spec, globals: { ...spec.globals, ...globals } };
   const run = await kernel.testRun({ spec: twin, maps, packet, ifindex, scratch });
   const readings = await reader.readings(plan, instance, explanations.roles);
+  const seen = { ifindex, head: packet, layer: "ethernet", nowNs: process.hrtime.bigint() } as const;
   const verdict = run.verdict | 0;
   return {
     step: {
@@ -100,8 +101,7 @@ async function explainMember(
       owner: instance.owner,
       verdict,
       verdictName: verdictName(point.hook, verdict),
-      decision:
-        readings && explanations.explain(instance, run.scratch, readings, { ifindex, head: packet, layer: "ethernet" }),
+      decision: readings && explanations.explain(instance, run.scratch, readings, seen),
     },
     packetAfter: run.packet,
   };

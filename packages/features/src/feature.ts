@@ -129,4 +129,6 @@ export interface SeenPacket {
   readonly ifindex: number | undefined;
   readonly head: Uint8Array;
   readonly layer: "ethernet" | "network";
+  /** The time now, by the monotonic clock. */
+  readonly nowNs?: bigint | undefined;
 }

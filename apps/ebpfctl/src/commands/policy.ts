@@ -1,10 +1,12 @@
 import { fetchPolicyState } from "@bpfleet/agent";
-import { readTable, readTrials, readTrialTotals } from "@bpfleet/features";
+import { readLearnt, readNameEvents, readTable, readTrials, readTrialTotals } from "@bpfleet/features";
+import type { MapEntries } from "@bpfleet/kernel";
 import { DaemonClient } from "@bpfleet/daemon/client";
 import { parseConfig } from "../config.ts";
 import { parseDuration } from "../duration.ts";
 import { Failure } from "../failure.ts";
 import { renderJson } from "../maps/json.ts";
+import { listNames, renderNameEvents, renderNames } from "../policy/name-list.ts";
 import { makeDump, renderDump } from "../policy/policy-dump.ts";
 import { findUnused, renderUnused } from "../policy/unused-rules.ts";
 import { listTrials, renderTrials } from "../policy/trial-list.ts";
@@ -13,6 +15,7 @@ import type { DefineCommand } from "./mod.ts";
 /** Of 64 bytes: all that a table can have. */
 const mostLines = 1 << 23;
 const mostTrials = 1 << 13;
+const mostNames = 1 << 14;
 
 export const definePolicy: DefineCommand = (program, world) => {
   const policy = program
@@ -105,6 +108,33 @@ export const definePolicy: DefineCommand = (program, world) => {
         `${totals.asked} flows were asked about: ${totals.wouldDrop} that pass would be dropped, ${totals.wouldPass} that are dropped would pass\n`,
       );
       if (totals.lost > 0n) world.err.write(`warning: ${totals.lost} of them had no room in the list\n`);
+    });
+  policy
+    .command("names")
+    .description(
+      "Print which names of DNS the pods of this node have learnt, of which addresses and for how long: those are whom rules with toFQDNs mean. Also what became of questions and answers.",
+    )
+    .argument("[pod]", "only this pod (name, or namespace/name)")
+    .option("-o, --output <form>", "table|json", "table")
+    .action(async (pod, flags, command) => {
+      const isJson = parseForm(flags.output);
+      const config = parseConfig(command.optsWithGlobals(), world);
+      using daemon = new DaemonClient(config.socket);
+      const state = await fetchPolicyState(config.agentSocket);
+      const [learnt, known, events] = ["learnt", "known_names", "name_events"].map((role) => state.maps[role]);
+      if (learnt === undefined || known === undefined || events === undefined) {
+        world.err.write("No policy selects a pod of this node\n");
+        if (isJson) world.out.write("{}\n");
+        return;
+      }
+      const read = async (key: string): Promise<MapEntries> =>
+        (await daemon.readMap({ map: { by: "key", key }, max: mostNames })).entries;
+      const all = listNames(readLearnt(await read(learnt), await read(known)), state, process.hrtime.bigint());
+      const names = all.filter((each) => pod === undefined || each.pod === pod || each.pod.endsWith(`/${pod}`));
+      const counts = readNameEvents(await read(events));
+      if (isJson) world.out.write(`${renderJson({ names, events: counts }, 2)}\n`);
+      else if (names.length > 0) world.out.write(renderNames(names));
+      world.err.write(renderNameEvents(counts));
     });
 };
 

@@ -4,9 +4,19 @@ import { accountSize, decodeAccount, type Account } from "./generated/policy.ts"
 import type { InstanceCounters, MapReadings } from "../feature.ts";
 import type { PolicyData } from "./plan.ts";
 import { alwaysShown, reasonNames } from "./reasons.ts";
+import { readNameEvents } from "./learnt.ts";
 import { readTrials } from "./trials.ts";
 
-export const counterRoles = ["reasons", "hits", "base", "flows4", "flows6", "accounts", "trials"] as const;
+export const counterRoles = [
+  "reasons",
+  "hits",
+  "base",
+  "flows4",
+  "flows6",
+  "accounts",
+  "trials",
+  "name_events",
+] as const;
 
 export function countPolicy(instance: FeatureInstance, readings: MapReadings): InstanceCounters {
   const { about, endpoints, tableLines = 0, addresses = 0 } = instance.data as PolicyData;
@@ -26,8 +36,17 @@ export function countPolicy(instance: FeatureInstance, readings: MapReadings): I
       table_lines: tableLines,
       known_addresses: addresses,
       rule_count: instance.rules.length,
+      ...nameGauges(readings.get("name_events")),
     },
   };
+}
+
+/** Where rules are about names: what became of questions and answers. */
+function nameGauges(entries: MapEntries | undefined): InstanceCounters["gauges"] {
+  const events = entries === undefined ? [] : Object.entries(readNameEvents(entries));
+  return events.every(([, count]) => count === 0n)
+    ? {}
+    : Object.fromEntries(events.map(([name, count]) => [`names_${name}`, count]));
 }
 
 /** Of the pods of an object that is only tried out: flows whose verdict would be another one. */

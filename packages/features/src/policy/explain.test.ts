@@ -2,10 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { FeatureInstance, MapEntries } from "@bpfleet/kernel";
 import { encodeExplained, explainedFlag, explainedSize, verdict } from "../generated/shared.ts";
+import type { MapReadings, SeenPacket } from "../feature.ts";
+import * as make from "../filter/testing/packets.ts";
 import { policyReason } from "./generated/policy.ts";
 import type { PolicyData } from "./plan.ts";
 import { policy } from "./policy-feature.ts";
 import { passReasons, reasonNames, reasonTexts } from "./reasons.ts";
+import { nameEntries } from "./testing/learnt-names.ts";
 import { faultTexts, passReasons as filterPassReasons, reasonNames as filterReasonNames } from "../filter/reasons.ts";
 
 const object = { group: "networking.k8s.io", kind: "NetworkPolicy", namespace: "x", name: "p" };
@@ -36,7 +39,13 @@ const ofObject: FeatureInstance = {
   data: { about: "policy", endpoints: data.endpoints } satisfies PolicyData,
 };
 
-function explain(reason: keyof typeof policyReason, rule: number, isPass: boolean): string {
+function explain(
+  reason: keyof typeof policyReason,
+  rule: number,
+  isPass: boolean,
+  readings: MapReadings = new Map(),
+  seen?: SeenPacket,
+): string {
   const scratch = new Uint8Array(explainedSize);
   const address = Uint8Array.of(10, 0, 0, 2, ...Array.from({ length: 12 }, () => 0));
   encodeExplained(
@@ -49,7 +58,7 @@ function explain(reason: keyof typeof policyReason, rule: number, isPass: boolea
     },
     new DataView(scratch.buffer),
   );
-  const { owner, text } = policy.explanations?.explain(instance, scratch, new Map()) ?? assert.fail();
+  const { owner, text } = policy.explanations?.explain(instance, scratch, readings, seen) ?? assert.fail();
   return `${owner.name} ${text}`;
 }
 
@@ -67,6 +76,40 @@ test("policy.explain names object, place and text of the rule that decided, and 
     explain("revoked", 2, false),
     /^p dropped .*its flow was allowed once, and is no more; NetworkPolicy x\/p/,
   );
+});
+
+test("policy.explain tells by which names the pod knows whom it sends to, and for how long", () => {
+  const second = 1_000_000_000n;
+  const address = "10.0.0.2";
+  const taught = [
+    { ifindex: 4, address, name: "a.test" },
+    { ifindex: 4, address, name: "b.test" },
+    { ifindex: 5, address, name: "c.test" },
+  ];
+  const { known, learnt } = nameEntries(taught, 30n * second);
+  const entriesOf = (pairs: typeof known): MapEntries => ({
+    count: pairs.length,
+    keys: Buffer.concat(pairs.map(([key]) => key)),
+    values: Buffer.concat(pairs.map(([, value]) => value)),
+  });
+  const readings = new Map([
+    ["learnt", entriesOf(learnt)],
+    ["known_names", entriesOf(known)],
+  ]);
+  const [own, peer] = [make.v4("10.0.0.9"), make.v4(address)];
+  const seen = (source: Uint8Array, destination: Uint8Array, nowNs: bigint): SeenPacket => {
+    const head = make.ethernet(make.ETH_IPV4, make.ipv4(make.tcp(), { protocol: 6, source, destination }));
+    return { ifindex: 4, head, layer: "ethernet", nowNs };
+  };
+  assert.match(
+    explain("allowed", 2, true, readings, seen(own, peer, 7n * second)),
+    /\(peer 10\.0\.0\.2, learnt as a\.test, 23 s left; b\.test, 23 s left\): /,
+  );
+  assert.match(
+    explain("default_deny", 0, false, readings, seen(own, peer, 40n * second)),
+    /learnt as a\.test, ended 10 s ago; b\.test, ended 10 s ago\)/,
+  );
+  assert.doesNotMatch(explain("allowed", 2, true, readings, seen(peer, own, 7n * second)), /learnt/);
 });
 
 test("policy has words for every reason, and says of each whether it lets pass", () => {

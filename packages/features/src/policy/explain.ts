@@ -1,18 +1,22 @@
 import type { FeatureInstance } from "@bpfleet/kernel";
 import { renderRef, type Origin } from "@bpfleet/base";
-import type { Decision, SeenPacket } from "../feature.ts";
+import type { Decision, MapReadings, SeenPacket } from "../feature.ts";
 import { renderAddress } from "../filter/address.ts";
 import { faultTexts } from "../filter/reasons.ts";
 import { decodeExplained, explainedFlag, explainedSize, verdict, type Explained } from "../generated/shared.ts";
 import type { PolicyData, PolicyEndpoint } from "./plan.ts";
+import { namesOf } from "./learnt.ts";
 import { readOpening } from "./read-opening.ts";
 import { reasonNames, reasonTexts } from "./reasons.ts";
+
+/** Roles of maps in which stands what answers of DNS have taught. */
+export const learntRoles = ["learnt", "known_names"] as const;
 
 /** In words what a dry run left, or an event brought. */
 export function explainPolicy(
   instance: FeatureInstance,
   scratch: Uint8Array,
-  _readings?: unknown,
+  readings?: MapReadings,
   seen?: SeenPacket,
 ): Decision {
   if (scratch.byteLength < explainedSize) {
@@ -28,6 +32,10 @@ export function explainPolicy(
   const owner = rule?.origin.object ?? isolatedBy?.[0]?.object ?? instance.owner;
   const why = isolatedBy === undefined ? (reasonTexts[reason] ?? faultTexts[reason]) : isolationText(place, isolatedBy);
   const by = rule && `${renderRef(owner)}${rule.origin.path === "" ? "" : ` ${rule.origin.path}`}: ${rule.text}`;
+  const learnt =
+    place?.direction === "egress" && isOfPeer(reason)
+      ? learntText(place, peerOf(explained) ?? new Uint8Array(), readings, seen)
+      : "";
   const said = by === undefined ? (why ?? reason) : why === undefined || tellsOfRule(reason) ? by : `${why}; ${by}`;
   return {
     owner,
@@ -35,8 +43,35 @@ export function explainPolicy(
     reason,
     rule,
     ...(isolatedBy !== undefined && { isolatedBy }),
-    text: `${isPass ? "passed" : "dropped"}${peer === undefined ? "" : ` (peer ${peer})`}: ${said}`,
+    text: `${isPass ? "passed" : "dropped"}${peer === undefined ? "" : ` (peer ${peer}${learnt})`}: ${said}`,
   };
+}
+
+/** It is about whom the packet is for. */
+function isOfPeer(reason: string): boolean {
+  return ["allowed", "established", "denied", "default_deny", "revoked", "kept"].includes(reason);
+}
+
+const second = 1_000_000_000n;
+
+/** By which names the pod knows the peer. */
+function learntText(
+  { endpoint }: Place,
+  peer: Uint8Array,
+  readings: MapReadings | undefined,
+  seen: SeenPacket | undefined,
+): string {
+  const [learnt, known] = learntRoles.map((role) => readings?.get(role));
+  if (learnt === undefined || known === undefined || seen?.nowNs === undefined) return "";
+  const now = seen.nowNs;
+  const names = namesOf(learnt, known, endpoint.ifindex, peer)
+    .toSorted((a, b) => (a.untilNs > b.untilNs ? -1 : 1))
+    .map(({ name, untilNs }) =>
+      untilNs > now
+        ? `${name}, ${(untilNs - now) / second} s left`
+        : `${name}, ended ${(now - untilNs) / second} s ago`,
+    );
+  return names.length === 0 ? "" : `, learnt as ${names.join("; ")}`;
 }
 
 interface Place {
@@ -70,7 +105,12 @@ function tellsOfRule(reason: string): boolean {
   return reason === "allowed" || reason === "denied";
 }
 
-function addressOf({ flags, address }: Explained): string | undefined {
-  if (flags & explainedFlag.ipv4) return renderAddress(address.subarray(0, 4));
-  return flags & explainedFlag.ipv6 ? renderAddress(address) : undefined;
+function peerOf({ flags, address }: Explained): Uint8Array | undefined {
+  if (flags & explainedFlag.ipv4) return address.subarray(0, 4);
+  return flags & explainedFlag.ipv6 ? address : undefined;
+}
+
+function addressOf(explained: Explained): string | undefined {
+  const peer = peerOf(explained);
+  return peer && renderAddress(peer);
 }

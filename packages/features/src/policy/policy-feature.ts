@@ -1,7 +1,7 @@
 import type { Feature, PlanMemory } from "../feature.ts";
 import { CompileMemory } from "./compile/compile-memory.ts";
 import { counterRoles, countPolicy } from "./counters.ts";
-import { explainPolicy } from "./explain.ts";
+import { explainPolicy, learntRoles } from "./explain.ts";
 import type { PolicyFeatureIntent } from "./intent.ts";
 import { feature, planPolicy, scratch } from "./plan.ts";
 import { passReasons } from "./reasons.ts";
@@ -17,7 +17,7 @@ export const policy: Feature<PolicyFeatureIntent> = {
   counters: countPolicy,
   explanations: {
     twin: { globals: { dry_run: true }, scratch: scratch.name },
-    roles: [],
+    roles: learntRoles,
     explain: explainPolicy,
   },
 };

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
 import { test } from "node:test";
+import * as make from "../filter/testing/packets.ts";
 import { idOfPort } from "./services/digest-services.ts";
 import type { ServiceTablePort } from "./services/service-table.ts";
+import { LoadedPolicy } from "./testing/loaded-policy.ts";
+import { smallTable } from "./testing/small-table.ts";
 import { places, placesOf, ServiceRig, tcp, udp, type Family } from "./testing/service-rig.ts";
 
 const families = Object.keys(places) as readonly Family[];
@@ -203,3 +206,39 @@ function talk(): Promise<string> {
     setTimeout(() => done("silence"), 1000);
   });
 }
+
+test("policy_egress and policy_ingress translate SCTP where the Service's port is the back end's, and drop it elsewhere", async () => {
+  await using policy = await LoadedPolicy.load(64, { translates_services: true }, false);
+  const sctp = 132;
+  const ports = families.flatMap((family) =>
+    [5000, 7000].map((behind) => ({
+      id: idOfPort(["default", "signal", `${behind}`, family]),
+      places: placesOf([places[family].service], behind === 5000 ? 5000 : 6000),
+      protocol: sctp,
+      affinitySeconds: undefined,
+      backends: placesOf([places[family].first], behind),
+    })),
+  );
+  await policy.putServices({ serial: 5n, ports });
+  await policy.put(smallTable({ peers: {}, egress: [{ rules: [{ port: ["sctp", 5000], rule: 1 }] }] }));
+  for (const family of families) {
+    const address = family === "ipv4" ? make.v4 : make.v6;
+    const [pod, service, first] = [places[family].pod, places[family].service, places[family].first].map(address);
+    assert.ok(pod && service && first);
+    const chunk = (from: number, to: number): number[] => [...make.be16(from), ...make.be16(to), ...new Uint8Array(20)];
+    const frame = (source: Uint8Array, destination: Uint8Array, bytes: readonly number[]): Buffer =>
+      family === "ipv4"
+        ? make.ethernet(make.ETH_IPV4, make.ipv4(bytes, { protocol: sctp, source, destination }))
+        : make.ethernet(make.ETH_IPV6, make.ipv6(bytes, { next: sctp, source, destination }));
+    const sent = await policy.programs.egress.testRun({ data: frame(pod, service, chunk(4000, 5000)) });
+    assert.equal(sent.retval | 0, -1);
+    assert.deepEqual(sent.data, frame(pod, first, chunk(4000, 5000)), "all but the address is as it was");
+    const heard = await policy.programs.ingress.testRun({ data: frame(first, pod, chunk(5000, 4000)) });
+    assert.equal(heard.retval | 0, -1);
+    assert.deepEqual(heard.data, frame(service, pod, chunk(5000, 4000)));
+    const before = policy.packetsOfReason("service_sctp_port");
+    const refused = await policy.programs.egress.testRun({ data: frame(pod, service, chunk(4001, 6000)) });
+    assert.notEqual(refused.retval | 0, -1);
+    assert.equal(policy.packetsOfReason("service_sctp_port"), before + 1);
+  }
+});

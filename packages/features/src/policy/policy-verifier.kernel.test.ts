@@ -3,7 +3,6 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { test } from "node:test";
 import * as make from "../filter/testing/packets.ts";
-import { everyPair } from "./testing/combinations.ts";
 import { LoadedPolicy } from "./testing/loaded-policy.ts";
 import { idOfPort, serialOfServices } from "./services/digest-services.ts";
 import { placesOf, udp } from "./testing/service-rig.ts";
@@ -18,8 +17,6 @@ const kernel = release().split(".").slice(0, 2).join(".");
 const tolerance = 1.1;
 /** Of the kernel's million, for kernels without a record. */
 const most = 400_000;
-/** Reading messages and names is about as much again. */
-const mostWithNames = 600_000;
 
 test("the verifier follows no program of the policy much further than recorded, and they judge", async () => {
   await using policy = await LoadedPolicy.load();
@@ -89,17 +86,5 @@ test("the verifier follows programs that translate Services no further than allo
     assert.equal(retval | 0, -1);
     const to = data.subarray(offset, offset + (translated[at]?.length ?? 0));
     assert.deepEqual([...to], [...(translated[at] ?? [])]);
-  }
-});
-
-/** What is in the programs only where the plan of a node needs it. */
-const optional = ["has_effects", "heeds_names", "keeps_accounts", "translates_services", "tries_policies"] as const;
-
-test("the verifier takes the programs with whatever a plan may ask of them, two by two, together and without", async () => {
-  for (const combination of everyPair(optional)) {
-    await using policy = await LoadedPolicy.load(64, combination, false);
-    const limit = combination["heeds_names"] === true ? mostWithNames : most;
-    for (const [direction, instructions] of Object.entries(policy.verifiedInstructions))
-      assert.ok(instructions < limit, `${direction}, ${JSON.stringify(combination)}: ${instructions} instructions`);
   }
 });

@@ -111,14 +111,16 @@ function resolvePort(
       const own = places[scope].filter(isOfFamily);
       if (own.length === 0) return [];
       const chosen =
-        scope === "closed" ? [] : chooseBackends(slices, port, service.isLocalOnly && scope === "cluster", node);
+        scope === "closed"
+          ? []
+          : chooseBackends(slices, port, family, service.isLocalOnly && scope === "cluster", node);
       return [
         {
           id: idOfPort([service.namespace, service.name, port.name, port.protocol, `${port.port}`, `${family}`]),
           places: packPlaces(own),
           protocol: protocols[port.protocol],
           affinitySeconds: service.affinitySeconds,
-          backends: packPlaces(chosen.filter(isOfFamily)),
+          backends: packPlaces(chosen),
         },
       ];
     }),
@@ -130,20 +132,22 @@ interface Candidate {
   readonly places: readonly ServicePlace[];
 }
 
-/** As kube-proxy does it: ready ones, or without those the ones that serve still; of those what is told to be near. */
+/** As kube-proxy does it, for each family by itself: ready ones, or without those the ones that serve still; of those what is told to be near. */
 function chooseBackends(
   slices: readonly BackendsIntent[],
   { name, protocol }: ServicePort,
+  family: 4 | 6,
   isLocalOnly: boolean,
   node: ClientNode,
 ): readonly ServicePlace[] {
   const all = slices.flatMap(({ ports, backends }): Candidate[] => {
     const port = ports.find((each) => each.name === name && each.protocol === protocol);
     if (port === undefined) return [];
-    return backends.map((backend) => ({
-      backend,
-      places: keysOf(backend.addresses.slice(0, 1)).map((key) => ({ key, port: port.port })),
-    }));
+    return backends.flatMap((backend) => {
+      const keys = keysOf(backend.addresses.slice(0, 1));
+      const places = keys.map((key) => ({ key, port: port.port }));
+      return keys.every((key) => key.startsWith(`${family}`)) ? [{ backend, places }] : [];
+    });
   });
   const allowed = isLocalOnly ? all.filter(({ backend }) => backend.node === node.name) : all;
   const ready = allowed.filter(({ backend }) => backend.isReady);

@@ -31,8 +31,8 @@ export interface TableQuestion {
   readonly port: number;
   /** Names by which the endpoint knows the peer. */
   readonly names?: readonly string[] | undefined;
-  /** The name that it asks for, where it is a question of DNS. */
-  readonly asks?: string | undefined;
+  /** The name that it asks for, where it is for a port of DNS; false: it asks for none. */
+  readonly asks?: string | false | undefined;
 }
 
 export type TableReason = Extract<
@@ -118,8 +118,9 @@ class Reader {
     return nameClassOf(new Uint16Array(this.#view.buffer, from, length), name);
   }
 
-  #isNamed(line: number, name: string): boolean {
+  #isNamed(line: number, name: string | false): boolean {
     if (line === anyName) return true;
+    if (name === false) return false;
     const number = this.#classOfName(name);
     return (this.#word(line, number >> 5) & (1 << (number & 31))) !== 0;
   }

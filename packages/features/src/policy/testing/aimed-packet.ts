@@ -1,6 +1,7 @@
 import type { Policy, PolicyDirection, PolicyRule, PortMatch } from "../policy.ts";
 import type { Chance } from "./random.ts";
-import { isIpv6, peersOf, randomPacket, randomProtocol, words } from "./random-world.ts";
+import { peersOf, randomPacket, randomProtocol, withQuestion } from "./random-world.ts";
+import { isIpv6, words } from "./words.ts";
 import { findEnd, isPeer, selects } from "./reference.ts";
 import type { World, WorldPacket, WorldPod } from "./world.ts";
 
@@ -15,11 +16,13 @@ export function aimedPacket(chance: Chance, world: World, policies: readonly Pol
   const pod = chance.of(pods);
   const port = rule.ports === "any" || rule.ports.length === 0 ? undefined : chance.of(rule.ports);
   const meant = chance.is(50) ? withoutExcept(rule) : rule;
-  const peers = peersOf(world, pod).filter((address) => isOfFamily(address, port) && isOneOf(meant, world, address));
+  const peers = peersOf(world, pod).filter(
+    (address) => isOfFamily(address, port) && isOneOf(meant, world, address, { pod: pod.name, direction }),
+  );
   if (peers.length === 0) return randomPacket(chance, world);
   const peer = chance.of(peers);
   const target = direction === "ingress" ? pod : findEnd(world, peer).pod;
-  return { pod: pod.name, direction, peer, ...aimedPort(chance, port, target, peer) };
+  return withQuestion(chance, { pod: pod.name, direction, peer, ...aimedPort(chance, port, target, peer) });
 }
 
 function randomRule(chance: Chance, { allow, deny }: PolicyDirection): PolicyRule | undefined {
@@ -36,9 +39,14 @@ function withoutExcept(rule: PolicyRule): PolicyRule {
   return peers.length === 0 ? rule : { ...rule, peers };
 }
 
-function isOneOf({ peers }: PolicyRule, world: World, address: string): boolean {
-  const end = findEnd(world, address);
-  return peers === "any" || peers.some((peer) => isPeer(peer, end));
+function isOneOf(
+  { peers }: PolicyRule,
+  world: World,
+  address: string,
+  from: Pick<WorldPacket, "pod" | "direction">,
+): boolean {
+  const end = findEnd(world, address, from);
+  return peers === "any" || peers.some((peer) => isPeer(peer, end, world));
 }
 
 function isOfFamily(address: string, port: PortMatch | undefined): boolean {

@@ -7,6 +7,7 @@ import type { PolicyTable } from "../table/policy-table.ts";
 import type { ServiceTable } from "../services/service-table.ts";
 import { writeServices } from "../services/write-services.ts";
 import { writeTable } from "../table/write-table.ts";
+import type { NameEntries } from "./learnt-names.ts";
 
 const object = new URL("../../../../../build/bpf/policy.bpf.o", import.meta.url);
 const zero = Buffer.alloc(4);
@@ -29,6 +30,7 @@ export function reasonOf(number: number): string {
 export class LoadedPolicy implements AsyncDisposable {
   readonly #maps: Record<string, BpfMap>;
   readonly #inner: BpfMap[] = [];
+  #taught: readonly Uint8Array[] = [];
   readonly #objects: BpfObject[];
   readonly programs: Readonly<Record<Direction, BpfProgram>>;
   readonly twins: Readonly<Record<Direction, BpfProgram>>;
@@ -53,7 +55,7 @@ export class LoadedPolicy implements AsyncDisposable {
   }
 
   /** Without twins nothing is explained, and half is verified. */
-  static async load(flowCount = 4096, globals: Globals = {}, hasTwins = true): Promise<LoadedPolicy> {
+  static async load(flowCount = 4096, globals: Globals = {}, hasTwins = true, nameCount = 1024): Promise<LoadedPolicy> {
     using lineTemplate = linesOf(new Uint8Array(policyLayout.line_bytes));
     using hitTemplate = hitsOf(1);
     const create = (name: keyof typeof policyMaps, maxEntries: number): BpfMap =>
@@ -70,9 +72,9 @@ export class LoadedPolicy implements AsyncDisposable {
       accounts: create("accounts", 64),
       connection_rates: create("connection_rates", 64),
       graces: create("graces", 64),
-      known_names: create("known_names", 64),
-      learnt: create("learnt", 64),
-      questions: create("questions", 64),
+      known_names: create("known_names", nameCount),
+      learnt: create("learnt", nameCount),
+      questions: create("questions", nameCount),
       name_events: create("name_events", 8),
       rates: create("rates", 64),
       trials: create("trials", 64),
@@ -126,11 +128,21 @@ export class LoadedPolicy implements AsyncDisposable {
     this.#refer("services", 0, map);
   }
 
-  #refer(outer: "table" | "counters" | "services", slot: number, map: BpfMap): void {
-    this.#map(outer).setRaw(u32(slot), u32(map.fd));
+  /** In place of what was taught before. */
+  teach({ known, learnt }: NameEntries): void {
+    const map = this.map("learnt");
+    for (const key of this.#taught) map.deleteRaw(key);
+    this.#taught = learnt.map(([key]) => key);
+    for (const [key, value] of known) this.map("known_names").setRaw(key, value);
+    for (const [key, value] of learnt) map.setRaw(key, value);
   }
 
-  #map(name: string): BpfMap {
+  #refer(outer: "table" | "counters" | "services", slot: number, map: BpfMap): void {
+    this.map(outer).setRaw(u32(slot), u32(map.fd));
+  }
+
+  /** By its name in the object. */
+  map(name: string): BpfMap {
     const map = this.#maps[name];
     if (!map) throw new Error(`find map ${name}: it is not there`);
     return map;
@@ -171,7 +183,7 @@ export class LoadedPolicy implements AsyncDisposable {
 
   /** By its name in the program. */
   packetsOfReason(name: keyof typeof policyReason): number {
-    const value = this.#map("reasons").getRaw(u32(policyReason[name]));
+    const value = this.map("reasons").getRaw(u32(policyReason[name]));
     let packets = 0;
     if (!value) return 0;
     for (let at = 0; at < value.length; at += counterSize) packets += Number(value.readBigUInt64LE(at));
@@ -179,18 +191,18 @@ export class LoadedPolicy implements AsyncDisposable {
   }
 
   #slot(slot: number): number {
-    return this.#map("counters").getRaw(u32(slot))?.readUInt32LE() ?? 0;
+    return this.map("counters").getRaw(u32(slot))?.readUInt32LE() ?? 0;
   }
 
   async flows(family: 4 | 6): Promise<Flow[]> {
-    const { count, values } = await this.#map(family === 4 ? "flows4" : "flows6").readBatch();
+    const { count, values } = await this.map(family === 4 ? "flows4" : "flows6").readBatch();
     const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
     return Array.from({ length: count }, (_, at) => decodeFlow(view, (at * values.byteLength) / count));
   }
 
   /** Packets by reason. */
   async reasons(): Promise<ReadonlyMap<string, number>> {
-    const { count, values } = await this.#map("reasons").readBatch();
+    const { count, values } = await this.map("reasons").readBatch();
     const packets = (at: number): number => {
       const own = values.subarray((at * values.length) / count, ((at + 1) * values.length) / count);
       let sum = 0;
@@ -205,7 +217,7 @@ export class LoadedPolicy implements AsyncDisposable {
     const names = ["flows4", "flows6", "fragments", "reasons"];
     const all = await Promise.all(
       names.map(async (name) => {
-        const { keys, values } = await this.#map(name).readBatch();
+        const { keys, values } = await this.map(name).readBatch();
         return `${name} ${Buffer.from(keys).toString("hex")} ${Buffer.from(values).toString("hex")}`;
       }),
     );

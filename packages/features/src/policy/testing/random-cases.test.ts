@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ClauseCounts, everyClause, judge, minimise, randomCases, type Counterexample } from "./mod.ts";
-import { compileWorld } from "./compiled-world.ts";
+import {
+  bitsOf,
+  ClauseCounts,
+  everyClause,
+  judge,
+  minimise,
+  randomCases,
+  type Counterexample,
+  type JudgedPacket,
+} from "./mod.ts";
+import { compileWorld, type CompiledWorld } from "./compiled-world.ts";
+import type { Place } from "./reference-services.ts";
 
 const pairs = Number(process.env["BPFLEET_POLICY_PAIRS"] ?? 100_000);
 const seed = Number(process.env["BPFLEET_POLICY_SEED"] ?? 1);
@@ -11,6 +21,25 @@ const leastOfClause = 1000;
 function disagrees({ world, policies, others, packet }: Counterexample): boolean {
   const found = compileWorld(policies.filter(isEnforced), world, others).judge(packet).verdict === "pass";
   return found !== (judge(policies, world, packet, others).verdict === "allow");
+}
+
+/** Where nobody is behind a Service, only pods that may send whatever they want do. */
+function passes(compiled: CompiledWorld, { packet, sent }: JudgedPacket): boolean {
+  const { verdict, reason } = compiled.judge(packet);
+  if (sent?.places.length === 0) return reason === "unrestricted" || reason === "not_judged";
+  return verdict === "pass";
+}
+
+function comparePlaces(found: readonly string[] | undefined, expected: readonly Place[]): void {
+  const texts = expected.map(({ address, port }) => `${mapped(address).join()} ${port}`);
+  assert.deepEqual(found?.toSorted(), [...new Set(texts)].toSorted());
+}
+
+/** In four words. */
+function mapped(address: string): readonly number[] {
+  const bits = bitsOf(address);
+  const whole = bits.length === 128 ? bits : "0".repeat(80) + "1".repeat(16) + bits;
+  return [0, 1, 2, 3].map((at) => Number.parseInt(whole.slice(at * 32, at * 32 + 32), 2));
 }
 
 function isEnforced({ mode }: Counterexample["policies"][number]): boolean {
@@ -30,8 +59,10 @@ test("compilePolicy and judgeTable decide as the reference does, each clause oft
   for (const { world, policies, others, packets } of randomCases(seed)) {
     const compiled = compileWorld(policies.filter(isEnforced), world, others);
     for (const judged of packets) {
-      const { packet, judgement } = judged;
-      const found = compiled.judge(packet).verdict === "pass" ? "allow" : "deny";
+      const { packet, judgement, sent } = judged;
+      if (sent !== undefined) comparePlaces(compiled.placesBehind(sent.packet), sent.places);
+      else assert.equal(compiled.placesBehind(packet), undefined);
+      const found = passes(compiled, judged) ? "allow" : "deny";
       if (found !== judgement.verdict)
         assert.fail(`seed ${seed}, pair ${count}: ${tell({ world, policies, others, packet })}`);
       counts.add(judged);

@@ -3,8 +3,11 @@ import type { Policy } from "../policy.ts";
 import { Chance } from "./random.ts";
 import { randomOthers, randomPolicies } from "./random-policy.ts";
 import { aimedPacket } from "./aimed-packet.ts";
-import { randomPacket, randomWorld } from "./random-world.ts";
-import { isWithin, judge, type Because, type Judgement } from "./reference.ts";
+import { randomPacket, randomWorld, withQuestion } from "./random-world.ts";
+import { servicePacket } from "./random-services.ts";
+import { judge, judgeWithoutBackend, type Because, type Judgement } from "./reference.ts";
+import { placesBehind, type Place } from "./reference-services.ts";
+import { isWithin } from "./reference-addresses.ts";
 import type { OrderedPolicy, OtherTiers, World, WorldPacket } from "./world.ts";
 
 /** Who there is, what holds, and packets with what becomes of them. */
@@ -16,21 +19,27 @@ export interface RandomCase {
 }
 
 export interface JudgedPacket {
+  /** As it leaves: one for a Service is for a place behind it. */
   readonly packet: WorldPacket;
+  /** Of a packet to a Service: as the pod sends it, and where it may go. */
+  readonly sent?: { readonly packet: WorldPacket; readonly places: readonly Place[] } | undefined;
   readonly judgement: Judgement;
   /** Clauses that decided, as `clausesOf` names them. */
   readonly clauses: readonly string[];
 }
 
 /** Of so many packets the one is taken whose clauses decided least until now. */
-const [aimed, stray] = [5, 1];
+const [aimed, stray] = [6, 1];
 
-/** Cases without end, the same for one seed. What decides seldom is looked for, so that everything does often. */
-export function* randomCases(seed: number, packetsOfCase = 100): Generator<RandomCase, never> {
+/**
+ * Cases without end, the same for one seed. What decides seldom is looked for, so that everything does often.
+ * `isOnePodHere`: packets are of one pod, the first.
+ */
+export function* randomCases(seed: number, packetsOfCase = 100, isOnePodHere = false): Generator<RandomCase, never> {
   const chance = new Chance(seed);
   const counts = new ClauseCounts();
   for (;;) {
-    const world = randomWorld(chance);
+    const world = randomWorld(chance, isOnePodHere);
     const others = randomOthers(chance, world);
     const { fallback, container, l4 } = others;
     // With other tiers there are fewer of the first: those decide only where it does not, or lets pass.
@@ -42,7 +51,8 @@ export function* randomCases(seed: number, packetsOfCase = 100): Generator<Rando
       const tried = [
         ...Array.from({ length: aimed }, () => aimedPacket(chance, world, all)),
         ...Array.from({ length: stray }, () => randomPacket(chance, world)),
-      ].map((packet) => judgePacket(rules, world, packet));
+        ...Array.from({ length: stray }, () => servicePacket(chance, world) ?? randomPacket(chance, world)),
+      ].map((packet) => judgeSent(rules, world, packet, chance));
       const rarest = tried.reduce((best, next) => (counts.least(next) < counts.least(best) ? next : best));
       counts.add(rarest);
       return rarest;
@@ -102,6 +112,14 @@ export const everyClause: readonly string[] = [
   ...["cluster", "namespace-label", "namespace-name", "node", "pod", "reserved", "service-account"].map(
     (on) => `label of ${on}`,
   ),
+  ...["peer service", "peer services", "entity kube-apiserver"].flatMap((peer) => [`allow ${peer}`, `deny ${peer}`]),
+  "allow peer name",
+  "allow port dns",
+  "dns-name",
+  "no-backend",
+  "service",
+  "namespace unknown",
+  "label of service",
   "except",
 ];
 
@@ -111,6 +129,20 @@ interface Rules {
   /** The policies as if no address were excepted. */
   readonly plain: readonly Policy[];
   readonly excepts: readonly Prefix[];
+}
+
+function judgeSent(rules: Rules, world: World, packet: WorldPacket, chance: Chance): JudgedPacket {
+  const places = placesBehind(world, packet);
+  if (places === undefined) return judgePacket(rules, world, packet);
+  if (places.length === 0) {
+    const judgement = judgeWithoutBackend(rules.policies, world, packet, rules.others);
+    return { packet, judgement, clauses: clausesOf(judgement), sent: { packet, places } };
+  }
+  const { address, port } = chance.of(places);
+  // Who sends does not know which port is behind it.
+  const judged = judgePacket(rules, world, withQuestion(chance, { ...packet, peer: address, port }));
+  const { asks } = judged.packet;
+  return { ...judged, clauses: [...judged.clauses, "service"], sent: { packet: { ...packet, asks }, places } };
 }
 
 function judgePacket({ policies, others, plain, excepts }: Rules, world: World, packet: WorldPacket): JudgedPacket {
@@ -123,7 +155,25 @@ function judgePacket({ policies, others, plain, excepts }: Rules, world: World, 
   const byOrder = otherOrders.flatMap(([clause, other]) =>
     judge(policies, world, packet, other).verdict === judgement.verdict ? [] : [clause],
   );
-  return { packet, judgement, clauses: [...clauses, ...(isExcepted ? ["except"] : []), ...byOrder] };
+  const isUnsure = world.pods.some(({ isNamespaceUnknown }) => isNamespaceUnknown);
+  const isByDoubt = isUnsure && judge(policies, withoutDoubt(world), packet, others).verdict !== judgement.verdict;
+  return {
+    packet,
+    judgement,
+    clauses: [...clauses, ...(isExcepted ? ["except"] : []), ...(isByDoubt ? ["namespace unknown"] : []), ...byOrder],
+  };
+}
+
+const certain = new WeakMap<World, World>();
+
+/** As if namespaces of which nobody knows all labels had no other ones. */
+function withoutDoubt(world: World): World {
+  let known = certain.get(world);
+  if (known === undefined) {
+    known = { ...world, pods: world.pods.map((pod) => ({ ...pod, isNamespaceUnknown: undefined })) };
+    certain.set(world, known);
+  }
+  return known;
 }
 
 /** A tier in other orders, by the clause that says which. */
@@ -155,7 +205,7 @@ function exceptsOf(policies: readonly Policy[]): readonly Prefix[] {
 
 /** What decided, in the words of `everyClause`. */
 export function clausesOf({ verdict, because }: Judgement): readonly string[] {
-  if (because.by === "nobody" || because.by === "local-host") return [because.by];
+  if (because.by !== "rule" && !("tier" in because)) return [because.by];
   if (because.by !== "rule") return [because.tier === "policy" ? because.by : `${because.tier} ${because.by}`];
   const { peer, port } = because;
   const where = peer !== undefined && "where" in peer ? peer.where : [];
@@ -182,7 +232,7 @@ function portClause(port: RuleBecause["port"]): string {
     case undefined:
       return "any";
     case "ports":
-      return port.from === port.to ? "one" : "range";
+      return port.dns !== undefined ? "dns" : port.from === port.to ? "one" : "range";
     case "named-port":
       return "named";
     case "icmp":

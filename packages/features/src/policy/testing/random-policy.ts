@@ -2,6 +2,7 @@ import type { ObjectRef, Origin } from "@bpfleet/base";
 import type { Prefix } from "../../filter/intent.ts";
 import type {
   Entity,
+  NamePattern,
   Peer,
   Policy,
   PolicyDirection,
@@ -11,8 +12,9 @@ import type {
   Requirement,
 } from "../policy.ts";
 import type { Chance } from "./random.ts";
-import { addressesOf, words } from "./random-world.ts";
-import { bitsOf, bitsOfBytes } from "./reference.ts";
+import { addressesOf } from "./random-world.ts";
+import { words } from "./words.ts";
+import { bitsOf, bitsOfBytes } from "./reference-addresses.ts";
 import type { OrderedPolicy, OtherTiers, World } from "./world.ts";
 
 /** Those that somebody may be. */
@@ -24,6 +26,7 @@ const usualEntities = [
   "cluster",
   "host",
   "host",
+  "remote-node",
   "remote-node",
   "world-ipv6",
   "world-ipv4",
@@ -106,7 +109,10 @@ function randomStatement(chance: Chance, world: World, object: ObjectRef, path: 
     const rules = (list: "allow" | "deny", most: number): readonly PolicyRule[] =>
       chance
         .list(0, most, () => undefined)
-        .map((_, at) => randomRule(chance, world, { object, path: `${path}/${side}-${list}/${at}` }, list));
+        .map((_, at) => {
+          const origin = { object, path: `${path}/${side}-${list}/${at}` };
+          return randomRule(chance, world, origin, list, side === "egress" && list === "allow");
+        });
     return { isDefaultDeny: chance.is(85), allow: rules("allow", 3), deny: rules("deny", 2) };
   };
   return {
@@ -118,10 +124,17 @@ function randomStatement(chance: Chance, world: World, object: ObjectRef, path: 
   };
 }
 
-function randomRule(chance: Chance, world: World, origin: Origin, list: "allow" | "deny"): PolicyRule {
+function randomRule(
+  chance: Chance,
+  world: World,
+  origin: Origin,
+  list: "allow" | "deny",
+  hasNames = false,
+): PolicyRule {
   // What denies is narrow: else little is left for what allows.
   const isNarrow = list === "deny";
   const anyPercent = isNarrow ? 10 : 20;
+  const isOfNames = hasNames && chance.is(40);
   return {
     origin,
     description: undefined,
@@ -129,15 +142,34 @@ function randomRule(chance: Chance, world: World, origin: Origin, list: "allow" 
       ? "any"
       : chance.is(4)
         ? []
-        : chance.list(1, isNarrow ? 1 : 3, () => randomPeer(chance, world, origin)),
+        : chance.list(1, isNarrow ? 1 : 3, () =>
+            isOfNames && chance.is(60) ? namePeer(chance, origin) : randomPeer(chance, world, origin),
+          ),
     ports: chance.is(anyPercent + 15)
       ? "any"
       : chance.is(4)
         ? []
-        : chance.list(1, isNarrow ? 2 : 4, () => randomPort(chance, origin)),
+        : chance.list(1, isNarrow ? 2 : 4, () =>
+            hasNames && !isOfNames && chance.is(50) ? dnsPort(chance, origin) : randomPort(chance, origin),
+          ),
     bandwidth: undefined,
     unserved: [],
   };
+}
+
+function randomName(chance: Chance): NamePattern {
+  return chance.is(50)
+    ? { is: "name", text: chance.of(words.names) }
+    : { is: "pattern", text: chance.of(words.patterns) };
+}
+
+function namePeer(chance: Chance, origin: Origin): Peer {
+  return { origin, peer: "name", name: randomName(chance) };
+}
+
+function dnsPort(chance: Chance, origin: Origin): PortMatch {
+  const dns = chance.list(1, 3, () => randomName(chance));
+  return { origin, match: "ports", protocol: chance.is(95) ? "UDP" : "TCP", from: 53, to: 53, dns };
 }
 
 type Source = Pick<Requirement, "on" | "key"> & { readonly values: readonly string[] };
@@ -147,10 +179,16 @@ const podSources: readonly Source[] = [
   { on: "pod", key: "tier", values: words.tiers },
   { on: "namespace-name", key: "", values: words.namespaces },
   { on: "namespace-label", key: "env", values: words.environments },
+  { on: "namespace-label", key: "env", values: words.environments },
   { on: "namespace-label", key: "kubernetes.io/metadata.name", values: words.namespaces },
   { on: "service-account", key: "", values: words.serviceAccounts },
   { on: "cluster", key: "", values: ["default", "other"] },
   { on: "reserved", key: "init", values: [""] },
+];
+const serviceSources: readonly Source[] = [
+  { on: "service", key: "app", values: words.apps },
+  { on: "service", key: "app", values: words.apps },
+  { on: "namespace-name", key: "", values: words.namespaces },
 ];
 const nodeSources: readonly Source[] = [
   { on: "node", key: "zone", values: words.zones },
@@ -158,10 +196,15 @@ const nodeSources: readonly Source[] = [
   { on: "cluster", key: "", values: ["default", "other"] },
 ];
 
-function randomWhere(chance: Chance, sources: readonly Source[]): readonly Requirement[] {
-  return chance.list(0, 2, (): Requirement => {
+function randomWhere(chance: Chance, sources: readonly Source[], least = 0): readonly Requirement[] {
+  return chance.list(least, 2, (): Requirement => {
     const { on, key, values } = chance.of(sources);
-    const operator = chance.is(40) ? "In" : chance.of(operators);
+    const lacks = on === "namespace-label" && key === "env" && chance.is(60);
+    const operator = lacks
+      ? chance.of(["NotIn", "DoesNotExist"] as const)
+      : chance.is(40)
+        ? "In"
+        : chance.of(operators);
     const hasValues = operator === "In" || operator === "NotIn";
     return { on, key, operator, values: hasValues ? [chance.of(values), ...chance.some(values, 20)] : [] };
   });
@@ -175,8 +218,9 @@ function randomPeer(chance: Chance, world: World, origin: Origin): Peer {
     const entity: Entity = chance.is(90) ? chance.of(usualEntities) : chance.of(emptyEntities);
     return { origin, peer: "entity", entity };
   }
+  if (choice < 77) return servicePeer(chance, world, origin);
   const prefix = randomPrefix(chance, world, 0);
-  const except = chance.list(0, 2, () => randomPrefix(chance, world, prefix.length));
+  const except = chance.list(0, 3, () => randomPrefix(chance, world, prefix.length));
   return {
     origin,
     peer: "addresses",
@@ -184,6 +228,17 @@ function randomPeer(chance: Chance, world: World, origin: Origin): Peer {
     except: except.filter((each) => isWithin(each, prefix)),
     matches: chance.is(50) ? "world" : "everything",
   };
+}
+
+function servicePeer(chance: Chance, { services = [] }: World, origin: Origin): Peer {
+  if (chance.is(50) || services.length === 0) {
+    const namespace = chance.is(80) ? undefined : chance.of(words.namespaces);
+    return { origin, peer: "services", namespace, where: chance.is(15) ? [] : randomWhere(chance, serviceSources, 1) };
+  }
+  const { namespace, name } = chance.of(services);
+  return chance.is(60)
+    ? { origin, peer: "entity", entity: "kube-apiserver" }
+    : { origin, peer: "service", namespace, name };
 }
 
 function randomPrefix(chance: Chance, world: World, least: number): Prefix {

@@ -1,24 +1,7 @@
 import type { Chance } from "./random.ts";
 import type { World, WorldNode, WorldPacket, WorldPod, WorldPort } from "./world.ts";
-
-/*
- * Few words, addresses and ports, so that what is written and what is sent meet often.
- */
-
-export const words = {
-  namespaces: ["x", "y", "z"],
-  apps: ["a", "b", "c"],
-  tiers: ["front", "back"],
-  environments: ["live", "test"],
-  serviceAccounts: ["default", "robot"],
-  zones: ["east", "west"],
-  portNames: ["http", "dns", "odd"],
-  ports: [1, 53, 80, 81, 443, 8079, 8080, 8085, 8090, 8091, 65535],
-  icmpTypes: [0, 3, 8],
-  icmpv6Types: [1, 128, 129],
-  /** IGMP, GRE, ESP, VRRP, and one that no policy can name. */
-  otherProtocols: [2, 47, 50, 112, 99],
-} as const;
+import { randomNames, randomServices } from "./random-services.ts";
+import { isIpv6, words } from "./words.ts";
 
 const worldAddresses = [
   "10.0.0.200",
@@ -36,13 +19,15 @@ const worldAddresses = [
 
 const transports = ["TCP", "UDP", "SCTP"] as const;
 
-export function randomWorld(chance: Chance): World {
+/** `isOnePodHere`: one pod of this node, the others are elsewhere. */
+export function randomWorld(chance: Chance, isOnePodHere = false): World {
   const namespaceLabels = new Map(
     words.namespaces.map((name) => [
       name,
       { "kubernetes.io/metadata.name": name, ...someLabel(chance, "env", words.environments) },
     ]),
   );
+  const unknown = new Set(chance.some(words.namespaces, 50));
   const podPlaces = Array.from({ length: 3 + chance.below(6) }, (_, at) => at);
   const pods = podPlaces.map((at): WorldPod => {
     const namespace = chance.of(words.namespaces);
@@ -50,11 +35,13 @@ export function randomWorld(chance: Chance): World {
       name: `${namespace}/p${at}`,
       namespace,
       labels: { ...someLabel(chance, "app", words.apps), ...someLabel(chance, "tier", words.tiers) },
-      namespaceLabels: namespaceLabels.get(namespace) ?? {},
+      ...(unknown.has(namespace)
+        ? { namespaceLabels: { "kubernetes.io/metadata.name": namespace }, isNamespaceUnknown: true }
+        : { namespaceLabels: namespaceLabels.get(namespace) ?? {} }),
       serviceAccount: chance.of(words.serviceAccounts),
       namedPorts: randomPorts(chance),
       addresses: ofFamilies(chance, `10.0.0.${at + 10}`, `fd00::${(at + 10).toString(16)}`),
-      isOnThisNode: at === 0 || chance.is(50),
+      isOnThisNode: at === 0 || (!isOnePodHere && chance.is(50)),
     };
   });
   const nodes = ["here", "there", "yonder"].map((name, at): WorldNode => ({
@@ -63,7 +50,9 @@ export function randomWorld(chance: Chance): World {
     addresses: [`172.16.0.${at + 1}`, `fd10::${at + 1}`],
     isThisNode: at === 0,
   }));
-  return { pods, nodes, localHost: chance.is(50) ? "auto" : "never" };
+  const localHost = chance.is(50) ? "auto" : "never";
+  const world: World = { pods, nodes, localHost, names: randomNames(chance, pods, worldAddresses) };
+  return { ...world, services: randomServices(chance, world) };
 }
 
 function someLabel(chance: Chance, key: string, values: readonly string[]): Readonly<Record<string, string>> {
@@ -97,14 +86,25 @@ export function peersOf(world: World, pod: WorldPod): readonly string[] {
 
 /** All addresses that packets may come from and go to. */
 export function addressesOf(world: World): readonly string[] {
-  return [...world.pods, ...world.nodes].flatMap(({ addresses }) => addresses).concat(worldAddresses);
+  const services = (world.services ?? []).flatMap((each) => [
+    ...each.clusterAddresses,
+    ...each.externalAddresses,
+    ...each.closedAddresses,
+  ]);
+  return [...world.pods, ...world.nodes].flatMap(({ addresses }) => addresses).concat(worldAddresses, services);
 }
 
 export function randomPacket(chance: Chance, world: World): WorldPacket {
   const pod = chance.of(world.pods.filter(({ isOnThisNode }) => isOnThisNode));
   const peer = chance.of(peersOf(world, pod));
   const direction = chance.is(50) ? "ingress" : "egress";
-  return { pod: pod.name, direction, peer, ...randomProtocol(chance, isIpv6(peer)) };
+  return withQuestion(chance, { pod: pod.name, direction, peer, ...randomProtocol(chance, isIpv6(peer)) });
+}
+
+/** What is sent to a port of DNS asks for a name, mostly. */
+export function withQuestion(chance: Chance, packet: WorldPacket): WorldPacket {
+  const asks = packet.direction === "egress" && packet.protocol === "UDP" && packet.port === 53 && chance.is(95);
+  return asks ? { ...packet, asks: chance.of(words.names) } : packet;
 }
 
 export function randomProtocol(chance: Chance, isOfIpv6: boolean): Pick<WorldPacket, "protocol" | "port"> {
@@ -114,8 +114,4 @@ export function randomProtocol(chance: Chance, isOfIpv6: boolean): Pick<WorldPac
       ? { protocol: "ICMPv6", port: chance.of(words.icmpv6Types) }
       : { protocol: "ICMP", port: chance.of(words.icmpTypes) };
   return { protocol: chance.of(transports), port: chance.of(words.ports) };
-}
-
-export function isIpv6(address: string): boolean {
-  return address.includes(":");
 }

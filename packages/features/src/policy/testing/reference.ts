@@ -1,15 +1,9 @@
-import type {
-  Entity,
-  LabelSource,
-  Peer,
-  Policy,
-  PolicyDirection,
-  PolicyRule,
-  PolicyStatement,
-  PortMatch,
-  Requirement,
-} from "../policy.ts";
+import type { Entity, Peer, Policy, PolicyDirection, PolicyRule, PolicyStatement, PortMatch } from "../policy.ts";
 import type { PolicyIntent } from "../intent.ts";
+import { bitsOf, isWithin } from "./reference-addresses.ts";
+import { meetsNode, meetsPod, meetsService } from "./reference-labels.ts";
+import { asksUnread, isCalled, letsAsk } from "./reference-names.ts";
+import { hasAddressOf } from "./reference-services.ts";
 import {
   noOtherTiers,
   type OrderedPolicy,
@@ -39,6 +33,10 @@ export type Because =
   /** No rule is met, and none of the policies that select the pod denies by default. */
   | { readonly by: "no-default"; readonly tier: Tier }
   | { readonly by: "default-deny"; readonly tier: Tier }
+  /** A question of DNS that the rules of its port do not let the pod ask. */
+  | { readonly by: "dns-name" }
+  /** It is for a Service behind which nobody is ready, but the pod itself perhaps. */
+  | { readonly by: "no-backend" }
   | {
       readonly by: "rule";
       readonly tier: Tier;
@@ -65,10 +63,10 @@ export function judge(
   const { fallback, container, l4 } = { ...noOtherTiers, ...others };
   const subject = world.pods.find(({ name }) => name === packet.pod);
   if (subject === undefined) throw new RangeError(`no pod ${packet.pod}`);
-  const peer = findEnd(world, packet.peer);
+  const peer = findEnd(world, packet.peer, packet);
   if (packet.direction === "ingress" && world.localHost === "auto" && peer.node?.isThisNode === true)
     return { verdict: "allow", because: { by: "local-host" } };
-  const asked: Asked = { subject, peer, packet };
+  const asked: Asked = { world, subject, peer, packet };
   const judgements = [
     judgeTogether("policy", policies, asked) ?? judgeInOrder("fallback", fallback, asked),
     judgeInOrder("container", container, asked),
@@ -78,8 +76,15 @@ export function judge(
   return judgements.find(({ verdict }) => verdict === "deny") ?? first;
 }
 
+/** Of a packet to a Service without a back end for it. */
+export function judgeWithoutBackend(...asked: Parameters<typeof judge>): Judgement {
+  const judgement = judge(...asked);
+  return judgement.because.by === "nobody" ? judgement : { verdict: "deny", because: { by: "no-backend" } };
+}
+
 /** One packet at one end. */
 interface Asked {
+  readonly world: World;
   readonly subject: WorldPod;
   readonly peer: End;
   readonly packet: WorldPacket;
@@ -89,7 +94,28 @@ interface Asked {
 function judgeTogether(tier: Tier, policies: readonly Policy[], asked: Asked): Judgement | undefined {
   const selecting = selectingOf(policies, asked.subject, asked.packet.direction);
   if (selecting.length === 0) return undefined;
-  return judgeRules(tier, [selecting], asked) ?? judgeByDefault(tier, selecting);
+  const judgement = judgeRules(tier, [selecting], asked) ?? judgeByDefault(tier, selecting);
+  return judgement.verdict === "deny" || mayAsk(selecting, asked)
+    ? judgement
+    : { verdict: "deny", because: { by: "dns-name" } };
+}
+
+/**
+ * Of all rules that let the question through, one must name it, or name nothing. Those that mean the server by its name
+ * are asked where no other does.
+ */
+function mayAsk(selecting: readonly Selecting[], { world, peer, packet }: Asked): boolean {
+  if (packet.direction !== "egress" || packet.protocol !== "UDP" || packet.port !== 53) return true;
+  const rules = selecting.flatMap(({ rules: { allow } }) => allow);
+  for (const end of [{ ...peer, names: [] }, peer]) {
+    const portsOf = rules
+      .filter(({ peers }) => peers === "any" || peers.some((each) => isPeer(each, end, world)))
+      .map(({ ports }) => (ports === "any" ? ports : ports.filter((each) => isPort(each, peer.pod, packet))))
+      .filter((ports) => ports.length > 0);
+    if (portsOf.length > 0)
+      return portsOf.some((ports) => ports === "any" || ports.some((port) => letsAsk(port, packet.asks)));
+  }
+  return true;
 }
 
 /** The first rule that is met decides. */
@@ -107,14 +133,10 @@ function judgeInOrder(tier: Tier, policies: readonly OrderedPolicy[], asked: Ask
   return judgeRules(tier, oneByOne, asked) ?? judgeByDefault(tier, selecting);
 }
 
-function judgeRules(
-  tier: Tier,
-  groups: readonly (readonly Selecting[])[],
-  { subject, peer, packet }: Asked,
-): Judgement | undefined {
+function judgeRules(tier: Tier, groups: readonly (readonly Selecting[])[], asked: Asked): Judgement | undefined {
   for (const selecting of groups) {
     for (const verdict of ["deny", "allow"] as const) {
-      const found = findRule(tier, selecting, verdict, subject, peer, packet);
+      const found = findRule(tier, selecting, verdict, asked);
       if (found !== undefined) return { verdict, because: found };
     }
   }
@@ -152,12 +174,21 @@ export interface End {
   readonly address: string;
   readonly pod: WorldPod | undefined;
   readonly node: WorldNode | undefined;
+  /** By which the pod that sends to it knows it. */
+  readonly names: readonly string[];
 }
 
 const ends = new WeakMap<World, ReadonlyMap<string, End>>();
 
 /** What has the address, whatever it is written like. */
-export function findEnd(world: World, address: string): End {
+export function findEnd(world: World, address: string, from?: Pick<WorldPacket, "pod" | "direction">): End {
+  const end = endOf(world, address);
+  if (from?.direction !== "egress" || world.names === undefined) return end;
+  const known = world.names.filter((each) => each.pod === from.pod && bitsOf(each.address) === bitsOf(address));
+  return known.length === 0 ? end : { ...end, names: known.map(({ name }) => name) };
+}
+
+function endOf(world: World, address: string): End {
   let known = ends.get(world);
   if (known === undefined) {
     const owners = [
@@ -166,12 +197,12 @@ export function findEnd(world: World, address: string): End {
     ];
     known = new Map(
       owners.flatMap(({ addresses, pod, node }) =>
-        addresses.map((each) => [bitsOf(each), { address: each, pod, node }] as const),
+        addresses.map((each) => [bitsOf(each), { address: each, pod, node, names: [] }] as const),
       ),
     );
     ends.set(world, known);
   }
-  return known.get(bitsOf(address)) ?? { address, pod: undefined, node: undefined };
+  return known.get(bitsOf(address)) ?? { address, pod: undefined, node: undefined, names: [] };
 }
 
 interface Selecting {
@@ -189,27 +220,35 @@ function selectingOf(
     .flatMap((policy) =>
       policy.statements
         .filter((each) => selects(each, subject))
-        .map((statement) => ({ policy, rules: statement[direction] })),
+        .map((statement) => ({ policy, rules: rulesFor(statement, subject, direction) })),
     )
     .filter(({ rules }) => rules.isDefaultDeny || rules.allow.length + rules.deny.length > 0);
 }
 
+/** Perhaps: of namespaces that nobody knows all labels may not be told. */
 export function selects({ subject }: PolicyStatement, pod: WorldPod): boolean {
   return subject.selects === "pods" && subject.where.every((requirement) => meetsPod(requirement, pod));
+}
+
+/** Whom it selects only perhaps it isolates, and allows nothing. */
+function rulesFor(statement: PolicyStatement, pod: WorldPod, direction: WorldPacket["direction"]): Selecting["rules"] {
+  const rules = statement[direction];
+  const isSure = statement.subject.where.every((requirement) => meetsPod(requirement, pod, true));
+  return isSure ? rules : { ...rules, allow: [] };
 }
 
 function findRule(
   tier: Tier,
   selecting: readonly Selecting[],
   list: "allow" | "deny",
-  subject: WorldPod,
-  end: End,
-  packet: WorldPacket,
+  { world, subject, peer: end, packet }: Asked,
 ): Extract<Because, { by: "rule" }> | undefined {
+  // Rules that allow mean whom they surely mean, those that deny whom they may.
+  const isMeant = (each: Peer): boolean => isPeer(each, end, world, list === "allow");
   const target = packet.direction === "ingress" ? subject : end.pod;
   for (const { policy, rules } of selecting) {
     for (const rule of rules[list]) {
-      const peer = rule.peers === "any" ? "any" : rule.peers.find((each) => isPeer(each, end));
+      const peer = rule.peers === "any" ? "any" : rule.peers.find(isMeant);
       const port = rule.ports === "any" ? "any" : rule.ports.find((each) => isPort(each, target, packet));
       if (peer === undefined || port === undefined) continue;
       return {
@@ -225,22 +264,34 @@ function findRule(
   return undefined;
 }
 
-export function isPeer(peer: Peer, end: End): boolean {
+export function isPeer(peer: Peer, end: End, world: World, isSure = true): boolean {
   switch (peer.peer) {
     case "pods":
-      return end.pod !== undefined && peer.where.every((requirement) => meetsPod(requirement, end.pod as WorldPod));
+      return (
+        end.pod !== undefined && peer.where.every((requirement) => meetsPod(requirement, end.pod as WorldPod, isSure))
+      );
     case "nodes":
       return end.node !== undefined && peer.where.every((requirement) => meetsNode(requirement, end.node as WorldNode));
     case "entity":
-      return isEntity(peer.entity, end);
+      return peer.entity === "kube-apiserver"
+        ? hasAddressOf(world, end.address, ({ namespace, name }) => namespace === "default" && name === "kubernetes")
+        : isEntity(peer.entity, end);
     case "addresses": {
       const isMeant = peer.matches === "everything" || isEntity("world", end);
       return isMeant && isWithin(end.address, peer.prefix) && !peer.except.some((each) => isWithin(end.address, each));
     }
     case "service":
+      return hasAddressOf(world, end.address, (each) => each.namespace === peer.namespace && each.name === peer.name);
     case "services":
+      return hasAddressOf(
+        world,
+        end.address,
+        (each) =>
+          (peer.namespace === undefined || each.namespace === peer.namespace) &&
+          peer.where.every((requirement) => meetsService(requirement, each)),
+      );
     case "name":
-      return false;
+      return isEntity("world", end) && end.names.some((name) => isCalled(peer.name, name));
   }
 }
 
@@ -278,6 +329,7 @@ const icmpNumbers: Readonly<Record<string, number>> = { ICMP: 1, ICMPv6: 58 };
 function isPort(match: PortMatch, target: WorldPod | undefined, { protocol, port }: WorldPacket): boolean {
   switch (match.match) {
     case "ports":
+      if (asksUnread(match)) return false;
       return match.protocol === protocol && match.from <= port && port <= match.to;
     case "named-port":
       return (
@@ -291,110 +343,4 @@ function isPort(match: PortMatch, target: WorldPod | undefined, { protocol, port
     case "ip-protocol":
       return (typeof protocol === "number" ? protocol : icmpNumbers[protocol]) === match.number;
   }
-}
-
-function meetsPod({ on, key, operator, values }: Requirement, pod: WorldPod): boolean {
-  return compare(operator, values, valueOfPod(on, key, pod));
-}
-
-function valueOfPod(on: LabelSource, key: string, pod: WorldPod): string | undefined {
-  switch (on) {
-    case "pod":
-      return labelOf(pod.labels, key);
-    case "namespace-name":
-      return pod.namespace;
-    case "namespace-label":
-      return labelOf(pod.namespaceLabels, key);
-    case "service-account":
-      return pod.serviceAccount === "" ? undefined : pod.serviceAccount;
-    case "cluster":
-      return "default";
-    case "node":
-    case "service":
-    case "reserved":
-      return undefined;
-  }
-}
-
-function meetsNode({ on, key, operator, values }: Requirement, node: WorldNode): boolean {
-  return compare(
-    operator,
-    values,
-    on === "node" ? labelOf(node.labels, key) : on === "cluster" ? "default" : undefined,
-  );
-}
-
-function labelOf(labels: Readonly<Record<string, string>>, key: string): string | undefined {
-  return Object.hasOwn(labels, key) ? labels[key] : undefined;
-}
-
-function compare(operator: Requirement["operator"], values: readonly string[], value: string | undefined): boolean {
-  switch (operator) {
-    case "In":
-      return value !== undefined && values.includes(value);
-    case "NotIn":
-      return value === undefined || !values.includes(value);
-    case "Exists":
-      return value !== undefined;
-    case "DoesNotExist":
-      return value === undefined;
-  }
-}
-
-export function isWithin(address: string, prefix: { readonly bytes: Uint8Array; readonly length: number }): boolean {
-  const bits = bitsOfBytes(prefix.bytes);
-  const own = bitsOf(address);
-  return own.length === bits.length && own.startsWith(bits.slice(0, prefix.length));
-}
-
-const knownBytes = new WeakMap<Uint8Array, string>();
-
-/** 32 or 128 of them. */
-export function bitsOfBytes(bytes: Uint8Array): string {
-  const before = knownBytes.get(bytes);
-  if (before !== undefined) return before;
-  const bits = [...bytes].map((byte) => byte.toString(2).padStart(8, "0")).join("");
-  knownBytes.set(bytes, bits);
-  return bits;
-}
-
-const known = new Map<string, string>();
-
-/** An address as its bits: 32 or 128 of them. */
-export function bitsOf(address: string): string {
-  const before = known.get(address);
-  if (before !== undefined) return before;
-  const bits = address.includes(":") ? bitsOfIpv6(address) : bitsOfIpv4(address);
-  if (bits.length !== 32 && bits.length !== 128) throw new RangeError(`${address} is no address`);
-  if (known.size > 100_000) known.clear();
-  known.set(address, bits);
-  return bits;
-}
-
-function bitsOfIpv4(address: string): string {
-  return address
-    .split(".")
-    .map((part) => Number(part).toString(2).padStart(8, "0"))
-    .join("");
-}
-
-function bitsOfIpv6(address: string): string {
-  const [head = "", tail] = address.split("::");
-  const words = (text: string): string[] =>
-    withoutDots(text)
-      .split(":")
-      .filter((word) => word !== "");
-  const [first, last] = [words(head), words(tail ?? "")];
-  const missing = tail === undefined ? 0 : 8 - first.length - last.length;
-  return [...first, ...Array.from({ length: missing }, () => "0"), ...last]
-    .map((word) => Number.parseInt(word, 16).toString(2).padStart(16, "0"))
-    .join("");
-}
-
-/** `::ffff:10.0.0.1` in words alone. */
-function withoutDots(text: string): string {
-  const [, start = "", ipv4] = /^(.*:|)(\d+(?:\.\d+){3})$/.exec(text) ?? [];
-  if (ipv4 === undefined) return text;
-  const bits = bitsOfIpv4(ipv4);
-  return start + [bits.slice(0, 16), bits.slice(16)].map((word) => Number.parseInt(word, 2).toString(16)).join(":");
 }

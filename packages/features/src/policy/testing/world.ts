@@ -21,6 +21,40 @@ export interface World {
   readonly nodes: readonly WorldNode[];
   /** `auto`: the node itself always reaches its pods. */
   readonly localHost: "auto" | "never";
+  /** What answers of DNS have taught pods of this node. */
+  readonly names?: readonly WorldName[] | undefined;
+  readonly services?: readonly WorldService[] | undefined;
+}
+
+/** A pod knows an address by a name: lower case, without the dot at the end. */
+export interface WorldName {
+  readonly pod: string;
+  readonly address: string;
+  readonly name: string;
+}
+
+export interface WorldService {
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly clusterAddresses: readonly string[];
+  /** For anybody. */
+  readonly externalAddresses: readonly string[];
+  /** For a few, of whom nobody knows whether pods are among them. */
+  readonly closedAddresses: readonly string[];
+  readonly ports: readonly (WorldPort & { readonly nodePort?: number | undefined })[];
+  /** Pods get those of their own node only. */
+  readonly isLocalOnly: boolean;
+  readonly backends: readonly WorldBackend[];
+}
+
+export interface WorldBackend {
+  readonly address: string;
+  /** By the name of a port of the Service. */
+  readonly ports: Readonly<Record<string, number>>;
+  readonly isReady: boolean;
+  readonly isServing: boolean;
+  readonly node: string;
 }
 
 export interface WorldPod {
@@ -62,4 +96,6 @@ export interface WorldPacket {
   readonly protocol: PortProtocol | "ICMP" | "ICMPv6" | number;
   /** Destination port, or type. */
   readonly port: number;
+  /** Of a question of DNS: the name. */
+  readonly asks?: string | undefined;
 }

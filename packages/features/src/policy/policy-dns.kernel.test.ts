@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { encode } from "dns-packet";
+import {
+  decodeLearnt,
+  encodeFlowKey,
+  encodeLearntKey,
+  encodeQuestion,
+  flowKeySize,
+  learntKeySize,
+  nameEvent,
+  questionKeySize,
+  questionSize,
+} from "./generated/policy.ts";
+import * as make from "../filter/testing/packets.ts";
+import { randomAnswer, types, type Question } from "./testing/dns-messages.ts";
+import { endpointPacket, friend, udpPacket, us } from "./testing/endpoint-packets.ts";
+import { hashOf, nameEntries } from "./testing/learnt-names.ts";
+import { LoadedPolicy } from "./testing/loaded-policy.ts";
+import { Chance } from "./testing/random.ts";
+import { readAnswer } from "./testing/read-answer.ts";
+import { addressOf, smallTable } from "./testing/small-table.ts";
+
+const messages = Number(process.env["BPFLEET_DNS_MESSAGES"] ?? 100_000);
+const seed = Number(process.env["BPFLEET_DNS_SEED"] ?? 1);
+const local = 40_000;
+const second = 1_000_000_000n;
+
+/** An endpoint that asks a server, and reads what it hears. */
+class Listener {
+  readonly policy: LoadedPolicy;
+  #asked: Uint8Array | undefined;
+
+  private constructor(policy: LoadedPolicy) {
+    this.policy = policy;
+  }
+
+  static async make(globals: Readonly<Record<string, number | boolean>> = {}, nameCount = 4096): Promise<Listener> {
+    const policy = await LoadedPolicy.load(64, { heeds_names: true, ...globals }, false, nameCount);
+    await policy.put(smallTable({ peers: {}, egress: [{ rules: [{ port: ["udp", 53], rule: 1 }] }] }));
+    await policy.programs.egress.testRun({ data: udpPacket("egress", local, 53) });
+    assert.equal((await policy.flows(4)).length, 1);
+    return new Listener(policy);
+  }
+
+  /** As if the question had passed. */
+  ask({ id, name, type }: Question): void {
+    const key = new Uint8Array(questionKeySize);
+    const flow = {
+      ifindex: 1,
+      localPort: local,
+      remotePort: 53,
+      protocol: 17,
+      localLow: 0,
+      remoteLow: 0,
+      localHigh: [0, 0, 0],
+      remoteHigh: [0, 0, 0],
+    };
+    encodeFlowKey(flow, new DataView(key.buffer));
+    const view = new DataView(key.buffer);
+    // In network order.
+    view.setUint16(4, local);
+    view.setUint16(6, 53);
+    key.set(us, 12);
+    key.set(friend, 16);
+    view.setUint16(flowKeySize, id);
+    const value = new Uint8Array(questionSize);
+    const question = { hash: hashOf(name), askedNs: process.hrtime.bigint() - second, type, unused: 0 };
+    encodeQuestion(question, new DataView(value.buffer));
+    this.policy.map("questions").setRaw(key, value);
+    this.#asked = key;
+  }
+
+  /** What was not answered. */
+  forget(): void {
+    if (this.#asked !== undefined) this.policy.map("questions").deleteRaw(this.#asked);
+  }
+
+  async hear(message: Uint8Array): Promise<void> {
+    const datagram = make.udp([...message], { source: 53, destination: local });
+    const { retval } = await this.policy.programs.ingress.testRun({
+      data: endpointPacket("ingress", friend, 17, datagram),
+    });
+    assert.equal(retval | 0, -1);
+  }
+
+  events(): readonly number[] {
+    return Object.values(nameEvent).map((event) => {
+      const value = this.policy.map("name_events").getRaw(Buffer.from(Uint32Array.of(event).buffer));
+      let sum = 0;
+      for (let at = 0; at < (value?.length ?? 0); at += 8) sum += Number(value?.readBigUInt64LE(at) ?? 0n);
+      return sum;
+    });
+  }
+
+  /** When each name of the address ends, by its hash. */
+  known(address: Uint8Array): ReadonlyMap<bigint, bigint> {
+    const words = new DataView(Uint8Array.from(addressOf(address)).buffer);
+    const key = new Uint8Array(learntKeySize);
+    const learntKey = { ifindex: 1, unused: 0, high: words.getBigUint64(0), low: words.getBigUint64(8) };
+    encodeLearntKey(learntKey, new DataView(key.buffer));
+    const value = this.policy.map("learnt").getRaw(key);
+    if (!value) return new Map();
+    const { names } = decodeLearnt(new DataView(value.buffer, value.byteOffset, value.length));
+    return new Map(names.flatMap(({ hash, untilNs }) => (hash === 0n ? [] : [[hash, untilNs] as const])));
+  }
+
+  async teach(name: string, address: string, ttl: number): Promise<void> {
+    const asked = { id: 7, name, type: types.A };
+    this.ask(asked);
+    const questions = [{ type: "A", name }] as const;
+    await this.hear(
+      encode({
+        type: "response",
+        id: 7,
+        questions: [...questions],
+        answers: [{ type: "A", name, ttl, data: address }],
+      }),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.policy[Symbol.asyncDispose]();
+  }
+}
+
+test("policy_ingress learns from messages what dns-packet reads in them, whatever is wrong with them", async () => {
+  await using listener = await Listener.make({}, 16_384);
+  const chance = new Chance(seed);
+  let before = listener.events();
+  const met = { taught: 0, unreadable: 0, unasked: 0 };
+  for (let count = 0; count < messages; count++) {
+    const { message, asked } = randomAnswer(chance);
+    const expected = readAnswer(message, asked);
+    listener.ask(asked);
+    await listener.hear(message);
+    listener.forget();
+    const after = listener.events();
+    const grown = (event: keyof typeof nameEvent): number =>
+      (after[nameEvent[event]] ?? 0) - (before[nameEvent[event]] ?? 0);
+    const found = {
+      learnt: grown("learnt"),
+      event: grown("unasked") > 0 ? "unasked" : grown("unreadable") > 0 ? "unreadable" : undefined,
+    };
+    const told = `seed ${seed}, message ${count}: ${JSON.stringify(asked)} ${message.toString("hex")}`;
+    assert.deepEqual(found, { learnt: expected.addresses.length, event: expected.event }, told);
+    for (const address of expected.addresses.slice(-8))
+      assert.ok(listener.known(address).has(hashOf(asked.name)), `${told}: ${address.join(".")}`);
+    before = after;
+    if (expected.addresses.length > 0) met.taught++;
+    if (expected.event !== undefined) met[expected.event]++;
+  }
+  for (const [what, count] of Object.entries(met)) assert.ok(count > messages / 20, `${what}: ${count}`);
+});
+
+test("policy_ingress keeps eight names of one address, and the first to end gives way", async () => {
+  await using listener = await Listener.make();
+  for (let at = 0; at < 9; at++) await listener.teach(`n${at}.test`, "203.0.113.9", 100 + at);
+  const known = listener.known(make.v4("203.0.113.9"));
+  const expected = Array.from({ length: 8 }, (_, at) => hashOf(`n${at + 1}.test`));
+  assert.deepEqual(new Set(known.keys()), new Set(expected));
+  assert.equal(listener.events()[nameEvent.gave_way], 1);
+});
+
+test("policy_ingress keeps a name for the TTL and half a minute, and at least for as long as it is told", async () => {
+  for (const [least, ttls] of [
+    [0, { 0: 30n, 300: 330n, 2592000: 604830n }],
+    [120, { 0: 150n, 300: 330n }],
+  ] as const) {
+    await using listener = await Listener.make({ name_seconds_at_least: least });
+    for (const [ttl, expected] of Object.entries(ttls)) {
+      const before = process.hrtime.bigint();
+      await listener.teach(`a${ttl}.test`, "203.0.113.9", Number(ttl));
+      const until = listener.known(make.v4("203.0.113.9")).get(hashOf(`a${ttl}.test`)) ?? 0n;
+      const [from, to] = [before + (expected - 1n) * second, process.hrtime.bigint() + expected * second];
+      assert.ok(from <= until && until <= to, `${least} ${ttl}: ${until - before}`);
+    }
+  }
+});
+
+test("policy_ingress forgets what was unused for longest where its maps are full, and says nothing wrong of the rest", async () => {
+  await using listener = await Listener.make({}, 256);
+  const addresses = Array.from({ length: 2000 }, (_, at) => `203.${at >> 8}.113.${at & 255}`);
+  for (const [at, address] of addresses.entries()) await listener.teach(`n${at}.test`, address, 300);
+  const known = addresses.map((address, at) => {
+    const names = listener.known(make.v4(address));
+    assert.ok(names.size === 0 || (names.size === 1 && names.has(hashOf(`n${at}.test`))), address);
+    return names.size;
+  });
+  assert.equal(known.at(-1), 1);
+  const kept = known.filter((size) => size > 0).length;
+  assert.ok(kept > 0 && kept <= 256, `${kept}`);
+  assert.equal(listener.events()[nameEvent.learnt], addresses.length);
+});
+
+test("nameEntries are what the programs write", async () => {
+  await using listener = await Listener.make();
+  await listener.teach("www.a-b_c.test", "203.0.113.9", 300);
+  const { known } = nameEntries([{ ifindex: 1, address: "203.0.113.9", name: "www.a-b_c.test" }], 0n);
+  const [key, value] = known[0] ?? [];
+  assert.ok(key && value);
+  assert.deepEqual([...(listener.policy.map("known_names").getRaw(key) ?? [])], [...value]);
+});
