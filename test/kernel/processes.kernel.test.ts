@@ -34,7 +34,17 @@ function store(node: TwoProcesses, path: string, lines: readonly string[]): void
 function textBelow(folder: string): string {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile());
-  return files.map((file) => readFileSync(join(file.parentPath, file.name), "latin1")).join();
+  return files.map((file) => textOf(join(file.parentPath, file.name))).join();
+}
+
+/** A file that is being replaced has another name a moment later. */
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    throw error;
+  }
 }
 
 describe("daemon and agent as processes of their own", () => {
