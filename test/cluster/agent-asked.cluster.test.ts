@@ -101,7 +101,7 @@ test("ebpfctl tells of an agent of a cluster what it tells of one over a directo
 
   const dumped = ask("policy", "dump");
   assert.match(dumped.out, /shop\/db[^]*NetworkPolicy shop\/db-asks/);
-  const { out: flows } = ask("conntrack", "dump", "-n", "shop", "-o", "wide");
+  const { out: flows } = ask("conntrack", "dump", "-n", "shop", "--all", "-o", "wide");
   assert.match(flows, /shop\/db .*53.*NetworkPolicy shop\/db-asks/);
   const { out: tried } = ask("policy", "shadow");
   assert.match(tried, new RegExp(`shop/db +ingress +drop .*${blocked}`));
