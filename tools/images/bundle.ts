@@ -22,6 +22,7 @@ export async function bundle(root: string, entries: Readonly<Record<string, stri
     logLevel: "warn",
     plugins: [
       narrowUndici,
+      narrowHttp,
       {
         name: "places",
         transform(code, id) {
@@ -64,6 +65,23 @@ exports.ProxyAgent = require("./lib/dispatcher/proxy-agent");
         .filter((name) => !/^(type .*|Agent|ProxyAgent|)$/.test(name));
       if (others.length > 0) throw new Error(`bundle ${id}: undici is bundled without ${others.join(", ")}`);
     }
+  },
+};
+
+const narrowed = "narrow-http";
+
+/**
+ * Imported as a module `node:http` shows all that it has, a WebSocket too, for which Node loads an undici of its own: that
+ * costs a process 2 MiB. Asked for it as a whole it does not look.
+ */
+const narrowHttp = {
+  name: "narrow-http",
+  resolveId(source: string, _importer: string | undefined, { kind }: { readonly kind: string }): string | undefined {
+    return source === "node:http" && kind === "import-statement" ? narrowed : undefined;
+  },
+  load(id: string): string | undefined {
+    if (id !== narrowed) return undefined;
+    return `export const { Agent, IncomingMessage, createServer, request } = process.getBuiltinModule("node:http");\n`;
   },
 };
 

@@ -107,6 +107,7 @@ test("bundle gives files that Node keeps in one byte a character, without what n
   assert.ok(all.includes("ProxyAgent"));
   for (const unwanted of ["MockAgent", "SnapshotAgent", "CacheStorage"])
     assert.equal(all.includes(unwanted), false, unwanted);
+  assert.doesNotMatch(all, /^import .* from "node:http";$/m, "node:http as a module loads Node's own undici");
   assert.ok(licences.includes("undici "));
 });
 

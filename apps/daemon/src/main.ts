@@ -1,4 +1,6 @@
+import { usePlainHeaders } from "@bpfleet/base";
 import { startDaemon } from "@bpfleet/daemon";
+import { keepProgramPagesFew } from "@bpfleet/native/program-pages";
 import { readXdpModes } from "./bpfd-config.ts";
 import { helpText, parseDaemonRun } from "./options.ts";
 
@@ -8,12 +10,14 @@ else if (run.is === "mistakes") {
   for (const mistake of run.mistakes) process.stderr.write(`error: ${mistake}\n`);
   process.exitCode = 2;
 } else {
+  usePlainHeaders();
   // Asked before anything is started: whoever ends us then is obeyed too.
   const { promise: ended, resolve } = Promise.withResolvers<void>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
   try {
     const onNotice = (notice: string): void => void process.stderr.write(`warning: ${notice}\n`);
     const xdpModes = await readXdpModes(run.bpfdConfig, onNotice);
+    using _pages = keepProgramPagesFew();
     await using _daemon = await startDaemon({ ...run.options, xdpModes });
     await ended;
   } catch (error) {

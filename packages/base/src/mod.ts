@@ -5,5 +5,6 @@ export * from "./fingerprint.ts";
 export * from "./object-meta.ts";
 export * from "./object-ref.ts";
 export * from "./option-table.ts";
+export * from "./plain-headers.ts";
 export * from "./result.ts";
 export * from "./text-table.ts";

@@ -186,25 +186,20 @@ async function* changes(
   for (const signal of ends) signal.addEventListener("abort", () => wake());
   let facts: ReturnType<Daemon["facts"]> | undefined;
   let results: ReturnType<Daemon["results"]> | undefined;
-  let factsOutline: Outline | undefined;
-  let resultsOutline: Outline | undefined;
+  const [factsSent, resultsSent] = [new SentDocument(), new SentDocument()];
   try {
     while (!ends.some(({ aborted }) => aborted)) {
       if (facts !== daemon.facts()) {
         facts = daemon.facts();
         const serial = serialOf();
-        const items = [...factsItems(facts)];
-        for (const frame of framesOf(factsOutline, items))
+        for (const frame of factsSent.framesTo(factsItems(facts)))
           yield create(SessionEventSchema, { event: { case: "facts", value: { serial, frame } } });
-        factsOutline = outlineOf(items);
         continue;
       }
       if (results !== daemon.results()) {
         results = daemon.results();
-        const items = [...resultsItems(results)];
-        for (const frame of framesOf(resultsOutline, items))
+        for (const frame of resultsSent.framesTo(resultsItems(results)))
           yield create(SessionEventSchema, { event: { case: "results", value: { frame } } });
-        resultsOutline = outlineOf(items);
         await new Promise((resolve) => setTimeout(resolve, gatherMs));
         continue;
       }
@@ -218,8 +213,15 @@ async function* changes(
   }
 }
 
-function framesOf(base: Outline | undefined, items: readonly OutgoingItem[]): Generator<Frame> {
-  return encodeDifference(base, items, hashItem);
+/** Of what was sent only the outline is kept: sessions are silent for long. */
+class SentDocument {
+  #outline: Outline | undefined;
+
+  *framesTo(now: Iterable<OutgoingItem>): Generator<Frame, void> {
+    const items = [...now];
+    yield* encodeDifference(this.#outline, items, hashItem);
+    this.#outline = outlineOf(items);
+  }
 }
 
 /** `undefined` when it is the difference to a plan that is not here. */
