@@ -34,3 +34,13 @@ function namedBy(action: ActionOutcome["action"]): Pick<ItemResult, "item" | "ke
       return undefined;
   }
 }
+
+/** Those of the plan, while nothing of ours is to be attached. */
+export function pausedHooks(plan: NodePlan): ItemResult[] {
+  return plan.hooks.map(({ key }) => ({
+    item: "hook",
+    key,
+    state: "withheld",
+    error: { code: "stale", message: `attach ${key}: paused; \`ebpfctl resume\` attaches it again` },
+  }));
+}

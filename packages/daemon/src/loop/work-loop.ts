@@ -4,7 +4,6 @@ import {
   applyActions,
   diffPlan,
   emptyPlan,
-  identityKey,
   isRemoval,
   journalAfter,
   journalBefore,
@@ -13,11 +12,9 @@ import {
   type Action,
   type ActionOutcome,
   type DiffOptions,
-  type HookPoint,
   type ItemResult,
   type Journal,
   type KernelPort,
-  type KnownHooks,
   type NodePlan,
   type ObservedKernel,
 } from "@bpfleet/kernel";
@@ -27,7 +24,8 @@ import { errorText } from "../error-text.ts";
 import type { NodeState, Remembered } from "../state/node-state.ts";
 import { Backoff, type BackoffOptions } from "./backoff.ts";
 import { healedBy, itemsInForce, wishesOf, type InForce } from "./healing.ts";
-import { leftoversOf, unwanted } from "./leftovers.ts";
+import { leftoversOf, pausedHooks, unwanted } from "./leftovers.ts";
+import { isAt, SeenHooks } from "./seen-hooks.ts";
 import { Signal } from "./signal.ts";
 
 export interface LoopOptions {
@@ -80,15 +78,14 @@ export class WorkLoop {
   #triedFor = "";
   #sayings = new Map<string, string>();
   #observeFailures = 0;
-  /** As the last look at them saw them; nothing is known to have touched them since. */
-  #knownHooks: (KnownHooks & { readonly seenMs: number }) | undefined;
-  #placeChanges = 0;
+  readonly #hooks: SeenHooks;
   #isStopped = false;
   #ended: Promise<void> | undefined;
 
   constructor(options: LoopOptions) {
     const { remembered, clock } = options;
     this.#options = options;
+    this.#hooks = new SeenHooks(options.driftMs);
     this.#backoffOptions = options.backoff ?? { firstMs: 100, longestMs: 30_000 };
     this.#backoff = new Backoff(this.#backoffOptions);
     this.#isPaused = remembered.isPaused;
@@ -143,8 +140,7 @@ export class WorkLoop {
 
   /** These interfaces or cgroups came, went or changed. */
   placesChanged(places: ReadonlySet<string>): void {
-    this.#knownHooks = undefined;
-    this.#placeChanges++;
+    this.#hooks.placesChanged();
     this.#backoff.release((action) => "spec" in action && "point" in action.spec && isAt(action.spec.point, places));
     if (this.plan().hooks.some((hook) => isAt(hook.point, places))) this.#signal.raise();
   }
@@ -190,16 +186,10 @@ export class WorkLoop {
       const now = this.#options.clock.monotonicMs();
       const blindMs =
         this.#observeFailures === 0 ? Infinity : this.#backoffOptions.firstMs * 2 ** (this.#observeFailures - 1);
-      await this.#signal.wait(Math.min(this.#driftLeftMs(now), this.#backoff.nextDueMs() - now, blindMs));
+      await this.#signal.wait(Math.min(this.#hooks.leftMs(now), this.#backoff.nextDueMs() - now, blindMs));
       if (this.#isStopped) return;
       await this.#pass();
     }
-  }
-
-  /** Until the kernel is looked at as a whole. */
-  #driftLeftMs(now: number): number {
-    const { driftMs } = this.#options;
-    return this.#knownHooks === undefined ? driftMs : this.#knownHooks.seenMs + driftMs - now;
   }
 
   async #pass(): Promise<void> {
@@ -207,11 +197,8 @@ export class WorkLoop {
     const isPaused = this.#isPaused;
     const plan = wanted?.plan ?? emptyPlan;
     const target = isPaused ? { ...plan, hooks: [] } : plan;
-    const begunMs = this.#options.clock.monotonicMs();
-    const known = this.#driftLeftMs(begunMs) > 0 ? this.#knownHooks : undefined;
-    const placeChanges = this.#placeChanges;
-    this.#knownHooks = undefined;
-    const observing = observePlan(this.#options.kernel, target, known);
+    const seen = this.#hooks.take(this.#options.clock.monotonicMs());
+    const observing = observePlan(this.#options.kernel, target, seen.known);
     // Before anything changes, so that a restart does not turn back to an older plan.
     const remembering = Promise.all([
       wanted?.isComplete === true ? this.#rememberPlan(plan) : undefined,
@@ -231,31 +218,18 @@ export class WorkLoop {
         remembering,
       );
       await remembering;
-      if (placeChanges === this.#placeChanges)
-        this.#knownHooks = {
-          hooks: observed.hooks,
-          again: new Set(actions.flatMap(touchedHook)),
-          seenMs: known?.seenMs ?? begunMs,
-        };
+      seen.keep(observed.hooks, actions);
       this.#publish(wanted, isPaused, plan, outcomes.results, outcomes.outcomes);
       this.#observeFailures = 0;
       const short = outcomes.outcomes.filter(({ without }) => without !== undefined).map(({ action }) => action.id);
       for (const action of actions)
         if (action.do === "inline-hook" && !short.some((id) => action.needs.includes(id)))
           await this.#inline(action, target, observed);
-      await this.#lookAtTouched();
+      if (!this.#signal.isRaised && !this.#isStopped) await this.#hooks.lookAtTouched(this.#options.kernel);
     } catch (error) {
       await remembering;
       this.#lament(wanted, isPaused, error);
     }
-  }
-
-  /** What was changed just now is looked at before anybody waits for it. */
-  async #lookAtTouched(): Promise<void> {
-    const known = this.#knownHooks;
-    if (known === undefined || known.again.size === 0 || this.#signal.isRaised || this.#isStopped) return;
-    const { hooks } = await this.#options.kernel.observe(known);
-    if (this.#knownHooks === known) this.#knownHooks = { ...known, hooks, again: new Set() };
   }
 
   /** Without a complete plan nobody knows what may go; the emergency switch detaches all the same. */
@@ -432,27 +406,6 @@ export class WorkLoop {
   }
 }
 
-function pausedHooks(plan: NodePlan): ItemResult[] {
-  return plan.hooks.map(({ key }) => ({
-    item: "hook",
-    key,
-    state: "withheld",
-    error: { code: "stale", message: `attach ${key}: paused; \`ebpfctl resume\` attaches it again` },
-  }));
-}
-
-/** Whether the point is on one of these interfaces or cgroups; other points come and go with nothing that is told. */
-function isAt(point: HookPoint, places: ReadonlySet<string>): boolean {
-  if ("interface" in point) return places.has(point.interface);
-  return "path" in point && places.has(point.path);
-}
-
 function sizes(plan: NodePlan): Record<string, number> {
   return { maps: plan.maps.length, programs: plan.programs.length, hooks: plan.hooks.length };
-}
-
-/** The key under which it is observed. */
-function touchedHook(action: Action): readonly string[] {
-  if (action.do === "clear-hook") return [action.key];
-  return action.do === "set-hook" || action.do === "inline-hook" ? [identityKey(action.spec.key)] : [];
 }
