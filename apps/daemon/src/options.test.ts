@@ -10,6 +10,7 @@ test("parseDaemonRun reads what the DaemonSet gives the daemon", () => {
     BPFLEET_STATE: "/var/lib/bpfleet",
     BPFLEET_METRICS_ADDR: ":9091",
     BPFLEET_HOST_ACCESS: "never",
+    BPFLEET_DNS_SECONDS: "120",
     LOG_LEVEL: "DEBUG",
   });
   assert.ok(run.is === "run");
@@ -17,7 +18,7 @@ test("parseDaemonRun reads what the DaemonSet gives the daemon", () => {
   assert.deepEqual([nodeName, mountBpffs, bpffs], ["n1", false, "/run/bpfd/fs"]);
   assert.deepEqual(metrics, { port: 9091, host: "::" });
   assert.deepEqual(log, { level: "debug" });
-  assert.deepEqual(policySettings, { hostAccess: "never" });
+  assert.deepEqual(policySettings, { hostAccess: "never", nameSeconds: 120, graceSeconds: 60 });
   assert.deepEqual(agent, {
     socket: "/run/bpfd/bpfleet-plan.sock",
     tls: { cert: "/etc/bpfleet/tls/tls.crt", key: "/etc/bpfleet/tls/tls.key", ca: "/etc/bpfleet/tls/ca.crt" },
@@ -34,6 +35,7 @@ test("parseDaemonRun names all mistakes at once", () => {
     "rw",
     "--log-level=loud",
     "--host-access=no",
+    "--grace-seconds=1m",
     "--color",
   ];
   const run = parseDaemonRun(words, {});
@@ -47,6 +49,7 @@ test("parseDaemonRun names all mistakes at once", () => {
       'read --agent-group "root"',
       'read --maps-mode "rw"',
       'read --host-access "no"',
+      'read --grace-seconds "1m"',
     ],
   );
 });

@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { readOptions, renderOptions, type OptionRow } from "@bpfleet/base";
 import type { DaemonOptions, LogOptions, MetricsAddress } from "@bpfleet/daemon";
-import { features, hostAccesses, type HostAccess } from "@bpfleet/features";
+import { features, hostAccesses, parseSeconds, type HostAccess } from "@bpfleet/features";
 import { readProxies, usualImagePlaces, type Proxies } from "@bpfleet/oci/local";
 import { join } from "node:path";
 
@@ -103,6 +103,20 @@ const table = [
     usual: "auto",
     help: "whether this node reaches its pods whatever policies say: auto and always do, never leaves it to them",
   },
+  {
+    flag: "dns-seconds",
+    env: ["BPFLEET_DNS_SECONDS"],
+    value: "seconds",
+    usual: "0",
+    help: "names of DNS count at least so long, however short the TTL is",
+  },
+  {
+    flag: "grace-seconds",
+    env: ["BPFLEET_GRACE_SECONDS"],
+    value: "seconds",
+    usual: "60",
+    help: "connections older than the first policy of a pod go on for so long from either end",
+  },
   { flag: "log-level", env: ["LOG_LEVEL"], value: "level", usual: "info", help: `one of ${logLevels.join(", ")}` },
 ] as const satisfies readonly OptionRow[];
 
@@ -143,6 +157,8 @@ export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<str
   const mapsGroup = read("maps-group", parseGroup, "give the number of a group");
   const mapsMode = read("maps-mode", parseMode, "give an octal mode such as 0640");
   const hostAccess = read("host-access", parseHostAccess, `give one of ${hostAccesses.join(", ")}`);
+  const nameSeconds = read("dns-seconds", parseSeconds, "give whole seconds, 999999 at most");
+  const graceSeconds = read("grace-seconds", parseSeconds, "give whole seconds, 999999 at most");
   let proxies: Proxies | undefined;
   try {
     proxies = readProxies(env);
@@ -167,7 +183,7 @@ export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<str
       log: { level: level ?? "info" },
       mountBpffs: isTrue(values["mount-bpffs"]),
       legacyTc: isTrue(values["legacy-tc"]),
-      policySettings: { hostAccess },
+      policySettings: { hostAccess, nameSeconds, graceSeconds },
       bytecode: {
         mirrors: values.registries,
         proxies,

@@ -41,4 +41,4 @@ export { readLearnt, readNameEvents, type LearntName, type NameEvents } from "./
 export { readTrials, readTrialTotals, type PolicyTrial, type TrialTotals } from "./policy/trials.ts";
 export * from "./features.ts";
 /** What a policy's node is asked beside it, for whoever starts one. */
-export { hostAccesses, type HostAccess } from "@bpfleet/kernel";
+export { hostAccesses, parseSeconds, type HostAccess } from "@bpfleet/kernel";

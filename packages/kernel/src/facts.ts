@@ -38,6 +38,15 @@ export interface NodeFacts {
 /** What whoever runs this node has chosen; what is left out is as usual. */
 export interface PolicySettings {
   readonly hostAccess?: HostAccess | undefined;
+  /** Addresses are known by names of DNS at least so long, however short the TTL is; 0 is usual. */
+  readonly nameSeconds?: number | undefined;
+  /** After the first packet of a pod, connections without a record go on from either end for so long; 60 is usual. */
+  readonly graceSeconds?: number | undefined;
+}
+
+/** Up to eleven days. */
+export function parseSeconds(text: string): number | undefined {
+  return /^\d{1,6}$/.test(text) ? Number(text) : undefined;
 }
 
 /** Whether this node reaches its pods whatever policies say. `never`: only as they say; `auto` is what is usual, `always`. */

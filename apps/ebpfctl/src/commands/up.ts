@@ -5,7 +5,7 @@ import { serveAgent, startAgent, type Agent, type NodeReport } from "@bpfleet/ag
 import { renderRef } from "@bpfleet/base";
 import { startDaemon, type BytecodeOptions, type Daemon, type LogOptions } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
-import { hostAccesses, type HostAccess } from "@bpfleet/kernel";
+import { hostAccesses, parseSeconds, type HostAccess } from "@bpfleet/kernel";
 import { kinds } from "@bpfleet/kinds";
 import { readProxies, usualImagePlaces } from "@bpfleet/oci/local";
 import { parseConfig, type Config } from "../config.ts";
@@ -32,6 +32,8 @@ interface UpFlags {
   readonly nodeName?: string | undefined;
   readonly objects?: string | undefined;
   readonly hostAccess?: string | undefined;
+  readonly dnsSeconds?: string | undefined;
+  readonly graceSeconds?: string | undefined;
   readonly legacyTc?: true | undefined;
   readonly once?: true | undefined;
   readonly timeout: string;
@@ -64,6 +66,14 @@ export const defineUp: DefineCommand = (program, world) => {
     .option(
       "--host-access <word>",
       `whether this node reaches its pods whatever policies say: ${hostAccesses.join(", ")} (env: BPFLEET_HOST_ACCESS, usually auto, which is always)`,
+    )
+    .option(
+      "--dns-seconds <seconds>",
+      "names of DNS count at least so long, however short the TTL is (env: BPFLEET_DNS_SECONDS, usually 0)",
+    )
+    .option(
+      "--grace-seconds <seconds>",
+      "connections older than the first policy of a pod go on for so long from either end (env: BPFLEET_GRACE_SECONDS, usually 60)",
     )
     .addOption(mirrorsFlag)
     .addOption(policyFlag)
@@ -149,7 +159,11 @@ function daemonOptions(flags: UpFlags, config: Config, world: World): Parameters
     log: { level: parseLevel(flags.log) },
     mountBpffs: true,
     legacyTc: flags.legacyTc === true,
-    policySettings: { hostAccess: parseHostAccess((flags.hostAccess ?? env["BPFLEET_HOST_ACCESS"]) || undefined) },
+    policySettings: {
+      hostAccess: parseHostAccess((flags.hostAccess ?? env["BPFLEET_HOST_ACCESS"]) || undefined),
+      nameSeconds: secondsOf("dns-seconds", flags.dnsSeconds ?? env["BPFLEET_DNS_SECONDS"]),
+      graceSeconds: secondsOf("grace-seconds", flags.graceSeconds ?? env["BPFLEET_GRACE_SECONDS"]),
+    },
     bytecode: bytecodeOptions(flags, world),
     pinAccess: { group: flags.mapsGroup, mode: flags.mapsMode },
   };
@@ -180,6 +194,14 @@ function parseHostAccess(text: string | undefined): HostAccess | undefined {
       `invalid argument ${JSON.stringify(text)} for "--host-access": give one of ${hostAccesses.join(", ")}`,
     );
   return word;
+}
+
+function secondsOf(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined || text === "") return undefined;
+  const seconds = parseSeconds(text);
+  if (seconds === undefined)
+    throw new Failure(`invalid argument ${JSON.stringify(text)} for "--${flag}": give whole seconds, 999999 at most`);
+  return seconds;
 }
 
 function parseGroup(text: string): number {

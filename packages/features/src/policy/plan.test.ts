@@ -322,3 +322,12 @@ test("policy.plan leaves in force what was, when its object is missing", () => {
   assert.deepEqual({ ...kept, problems: [] }, { ...earlier, problems: [] });
   assert.match(said(kept).join(), /^refused NotFound p/);
 });
+
+test("policy.plan tells the programs for how long names count at least, and what is older than a policy goes on", () => {
+  const timesOf = (settings: NodeFacts["policySettings"]): readonly unknown[] => {
+    const { globals } = planOf([policyIntent("p", "a", [])], { ...facts, policySettings: settings }).programs[0] ?? {};
+    return [globals?.["name_seconds_at_least"], globals?.["grace_seconds"]];
+  };
+  assert.deepEqual(timesOf(undefined), [0, 60]);
+  assert.deepEqual(timesOf({ nameSeconds: 300, graceSeconds: 0 }), [300, 0]);
+});

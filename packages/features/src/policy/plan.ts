@@ -21,6 +21,8 @@ export const feature = "policy";
 export const nodeInstanceKey = "policy/node";
 
 const TCX_NEXT = -1;
+/** bpf/include/policy-opening.h */
+const usualGraceSeconds = 60;
 /** Before programs that people bring, which have 0 and more: one that ends the chain with TC_ACT_OK would open the pod. */
 const priority = -1;
 
@@ -232,6 +234,8 @@ function planCompiled(
       heeds_names: heedsNames,
       has_effects: hasEffects,
       tries_policies: trialDigest !== undefined,
+      grace_seconds: facts.policySettings?.graceSeconds ?? usualGraceSeconds,
+      name_seconds_at_least: facts.policySettings?.nameSeconds ?? 0,
     },
     maps: planned.names,
     owner,

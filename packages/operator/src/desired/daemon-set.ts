@@ -223,6 +223,8 @@ function daemonContainer({ settings }: NodeSetup): object {
       env("BPFLEET_AGENT_GROUP", String(plainUser)),
       env("BPFLEET_METRICS_ADDR", `${renderHost(settings.metricsAddress)}:${settings.metricsPort}`),
       env("BPFLEET_HOST_ACCESS", settings.hostAccess),
+      ...(settings.dnsSeconds === undefined ? [] : [env("BPFLEET_DNS_SECONDS", String(settings.dnsSeconds))]),
+      ...(settings.graceSeconds === undefined ? [] : [env("BPFLEET_GRACE_SECONDS", String(settings.graceSeconds))]),
       ...(settings.bpfdToml === undefined ? [] : [env("BPFLEET_BPFD_CONFIG", `${configDir}/bpfd.toml`)]),
       ...(settings.imagePolicy === undefined ? [] : [env("BPFLEET_IMAGE_POLICY", `${configDir}/image-policy.yaml`)]),
     ],

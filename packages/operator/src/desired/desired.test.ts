@@ -150,6 +150,8 @@ test("daemonSet is rolled by each setting, and by nothing else", () => {
     { "bpfleet.cni-failure-policy": "always" },
     { "bpfleet.cni-timeout-ms": "500" },
     { "bpfleet.host-access": "never" },
+    { "bpfleet.dns-seconds": "120" },
+    { "bpfleet.grace-seconds": "0" },
   ].map(hash);
   assert.equal(new Set([...others, usual]).size, others.length + 1);
   assert.equal(
@@ -160,12 +162,19 @@ test("daemonSet is rolled by each setting, and by nothing else", () => {
 
 test("parseSettings says all that is wrong at once, and what it does not know", () => {
   const wrong = parseSettings(
-    { "bpfd.log.level": "loud", "bpfd.image": "a b", "bpfleet.enforce.cilium": "yes", "bpfleet.host-access": "no" },
+    {
+      "bpfd.log.level": "loud",
+      "bpfd.image": "a b",
+      "bpfleet.enforce.cilium": "yes",
+      "bpfleet.host-access": "no",
+      "bpfleet.dns-seconds": "2m",
+    },
     builtImages,
   );
   assert.deepEqual(wrong.issues.map(({ path }) => path).toSorted(), [
     "/data/bpfd.image",
     "/data/bpfd.log.level",
+    "/data/bpfleet.dns-seconds",
     "/data/bpfleet.enforce.cilium",
     "/data/bpfleet.host-access",
   ]);

@@ -1,6 +1,6 @@
 import type { Issue, Result } from "@bpfleet/base";
 import { ok, refused } from "@bpfleet/base";
-import { hostAccesses, type HostAccess } from "@bpfleet/kernel";
+import { hostAccesses, parseSeconds, type HostAccess } from "@bpfleet/kernel";
 import { didYouMean } from "@bpfleet/kinds";
 import { parseBpfdConfig } from "@bpfleet/loader/config";
 import { ports } from "./names.ts";
@@ -61,6 +61,9 @@ export interface Settings {
   readonly cni: CniSettings;
   /** Whether a node reaches its pods whatever policies say. */
   readonly hostAccess: HostAccess;
+  /** `undefined`: as is usual. */
+  readonly dnsSeconds: number | undefined;
+  readonly graceSeconds: number | undefined;
   readonly enforceCilium: Enforcement;
   readonly enforceCalico: Enforcement;
 }
@@ -103,6 +106,10 @@ export const settingKeys = {
   "bpfleet.cni-bin-dir": "Where it finds plug-ins; /opt/cni/bin when left out.",
   "bpfleet.host-access":
     "Whether a node reaches its own pods whatever policies say: auto and always do, never leaves it to the policies, probes of the kubelet too; auto when left out.",
+  "bpfleet.dns-seconds":
+    "Addresses count under names of DNS (toFQDNs) at least so many seconds, however short the TTL is; 0 when left out.",
+  "bpfleet.grace-seconds":
+    "For so many seconds after the first packet of a pod that a policy selects, connections that are older than it go on from either end; 60 when left out.",
   "bpfleet.enforce.cilium": "Enforce CiliumNetworkPolicy: auto (where Cilium's own agents do not run), always, never.",
   "bpfleet.enforce.calico": "Follow FelixConfiguration: auto (where Calico's own agents do not run), always, never.",
 } as const;
@@ -213,10 +220,18 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
       binDir: structure("bpfleet.cni-bin-dir", parseFolder) ?? "/opt/cni/bin",
     },
     hostAccess: word("bpfleet.host-access", hostAccesses, "auto"),
+    dnsSeconds: structure("bpfleet.dns-seconds", readSeconds),
+    graceSeconds: structure("bpfleet.grace-seconds", readSeconds),
     enforceCilium: word("bpfleet.enforce.cilium", enforcements, "auto"),
     enforceCalico: word("bpfleet.enforce.calico", enforcements, "auto"),
   };
   return issues.some(({ severity }) => severity === "error") ? refused(issues) : ok(settings, issues);
+}
+
+function readSeconds(text: string, complain: Complain): number | undefined {
+  const seconds = parseSeconds(text.trim());
+  if (seconds === undefined) complain(`must be whole seconds, 999999 at most, is ${JSON.stringify(text)}`);
+  return seconds;
 }
 
 function issueOf(key: string, code: string, message: string, severity: Issue["severity"]): Issue {
