@@ -13,12 +13,15 @@ import {
   questionSize,
 } from "./generated/policy.ts";
 import * as make from "../filter/testing/packets.ts";
+import type { Policy, PolicyRule } from "./policy.ts";
+import { compileWorld } from "./testing/compiled-world.ts";
 import { randomAnswer, types, type Question } from "./testing/dns-messages.ts";
-import { endpointPacket, friend, udpPacket, us } from "./testing/endpoint-packets.ts";
+import { ACK, endpointPacket, friend, SYN, tcpPacket, udpPacket, us } from "./testing/endpoint-packets.ts";
 import { hashOf, nameEntries } from "./testing/learnt-names.ts";
 import { LoadedPolicy } from "./testing/loaded-policy.ts";
 import { Chance } from "./testing/random.ts";
 import { readAnswer } from "./testing/read-answer.ts";
+import type { WorldPod } from "./testing/world.ts";
 import { addressOf, smallTable } from "./testing/small-table.ts";
 
 const messages = Number(process.env["BPFLEET_DNS_MESSAGES"] ?? 100_000);
@@ -200,4 +203,65 @@ test("nameEntries are what the programs write", async () => {
   const [key, value] = known[0] ?? [];
   assert.ok(key && value);
   assert.deepEqual([...(listener.policy.map("known_names").getRaw(key) ?? [])], [...value]);
+});
+
+test("policy_egress opens nothing by a name that has ended, keeps what is open, and takes any name of an address", async () => {
+  const object = { group: "cilium.io", kind: "CiliumNetworkPolicy", namespace: "x", name: "p" };
+  const origin = { object, path: "" };
+  const nothing = { isDefaultDeny: false, allow: [], deny: [] };
+  const toName = (text: string, port: number): Policy => {
+    const rule: PolicyRule = {
+      origin,
+      description: undefined,
+      peers: [{ origin, peer: "name", name: { is: "name", text } }],
+      ports: [{ origin, match: "ports", protocol: "TCP", from: port, to: port, dns: undefined }],
+      bandwidth: undefined,
+      unserved: [],
+    };
+    const egress = { isDefaultDeny: true, allow: [rule], deny: [] };
+    const subject = { selects: "pods", where: [], origin } as const;
+    return {
+      ref: object,
+      mode: "enforce",
+      onRevoke: "cut",
+      statements: [{ origin, subject, ingress: nothing, egress, options: {} }],
+    };
+  };
+  const pod: WorldPod = {
+    name: "x/p",
+    namespace: "x",
+    labels: {},
+    namespaceLabels: {},
+    serviceAccount: "",
+    namedPorts: [],
+    addresses: ["10.0.0.2"],
+    isOnThisNode: true,
+  };
+  await using policy = await LoadedPolicy.load(64, { heeds_names: true });
+  const put = async (policies: readonly Policy[]): Promise<void> =>
+    policy.put(compileWorld(policies, { pods: [pod], nodes: [], localHost: "never" }).compiled.table);
+  const address = "203.0.113.9";
+  const teach = (names: readonly string[], seconds: bigint): void =>
+    policy.teach(
+      nameEntries(
+        names.map((name) => ({ ifindex: 1, address, name })),
+        process.hrtime.bigint() + seconds * second,
+      ),
+    );
+  const send = async (from: number, port: number, flags = SYN): Promise<string> =>
+    (await policy.run("egress", tcpPacket("egress", from, port, flags, make.v4(address)))).reason;
+  await put([toName("a.test", 80), toName("b.test", 81)]);
+  teach(["c.test"], 1000n);
+  assert.equal(await send(1000, 80), "default_deny");
+  teach(["a.test"], 1000n);
+  assert.equal(await send(1001, 80), "allowed");
+  assert.equal(await send(1001, 81), "default_deny");
+  teach(["c.test", "b.test", "a.test"], 1000n);
+  assert.deepEqual([await send(1002, 80), await send(1002, 81)], ["allowed", "allowed"]);
+  teach(["a.test", "b.test"], -1000n);
+  assert.equal(await send(1003, 80), "default_deny");
+  assert.equal(await send(1001, 80, ACK), "established");
+  await put([toName("a.test", 80), toName("d.test", 81)]);
+  assert.equal(await send(1001, 80, ACK), "established", "judged again, by the name that it was opened by");
+  assert.equal(await send(1002, 81, ACK), "revoked", "which no rule names any more");
 });
