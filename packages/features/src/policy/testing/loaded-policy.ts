@@ -9,7 +9,8 @@ import { writeServices } from "../services/write-services.ts";
 import { writeTable } from "../table/write-table.ts";
 import type { NameEntries } from "./learnt-names.ts";
 
-const object = new URL("../../../../../build/bpf/policy.bpf.o", import.meta.url);
+/** As it was built. */
+export const policyObject = new URL("../../../../../build/bpf/policy.bpf.o", import.meta.url);
 const zero = Buffer.alloc(4);
 const inner = 0x1000; // BPF_F_INNER_MAP
 
@@ -96,7 +97,7 @@ export class LoadedPolicy implements AsyncDisposable {
     };
     const objects: BpfObject[] = [];
     const open = async (dryRun: boolean): Promise<Record<Direction, BpfProgram>> => {
-      const opened = BpfObject.open(readFileSync(object), { name: "policy", reuseMaps: maps });
+      const opened = BpfObject.open(readFileSync(policyObject), { name: "policy", reuseMaps: maps });
       opened.setGlobals({ ...globals, dry_run: dryRun });
       await opened.prepare();
       await opened.load();
