@@ -137,6 +137,6 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
   }
   assert.match(
     (await told).out,
-    /drop db 10\.1\.0\.2 > 10\.2\.0\.2 icmp, .* NetworkPolicy shop\/db-from-web lets pod shop\/db receive only what a rule allows/,
+    /drop db 10\.1\.0\.2 \(pod shop\/web\) > 10\.2\.0\.2 \(pod shop\/db\) icmp, .* NetworkPolicy shop\/db-from-web lets pod shop\/db receive only what a rule allows/,
   );
 });

@@ -231,6 +231,8 @@ export interface TraceEvent {
   /** The packet's first bytes, at most 128, from this layer on. */
   readonly head: Uint8Array;
   readonly layer: "ethernet" | "network";
+  /** About how many like it were not told since the one before, as too many came. */
+  readonly missed?: number | undefined;
 }
 
 export interface DaemonVersion {

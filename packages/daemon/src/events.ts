@@ -16,17 +16,19 @@ import {
   noEntries,
   type FeatureInstance,
   type KernelPort,
+  type MapSpec,
   type NodeFacts,
   type NodePlan,
 } from "@bpfleet/kernel";
 import type { CounterReader } from "./counters.ts";
 import type { TraceEvent, TraceOptions } from "./daemon.ts";
+import { EventThrottle } from "./event-throttle.ts";
 
 /** What explains an event is read again after this long. */
 const readingsMs = 1000;
-/** Records that may wait to be decoded; in a flood the rest is left out, the loop has other work too. */
-const backlogLimit = 4096;
 const sliceRecords = 256;
+const calmMs = 250;
+const mostEvery = 0xffffffff;
 
 export interface EventHubOptions {
   readonly kernel: KernelPort;
@@ -43,6 +45,8 @@ interface Subscription {
   readonly onEvents: (events: readonly TraceEvent[]) => void;
   /** Matching packets since the last one that was told. */
   skipped: number;
+  /** About how many were left out since the last one that was told. */
+  missed: number;
 }
 
 /** Hands sampled verdicts to whoever wants them; programs report nothing while nobody does. */
@@ -53,7 +57,8 @@ export class EventHub implements AsyncDisposable {
   #reader: AsyncDisposable | undefined;
   #work: Promise<void> = Promise.resolve();
   #delivery: Promise<void> = Promise.resolve();
-  #backlog = 0;
+  readonly #throttle = new EventThrottle();
+  #calming: NodeJS.Timeout | undefined;
 
   constructor(options: EventHubOptions) {
     this.#options = options;
@@ -64,6 +69,7 @@ export class EventHub implements AsyncDisposable {
       options: { ...options, every: Math.max(1, Math.trunc(options.every)) },
       onEvents,
       skipped: 0,
+      missed: 0,
     };
     this.#subscriptions.add(subscription);
     await this.refresh();
@@ -82,6 +88,7 @@ export class EventHub implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#subscriptions.clear();
+    clearInterval(this.#calming);
     await this.refresh();
   }
 
@@ -97,9 +104,31 @@ export class EventHub implements AsyncDisposable {
     if (this.#subscriptions.size > 0) {
       this.#reader = await kernel.readRing(mapIdentity(ring), (records) => this.#receive(records));
     }
-    const value = encodeSampling(this.#wanted());
+    const value = this.#sampling();
     if (Buffer.from(value).equals(entries.values)) return;
-    await kernel.writeMap(mapIdentity(trace), { count: 1, keys: new Uint8Array(4), values: value }, noEntries);
+    await this.#write(trace, value);
+  }
+
+  async #write(trace: MapSpec, values: Uint8Array): Promise<void> {
+    const entries = { count: 1, keys: new Uint8Array(4), values };
+    await this.#options.kernel.writeMap(mapIdentity(trace), entries, noEntries);
+  }
+
+  #sampling(): Uint8Array {
+    const wanted = this.#wanted();
+    return encodeSampling({ ...wanted, every: Math.min(mostEvery, wanted.every * this.#throttle.factor) });
+  }
+
+  /** The reader goes on. */
+  #resample(): Promise<void> {
+    this.#work = this.#work
+      .then(async () => {
+        const trace = this.#options.plan().maps.find(({ key }) => key === traceSpec.key);
+        if (trace !== undefined && this.#reader !== undefined) await this.#write(trace, this.#sampling());
+        this.#throttle.switched(kernelMs());
+      })
+      .catch((error: unknown) => this.#options.onTrouble(error));
+    return this.#work;
   }
 
   /** The least that serves every subscription. */
@@ -123,14 +152,15 @@ export class EventHub implements AsyncDisposable {
   }
 
   #receive(records: Iterable<Uint8Array>): void {
-    if (this.#backlog >= backlogLimit) return;
+    const now = kernelMs();
+    const copies: Uint8Array[] = [];
     // The buffer behind the records is the reader's: copy before the first await.
-    const copies = Array.from(records, (record) => Uint8Array.from(record));
-    this.#backlog += copies.length;
+    for (const record of records) if (this.#throttle.take(timeOf(record), now)) copies.push(Uint8Array.from(record));
+    if (this.#throttle.rises()) this.#slowDown();
+    if (copies.length === 0) return;
     this.#delivery = this.#delivery
       .then(() => this.#deliver(copies))
-      .catch((error: unknown) => this.#options.onTrouble(error))
-      .finally(() => (this.#backlog -= copies.length));
+      .catch((error: unknown) => this.#options.onTrouble(error));
   }
 
   async #deliver(records: readonly Uint8Array[]): Promise<void> {
@@ -139,13 +169,31 @@ export class EventHub implements AsyncDisposable {
       const events = (await Promise.all(slice.map((record) => this.#decode(record)))).filter(
         (event) => event !== undefined,
       );
-      const { every: sampledEvery } = this.#wanted();
+      const sampledEvery = this.#wanted().every * this.#throttle.factor;
+      const missed = this.#throttle.takeMissed();
       for (const subscription of this.#subscriptions) {
-        const chosen = events.filter((event) => isWanted(event, subscription, Math.max(1, sampledEvery)));
-        if (chosen.length > 0) subscription.onEvents(chosen);
+        subscription.missed += missed;
+        const [first, ...others] = events.filter((event) => isWanted(event, subscription, Math.max(1, sampledEvery)));
+        if (first === undefined) continue;
+        subscription.onEvents([subscription.missed > 0 ? { ...first, missed: subscription.missed } : first, ...others]);
+        subscription.missed = 0;
       }
       await yieldToLoop();
     }
+  }
+
+  /** Programs report less while more comes than is told; the rate is looked at until it is calm. */
+  #slowDown(): void {
+    void this.#resample();
+    let since = kernelMs();
+    this.#calming ??= setInterval(() => {
+      const now = kernelMs();
+      if (this.#throttle.calms(since, now)) void this.#resample();
+      since = now;
+      if (this.#throttle.factor > 1) return;
+      clearInterval(this.#calming);
+      this.#calming = undefined;
+    }, calmMs).unref();
   }
 
   async #decode(record: Uint8Array): Promise<TraceEvent | undefined> {
@@ -178,6 +226,17 @@ export class EventHub implements AsyncDisposable {
     this.#readings.set(instance.key, { at: clock.monotonicMs(), readings });
     return readings;
   }
+}
+
+/** The clock of programs. */
+function kernelMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+/** When it was reported; records that are cut short have none. */
+function timeOf(record: Uint8Array): number {
+  if (record.byteLength < 8) return 0;
+  return Number(new DataView(record.buffer, record.byteOffset).getBigUint64(0, true)) / 1e6;
 }
 
 function isWanted(event: TraceEvent, subscription: Subscription, sampledEvery: number): boolean {

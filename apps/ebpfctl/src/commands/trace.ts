@@ -6,6 +6,7 @@ import { renderOrigin } from "../explain/render-explained.ts";
 import { Failure } from "../failure.ts";
 import { renderSummary, summarizePacket } from "../packet/describe-packet.ts";
 import { parseResourceArgs } from "../resources/resource-args.ts";
+import { PeerNames, type Names } from "../policy/peer-names.ts";
 import type { DefineCommand } from "./mod.ts";
 
 export const defineTrace: DefineCommand = (program, world) => {
@@ -39,12 +40,19 @@ export const defineTrace: DefineCommand = (program, world) => {
         world.err.write("warning: nothing of ours is attached on this node: there is nothing to see\n");
       const ended = new AbortController();
       const signal = AbortSignal.any([world.onInterrupt(), ended.signal]);
+      const names = new PeerNames(config.agentSocket, world.clock);
       for await (const events of daemon.trace(options, signal)) {
+        const known = await names.of(events);
+        const missed = events.reduce((sum, event) => sum + (event.missed ?? 0), 0);
+        if (missed > 0 && flags.output === undefined)
+          world.err.write(`warning: too many at once: about ${missed} are not shown; --every shows fewer evenly\n`);
         const shown = events.slice(0, left);
         left -= shown.length;
         world.out.write(
           shown
-            .map((event) => (flags.output === "json" ? renderJson(event) : renderLine(event, world.out.hasColor)))
+            .map((event) =>
+              flags.output === "json" ? renderJson(event, known) : renderLine(event, known, world.out.hasColor),
+            )
             .join(""),
         );
         if (left <= 0) ended.abort();
@@ -69,16 +77,18 @@ function whole(flag: string, text: string): number {
 }
 
 /** `15:04:05.123 drop eth0 10.10.10.7:40000 > 10.0.0.2:53 udp, 60 bytes: … (EBPFProgram default/edge …)` */
-function renderLine(event: TraceEvent, hasColor: boolean): string {
+function renderLine(event: TraceEvent, names: Names, hasColor: boolean): string {
   const { decision, at, lengthBytes } = event;
   const time = new Date(at).toISOString().slice(11, 23);
   const style = decision.verdict === "drop" ? "red" : "green";
   const verdict = hasColor ? styleText(style, decision.verdict, { validateStream: false }) : decision.verdict;
   const origin = decision.rule === undefined ? renderRef(decision.owner) : renderOrigin(decision.rule.origin);
-  return `${time} ${verdict} ${event.interface} ${renderSummary(summarizePacket(event.head, event.layer))}, ${lengthBytes} bytes: ${decision.text} (${origin})\n`;
+  return `${time} ${verdict} ${event.interface} ${renderSummary(summarizePacket(event.head, event.layer), names)}, ${lengthBytes} bytes: ${decision.text} (${origin})\n`;
 }
 
-function renderJson({ head, layer, at, ...event }: TraceEvent): string {
-  const packet = { ...summarizePacket(head, layer), head: Buffer.from(head).toString("hex"), layer };
+function renderJson({ head, layer, at, ...event }: TraceEvent, names: Names): string {
+  const summary = summarizePacket(head, layer);
+  const [fromName, toName] = [names[summary.from ?? ""], names[summary.to ?? ""]];
+  const packet = { ...summary, fromName, toName, head: Buffer.from(head).toString("hex"), layer };
   return `${JSON.stringify({ at: new Date(at).toISOString(), ...event, packet })}\n`;
 }

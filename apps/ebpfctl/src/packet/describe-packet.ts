@@ -47,12 +47,16 @@ export function summarizePacket(bytes: Uint8Array, layer: "ethernet" | "network"
   return { vlans, protocol: etherTypes[type] ?? `ethertype 0x${type.toString(16).padStart(4, "0")}` };
 }
 
-/** `10.10.10.7:40000 > 10.0.0.2:53 udp` */
-export function renderSummary({ vlans, from, to, protocol, sourcePort, destinationPort }: PacketSummary): string {
+/** `10.10.10.7:40000 (pod shop/web) > 10.0.0.2:53 udp` */
+export function renderSummary(
+  { vlans, from, to, protocol, sourcePort, destinationPort }: PacketSummary,
+  names: Readonly<Record<string, string>> = {},
+): string {
   const end = (address: string | undefined, port: number | undefined) => {
     if (address === undefined) return "?";
-    if (port === undefined) return address;
-    return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+    const name = names[address] === undefined ? "" : ` (${names[address]})`;
+    if (port === undefined) return `${address}${name}`;
+    return `${address.includes(":") ? `[${address}]` : address}:${port}${name}`;
   };
   const ends = from === undefined && to === undefined ? "" : `${end(from, sourcePort)} > ${end(to, destinationPort)} `;
   const tags = vlans.map((vlan) => ` vlan ${vlan}`).join("");

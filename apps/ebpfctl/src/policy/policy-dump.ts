@@ -25,6 +25,8 @@ export interface DumpedEndpoint {
   /** Tables, all of which must allow; none where nothing is restricted. */
   readonly ingress: readonly number[];
   readonly egress: readonly number[];
+  /** What of its traffic is not judged there. */
+  readonly note?: string | undefined;
 }
 
 export interface DumpedTable {
@@ -63,7 +65,9 @@ export function makeDump(
     .map((endpoint): DumpedEndpoint => {
       const known = state.data?.endpoints.find(({ ifindex }) => ifindex === endpoint.ifindex);
       if (known === undefined) return endpoint;
-      return { pod: `${known.namespace}/${known.pod}`, interface: known.interface, ...endpoint };
+      const note = state.notes.find(({ ifindex }) => ifindex === endpoint.ifindex)?.note;
+      const pod = `${known.namespace}/${known.pod}`;
+      return { pod, interface: known.interface, ...endpoint, ...(note !== undefined && { note }) };
     })
     .filter((endpoint) => isWanted(endpoint, wish));
   const used = new Set(endpoints.flatMap(({ ingress, egress }) => [...ingress, ...egress]));
@@ -141,6 +145,9 @@ export function renderDump(dump: PolicyDump, nowMs: number): string {
         tables(each.ingress),
         tables(each.egress),
       ]),
+    ),
+    ...dump.endpoints.flatMap(({ pod = "<unknown>", note }) =>
+      note === undefined ? [] : [`Note on ${pod}: ${note}\n`],
     ),
     ...dump.tables.map((table) => renderRules(table, dump, nowMs)),
     `Identities\n${renderTable(

@@ -133,7 +133,11 @@ export function encodeExplanation(explanation: Explanation): wire.Explanation {
 
 export function encodeEvents(events: readonly TraceEvent[]): wire.TraceEvents {
   return create(wire.TraceEventsSchema, {
-    events: events.map(({ decision, ...event }) => ({ ...event, decision: encodeDecision(decision) })),
+    events: events.map(({ decision, missed, ...event }) => ({
+      ...event,
+      decision: encodeDecision(decision),
+      ...(missed !== undefined && { missed }),
+    })),
   });
 }
 

@@ -179,6 +179,12 @@ test("policy.plan lets this node reach its pods, unless the settings say never",
   );
 });
 
+test("policy.plan says what of a pod's traffic is not judged", () => {
+  const endpoints = { a: { ...foundAt("veth-a", 11), note: "what passes net1 is not judged" } };
+  const plan = planOf([policyIntent("p", "a", [])], { ...facts, endpoints });
+  assert.deepEqual(said(plan), ["note PartlyJudged p: Pod x/a: what passes net1 is not judged"]);
+});
+
 test("policy.plan has an instance of the node with all rules, and one of each object with its own", () => {
   const plan = planOf([policyIntent("p", "a", [{ ports: port(80) }]), policyIntent("q", "b", [{}, {}])]);
   const tell = plan.instances.map(({ key, owner, rules, data }) => [

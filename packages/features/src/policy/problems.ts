@@ -14,7 +14,22 @@ export function problemsOf(compiled: CompiledPolicy): readonly PlanProblem[] {
     statements.flatMap(({ intent: { policy } }) => (policy.mode === "shadow" ? [refKey(policy.ref)] : [])),
   );
   const closed = compiled.closed.map((each) => closedProblem(each, tried.has(refKey(each.ref))));
-  return [...closed, ...unplacedProblems(compiled)];
+  return [...closed, ...unplacedProblems(compiled), ...placedNotes(compiled)];
+}
+
+/** Pods of which not all traffic is judged. */
+function placedNotes({ pods, selection }: CompiledPolicy): readonly PlanProblem[] {
+  const notes = new Map<string, PlanProblem>();
+  for (const { facts, statements, workload } of pods) {
+    if (facts?.found !== true || facts.note === undefined) continue;
+    for (const number of statements) {
+      const object = selection.statements[number]?.intent.policy.ref;
+      if (object === undefined || notes.has(refKey(object))) continue;
+      const message = `${renderRef(workload.pod)}: ${facts.note}`;
+      notes.set(refKey(object), { origin: { object, path: "" }, reason: "PartlyJudged", message, severity: "note" });
+    }
+  }
+  return [...notes.values()];
 }
 
 function closedProblem({ ref, why }: CompiledPolicy["closed"][number], isTried: boolean): PlanProblem {
