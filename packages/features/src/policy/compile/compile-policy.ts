@@ -169,7 +169,7 @@ function classifyPeers(
   return { classes: classify(peers.all, population, services, names), egressPorts };
 }
 
-/** The same value where everybody is as before. */
+/** The same value where everybody is as before: the question holds all that `findPopulation` reads. */
 function knownPopulation(
   input: PolicyInput,
   facts: CompileFacts,
