@@ -4,7 +4,6 @@ import { RemoteDaemon } from "@bpfleet/daemon/client";
 import { features } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
 import { connectKube, loadAccess } from "@bpfleet/kube-client";
-import { keepProgramPagesFew } from "@bpfleet/native/program-pages";
 import { logLevels, version, type AgentConfig, type LogLevel } from "./options.ts";
 
 const clock: Clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
@@ -12,7 +11,6 @@ const clock: Clock = { now: () => Date.now(), monotonicMs: () => performance.now
 /** Until SIGTERM or SIGINT; the exit code. The daemon keeps what it was told. */
 export async function runAgent(config: AgentConfig, env: NodeJS.ProcessEnv): Promise<number> {
   usePlainHeaders();
-  using _pages = keepProgramPagesFew();
   const ending = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => ending.abort(new Ended(signal)));
   const log = logger(config.logLevel);

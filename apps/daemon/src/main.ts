@@ -1,6 +1,5 @@
 import { usePlainHeaders } from "@bpfleet/base";
 import { startDaemon } from "@bpfleet/daemon";
-import { keepProgramPagesFew } from "@bpfleet/native/program-pages";
 import { readXdpModes } from "./bpfd-config.ts";
 import { helpText, parseDaemonRun } from "./options.ts";
 
@@ -17,7 +16,6 @@ else if (run.is === "mistakes") {
   try {
     const onNotice = (notice: string): void => void process.stderr.write(`warning: ${notice}\n`);
     const xdpModes = await readXdpModes(run.bpfdConfig, onNotice);
-    using _pages = keepProgramPagesFew();
     await using _daemon = await startDaemon({ ...run.options, xdpModes });
     await ended;
   } catch (error) {

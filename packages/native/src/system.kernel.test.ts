@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import {
@@ -17,7 +17,6 @@ import {
   RunStatistics,
   unmount,
 } from "./binding.ts";
-import { native } from "./binding/addon.ts";
 import type { BpfErrorCode, NetlinkEvent } from "./binding.ts";
 import { KernelSandbox, openDescriptors, until } from "./testing/kernel-sandbox.ts";
 
@@ -78,14 +77,6 @@ describe("the machine", () => {
     assert.equal(cgroupId(cgroup), statSync(cgroup, { bigint: true }).ino);
     assert.throws(() => cgroupId("/no/such"), isError("not-found"));
     return undefined;
-  });
-
-  it("unmapProgramPages lets go of Node's own file but for what is used, and Node goes on", () => {
-    const before = programKib();
-    native().unmapProgramPages();
-    const after = programKib();
-    assert.ok(after < before * 0.75, `${before} KiB before, ${after} after`);
-    assert.equal(JSON.parse(JSON.stringify({ a: [1] })).a[0], 1);
   });
 
   it("statistics are counted while they are enabled", async () => {
@@ -167,10 +158,3 @@ describe("the machine", () => {
     await until("all are gone", () => openDescriptors() === start);
   });
 });
-
-/** What is resident of the file that is run. */
-function programKib(): number {
-  const mappings = readFileSync("/proc/self/smaps", "utf8").split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
-  const own = mappings.filter((each) => each.split("\n", 1)[0]?.endsWith(` ${process.execPath}`));
-  return own.reduce((sum, each) => sum + Number(/^Rss:\s+(\d+)/m.exec(each)?.[1]), 0);
-}

@@ -272,34 +272,3 @@ pub fn cgroup_id(path: String) -> napi::Result<BigInt> {
     check(ret as i32, "find", object)?;
     Ok(BigInt::from(u64::from_ne_bytes(handle.id)))
 }
-
-/// Takes what is mapped of this program's own file, code and constants, out of the page tables. Each page comes back from
-/// the page cache when it is used; those that only the start needed do not.
-#[napi]
-pub fn unmap_program_pages() {
-    // SAFETY: the callback is called before this returns, and gets no data.
-    unsafe { libc::dl_iterate_phdr(Some(unmap_read_only), std::ptr::null_mut()) };
-}
-
-/// Of the first object, which is the program; then it ends the iteration.
-unsafe extern "C" fn unmap_read_only(info: *mut libc::dl_phdr_info, _size: usize, _data: *mut c_void) -> i32 {
-    // SAFETY: the loader gives a valid description with `dlpi_phnum` headers.
-    let (base, headers) = unsafe {
-        let info = &*info;
-        (info.dlpi_addr as usize, std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum as usize))
-    };
-    // SAFETY: plain system call.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-    for header in headers {
-        if header.p_type != libc::PT_LOAD || header.p_flags & libc::PF_W != 0 {
-            continue;
-        }
-        let start = (base + header.p_vaddr as usize).next_multiple_of(page);
-        let end = (base + (header.p_vaddr + header.p_filesz) as usize) / page * page;
-        if start < end {
-            // SAFETY: a private mapping of a file that nobody has written to: its pages are the file's, now and afterwards.
-            unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
-        }
-    }
-    1
-}

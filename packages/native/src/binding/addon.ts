@@ -90,7 +90,6 @@ export interface Native {
   unmount(path: string): Promise<void>;
   isBpffs(path: string): boolean;
   cgroupId(path: string): bigint;
-  unmapProgramPages(): void;
   mapById(id: number): NativeHandle;
   mapByPin(path: string, isReadOnly: boolean): NativeHandle;
   mapInfo(map: NativeHandle): MapInfo;
