@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { request } from "node:http";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -254,4 +254,13 @@ test("MetricsServer serves /metrics on a unix socket, and cuts an answer that it
   assert.equal(await get("/metrics", "POST"), "405 ");
   fails = true;
   await assert.rejects(get("/metrics"));
+});
+
+test("metricFamilies has no metric that docs/reference/metrics.md does not tell, and that tells no other", () => {
+  const page = readFileSync(join(import.meta.dirname, "../../../../docs/reference/metrics.md"), "utf8");
+  const told = [...page.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell = ""]) =>
+    [...cell.matchAll(/`(\w+)`/g)].map(([, name]) => name),
+  );
+  const names = metricFamilies(readings()).map(({ name }) => name);
+  assert.deepEqual(new Set(told), new Set(names));
 });
