@@ -2,6 +2,7 @@
 /* What a rule does to packets that it lets pass: how many bytes each second, and with which mark. */
 #pragma once
 
+#include "policy-bandwidth.h"
 #include "policy-source.h"
 
 /* Some rule of the table has effects. */
@@ -17,11 +18,6 @@ struct {
 	__type(value, __u64);
 	__uint(max_entries, 1); /* from user space */
 } rates SEC(".maps");
-
-static __always_inline __u64 time_of(__u64 bytes, __u64 bits_per_second)
-{
-	return bytes * 8 * SECOND_NS / bits_per_second;
-}
 
 /*
  * False when the burst is used up. What is more than a whole burst passes by a full bucket, since the kernel joins

@@ -54,7 +54,7 @@ struct flow {
 	__u8 opened; /* enum flow_direction */
 	__u8 state; /* enum flow_state */
 	__u8 flags; /* enum flow_flag */
-	__u8 unused;
+	__u8 connection; /* enum flow_connection */
 };
 _Static_assert(sizeof(struct flow) == 32, "map ABI: regenerate the codecs");
 

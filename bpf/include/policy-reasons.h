@@ -31,5 +31,7 @@ enum policy_reason {
 	REASON_EDITED_MEANWHILE, /* the table changed while it was between two endpoints of the node */
 	REASON_DNS_NAME_REFUSED, /* a question for a name that no rule of the port names */
 	REASON_RATE_LIMIT, /* of the rule that allows it */
+	REASON_BANDWIDTH_LIMIT, /* of the endpoint */
+	REASON_CONNECTION_LIMIT, /* the endpoint has too many connections open */
 	REASON_FAULT = 31,
 };

@@ -103,7 +103,8 @@ struct verdict_table {
 	__u32 number; /* in keys of cells; never 0 */
 	__u32 flags; /* enum table_flag */
 	__u32 connection_rate; /* that the endpoint may begin each second; 0: any number */
-	__u32 unused[3];
+	__u32 most_connections; /* that it may have open; 0: any number */
+	__u32 unused[2];
 };
 _Static_assert(sizeof(struct verdict_table) == POLICY_LINE, "a line");
 
@@ -121,7 +122,8 @@ struct ranked_rule {
 	__u32 unused;
 };
 
-enum rule_flag { RULE_DROPS = 1, RULE_KEEPS_FLOWS = 2, RULE_HAS_EFFECT = 4 };
+/* RULE_OF_HOST: lets this node reach its pods, whose connections are not limited for it. */
+enum rule_flag { RULE_DROPS = 1, RULE_KEEPS_FLOWS = 2, RULE_HAS_EFFECT = 4, RULE_LOGS = 8, RULE_OF_HOST = 16 };
 
 enum effect_flag { EFFECT_NONE = 0, EFFECT_MARKS = 1 };
 

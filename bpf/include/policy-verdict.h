@@ -39,8 +39,13 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	rule = (const struct ranked_rule *)line + (work->rank & 3);
 	/* The lower one; 0, which is any number, is the highest. */
 	work->ruling.connection_rate = lower(work->ruling.connection_rate - 1, verdicts->connection_rate - 1) + 1;
+	if (counts_connections && !(rule->flags & RULE_OF_HOST))
+		work->ruling.most_connections =
+			lower(work->ruling.most_connections - 1, verdicts->most_connections - 1) + 1;
 	if (rule->flags & RULE_DROPS) {
 		work->ruling.drops = true;
+		if (logs_flows)
+			work->ruling.logs = rule->flags & RULE_LOGS ? rule->rule : 0;
 		work->ruling.is_blocked = verdicts->flags & TABLE_OF_PORTS;
 		work->ruling.rule = rule->rule;
 		work->ruling.reason = rule->rule ? REASON_DENIED : REASON_DEFAULT_DENY;
@@ -51,6 +56,8 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	if (heeds_names && rule->names)
 		work->ruling.names = rule->names;
 	work->ruling.keeps &= rule->flags / RULE_KEEPS_FLOWS;
+	if (logs_flows && rule->flags & RULE_LOGS)
+		work->ruling.logs = rule->rule;
 	if (!work->ruling.rule) {
 		work->ruling.rule = rule->rule;
 		work->ruling.has_effect = (rule->flags & RULE_HAS_EFFECT) != 0;

@@ -23,6 +23,11 @@ struct {
 	});
 } table SEC(".maps");
 
+/* Some endpoint may have so many connections open. */
+const volatile bool counts_connections;
+/* Some rule tells of its flows. */
+const volatile bool logs_flows;
+
 struct ruling {
 	__u32 reason;
 	__u32 rule;
@@ -30,6 +35,8 @@ struct ruling {
 	__u8 keeps;
 	__u8 is_blocked; /* by a table of ports */
 	__u32 connection_rate; /* 0: any number */
+	__u32 most_connections; /* 0: any number */
+	__u32 logs; /* index of the rule that asks for it; 0: none */
 	__u8 is_restricted; /* in some direction */
 	__u8 has_effect; /* its rule does something to each packet */
 	__u32 names; /* as in struct ranked_rule */
@@ -54,6 +61,7 @@ struct work {
 	__u8 is_proven; /* both ends may open it: the record is made, whoever sends */
 	__u8 leaves; /* the endpoint sends it */
 	__u8 is_effective; /* the rule that let it pass does something to it */
+	__u8 is_followed; /* it is of a flow that is a connection which is counted */
 	struct rate_key rate;
 	__u32 tables[POLICY_TIERS];
 	__u32 lengths; /* line */

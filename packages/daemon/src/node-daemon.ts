@@ -33,6 +33,7 @@ import { explainPacket } from "./explain.ts";
 import type { WorkLoop } from "./loop/work-loop.ts";
 import { metricFamilies } from "./metrics/daemon-metrics.ts";
 import { renderExposition } from "./metrics/exposition.ts";
+import { NodeUpkeep } from "./upkeep.ts";
 import type { Histogram } from "./metrics/histogram.ts";
 import type { RuleHistory } from "./rules/rule-history.ts";
 import { RuleWatch } from "./rules/rule-watch.ts";
@@ -70,6 +71,7 @@ export class NodeDaemon implements Daemon {
   readonly #reader: CounterReader;
   readonly #events: EventHub;
   readonly #rules: RuleWatch | undefined;
+  readonly #upkeep: NodeUpkeep;
   readonly #startedMs: number;
   #counting: Promise<readonly InstanceCounters[]> | undefined;
   #healedTotal = 0;
@@ -100,11 +102,13 @@ export class NodeDaemon implements Daemon {
       plan: () => loop.plan(),
       facts: () => facts.get(),
     });
+    this.#upkeep = new NodeUpkeep({ kernel, features, plan: () => loop.plan(), onTrouble });
     // Maps may have been made anew; and a predecessor may have left the sampling on.
     loop.onChange((results) => {
       this.#countHealed(results);
       this.#rules?.changed(results);
       void this.#events.refresh();
+      this.#upkeep.look();
       if (results.isSettled && !results.isPaused) facts.inForceAre(loop.plan(), inForcePrograms(loop.plan(), results));
     });
   }
@@ -240,6 +244,7 @@ export class NodeDaemon implements Daemon {
   async #stop(): Promise<void> {
     const { closing } = this.#parts;
     try {
+      await this.#upkeep[Symbol.asyncDispose]();
       await this.#events[Symbol.asyncDispose]();
       await this.#rules?.[Symbol.asyncDispose]();
       await closing.disposeAsync();

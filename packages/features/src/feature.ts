@@ -110,8 +110,28 @@ export interface Feature<I extends Intent = Intent> {
   /** What its rules counted is remembered when their counters go: roles of the maps that tell it. */
   readonly rememberedRoles?: readonly string[] | undefined;
   counters(instance: FeatureInstance, readings: MapReadings): InstanceCounters;
+  /** Absent where programs keep everything right by themselves. */
+  readonly upkeep?: Upkeep | undefined;
   /** Absent for features that judge no packets. */
   readonly explanations?: Explanations | undefined;
+}
+
+/** What only user space can put right in maps that programs write. */
+export interface Upkeep {
+  readonly everyMs: number;
+  isNeeded(instance: FeatureInstance): boolean;
+  /** `nowNs` by the monotonic clock. The edits are made in their order. */
+  tend(instance: FeatureInstance, read: ReadRole, nowNs: bigint): Promise<readonly MapEdit[]>;
+}
+
+/** Contents of a map of the instance as they are now; `undefined` where there is none. */
+export type ReadRole = (role: string) => Promise<MapEntries | undefined>;
+
+export interface MapEdit {
+  readonly role: string;
+  readonly puts: MapEntries;
+  /** Keys alone. */
+  readonly deletes: MapEntries;
 }
 
 /** How the verdict of a feature's programs over one packet is found without leaving a trace. */

@@ -5,6 +5,7 @@ import type { InstanceCounters, MapReadings } from "../feature.ts";
 import type { PolicyData } from "./plan.ts";
 import { alwaysShown, reasonNames } from "./reasons.ts";
 import { readNameEvents } from "./learnt.ts";
+import { openConnections } from "./tend-connections.ts";
 import { readTrials } from "./trials.ts";
 
 export const counterRoles = [
@@ -16,6 +17,8 @@ export const counterRoles = [
   "accounts",
   "trials",
   "name_events",
+  "connection_counts",
+  "connections_aged",
 ] as const;
 
 export function countPolicy(instance: FeatureInstance, readings: MapReadings): InstanceCounters {
@@ -65,7 +68,7 @@ function trialGauges({ data }: FeatureInstance, readings: MapReadings): Instance
 
 /** What one pod received and sent, and what was refused; of ports besides, as PodConfigMapConfig's metrics have it. */
 function countPod(instance: FeatureInstance, readings: MapReadings): InstanceCounters {
-  const { endpoints, tier } = instance.data as PolicyData;
+  const { endpoints, tier, mostConnections, isCounted = false } = instance.data as PolicyData;
   const [endpoint] = endpoints;
   const { owner } = instance;
   if (endpoint === undefined) return { owner, reasons: {}, rules: [], gauges: {} };
@@ -84,7 +87,14 @@ function countPod(instance: FeatureInstance, readings: MapReadings): InstanceCou
     packets_out: account.sentPackets,
     blocked: account.refusedPackets,
   };
-  const gauges = tier === "l4" ? ofPorts : ofPod;
+  const gauges = {
+    ...(isCounted && (tier === "l4" ? ofPorts : ofPod)),
+    ...(mostConnections !== undefined && {
+      connections:
+        openConnections(readings.get("connection_counts"), readings.get("connections_aged")).get(ifindex) ?? 0,
+      max_connections: mostConnections,
+    }),
+  };
   return { owner, labels: { pod, pod_namespace: namespace }, reasons: {}, rules: [], gauges };
 }
 

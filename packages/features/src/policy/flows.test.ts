@@ -21,7 +21,7 @@ const key = {
   localHigh: [0xfd00_0001, 0, 0],
   remoteHigh: [0xfd00_0002, 0, 0],
 };
-const flow = { serial: 9n, seenTick: 0n, rule: 2, opened: 0, flags: 0, unused: 0 };
+const flow = { serial: 9n, seenTick: 0n, rule: 2, opened: 0, flags: 0, connection: 0 };
 const second = 1_000_000_000n;
 
 function entries(keySize: number, value: Partial<Parameters<typeof encodeFlow>[0]>) {

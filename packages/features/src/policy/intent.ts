@@ -1,6 +1,6 @@
 import type { ObjectRef } from "@bpfleet/base";
 import type { Intent } from "../feature.ts";
-import type { Policy, PortProtocol } from "./policy.ts";
+import type { Bandwidth, Policy, PortProtocol } from "./policy.ts";
 
 /** Everything that the policy feature is told: what is to hold, and who there is. */
 export type PolicyFeatureIntent =
@@ -31,6 +31,12 @@ export interface PolicyIntent extends Intent {
   readonly counts?: boolean | undefined;
   /** Of containers: how many connections each pod that it selects may begin each second. The lowest one holds. */
   readonly connectionRate?: number | undefined;
+  /** Of containers: how many connections of TCP and SCTP each of those pods may have open. The lowest one holds. */
+  readonly mostConnections?: number | undefined;
+  /** Of containers: how much each of those pods may receive and send. The lowest one holds. */
+  readonly bandwidth?:
+    | { readonly ingress?: Bandwidth | undefined; readonly egress?: Bandwidth | undefined }
+    | undefined;
   readonly policy: Policy;
 }
 

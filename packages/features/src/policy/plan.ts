@@ -11,6 +11,7 @@ import { CompileMemory } from "./compile/compile-memory.ts";
 import { mistakeText, policyLimits } from "./compile/limits.ts";
 import { endpointMark, policyPrograms } from "./generated/policy.ts";
 import type { BackendsIntent, PolicyFeatureIntent, PolicyIntent } from "./intent.ts";
+import { limitedOf, limitsOf } from "./limit-maps.ts";
 import { chooseSlot, planPolicyMaps, type PlannedMaps } from "./policy-maps.ts";
 import { forEachPolicy, problemsOf, shadowNote, shadowProblem } from "./problems.ts";
 import { resolveServices } from "./services/resolve-services.ts";
@@ -44,6 +45,12 @@ export interface PolicyData {
   readonly trying?: readonly Origin[] | undefined;
   /** It is only tried out. */
   readonly mode?: "shadow" | undefined;
+  /** Of the node: interfaces of pods that may have so many connections open. */
+  readonly limited?: readonly number[] | undefined;
+  /** Of a pod: how many connections it may have open. */
+  readonly mostConnections?: number | undefined;
+  /** Of a pod: what it receives and sends is counted. */
+  readonly isCounted?: boolean | undefined;
   /** Of the node: the serial of its table, in decimal digits. */
   readonly serial?: string | undefined;
 }
@@ -209,6 +216,7 @@ function planCompiled(
   const keepsAccounts = statements.some(({ intent }) => intent.counts === true && intent.policy.mode === "enforce");
   const heedsNames = table.names !== undefined;
   const hasEffects = table.tables.some((each) => each.rules.some(({ effect }) => effect !== undefined));
+  const limits = limitsOf(compiled);
   const trialDigest = digestOfTrials(compiled);
   const planned = planPolicyMaps(
     written,
@@ -218,6 +226,7 @@ function planCompiled(
     owner,
     keepsAccounts,
     heedsNames,
+    limits,
     services,
     trialDigest,
   );
@@ -233,6 +242,9 @@ function planCompiled(
       translates_services: services !== undefined,
       heeds_names: heedsNames,
       has_effects: hasEffects,
+      limits_bandwidth: limits.bandwidths.length > 0,
+      counts_connections: limits.countsConnections,
+      logs_flows: limits.logsFlows,
       tries_policies: trialDigest !== undefined,
       grace_seconds: facts.policySettings?.graceSeconds ?? usualGraceSeconds,
       name_seconds_at_least: facts.policySettings?.nameSeconds ?? 0,
@@ -312,6 +324,7 @@ function instancesOf(
     );
     for (const key of selecting) byPolicy.get(key)?.endpoints.push(endpoint);
   }
+  const limited = limitedOf(compiled);
   const node: PolicyData = {
     about: "node",
     endpoints: all,
@@ -319,6 +332,7 @@ function instancesOf(
     addresses: table.addresses.length,
     isolating: isolation.statements,
     ...(trials.statements.length > 0 && { trying: trials.statements }),
+    ...(limited.length > 0 && { limited }),
     serial: String(table.serial),
   };
   return [
@@ -336,19 +350,32 @@ function instancesOf(
       } satisfies PolicyData,
     })),
     ...[...byPolicy].flatMap(([key, { intent, endpoints }]) =>
-      intent.counts !== true || intent.policy.mode === "shadow"
+      (intent.counts !== true && intent.mostConnections === undefined) || intent.policy.mode === "shadow"
         ? []
         : endpoints.map((endpoint): FeatureInstance => ({
             ...common,
             owner: intent.policy.ref,
             key: `policy/objects/${key}/pods/${endpoint.namespace}/${endpoint.pod}`,
-            maps: { accounts: roles["accounts"] ?? "" },
+            maps: pick(roles, [
+              ...(intent.counts === true ? ["accounts"] : []),
+              ...(intent.mostConnections === undefined ? [] : ["connection_counts", "connections_aged"]),
+            ]),
             rules: [],
             hooks: hooksOf([endpoint]),
-            data: { about: "pod", endpoints: [endpoint], tier: intent.tier } satisfies PolicyData,
+            data: {
+              about: "pod",
+              endpoints: [endpoint],
+              tier: intent.tier,
+              mostConnections: intent.mostConnections,
+              isCounted: intent.counts,
+            } satisfies PolicyData,
           })),
     ),
   ];
+}
+
+function pick(roles: Readonly<Record<string, string>>, names: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(names.map((name) => [name, roles[name] ?? ""]));
 }
 
 function hooksOf(endpoints: readonly PolicyEndpoint[]): readonly string[] {

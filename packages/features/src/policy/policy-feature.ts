@@ -1,10 +1,16 @@
+import type { FeatureInstance } from "@bpfleet/kernel";
 import type { Feature, PlanMemory } from "../feature.ts";
 import { CompileMemory } from "./compile/compile-memory.ts";
 import { counterRoles, countPolicy } from "./counters.ts";
 import { explainPolicy, learntRoles } from "./explain.ts";
 import type { PolicyFeatureIntent } from "./intent.ts";
-import { feature, planPolicy, scratch } from "./plan.ts";
+import { feature, planPolicy, scratch, type PolicyData } from "./plan.ts";
 import { passReasons } from "./reasons.ts";
+import { tendConnections } from "./tend-connections.ts";
+
+function isLimiting({ data }: FeatureInstance): boolean {
+  return ((data as PolicyData).limited ?? []).length > 0;
+}
 
 /** Who may talk to whom: judges the packets of pods at the node's end of their interfaces. */
 export const policy: Feature<PolicyFeatureIntent> = {
@@ -15,6 +21,7 @@ export const policy: Feature<PolicyFeatureIntent> = {
   measuredRoles: ["lines"],
   rememberedRoles: ["hits", "base"],
   counters: countPolicy,
+  upkeep: { everyMs: 5000, isNeeded: isLimiting, tend: tendConnections },
   explanations: {
     twin: { globals: { dry_run: true }, scratch: scratch.name },
     roles: learntRoles,

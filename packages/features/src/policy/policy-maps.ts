@@ -23,6 +23,7 @@ import {
   ruleFlag,
   verdictTableSize,
 } from "./generated/policy.ts";
+import { planLimitMaps, type Limits } from "./limit-maps.ts";
 import { planServiceMaps, type WrittenServices } from "./services/service-maps.ts";
 import { linesInner, planLines } from "./table/line-maps.ts";
 import type { WrittenTable } from "./table/write-table.ts";
@@ -86,6 +87,7 @@ export function planPolicyMaps(
   owner: ObjectRef,
   keepsAccounts: boolean,
   heedsNames: boolean,
+  limits: Limits,
   services?: WrittenServices,
   /** Of what is tried out; nothing is when left out. */
   trialDigest?: string,
@@ -93,6 +95,7 @@ export function planPolicyMaps(
   const keys = policyMapKeys;
   const [hits, base] = planCounters(rules, slot, owner);
   const serviceMaps = planServiceMaps(services, owner);
+  const limitMaps = planLimitMaps(limits, owner);
   const live = (["flows4", "flows6", "fragments"] as const).map((name): MapSpec => ({
     key: keys[name],
     name,
@@ -151,6 +154,7 @@ export function planPolicyMaps(
       owner,
     })),
     ...serviceMaps.maps,
+    ...limitMaps.maps,
     ...nameMaps(heedsNames, owner),
     hits,
     base,
@@ -190,6 +194,7 @@ export function planPolicyMaps(
     trials: keys.trials,
     trial_totals: keys.trialTotals,
     ...serviceMaps.names,
+    ...limitMaps.names,
     known_names: keys.knownNames,
     learnt: keys.learnt,
     questions: keys.questions,

@@ -12,7 +12,10 @@
 #include "policy-edition.h"
 #include "policy-effects.h"
 #include "policy-accounts.h"
+#include "policy-bandwidth.h"
+#include "policy-connections.h"
 #include "policy-limits.h"
+#include "policy-log.h"
 #include "policy-dns.h"
 #include "policy-shadow.h"
 
@@ -49,6 +52,12 @@ EXPORT_TYPE(enum, effect_flag);
 EXPORT_TYPE(enum, table_flag);
 EXPORT_TYPE(enum, owner_mark);
 EXPORT_TYPE(struct, account);
+EXPORT_TYPE(struct, bandwidth_key);
+EXPORT_TYPE(struct, bandwidth);
+EXPORT_TYPE(enum, connection_state);
+EXPORT_TYPE(struct, connection);
+EXPORT_TYPE(struct, connection_count);
+EXPORT_TYPE(struct, logged_flow);
 EXPORT_TYPE(struct, service_directory);
 EXPORT_TYPE(struct, service_port);
 EXPORT_TYPE(struct, translation);
@@ -107,6 +116,16 @@ static __always_inline void see(struct flow *flow, __u64 now_ns)
 	flow->seen_tick = bpf_jiffies64();
 }
 
+static __always_inline void watch_flow(struct work *work)
+{
+	bool is_counted = work->ruling.most_connections && is_connection(&work->view);
+
+	if (!is_counted)
+		work->flow.connection = FLOW_UNCOUNTED;
+	else if (!work->flow.connection)
+		work->flow.connection = FLOW_WATCHED;
+}
+
 /* Another table decided the flow: this one has, by what opened it. */
 static __always_inline void renew_flow(struct work *work)
 {
@@ -122,13 +141,15 @@ static __always_inline void renew_flow(struct work *work)
 	work->flow.flags |= flags & FLOW_TRANSLATED;
 	if (!work->ruling.drops && work->ruling.has_effect)
 		work->flow.flags |= FLOW_PER_PACKET;
+	if (counts_connections && !work->ruling.drops)
+		watch_flow(work);
 	work->is_effective = (work->flow.flags & FLOW_PER_PACKET) != 0;
 	if (!dry_run)
 		put_flow(&work->view.key, work->view.is_ipv6, &work->flow);
 }
 
 /* There is no flow: the packet opens one, or stands for itself. */
-static __always_inline void open_flow(enum flow_direction direction, struct work *work)
+static __always_inline void open_flow(enum flow_direction direction, __u32 bytes, struct work *work)
 {
 	struct packet_view *view = &work->view;
 	struct decision *out = &work->decision;
@@ -139,6 +160,14 @@ static __always_inline void open_flow(enum flow_direction direction, struct work
 		rule_out(work, REASON_CONNECTION_RATE);
 		work->ruling.rule = 0;
 	}
+	if (counts_connections && work->ruling.most_connections && !work->ruling.drops && asks_for_connection(view) &&
+	    !begin_connection(work->ruling.most_connections)) {
+		rule_out(work, REASON_CONNECTION_LIMIT);
+		work->ruling.rule = 0;
+	}
+	forget();
+	if (logs_flows && work->ruling.logs && !dry_run && (!work->ruling.drops || work->ruling.reason == REASON_DENIED))
+		log_flow(bytes);
 	out->verdict = work->ruling.drops ? VERDICT_DROP : VERDICT_PASS;
 	out->reason = work->ruling.reason;
 	out->rule = work->ruling.rule;
@@ -157,6 +186,8 @@ static __always_inline void open_flow(enum flow_direction direction, struct work
 		.flags = (work->ruling.keeps ? FLOW_KEEPS : 0) |
 			 (work->ruling.has_effect ? FLOW_PER_PACKET : 0) | flag_of_translation(direction, work),
 	};
+	if (counts_connections)
+		watch_flow(work);
 	put_flow(&view->key, view->is_ipv6, &work->flow);
 }
 
@@ -202,6 +233,7 @@ static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direc
 	work->leaves = !arrives;
 	work->is_proven = false;
 	work->is_effective = false;
+	work->is_followed = false;
 	work->ruling.is_blocked = false;
 	view->key.ifindex = skb->ifindex;
 	if (!read_simple(&packet, arrives, view))
@@ -233,6 +265,7 @@ static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direc
 	work->counters = in_force.header->counters;
 	work->serial = in_force.header->serial;
 	work->is_effective = (flow->flags & FLOW_PER_PACKET) != 0;
+	work->is_followed = flow->connection && view->kind != PACKET_RELATED;
 	if (!dry_run)
 		see(flow, work->now_ns);
 	follow(flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, &work->decision);
@@ -266,6 +299,7 @@ __noinline int decide(struct __sk_buff *skb)
 	if (work->has_flow) {
 		try_policies(skb->len, work);
 		renew_flow(work);
+		work->is_followed = work->flow.connection && view->kind != PACKET_RELATED;
 		follow(&work->flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, &work->decision);
 		return 0;
 	}
@@ -274,7 +308,7 @@ __noinline int decide(struct __sk_buff *skb)
 		check_opener(direction, work);
 	forget();
 	try_policies(skb->len, work);
-	open_flow(direction, work);
+	open_flow(direction, skb->len, work);
 	return 0;
 }
 
@@ -323,6 +357,8 @@ __noinline int let_pass(struct __sk_buff *skb)
 	if (!work->leaves && !arrive(skb, work->serial) && decision->verdict == VERDICT_PASS)
 		drop(decision, REASON_EDITED_MEANWHILE, 0);
 	forget();
+	if (counts_connections && !dry_run && work->is_followed)
+		follow_connection(work->view.tcp_flags);
 	if (heeds_names)
 		heed_names(skb, work);
 	if (has_effects && work->is_effective && decision->verdict == VERDICT_PASS && !apply_effects(skb, decision->rule))
@@ -335,6 +371,8 @@ __noinline int let_pass(struct __sk_buff *skb)
 static __always_inline int finish(const struct packet *packet, __u32 counters, const struct packet_view *view,
 				  enum flow_direction direction, bool is_blocked, struct decision *decision)
 {
+	if (limits_bandwidth && decision->verdict == VERDICT_PASS && !take_share(packet->ctx, direction))
+		drop(decision, REASON_BANDWIDTH_LIMIT, 0);
 	keep_account(&view->key, direction, packet->length, decision->verdict == VERDICT_PASS, is_blocked);
 	decision->network = view->is_ipv6 ? NETWORK_IPV6 : NETWORK_IPV4;
 	remote_words(view, &decision->address.high, &decision->address.low);
@@ -381,6 +419,8 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 	if (translates_services && flow->flags & FLOW_TRANSLATED)
 		return NOT_KNOWN;
 	if (has_effects && flow->flags & FLOW_PER_PACKET)
+		return NOT_KNOWN;
+	if (counts_connections && is_watched(flow, view.tcp_flags))
 		return NOT_KNOWN;
 	if (direction == FLOW_EGRESS)
 		leave(skb, in_force.header->serial);

@@ -46,6 +46,8 @@ export interface PolicyRule {
   readonly bandwidth: Bandwidth | undefined;
   /** Of a rule that allows: what the packets of its flows are marked with. */
   readonly mark?: number | undefined;
+  /** Each flow that it lets through is told as an event; of a rule that denies, each packet. */
+  readonly log?: RuleLog | undefined;
   /**
    * What is written and not served. A rule that allows then allows nobody; a rule that denies denies
    * more than is written, never less.
@@ -53,6 +55,11 @@ export interface PolicyRule {
   readonly unserved: readonly Unserved[];
   /** Whom and what a rule that allows would let through, were all of it served: to tell that it is about them. */
   readonly meant?: Pick<PolicyRule, "peers" | "ports"> | undefined;
+}
+
+export interface RuleLog {
+  /** What events carry. */
+  readonly value?: string | undefined;
 }
 
 /** What a rule lets through, on each endpoint. */

@@ -41,6 +41,9 @@ export const reasonTexts: Readonly<Record<string, string>> = {
   edited_meanwhile: "it was between two pods of this node when policies changed, and each end judged it by other ones",
   dns_name_refused: "it asks DNS for a name that no rule about the port lets it ask for (rules.dns)",
   rate_limit: "more than the rule that allows it lets pass each second",
+  bandwidth_limit: "more than an EBPFContainerPolicy lets the pod receive, or send, each second (bandwidthLimits)",
+  connection_limit:
+    "it asks for a connection, and the pod has as many open as an EBPFContainerPolicy lets it (maxConnections)",
   connection_rate:
     "the pod begins more connections each second than an EBPFContainerPolicy lets it (maxConnectionRate)",
   no_backend: "it is for a Service that has no ready back end",

@@ -62,6 +62,7 @@ export function closeEverything(
     written: writeTable(whole),
     rules,
     rulesOf: new Map(),
+    logValues: new Map(),
     pods,
     selection: { statements: [], pods },
     closed: [],

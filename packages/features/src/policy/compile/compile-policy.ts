@@ -45,6 +45,8 @@ export interface CompiledPolicy {
   readonly rules: readonly RuleRef[];
   /** By `refKey` of the object. */
   readonly rulesOf: ReadonlyMap<string, readonly RuleRef[]>;
+  /** What events of rules carry, by the indexes of those. */
+  readonly logValues: ReadonlyMap<number, string>;
   /** Pods of this node that a policy selects, found or not. */
   readonly pods: readonly LocalPod[];
   readonly selection: Selection;
@@ -112,6 +114,7 @@ function compileSelected(
     table: { serial: serialOf(table), ...table },
     rules: book.refs,
     rulesOf: book.refsOf,
+    logValues: book.logValues,
     pods,
     selection,
     closed: [...closed.values()],

@@ -77,14 +77,16 @@ export function serialOf(table: Omit<PolicyTable, "serial">): bigint {
 function addTable(digest: Digest, table: VerdictTable): void {
   const { rows, columnMap, cells, rules, isOfPorts = false, connectionRate = 0 } = table;
   digest.addAll([rows.length, columnMap, cells.length, rules.length, Number(isOfPorts), connectionRate]);
+  if (table.mostConnections !== undefined) digest.addText(`connections ${table.mostConnections}`);
   digest.addAll(rows);
   for (const { row, column, rank } of cells) {
     digest.add(row * 65_536 + column);
     digest.add(rank);
   }
-  for (const { rule, verdict, keepsFlows, names, effect } of rules) {
+  for (const { rule, verdict, keepsFlows, names, effect, logs } of rules) {
     digest.add(rule * 4 + (verdict === "drop" ? 2 : 0) + (keepsFlows ? 1 : 0));
     if (names !== undefined) digest.addAll([-1, names === "any" ? -1 : names]);
+    if (logs === true) digest.addText("logs");
     if (effect !== undefined)
       digest.addText(`${effect.bandwidth?.bitsPerSecond} ${effect.bandwidth?.burstBytes} ${effect.mark}`);
   }

@@ -16,6 +16,7 @@ export interface ReadRule {
   readonly index: number;
   readonly keepsFlows: boolean;
   readonly effect?: RuleEffect | undefined;
+  readonly logs?: boolean | undefined;
   /** Numbers of peers, any of which is meant. */
   readonly peers: "any" | readonly number[];
   /** Whose numbers are known; `undefined`: none. */

@@ -15,6 +15,8 @@ import type { Statement } from "./statements.ts";
 export interface RuleBook {
   readonly refs: readonly RuleRef[];
   readonly refsOf: ReadonlyMap<string, readonly RuleRef[]>;
+  /** What events of rules carry, by the indexes of those. */
+  readonly logValues: ReadonlyMap<number, string>;
   /** By the number of a statement. */
   readonly statements: readonly ReadStatement[];
   /** Lets this node reach its pods; before all others. */
@@ -68,6 +70,7 @@ export function readRules(
   return {
     refs: shelf.refs,
     refsOf: shelf.refsOf,
+    logValues: shelf.logValues,
     statements: read,
     hostAccess,
     egressPorts: read.flatMap(({ egress }) => egress.flatMap(({ namedPorts }) => namedPorts)),
@@ -94,6 +97,7 @@ function rank(drafts: readonly Draft[]): ReadonlyMap<Draft, ReadRule> {
 class Shelf {
   readonly refs: RuleRef[] = [];
   readonly refsOf = new Map<string, RuleRef[]>();
+  readonly logValues = new Map<number, string>();
   readonly #meanings = new Map<string, number>();
   readonly #peers: Peers;
   readonly #portSets: PortSets;
@@ -168,7 +172,8 @@ class Shelf {
       intent,
       verdict: isAllow ? "pass" : "drop",
       effect: isAllow ? effectOf(rule, id) : undefined,
-      index: this.#number(id, known.text, rule.origin, each),
+      logs: rule.log !== undefined,
+      index: this.#numberLogged(this.#number(id, known.text, rule.origin, each), rule),
       keepsFlows: isAllow && intent.policy.onRevoke === "keep",
       peers: this.#numberPeers(known, isAllow),
       ports: this.#numberPorts(known),
@@ -178,6 +183,11 @@ class Shelf {
         names: this.#names.set(names),
       })),
     };
+  }
+
+  #numberLogged(index: number, { log }: PolicyRule): number {
+    if (log?.value !== undefined) this.logValues.set(index, log.value);
+    return index;
   }
 
   #numberPeers({ peers }: KnownRule, isAllow: boolean): ReadRule["peers"] {
@@ -217,7 +227,7 @@ class Shelf {
   }
 }
 
-/** Bytes at once, of a rule that does not say: a tenth of a second, and no less than what the kernel joins to one packet. */
+/** Bytes at once, where nobody says: a tenth of a second, and no less than what the kernel joins to one packet. */
 function burstOf(bitsPerSecond: number): number {
   return Math.max(65_536, Math.ceil(bitsPerSecond / 80));
 }

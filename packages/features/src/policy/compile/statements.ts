@@ -117,7 +117,8 @@ function closeNamespace(ref: ObjectRef): PolicyStatement {
 /** Whether a statement has a say about a direction. */
 export function speaksOf({ statement, intent }: Statement, direction: Direction): boolean {
   const { isDefaultDeny, allow, deny } = statement[direction];
-  const isLimited = direction === "egress" && intent.connectionRate !== undefined;
+  const isLimited =
+    intent.mostConnections !== undefined || (direction === "egress" && intent.connectionRate !== undefined);
   return isDefaultDeny || allow.length > 0 || deny.length > 0 || isLimited;
 }
 

@@ -69,9 +69,11 @@ export class TableMaker {
     const isDefaultDeny = numbers.some((number) => this.#statements[number]?.statement[direction].isDefaultDeny);
     const intents = numbers.flatMap((number) => this.#statements[number]?.intent ?? []);
     const rates = direction === "egress" ? intents.flatMap(({ connectionRate }) => connectionRate ?? []) : [];
+    const most = intents.flatMap(({ mostConnections }) => mostConnections ?? []);
     return this.#make(key, this.#cover(rules, direction, ports), isDefaultDeny ? drops : passes, {
       isOfPorts: intents[0]?.tier === "l4",
       connectionRate: rates.length === 0 ? undefined : Math.min(...rates),
+      mostConnections: most.length === 0 ? undefined : Math.min(...most),
     });
   }
 
@@ -99,7 +101,7 @@ export class TableMaker {
     key: string,
     rules: readonly CoveringRule[],
     otherwise: RankedRule,
-    besides: Pick<VerdictTable, "isOfPorts" | "connectionRate"> = {},
+    besides: Pick<VerdictTable, "isOfPorts" | "connectionRate" | "mostConnections"> = {},
   ): number {
     const { count } = this.#classes;
     const isOfNames = rules.some(({ regions }) =>

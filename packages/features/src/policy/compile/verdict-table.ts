@@ -150,8 +150,15 @@ function restrictNames(
   return { cells: [...placed.values()], rules: [...rules.slice(0, -1), ...further, ...rules.slice(-1)] };
 }
 
-function rankedRule({ index, verdict, keepsFlows, effect }: ReadRule): RankedRule {
-  return { rule: index, verdict, keepsFlows, ...(effect !== undefined && { effect }) };
+function rankedRule({ intent, index, verdict, keepsFlows, effect, logs = false }: ReadRule): RankedRule {
+  return {
+    rule: index,
+    verdict,
+    keepsFlows,
+    ...(effect !== undefined && { effect }),
+    ...(logs && { logs }),
+    ...(intent === undefined && { isOfHost: true }),
+  };
 }
 
 /** Classes that no region tells apart share a row; row 0 is of those that no region names. */

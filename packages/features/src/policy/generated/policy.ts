@@ -4,7 +4,12 @@ import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 export const policyMaps = {
   accounts: { type: "lru_percpu_hash", keySize: 4, valueSize: 64, maxEntries: 1, flags: 0 },
   affinities: { type: "lru_hash", keySize: 16, valueSize: 32, maxEntries: 1, flags: 0 },
+  bandwidth_uses: { type: "lru_hash", keySize: 8, valueSize: 8, maxEntries: 1, flags: 0 },
+  bandwidths: { type: "hash", keySize: 8, valueSize: 16, maxEntries: 1, flags: 0 },
+  connection_counts: { type: "hash", keySize: 4, valueSize: 16, maxEntries: 1, flags: 0 },
   connection_rates: { type: "lru_hash", keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 },
+  connections: { type: "hash", keySize: 44, valueSize: 16, maxEntries: 1, flags: 1 },
+  connections_aged: { type: "hash", keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 },
   counters: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 256, flags: 0 },
   flows4: { type: "lru_hash", keySize: 20, valueSize: 32, maxEntries: 1, flags: 0 },
   flows6: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
@@ -12,6 +17,7 @@ export const policyMaps = {
   graces: { type: "lru_hash", keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 },
   known_names: { type: "lru_hash", keySize: 8, valueSize: 272, maxEntries: 1, flags: 0 },
   learnt: { type: "lru_hash", keySize: 24, valueSize: 128, maxEntries: 1, flags: 0 },
+  log_buckets: { type: "lru_hash", keySize: 4, valueSize: 16, maxEntries: 1, flags: 0 },
   name_events: { type: "percpu_array", keySize: 4, valueSize: 8, maxEntries: 8, flags: 0 },
   names_works: { type: "percpu_array", keySize: 4, valueSize: 2672, maxEntries: 1, flags: 0 },
   questions: { type: "lru_hash", keySize: 48, valueSize: 24, maxEntries: 1, flags: 0 },
@@ -20,9 +26,9 @@ export const policyMaps = {
   table: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
   translations: { type: "lru_hash", keySize: 44, valueSize: 32, maxEntries: 1, flags: 0 },
   trial_totals: { type: "percpu_array", keySize: 4, valueSize: 32, maxEntries: 1, flags: 0 },
-  trial_works: { type: "percpu_array", keySize: 4, valueSize: 112, maxEntries: 1, flags: 0 },
+  trial_works: { type: "percpu_array", keySize: 4, valueSize: 128, maxEntries: 1, flags: 0 },
   trials: { type: "hash", keySize: 24, valueSize: 32, maxEntries: 1, flags: 1 },
-  works: { type: "percpu_array", keySize: 4, valueSize: 552, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 568, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
@@ -33,17 +39,31 @@ export const policyPrograms = {
 
 /** Variables that are set before load; 0 and false when they are not. */
 export interface PolicyGlobals {
+  readonly all_logs_per_second: number;
+  readonly counts_connections: boolean;
   readonly dry_run: boolean;
   readonly grace_seconds: number;
   readonly has_effects: boolean;
   readonly heeds_names: boolean;
   readonly instance_id: bigint;
   readonly keeps_accounts: boolean;
+  readonly limits_bandwidth: boolean;
+  readonly logs_flows: boolean;
+  readonly logs_per_second: number;
   readonly name_seconds_at_least: number;
   readonly takes_fragments: boolean;
   readonly translates_services: boolean;
   readonly tries_policies: boolean;
 }
+
+export const connectionState = {
+  new: 0,
+  answered: 1,
+  confirmed: 2,
+  local_fin: 4,
+  remote_fin: 8,
+  reset: 16,
+} as const;
 
 export const effectFlag = {
   none: 0,
@@ -133,6 +153,8 @@ export const policyReason = {
   edited_meanwhile: 25,
   dns_name_refused: 26,
   rate_limit: 27,
+  bandwidth_limit: 28,
+  connection_limit: 29,
   fault: 31,
 } as const;
 
@@ -149,6 +171,8 @@ export const ruleFlag = {
   drops: 1,
   keeps_flows: 2,
   has_effect: 4,
+  logs: 8,
+  of_host: 16,
 } as const;
 
 export const tableFlag = {
@@ -250,6 +274,73 @@ export function encodeAffinityKey(value: AffinityKey, view: DataView, at = 0): v
   view.setUint32(at + 12, value.unused, true);
 }
 
+export interface Bandwidth {
+  readonly bitsPerSecond: bigint;
+  readonly burstBytes: bigint;
+}
+export const bandwidthSize = 16;
+export function decodeBandwidth(view: DataView, at = 0): Bandwidth {
+  return {
+    bitsPerSecond: view.getBigUint64(at + 0, true),
+    burstBytes: view.getBigUint64(at + 8, true),
+  };
+}
+export function encodeBandwidth(value: Bandwidth, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.bitsPerSecond, true);
+  view.setBigUint64(at + 8, value.burstBytes, true);
+}
+
+export interface BandwidthKey {
+  readonly ifindex: number;
+  readonly direction: number;
+}
+export const bandwidthKeySize = 8;
+export function decodeBandwidthKey(view: DataView, at = 0): BandwidthKey {
+  return {
+    ifindex: view.getUint32(at + 0, true),
+    direction: view.getUint32(at + 4, true),
+  };
+}
+export function encodeBandwidthKey(value: BandwidthKey, view: DataView, at = 0): void {
+  view.setUint32(at + 0, value.ifindex, true);
+  view.setUint32(at + 4, value.direction, true);
+}
+
+export interface Connection {
+  readonly seenNs: bigint;
+  readonly state: number;
+  readonly unused: number;
+}
+export const connectionSize = 16;
+export function decodeConnection(view: DataView, at = 0): Connection {
+  return {
+    seenNs: view.getBigUint64(at + 0, true),
+    state: view.getUint32(at + 8, true),
+    unused: view.getUint32(at + 12, true),
+  };
+}
+export function encodeConnection(value: Connection, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.seenNs, true);
+  view.setUint32(at + 8, value.state, true);
+  view.setUint32(at + 12, value.unused, true);
+}
+
+export interface ConnectionCount {
+  readonly opened: bigint;
+  readonly closed: bigint;
+}
+export const connectionCountSize = 16;
+export function decodeConnectionCount(view: DataView, at = 0): ConnectionCount {
+  return {
+    opened: view.getBigUint64(at + 0, true),
+    closed: view.getBigUint64(at + 8, true),
+  };
+}
+export function encodeConnectionCount(value: ConnectionCount, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.opened, true);
+  view.setBigUint64(at + 8, value.closed, true);
+}
+
 export interface Decision {
   readonly verdict: number;
   readonly reason: number;
@@ -283,7 +374,7 @@ export interface Flow {
   readonly opened: number;
   readonly state: number;
   readonly flags: number;
-  readonly unused: number;
+  readonly connection: number;
 }
 export const flowSize = 32;
 export function decodeFlow(view: DataView, at = 0): Flow {
@@ -295,7 +386,7 @@ export function decodeFlow(view: DataView, at = 0): Flow {
     opened: view.getUint8(at + 28),
     state: view.getUint8(at + 29),
     flags: view.getUint8(at + 30),
-    unused: view.getUint8(at + 31),
+    connection: view.getUint8(at + 31),
   };
 }
 export function encodeFlow(value: Flow, view: DataView, at = 0): void {
@@ -306,7 +397,7 @@ export function encodeFlow(value: Flow, view: DataView, at = 0): void {
   view.setUint8(at + 28, value.opened);
   view.setUint8(at + 29, value.state);
   view.setUint8(at + 30, value.flags);
-  view.setUint8(at + 31, value.unused);
+  view.setUint8(at + 31, value.connection);
 }
 
 export interface Flow4Key {
@@ -452,6 +543,65 @@ export function decodeLearntName(view: DataView, at = 0): LearntName {
 export function encodeLearntName(value: LearntName, view: DataView, at = 0): void {
   view.setBigUint64(at + 0, value.hash, true);
   view.setBigUint64(at + 8, value.untilNs, true);
+}
+
+export interface LogBucket {
+  readonly fullAt: bigint;
+  readonly missed: bigint;
+}
+export const logBucketSize = 16;
+export function decodeLogBucket(view: DataView, at = 0): LogBucket {
+  return {
+    fullAt: view.getBigUint64(at + 0, true),
+    missed: view.getBigUint64(at + 8, true),
+  };
+}
+export function encodeLogBucket(value: LogBucket, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.fullAt, true);
+  view.setBigUint64(at + 8, value.missed, true);
+}
+
+export interface LoggedFlow {
+  readonly timeNs: bigint;
+  readonly serial: bigint;
+  readonly key: FlowKey;
+  readonly rule: number;
+  readonly missed: number;
+  readonly opened: number;
+  readonly isIpv6: number;
+  readonly drops: number;
+  readonly icmpType: number;
+  readonly length: number;
+  readonly unused: number;
+}
+export const loggedFlowSize = 80;
+export function decodeLoggedFlow(view: DataView, at = 0): LoggedFlow {
+  return {
+    timeNs: view.getBigUint64(at + 0, true),
+    serial: view.getBigUint64(at + 8, true),
+    key: decodeFlowKey(view, at + 16),
+    rule: view.getUint32(at + 60, true),
+    missed: view.getUint32(at + 64, true),
+    opened: view.getUint8(at + 68),
+    isIpv6: view.getUint8(at + 69),
+    drops: view.getUint8(at + 70),
+    icmpType: view.getUint8(at + 71),
+    length: view.getUint32(at + 72, true),
+    unused: view.getUint32(at + 76, true),
+  };
+}
+export function encodeLoggedFlow(value: LoggedFlow, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.timeNs, true);
+  view.setBigUint64(at + 8, value.serial, true);
+  encodeFlowKey(value.key, view, at + 16);
+  view.setUint32(at + 60, value.rule, true);
+  view.setUint32(at + 64, value.missed, true);
+  view.setUint8(at + 68, value.opened);
+  view.setUint8(at + 69, value.isIpv6);
+  view.setUint8(at + 70, value.drops);
+  view.setUint8(at + 71, value.icmpType);
+  view.setUint32(at + 72, value.length, true);
+  view.setUint32(at + 76, value.unused, true);
 }
 
 export interface NamesWork {
@@ -839,11 +989,13 @@ export interface Ruling {
   readonly keeps: number;
   readonly isBlocked: number;
   readonly connectionRate: number;
+  readonly mostConnections: number;
+  readonly logs: number;
   readonly isRestricted: number;
   readonly hasEffect: number;
   readonly names: number;
 }
-export const rulingSize = 24;
+export const rulingSize = 32;
 export function decodeRuling(view: DataView, at = 0): Ruling {
   return {
     reason: view.getUint32(at + 0, true),
@@ -852,9 +1004,11 @@ export function decodeRuling(view: DataView, at = 0): Ruling {
     keeps: view.getUint8(at + 9),
     isBlocked: view.getUint8(at + 10),
     connectionRate: view.getUint32(at + 12, true),
-    isRestricted: view.getUint8(at + 16),
-    hasEffect: view.getUint8(at + 17),
-    names: view.getUint32(at + 20, true),
+    mostConnections: view.getUint32(at + 16, true),
+    logs: view.getUint32(at + 20, true),
+    isRestricted: view.getUint8(at + 24),
+    hasEffect: view.getUint8(at + 25),
+    names: view.getUint32(at + 28, true),
   };
 }
 export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
@@ -864,9 +1018,11 @@ export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
   view.setUint8(at + 9, value.keeps);
   view.setUint8(at + 10, value.isBlocked);
   view.setUint32(at + 12, value.connectionRate, true);
-  view.setUint8(at + 16, value.isRestricted);
-  view.setUint8(at + 17, value.hasEffect);
-  view.setUint32(at + 20, value.names, true);
+  view.setUint32(at + 16, value.mostConnections, true);
+  view.setUint32(at + 20, value.logs, true);
+  view.setUint8(at + 24, value.isRestricted);
+  view.setUint8(at + 25, value.hasEffect);
+  view.setUint32(at + 28, value.names, true);
 }
 
 export interface ServiceDirectory {
@@ -1096,22 +1252,22 @@ export interface TrialWork {
   readonly trial: Trial;
   readonly isTried: number;
 }
-export const trialWorkSize = 112;
+export const trialWorkSize = 128;
 export function decodeTrialWork(view: DataView, at = 0): TrialWork {
   return {
     enforced: decodeRuling(view, at + 0),
-    tried: decodeRuling(view, at + 24),
-    key: decodeTrialKey(view, at + 48),
-    trial: decodeTrial(view, at + 72),
-    isTried: view.getUint8(at + 104),
+    tried: decodeRuling(view, at + 32),
+    key: decodeTrialKey(view, at + 64),
+    trial: decodeTrial(view, at + 88),
+    isTried: view.getUint8(at + 120),
   };
 }
 export function encodeTrialWork(value: TrialWork, view: DataView, at = 0): void {
   encodeRuling(value.enforced, view, at + 0);
-  encodeRuling(value.tried, view, at + 24);
-  encodeTrialKey(value.key, view, at + 48);
-  encodeTrial(value.trial, view, at + 72);
-  view.setUint8(at + 104, value.isTried);
+  encodeRuling(value.tried, view, at + 32);
+  encodeTrialKey(value.key, view, at + 64);
+  encodeTrial(value.trial, view, at + 88);
+  view.setUint8(at + 120, value.isTried);
 }
 
 export interface VerdictTable {
@@ -1123,6 +1279,7 @@ export interface VerdictTable {
   readonly number: number;
   readonly flags: number;
   readonly connectionRate: number;
+  readonly mostConnections: number;
   readonly unused: readonly number[];
 }
 export const verdictTableSize = 64;
@@ -1136,7 +1293,8 @@ export function decodeVerdictTable(view: DataView, at = 0): VerdictTable {
     number: view.getUint32(at + 40, true),
     flags: view.getUint32(at + 44, true),
     connectionRate: view.getUint32(at + 48, true),
-    unused: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 52 + index * 4, true)),
+    mostConnections: view.getUint32(at + 52, true),
+    unused: Array.from({ length: 2 }, (_, index) => view.getUint32(at + 56 + index * 4, true)),
   };
 }
 export function encodeVerdictTable(value: VerdictTable, view: DataView, at = 0): void {
@@ -1148,7 +1306,8 @@ export function encodeVerdictTable(value: VerdictTable, view: DataView, at = 0):
   view.setUint32(at + 40, value.number, true);
   view.setUint32(at + 44, value.flags, true);
   view.setUint32(at + 48, value.connectionRate, true);
-  for (const [index, item] of value.unused.entries()) view.setUint32(at + 52 + index * 4, item, true);
+  view.setUint32(at + 52, value.mostConnections, true);
+  for (const [index, item] of value.unused.entries()) view.setUint32(at + 56 + index * 4, item, true);
 }
 
 export interface Work {
@@ -1167,6 +1326,7 @@ export interface Work {
   readonly isProven: number;
   readonly leaves: number;
   readonly isEffective: number;
+  readonly isFollowed: number;
   readonly rate: RateKey;
   readonly tables: readonly number[];
   readonly lengths: number;
@@ -1181,37 +1341,38 @@ export interface Work {
   readonly service: ServiceWork;
   readonly isByName: number;
 }
-export const workSize = 552;
+export const workSize = 568;
 export function decodeWork(view: DataView, at = 0): Work {
   return {
     view: decodePacketView(view, at + 0),
     decision: decodeDecision(view, at + 64),
     nowNs: view.getBigUint64(at + 96, true),
     ruling: decodeRuling(view, at + 104),
-    flow: decodeFlow(view, at + 128),
-    high: view.getBigUint64(at + 160, true),
-    low: view.getBigUint64(at + 168, true),
-    serial: view.getBigUint64(at + 176, true),
-    counters: view.getUint32(at + 184, true),
-    opened: view.getUint32(at + 188, true),
-    guessed: decodeRuling(view, at + 192),
-    hasFlow: view.getUint8(at + 216),
-    isProven: view.getUint8(at + 217),
-    leaves: view.getUint8(at + 218),
-    isEffective: view.getUint8(at + 219),
-    rate: decodeRateKey(view, at + 224),
-    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 240 + index * 4, true)),
-    lengths: view.getUint32(at + 252, true),
-    unknown: view.getUint32(at + 256, true),
-    class: view.getUint32(at + 260, true),
-    space: view.getUint32(at + 264, true),
-    port: view.getUint32(at + 268, true),
-    row: view.getUint32(at + 272, true),
-    column: view.getUint32(at + 276, true),
-    rank: view.getUint32(at + 280, true),
-    isKnown: view.getUint32(at + 284, true),
-    service: decodeServiceWork(view, at + 288),
-    isByName: view.getUint8(at + 544),
+    flow: decodeFlow(view, at + 136),
+    high: view.getBigUint64(at + 168, true),
+    low: view.getBigUint64(at + 176, true),
+    serial: view.getBigUint64(at + 184, true),
+    counters: view.getUint32(at + 192, true),
+    opened: view.getUint32(at + 196, true),
+    guessed: decodeRuling(view, at + 200),
+    hasFlow: view.getUint8(at + 232),
+    isProven: view.getUint8(at + 233),
+    leaves: view.getUint8(at + 234),
+    isEffective: view.getUint8(at + 235),
+    isFollowed: view.getUint8(at + 236),
+    rate: decodeRateKey(view, at + 240),
+    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 256 + index * 4, true)),
+    lengths: view.getUint32(at + 268, true),
+    unknown: view.getUint32(at + 272, true),
+    class: view.getUint32(at + 276, true),
+    space: view.getUint32(at + 280, true),
+    port: view.getUint32(at + 284, true),
+    row: view.getUint32(at + 288, true),
+    column: view.getUint32(at + 292, true),
+    rank: view.getUint32(at + 296, true),
+    isKnown: view.getUint32(at + 300, true),
+    service: decodeServiceWork(view, at + 304),
+    isByName: view.getUint8(at + 560),
   };
 }
 export function encodeWork(value: Work, view: DataView, at = 0): void {
@@ -1219,28 +1380,29 @@ export function encodeWork(value: Work, view: DataView, at = 0): void {
   encodeDecision(value.decision, view, at + 64);
   view.setBigUint64(at + 96, value.nowNs, true);
   encodeRuling(value.ruling, view, at + 104);
-  encodeFlow(value.flow, view, at + 128);
-  view.setBigUint64(at + 160, value.high, true);
-  view.setBigUint64(at + 168, value.low, true);
-  view.setBigUint64(at + 176, value.serial, true);
-  view.setUint32(at + 184, value.counters, true);
-  view.setUint32(at + 188, value.opened, true);
-  encodeRuling(value.guessed, view, at + 192);
-  view.setUint8(at + 216, value.hasFlow);
-  view.setUint8(at + 217, value.isProven);
-  view.setUint8(at + 218, value.leaves);
-  view.setUint8(at + 219, value.isEffective);
-  encodeRateKey(value.rate, view, at + 224);
-  for (const [index, item] of value.tables.entries()) view.setUint32(at + 240 + index * 4, item, true);
-  view.setUint32(at + 252, value.lengths, true);
-  view.setUint32(at + 256, value.unknown, true);
-  view.setUint32(at + 260, value.class, true);
-  view.setUint32(at + 264, value.space, true);
-  view.setUint32(at + 268, value.port, true);
-  view.setUint32(at + 272, value.row, true);
-  view.setUint32(at + 276, value.column, true);
-  view.setUint32(at + 280, value.rank, true);
-  view.setUint32(at + 284, value.isKnown, true);
-  encodeServiceWork(value.service, view, at + 288);
-  view.setUint8(at + 544, value.isByName);
+  encodeFlow(value.flow, view, at + 136);
+  view.setBigUint64(at + 168, value.high, true);
+  view.setBigUint64(at + 176, value.low, true);
+  view.setBigUint64(at + 184, value.serial, true);
+  view.setUint32(at + 192, value.counters, true);
+  view.setUint32(at + 196, value.opened, true);
+  encodeRuling(value.guessed, view, at + 200);
+  view.setUint8(at + 232, value.hasFlow);
+  view.setUint8(at + 233, value.isProven);
+  view.setUint8(at + 234, value.leaves);
+  view.setUint8(at + 235, value.isEffective);
+  view.setUint8(at + 236, value.isFollowed);
+  encodeRateKey(value.rate, view, at + 240);
+  for (const [index, item] of value.tables.entries()) view.setUint32(at + 256 + index * 4, item, true);
+  view.setUint32(at + 268, value.lengths, true);
+  view.setUint32(at + 272, value.unknown, true);
+  view.setUint32(at + 276, value.class, true);
+  view.setUint32(at + 280, value.space, true);
+  view.setUint32(at + 284, value.port, true);
+  view.setUint32(at + 288, value.row, true);
+  view.setUint32(at + 292, value.column, true);
+  view.setUint32(at + 296, value.rank, true);
+  view.setUint32(at + 300, value.isKnown, true);
+  encodeServiceWork(value.service, view, at + 304);
+  view.setUint8(at + 560, value.isByName);
 }

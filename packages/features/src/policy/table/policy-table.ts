@@ -83,6 +83,8 @@ export interface VerdictTable {
   readonly isOfPorts?: boolean | undefined;
   /** How many connections the endpoint may begin each second; any number when left out. The lowest holds. */
   readonly connectionRate?: number | undefined;
+  /** How many connections the endpoint may have open; any number when left out. The lowest holds. */
+  readonly mostConnections?: number | undefined;
 }
 
 export interface Cell {
@@ -103,6 +105,10 @@ export interface RankedRule {
    */
   readonly names?: number | "any" | undefined;
   readonly effect?: RuleEffect | undefined;
+  /** Flows that it decides are told as events. */
+  readonly logs?: boolean | undefined;
+  /** It lets this node reach its pods: no limit of connections holds for what it lets through. */
+  readonly isOfHost?: boolean | undefined;
 }
 
 /** What it does to packets that it lets pass. */

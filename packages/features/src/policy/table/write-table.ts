@@ -32,6 +32,8 @@ const rulesInLine = 4;
 /** Of 64 bytes: half a gigabyte. */
 const mostLines = 1 << 23;
 const attempts = 12;
+/** Bytes: what the kernel makes a time of in 64 bits. */
+export const mostBurst = 0x7fff_ffff;
 /** In place of a line. */
 export const anyName = 0xffff_ffff;
 
@@ -113,7 +115,8 @@ export function writeTable(table: PolicyTable): WrittenTable {
         flags:
           (each.isOfPorts === true ? tableFlag.ports : 0) | (each.rows.length > table.classCount ? tableFlag.names : 0),
         connectionRate: each.connectionRate ?? 0,
-        unused: [0, 0, 0],
+        mostConnections: each.mostConnections ?? 0,
+        unused: [0, 0],
       },
       view,
       (tablesAt + index) * lineBytes,
@@ -359,7 +362,7 @@ function writeEffect(view: DataView, at: number, { ruleId, bandwidth, mark }: Ru
   const effect = {
     bitsPerSecond: BigInt(bandwidth?.bitsPerSecond ?? 0),
     ruleId,
-    burstBytes: Math.min(bandwidth?.burstBytes ?? 0, 0xffff_ffff),
+    burstBytes: Math.min(bandwidth?.burstBytes ?? 0, mostBurst),
     mark: mark ?? 0,
     flags: mark === undefined ? effectFlag.none : effectFlag.marks,
     unused: 0,
@@ -408,7 +411,9 @@ function writeRules(words: Uint32Array, first: number, { rules }: VerdictTable, 
     words[at + 1] =
       (rule.verdict === "drop" ? ruleFlag.drops : 0) |
       (rule.keepsFlows ? ruleFlag.keeps_flows : 0) |
-      (rule.effect === undefined ? 0 : ruleFlag.has_effect);
+      (rule.effect === undefined ? 0 : ruleFlag.has_effect) |
+      (rule.logs === true ? ruleFlag.logs : 0) |
+      (rule.isOfHost === true ? ruleFlag.of_host : 0);
     if (rule.names !== undefined) words[at + 2] = rule.names === "any" ? anyName : (nameSetsAt[rule.names] ?? 0);
   }
 }

@@ -78,6 +78,12 @@ export class LoadedPolicy implements AsyncDisposable {
       questions: create("questions", nameCount),
       name_events: create("name_events", 8),
       rates: create("rates", 64),
+      bandwidths: create("bandwidths", 64),
+      bandwidth_uses: create("bandwidth_uses", 64),
+      connections: create("connections", 1024),
+      connection_counts: create("connection_counts", 64),
+      connections_aged: create("connections_aged", 64),
+      log_buckets: create("log_buckets", 64),
       trials: create("trials", 64),
       trial_totals: create("trial_totals", 1),
       reasons: BpfMap.create({

@@ -21,6 +21,7 @@ export interface SmallRule {
   readonly verdict?: "pass" | "drop";
   readonly keepsFlows?: boolean;
   readonly effect?: RuleEffect;
+  readonly logs?: boolean;
   readonly rule: number;
 }
 
@@ -62,11 +63,12 @@ export function smallTable({
   const tables = [...ingress, ...egress].map((direction): VerdictTable => {
     const ports = portsOf(direction.rules);
     columnMaps.push(ports.map);
-    const rules = direction.rules.map(({ rule, verdict = "pass", keepsFlows = false, effect }) => ({
+    const rules = direction.rules.map(({ rule, verdict = "pass", keepsFlows = false, effect, logs }) => ({
       rule,
       verdict,
       keepsFlows,
       effect,
+      logs,
     }));
     const fallback = { rule: 0, verdict: direction.fallback ?? ("drop" as const), keepsFlows: false };
     const cells = [];

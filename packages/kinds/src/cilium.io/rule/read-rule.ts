@@ -64,10 +64,13 @@ export function readDirection(
   path: string,
   context: ReadContext,
 ): PolicyDirection {
+  const { value } = rule.log ?? {};
+  const log = value === undefined || value === "" ? {} : { log: { value } };
   const read = (field: "ingress" | "ingressDeny" | "egress" | "egressDeny"): readonly PolicyRule[] =>
-    (rule[field] ?? []).map((item, index) =>
-      readItem(item, `${path}/${field}/${index}`, side, field !== side, context),
-    );
+    (rule[field] ?? []).map((item, index) => ({
+      ...readItem(item, `${path}/${field}/${index}`, side, field !== side, context),
+      ...log,
+    }));
   const [allow, deny] =
     side === "ingress" ? [read("ingress"), read("ingressDeny")] : [read("egress"), read("egressDeny")];
   return { isDefaultDeny: rule.enableDefaultDeny?.[side] ?? allow.length + deny.length > 0, allow, deny };

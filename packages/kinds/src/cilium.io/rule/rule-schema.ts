@@ -347,7 +347,7 @@ export const ruleSchema = Type.Object(
               maxLength: 32,
               pattern: "^[ -~]*$",
               patternMeaning: "printable ASCII",
-              description: "Text for events.",
+              description: "Text of the events. With one, flows that rules of the policy decide are logged.",
             }),
           ),
         },

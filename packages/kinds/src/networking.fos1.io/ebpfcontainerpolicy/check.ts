@@ -1,6 +1,7 @@
 import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { checkIpBlock } from "../parts/ip-block.ts";
+import { warnOfLogging } from "../parts/rule-log.ts";
 import { warnOfUnreached } from "../parts/rule-order.ts";
 import type { ContainerPolicySpec, ContainerRule, EBPFContainerPolicy } from "./schema.ts";
 
@@ -9,15 +10,44 @@ type Controls = NonNullable<ContainerPolicySpec["networkControls"]>;
 /** What spans fields too deep for the API server, and what is probably not meant. */
 export function checkContainerPolicy({ metadata, spec }: EBPFContainerPolicy, found: IssueList): void {
   checkPolicyAnnotations(metadata, found);
-  const { networkControls: controls, deviceControl: devices, selector } = spec;
+  const { networkControls: controls, deviceControl: devices, resourceLimits: limits, selector } = spec;
   if (controls !== undefined && found.isSound("/spec/networkControls"))
     for (const direction of ["Ingress", "Egress"] as const) checkDirection(controls, direction, found);
+  if (limits !== undefined && found.isSound("/spec/resourceLimits")) checkLimits(limits, found);
   if (devices !== undefined && found.isSound("/spec/deviceControl")) checkDevices(devices, found);
   if (found.isSound("/spec/selector") && isEmpty(selector.podSelector) && deniesByDefault(controls))
     found.warning(
       "/spec/selector/podSelector",
       "everything",
       "is empty: every pod of the namespace is cut off but for what rules allow",
+    );
+}
+
+/** Ethernet's, with its header. */
+const packetBytes = 1514;
+/** What a few clients that retry hold open by themselves. */
+const fewConnections = 5;
+
+function checkLimits(
+  { bandwidthLimits, connectionLimits }: NonNullable<ContainerPolicySpec["resourceLimits"]>,
+  found: IssueList,
+): void {
+  const path = "/spec/resourceLimits";
+  const { ingressBitsPerSecond, egressBitsPerSecond, burstBytes } = bandwidthLimits ?? {};
+  if (bandwidthLimits !== undefined && ingressBitsPerSecond === undefined && egressBitsPerSecond === undefined)
+    found.warning(`${path}/bandwidthLimits`, "no-effect", "limits nothing: it names no rate");
+  if (burstBytes !== undefined && burstBytes < packetBytes)
+    found.warning(
+      `${path}/bandwidthLimits/burstBytes`,
+      "too-small",
+      `is less than a packet of ${packetBytes} bytes: one passes at a time, and what comes meanwhile is dropped`,
+    );
+  const { maxConnections } = connectionLimits ?? {};
+  if (maxConnections !== undefined && maxConnections < fewConnections)
+    found.warning(
+      `${path}/connectionLimits/maxConnections`,
+      "too-small",
+      `is few: ${maxConnections} clients, or as many that the pods begin themselves, keep everybody else out`,
     );
 }
 
@@ -42,7 +72,10 @@ function checkDirection(controls: Controls, direction: "Ingress" | "Egress", fou
   const field = direction === "Ingress" ? "ingressRules" : "egressRules";
   const rules = controls[field] ?? [];
   const path = `/spec/networkControls/${field}`;
-  for (const [index, { ipBlock }] of rules.entries()) checkIpBlock(ipBlock, `${path}/${index}/ipBlock`, found);
+  for (const [index, { ipBlock, ports, action }] of rules.entries()) {
+    checkIpBlock(ipBlock, `${path}/${index}/ipBlock`, found);
+    if (action === "log" && ipBlock === undefined && ports === undefined) warnOfLogging(`${path}/${index}`, found);
+  }
   warnOfUnreached(rules, path, found, (rule: ContainerRule) => rule.ipBlock === undefined && rule.ports === undefined);
   const needed = `spec.networkControls.enable${direction}Control`;
   if (!isOn && rules.length > 0) found.warning(path, "no-effect", `has no effect without ${needed}`);

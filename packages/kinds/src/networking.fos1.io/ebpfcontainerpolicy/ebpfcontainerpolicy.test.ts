@@ -100,10 +100,7 @@ test("EBPFContainerPolicy names each part that is not served yet", () => {
       .problems.map(({ reason, origin, message }) => `${reason} ${origin.position?.line} ${message}`);
   assert.deepEqual(
     told("resourceLimits: {connectionLimits: {maxConnections: 1}}\ndeviceControl: {enableDeviceControl: true}"),
-    [
-      "NotServed 6 spec.resourceLimits.connectionLimits.maxConnections is not served yet; the pods may have any number of connections open",
-      "NotServed 7 spec.deviceControl is not served yet; every device may be used",
-    ],
+    ["NotServed 7 spec.deviceControl is not served yet; every device may be used"],
   );
   assert.deepEqual(told("networkControls: {enableEgressControl: true, egressRules: [{action: deny}, {action: log}]}"), [
     "NotServed 6 spec.networkControls.egressRules[1].action is not served yet; what it lets pass is not logged",
@@ -186,6 +183,11 @@ test("EBPFContainerPolicy that only counts selects pods and decides nothing", ()
   assert.deepEqual(limits("").intents, []);
   const limited = limits(", connectionLimits: {maxConnectionRate: 9}");
   assert.deepEqual([limited.problems, (limited.intents[0] as PolicyIntent).connectionRate], [[], 9]);
+  const open = limits(", connectionLimits: {maxConnections: 7}").intents[0] as PolicyIntent;
+  assert.deepEqual([open.mostConnections, open.bandwidth], [7, undefined]);
+  const slow = limits(", bandwidthLimits: {egressBitsPerSecond: 100000000, burstBytes: 5000}")
+    .intents[0] as PolicyIntent;
+  assert.deepEqual(slow.bandwidth, { ingress: undefined, egress: { bitsPerSecond: 100_000_000, burstBytes: 5000 } });
 });
 
 test("containerPolicyStatus names the pods that it is in force for", () => {

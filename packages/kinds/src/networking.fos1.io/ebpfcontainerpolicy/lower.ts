@@ -1,4 +1,11 @@
-import type { PolicyDirection, PolicyIntent, PolicyRule, PolicyStatement, PolicySubject } from "@bpfleet/features";
+import type {
+  Bandwidth,
+  PolicyDirection,
+  PolicyIntent,
+  PolicyRule,
+  PolicyStatement,
+  PolicySubject,
+} from "@bpfleet/features";
 import type { PlanProblem } from "@bpfleet/kernel";
 import type { Lowered, Parsed } from "../../kind.ts";
 import { notServed } from "../../not-served.ts";
@@ -22,8 +29,8 @@ export function lowerContainerPolicy(parsed: Parsed<EBPFContainerPolicy>): Lower
   const context = readContext(parsed);
   const counts = parsed.object.spec.resourceLimits?.enableAccounting === true;
   const controls = sides.flatMap((side) => statementsOf(parsed, side, context));
-  const connectionRate = parsed.object.spec.resourceLimits?.connectionLimits?.maxConnectionRate;
-  const isSilent = controls.length === 0 && (counts || connectionRate !== undefined);
+  const limits = limitsOf(parsed.object.spec.resourceLimits);
+  const isSilent = controls.length === 0 && (counts || Object.values(limits).some((limit) => limit !== undefined));
   const statements = isSilent ? [silentOf(parsed, context)] : controls;
   const intent: PolicyIntent = {
     feature: "policy",
@@ -32,10 +39,25 @@ export function lowerContainerPolicy(parsed: Parsed<EBPFContainerPolicy>): Lower
     tier: "container",
     priority: parsed.object.spec.priority,
     counts,
-    connectionRate,
+    ...limits,
     policy: { ref: parsed.ref, ...policyModes(parsed), statements },
   };
   return { intents: statements.length === 0 ? [] : [intent], problems: unservedOf(parsed) };
+}
+
+function limitsOf(
+  limits: EBPFContainerPolicy["spec"]["resourceLimits"],
+): Pick<PolicyIntent, "connectionRate" | "mostConnections" | "bandwidth"> {
+  const { maxConnectionRate, maxConnections } = limits?.connectionLimits ?? {};
+  const { ingressBitsPerSecond, egressBitsPerSecond, burstBytes } = limits?.bandwidthLimits ?? {};
+  const bandwidth = (bitsPerSecond: number | undefined): Bandwidth | undefined =>
+    bitsPerSecond === undefined ? undefined : { bitsPerSecond, burstBytes };
+  const [ingress, egress] = [bandwidth(ingressBitsPerSecond), bandwidth(egressBitsPerSecond)];
+  return {
+    connectionRate: maxConnectionRate,
+    mostConnections: maxConnections,
+    bandwidth: ingress === undefined && egress === undefined ? undefined : { ingress, egress },
+  };
 }
 
 function statementsOf(parsed: Parsed<EBPFContainerPolicy>, side: Side, context: ReadContext): PolicyStatement[] {
@@ -92,20 +114,17 @@ function readRule(
         ? "any"
         : ports.map((port, index) => readPorts(port, context.originOf(`${at}/ports/${index}`))),
     bandwidth: undefined,
+    ...(action === "log" && { log: {} }),
     unserved,
   };
 }
 
 function unservedOf(parsed: Parsed<EBPFContainerPolicy>): readonly PlanProblem[] {
-  const { resourceLimits, networkControls: controls, deviceControl } = parsed.object.spec;
+  const { networkControls: controls, deviceControl } = parsed.object.spec;
   const problems: PlanProblem[] = [];
   const tell = (at: string, so: string): void => {
     problems.push(notServed(parsed, at, so));
   };
-  if (resourceLimits?.bandwidthLimits !== undefined)
-    tell("/spec/resourceLimits/bandwidthLimits", "the pods are as fast as they can be");
-  if (resourceLimits?.connectionLimits?.maxConnections !== undefined)
-    tell("/spec/resourceLimits/connectionLimits/maxConnections", "the pods may have any number of connections open");
   if (deviceControl?.enableDeviceControl === true) tell("/spec/deviceControl", "every device may be used");
   for (const side of sides) {
     if (controls?.[side.is] !== true) continue;

@@ -36,10 +36,17 @@ function isOfPolicy(data: unknown): data is PolicyData {
 
 /** Of its pods together. */
 function metricsOf({ counters }: Outcome): EBPFContainerPolicyStatus["metrics"] {
-  const ofPods = counters.filter(({ labels, gauges }) => labels?.["pod"] !== undefined && "bytes_in" in gauges);
+  const ofPods = counters.filter(
+    ({ labels, gauges }) => labels?.["pod"] !== undefined && ("bytes_in" in gauges || "connections" in gauges),
+  );
   if (ofPods.length === 0) return undefined;
   const sum = (gauge: string): number => ofPods.reduce((total, { gauges }) => total + Number(gauges[gauge] ?? 0), 0);
-  return { bytesIn: sum("bytes_in"), bytesOut: sum("bytes_out"), blocked: sum("blocked") };
+  return {
+    bytesIn: sum("bytes_in"),
+    bytesOut: sum("bytes_out"),
+    ...(ofPods.some(({ gauges }) => "connections" in gauges) && { connections: sum("connections") }),
+    blocked: sum("blocked"),
+  };
 }
 
 function podsOf(

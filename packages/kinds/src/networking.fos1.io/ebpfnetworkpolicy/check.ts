@@ -1,6 +1,7 @@
 import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { checkIpBlock } from "../parts/ip-block.ts";
+import { warnOfLogging } from "../parts/rule-log.ts";
 import { warnOfUnreached } from "../parts/rule-order.ts";
 import type { EBPFNetworkPolicy, NetworkPolicySpec } from "./schema.ts";
 
@@ -52,6 +53,7 @@ function checkDirection(rules: readonly Rule[], direction: "ingress" | "egress",
           "matches-none",
           "is an empty list, which nobody is on: the rule matches nothing; leave it out for everybody",
         );
+    if (rule.action === "log" && rule[side] === undefined && rule.ports === undefined) warnOfLogging(at, found);
     if (rule.action === "deny" && rule.rateLimit !== undefined)
       found.warning(`${at}/rateLimit`, "no-effect", "has no effect for action deny");
     if (rule.action !== "mark" && rule.mark !== undefined)

@@ -35,6 +35,7 @@ export function readRule(rule: AnyRule, direction: "ingress" | "egress", at: str
     bandwidth:
       rateLimit === undefined ? undefined : { bitsPerSecond: rateLimit.bitsPerSecond, burstBytes: rateLimit.burstSize },
     ...(action === "mark" && { mark }),
+    ...(action === "log" && { log: {} }),
     unserved,
   };
 }

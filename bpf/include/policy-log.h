@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Flows whose rule asks for it are told, in the ring of events, by records that are shorter than those of samples. */
+#pragma once
+
+#include "policy-opening.h"
+
+/* Of one rule, and of all together. */
+const volatile __u32 logs_per_second = 100;
+const volatile __u32 all_logs_per_second = 500;
+
+struct logged_flow {
+	__u64 time_ns; /* since boot, without suspend */
+	__u64 serial; /* of the table */
+	struct flow_key key;
+	__u32 rule; /* index in the counters of that table */
+	__u32 missed; /* of the rule, so far: there were too many of them */
+	__u8 opened; /* enum flow_direction */
+	__u8 is_ipv6;
+	__u8 drops;
+	__u8 icmp_type;
+	__u32 length;
+	__u32 unused;
+};
+_Static_assert(sizeof(struct logged_flow) == 80, "map ABI: regenerate the codecs");
+
+struct log_bucket {
+	__u64 full_at; /* as in token-bucket.h */
+	__u64 missed;
+};
+
+/* By the index of the rule; 0: of all. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__type(key, __u32);
+	__type(value, struct log_bucket);
+	__uint(max_entries, 1); /* from user space */
+} log_buckets SEC(".maps");
+
+static __always_inline struct log_bucket *log_bucket_of(__u32 rule)
+{
+	struct log_bucket fresh = {}, *bucket = bpf_map_lookup_elem(&log_buckets, &rule);
+
+	if (bucket)
+		return bucket;
+	bpf_map_update_elem(&log_buckets, &rule, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&log_buckets, &rule);
+}
+
+/* A second's worth at once. */
+static __always_inline bool may_log(struct log_bucket *bucket, __u32 rate, __u64 now_ns)
+{
+	__u64 cost = SECOND_NS / rate, until = *(volatile __u64 *)&bucket->full_at;
+
+	if (until > now_ns) {
+		if (until + cost > now_ns + SECOND_NS)
+			return false;
+		__sync_fetch_and_add(&bucket->full_at, cost);
+	} else {
+		*(volatile __u64 *)&bucket->full_at = now_ns + cost;
+	}
+	return true;
+}
+
+/* Of the packet in hand, as it is ruled. Global, so that the verifier follows it once. */
+__noinline int log_flow(__u32 length)
+{
+	struct work *work = work_in_hand();
+	__u64 now_ns = bpf_ktime_get_ns();
+	struct log_bucket *all, *own;
+	struct logged_flow *told;
+
+	if (!work)
+		return 0;
+	all = log_bucket_of(0);
+	own = log_bucket_of(work->ruling.logs);
+	if (!all || !own)
+		return 0;
+	if (!logs_per_second || !all_logs_per_second || !may_log(own, logs_per_second, now_ns) ||
+	    !may_log(all, all_logs_per_second, now_ns))
+		goto missed;
+	told = bpf_ringbuf_reserve(&events, sizeof(*told), 0);
+	if (!told)
+		goto missed;
+	told->time_ns = now_ns;
+	told->serial = work->serial;
+	told->key = work->view.key;
+	told->rule = work->ruling.logs;
+	told->missed = own->missed;
+	told->opened = work->opened;
+	told->is_ipv6 = work->view.is_ipv6;
+	told->drops = work->ruling.drops;
+	told->icmp_type = work->view.icmp_type;
+	told->length = length;
+	told->unused = 0;
+	bpf_ringbuf_submit(told, 0);
+	return 0;
+missed:
+	__sync_fetch_and_add(&own->missed, 1);
+	return 0;
+}

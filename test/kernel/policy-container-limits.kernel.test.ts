@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { request, type IncomingMessage } from "node:http";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { test } from "node:test";
+import { LineProcess, until } from "@bpfleet/daemon/testing";
+import type { KubeObject } from "@bpfleet/kinds";
+import type { HoldAnswer, HoldCommand } from "./policy-rig/hold-connections.ts";
+import { podKey, rigPod, type RigPod } from "./policy-rig/pod-network.ts";
+import { namespaceObject, podObject, PolicyRig } from "./policy-rig/policy-rig.ts";
+
+const [client, db] = [rigPod("x", "client", 1), rigPod("x", "db", 2)];
+const port = 5432;
+const script = join(import.meta.dirname, "policy-rig/hold-connections.ts");
+
+function limiting(resourceLimits: object, description = ""): KubeObject & { readonly spec: object } {
+  const spec = { description, selector: { podSelector: { matchLabels: { app: "db" } } }, resourceLimits };
+  const metadata = { name: "database", namespace: "x" };
+  return { apiVersion: "networking.fos1.io/v1alpha1", kind: "EBPFContainerPolicy", metadata, spec };
+}
+
+class Holder extends LineProcess {
+  constructor(rig: PolicyRig, pod: RigPod) {
+    super(rig.network.netnsOf(pod), script, []);
+  }
+
+  async ask(command: HoldCommand): Promise<HoldAnswer> {
+    this.write(JSON.stringify(command));
+    return JSON.parse((await this.read()) ?? assert.fail(this.log)) as HoldAnswer;
+  }
+}
+
+async function makeRig(): Promise<PolicyRig> {
+  const rig = await PolicyRig.make("routed", [client, db], { ports: [80] });
+  const pods = [client, db].map((pod) => podObject(pod, rig.network.netnsOf(pod), { app: pod.name }));
+  await rig.change({ write: [namespaceObject("x", {}), ...pods] });
+  return rig;
+}
+
+/** Of the object; the rig answers with what became of all. */
+async function put(rig: PolicyRig, policy: KubeObject): Promise<{ readonly connections?: number }> {
+  const { objects, trouble } = await rig.change({ write: [policy] });
+  assert.equal(trouble, undefined, rig.log);
+  const own = objects.find(({ ref }) => ref.kind === "EBPFContainerPolicy");
+  assert.deepEqual([own?.state, own?.messages], ["in-force", []]);
+  const status = own?.status as { readonly metrics?: { readonly connections?: number } } | undefined;
+  return status?.metrics ?? {};
+}
+
+async function stateOf(rig: PolicyRig, what: string): Promise<number | undefined> {
+  const asked = request({ socketPath: join(rig.network.sandbox.dir, "node.sock.metrics"), path: "/metrics" });
+  asked.end();
+  const [answer] = (await once(asked, "response")) as [IncomingMessage];
+  const labels =
+    'kind="EBPFContainerPolicy",namespace="x",name="database",pod="db",pod_namespace="x",what="' + `${what}"`;
+  const line = (await text(answer)).split("\n").find((each) => each.startsWith(`bpfleet_object_state{${labels}}`));
+  return line === undefined ? undefined : Number(line.split(" ").at(-1));
+}
+
+test("maxConnections lets a pod have so many connections open, also over edits and restarts, with real sockets", async () => {
+  const most = 10;
+  await using rig = await makeRig();
+  await using server = new Holder(rig, db);
+  await using opener = new Holder(rig, client);
+  await server.ask({ listen: port });
+  const open = { host: db.ipv4, port, count: 1 };
+  assert.equal((await opener.ask({ open: { ...open, count: 2 } })).open, 2, "older than the limit");
+  await put(rig, limiting({ connectionLimits: { maxConnections: most } }));
+  assert.equal((await opener.ask({ echo: true })).echoed, 2, "which go on");
+  assert.equal((await opener.ask({ open: { ...open, count: most } })).open, most, "as many as there may be");
+  assert.equal((await opener.ask({ open: { ...open, host: db.ipv6 } })).open, most);
+  assert.equal((await opener.ask({ echo: true })).echoed, most);
+  assert.equal(await stateOf(rig, "connections"), most);
+  assert.equal(await stateOf(rig, "max_connections"), most);
+  const udp = { from: podKey(client), to: db.ipv4, protocol: "UDP", port: 80 } as const;
+  assert.deepEqual(await rig.prober.probe([udp], 5000), ["answered"]);
+  const probe = { from: "node", to: db.ipv4, protocol: "TCP", port: 80 } as const;
+  assert.deepEqual(await rig.prober.probe([probe], 5000), ["answered"], "what the node asks is not limited");
+  assert.equal((await opener.ask({ close: 1 })).open, most - 1);
+  assert.equal((await opener.ask({ open })).open, most);
+  assert.equal((await opener.ask({ open })).open, most);
+  assert.equal((await put(rig, limiting({ connectionLimits: { maxConnections: most } }, "edited"))).connections, most);
+  assert.equal((await opener.ask({ open })).open, most, "an edit forgets none");
+  await rig.stop();
+  assert.equal((await opener.ask({ open })).open, most, "in force without a daemon");
+  await rig.start();
+  assert.equal((await opener.ask({ open })).open, most, "and with the next one");
+  assert.equal((await opener.ask({ echo: true })).echoed, most);
+  await opener.kill();
+  await using again = new Holder(rig, client);
+  await until("connections have ended", async () => (await stateOf(rig, "connections")) === 0);
+  assert.equal((await again.ask({ open: { ...open, count: most + 1 } })).open, most, "who was killed holds none");
+});
+
+test("bandwidthLimits lets a pod receive and send so much each second, measured on a stream", async () => {
+  await using rig = await makeRig();
+  await using server = new Holder(rig, db);
+  await using sender = new Holder(rig, client);
+  await server.ask({ listen: port });
+  await sender.ask({ listen: port });
+  const bitsPerSecond = 20_000_000;
+  const rateOf = async (from: Holder, to: Holder, host: string): Promise<number> => {
+    await from.ask({ stream: { host, port, ms: 6000 } });
+    const { bytes, ms } = await to.ask({});
+    return (bytes * 8) / (ms / 1000);
+  };
+  assert.ok((await rateOf(sender, server, db.ipv4)) > 2 * bitsPerSecond, "without a limit");
+  await put(
+    rig,
+    limiting({ bandwidthLimits: { ingressBitsPerSecond: bitsPerSecond, egressBitsPerSecond: bitsPerSecond / 2 } }),
+  );
+  const received = (await rateOf(sender, server, db.ipv4)) / bitsPerSecond;
+  const sent = (await rateOf(server, sender, client.ipv4)) / (bitsPerSecond / 2);
+  console.log(`received ${received.toFixed(3)}, sent ${sent.toFixed(3)} of the rate`);
+  assert.ok(received > 0.85 && received < 1.05, `received ${received}`);
+  assert.ok(sent > 0.85 && sent < 1.05, `sent ${sent}`);
+});

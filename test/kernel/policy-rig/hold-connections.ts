@@ -1,0 +1,114 @@
+/** Holds connections of TCP open, for tests. Each line of its input is a HoldCommand, each of its output the answer. */
+import { connect, createServer, type Socket } from "node:net";
+import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
+
+export interface HoldCommand {
+  readonly listen?: number;
+  readonly open?: { readonly host: string; readonly port: number; readonly count: number };
+  /** So many of those that were opened here. */
+  readonly close?: number;
+  /** Sends a byte by each of those that were opened here; counts those that come back. */
+  readonly echo?: true;
+  /** Sends as much as it can for so long. */
+  readonly stream?: { readonly host: string; readonly port: number; readonly ms: number };
+}
+
+export interface HoldAnswer {
+  /** Of those that were opened here. */
+  readonly open: number;
+  readonly echoed?: number;
+  /** Of the last stream that came in: bytes, and from the first to the last of them. */
+  readonly bytes: number;
+  readonly ms: number;
+}
+
+const patientMs = 700;
+const sockets: Socket[] = [];
+/** Of a stream, before it is measured: a burst may come at once. */
+const settlingMs = 1500;
+let [bytes, firstMs, lastMs] = [0, 0, 0];
+
+function serve(socket: Socket): void {
+  const begunMs = performance.now();
+  let isMeasured = false;
+  socket.on("error", () => undefined);
+  socket.on("data", (chunk) => {
+    const now = performance.now();
+    if (chunk.length === 1) return void socket.write(chunk);
+    if (now - begunMs < settlingMs) return;
+    if (!isMeasured) [bytes, firstMs, isMeasured] = [0, now, true];
+    bytes += chunk.length;
+    lastMs = now;
+  });
+}
+
+function tryOpen(host: string, port: number): Promise<Socket | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: patientMs });
+    const give = (): void => {
+      socket.destroy();
+      resolve(undefined);
+    };
+    socket.once("timeout", give);
+    socket.on("error", give);
+    socket.once("connect", () => {
+      socket.setTimeout(0);
+      resolve(socket);
+    });
+  });
+}
+
+function echo(socket: Socket): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = globalThis.setTimeout(() => resolve(false), patientMs);
+    socket.once("data", () => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+    socket.write("x");
+  });
+}
+
+async function stream(host: string, port: number, ms: number): Promise<void> {
+  const socket = await tryOpen(host, port);
+  if (socket === undefined) return;
+  const chunk = Buffer.alloc(65_536);
+  const endMs = performance.now() + ms;
+  const push = (): void => {
+    while (performance.now() < endMs && socket.write(chunk));
+  };
+  socket.on("drain", push);
+  push();
+  await setTimeout(ms);
+  socket.destroy();
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line) as HoldCommand;
+  if (command.listen !== undefined) {
+    const server = createServer(serve);
+    await new Promise<void>((resolve) => server.listen(command.listen, "::", () => resolve()));
+  }
+  const { host = "", port = 0, count = 0 } = command.open ?? {};
+  for (let at = 0; at < count; at++) {
+    const socket = await tryOpen(host, port);
+    if (socket !== undefined) sockets.push(socket);
+  }
+  for (const socket of sockets.splice(0, command.close ?? 0)) {
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    socket.resume();
+    socket.end();
+    await closed;
+  }
+  if (command.stream !== undefined) await stream(command.stream.host, command.stream.port, command.stream.ms);
+  const echoes = command.echo === true ? await Promise.all(sockets.map(echo)) : undefined;
+  const answer: HoldAnswer = {
+    open: sockets.length,
+    ...(echoes !== undefined && { echoed: echoes.filter(Boolean).length }),
+    bytes,
+    ms: lastMs - firstMs,
+  };
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+process.exit();
