@@ -16,7 +16,7 @@ else if (run.is === "mistakes") {
   try {
     const onNotice = (notice: string): void => void process.stderr.write(`warning: ${notice}\n`);
     const xdpModes = await readXdpModes(run.bpfdConfig, onNotice);
-    await using _daemon = await startDaemon({ ...run.options, xdpModes });
+    await using _daemon = await startDaemon({ ...run.options, xdpModes, flowLogFd: 1 });
     await ended;
   } catch (error) {
     process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);

@@ -14,7 +14,7 @@ import { ObedientDaemon } from "./testing/obedient-daemon.ts";
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const root = join(import.meta.dirname, "../../..");
 const groups = "{networking.fos1.io,podconfig.example.com,crd.projectcalico.org}";
-const served = ["EBPFProgram", "EBPFMap", "EBPFNetworkPolicy"];
+const served = ["EBPFProgram", "EBPFMap", "EBPFNetworkPolicy", "EBPFContainerPolicy"];
 
 test("startAgent says of each kind that is served later that it is not, and what would be missing", async () => {
   const directory = mkdtempSync(join(tmpdir(), "bpfleet-agent-"));
@@ -47,7 +47,6 @@ test("startAgent says of each kind that is served later that it is not, and what
   const report = await agent.report();
   assert.equal(report.objects.length, later.length);
   assert.deepEqual([...new Set(report.objects.map(({ ref }) => ref.kind))].toSorted(), [
-    "EBPFContainerPolicy",
     "EBPFNATPolicy",
     "EBPFTrafficControl",
     "FelixConfiguration",

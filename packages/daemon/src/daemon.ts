@@ -65,6 +65,10 @@ export interface Daemon extends AsyncDisposable {
   explain(request: ExplainRequest): Promise<Explanation>;
   /** Sampled verdicts as they happen. The sampling stops with the last subscriber. */
   trace(options: TraceOptions, onEvents: (events: readonly TraceEvent[]) => void): Promise<AsyncDisposable>;
+  /** Flows that rules log: the last lines of JSON, oldest first. */
+  recentLog(): readonly string[];
+  /** Called with each further line; returns the end of the subscription. */
+  onLog(callback: (lines: readonly string[]) => void): () => void;
   /** What the kernel holds of ours now, with the entries of these maps (keys of a plan, for `diffPlan`). */
   observe(withEntries: readonly string[]): Promise<ObservedKernel>;
   /** Everything on the machine, ours and foreign. */
@@ -106,6 +110,8 @@ export interface DaemonOptions {
   /** Whole seconds between two looks at the kernel when nothing happens; 10 when not given. */
   readonly driftSeconds?: number | undefined;
   readonly log?: LogOptions | undefined;
+  /** File descriptor for the lines of flows that rules log; they are only kept for who asks when not given. */
+  readonly flowLogFd?: number | undefined;
   /** Where programs that people bring come from; nothing is fetched without it. */
   readonly bytecode?: BytecodeOptions | undefined;
   /** Where an agent in another process hands in its plans; `undefined` serves none. */

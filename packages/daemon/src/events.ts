@@ -2,6 +2,7 @@ import { setImmediate as yieldToLoop } from "node:timers/promises";
 import { sameRef, type Clock } from "@bpfleet/base";
 import {
   decodeEvent,
+  eventSize,
   encodeSampling,
   eventsSpec,
   instanceIdOf,
@@ -21,6 +22,7 @@ import {
   type NodePlan,
 } from "@bpfleet/kernel";
 import type { CounterReader } from "./counters.ts";
+import type { FlowLog } from "./flow-log.ts";
 import type { TraceEvent, TraceOptions } from "./daemon.ts";
 import { EventThrottle } from "./event-throttle.ts";
 
@@ -38,6 +40,8 @@ export interface EventHubOptions {
   readonly facts: () => NodeFacts | undefined;
   readonly clock: Clock;
   readonly onTrouble: (error: unknown) => void;
+  /** Takes the records that are not of samples. */
+  readonly log?: Pick<FlowLog, "isWanted" | "take"> | undefined;
 }
 
 interface Subscription {
@@ -101,7 +105,7 @@ export class EventHub implements AsyncDisposable {
     const entries = await kernel.readMap(mapIdentity(trace));
     // Not in the kernel yet: the loop tells when it is.
     if (entries === undefined) return;
-    if (this.#subscriptions.size > 0) {
+    if (this.#subscriptions.size > 0 || this.#options.log?.isWanted() === true) {
       this.#reader = await kernel.readRing(mapIdentity(ring), (records) => this.#receive(records));
     }
     const value = this.#sampling();
@@ -155,7 +159,13 @@ export class EventHub implements AsyncDisposable {
     const now = kernelMs();
     const copies: Uint8Array[] = [];
     // The buffer behind the records is the reader's: copy before the first await.
-    for (const record of records) if (this.#throttle.take(timeOf(record), now)) copies.push(Uint8Array.from(record));
+    const logged: Uint8Array[] = [];
+    for (const record of records) {
+      if (record.byteLength < eventSize) logged.push(Uint8Array.from(record));
+      else if (this.#subscriptions.size > 0 && this.#throttle.take(timeOf(record), now))
+        copies.push(Uint8Array.from(record));
+    }
+    if (logged.length > 0) this.#options.log?.take(logged);
     if (this.#throttle.rises()) this.#slowDown();
     if (copies.length === 0) return;
     this.#delivery = this.#delivery

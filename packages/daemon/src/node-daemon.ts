@@ -30,6 +30,7 @@ import type {
 import { errorText } from "./error-text.ts";
 import { EventHub } from "./events.ts";
 import { explainPacket } from "./explain.ts";
+import { FlowLog } from "./flow-log.ts";
 import type { WorkLoop } from "./loop/work-loop.ts";
 import { metricFamilies } from "./metrics/daemon-metrics.ts";
 import { renderExposition } from "./metrics/exposition.ts";
@@ -57,6 +58,8 @@ export interface NodeDaemonParts {
   readonly applySeconds: Histogram;
   readonly clock: Clock;
   readonly onTrouble: (error: unknown) => void;
+  /** Takes lines of flows that rules log. */
+  readonly writeLog?: ((lines: string) => void) | undefined;
   /** Told of what an agent says of pods, of plans, and of all that changes. */
   readonly gate?: PodGate | undefined;
   /** Of rules, beyond what the kernel holds. */
@@ -72,6 +75,7 @@ export class NodeDaemon implements Daemon {
   readonly #events: EventHub;
   readonly #rules: RuleWatch | undefined;
   readonly #upkeep: NodeUpkeep;
+  readonly #log: FlowLog;
   readonly #startedMs: number;
   #counting: Promise<readonly InstanceCounters[]> | undefined;
   #healedTotal = 0;
@@ -93,7 +97,10 @@ export class NodeDaemon implements Daemon {
         clock,
         onTrouble,
       });
+    this.#reader = new CounterReader(kernel, features);
+    this.#log = new FlowLog({ plan: () => loop.plan(), facts: () => facts.get(), clock, write: parts.writeLog });
     this.#events = new EventHub({
+      log: this.#log,
       kernel,
       features,
       reader: this.#reader,
@@ -184,6 +191,14 @@ export class NodeDaemon implements Daemon {
 
   trace(options: TraceOptions, onEvents: (events: readonly TraceEvent[]) => void): Promise<AsyncDisposable> {
     return this.#events.subscribe(options, onEvents);
+  }
+
+  recentLog(): readonly string[] {
+    return this.#log.recent();
+  }
+
+  onLog(callback: (lines: readonly string[]) => void): () => void {
+    return this.#log.onLines(callback);
   }
 
   async observe(withEntries: readonly string[]): Promise<ObservedKernel> {

@@ -120,6 +120,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     facts,
     bytecode,
     factsListeners,
+    writeLog: options.flowLogFd === undefined ? undefined : lineWriter(options.flowLogFd),
     applySeconds,
     clock,
     onTrouble,
@@ -226,6 +227,13 @@ function heldInterfaces(items: readonly ItemResult[]): ReadonlySet<string> {
     item === "hook" && error?.code === "busy" ? [parseHookKey(key)] : [],
   );
   return new Set(points.flatMap((point) => (point?.hook === "xdp" ? [point.interface] : [])));
+}
+
+/** Never waits: what a reader does not take is left out. */
+function lineWriter(fd: number): (lines: string) => void {
+  const destination = pino.destination({ dest: fd, sync: false, maxLength: 1 << 20 });
+  destination.on("error", () => undefined);
+  return (lines) => void destination.write(lines);
 }
 
 /** Lines leave at once: what was decided before a crash can be read after it. */

@@ -44,6 +44,8 @@ export function decodeEvent(record: Uint8Array): VerdictEvent | undefined {
   };
 }
 
+export { eventSize };
+
 export interface Sampling {
   /** One packet in so many; 0 reports nothing. */
   readonly every: number;

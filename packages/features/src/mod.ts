@@ -15,6 +15,7 @@ export * from "./maps/intent.ts";
 export * from "./maps/maps.ts";
 export * from "./sockets/intent.ts";
 export * from "./sockets/sockets.ts";
+export { describeLoggedFlow, readLoggedFlow, type LogEntry, type LoggedFlow } from "./policy/flow-log.ts";
 export { readFlows, type PolicyFlow } from "./policy/flows.ts";
 export {
   comparePolicies,
@@ -28,7 +29,7 @@ export {
 } from "./policy/compare/compare-policies.ts";
 export { isWholeSpace, isWithinPieces, renderNumber, renderPieces } from "./policy/compare/address-pieces.ts";
 export * from "./policy/intent.ts";
-export type { PolicyData, PolicyEndpoint } from "./policy/plan.ts";
+export { nodeInstanceKey, type PolicyData, type PolicyEndpoint } from "./policy/plan.ts";
 export { policy } from "./policy/policy-feature.ts";
 export { readOpening, type Opening } from "./policy/read-opening.ts";
 export * from "./policy/policy.ts";

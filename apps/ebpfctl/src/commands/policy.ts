@@ -1,5 +1,5 @@
 import { fetchPolicyState } from "@bpfleet/agent";
-import { readLearnt, readNameEvents, readTable, readTrials, readTrialTotals } from "@bpfleet/features";
+import { readLearnt, readNameEvents, readTable, readTrials, readTrialTotals, type LogEntry } from "@bpfleet/features";
 import type { MapEntries } from "@bpfleet/kernel";
 import { DaemonClient } from "@bpfleet/daemon/client";
 import { parseConfig } from "../config.ts";
@@ -8,6 +8,7 @@ import { Failure } from "../failure.ts";
 import { renderJson } from "../maps/json.ts";
 import { listNames, renderNameEvents, renderNames } from "../policy/name-list.ts";
 import { makeDump, renderDump } from "../policy/policy-dump.ts";
+import { renderLogEntry } from "../policy/log-line.ts";
 import { findUnused, renderUnused } from "../policy/unused-rules.ts";
 import { listTrials, renderTrials } from "../policy/trial-list.ts";
 import type { DefineCommand } from "./mod.ts";
@@ -135,6 +136,28 @@ export const definePolicy: DefineCommand = (program, world) => {
       if (isJson) world.out.write(`${renderJson({ names, events: counts }, 2)}\n`);
       else if (names.length > 0) world.out.write(renderNames(names));
       world.err.write(renderNameEvents(counts));
+    });
+  policy
+    .command("log")
+    .description(
+      "Print the flows that rules with action log opened, and what policies with log.value decided: whose rule, whose pod, which peer, and ports. The daemon writes the same lines, as JSON, to its standard output. A rule tells 100 flows each second, all together 500; how many more there were is told too.",
+    )
+    .option("-f, --follow", "go on with what comes")
+    .option("--tail <number>", "so many of the last 500", "20")
+    .option("-o, --output <form>", "json: one document a line")
+    .action(async (flags, command) => {
+      if (flags.output !== undefined && flags.output !== "json")
+        throw new Failure(
+          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
+        );
+      if (!/^\d{1,9}$/.test(flags.tail))
+        throw new Failure(`invalid argument ${JSON.stringify(flags.tail)} for "--tail": give a number`);
+      const config = parseConfig(command.optsWithGlobals(), world);
+      using daemon = new DaemonClient(config.socket);
+      const wish = { tail: Number(flags.tail), follow: flags.follow === true };
+      for await (const lines of daemon.log(wish, world.onInterrupt()))
+        for (const line of lines)
+          world.out.write(`${flags.output === "json" ? line : renderLogEntry(JSON.parse(line) as LogEntry)}\n`);
     });
 };
 

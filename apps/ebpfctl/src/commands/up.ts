@@ -157,6 +157,7 @@ function daemonOptions(flags: UpFlags, config: Config, world: World): Parameters
     features,
     metrics: parseMetricsAddress(flags.metricsAddr ?? (env["BPFLEET_METRICS_ADDR"] || undefined)),
     log: { level: parseLevel(flags.log) },
+    flowLogFd: 1,
     mountBpffs: true,
     legacyTc: flags.legacyTc === true,
     policySettings: {

@@ -220,6 +220,13 @@ class ServedValues implements ServedDaemon {
   async inventory() {
     return inventory;
   }
+  recentLog() {
+    return ["a", "b", "c"];
+  }
+  onLog(callback: (lines: readonly string[]) => void) {
+    callback(["d"]);
+    return () => {};
+  }
   version() {
     return { version: "0.1.0", kernel: "6.18", node: "v24", libbpf: "1.7" };
   }
@@ -319,6 +326,21 @@ test("DaemonClient traces until its signal, and the daemon then stops sampling",
   abort.abort();
   await reading;
   await until(() => daemon.traces.size === 0);
+});
+
+test("DaemonClient reads the last lines of the log, and those that come", async (t) => {
+  const { client } = await serve(t);
+  const read = async (options: { readonly tail: number; readonly follow: boolean }): Promise<string> => {
+    const abort = new AbortController();
+    const seen: string[] = [];
+    for await (const lines of client.log(options, abort.signal)) {
+      seen.push(...lines);
+      if (seen.includes("d")) abort.abort();
+    }
+    return seen.join("");
+  };
+  assert.equal(await read({ tail: 2, follow: false }), "bc");
+  assert.equal(await read({ tail: 1, follow: true }), "cd");
 });
 
 test("DaemonClient hears of a daemon that goes away under a trace", async (t) => {

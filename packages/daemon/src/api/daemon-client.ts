@@ -108,6 +108,18 @@ export class DaemonClient implements Machine, Disposable {
     }
   }
 
+  /** Flows that rules log, as lines of JSON: the last ones, and with `follow` what comes, until the signal. */
+  async *log(
+    { tail, follow }: { readonly tail: number; readonly follow: boolean },
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly string[]> {
+    try {
+      for await (const { lines } of this.#client.followLog({ tail, follow }, { signal })) yield lines;
+    } catch (error) {
+      if (!signal.aborted) throw this.#failure(error);
+    }
+  }
+
   async pause(): Promise<void> {
     await this.#call(() => this.#client.pause({}));
   }

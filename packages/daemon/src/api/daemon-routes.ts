@@ -51,25 +51,33 @@ export function routeDaemon(router: ConnectRouter, daemon: ServedDaemon): void {
         only: only === "drop" ? "drop" : "all",
         owner: owner && decodeRef(owner),
       } as const;
-      for await (const events of traceUntilHangUp(daemon, options, context)) yield encodeEvents(events);
+      const subscribe = (take: (events: readonly TraceEvent[]) => void) => answer(() => daemon.trace(options, take));
+      for await (const events of untilHangUp(subscribe, context)) yield encodeEvents(events);
+    },
+    async *followLog({ tail, follow }, context) {
+      const recent = tail === 0 ? [] : daemon.recentLog().slice(-tail);
+      if (recent.length > 0) yield { lines: [...recent] };
+      if (!follow) return;
+      const subscribe = async (take: (lines: readonly string[]) => void): Promise<AsyncDisposable> => {
+        const end = daemon.onLog(take);
+        return { [Symbol.asyncDispose]: async () => end() };
+      };
+      for await (const lines of untilHangUp(subscribe, context)) yield { lines: [...lines] };
     },
   });
 }
 
-async function* traceUntilHangUp(
-  daemon: ServedDaemon,
-  options: Parameters<Daemon["trace"]>[0],
+async function* untilHangUp<T>(
+  subscribe: (take: (some: readonly T[]) => void) => Promise<AsyncDisposable>,
   { signal }: HandlerContext,
-): AsyncGenerator<readonly TraceEvent[]> {
-  const waiting: (readonly TraceEvent[])[] = [];
+): AsyncGenerator<readonly T[]> {
+  const waiting: (readonly T[])[] = [];
   let wake = () => {};
-  await using _subscription = await answer(() =>
-    daemon.trace(options, (events) => {
-      waiting.push(events);
-      if (waiting.length > waitingBatches) waiting.shift();
-      wake();
-    }),
-  );
+  await using _subscription = await subscribe((some) => {
+    waiting.push(some);
+    if (waiting.length > waitingBatches) waiting.shift();
+    wake();
+  });
   signal.addEventListener("abort", () => wake());
   while (!signal.aborted) {
     const events = waiting.shift();

@@ -50,7 +50,7 @@ interface EndpointBandwidth {
 }
 
 export function limitsOf(compiled: CompiledPolicy): Limits {
-  const { pods, selection, table } = compiled;
+  const { pods, selection } = compiled;
   const { statements } = selection;
   const bandwidths = pods.flatMap(({ facts, statements: selecting }): readonly EndpointBandwidth[] => {
     if (facts?.found !== true) return [];
@@ -64,7 +64,7 @@ export function limitsOf(compiled: CompiledPolicy): Limits {
   return {
     bandwidths,
     countsConnections: limitedOf(compiled).length > 0,
-    logsFlows: table.tables.some(({ rules }) => rules.some(({ logs }) => logs === true)),
+    logsFlows: logsFlows(compiled),
   };
 }
 
@@ -81,6 +81,10 @@ export function limitedOf({ table: { endpoints, tables } }: CompiledPolicy): rea
   const own = endpoints.filter(({ ifindex }) => ifindex < endpointMark.tried);
   const isLimited = (at: number): boolean => tables[at]?.mostConnections !== undefined;
   return own.filter(({ ingress, egress }) => [...ingress, ...egress].some(isLimited)).map(({ ifindex }) => ifindex);
+}
+
+export function logsFlows({ table: { tables } }: Pick<CompiledPolicy, "table">): boolean {
+  return tables.some(({ rules }) => rules.some(({ logs }) => logs === true));
 }
 
 /** What is not asked for is only named by the programs. */

@@ -11,7 +11,7 @@ import { CompileMemory } from "./compile/compile-memory.ts";
 import { mistakeText, policyLimits } from "./compile/limits.ts";
 import { endpointMark, policyPrograms } from "./generated/policy.ts";
 import type { BackendsIntent, PolicyFeatureIntent, PolicyIntent } from "./intent.ts";
-import { limitedOf, limitsOf } from "./limit-maps.ts";
+import { limitedOf, limitsOf, logsFlows } from "./limit-maps.ts";
 import { chooseSlot, planPolicyMaps, type PlannedMaps } from "./policy-maps.ts";
 import { forEachPolicy, problemsOf, shadowNote, shadowProblem } from "./problems.ts";
 import { resolveServices } from "./services/resolve-services.ts";
@@ -45,6 +45,10 @@ export interface PolicyData {
   readonly trying?: readonly Origin[] | undefined;
   /** It is only tried out. */
   readonly mode?: "shadow" | undefined;
+  /** Of the node: some rule logs. */
+  readonly logs?: true | undefined;
+  /** Of the node: what lines of the log carry, by the indexes of rules. */
+  readonly logValues?: Readonly<Record<number, string>> | undefined;
   /** Of the node: interfaces of pods that may have so many connections open. */
   readonly limited?: readonly number[] | undefined;
   /** Of a pod: how many connections it may have open. */
@@ -333,6 +337,8 @@ function instancesOf(
     isolating: isolation.statements,
     ...(trials.statements.length > 0 && { trying: trials.statements }),
     ...(limited.length > 0 && { limited }),
+    ...(logsFlows(compiled) && { logs: true }),
+    ...(compiled.logValues.size > 0 && { logValues: Object.fromEntries(compiled.logValues) }),
     serial: String(table.serial),
   };
   return [

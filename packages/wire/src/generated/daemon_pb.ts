@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bpfleet/daemon/v1/daemon.proto.
  */
 export const file_bpfleet_daemon_v1_daemon: GenFile = /*@__PURE__*/
-  fileDesc("Ch5icGZsZWV0L2RhZW1vbi92MS9kYWVtb24ucHJvdG8SEWJwZmxlZXQuZGFlbW9uLnYxIigKD0dldFN0YXRlUmVxdWVzdBIVCg13aXRoX2NvdW50ZXJzGAEgASgIIsQBCgVTdGF0ZRInCgVmYWN0cxgBIAEoCzIYLmJwZmxlZXQuZGFlbW9uLnYxLkZhY3RzEisKB3Jlc3VsdHMYAiABKAsyGi5icGZsZWV0LmRhZW1vbi52MS5SZXN1bHRzEjUKCGNvdW50ZXJzGAMgAygLMiMuYnBmbGVldC5kYWVtb24udjEuSW5zdGFuY2VDb3VudGVycxIuCgVob29rcxgEIAMoCzIfLmJwZmxlZXQuZGFlbW9uLnYxLkhvb2tDb3VudGVycyJQCgxIb29rQ291bnRlcnMSDAoEaG9vaxgBIAEoCRIyCgdtZW1iZXJzGAIgAygLMiEuYnBmbGVldC5kYWVtb24udjEuTWVtYmVyQ291bnRlcnMixQEKDk1lbWJlckNvdW50ZXJzEg8KB3Byb2dyYW0YASABKAkSDAoEc2VlbhgCIAEoBBIRCglwcm9jZWVkZWQYAyABKAQSDQoFZXhpdHMYBCABKAQSQQoIdmVyZGljdHMYBSADKAsyLy5icGZsZWV0LmRhZW1vbi52MS5NZW1iZXJDb3VudGVycy5WZXJkaWN0c0VudHJ5Gi8KDVZlcmRpY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgEOgI4ASL2AQoHUmVzdWx0cxIQCghyZXZpc2lvbhgBIAEoDRITCgtpc19jb21wbGV0ZRgCIAEoCBISCgppc19zZXR0bGVkGAMgASgIEhEKCWlzX3BhdXNlZBgEIAEoCBIsCgVpdGVtcxgFIAMoCzIdLmJwZmxlZXQuZGFlbW9uLnYxLkl0ZW1SZXN1bHQSKQoGaGVhbGVkGAYgAygLMhkuYnBmbGVldC5kYWVtb24udjEuSGVhbGVkEhUKCGFwcGx5X21zGAcgASgBSACIAQESFAoHdHJvdWJsZRgIIAEoCUgBiAEBQgsKCV9hcHBseV9tc0IKCghfdHJvdWJsZSKtAQoKSXRlbVJlc3VsdBIMCgRpdGVtGAEgASgJEgsKA2tleRgCIAEoCRINCgVzdGF0ZRgDIAEoCRIwCgVlcnJvchgEIAEoCzIcLmJwZmxlZXQuZGFlbW9uLnYxLkl0ZW1FcnJvckgAiAEBEjAKBGhvb2sYBSABKAsyHS5icGZsZWV0LmRhZW1vbi52MS5Ib29rUmVzdWx0SAGIAQFCCAoGX2Vycm9yQgcKBV9ob29rImgKCUl0ZW1FcnJvchIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoGZGV0YWlsGAMgASgJSACIAQESEgoFcmV0cnkYBCABKAlIAYgBAUIJCgdfZGV0YWlsQggKBl9yZXRyeSI9CgZIZWFsZWQSCgoCYXQYASABKAESDAoEaXRlbRgCIAEoCRILCgNrZXkYAyABKAkSDAoEd2hhdBgEIAEoCSImCg5PYnNlcnZlUmVxdWVzdBIUCgx3aXRoX2VudHJpZXMYASADKAkiFQoTR2V0SW52ZW50b3J5UmVxdWVzdCIuCg5FeHBsYWluUmVxdWVzdBIMCgRob29rGAEgASgJEg4KBnBhY2tldBgCIAEoDCKBAQoLRXhwbGFuYXRpb24SDAoEaG9vaxgBIAEoCRItCgVzdGVwcxgCIAMoCzIeLmJwZmxlZXQuZGFlbW9uLnYxLkV4cGxhaW5TdGVwEg8KB3ZlcmRpY3QYAyABKAUSFAoMdmVyZGljdF9uYW1lGAQgASgJEg4KBnBhc3NlcxgFIAEoCCLUAQoLRXhwbGFpblN0ZXASDwoHcHJvZ3JhbRgBIAEoCRIwCgVvd25lchgCIAEoCzIcLmJwZmxlZXQuZGFlbW9uLnYxLk9iamVjdFJlZkgAiAEBEg8KB3ZlcmRpY3QYAyABKAUSFAoMdmVyZGljdF9uYW1lGAQgASgJEjIKCGRlY2lzaW9uGAUgASgLMhsuYnBmbGVldC5kYWVtb24udjEuRGVjaXNpb25IAYgBARIQCghwcm9jZWVkcxgGIAEoCEIICgZfb3duZXJCCwoJX2RlY2lzaW9uImcKDFRyYWNlUmVxdWVzdBINCgVldmVyeRgBIAEoDRIMCgRvbmx5GAIgASgJEjAKBW93bmVyGAMgASgLMhwuYnBmbGVldC5kYWVtb24udjEuT2JqZWN0UmVmSACIAQFCCAoGX293bmVyIjwKC1RyYWNlRXZlbnRzEi0KBmV2ZW50cxgBIAMoCzIdLmJwZmxlZXQuZGFlbW9uLnYxLlRyYWNlRXZlbnQizwEKClRyYWNlRXZlbnQSCgoCYXQYASABKAESDwoHcHJvZ3JhbRgCIAEoCRIPCgdpZmluZGV4GAMgASgNEhEKCWludGVyZmFjZRgEIAEoCRItCghkZWNpc2lvbhgFIAEoCzIbLmJwZmxlZXQuZGFlbW9uLnYxLkRlY2lzaW9uEhQKDGxlbmd0aF9ieXRlcxgGIAEoDRIMCgRoZWFkGAcgASgMEg0KBWxheWVyGAggASgJEhMKBm1pc3NlZBgJIAEoAUgAiAEBQgkKB19taXNzZWQiDgoMUGF1c2VSZXF1ZXN0Ig8KDVBhdXNlUmVzcG9uc2UiDwoNUmVzdW1lUmVxdWVzdCIQCg5SZXN1bWVSZXNwb25zZSITChFHZXRWZXJzaW9uUmVxdWVzdCJICgdWZXJzaW9uEg8KB3ZlcnNpb24YASABKAkSDgoGa2VybmVsGAIgASgJEgwKBG5vZGUYAyABKAkSDgoGbGliYnBmGAQgASgJInIKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIMCgRjYWxsGAIgASgJEhIKBWVycm5vGAMgASgJSACIAQESDQoFcmV0cnkYBCABKAkSEwoGZGV0YWlsGAUgASgJSAGIAQFCCAoGX2Vycm5vQgkKB19kZXRhaWwyhQUKDURhZW1vblNlcnZpY2USSAoIR2V0U3RhdGUSIi5icGZsZWV0LmRhZW1vbi52MS5HZXRTdGF0ZVJlcXVlc3QaGC5icGZsZWV0LmRhZW1vbi52MS5TdGF0ZRJPCgdPYnNlcnZlEiEuYnBmbGVldC5kYWVtb24udjEuT2JzZXJ2ZVJlcXVlc3QaIS5icGZsZWV0LmRhZW1vbi52MS5PYnNlcnZlZEtlcm5lbBJUCgxHZXRJbnZlbnRvcnkSJi5icGZsZWV0LmRhZW1vbi52MS5HZXRJbnZlbnRvcnlSZXF1ZXN0GhwuYnBmbGVldC5kYWVtb24udjEuSW52ZW50b3J5EkwKB0V4cGxhaW4SIS5icGZsZWV0LmRhZW1vbi52MS5FeHBsYWluUmVxdWVzdBoeLmJwZmxlZXQuZGFlbW9uLnYxLkV4cGxhbmF0aW9uEkoKBVRyYWNlEh8uYnBmbGVldC5kYWVtb24udjEuVHJhY2VSZXF1ZXN0Gh4uYnBmbGVldC5kYWVtb24udjEuVHJhY2VFdmVudHMwARJKCgVQYXVzZRIfLmJwZmxlZXQuZGFlbW9uLnYxLlBhdXNlUmVxdWVzdBogLmJwZmxlZXQuZGFlbW9uLnYxLlBhdXNlUmVzcG9uc2USTQoGUmVzdW1lEiAuYnBmbGVldC5kYWVtb24udjEuUmVzdW1lUmVxdWVzdBohLmJwZmxlZXQuZGFlbW9uLnYxLlJlc3VtZVJlc3BvbnNlEk4KCkdldFZlcnNpb24SJC5icGZsZWV0LmRhZW1vbi52MS5HZXRWZXJzaW9uUmVxdWVzdBoaLmJwZmxlZXQuZGFlbW9uLnYxLlZlcnNpb25iBnByb3RvMw", [file_bpfleet_daemon_v1_declaration, file_bpfleet_daemon_v1_kernel]);
+  fileDesc("Ch5icGZsZWV0L2RhZW1vbi92MS9kYWVtb24ucHJvdG8SEWJwZmxlZXQuZGFlbW9uLnYxIigKD0dldFN0YXRlUmVxdWVzdBIVCg13aXRoX2NvdW50ZXJzGAEgASgIIsQBCgVTdGF0ZRInCgVmYWN0cxgBIAEoCzIYLmJwZmxlZXQuZGFlbW9uLnYxLkZhY3RzEisKB3Jlc3VsdHMYAiABKAsyGi5icGZsZWV0LmRhZW1vbi52MS5SZXN1bHRzEjUKCGNvdW50ZXJzGAMgAygLMiMuYnBmbGVldC5kYWVtb24udjEuSW5zdGFuY2VDb3VudGVycxIuCgVob29rcxgEIAMoCzIfLmJwZmxlZXQuZGFlbW9uLnYxLkhvb2tDb3VudGVycyJQCgxIb29rQ291bnRlcnMSDAoEaG9vaxgBIAEoCRIyCgdtZW1iZXJzGAIgAygLMiEuYnBmbGVldC5kYWVtb24udjEuTWVtYmVyQ291bnRlcnMixQEKDk1lbWJlckNvdW50ZXJzEg8KB3Byb2dyYW0YASABKAkSDAoEc2VlbhgCIAEoBBIRCglwcm9jZWVkZWQYAyABKAQSDQoFZXhpdHMYBCABKAQSQQoIdmVyZGljdHMYBSADKAsyLy5icGZsZWV0LmRhZW1vbi52MS5NZW1iZXJDb3VudGVycy5WZXJkaWN0c0VudHJ5Gi8KDVZlcmRpY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgEOgI4ASL2AQoHUmVzdWx0cxIQCghyZXZpc2lvbhgBIAEoDRITCgtpc19jb21wbGV0ZRgCIAEoCBISCgppc19zZXR0bGVkGAMgASgIEhEKCWlzX3BhdXNlZBgEIAEoCBIsCgVpdGVtcxgFIAMoCzIdLmJwZmxlZXQuZGFlbW9uLnYxLkl0ZW1SZXN1bHQSKQoGaGVhbGVkGAYgAygLMhkuYnBmbGVldC5kYWVtb24udjEuSGVhbGVkEhUKCGFwcGx5X21zGAcgASgBSACIAQESFAoHdHJvdWJsZRgIIAEoCUgBiAEBQgsKCV9hcHBseV9tc0IKCghfdHJvdWJsZSKtAQoKSXRlbVJlc3VsdBIMCgRpdGVtGAEgASgJEgsKA2tleRgCIAEoCRINCgVzdGF0ZRgDIAEoCRIwCgVlcnJvchgEIAEoCzIcLmJwZmxlZXQuZGFlbW9uLnYxLkl0ZW1FcnJvckgAiAEBEjAKBGhvb2sYBSABKAsyHS5icGZsZWV0LmRhZW1vbi52MS5Ib29rUmVzdWx0SAGIAQFCCAoGX2Vycm9yQgcKBV9ob29rImgKCUl0ZW1FcnJvchIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSEwoGZGV0YWlsGAMgASgJSACIAQESEgoFcmV0cnkYBCABKAlIAYgBAUIJCgdfZGV0YWlsQggKBl9yZXRyeSI9CgZIZWFsZWQSCgoCYXQYASABKAESDAoEaXRlbRgCIAEoCRILCgNrZXkYAyABKAkSDAoEd2hhdBgEIAEoCSImCg5PYnNlcnZlUmVxdWVzdBIUCgx3aXRoX2VudHJpZXMYASADKAkiFQoTR2V0SW52ZW50b3J5UmVxdWVzdCIuCg5FeHBsYWluUmVxdWVzdBIMCgRob29rGAEgASgJEg4KBnBhY2tldBgCIAEoDCKBAQoLRXhwbGFuYXRpb24SDAoEaG9vaxgBIAEoCRItCgVzdGVwcxgCIAMoCzIeLmJwZmxlZXQuZGFlbW9uLnYxLkV4cGxhaW5TdGVwEg8KB3ZlcmRpY3QYAyABKAUSFAoMdmVyZGljdF9uYW1lGAQgASgJEg4KBnBhc3NlcxgFIAEoCCLUAQoLRXhwbGFpblN0ZXASDwoHcHJvZ3JhbRgBIAEoCRIwCgVvd25lchgCIAEoCzIcLmJwZmxlZXQuZGFlbW9uLnYxLk9iamVjdFJlZkgAiAEBEg8KB3ZlcmRpY3QYAyABKAUSFAoMdmVyZGljdF9uYW1lGAQgASgJEjIKCGRlY2lzaW9uGAUgASgLMhsuYnBmbGVldC5kYWVtb24udjEuRGVjaXNpb25IAYgBARIQCghwcm9jZWVkcxgGIAEoCEIICgZfb3duZXJCCwoJX2RlY2lzaW9uImcKDFRyYWNlUmVxdWVzdBINCgVldmVyeRgBIAEoDRIMCgRvbmx5GAIgASgJEjAKBW93bmVyGAMgASgLMhwuYnBmbGVldC5kYWVtb24udjEuT2JqZWN0UmVmSACIAQFCCAoGX293bmVyIjwKC1RyYWNlRXZlbnRzEi0KBmV2ZW50cxgBIAMoCzIdLmJwZmxlZXQuZGFlbW9uLnYxLlRyYWNlRXZlbnQizwEKClRyYWNlRXZlbnQSCgoCYXQYASABKAESDwoHcHJvZ3JhbRgCIAEoCRIPCgdpZmluZGV4GAMgASgNEhEKCWludGVyZmFjZRgEIAEoCRItCghkZWNpc2lvbhgFIAEoCzIbLmJwZmxlZXQuZGFlbW9uLnYxLkRlY2lzaW9uEhQKDGxlbmd0aF9ieXRlcxgGIAEoDRIMCgRoZWFkGAcgASgMEg0KBWxheWVyGAggASgJEhMKBm1pc3NlZBgJIAEoAUgAiAEBQgkKB19taXNzZWQiMAoQRm9sbG93TG9nUmVxdWVzdBIMCgR0YWlsGAEgASgNEg4KBmZvbGxvdxgCIAEoCCIZCghMb2dMaW5lcxINCgVsaW5lcxgBIAMoCSIOCgxQYXVzZVJlcXVlc3QiDwoNUGF1c2VSZXNwb25zZSIPCg1SZXN1bWVSZXF1ZXN0IhAKDlJlc3VtZVJlc3BvbnNlIhMKEUdldFZlcnNpb25SZXF1ZXN0IkgKB1ZlcnNpb24SDwoHdmVyc2lvbhgBIAEoCRIOCgZrZXJuZWwYAiABKAkSDAoEbm9kZRgDIAEoCRIOCgZsaWJicGYYBCABKAkicgoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEgwKBGNhbGwYAiABKAkSEgoFZXJybm8YAyABKAlIAIgBARINCgVyZXRyeRgEIAEoCRITCgZkZXRhaWwYBSABKAlIAYgBAUIICgZfZXJybm9CCQoHX2RldGFpbDLWBQoNRGFlbW9uU2VydmljZRJICghHZXRTdGF0ZRIiLmJwZmxlZXQuZGFlbW9uLnYxLkdldFN0YXRlUmVxdWVzdBoYLmJwZmxlZXQuZGFlbW9uLnYxLlN0YXRlEk8KB09ic2VydmUSIS5icGZsZWV0LmRhZW1vbi52MS5PYnNlcnZlUmVxdWVzdBohLmJwZmxlZXQuZGFlbW9uLnYxLk9ic2VydmVkS2VybmVsElQKDEdldEludmVudG9yeRImLmJwZmxlZXQuZGFlbW9uLnYxLkdldEludmVudG9yeVJlcXVlc3QaHC5icGZsZWV0LmRhZW1vbi52MS5JbnZlbnRvcnkSTAoHRXhwbGFpbhIhLmJwZmxlZXQuZGFlbW9uLnYxLkV4cGxhaW5SZXF1ZXN0Gh4uYnBmbGVldC5kYWVtb24udjEuRXhwbGFuYXRpb24SSgoFVHJhY2USHy5icGZsZWV0LmRhZW1vbi52MS5UcmFjZVJlcXVlc3QaHi5icGZsZWV0LmRhZW1vbi52MS5UcmFjZUV2ZW50czABEk8KCUZvbGxvd0xvZxIjLmJwZmxlZXQuZGFlbW9uLnYxLkZvbGxvd0xvZ1JlcXVlc3QaGy5icGZsZWV0LmRhZW1vbi52MS5Mb2dMaW5lczABEkoKBVBhdXNlEh8uYnBmbGVldC5kYWVtb24udjEuUGF1c2VSZXF1ZXN0GiAuYnBmbGVldC5kYWVtb24udjEuUGF1c2VSZXNwb25zZRJNCgZSZXN1bWUSIC5icGZsZWV0LmRhZW1vbi52MS5SZXN1bWVSZXF1ZXN0GiEuYnBmbGVldC5kYWVtb24udjEuUmVzdW1lUmVzcG9uc2USTgoKR2V0VmVyc2lvbhIkLmJwZmxlZXQuZGFlbW9uLnYxLkdldFZlcnNpb25SZXF1ZXN0GhouYnBmbGVldC5kYWVtb24udjEuVmVyc2lvbmIGcHJvdG8z", [file_bpfleet_daemon_v1_declaration, file_bpfleet_daemon_v1_kernel]);
 
 /**
  * @generated from message bpfleet.daemon.v1.GetStateRequest
@@ -549,6 +549,49 @@ export const TraceEventSchema: GenMessage<TraceEvent> = /*@__PURE__*/
   messageDesc(file_bpfleet_daemon_v1_daemon, 15);
 
 /**
+ * @generated from message bpfleet.daemon.v1.FollowLogRequest
+ */
+export type FollowLogRequest = Message<"bpfleet.daemon.v1.FollowLogRequest"> & {
+  /**
+   * So many of the last lines.
+   *
+   * @generated from field: uint32 tail = 1;
+   */
+  tail: number;
+
+  /**
+   * What comes too, until the caller hangs up.
+   *
+   * @generated from field: bool follow = 2;
+   */
+  follow: boolean;
+};
+
+/**
+ * Describes the message bpfleet.daemon.v1.FollowLogRequest.
+ * Use `create(FollowLogRequestSchema)` to create a new message.
+ */
+export const FollowLogRequestSchema: GenMessage<FollowLogRequest> = /*@__PURE__*/
+  messageDesc(file_bpfleet_daemon_v1_daemon, 16);
+
+/**
+ * @generated from message bpfleet.daemon.v1.LogLines
+ */
+export type LogLines = Message<"bpfleet.daemon.v1.LogLines"> & {
+  /**
+   * @generated from field: repeated string lines = 1;
+   */
+  lines: string[];
+};
+
+/**
+ * Describes the message bpfleet.daemon.v1.LogLines.
+ * Use `create(LogLinesSchema)` to create a new message.
+ */
+export const LogLinesSchema: GenMessage<LogLines> = /*@__PURE__*/
+  messageDesc(file_bpfleet_daemon_v1_daemon, 17);
+
+/**
  * @generated from message bpfleet.daemon.v1.PauseRequest
  */
 export type PauseRequest = Message<"bpfleet.daemon.v1.PauseRequest"> & {
@@ -559,7 +602,7 @@ export type PauseRequest = Message<"bpfleet.daemon.v1.PauseRequest"> & {
  * Use `create(PauseRequestSchema)` to create a new message.
  */
 export const PauseRequestSchema: GenMessage<PauseRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 16);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 18);
 
 /**
  * @generated from message bpfleet.daemon.v1.PauseResponse
@@ -572,7 +615,7 @@ export type PauseResponse = Message<"bpfleet.daemon.v1.PauseResponse"> & {
  * Use `create(PauseResponseSchema)` to create a new message.
  */
 export const PauseResponseSchema: GenMessage<PauseResponse> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 17);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 19);
 
 /**
  * @generated from message bpfleet.daemon.v1.ResumeRequest
@@ -585,7 +628,7 @@ export type ResumeRequest = Message<"bpfleet.daemon.v1.ResumeRequest"> & {
  * Use `create(ResumeRequestSchema)` to create a new message.
  */
 export const ResumeRequestSchema: GenMessage<ResumeRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 18);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 20);
 
 /**
  * @generated from message bpfleet.daemon.v1.ResumeResponse
@@ -598,7 +641,7 @@ export type ResumeResponse = Message<"bpfleet.daemon.v1.ResumeResponse"> & {
  * Use `create(ResumeResponseSchema)` to create a new message.
  */
 export const ResumeResponseSchema: GenMessage<ResumeResponse> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 19);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 21);
 
 /**
  * @generated from message bpfleet.daemon.v1.GetVersionRequest
@@ -611,7 +654,7 @@ export type GetVersionRequest = Message<"bpfleet.daemon.v1.GetVersionRequest"> &
  * Use `create(GetVersionRequestSchema)` to create a new message.
  */
 export const GetVersionRequestSchema: GenMessage<GetVersionRequest> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 20);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 22);
 
 /**
  * @generated from message bpfleet.daemon.v1.Version
@@ -643,7 +686,7 @@ export type Version = Message<"bpfleet.daemon.v1.Version"> & {
  * Use `create(VersionSchema)` to create a new message.
  */
 export const VersionSchema: GenMessage<Version> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 21);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 23);
 
 /**
  * Why a call could not be answered; rides along with the status of the call.
@@ -690,7 +733,7 @@ export type Failure = Message<"bpfleet.daemon.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_bpfleet_daemon_v1_daemon, 22);
+  messageDesc(file_bpfleet_daemon_v1_daemon, 24);
 
 /**
  * @generated from service bpfleet.daemon.v1.DaemonService
@@ -745,6 +788,16 @@ export const DaemonService: GenService<{
     methodKind: "server_streaming";
     input: typeof TraceRequestSchema;
     output: typeof TraceEventsSchema;
+  },
+  /**
+   * Flows that rules log, as lines of JSON.
+   *
+   * @generated from rpc bpfleet.daemon.v1.DaemonService.FollowLog
+   */
+  followLog: {
+    methodKind: "server_streaming";
+    input: typeof FollowLogRequestSchema;
+    output: typeof LogLinesSchema;
   },
   /**
    * Detaches everything until Resume.

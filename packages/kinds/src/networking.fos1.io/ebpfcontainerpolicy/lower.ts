@@ -130,7 +130,6 @@ function unservedOf(parsed: Parsed<EBPFContainerPolicy>): readonly PlanProblem[]
     if (controls?.[side.is] !== true) continue;
     for (const [index, { action }] of (controls[side.rules] ?? []).entries()) {
       const at = `${path}/${side.rules}/${index}`;
-      if (action === "log") tell(`${at}/action`, "what it lets pass is not logged");
       problems.push(...unknownProblems(parsed, readContext(parsed), at, action === "deny"));
     }
   }

@@ -75,7 +75,6 @@ function statementOf(
 
 /** What a rule does beside letting pass. */
 function unservedOf(parsed: Parsed, { action }: AnyRule, at: string): readonly PlanProblem[] {
-  if (action === "log") return [notServed(parsed, `${at}/action`, "what it lets pass is not logged")];
   if (action !== "mark") return [];
   return [notServed(parsed, `${at}/mark`, "what it lets pass has the mark, and the DSCP that it came with")];
 }
