@@ -33,5 +33,6 @@ enum policy_reason {
 	REASON_RATE_LIMIT, /* of the rule that allows it */
 	REASON_BANDWIDTH_LIMIT, /* of the endpoint */
 	REASON_CONNECTION_LIMIT, /* the endpoint has too many connections open */
+	REASON_FORWARDED, /* neither to nor from the node itself */
 	REASON_FAULT = 31,
 };

@@ -65,6 +65,9 @@ struct policy_endpoint {
 	__u32 ingress[POLICY_TIERS], egress[POLICY_TIERS];
 };
 
+/* In place of the index of an interface: the node itself, whatever interface it uses. */
+enum endpoint_number { ENDPOINT_NONE = 0, ENDPOINT_HOST = 0x7fffffff };
+
 #define ENDPOINT_WAYS 2
 
 struct endpoint_bucket {

@@ -28,7 +28,7 @@ const all = ["test/documents/blocks.test.ts", "test/documents/blocks.cluster.tes
 const notServed = "Accepted and checked; Ready is False with reason NotServed.";
 const policy =
   "Accepted and checked, with a warning for each trap; part of the policy of each node for the pods it selects.";
-const hostPolicy = "Accepted and checked, with a warning for each trap; what it says of nodes has reason NotServed.";
+const hostPolicy = "Accepted and checked, with a warning for each trap, and in force on the nodes it selects.";
 
 type Row = readonly [line: number, state: BlockState, what: string, today: string, ...tests: readonly string[]];
 
@@ -66,7 +66,13 @@ export const documentBlocks: readonly DocumentBlock[] = [
       "apps/ebpfctl/src/commands/map.kernel.test.ts",
     ],
     [147, "applied", "CiliumNetworkPolicy api-server-protection", policy, cilium],
-    [192, "applied", "CiliumClusterwideNetworkPolicy secure-core-services", hostPolicy, cilium],
+    [
+      192,
+      "applied",
+      "CiliumClusterwideNetworkPolicy secure-core-services",
+      `${hostPolicy} Names of DNS have reason NotServed there.`,
+      cilium,
+    ],
     [
       227,
       "applied",

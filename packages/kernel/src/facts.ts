@@ -107,6 +107,11 @@ export interface InterfaceFacts {
   /** With the length of the prefix: `10.0.0.1/24`. */
   readonly addresses: readonly string[];
   readonly hasDefaultRoute: boolean;
+  /**
+   * What it is beside an interface by which the node itself is reached, with Ethernet's headers: `loopback`; `port` of a
+   * bridge, bond or team, whose what it receives is; `raw`: packets without a header of a link; `foreign`: with another.
+   */
+  readonly part?: "loopback" | "port" | "raw" | "foreign" | undefined;
 }
 
 /** A feature of the running kernel: there, or not there and why (measured, not guessed from versions). */

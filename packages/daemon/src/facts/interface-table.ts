@@ -1,6 +1,14 @@
 import type { InterfaceFacts } from "@bpfleet/kernel";
 import type { Address, Link, Route, RouteEvent } from "@bpfleet/netlink";
 
+/** What their ports receive is theirs; those of a VRF stay interfaces of the node. */
+const mastersOfPorts = new Set(["bridge", "bond", "team", "openvswitch"]);
+/** `ARPHRD_*`. */
+const ethernetType = 1;
+const loopbackType = 772;
+/** PPP, tunnels of IP, GRE, and what has none (WireGuard, tun). */
+const rawTypes = new Set([512, 768, 769, 776, 778, 823, 65_534]);
+
 /** Interfaces, their addresses and where default routes lead, kept up to date by events. */
 export class InterfaceTable {
   readonly #links = new Map<number, Link>();
@@ -84,7 +92,16 @@ export class InterfaceTable {
         mac: link.mac,
         addresses: [...(this.#addresses.get(link.ifindex) ?? [])].toSorted(),
         hasDefaultRoute: this.#defaultRoutes.has(link.ifindex),
+        ...this.#partOf(link),
       }));
+  }
+
+  #partOf({ hardwareType, masterIfindex }: Link): Pick<InterfaceFacts, "part"> {
+    const master = masterIfindex === undefined ? undefined : this.#links.get(masterIfindex);
+    if (master !== undefined && mastersOfPorts.has(master.kind)) return { part: "port" };
+    if (hardwareType === ethernetType) return {};
+    if (hardwareType === loopbackType) return { part: "loopback" };
+    return { part: rawTypes.has(hardwareType) ? "raw" : "foreign" };
   }
 
   #addressesOf(ifindex: number): Set<string> {

@@ -24,6 +24,7 @@ export const counterRoles = [
 export function countPolicy(instance: FeatureInstance, readings: MapReadings): InstanceCounters {
   const { about, endpoints, tableLines = 0, addresses = 0 } = instance.data as PolicyData;
   const { owner } = instance;
+  if (about === "host") return { owner, reasons: {}, rules: [], gauges: {} };
   if (about === "pod") return countPod(instance, readings);
   if (about === "policy") {
     const rules = readRules(instance.rules, readings.get("hits"), readings.get("base"));

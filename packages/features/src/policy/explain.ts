@@ -83,9 +83,9 @@ interface Place {
 
 /** What comes from the peer is what the pod receives. */
 function placeOf({ data }: FeatureInstance, peer: string | undefined, seen: SeenPacket | undefined): Place | undefined {
-  const { endpoints, isolating = [] } = data as PolicyData;
+  const { about, endpoints, isolating = [] } = data as PolicyData;
   const source = seen && readOpening(seen.head, seen.layer)?.source;
-  const endpoint = endpoints.find(({ ifindex }) => ifindex === seen?.ifindex);
+  const endpoint = about === "host" ? endpoints[0] : endpoints.find(({ ifindex }) => ifindex === seen?.ifindex);
   if (endpoint === undefined || source === undefined || peer === undefined) return undefined;
   const direction = renderAddress(source) === peer ? "ingress" : "egress";
   const origins = (endpoint.isolatedBy?.[direction] ?? []).flatMap((at) => isolating[at] ?? []);
@@ -94,7 +94,8 @@ function placeOf({ data }: FeatureInstance, peer: string | undefined, seen: Seen
 
 function isolationText(place: Place | undefined, isolatedBy: readonly Origin[]): string {
   const names = [...new Set(isolatedBy.map(({ object }) => renderRef(object)))].join(", ");
-  const whom = place === undefined ? "the pod" : `pod ${place.endpoint.namespace}/${place.endpoint.pod}`;
+  const { namespace, pod, isNode } = place?.endpoint ?? {};
+  const whom = pod === undefined ? "the pod" : isNode === true ? `node ${pod} itself` : `pod ${namespace}/${pod}`;
   return `no rule allows it, and ${names} let${names.includes(",") ? "" : "s"} ${whom} ${
     place?.direction === "egress" ? "send" : "receive"
   } only what a rule allows`;

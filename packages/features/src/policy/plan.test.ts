@@ -6,6 +6,7 @@ import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
 import type { FeaturePlan } from "../feature.ts";
 import { bytesOfKey, parseAddressKey } from "./compile/address-key.ts";
 import { compilePolicy } from "./compile/compile-policy.ts";
+import { endpointNumber } from "./generated/policy.ts";
 import type { PolicyFeatureIntent, PolicyIntent, WorkloadIntent } from "./intent.ts";
 import type { PolicyData } from "./plan.ts";
 import { triedEntry } from "./compile/place-endpoints.ts";
@@ -336,4 +337,45 @@ test("policy.plan tells the programs for how long names count at least, and what
   };
   assert.deepEqual(timesOf(undefined), [0, 60]);
   assert.deepEqual(timesOf({ nameSeconds: 300, graceSeconds: 0 }), [300, 0]);
+});
+
+test("policy.plan hooks interfaces of the node itself only where a policy selects it", () => {
+  const interfaces = [
+    interfaceFacts("lo", { part: "loopback", addresses: ["127.0.0.1/8"] }),
+    interfaceFacts("eth0", { addresses: ["172.16.0.1/24"] }),
+    interfaceFacts("wg0", { part: "raw", linkKind: "wireguard" }),
+    interfaceFacts("port", { part: "port" }),
+    interfaceFacts("ib0", { part: "foreign" }),
+  ];
+  const on: NodeFacts = { ...facts, interfaces, labels: { role: "worker" } };
+  const about = (role: string): PolicyIntent => {
+    const intent = policyIntent("p", "none", [{ ports: port(80) }]);
+    const [statement] = intent.policy.statements;
+    assert.ok(statement);
+    const where = [{ on: "node", key: "role", operator: "In", values: [role] }] as const;
+    const subject = { ...statement.subject, selects: "nodes", where } as const;
+    return { ...intent, policy: { ...intent.policy, statements: [{ ...statement, subject }] } };
+  };
+  assert.deepEqual(attached(planOf([about("other")], on)), []);
+  const plan = planOf([about("worker")], on);
+  assert.deepEqual(attached(plan), [
+    '["tc","eth0","ingress"] policy/host-ingress',
+    '["tc","eth0","egress"] policy/host-egress',
+    '["tc","wg0","ingress"] policy/host-ingress-raw',
+    '["tc","wg0","egress"] policy/host-egress-raw',
+  ]);
+  assert.deepEqual(
+    plan.programs.map(({ key }) => key),
+    ["policy/host-ingress", "policy/host-egress", "policy/host-ingress-raw", "policy/host-egress-raw"],
+  );
+  assert.deepEqual(said(plan), [
+    "refused NotServed p: not in force on ib0 of this node: headers of such a link are not read",
+    "note ServicesOfNode p: what a pod sends to a Service whose back end is this node itself is judged only if a policy is about what the pod sends",
+  ]);
+  for (const [asked, expected] of [
+    [80, "pass"],
+    [22, "pass"],
+    [81, "drop"],
+  ] as const)
+    assert.equal(verdict(plan, endpointNumber.host, "203.0.113.9", asked), expected, String(asked));
 });

@@ -9,9 +9,11 @@ import { compileSafely, type WrittenPolicy } from "./compile/compile-safely.ts";
 import { isolationOf } from "./compile/isolation.ts";
 import { CompileMemory } from "./compile/compile-memory.ts";
 import { mistakeText, policyLimits } from "./compile/limits.ts";
-import { endpointMark, policyPrograms } from "./generated/policy.ts";
+import { nodeRef } from "./compile/node-endpoint.ts";
+import { endpointMark, endpointNumber, policyPrograms } from "./generated/policy.ts";
 import type { BackendsIntent, PolicyFeatureIntent, PolicyIntent } from "./intent.ts";
 import { limitedOf, limitsOf, logsFlows } from "./limit-maps.ts";
+import { hostInstance, noHost, planHost, type HostPlan } from "./plan-host.ts";
 import { chooseSlot, planPolicyMaps, type PlannedMaps } from "./policy-maps.ts";
 import { forEachPolicy, problemsOf, shadowNote, shadowProblem } from "./problems.ts";
 import { resolveServices } from "./services/resolve-services.ts";
@@ -31,10 +33,10 @@ const priority = -1;
 export interface PolicyData {
   /**
    * The instance of the node tells of everything, those of objects of their own rules, those of pods of what each of
-   * them received and sent: `endpoints` is just that one.
+   * them received and sent: `endpoints` is just that one. `host`: what is judged of the node itself.
    */
-  readonly about: "node" | "policy" | "pod";
-  /** Pods that are judged, of this node or by this object. */
+  readonly about: "node" | "policy" | "pod" | "host";
+  /** Pods that are judged, of this node or by this object, and the node itself. */
   readonly endpoints: readonly PolicyEndpoint[];
   readonly tier?: PolicyIntent["tier"] | undefined;
   readonly tableLines?: number | undefined;
@@ -60,6 +62,8 @@ export interface PolicyData {
 }
 
 export interface PolicyEndpoint {
+  /** The node itself: `pod` is its name, and there is neither a namespace nor one interface. */
+  readonly isNode?: true | undefined;
   readonly namespace: string;
   readonly pod: string;
   readonly interface: string;
@@ -203,10 +207,6 @@ function goOn(facts: NodeFacts, draft: Draft): boolean {
   return true;
 }
 
-function nodeRef({ nodeName }: NodeFacts): ObjectRef {
-  return { group: "", kind: "Node", namespace: "", name: nodeName };
-}
-
 function planCompiled(
   compiled: WrittenPolicy,
   object: ProgramSpec["object"],
@@ -256,10 +256,14 @@ function planCompiled(
     maps: planned.names,
     owner,
   }));
+  const [like] = programs;
+  const host = like && planHost(compiled, facts, like, { priority, proceedOn: [TCX_NEXT] });
+  const ofPods = compiled.pods.every(({ isNode }) => isNode === true) ? [] : programs;
   draft.maps.push(...planned.maps);
-  draft.programs.push(...programs);
-  draft.attachments.push(...attachmentsOf(compiled));
-  draft.instances.push(...instancesOf(compiled, planned, programs, owner));
+  draft.programs.push(...ofPods, ...(host?.programs ?? []));
+  draft.attachments.push(...attachmentsOf(compiled), ...(host?.attachments ?? []));
+  draft.instances.push(...instancesOf(compiled, planned, ofPods, owner, host ?? noHost));
+  draft.problems.push(...(host?.problems ?? []));
 }
 
 /** Those of whom what pods send is restricted; they are translated for nobody else. */
@@ -269,8 +273,8 @@ function servicesFor(
   facts: NodeFacts,
   memory: CompileMemory,
 ): WrittenServices | undefined {
-  if (table.endpoints.every(({ ifindex, egress }) => ifindex >= endpointMark.tried || egress.length === 0))
-    return undefined;
+  const isPod = (ifindex: number): boolean => ifindex < endpointMark.tried && ifindex !== endpointNumber.host;
+  if (table.endpoints.every(({ ifindex, egress }) => !isPod(ifindex) || egress.length === 0)) return undefined;
   const { services, backends = [], hosts } = input;
   const ofNode = [facts.nodeName, ...facts.interfaces.map(({ addresses }) => addresses.join())];
   return memory.services.to([services, backends, hosts, ofNode], () => {
@@ -289,7 +293,9 @@ function digestOfTrials({ selection, rulesOf }: WrittenPolicy): string | undefin
 
 /** What the pod sends comes in by its interface, what it receives goes out by it. */
 function attachmentsOf({ pods }: WrittenPolicy): readonly Attachment[] {
-  const interfaces = new Set(pods.flatMap(({ facts }) => (facts?.found ? [facts.interface] : [])));
+  const interfaces = new Set(
+    pods.flatMap(({ facts, isNode }) => (facts?.found && isNode !== true ? [facts.interface] : [])),
+  );
   return [...interfaces].flatMap((name) =>
     (["ingress", "egress"] as const).map((direction): Attachment => ({
       point: { hook: "tc", interface: name, direction },
@@ -307,6 +313,7 @@ function instancesOf(
   { roles }: PlannedMaps,
   programs: readonly ProgramSpec[],
   owner: ObjectRef,
+  host: HostPlan,
 ): readonly FeatureInstance[] {
   const { pods, rules, rulesOf, selection, table, written } = compiled;
   const isolation = isolationOf(compiled);
@@ -315,10 +322,10 @@ function instancesOf(
   const byPolicy = new Map<string, { readonly intent: PolicyIntent; readonly endpoints: PolicyEndpoint[] }>();
   for (const { intent } of selection.statements) byPolicy.set(refKey(intent.policy.ref), { intent, endpoints: [] });
   const all: PolicyEndpoint[] = [];
-  for (const { workload, facts, statements } of pods) {
+  for (const { workload, facts, statements, isNode } of pods) {
     if (!facts?.found) continue;
     const { namespace, name } = workload.pod;
-    const endpoint = { namespace, pod: name, interface: facts.interface, ifindex: facts.ifindex };
+    const endpoint = { isNode, namespace, pod: name, interface: facts.interface, ifindex: facts.ifindex };
     all.push({ ...endpoint, isolatedBy: isolation.of.get(facts.ifindex), triedBy: trials.of.get(facts.ifindex) });
     const selecting = new Set(
       statements.flatMap((number) => {
@@ -343,12 +350,18 @@ function instancesOf(
   };
   return [
     { ...common, owner, key: nodeInstanceKey, rules, data: node },
+    ...all
+      .filter(isOfNode)
+      .map((endpoint) =>
+        hostInstance(endpoint, { feature, maps: roles, rules }, owner, host, { isolating: isolation.statements }),
+      ),
     ...[...byPolicy].map(([key, { intent, endpoints }]): FeatureInstance => ({
       ...common,
+      programs: [...common.programs, ...(endpoints.some(isOfNode) ? host.programs.map((each) => each.key) : [])],
       owner: intent.policy.ref,
       key: `policy/objects/${key}`,
       rules: rulesOf.get(key) ?? [],
-      hooks: hooksOf(endpoints),
+      hooks: [...hooksOf(endpoints), ...(endpoints.some(isOfNode) ? host.hooks : [])],
       data: {
         about: "policy",
         endpoints,
@@ -384,8 +397,13 @@ function pick(roles: Readonly<Record<string, string>>, names: readonly string[])
   return Object.fromEntries(names.map((name) => [name, roles[name] ?? ""]));
 }
 
+function isOfNode({ isNode }: PolicyEndpoint): boolean {
+  return isNode === true;
+}
+
 function hooksOf(endpoints: readonly PolicyEndpoint[]): readonly string[] {
-  return endpoints.flatMap((endpoint) =>
+  const ofPods = endpoints.filter((endpoint) => !isOfNode(endpoint));
+  return ofPods.flatMap((endpoint) =>
     (["ingress", "egress"] as const).map((direction) =>
       renderHookKey({ hook: "tc", interface: endpoint.interface, direction }),
     ),

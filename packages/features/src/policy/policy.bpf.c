@@ -8,6 +8,7 @@
 #include "policy-verdict.h"
 #include "settle.h"
 #include "policy-opening.h"
+#include "policy-host.h"
 #include "policy-translate.h"
 #include "policy-edition.h"
 #include "policy-effects.h"
@@ -73,6 +74,7 @@ EXPORT_TYPE(struct, trial_key);
 EXPORT_TYPE(struct, trial);
 EXPORT_TYPE(struct, trial_totals);
 EXPORT_TYPE(enum, endpoint_mark);
+EXPORT_TYPE(enum, endpoint_number);
 
 static __always_inline void pass(struct decision *out, __u32 reason, __u32 rule)
 {
@@ -212,8 +214,19 @@ static __always_inline void record_fragment(bool arrives, struct packet_view *vi
  * finds out is in the work in hand.
  */
 
-/* Reads the packet and looks for its flow. 0: the table is to be asked. */
-static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direction)
+enum meeting { MET_NOTHING, MET_DECIDED, MET_FORWARDED };
+
+/* None of the node's: it passes, and nobody counts it. */
+static __always_inline int meet_forwarded(bool arrives, struct work *work)
+{
+	pass(&work->decision, REASON_FORWARDED, 0);
+	if (arrives && work->view.records_fragment && !dry_run)
+		record_fragment(true, &work->view);
+	return MET_FORWARDED;
+}
+
+/* Reads the packet and looks for its flow. MET_NOTHING: the table is to be asked. */
+static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direction, bool is_host)
 {
 	struct packet packet = packet_of_skb(skb, PACKET_TC);
 	bool arrives = direction == FLOW_INGRESS;
@@ -223,7 +236,7 @@ static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direc
 	struct flow *flow = NULL;
 
 	if (!work)
-		return 1;
+		return MET_DECIDED;
 	view = &work->view;
 	*view = (struct packet_view){};
 	work->decision = (struct decision){};
@@ -235,15 +248,19 @@ static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direc
 	work->is_effective = false;
 	work->is_followed = false;
 	work->ruling.is_blocked = false;
-	view->key.ifindex = skb->ifindex;
-	if (!read_simple(&packet, arrives, view))
+	packet.starts_at_network = is_host && has_no_link_layer;
+	view->key.ifindex = is_host ? ENDPOINT_HOST : skb->ifindex;
+	if (packet.starts_at_network || !read_simple(&packet, arrives, view))
 		view_packet(&packet, arrives, work->now_ns, view);
 	forget();
+	if (is_host && passes_by(skb, direction, work))
+		return meet_forwarded(arrives, work);
+	forget();
 	take_translation(direction, work);
-	if (view->kind == PACKET_NEIGHBOUR) {
-		if (arrives || stays_on_link(work)) {
+	if (view->kind == PACKET_NEIGHBOUR || (is_host && is_upkeep(view, direction))) {
+		if (arrives || is_host || stays_on_link(work)) {
 			pass(&work->decision, REASON_NEIGHBOUR, 0);
-			return 1;
+			return MET_DECIDED;
 		}
 		view->kind = PACKET_ALONE;
 	}
@@ -253,14 +270,16 @@ static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direc
 		meet_no_flow(direction, work);
 		work->opened = guess_opener(view, direction);
 		work->has_flow = false;
-		return 0;
+		return MET_NOTHING;
 	}
+	if (is_host && answers_forwarded(flow, view))
+		return meet_forwarded(arrives, work);
 	meet_flow(flow, direction, work);
 	work->opened = flow->opened;
 	if (!open_table(&in_force) || flow->serial != in_force.header->serial) {
 		work->flow = *flow;
 		work->has_flow = true;
-		return 0;
+		return MET_NOTHING;
 	}
 	work->counters = in_force.header->counters;
 	work->serial = in_force.header->serial;
@@ -269,17 +288,17 @@ static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direc
 	if (!dry_run)
 		see(flow, work->now_ns);
 	follow(flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, &work->decision);
-	return 1;
+	return MET_DECIDED;
 }
 
 __noinline int meet_ingress(struct __sk_buff *skb)
 {
-	return meet(skb, FLOW_INGRESS);
+	return meet(skb, FLOW_INGRESS, false);
 }
 
 __noinline int meet_egress(struct __sk_buff *skb)
 {
-	return meet(skb, FLOW_EGRESS);
+	return meet(skb, FLOW_EGRESS, false);
 }
 
 /* By the table in force. */
@@ -389,6 +408,7 @@ __noinline int conclude(struct __sk_buff *skb)
 	struct packet packet = packet_of_skb(skb, PACKET_TC);
 	struct work *work = work_in_hand();
 
+	packet.starts_at_network = has_no_link_layer;
 	if (!work)
 		return TCX_DROP;
 	return finish(&packet, work->counters, &work->view, work->leaves, work->ruling.is_blocked, &work->decision);
@@ -401,7 +421,7 @@ __noinline int conclude(struct __sk_buff *skb)
  * Most packets: with simple headers, of a flow that the table in force has decided and that another packet of was
  * seen within a second.
  */
-static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction direction)
+static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction direction, bool is_host)
 {
 	struct packet packet = packet_of_skb(skb, PACKET_TC);
 	struct decision decision = {};
@@ -409,7 +429,9 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 	struct table_view in_force;
 	struct flow *flow;
 
-	view.key.ifindex = skb->ifindex;
+	if (is_host && (has_no_link_layer || (direction == FLOW_EGRESS && is_sent_on(skb))))
+		return NOT_KNOWN;
+	view.key.ifindex = is_host ? ENDPOINT_HOST : skb->ifindex;
 	if (!read_simple(&packet, direction == FLOW_INGRESS, &view) || opens(&view) || is_of_dns(&view.key) ||
 	    !open_table(&in_force))
 		return NOT_KNOWN;
@@ -433,12 +455,12 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 /* Functions of their own, for what they have on the stack is not there while others judge: all of it is 512 bytes. */
 static __noinline int run_known_ingress(struct __sk_buff *skb)
 {
-	return run_known(skb, FLOW_INGRESS);
+	return run_known(skb, FLOW_INGRESS, false);
 }
 
 static __noinline int run_known_egress(struct __sk_buff *skb)
 {
-	return run_known(skb, FLOW_EGRESS);
+	return run_known(skb, FLOW_EGRESS, false);
 }
 
 /* Any packet. */
@@ -480,3 +502,5 @@ int policy_egress(struct __sk_buff *skb)
 		keep_translation();
 	return verdict;
 }
+
+#include "policy-host-programs.h"

@@ -12,6 +12,7 @@ export const passReasons = [
   "unrestricted",
   "not_judged",
   "neighbour",
+  "forwarded",
 ] as const satisfies readonly (keyof typeof policyReason)[];
 
 /** Shown even while they count nothing. */
@@ -27,6 +28,7 @@ export const reasonTexts: Readonly<Record<string, string>> = {
   unrestricted: "no policy is about this direction",
   not_judged: "no policy is about this pod",
   neighbour: "it finds out who has which address (ARP, or IPv6's neighbour discovery)",
+  forwarded: "it is neither to nor from this node itself",
   denied: "a rule denies it",
   default_deny: "no rule allows it, and what no rule allows is denied",
   revoked: "its flow was allowed once, and is no more",

@@ -20,8 +20,10 @@ export function policyScope(intents: readonly Intent[]): PolicyScope {
   const local = own.filter(
     (intent): intent is WorkloadIntent => intent.about === "workload" && intent.endpoint !== undefined,
   );
-  const { pods } = selectPods(policies, local, {}, new Map());
-  const selected = new Set(pods.flatMap(({ key, statements }) => (statements.length > 0 ? [key] : [])));
+  const { pods } = selectPods(policies, local, { nodeName: "" }, new Map());
+  const selected = new Set(
+    pods.flatMap(({ key, statements, isNode }) => (statements.length > 0 && isNode !== true ? [key] : [])),
+  );
   return { selected, reach: reachOf(policies) };
 }
 
@@ -47,10 +49,18 @@ function namespacesOf(where: readonly Requirement[]): readonly string[] | undefi
 export function judgedAt(plan: Pick<NodePlan, "instances">): ReadonlyMap<number, readonly string[]> {
   const node = plan.instances.find((each) => each.feature === feature && each.key === nodeInstanceKey);
   return new Map(
-    endpointsOf(node).map(({ ifindex, interface: name }) => [
-      ifindex,
-      (["ingress", "egress"] as const).map((direction) => renderHookKey({ hook: "tc", interface: name, direction })),
-    ]),
+    endpointsOf(node).flatMap(({ ifindex, interface: name, isNode }) =>
+      isNode === true
+        ? []
+        : [
+            [
+              ifindex,
+              (["ingress", "egress"] as const).map((direction) =>
+                renderHookKey({ hook: "tc", interface: name, direction }),
+              ),
+            ] as const,
+          ],
+    ),
   );
 }
 

@@ -5,7 +5,16 @@ import { findKind } from "../kinds.ts";
 import type { Policy } from "@bpfleet/features";
 import { compileWorld, judge, type World, type WorldPacket, type WorldPod } from "@bpfleet/features/testing";
 import { findPolicy } from "../policy/read-policy.ts";
-import { egressRows, ingressRows, onA, policyOf, truthOf, truthProbes, type Spec } from "../testing/truth-table.ts";
+import {
+  egressRows,
+  hostRows,
+  ingressRows,
+  onA,
+  policyOf,
+  truthOf,
+  truthProbes,
+  type Spec,
+} from "../testing/truth-table.ts";
 
 function podOf(namespace: string, app: string, address: string): WorldPod {
   return {
@@ -39,12 +48,13 @@ function verdicts(
   direction: "ingress" | "egress",
   probe: Probe,
   localHost: World["localHost"] = "never",
+  subject = "x/a",
 ): string {
   const world = { pods, nodes, localHost };
   const compiled = compileWorld(policies, world);
   return places
     .map((peer) => {
-      const packet = { pod: "x/a", direction, peer, ...probe };
+      const packet = { pod: subject, direction, peer, ...probe };
       const { verdict } = judge(policies, world, packet);
       assert.equal(compiled.judge(packet).verdict, verdict === "allow" ? "pass" : "drop", JSON.stringify(packet));
       return verdict === "allow" ? "." : "X";
@@ -75,6 +85,16 @@ test("findPolicy reads policies such that every row of the truth table comes out
       }
     }
   }
+});
+
+test("findPolicy reads policies of nodes such that every row of the truth table comes out for a node", () => {
+  for (const [side, table] of Object.entries(hostRows))
+    for (const row of table)
+      for (const [probeName, probe] of Object.entries(truthProbes)) {
+        const expected = [...truthOf(row, probeName as keyof typeof truthProbes)].toSpliced(hostPlace, 1);
+        const found = verdicts(row[1].map(read), side as "ingress", probe, "auto", "");
+        assert.equal([...found].toSpliced(hostPlace, 1).join(""), expected.join(""), `${side} ${row[0]} ${probeName}`);
+      }
 });
 
 test("CiliumNetworkPolicy refuses what the truth table calls invalid, and combines peers to their union", () => {

@@ -7,11 +7,7 @@ import { serveRule } from "./serve-rule.ts";
 /** The policy as far as it is served, and a problem for each part that is not: none of them lets anything through. */
 export function lowerPolicy(parsed: Parsed, policy: Policy): Lowered {
   const problems: PlanProblem[] = [];
-  const statements = policy.statements.flatMap((statement) => {
-    if (statement.subject.selects === "pods") return [serveStatement(statement, parsed, problems)];
-    problems.push(notServed(parsed, statement.subject.origin.path, "no traffic of nodes is denied by it"));
-    return [];
-  });
+  const statements = policy.statements.map((statement) => serveStatement(statement, parsed, problems));
   const origin = { object: parsed.ref, path: "", position: parsed.positionOf("") };
   const intent: PolicyIntent = {
     feature: "policy",
@@ -20,21 +16,27 @@ export function lowerPolicy(parsed: Parsed, policy: Policy): Lowered {
     tier: "policy",
     policy: { ...policy, statements },
   };
-  return { intents: statements.length === 0 ? [] : [intent], problems };
+  return { intents: [intent], problems };
 }
 
 function serveStatement(statement: PolicyStatement, parsed: Parsed, problems: PlanProblem[]): PolicyStatement {
-  const { ingress, egress } = statement;
+  const { ingress, egress, subject } = statement;
+  const isOfNode = subject.selects === "nodes";
   return {
     ...statement,
-    ingress: serveDirection(ingress, parsed, problems),
-    egress: serveDirection(egress, parsed, problems),
+    ingress: serveDirection(ingress, isOfNode, parsed, problems),
+    egress: serveDirection(egress, isOfNode, parsed, problems),
   };
 }
 
-function serveDirection(direction: PolicyDirection, parsed: Parsed, problems: PlanProblem[]): PolicyDirection {
+function serveDirection(
+  direction: PolicyDirection,
+  isOfNode: boolean,
+  parsed: Parsed,
+  problems: PlanProblem[],
+): PolicyDirection {
   const serve = (rule: PolicyRule, isDeny: boolean): PolicyRule => {
-    const served = serveRule(rule, isDeny);
+    const served = serveRule(rule, isDeny, isOfNode);
     const effect = isDeny ? "everybody is denied in place of" : "nobody is let through by";
     for (const { origin, what } of served.unserved) problems.push(notServed(parsed, origin.path, `${effect} ${what}`));
     if (isDeny && rule.bandwidth !== undefined)

@@ -155,3 +155,79 @@ export const egressRows: readonly TruthRow[] = [
     { "tcp/80": "XXXXXXX..", other: none },
   ],
 ];
+
+/** A policy about nodes. */
+function nodePolicy(spec: Spec): KubeObject {
+  return {
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumClusterwideNetworkPolicy",
+    metadata: { name: "p" },
+    spec: { nodeSelector: {}, ...spec },
+  };
+}
+
+/**
+ * The same rules about what the node itself receives, and sends. They have no namespace, and of what is named `host` there
+ * is nothing: what the node sends to itself passes no interface. Ports that nothing closes are among those of `egress`.
+ */
+export const hostRows: Readonly<Record<"ingress" | "egress", readonly TruthRow[]>> = {
+  ingress: [
+    ["R1", [nodePolicy({ ingress: [{}] })], { other: none }],
+    ["R3", [nodePolicy({ ingress: [{ fromEndpoints: [] }] })], { other: none }],
+    ["R5", [nodePolicy({ ingress: [port("80", "TCP")] })], { "tcp/80": all, other: none }],
+    ["R7", [nodePolicy({ ingress: [anybody] })], { other: "....XXXXX" }],
+    [
+      "R9",
+      [
+        nodePolicy({
+          ingress: [{ fromEndpoints: [{ matchLabels: { "io.cilium.k8s.namespace.labels.env": "y", app: "b" } }] }],
+        }),
+      ],
+      { other: "XXX.XXXXX" },
+    ],
+    ["R10", [nodePolicy({ ingress: [{ fromEntities: ["world"] }] })], { other: "XXXXXX..." }],
+    [
+      "R12",
+      [nodePolicy({ ingress: [{ fromCIDRSet: [{ cidr: "10.0.0.0/8", except: ["10.96.0.0/12"] }] }] })],
+      { other: "XXXXXXX.X" },
+    ],
+    [
+      "R13",
+      [nodePolicy({ ingress: [anybody], ingressDeny: [port("80", "TCP")] })],
+      { "tcp/80": none, other: "....XXXXX" },
+    ],
+    ["R14", [nodePolicy({ ingressDeny: [appB] })], { other: none }],
+    ["R15", [nodePolicy({ ingressDeny: [appB], enableDefaultDeny: { ingress: false } })], { other: ".X.X....." }],
+    ["R17", [nodePolicy({ ingress: [{ icmps: [{ fields: [{ type: 8 }] }] }] })], { "icmp/8": all, other: none }],
+    ["R20", [nodePolicy({ ingress: [{ fromEntities: ["cluster"] }] })], { other: "......XXX" }],
+    ["remote-node", [nodePolicy({ ingress: [{ fromEntities: ["remote-node"] }] })], { other: "XXXXX.XXX" }],
+    [
+      "R32",
+      [nodePolicy({ ingress: [port("80", "TCP")] }), nodePolicy({ ingress: [appB] })],
+      { "tcp/80": all, other: "X.X.XXXXX" },
+    ],
+    [
+      "R36",
+      [nodePolicy({ ingress: [{ fromCIDR: ["10.1.2.3/32"] }], ingressDeny: [{ fromEntities: ["world"] }] })],
+      { other: none },
+    ],
+    ["another node", [nodePolicy({ nodeSelector: { matchLabels: { role: "other" } }, ingress: [{}] })], { other: all }],
+    ["egress leaves ingress", [nodePolicy({ egress: [{}] })], { other: all }],
+  ],
+  egress: [
+    ["R1", [nodePolicy({ egress: [{}] })], { "udp/53": all, other: none }],
+    [
+      "R31",
+      [nodePolicy({ egress: [{ toCIDR: ["10.0.0.0/8"], ...port("80", "TCP") }] })],
+      { "udp/53": all, "tcp/80": "XXXXXXX..", other: none },
+    ],
+    ["R7", [nodePolicy({ egress: [{ toEndpoints: [{}] }] })], { "udp/53": all, other: "....XXXXX" }],
+    ["remote-node", [nodePolicy({ egress: [{ toEntities: ["remote-node"] }] })], { "udp/53": all, other: "XXXXX.XXX" }],
+    [
+      "R13",
+      [nodePolicy({ egress: [{ toEntities: ["all"] }], egressDeny: [port("80", "TCP")] })],
+      { "tcp/80": none, other: all },
+    ],
+    ["R21", [nodePolicy({ egressDeny: [{ toEntities: ["all"] }] })], { "udp/53": all, other: none }],
+  ],
+};

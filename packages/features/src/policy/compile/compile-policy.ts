@@ -19,6 +19,7 @@ import { PolicyLimitError, policyLimits, type ClosedPolicy, type PolicyLimits } 
 import { Names, tableNames, TooManyNamesError, type CompiledNames } from "./names.ts";
 import { portName, Peers } from "./peers.ts";
 import { placeEndpoints } from "./place-endpoints.ts";
+import { nodeLabels, withoutClosed } from "./node-endpoint.ts";
 import { findPopulation, type Population } from "./population.ts";
 import { PortSets } from "./port-sets.ts";
 import { EgressPorts, readRules, type RuleBook } from "./rule-book.ts";
@@ -37,7 +38,7 @@ export interface PolicyInput {
   readonly settings: PolicySettings;
 }
 
-export type CompileFacts = Pick<NodeFacts, "endpoints" | "interfaces" | "nodeName">;
+export type CompileFacts = Pick<NodeFacts, "endpoints" | "interfaces" | "nodeName" | "labels">;
 
 export interface CompiledPolicy {
   readonly table: PolicyTable;
@@ -47,7 +48,7 @@ export interface CompiledPolicy {
   readonly rulesOf: ReadonlyMap<string, readonly RuleRef[]>;
   /** What events of rules carry, by the indexes of those. */
   readonly logValues: ReadonlyMap<number, string>;
-  /** Pods of this node that a policy selects, found or not. */
+  /** Pods of this node that a policy selects, found or not, and the node itself. */
   readonly pods: readonly LocalPod[];
   readonly selection: Selection;
   /** Objects that are not served: whom they select is closed in the directions that they isolate. */
@@ -63,7 +64,8 @@ export function compilePolicy(
   closed = new Map<string, ClosedPolicy>(),
   memory = new CompileMemory(),
 ): CompiledPolicy {
-  const selection = selectPods(input.policies, input.workloads, facts, closed);
+  const labels = nodeLabels(input.hosts, facts);
+  const selection = selectPods(input.policies, input.workloads, facts, closed, labels);
   for (;;) {
     try {
       return compileSelected(input, facts, selection, slotOf, limits, closed, memory);
@@ -87,7 +89,7 @@ function compileSelected(
   const portSets = new PortSets();
   const names = new Names();
   const closedBefore = closed.size;
-  const book = readRules(selection.statements, input.settings, facts.nodeName, peers, portSets, names, closed);
+  const book = readRules(selection.statements, input.settings, facts, peers, portSets, names, closed);
   // An object of several statements is closed whole, the earlier ones too.
   if (closed.size > closedBefore) return compileSelected(input, facts, selection, slotOf, limits, closed, memory);
   const compiled = names.isUsed ? compileNames(names, selection, limits) : undefined;
@@ -98,8 +100,10 @@ function compileSelected(
     names,
     peerClasses: compiled?.automaton.peerClasses ?? 0,
   });
-  const pods = selection.pods.filter(({ statements }) => statements.length > 0);
-  const endpoints = placeEndpoints(pods, maker, selection.statements);
+  const pods = selection.pods
+    .map((pod) => withoutClosed(pod, selection.statements, closed))
+    .filter(({ statements }) => statements.length > 0);
+  const endpoints = placeEndpoints(pods, maker, selection.statements, facts);
   const table = {
     counterSlot: slotOf(book.refs),
     classCount: classes.count,

@@ -1,5 +1,7 @@
-import { endpointMark } from "../generated/policy.ts";
+import type { NodeFacts } from "@bpfleet/kernel";
+import { endpointMark, endpointNumber } from "../generated/policy.ts";
 import type { TableEndpoint } from "../table/policy-table.ts";
+import { hostAddresses } from "./node-endpoint.ts";
 import { ownAddresses } from "./own-addresses.ts";
 import type { LocalPod, Statement } from "./statements.ts";
 import type { TableMaker } from "./table-maker.ts";
@@ -18,6 +20,7 @@ export function placeEndpoints(
   pods: readonly LocalPod[],
   maker: TableMaker,
   statements: readonly Statement[],
+  facts: Pick<NodeFacts, "interfaces">,
 ): readonly TableEndpoint[] {
   const byInterface = new Map<number, Tables>();
   const add = (pod: LocalPod, entry: number, isTried: boolean): void => {
@@ -44,7 +47,8 @@ export function placeEndpoints(
       ifindex,
       ingress: atMostThree(ingress),
       egress: atMostThree(egress),
-      addresses: ifindex < endpointMark.tried ? ownAddresses(own) : [],
+      addresses:
+        ifindex === endpointNumber.host ? hostAddresses(facts) : ifindex < endpointMark.tried ? ownAddresses(own) : [],
     }));
 }
 

@@ -1,6 +1,7 @@
 import { refKey } from "@bpfleet/base";
-import type { PolicySettings, RuleRef } from "@bpfleet/kernel";
+import type { NodeFacts, PolicySettings, RuleRef } from "@bpfleet/kernel";
 import type { PolicyRule } from "../policy.ts";
+import { failSafeRule, usualFailSafePorts } from "./fail-safe.ts";
 import { mistakeText, type ClosedPolicy } from "./limits.ts";
 import type { Names } from "./names.ts";
 import { portName, type Peers } from "./peers.ts";
@@ -21,6 +22,8 @@ export interface RuleBook {
   readonly statements: readonly ReadStatement[];
   /** Lets this node reach its pods; before all others. */
   readonly hostAccess: ReadRule | undefined;
+  /** Keeps ports of the node itself open, before all that is said of it. */
+  readonly failSafe: Readonly<Record<Direction, ReadRule>> | undefined;
   /** Names of ports by which rules tell peers apart. */
   readonly egressPorts: readonly NamedPortMatch[];
 }
@@ -45,14 +48,16 @@ interface Draft {
 export function readRules(
   statements: readonly Statement[],
   settings: PolicySettings,
-  nodeName: string,
+  facts: Pick<NodeFacts, "nodeName">,
   peers: Peers,
   portSets: PortSets,
   names: Names,
   closed: Map<string, ClosedPolicy>,
 ): RuleBook {
   const shelf = new Shelf(peers, portSets, names);
-  const hostAccess = settings.hostAccess !== "never" ? shelf.addHostAccess(nodeName) : undefined;
+  const hostAccess = settings.hostAccess !== "never" ? shelf.addHostAccess(facts.nodeName) : undefined;
+  const isOfNodes = statements.some(({ statement }) => statement.subject.selects === "nodes");
+  const failSafe = isOfNodes ? shelf.addFailSafe(facts) : undefined;
   const drafts = statements.map((each) => {
     const key = refKey(each.intent.policy.ref);
     if (!closed.has(key)) {
@@ -73,6 +78,7 @@ export function readRules(
     logValues: shelf.logValues,
     statements: read,
     hostAccess,
+    failSafe,
     egressPorts: read.flatMap(({ egress }) => egress.flatMap(({ namedPorts }) => namedPorts)),
   };
 }
@@ -124,6 +130,12 @@ class Shelf {
       dns: [],
       precedence: -1,
     };
+  }
+
+  addFailSafe(facts: Pick<NodeFacts, "nodeName">): Readonly<Record<Direction, ReadRule>> {
+    const rule = (direction: Direction): ReadRule =>
+      failSafeRule(direction, usualFailSafePorts[direction], facts, this.#portSets, (...of) => this.#number(...of));
+    return { ingress: rule("ingress"), egress: rule("egress") };
   }
 
   read(each: Statement): { ingress: readonly Draft[]; egress: readonly Draft[] } {

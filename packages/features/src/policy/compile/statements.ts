@@ -4,6 +4,7 @@ import type { PolicyIntent, WorkloadIntent } from "../intent.ts";
 import type { PolicyStatement, Requirement } from "../policy.ts";
 import { mistakeText, type ClosedPolicy } from "./limits.ts";
 import { AskedKeys, LabelIndex } from "./label-index.ts";
+import { nodeEndpoint } from "./node-endpoint.ts";
 import { labelledPod } from "./population.ts";
 import type { Direction } from "./read-rule.ts";
 
@@ -14,7 +15,7 @@ export interface Statement {
   readonly number: number;
 }
 
-/** A pod of this node. */
+/** A pod of this node, or the node itself. */
 export interface LocalPod {
   readonly workload: WorkloadIntent;
   /** Key in the facts. */
@@ -22,20 +23,25 @@ export interface LocalPod {
   readonly facts: EndpointFacts | undefined;
   /** Ascending: indexes of the statements that select it. */
   readonly statements: readonly number[];
+  /** `workload` has nothing but the node's name then. */
+  readonly isNode?: true | undefined;
 }
 
 export interface Selection {
-  /** Those that select a pod of this node, ordered by object. */
+  /** Those that select a pod of this node, or the node itself, ordered by object. */
   readonly statements: readonly Statement[];
+  /** The node itself is the last one, where something selects it. */
   readonly pods: readonly LocalPod[];
 }
 
-/** Which policies select which pods of this node. Those of which it cannot be told are added to `closed`. */
+/** Which policies select which pods of this node, and the node. Those of which it cannot be told are added to `closed`. */
 export function selectPods(
   intents: readonly PolicyIntent[],
   workloads: readonly WorkloadIntent[],
-  facts: Pick<NodeFacts, "endpoints">,
+  facts: Pick<NodeFacts, "endpoints" | "nodeName">,
   closed: Map<string, ClosedPolicy>,
+  /** Of this node. */
+  labels: Readonly<Record<string, string>> = {},
 ): Selection {
   const asked = new AskedKeys();
   const all = intents.toSorted(byObject).flatMap((intent) => {
@@ -46,6 +52,7 @@ export function selectPods(
     } catch (error) {
       const { ref } = intent.policy;
       closed.set(refKey(ref), { ref, why: mistakeText("select", error) });
+      if (intent.policy.statements.every(({ subject }) => subject.selects === "nodes")) return [];
       const everybody = { intent, statement: closeNamespace(ref), number: 0 };
       asked.ask(everybody.statement.subject.where);
       return [everybody];
@@ -57,10 +64,17 @@ export function selectPods(
       ? []
       : [{ workload, key: workload.endpoint, number: index.add(labelledPod(workload)) }],
   );
+  const nodes = new LabelIndex(asked);
+  nodes.add({ own: "node", labels });
+  const ofNode: number[] = [];
   const selecting: Statement[] = [];
   const byNumber = Array.from({ length: index.size }, (): number[] => []);
   for (const each of all) {
-    const { where } = each.statement.subject;
+    const { where, selects } = each.statement.subject;
+    if (selects === "nodes") {
+      if (nodes.select(where).length > 0) ofNode.push(selecting.push(each) - 1);
+      continue;
+    }
     const selected = index.select(where);
     const certain = index.isSure ? selected : index.select(where, "certain");
     const isCertain = new Set(certain);
@@ -80,7 +94,7 @@ export function selectPods(
     facts: facts.endpoints?.[key],
     statements: byNumber[number] ?? [],
   }));
-  return { statements: selecting, pods };
+  return { statements: selecting, pods: ofNode.length === 0 ? pods : [...pods, nodeEndpoint(facts, ofNode)] };
 }
 
 /** For pods of which it is not known whether they are selected: they are isolated, and nothing is allowed. */
@@ -95,7 +109,6 @@ function withoutAllowing({ statement, ...rest }: Statement): Statement {
 /** Every requirement is looked at: what is not as it should be shows here. */
 function statementsOf(intent: PolicyIntent): readonly Statement[] {
   return intent.policy.statements.flatMap((statement, number) => {
-    if (statement.subject.selects !== "pods") return [];
     const { ingress, egress } = statement;
     for (const { on, key, values } of statement.subject.where)
       if (`${on}${key}` === "" || !Array.isArray(values)) throw new TypeError("a requirement without a key");

@@ -70,7 +70,7 @@ export class TableMaker {
     const intents = numbers.flatMap((number) => this.#statements[number]?.intent ?? []);
     const rates = direction === "egress" ? intents.flatMap(({ connectionRate }) => connectionRate ?? []) : [];
     const most = intents.flatMap(({ mostConnections }) => mostConnections ?? []);
-    return this.#make(key, this.#cover(rules, direction, ports), isDefaultDeny ? drops : passes, {
+    return this.#make(key, this.#cover(rules, direction, ports, pod.isNode), isDefaultDeny ? drops : passes, {
       isOfPorts: intents[0]?.tier === "l4",
       connectionRate: rates.length === 0 ? undefined : Math.min(...rates),
       mostConnections: most.length === 0 ? undefined : Math.min(...most),
@@ -114,11 +114,16 @@ export class TableMaker {
     return this.tables.length - 1;
   }
 
-  #cover(rules: readonly ReadRule[], direction: Direction, ports: readonly OwnPort[]): readonly CoveringRule[] {
-    const { hostAccess } = this.#book;
+  #cover(
+    rules: readonly ReadRule[],
+    direction: Direction,
+    ports: readonly OwnPort[],
+    isNode = false,
+  ): readonly CoveringRule[] {
+    const { hostAccess, failSafe } = this.#book;
     const sorted = rules.toSorted((a, b) => a.precedence - b.precedence);
-    const all = direction === "ingress" && hostAccess !== undefined ? [hostAccess, ...sorted] : sorted;
-    return all.flatMap((rule) => {
+    const first = isNode ? failSafe?.[direction] : direction === "ingress" ? hostAccess : undefined;
+    return (first === undefined ? sorted : [first, ...sorted]).flatMap((rule) => {
       const regions = direction === "ingress" ? this.#ingressRegions(rule, ports) : this.#regionsToPeers(rule);
       return regions.length === 0 ? [] : [{ rule, regions }];
     });

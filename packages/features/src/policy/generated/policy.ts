@@ -33,6 +33,8 @@ export const policyMaps = {
 
 /** Entries of the object. */
 export const policyPrograms = {
+  host_egress: "sched_cls",
+  host_ingress: "sched_cls",
   policy_egress: "sched_cls",
   policy_ingress: "sched_cls",
 } as const satisfies Record<string, ProgramType>;
@@ -44,6 +46,7 @@ export interface PolicyGlobals {
   readonly dry_run: boolean;
   readonly grace_seconds: number;
   readonly has_effects: boolean;
+  readonly has_no_link_layer: boolean;
   readonly heeds_names: boolean;
   readonly instance_id: bigint;
   readonly keeps_accounts: boolean;
@@ -75,6 +78,11 @@ export const endpointMark = {
   tried: 2147483648,
 } as const;
 
+export const endpointNumber = {
+  none: 0,
+  host: 2147483647,
+} as const;
+
 export const flowDirection = {
   ingress: 0,
   egress: 1,
@@ -86,6 +94,7 @@ export const flowFlag = {
   kept: 4,
   per_packet: 8,
   translated: 16,
+  forwarded: 32,
 } as const;
 
 export const flowState = {
@@ -155,6 +164,7 @@ export const policyReason = {
   rate_limit: 27,
   bandwidth_limit: 28,
   connection_limit: 29,
+  forwarded: 30,
   fault: 31,
 } as const;
 

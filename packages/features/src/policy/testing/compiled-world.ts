@@ -2,6 +2,7 @@ import type { Origin } from "@bpfleet/base";
 import { compilePolicy, type CompiledPolicy, type CompileFacts, type PolicyInput } from "../compile/compile-policy.ts";
 import { bytesOfKey, parseAddressKey } from "../compile/address-key.ts";
 import { policyLimits, type PolicyLimits } from "../compile/limits.ts";
+import { endpointNumber } from "../generated/policy.ts";
 import type { BackendsIntent, PolicyIntent, ServiceIntent } from "../intent.ts";
 import type { Policy } from "../policy.ts";
 import { resolveServices } from "../services/resolve-services.ts";
@@ -51,7 +52,7 @@ export function compileWorld(
     judge({ pod, direction, peer, protocol, port, asks }) {
       const key = parseAddressKey(peer);
       if (key === undefined) throw new RangeError(`no address: ${peer}`);
-      const ifindex = ifindexes.get(pod) ?? 0;
+      const ifindex = pod === "" ? endpointNumber.host : (ifindexes.get(pod) ?? 0);
       const names = (world.names ?? []).flatMap((each) =>
         each.pod === pod && parseAddressKey(each.address) === key ? [each.name] : [],
       );
@@ -62,7 +63,7 @@ export function compileWorld(
         protocol: numberOf(protocol),
         port,
         names,
-        asks: direction === "egress" && protocol === "UDP" && port === 53 ? (asks ?? false) : undefined,
+        asks: direction === "egress" && protocol === "UDP" && port === 53 && pod !== "" ? (asks ?? false) : undefined,
       });
     },
   };

@@ -55,8 +55,14 @@ export class LoadedPolicy implements AsyncDisposable {
     };
   }
 
-  /** Without twins nothing is explained, and half is verified. */
-  static async load(flowCount = 4096, globals: Globals = {}, hasTwins = true, nameCount = 1024): Promise<LoadedPolicy> {
+  /** Without twins nothing is explained, and half is verified. `of`: what judges pods, or the node itself. */
+  static async load(
+    flowCount = 4096,
+    globals: Globals = {},
+    hasTwins = true,
+    nameCount = 1024,
+    of: "policy" | "host" = "policy",
+  ): Promise<LoadedPolicy> {
     using lineTemplate = linesOf(new Uint8Array(policyLayout.line_bytes));
     using hitTemplate = hitsOf(1);
     const create = (name: keyof typeof policyMaps, maxEntries: number): BpfMap =>
@@ -103,12 +109,16 @@ export class LoadedPolicy implements AsyncDisposable {
     };
     const objects: BpfObject[] = [];
     const open = async (dryRun: boolean): Promise<Record<Direction, BpfProgram>> => {
-      const opened = BpfObject.open(readFileSync(policyObject), { name: "policy", reuseMaps: maps });
+      const opened = BpfObject.open(readFileSync(policyObject), {
+        name: "policy",
+        reuseMaps: maps,
+        autoload: [`${of}_ingress`, `${of}_egress`],
+      });
       opened.setGlobals({ ...globals, dry_run: dryRun });
       await opened.prepare();
       await opened.load();
       objects.push(opened);
-      return { ingress: opened.program("policy_ingress"), egress: opened.program("policy_egress") };
+      return { ingress: opened.program(`${of}_ingress`), egress: opened.program(`${of}_egress`) };
     };
     const programs = await open(false);
     return new LoadedPolicy(maps, objects, programs, hasTwins ? await open(true) : programs);

@@ -30,6 +30,8 @@ export type Because =
   | { readonly by: "nobody" }
   /** The node itself reaches its pods. */
   | { readonly by: "local-host" }
+  /** A port of the node itself that nothing closes. */
+  | { readonly by: "fail-safe" }
   /** No rule is met, and none of the policies that select the pod denies by default. */
   | { readonly by: "no-default"; readonly tier: Tier }
   | { readonly by: "default-deny"; readonly tier: Tier }
@@ -60,13 +62,14 @@ export function judge(
   packet: WorldPacket,
   others: Partial<OtherTiers> = {},
 ): Judgement {
+  if (packet.pod === "") return judgeNode(policies, world, packet);
   const { fallback, container, l4 } = { ...noOtherTiers, ...others };
   const subject = world.pods.find(({ name }) => name === packet.pod);
   if (subject === undefined) throw new RangeError(`no pod ${packet.pod}`);
   const peer = findEnd(world, packet.peer, packet);
   if (packet.direction === "ingress" && world.localHost === "auto" && peer.node?.isThisNode === true)
     return { verdict: "allow", because: { by: "local-host" } };
-  const asked: Asked = { world, subject, peer, packet };
+  const asked: AskedOfPod = { world, subject, peer, packet };
   const judgements = [
     judgeTogether("policy", policies, asked) ?? judgeInOrder("fallback", fallback, asked),
     judgeInOrder("container", container, asked),
@@ -85,13 +88,41 @@ export function judgeWithoutBackend(...asked: Parameters<typeof judge>): Judgeme
 /** One packet at one end. */
 interface Asked {
   readonly world: World;
-  readonly subject: WorldPod;
+  /** `undefined`: this node itself. */
+  readonly subject: WorldPod | undefined;
   readonly peer: End;
   readonly packet: WorldPacket;
 }
 
+type AskedOfPod = Asked & { readonly subject: WorldPod };
+
+/** What this node itself receives and sends. */
+function judgeNode(policies: readonly Policy[], world: World, packet: WorldPacket): Judgement {
+  const unknown = { name: "", labels: {}, addresses: [], isThisNode: true };
+  const node = world.nodes.find(({ isThisNode }) => isThisNode) ?? unknown;
+  const selecting = policies
+    .filter(({ mode }) => mode === "enforce")
+    .flatMap((policy) =>
+      policy.statements
+        .filter(({ subject }) => subject.selects === "nodes" && subject.where.every((each) => meetsNode(each, node)))
+        .map((statement) => ({ policy, rules: statement[packet.direction] })),
+    )
+    .filter(({ rules }) => rules.isDefaultDeny || rules.allow.length + rules.deny.length > 0);
+  if (selecting.length === 0) return { verdict: "allow", because: { by: "nobody" } };
+  if (isFailSafe(packet)) return { verdict: "allow", because: { by: "fail-safe" } };
+  const asked = { world, subject: undefined, peer: findEnd(world, packet.peer, packet), packet };
+  return judgeRules("policy", [selecting], asked) ?? judgeByDefault("policy", selecting);
+}
+
+/** SSH, the API server, etcd, the kubelet; DHCP; where the node asks DNS. */
+function isFailSafe({ direction, protocol, port }: WorldPacket): boolean {
+  const tcp = direction === "ingress" ? [22, 2379, 2380, 6443, 10_250] : [53, 2379, 2380, 6443, 10_250];
+  const udp = direction === "ingress" ? [67, 68, 546, 547] : [53, 67, 68, 546, 547];
+  return (protocol === "TCP" && tcp.includes(port)) || (protocol === "UDP" && udp.includes(port));
+}
+
 /** What any of them denies is denied, else what any allows is allowed. `undefined` where none has a say. */
-function judgeTogether(tier: Tier, policies: readonly Policy[], asked: Asked): Judgement | undefined {
+function judgeTogether(tier: Tier, policies: readonly Policy[], asked: AskedOfPod): Judgement | undefined {
   const selecting = selectingOf(policies, asked.subject, asked.packet.direction);
   if (selecting.length === 0) return undefined;
   const judgement = judgeRules(tier, [selecting], asked) ?? judgeByDefault(tier, selecting);
@@ -119,7 +150,7 @@ function mayAsk(selecting: readonly Selecting[], { world, peer, packet }: Asked)
 }
 
 /** The first rule that is met decides. */
-function judgeInOrder(tier: Tier, policies: readonly OrderedPolicy[], asked: Asked): Judgement | undefined {
+function judgeInOrder(tier: Tier, policies: readonly OrderedPolicy[], asked: AskedOfPod): Judgement | undefined {
   const ordered = policies.toSorted(
     (a, b) => a.priority - b.priority || (a.policy.ref.name < b.policy.ref.name ? -1 : 1),
   );

@@ -87,7 +87,7 @@ export interface WorldNode {
 
 /** The first packet of a connection, as one of its ends sees it. */
 export interface WorldPacket {
-  /** Name of the pod whose packet is judged. */
+  /** Name of the pod whose packet is judged; `""`: this node itself. */
   readonly pod: string;
   readonly direction: "ingress" | "egress";
   /** The other end. */

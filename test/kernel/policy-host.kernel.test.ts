@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { after, before, describe, it } from "node:test";
+import type { KubeObject } from "@bpfleet/kinds";
+import { nodeIpv4, nodeIpv6, podKey, rigPod, type RigPod } from "./policy-rig/pod-network.ts";
+import type { Met, Probe, Protocol } from "./policy-rig/prober.ts";
+import { namespaceObject, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
+
+const pods = [rigPod("x", "a", 1), rigPod("x", "b", 2), rigPod("y", "a", 3), rigPod("y", "b", 4)] as const;
+const there = "172.16.0.2";
+const outside: readonly RigPod[] = [there, "203.0.113.9", "10.1.2.3", "10.96.0.5"].map((ipv4, at) => ({
+  ...rigPod("outside", `o${at}`, 100 + at),
+  ipv4,
+}));
+const [a] = pods;
+const world = outside[1] ?? assert.fail();
+const patientMs = 1000;
+
+function nodeObject(name: string, address: string): KubeObject {
+  const status = { addresses: [{ type: "InternalIP", address }] };
+  return { apiVersion: "v1", kind: "Node", metadata: { name, labels: { role: name } }, spec: {}, status };
+}
+
+function hostPolicy(spec: object): KubeObject {
+  const base = { apiVersion: "cilium.io/v2", kind: "CiliumClusterwideNetworkPolicy", metadata: { name: "p0" } };
+  return { ...base, spec: { nodeSelector: { matchLabels: { role: "rig" } }, ...spec } };
+}
+
+const ports = (...numbers: readonly number[]) => [
+  { ports: numbers.map((port) => ({ port: String(port), protocol: "TCP" })) },
+];
+const from = (place: RigPod, to: string, protocol: Protocol, port: number): Probe => ({
+  from: podKey(place),
+  to,
+  protocol,
+  port,
+});
+const ofNode = (to: string, protocol: Protocol, port: number): Probe => ({ from: "node", to, protocol, port });
+
+describe("policies of nodes, with real packets", () => {
+  let rig: PolicyRig;
+  before(async () => {
+    rig = await PolicyRig.make("routed", [...pods, ...outside], { ports: [80, 8085, 53, 22] });
+    await rig.change({
+      write: [
+        ...["x", "y"].map((name) => namespaceObject(name, { env: name })),
+        ...pods.map((pod) => podObject(pod, rig.network.netnsOf(pod), { app: pod.name })),
+        nodeObject("rig", nodeIpv4),
+        nodeObject("there", there),
+      ],
+    });
+  });
+  after(() => rig?.[Symbol.asyncDispose]());
+
+  async function enforce(...policies: readonly KubeObject[]): Promise<void> {
+    const named = policies.map((policy, at) => ({ ...policy, metadata: { ...policy.metadata, name: `p${at}` } }));
+    const { trouble, objects } = await rig.change({ write: named });
+    assert.equal(trouble, undefined);
+    const told = objects.filter(({ ref }) => ref.kind === "CiliumClusterwideNetworkPolicy");
+    assert.deepEqual(
+      told.map(({ state }) => state),
+      named.map(() => "in-force"),
+    );
+  }
+
+  const lift = (count = 1): Promise<unknown> =>
+    rig.change({
+      remove: Array.from({ length: count }, (_, at) =>
+        refOfPolicy({ ...hostPolicy({}), metadata: { name: `p${at}` } }),
+      ),
+    });
+
+  /** What is not answered at once is given more time. */
+  async function met(...probes: readonly Probe[]): Promise<readonly Met[]> {
+    const quick = await rig.prober.probe(probes);
+    const silent = probes.filter((_, at) => quick[at] !== "answered");
+    const patient = [...(await rig.prober.probe(silent, patientMs))];
+    return quick.map((each) => (each === "answered" ? each : (patient.shift() ?? "nothing")));
+  }
+
+  const nft = (...words: readonly string[]): string =>
+    execFileSync("nsenter", [`--net=${rig.network.node.path}`, "nft", ...words], { encoding: "utf8" });
+
+  it("never close fail-safe ports, even where everything is denied", async () => {
+    await enforce(hostPolicy({ ingressDeny: [{ fromEntities: ["all"] }], egressDeny: [{ toEntities: ["all"] }] }));
+    const results = await met(
+      from(world, nodeIpv4, "TCP", 22),
+      from(world, nodeIpv6, "TCP", 22),
+      ofNode(world.ipv4, "UDP", 53),
+      from(world, nodeIpv4, "TCP", 80),
+      ofNode(world.ipv4, "TCP", 80),
+      ofNode(nodeIpv4, "TCP", 80),
+    );
+    assert.deepEqual(results, ["answered", "answered", "answered", "nothing", "nothing", "answered"]);
+    await lift();
+  });
+
+  it("leave alone what pods send and receive, masqueraded or not", async () => {
+    const nat = ["ip", "ip6"].flatMap((family) => [
+      `add table ${family} nat`,
+      `add chain ${family} nat post { type nat hook postrouting priority 100; }`,
+    ]);
+    const rules = [
+      `add rule ip nat post ip saddr ${a.ipv4} counter snat to ${nodeIpv4}`,
+      `add rule ip6 nat post ip6 saddr ${a.ipv6} counter snat to ${nodeIpv6}`,
+    ];
+    for (const command of [...nat, ...rules]) nft(command);
+    await enforce(hostPolicy({ ingress: [{}], egress: [{}] }));
+    const protocols = [
+      ["TCP", 80],
+      ["UDP", 80],
+      ["ICMP", 0],
+    ] as const;
+    const each = (of: (to: string, protocol: Protocol, port: number) => Probe) =>
+      (["ipv4", "ipv6"] as const).flatMap((family) =>
+        protocols.map(([protocol, port]) => of(world[family], protocol, port)),
+      );
+    const all = (met: Met): readonly Met[] => Array.from({ length: 6 }, () => met);
+    assert.deepEqual(await met(...each((to, protocol, port) => from(a, to, protocol, port))), all("answered"));
+    assert.deepEqual(await met(...each((to, protocol, port) => from(pods[1], to, protocol, port))), all("answered"));
+    assert.deepEqual(await met(...each(ofNode)), all("nothing"));
+    const back = (["ipv4", "ipv6"] as const).flatMap((family) =>
+      protocols.map(([protocol, port]) => from(world, family === "ipv4" ? nodeIpv4 : nodeIpv6, protocol, port)),
+    );
+    assert.deepEqual(await met(...back), all("nothing"));
+    // They left with the address of the node.
+    const counted = nft("list", "ruleset").match(/packets [1-9]\d* bytes \d+ snat to/g);
+    assert.equal(counted?.length, 2);
+    nft("flush", "ruleset");
+    await lift();
+  });
+
+  it("cut connections that they allow no more", async () => {
+    await enforce(hostPolicy({ ingress: [{ toPorts: ports(80, 8085) }] }));
+    const flow = await rig.prober.open(from(world, nodeIpv4, "TCP", 80));
+    const other = await rig.prober.open(from(world, nodeIpv6, "TCP", 8085));
+    assert.ok(flow !== undefined && other !== undefined);
+    assert.equal(await rig.prober.poke(flow, patientMs), "answered");
+    await enforce(hostPolicy({ ingress: [{ toPorts: ports(8085) }] }));
+    assert.equal(await rig.prober.poke(flow), "nothing");
+    assert.equal(await rig.prober.poke(other, patientMs), "answered");
+    for (const each of [flow, other]) await rig.prober.close(each);
+    await lift();
+  });
+
+  it("are in force on interfaces that come later", async () => {
+    await enforce(hostPolicy({ ingress: [{ toPorts: ports(80) }] }));
+    const late = rigPod("x", "late", 9);
+    rig.network.add(late);
+    await rig.serve();
+    const closed = from(late, nodeIpv4, "TCP", 8085);
+    for (const end = performance.now() + 30_000; performance.now() < end;)
+      if ((await met(closed))[0] === "nothing") break;
+    assert.deepEqual(await met(from(late, nodeIpv4, "TCP", 80), closed), ["answered", "nothing"]);
+    await lift();
+  });
+});
