@@ -70,7 +70,7 @@ function learntNames(hashes: readonly bigint[], untilNs: bigint): Uint8Array {
   return bytesOf(learntSize, (view) => encodeLearnt({ names }, view));
 }
 
-/** As hash_name() in bpf/include/policy-dns.h. */
+/** As hash_name() in bpf/include/policy-dns-message.h. */
 export function hashOf(name: string): bigint {
   const words = new DataView(textOf(name).buffer);
   let hash = BigInt(name.length);
