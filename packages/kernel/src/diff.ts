@@ -15,6 +15,7 @@ import type {
 import { findPredecessor } from "./observe-plan.ts";
 import { References } from "./references.ts";
 import type { HookPoint, HookSpec, MapSpec, NodePlan } from "./specs.ts";
+import { Users } from "./users.ts";
 
 /** The kernel lets a packet make so many tail calls, and every stub makes one. */
 const mostStubs = 33;
@@ -55,8 +56,8 @@ class Diff {
   /** Halves of pairs of rule counters, `rule-hits FAMILY`. */
   readonly #halves: ReadonlyMap<string, MapSpec>;
   readonly #references: References;
+  readonly #users: Users;
   readonly #actions = new Map<string, Action>();
-  #usedBy: Map<string, Set<string>> | undefined;
   #hookKeys: ReadonlyMap<string, string> | undefined;
 
   constructor(plan: NodePlan, observed: ObservedKernel, journal: Journal, options: DiffOptions) {
@@ -66,6 +67,7 @@ class Diff {
     this.#options = options;
     this.#generations = planGenerations(plan);
     this.#references = new References(plan, this.#generations, observed);
+    this.#users = new Users(plan, this.#generations, this.#references, this.#actions);
     this.#maps = new Map(observed.maps.map((map) => [renderIdentity(map), map]));
     this.#programs = new Map(observed.programs.map((program) => [renderIdentity(program), program]));
     this.#hooks = new Map(observed.hooks.map((hook) => [hook.key, hook]));
@@ -86,7 +88,7 @@ class Diff {
     for (const spec of this.#plan.maps) this.#carryCounters(spec);
     this.#clearHooks();
     this.#unpinMaps();
-    for (const drop of this.#references.drops) this.#add(drop, this.#usersThrough(drop.spec.key).flat());
+    for (const drop of this.#references.drops) this.#add(drop, this.#users.through(drop.spec.key).flat());
     this.#removePrograms();
     this.#removeMaps();
     for (const hook of this.#plan.hooks) this.#inlineHook(hook);
@@ -212,61 +214,7 @@ class Diff {
     if (this.#observedMap(spec.key)?.pinPaths.includes(spec.pinPath)) return;
     // Several owners may share it: one whose program cannot be loaded keeps the pin from nobody else.
     const needs = [`create-map ${renderIdentity(identity)}`];
-    this.#add({ do: "pin-map", spec, identity, pinPath: spec.pinPath }, needs, this.#eachUserOfMap(spec.key));
-  }
-
-  /** Actions that put programs over this map in force. */
-  #usersOfMap(mapKey: string): string[] {
-    return this.#eachUserOfMap(mapKey).flat();
-  }
-
-  /** The same, program by program. */
-  #eachUserOfMap(mapKey: string): string[][] {
-    return [
-      ...this.#programsOver(mapKey).map((program) => this.#usersOfProgram(program.key)),
-      ...this.#references.holdersOf(mapKey).flatMap((outer) => this.#usersThrough(outer)),
-    ];
-  }
-
-  #programsOver(mapKey: string): NodePlan["programs"] {
-    return this.#plan.programs.filter((program) => Object.values(program.maps).includes(mapKey));
-  }
-
-  /**
-   * Actions that put what a map of maps refers to in force, program by program. A program may find its way to one map
-   * by what it finds in another: they are in force together. One that runs already needs nothing else.
-   */
-  #usersThrough(outerKey: string): string[][] {
-    const users = this.#programsOver(outerKey).map(({ key, maps }) => {
-      const identity = this.#generations.programs.get(key);
-      const isToLoad = identity !== undefined && this.#actions.has(`load-program ${renderIdentity(identity)}`);
-      return [...this.#references.putsInto(Object.values(maps)), ...(isToLoad ? this.#usersOfProgram(key) : [])];
-    });
-    return users.length > 0 ? users : [[...this.#references.putsInto([outerKey])]];
-  }
-
-  /** Actions that put this program in force. */
-  #usersOfProgram(programKey: string): string[] {
-    const identity = this.#generations.programs.get(programKey);
-    const hooks = this.#hooksByProgram().get(programKey) ?? [];
-    return [
-      ...(identity ? [`load-program ${renderIdentity(identity)}`] : []),
-      ...[...hooks].map((hook) => `set-hook ${hook}`),
-    ];
-  }
-
-  /** Keys of the plan's hooks, by the programs that run there. */
-  #hooksByProgram(): ReadonlyMap<string, ReadonlySet<string>> {
-    if (this.#usedBy === undefined) {
-      this.#usedBy = new Map();
-      for (const { key, members } of this.#plan.hooks) {
-        for (const { program } of members) {
-          const hooks = this.#usedBy.get(program) ?? new Set();
-          this.#usedBy.set(program, hooks.add(key));
-        }
-      }
-    }
-    return this.#usedBy;
+    this.#add({ do: "pin-map", spec, identity, pinPath: spec.pinPath }, needs, this.#users.eachOfMap(spec.key));
   }
 
   #carryCounters(base: MapSpec): void {
@@ -287,7 +235,7 @@ class Diff {
     this.#add({ do: "carry-counters", from, to }, [
       `create-map ${renderIdentity(baseIdentity)}`,
       `create-map ${renderIdentity(hitsIdentity)}`,
-      ...this.#usersOfMap(hits.key),
+      ...this.#users.ofMap(hits.key),
     ]);
   }
 
@@ -321,7 +269,7 @@ class Diff {
         (hook) => hook.members.length === 0 || hook.members.includes(program.programId),
       );
       this.#add({ do: "remove-program", identity: bare(program) }, [
-        ...(successor ? this.#usersOfProgram(successor.key) : []),
+        ...(successor ? this.#users.ofProgram(successor.key) : []),
         ...hooks.flatMap((hook) => [this.#setHookId(hook.key), `clear-hook ${hook.key}`]),
       ]);
     }
@@ -360,7 +308,7 @@ class Diff {
     const isReferredTo = this.#references.releasesOf(map.mapId)?.length !== 0;
     const isUsed = this.#observed.programs.some((program) => program.mapIds.includes(map.mapId));
     if (isReferredTo || isUsed || map.pinPaths.length > 0 || successor.carries !== undefined) return false;
-    return this.#references.holdersOf(successor.key).length > 0 && this.#programsOver(successor.key).length === 0;
+    return this.#references.holdersOf(successor.key).length > 0 && this.#users.programsOver(successor.key).length === 0;
   }
 
   #removalOfHits(base: ObservedMap): string[] {
@@ -380,7 +328,7 @@ class Diff {
       `create-map ${name}`,
       `pin-map ${name} ${spec.pinPath ?? ""}`,
       ...(baseIdentity ? [`carry-counters ${renderIdentity(baseIdentity)}`] : []),
-      ...this.#usersOfMap(spec.key),
+      ...this.#users.ofMap(spec.key),
     ];
   }
 

@@ -1,6 +1,7 @@
 import { refKey } from "@bpfleet/base";
 import type { RuleRef } from "@bpfleet/kernel";
-import { PolicyTableLimitError, writeTable, type WrittenTable } from "../table/write-table.ts";
+import { PolicyTableLimitError } from "../table/policy-table.ts";
+import { writeTable, type WrittenTable } from "../table/write-table.ts";
 import { CompileMemory } from "./compile-memory.ts";
 import { compilePolicy, type CompileFacts, type CompiledPolicy, type PolicyInput } from "./compile-policy.ts";
 import { mistakeText, policyLimits, textOf, type ClosedPolicy, type PolicyLimits } from "./limits.ts";

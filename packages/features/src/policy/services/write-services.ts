@@ -1,7 +1,8 @@
 import { encodeServiceDirectory, encodeServicePort, policyLayout } from "../generated/policy.ts";
 import { bucketCountFor, fillBuckets, type Buckets } from "../table/buckets.ts";
 import { hashAddress } from "../table/hash.ts";
-import { PolicyTableLimitError, type WrittenTable } from "../table/write-table.ts";
+import { PolicyTableLimitError } from "../table/policy-table.ts";
+import type { WrittenTable } from "../table/write-table.ts";
 import { placeWords, type Places, type ServiceTable } from "./service-table.ts";
 
 const lineWords = policyLayout.line_bytes / 4;

@@ -139,3 +139,6 @@ export interface PortRange {
   readonly to: number;
   readonly column: number;
 }
+
+/** The table cannot be written down; the message says what is too large. */
+export class PolicyTableLimitError extends RangeError {}

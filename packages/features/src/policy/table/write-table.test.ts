@@ -3,8 +3,16 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import { policyLayout } from "../generated/policy.ts";
 import { judgeTable, type TableAnswer, type TableQuestion } from "./judge-table.ts";
-import type { Cell, ClassedPrefix, ColumnMap, PolicyTable, PortRange, VerdictTable } from "./policy-table.ts";
-import { PolicyTableLimitError, writeTable } from "./write-table.ts";
+import {
+  PolicyTableLimitError,
+  type Cell,
+  type ClassedPrefix,
+  type ColumnMap,
+  type PolicyTable,
+  type PortRange,
+  type VerdictTable,
+} from "./policy-table.ts";
+import { writeTable } from "./write-table.ts";
 
 const v4 = (a: number, b: number, c: number, d: number): Uint8Array =>
   Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]);
