@@ -97,7 +97,6 @@ export class NodeDaemon implements Daemon {
         clock,
         onTrouble,
       });
-    this.#reader = new CounterReader(kernel, features);
     this.#log = new FlowLog({ plan: () => loop.plan(), facts: () => facts.get(), clock, write: parts.writeLog });
     this.#events = new EventHub({
       log: this.#log,
