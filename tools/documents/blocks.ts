@@ -93,7 +93,7 @@ export const documentBlocks: readonly DocumentBlock[] = [
       372,
       "applied",
       "EBPFContainerPolicy database-network-policy",
-      "Accepted and checked; its rules, default actions and accounting are in force. Its limits of bandwidth and of open connections are not: Ready is False with reason NotServed.",
+      "In force: its rules, default actions, accounting, and its limits of bandwidth and of open connections.",
       `${fos1}/ebpfcontainerpolicy/ebpfcontainerpolicy.test.ts`,
       "test/kernel/policy-tiers.kernel.test.ts",
     ],
