@@ -41,9 +41,14 @@ describe("the truth table of a node, with real packets", () => {
     for (const row of rows)
       it(`${row[0]}, ${direction}`, async () => {
         const policies = row[1].map((policy, at) => ({ ...policy, metadata: { name: `p${at}` } }));
-        const { trouble } = await rig.change({ write: policies });
+        const { trouble, objects } = await rig.change({ write: policies });
         assert.equal(trouble, undefined);
         try {
+          const told = objects.filter(({ ref }) => ref.kind === "CiliumClusterwideNetworkPolicy");
+          assert.deepEqual(
+            told.flatMap(({ state, messages }) => (["failed", "waiting", "pending"].includes(state) ? messages : [])),
+            [],
+          );
           assert.deepEqual(await verdictsOf(rig, row, direction as "ingress"), expectedOf(row));
         } finally {
           await rig.change({ remove: policies.map(refOfPolicy) });

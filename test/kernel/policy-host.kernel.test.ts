@@ -40,7 +40,10 @@ const ofNode = (to: string, protocol: Protocol, port: number): Probe => ({ from:
 describe("policies of nodes, with real packets", () => {
   let rig: PolicyRig;
   before(async () => {
-    rig = await PolicyRig.make("routed", [...pods, ...outside], { ports: [80, 8085, 53, 22] });
+    rig = await PolicyRig.make("routed", [...pods, ...outside], {
+      ports: [80, 8085, 53, 22, 8443],
+      failSafePorts: "in:usual,tcp/8440-8450;out:udp/53",
+    });
     await rig.change({
       write: [
         ...["x", "y"].map((name) => namespaceObject(name, { env: name })),
@@ -81,17 +84,20 @@ describe("policies of nodes, with real packets", () => {
   const nft = (...words: readonly string[]): string =>
     execFileSync("nsenter", [`--net=${rig.network.node.path}`, "nft", ...words], { encoding: "utf8" });
 
-  it("never close fail-safe ports, even where everything is denied", async () => {
+  it("never close fail-safe ports, as the settings say, even where everything is denied", async () => {
     await enforce(hostPolicy({ ingressDeny: [{ fromEntities: ["all"] }], egressDeny: [{ toEntities: ["all"] }] }));
     const results = await met(
       from(world, nodeIpv4, "TCP", 22),
       from(world, nodeIpv6, "TCP", 22),
+      from(world, nodeIpv4, "TCP", 8443),
       ofNode(world.ipv4, "UDP", 53),
       from(world, nodeIpv4, "TCP", 80),
       ofNode(world.ipv4, "TCP", 80),
+      ofNode(world.ipv4, "TCP", 53),
       ofNode(nodeIpv4, "TCP", 80),
     );
-    assert.deepEqual(results, ["answered", "answered", "answered", "nothing", "nothing", "answered"]);
+    const all = (count: number, met: Met): readonly Met[] => Array.from({ length: count }, () => met);
+    assert.deepEqual(results, [...all(4, "answered"), ...all(3, "nothing"), "answered"]);
     await lift();
   });
 

@@ -11,6 +11,7 @@ test("parseDaemonRun reads what the DaemonSet gives the daemon", () => {
     BPFLEET_METRICS_ADDR: ":9091",
     BPFLEET_HOST_ACCESS: "never",
     BPFLEET_DNS_SECONDS: "120",
+    BPFLEET_FAIL_SAFE_PORTS: "in:tcp/22;out:none",
     LOG_LEVEL: "DEBUG",
   });
   assert.ok(run.is === "run");
@@ -18,7 +19,12 @@ test("parseDaemonRun reads what the DaemonSet gives the daemon", () => {
   assert.deepEqual([nodeName, mountBpffs, bpffs], ["n1", false, "/run/bpfd/fs"]);
   assert.deepEqual(metrics, { port: 9091, host: "::" });
   assert.deepEqual(log, { level: "debug" });
-  assert.deepEqual(policySettings, { hostAccess: "never", nameSeconds: 120, graceSeconds: 60 });
+  assert.deepEqual(policySettings, {
+    hostAccess: "never",
+    nameSeconds: 120,
+    graceSeconds: 60,
+    failSafePorts: { ingress: [{ protocol: "TCP", from: 22, to: 22 }], egress: [], reachesApiServer: false },
+  });
   assert.deepEqual(agent, {
     socket: "/run/bpfd/bpfleet-plan.sock",
     tls: { cert: "/etc/bpfleet/tls/tls.crt", key: "/etc/bpfleet/tls/tls.key", ca: "/etc/bpfleet/tls/ca.crt" },
@@ -36,6 +42,7 @@ test("parseDaemonRun names all mistakes at once", () => {
     "--log-level=loud",
     "--host-access=no",
     "--grace-seconds=1m",
+    "--fail-safe-ports=in:22;tcp/22",
     "--color",
   ];
   const run = parseDaemonRun(words, {});
@@ -50,6 +57,8 @@ test("parseDaemonRun names all mistakes at once", () => {
       'read --maps-mode "rw"',
       'read --host-access "no"',
       'read --grace-seconds "1m"',
+      "read --fail-safe-ports",
+      "read --fail-safe-ports",
     ],
   );
 });

@@ -1,7 +1,14 @@
 import { hostname } from "node:os";
 import { readOptions, renderOptions, type OptionRow } from "@bpfleet/base";
 import type { DaemonOptions, LogOptions, MetricsAddress } from "@bpfleet/daemon";
-import { features, hostAccesses, parseSeconds, type HostAccess } from "@bpfleet/features";
+import {
+  failSafeGrammar,
+  features,
+  hostAccesses,
+  parseSeconds,
+  readFailSafePorts,
+  type HostAccess,
+} from "@bpfleet/features";
 import { readProxies, usualImagePlaces, type Proxies } from "@bpfleet/oci/local";
 import { join } from "node:path";
 
@@ -104,6 +111,13 @@ const table = [
     help: "whether this node reaches its pods whatever policies say: auto and always do, never leaves it to them",
   },
   {
+    flag: "fail-safe-ports",
+    env: ["BPFLEET_FAIL_SAFE_PORTS"],
+    value: "ports",
+    usual: "in:usual;out:usual",
+    help: "ports of this node itself that no policy closes: in:usual,tcp/8443;out:usual has one more open",
+  },
+  {
     flag: "dns-seconds",
     env: ["BPFLEET_DNS_SECONDS"],
     value: "seconds",
@@ -159,6 +173,8 @@ export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<str
   const hostAccess = read("host-access", parseHostAccess, `give one of ${hostAccesses.join(", ")}`);
   const nameSeconds = read("dns-seconds", parseSeconds, "give whole seconds, 999999 at most");
   const graceSeconds = read("grace-seconds", parseSeconds, "give whole seconds, 999999 at most");
+  const failSafe = readFailSafePorts(values["fail-safe-ports"] ?? "in:usual");
+  for (const mistake of failSafe.mistakes) mistakes.push(`read --fail-safe-ports: ${mistake}; ${failSafeGrammar}`);
   let proxies: Proxies | undefined;
   try {
     proxies = readProxies(env);
@@ -183,7 +199,7 @@ export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<str
       log: { level: level ?? "info" },
       mountBpffs: isTrue(values["mount-bpffs"]),
       legacyTc: isTrue(values["legacy-tc"]),
-      policySettings: { hostAccess, nameSeconds, graceSeconds },
+      policySettings: { hostAccess, nameSeconds, graceSeconds, failSafePorts: failSafe.ports },
       bytecode: {
         mirrors: values.registries,
         proxies,

@@ -42,4 +42,4 @@ export { readLearnt, readNameEvents, type LearntName, type NameEvents } from "./
 export { readTrials, readTrialTotals, type PolicyTrial, type TrialTotals } from "./policy/trials.ts";
 export * from "./features.ts";
 /** What a policy's node is asked beside it, for whoever starts one. */
-export { hostAccesses, parseSeconds, type HostAccess } from "@bpfleet/kernel";
+export { failSafeGrammar, hostAccesses, parseSeconds, readFailSafePorts, type HostAccess } from "@bpfleet/kernel";

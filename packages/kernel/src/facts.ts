@@ -1,5 +1,6 @@
 import type { PlanPart } from "./assemble.ts";
 import type { BytecodeFacts, SeenMap } from "./bytecode-facts.ts";
+import type { FailSafePorts } from "./fail-safe-ports.ts";
 
 /** What a node is, as far as plans depend on it. */
 export interface NodeFacts {
@@ -42,6 +43,7 @@ export interface PolicySettings {
   readonly nameSeconds?: number | undefined;
   /** After the first packet of a pod, connections without a record go on from either end for so long; 60 is usual. */
   readonly graceSeconds?: number | undefined;
+  readonly failSafePorts?: FailSafePorts | undefined;
 }
 
 /** Up to eleven days. */

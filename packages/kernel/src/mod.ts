@@ -5,6 +5,7 @@ export * from "./bytecode-facts.ts";
 export * from "./diff.ts";
 export * from "./entries.ts";
 export * from "./facts.ts";
+export * from "./fail-safe-ports.ts";
 export * from "./fake-kernel.ts";
 export * from "./fake-world.ts";
 export * from "./identity.ts";

@@ -44,6 +44,7 @@ export interface RigOptions {
   /** Of every server; 80 and 81 when not given. */
   readonly ports?: readonly number[] | undefined;
   readonly hostAccess?: RunNodeOptions["hostAccess"];
+  readonly failSafePorts?: RunNodeOptions["failSafePorts"];
 }
 
 /** Pods in network namespaces of their own with real servers, and the daemon and agent of their node. */
@@ -100,6 +101,7 @@ export class PolicyRig implements AsyncDisposable {
       store: join(dir, "objects"),
       socket: join(dir, "node.sock"),
       hostAccess: this.#options.hostAccess,
+      failSafePorts: this.#options.failSafePorts,
     };
     const node = new LineProcess(this.network.node.name, script, [JSON.stringify(options)]);
     this.#node = node;

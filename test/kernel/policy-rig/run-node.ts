@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import { DirectoryStore, startAgent } from "@bpfleet/agent";
 import type { ObjectRef } from "@bpfleet/base";
 import { startDaemon, type Explanation } from "@bpfleet/daemon";
-import { features, type HostAccess } from "@bpfleet/features";
+import { features, readFailSafePorts, type HostAccess } from "@bpfleet/features";
 import { kinds, type KubeObject } from "@bpfleet/kinds";
 
 export interface RunNodeOptions {
@@ -16,6 +16,8 @@ export interface RunNodeOptions {
   readonly objects: string;
   /** Whether the node itself always reaches its pods; as the product has it when not given. */
   readonly hostAccess?: HostAccess | undefined;
+  /** As settings write them; as the product has them when not given. */
+  readonly failSafePorts?: string | undefined;
 }
 
 export interface RunNodeCommand {
@@ -52,7 +54,10 @@ await using daemon = await startDaemon({
   objects: options.objects,
   features,
   metrics: { unix: `${options.socket}.metrics` },
-  policySettings: { hostAccess: options.hostAccess },
+  policySettings: {
+    hostAccess: options.hostAccess,
+    failSafePorts: readFailSafePorts(options.failSafePorts ?? "in:usual").ports,
+  },
   log: { level: "error" },
 });
 await using agent = await startAgent({

@@ -5,7 +5,14 @@ import { serveAgent, startAgent, type Agent, type NodeReport } from "@bpfleet/ag
 import { renderRef } from "@bpfleet/base";
 import { startDaemon, type BytecodeOptions, type Daemon, type LogOptions } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
-import { hostAccesses, parseSeconds, type HostAccess } from "@bpfleet/kernel";
+import {
+  failSafeGrammar,
+  hostAccesses,
+  parseSeconds,
+  readFailSafePorts,
+  type FailSafePorts,
+  type HostAccess,
+} from "@bpfleet/kernel";
 import { kinds } from "@bpfleet/kinds";
 import { readProxies, usualImagePlaces } from "@bpfleet/oci/local";
 import { parseConfig, type Config } from "../config.ts";
@@ -32,6 +39,7 @@ interface UpFlags {
   readonly nodeName?: string | undefined;
   readonly objects?: string | undefined;
   readonly hostAccess?: string | undefined;
+  readonly failSafePorts?: string | undefined;
   readonly dnsSeconds?: string | undefined;
   readonly graceSeconds?: string | undefined;
   readonly legacyTc?: true | undefined;
@@ -66,6 +74,10 @@ export const defineUp: DefineCommand = (program, world) => {
     .option(
       "--host-access <word>",
       `whether this node reaches its pods whatever policies say: ${hostAccesses.join(", ")} (env: BPFLEET_HOST_ACCESS, usually auto, which is always)`,
+    )
+    .option(
+      "--fail-safe-ports <ports>",
+      "ports of this node itself that no policy closes: in:usual,tcp/8443;out:usual has one more open (env: BPFLEET_FAIL_SAFE_PORTS)",
     )
     .option(
       "--dns-seconds <seconds>",
@@ -162,6 +174,7 @@ function daemonOptions(flags: UpFlags, config: Config, world: World): Parameters
     legacyTc: flags.legacyTc === true,
     policySettings: {
       hostAccess: parseHostAccess((flags.hostAccess ?? env["BPFLEET_HOST_ACCESS"]) || undefined),
+      failSafePorts: parseFailSafe((flags.failSafePorts ?? env["BPFLEET_FAIL_SAFE_PORTS"]) || undefined),
       nameSeconds: secondsOf("dns-seconds", flags.dnsSeconds ?? env["BPFLEET_DNS_SECONDS"]),
       graceSeconds: secondsOf("grace-seconds", flags.graceSeconds ?? env["BPFLEET_GRACE_SECONDS"]),
     },
@@ -195,6 +208,16 @@ function parseHostAccess(text: string | undefined): HostAccess | undefined {
       `invalid argument ${JSON.stringify(text)} for "--host-access": give one of ${hostAccesses.join(", ")}`,
     );
   return word;
+}
+
+function parseFailSafe(text: string | undefined): FailSafePorts | undefined {
+  if (text === undefined) return undefined;
+  const { ports, mistakes } = readFailSafePorts(text);
+  if (mistakes.length > 0)
+    throw new Failure(
+      `invalid argument ${JSON.stringify(text)} for "--fail-safe-ports": ${mistakes.join("; ")}: ${failSafeGrammar}`,
+    );
+  return ports;
 }
 
 function secondsOf(flag: string, text: string | undefined): number | undefined {

@@ -4,8 +4,10 @@ import type { PolicyFlow } from "@bpfleet/features";
 import { renderAddress } from "@bpfleet/kinds";
 import { renderOrigin } from "../explain/render-explained.ts";
 import { protocolText } from "./address-text.ts";
+import { endpointName } from "./endpoint-name.ts";
 
 export interface ListedFlow {
+  /** `namespace/name`, or `node name`. */
   readonly pod?: string | undefined;
   readonly interface?: string | undefined;
   /** As the pod sees it. */
@@ -20,6 +22,8 @@ export interface ListedFlow {
   readonly rule?: { readonly text: string; readonly origin: Origin } | undefined;
   /** An earlier table decided it: its next packet is judged by the one in force. */
   readonly isEarlier: boolean;
+  /** Somebody else's, which leaves the node with the node's own address: no policy is asked. */
+  readonly isForwarded: boolean;
 }
 
 export interface FlowEnd {
@@ -50,8 +54,9 @@ export function listFlows(
     .filter(({ hasEnded }) => wish.withEnded || !hasEnded)
     .map((flow): ListedFlow => {
       const endpoint = state.data?.endpoints.find(({ ifindex }) => ifindex === flow.ifindex);
-      const isEarlier = state.data?.serial !== String(flow.serial);
-      const rule = isEarlier ? undefined : rules.get(flow.rule);
+      const isForwarded = flow.marks.includes("forwarded");
+      const isEarlier = !isForwarded && state.data?.serial !== String(flow.serial);
+      const rule = isEarlier || isForwarded ? undefined : rules.get(flow.rule);
       const end = (bytes: Uint8Array, port: number): FlowEnd => {
         const address = renderAddress(bytes);
         const name = state.names[address];
@@ -64,7 +69,7 @@ export function listFlows(
       const local = end(flow.local, flow.localPort);
       const remote = end(flow.remote, flow.remotePort);
       return {
-        ...(endpoint && { pod: `${endpoint.namespace}/${endpoint.pod}`, interface: endpoint.interface }),
+        ...(endpoint && { pod: endpointName(endpoint), interface: endpoint.interface || undefined }),
         direction: flow.opened,
         protocol: protocolText(flow.protocol),
         from: flow.opened === "egress" ? local : remote,
@@ -73,6 +78,7 @@ export function listFlows(
         idleSeconds: Math.max(0, Number((nowNs - flow.seenNs) / 1_000_000_000n)),
         rule: rule && { text: rule.text, origin: rule.origin },
         isEarlier,
+        isForwarded,
       };
     })
     .filter((flow) => isWanted(flow, wish))
@@ -88,11 +94,14 @@ function stateOf({ state, marks, hasEnded }: PolicyFlow): string {
 function isWanted({ pod, interface: name, from, to, protocol }: ListedFlow, wish: FlowWish): boolean {
   const ends = [from, to];
   if (wish.namespace !== undefined && pod?.startsWith(`${wish.namespace}/`) !== true) return false;
-  if (wish.pod !== undefined && pod !== wish.pod && name !== wish.pod && pod?.endsWith(`/${wish.pod}`) !== true)
-    return false;
+  if (wish.pod !== undefined && pod !== wish.pod && name !== wish.pod && !isCalled(pod, wish.pod)) return false;
   if (wish.address !== undefined && !ends.some(({ address }) => address === wish.address)) return false;
   if (wish.port !== undefined && !ends.some(({ port }) => port === wish.port)) return false;
   return wish.protocol === undefined || wish.protocol === protocol;
+}
+
+function isCalled(pod: string | undefined, name: string): boolean {
+  return pod?.endsWith(`/${name}`) === true || pod === `node ${name}`;
 }
 
 export function renderFlows(flows: readonly ListedFlow[], hasHeader: boolean, isWide: boolean): string {
@@ -116,7 +125,8 @@ export function renderFlows(flows: readonly ListedFlow[], hasHeader: boolean, is
   );
 }
 
-function ruleText({ rule, isEarlier }: ListedFlow, isWide: boolean): string {
+function ruleText({ rule, isEarlier, isForwarded }: ListedFlow, isWide: boolean): string {
+  if (isForwarded) return "<forwarded>";
   if (isEarlier) return "<an earlier table>";
   if (rule === undefined) return "<default>";
   return isWide ? `${renderOrigin(rule.origin)}: ${rule.text}` : renderRef(rule.origin.object);

@@ -3,6 +3,10 @@ import { renderAge, renderRef, renderTable, type Origin } from "@bpfleet/base";
 import type { InstanceCounters, TableContents } from "@bpfleet/features";
 import { renderOrigin } from "../explain/render-explained.ts";
 import { prefixText } from "./address-text.ts";
+import { endpointName } from "./endpoint-name.ts";
+
+/** In place of an interface. */
+const wholeNode = "all of the node";
 
 export interface PolicyDump {
   readonly node: string;
@@ -18,7 +22,7 @@ export interface PolicyDump {
 }
 
 export interface DumpedEndpoint {
-  /** `namespace/name`, where it is known. */
+  /** `namespace/name` or `node name`, where it is known. */
   readonly pod?: string | undefined;
   readonly interface?: string | undefined;
   readonly ifindex: number;
@@ -66,8 +70,12 @@ export function makeDump(
       const known = state.data?.endpoints.find(({ ifindex }) => ifindex === endpoint.ifindex);
       if (known === undefined) return endpoint;
       const note = state.notes.find(({ ifindex }) => ifindex === endpoint.ifindex)?.note;
-      const pod = `${known.namespace}/${known.pod}`;
-      return { pod, interface: known.interface, ...endpoint, ...(note !== undefined && { note }) };
+      return {
+        pod: endpointName(known),
+        interface: known.interface || wholeNode,
+        ...endpoint,
+        ...(note !== undefined && { note }),
+      };
     })
     .filter((endpoint) => isWanted(endpoint, wish));
   const used = new Set(endpoints.flatMap(({ ingress, egress }) => [...ingress, ...egress]));
@@ -108,7 +116,8 @@ export function makeDump(
 
 function isWanted({ pod, interface: name }: DumpedEndpoint, { endpoint, namespace }: DumpWish): boolean {
   if (namespace !== undefined && pod?.startsWith(`${namespace}/`) !== true) return false;
-  return endpoint === undefined || pod === endpoint || name === endpoint || pod?.endsWith(`/${endpoint}`) === true;
+  if (endpoint === undefined || pod === endpoint || name === endpoint) return true;
+  return pod?.endsWith(`/${endpoint}`) === true || pod === `node ${endpoint}`;
 }
 
 function identitiesOf({ addresses, unknownClass }: TableContents, { names }: PolicyState): PolicyDump["identities"] {
@@ -141,7 +150,7 @@ export function renderDump(dump: PolicyDump, nowMs: number): string {
       ["POD", "INTERFACE", "INGRESS", "EGRESS"],
       dump.endpoints.map((each) => [
         each.pod ?? "<unknown>",
-        `${each.interface ?? "?"} (${each.ifindex})`,
+        each.interface === wholeNode ? wholeNode : `${each.interface ?? "?"} (${each.ifindex})`,
         tables(each.ingress),
         tables(each.egress),
       ]),

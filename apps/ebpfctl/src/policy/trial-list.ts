@@ -4,9 +4,10 @@ import type { PolicyTrial } from "@bpfleet/features";
 import { renderAddress } from "@bpfleet/kinds";
 import { renderOrigin } from "../explain/render-explained.ts";
 import { protocolText } from "./address-text.ts";
+import { endpointName } from "./endpoint-name.ts";
 
 export interface ListedTrial {
-  /** `namespace/name`. */
+  /** `namespace/name`, or `node name`. */
   readonly pod: string;
   /** As the pod sees it. */
   readonly direction: "ingress" | "egress";
@@ -34,7 +35,7 @@ export function listTrials(trials: readonly PolicyTrial[], state: PolicyState, n
       const name = names[address];
       return [
         {
-          pod: `${endpoint.namespace}/${endpoint.pod}`,
+          pod: endpointName(endpoint),
           direction: trial.opened,
           would: trial.would,
           peer: { address, ...(name !== undefined && { name }) },

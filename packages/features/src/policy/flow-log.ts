@@ -76,7 +76,13 @@ export interface LogEntry {
         readonly value?: string;
       }
     | undefined;
-  readonly endpoint: { readonly namespace?: string; readonly pod?: string; readonly interface?: string } & LogAddress;
+  readonly endpoint: {
+    /** The node itself; else it is a pod. */
+    readonly node?: string;
+    readonly namespace?: string;
+    readonly pod?: string;
+    readonly interface?: string;
+  } & LogAddress;
   readonly peer: { readonly namespace?: string; readonly pod?: string } & LogAddress;
   readonly protocol: string;
   readonly icmpType?: number;
@@ -124,7 +130,8 @@ export function describeLoggedFlow(
       },
     }),
     endpoint: {
-      ...(pod && { namespace: pod.namespace, pod: pod.pod, interface: pod.interface }),
+      ...(pod?.isNode === true && { node: pod.pod }),
+      ...(pod && pod.isNode !== true && { namespace: pod.namespace, pod: pod.pod, interface: pod.interface }),
       ...endOf(flow.local),
     },
     peer: { ...nameOf(renderAddress(flow.remote.address), data?.endpoints ?? [], endpoints), ...endOf(flow.remote) },

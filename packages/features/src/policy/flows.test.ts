@@ -41,6 +41,8 @@ test("readFlows reads both families, and says who opened a flow and what became 
   const [six] = readFlows(entries(flowKeySize, { opened: 1, flags: flowFlag.denied }), 5n * second);
   assert.deepEqual([...(six?.local ?? [])], [0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 10, 2, 0, 2]);
   assert.deepEqual([six?.opened, six?.marks], ["egress", ["denied"]]);
+  const [passing] = readFlows(entries(flow4KeySize, { opened: 1, flags: flowFlag.forwarded }), 5n * second);
+  assert.deepEqual(passing?.marks, ["forwarded"]);
 });
 
 test("readFlows tells flows that have ended as the kernel does", () => {

@@ -15,8 +15,11 @@ export interface PolicyFlow {
   /** Who opened it, as the endpoint sees it. */
   readonly opened: "ingress" | "egress";
   readonly state: "opening" | "open" | "closing";
-  /** `denied`: ceased to be allowed, and is dropped. `kept`: the same, and lives on. */
-  readonly marks: readonly ("keeps" | "denied" | "kept")[];
+  /**
+   * `denied`: ceased to be allowed, and is dropped. `kept`: the same, and lives on. `forwarded`: passes the node with its
+   * address, and is judged by nobody there.
+   */
+  readonly marks: readonly ("keeps" | "denied" | "kept" | "forwarded")[];
   /** Of the table that decided. */
   readonly serial: bigint;
   /** Index of the rule in that table. */
@@ -60,7 +63,7 @@ export function readFlows({ count, keys, values }: MapEntries, nowNs: bigint): r
       protocol,
       opened: opened === 0 ? "ingress" : "egress",
       state: state === flowState.opening ? "opening" : state === flowState.answered ? "open" : "closing",
-      marks: (["keeps", "denied", "kept"] as const).filter((mark) => (flags & flowFlag[mark]) !== 0),
+      marks: (["keeps", "denied", "kept", "forwarded"] as const).filter((mark) => (flags & flowFlag[mark]) !== 0),
       serial,
       rule,
       seenNs,

@@ -378,4 +378,23 @@ test("policy.plan hooks interfaces of the node itself only where a policy select
     [81, "drop"],
   ] as const)
     assert.equal(verdict(plan, endpointNumber.host, "203.0.113.9", asked), expected, String(asked));
+  const failSafePorts = { ingress: [{ protocol: "TCP", from: 8000, to: 8010 }], egress: [], reachesApiServer: false };
+  const set = planOf([about("worker")], { ...on, policySettings: { failSafePorts } } as NodeFacts);
+  for (const [asked, expected] of [
+    [80, "pass"],
+    [22, "drop"],
+    [8010, "pass"],
+  ] as const)
+    assert.equal(verdict(set, endpointNumber.host, "203.0.113.9", asked), expected, String(asked));
+  const [wrong] = policyIntent("p", "none", [{ peers: broken("peers") }]).policy.statements;
+  const refused = about("worker");
+  const [statement] = refused.policy.statements;
+  assert.ok(wrong && statement);
+  const statements = [{ ...wrong, subject: statement.subject }];
+  const held = planOf([{ ...refused, policy: { ...refused.policy, statements } }], on);
+  assert.deepEqual(attached(held), []);
+  assert.match(
+    said(held).join(),
+    /^refused Refused p: .* cannot be read; .*; until then it holds nothing back of the node itself$/,
+  );
 });

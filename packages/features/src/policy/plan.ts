@@ -15,7 +15,7 @@ import type { BackendsIntent, PolicyFeatureIntent, PolicyIntent } from "./intent
 import { limitedOf, limitsOf, logsFlows } from "./limit-maps.ts";
 import { hostInstance, noHost, planHost, type HostPlan } from "./plan-host.ts";
 import { chooseSlot, planPolicyMaps, type PlannedMaps } from "./policy-maps.ts";
-import { forEachPolicy, problemsOf, shadowNote, shadowProblem } from "./problems.ts";
+import { areOfNodes, forEachPolicy, problemsOf, shadowNote, shadowProblem } from "./problems.ts";
 import { resolveServices } from "./services/resolve-services.ts";
 import type { WrittenServices } from "./services/service-maps.ts";
 import { writeServices } from "./services/write-services.ts";
@@ -186,9 +186,14 @@ function planFailure(
 ): void {
   const failure = mistakeText("compile the policies of this node", error);
   const goesOn = goOn(facts, draft);
-  const effect = goesOn ? "what was in force before stays" : "nothing passes the pods of this node";
+  const isOfNodes = areOfNodes(input.policies);
+  const effect = goesOn
+    ? "what was in force before stays"
+    : isOfNodes
+      ? "nothing is held back of this node"
+      : "nothing passes the pods of this node";
   draft.problems.push(...forEachPolicy(input.policies, "Failed", `${failure}; until then ${effect}`));
-  if (goesOn) return;
+  if (goesOn || isOfNodes) return;
   const closed = closeEverything(input, facts, (rules) => chooseSlot(rules, facts.seenMaps));
   planCompiled(closed, object, facts, draft);
 }

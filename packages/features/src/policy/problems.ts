@@ -1,7 +1,7 @@
 import { refKey, renderRef, type ObjectRef } from "@bpfleet/base";
 import type { PlanProblem } from "@bpfleet/kernel";
 import type { CompiledPolicy } from "./compile/compile-policy.ts";
-import type { LocalPod } from "./compile/statements.ts";
+import type { LocalPod, Statement } from "./compile/statements.ts";
 import type { PolicyIntent } from "./intent.ts";
 
 /** How many pods are told by name. */
@@ -9,11 +9,8 @@ const told = 3;
 
 /** Policies that are not served, and pods on which they are not in force. */
 export function problemsOf(compiled: CompiledPolicy): readonly PlanProblem[] {
-  const { statements } = compiled.selection;
-  const tried = new Set(
-    statements.flatMap(({ intent: { policy } }) => (policy.mode === "shadow" ? [refKey(policy.ref)] : [])),
-  );
-  const closed = compiled.closed.map((each) => closedProblem(each, tried.has(refKey(each.ref))));
+  const statementsOf = Map.groupBy(compiled.selection.statements, ({ intent }) => refKey(intent.policy.ref));
+  const closed = compiled.closed.map((each) => closedProblem(each, statementsOf.get(refKey(each.ref)) ?? []));
   return [...closed, ...unplacedProblems(compiled), ...placedNotes(compiled)];
 }
 
@@ -32,11 +29,21 @@ function placedNotes({ pods, selection }: CompiledPolicy): readonly PlanProblem[
   return [...notes.values()];
 }
 
-function closedProblem({ ref, why }: CompiledPolicy["closed"][number], isTried: boolean): PlanProblem {
-  const effect = isTried
-    ? "it is tried out as if nothing passed"
-    : "nothing passes the pods that it selects, in the directions that it isolates";
-  const message = `serve ${renderRef(ref)}: ${why}; until then ${effect}`;
+/** A node is never closed by what is refused. */
+function closedProblem({ ref, why }: CompiledPolicy["closed"][number], statements: readonly Statement[]): PlanProblem {
+  const isTried = statements.some(({ intent }) => intent.policy.mode === "shadow");
+  const ofNode = statements.filter(({ statement }) => statement.subject.selects === "nodes").length;
+  const effects = [
+    ...(ofNode > 0 && ofNode === statements.length
+      ? []
+      : [
+          isTried
+            ? "it is tried out as if nothing passed"
+            : "nothing passes the pods that it selects, in the directions that it isolates",
+        ]),
+    ...(ofNode > 0 ? [`it ${isTried ? "is not tried out on" : "holds nothing back of"} the node itself`] : []),
+  ];
+  const message = `serve ${renderRef(ref)}: ${why}; until then ${effects.join(", and ")}`;
   return { origin: { object: ref, path: "" }, reason: "Refused", message, severity: "refused" };
 }
 
@@ -73,6 +80,15 @@ function unplacedProblem(ref: ObjectRef, severity: "refused" | "waiting", pods: 
   const more = pods.length > told ? `; and ${pods.length - told} more pods` : "";
   const message = `not in force on ${texts.join("; ")}${more}`;
   return { origin: { object: ref, path: "" }, reason: "EndpointNotFound", message, severity };
+}
+
+/** No pod is selected by any of them. What they are is looked at with care: it may be why compiling fails. */
+export function areOfNodes(policies: readonly PolicyIntent[]): boolean {
+  try {
+    return policies.every(({ policy }) => policy.statements.every(({ subject }) => subject.selects === "nodes"));
+  } catch {
+    return false;
+  }
 }
 
 /** Of every policy, when nothing can be served. */

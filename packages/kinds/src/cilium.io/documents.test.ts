@@ -11,7 +11,7 @@ const documents: Readonly<Record<string, readonly string[]>> = {
     "32: warning spec.egress[0].toCIDR: stands beside toEndpoints: any of them is meant; Cilium refuses to combine them, so write a rule for each",
   ],
   "secure-core-services.yaml": [
-    "10: warning spec.ingress: denies whatever else comes to the selected nodes themselves; only the fail-safe ports stay open, and by them alone SSH (22), the kubelet (10250)",
+    "10: warning spec.ingress: denies whatever else comes to the selected nodes themselves; only the fail-safe ports stay open, and no rule lets in SSH (22), the kubelet (10250)",
     "15: warning spec.egress: denies whatever else leaves the selected nodes themselves; only the fail-safe ports stay open",
     "16: warning spec.egress[0].toFQDNs: nothing is learnt of these names unless another policy has rules.dns for port 53, and where none allows port 53 DNS itself is denied",
   ],
@@ -19,12 +19,12 @@ const documents: Readonly<Record<string, readonly string[]>> = {
     "18: warning spec.options: is not a field of Cilium's; where Cilium's CRD is installed, it is dropped",
   ],
   "global-hardware-acceleration.yaml": [
-    "9: warning spec.ingress: denies whatever else comes to the selected nodes themselves; only the fail-safe ports stay open, and by them alone SSH (22), the API server (6443), the kubelet (10250)",
+    "9: warning spec.ingress: denies whatever else comes to the selected nodes themselves; only the fail-safe ports stay open, and no rule lets in SSH (22), the API server (6443), the kubelet (10250)",
     "10: warning spec.ingress[0].fromEndpoints: is an empty list, so the whole rule allows nobody, as with Cilium; leave the field out to mean anybody",
     "11: warning spec.options: is not a field of Cilium's; where Cilium's CRD is installed, it is dropped",
   ],
   "smartnic-optimized-policy.yaml": [
-    "9: warning spec.ingress: denies whatever else comes to the selected nodes themselves; only the fail-safe ports stay open, and by them alone SSH (22), the API server (6443), the kubelet (10250)",
+    "9: warning spec.ingress: denies whatever else comes to the selected nodes themselves; only the fail-safe ports stay open, and no rule lets in SSH (22), the API server (6443), the kubelet (10250)",
     "10: warning spec.ingress[0].fromEndpoints: is an empty list, so the whole rule allows nobody, as with Cilium; leave the field out to mean anybody",
     "11: warning spec.options: is not a field of Cilium's; where Cilium's CRD is installed, it is dropped",
   ],

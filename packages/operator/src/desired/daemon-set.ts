@@ -223,6 +223,7 @@ function daemonContainer({ settings }: NodeSetup): object {
       env("BPFLEET_AGENT_GROUP", String(plainUser)),
       env("BPFLEET_METRICS_ADDR", `${renderHost(settings.metricsAddress)}:${settings.metricsPort}`),
       env("BPFLEET_HOST_ACCESS", settings.hostAccess),
+      ...failSafeEnv(settings),
       ...(settings.dnsSeconds === undefined ? [] : [env("BPFLEET_DNS_SECONDS", String(settings.dnsSeconds))]),
       ...(settings.graceSeconds === undefined ? [] : [env("BPFLEET_GRACE_SECONDS", String(settings.graceSeconds))]),
       ...(settings.bpfdToml === undefined ? [] : [env("BPFLEET_BPFD_CONFIG", `${configDir}/bpfd.toml`)]),
@@ -258,6 +259,12 @@ function daemonContainer({ settings }: NodeSetup): object {
     ...probes("/metrics", settings.metricsPort, settings.metricsAddress),
     resources: settings.daemonResources,
   };
+}
+
+/** Where metrics are served is open too. */
+function failSafeEnv({ failSafePorts, metricsPort }: Settings): readonly object[] {
+  const written = failSafePorts ?? (metricsPort === ports.daemonMetrics ? undefined : `in:usual,tcp/${metricsPort}`);
+  return written === undefined ? [] : [env("BPFLEET_FAIL_SAFE_PORTS", written)];
 }
 
 function agentContainer({ settings, followsCilium, followsCalico }: NodeSetup): object {

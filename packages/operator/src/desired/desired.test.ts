@@ -150,6 +150,7 @@ test("daemonSet is rolled by each setting, and by nothing else", () => {
     { "bpfleet.cni-failure-policy": "always" },
     { "bpfleet.cni-timeout-ms": "500" },
     { "bpfleet.host-access": "never" },
+    { "bpfleet.fail-safe-ports": "in:usual,tcp/8443" },
     { "bpfleet.dns-seconds": "120" },
     { "bpfleet.grace-seconds": "0" },
   ].map(hash);
@@ -167,6 +168,7 @@ test("parseSettings says all that is wrong at once, and what it does not know", 
       "bpfd.image": "a b",
       "bpfleet.enforce.cilium": "yes",
       "bpfleet.host-access": "no",
+      "bpfleet.fail-safe-ports": "in:22",
       "bpfleet.dns-seconds": "2m",
     },
     builtImages,
@@ -176,6 +178,7 @@ test("parseSettings says all that is wrong at once, and what it does not know", 
     "/data/bpfd.log.level",
     "/data/bpfleet.dns-seconds",
     "/data/bpfleet.enforce.cilium",
+    "/data/bpfleet.fail-safe-ports",
     "/data/bpfleet.host-access",
   ]);
   const odd = parseSettings({ "bpfd.log.levl": "info" }, builtImages);

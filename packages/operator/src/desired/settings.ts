@@ -1,6 +1,6 @@
 import type { Issue, Result } from "@bpfleet/base";
 import { ok, refused } from "@bpfleet/base";
-import { hostAccesses, parseSeconds, type HostAccess } from "@bpfleet/kernel";
+import { failSafeGrammar, hostAccesses, parseSeconds, readFailSafePorts, type HostAccess } from "@bpfleet/kernel";
 import { didYouMean } from "@bpfleet/kinds";
 import { parseBpfdConfig } from "@bpfleet/loader/config";
 import { ports } from "./names.ts";
@@ -61,6 +61,8 @@ export interface Settings {
   readonly cni: CniSettings;
   /** Whether a node reaches its pods whatever policies say. */
   readonly hostAccess: HostAccess;
+  /** Ports of a node that no policy closes, as they are written; `undefined`: as is usual. */
+  readonly failSafePorts: string | undefined;
   /** `undefined`: as is usual. */
   readonly dnsSeconds: number | undefined;
   readonly graceSeconds: number | undefined;
@@ -106,6 +108,8 @@ export const settingKeys = {
   "bpfleet.cni-bin-dir": "Where it finds plug-ins; /opt/cni/bin when left out.",
   "bpfleet.host-access":
     "Whether a node reaches its own pods whatever policies say: auto and always do, never leaves it to the policies, probes of the kubelet too; auto when left out.",
+  "bpfleet.fail-safe-ports":
+    "Ports of a node itself that no policy closes: in:usual,tcp/8443;out:usual has one more open than is usual; see the guide of policies. As usual when left out.",
   "bpfleet.dns-seconds":
     "Addresses count under names of DNS (toFQDNs) at least so many seconds, however short the TTL is; 0 when left out.",
   "bpfleet.grace-seconds":
@@ -220,6 +224,7 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
       binDir: structure("bpfleet.cni-bin-dir", parseFolder) ?? "/opt/cni/bin",
     },
     hostAccess: word("bpfleet.host-access", hostAccesses, "auto"),
+    failSafePorts: structure("bpfleet.fail-safe-ports", checkFailSafePorts),
     dnsSeconds: structure("bpfleet.dns-seconds", readSeconds),
     graceSeconds: structure("bpfleet.grace-seconds", readSeconds),
     enforceCilium: word("bpfleet.enforce.cilium", enforcements, "auto"),
@@ -232,6 +237,12 @@ function readSeconds(text: string, complain: Complain): number | undefined {
   const seconds = parseSeconds(text.trim());
   if (seconds === undefined) complain(`must be whole seconds, 999999 at most, is ${JSON.stringify(text)}`);
   return seconds;
+}
+
+function checkFailSafePorts(text: string, complain: Complain): string {
+  const { mistakes } = readFailSafePorts(text);
+  for (const mistake of mistakes) complain(`${mistake}; ${failSafeGrammar}`);
+  return text;
 }
 
 function issueOf(key: string, code: string, message: string, severity: Issue["severity"]): Issue {

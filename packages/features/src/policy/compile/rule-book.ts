@@ -1,7 +1,7 @@
 import { refKey } from "@bpfleet/base";
-import type { NodeFacts, PolicySettings, RuleRef } from "@bpfleet/kernel";
+import { usualFailSafePorts, type NodeFacts, type PolicySettings, type RuleRef } from "@bpfleet/kernel";
 import type { PolicyRule } from "../policy.ts";
-import { failSafeRule, usualFailSafePorts } from "./fail-safe.ts";
+import { failSafeRules } from "./fail-safe.ts";
 import { mistakeText, type ClosedPolicy } from "./limits.ts";
 import type { Names } from "./names.ts";
 import { portName, type Peers } from "./peers.ts";
@@ -23,7 +23,7 @@ export interface RuleBook {
   /** Lets this node reach its pods; before all others. */
   readonly hostAccess: ReadRule | undefined;
   /** Keeps ports of the node itself open, before all that is said of it. */
-  readonly failSafe: Readonly<Record<Direction, ReadRule>> | undefined;
+  readonly failSafe: Readonly<Record<Direction, readonly ReadRule[]>> | undefined;
   /** Names of ports by which rules tell peers apart. */
   readonly egressPorts: readonly NamedPortMatch[];
 }
@@ -57,7 +57,7 @@ export function readRules(
   const shelf = new Shelf(peers, portSets, names);
   const hostAccess = settings.hostAccess !== "never" ? shelf.addHostAccess(facts.nodeName) : undefined;
   const isOfNodes = statements.some(({ statement }) => statement.subject.selects === "nodes");
-  const failSafe = isOfNodes ? shelf.addFailSafe(facts) : undefined;
+  const failSafe = isOfNodes ? shelf.addFailSafe(settings, facts) : undefined;
   const drafts = statements.map((each) => {
     const key = refKey(each.intent.policy.ref);
     if (!closed.has(key)) {
@@ -132,10 +132,12 @@ class Shelf {
     };
   }
 
-  addFailSafe(facts: Pick<NodeFacts, "nodeName">): Readonly<Record<Direction, ReadRule>> {
-    const rule = (direction: Direction): ReadRule =>
-      failSafeRule(direction, usualFailSafePorts[direction], facts, this.#portSets, (...of) => this.#number(...of));
-    return { ingress: rule("ingress"), egress: rule("egress") };
+  addFailSafe(
+    { failSafePorts = usualFailSafePorts }: PolicySettings,
+    facts: Pick<NodeFacts, "nodeName">,
+  ): NonNullable<RuleBook["failSafe"]> {
+    const number = (id: string, text: string, origin: RuleRef["origin"]): number => this.#number(id, text, origin);
+    return failSafeRules(failSafePorts, facts, { peers: this.#peers, portSets: this.#portSets, number });
   }
 
   read(each: Statement): { ingress: readonly Draft[]; egress: readonly Draft[] } {

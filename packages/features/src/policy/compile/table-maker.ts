@@ -122,8 +122,8 @@ export class TableMaker {
   ): readonly CoveringRule[] {
     const { hostAccess, failSafe } = this.#book;
     const sorted = rules.toSorted((a, b) => a.precedence - b.precedence);
-    const first = isNode ? failSafe?.[direction] : direction === "ingress" ? hostAccess : undefined;
-    return (first === undefined ? sorted : [first, ...sorted]).flatMap((rule) => {
+    const first = isNode ? failSafe?.[direction] : direction === "ingress" && hostAccess ? [hostAccess] : undefined;
+    return (first === undefined ? sorted : [...first, ...sorted]).flatMap((rule) => {
       const regions = direction === "ingress" ? this.#ingressRegions(rule, ports) : this.#regionsToPeers(rule);
       return regions.length === 0 ? [] : [{ rule, regions }];
     });

@@ -10,7 +10,7 @@ import { isIpv6, words } from "./words.ts";
 import type { World, WorldPacket } from "./world.ts";
 
 const pairs = Number(process.env["BPFLEET_POLICY_PAIRS"] ?? 20_000);
-const failSafe = [22, 53, 546, 2380, 6443, 10_250];
+const failSafe = [22, 53, 546, 2380, 6443, 9091, 9443, 10_250];
 
 /** The same policies, some of their statements about nodes. */
 function ofNodes(chance: Chance, policies: readonly Policy[]): readonly Policy[] {

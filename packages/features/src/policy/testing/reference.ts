@@ -109,14 +109,16 @@ function judgeNode(policies: readonly Policy[], world: World, packet: WorldPacke
     )
     .filter(({ rules }) => rules.isDefaultDeny || rules.allow.length + rules.deny.length > 0);
   if (selecting.length === 0) return { verdict: "allow", because: { by: "nobody" } };
-  if (isFailSafe(packet)) return { verdict: "allow", because: { by: "fail-safe" } };
+  if (isFailSafe(packet, world)) return { verdict: "allow", because: { by: "fail-safe" } };
   const asked = { world, subject: undefined, peer: findEnd(world, packet.peer, packet), packet };
   return judgeRules("policy", [selecting], asked) ?? judgeByDefault("policy", selecting);
 }
 
-/** SSH, the API server, etcd, the kubelet; DHCP; where the node asks DNS. */
-function isFailSafe({ direction, protocol, port }: WorldPacket): boolean {
-  const tcp = direction === "ingress" ? [22, 2379, 2380, 6443, 10_250] : [53, 2379, 2380, 6443, 10_250];
+/** SSH, the API server, etcd, the kubelet, metrics; DHCP; where the node asks DNS, the webhook and whoever serves the API. */
+function isFailSafe({ direction, protocol, port, peer }: WorldPacket, world: World): boolean {
+  const tcp = direction === "ingress" ? [22, 2379, 2380, 6443, 9091, 10_250] : [53, 2379, 2380, 6443, 9443, 10_250];
+  const isApi = hasAddressOf(world, peer, ({ namespace, name }) => namespace === "default" && name === "kubernetes");
+  if (direction === "egress" && protocol === "TCP" && isApi) return true;
   const udp = direction === "ingress" ? [67, 68, 546, 547] : [53, 67, 68, 546, 547];
   return (protocol === "TCP" && tcp.includes(port)) || (protocol === "UDP" && udp.includes(port));
 }

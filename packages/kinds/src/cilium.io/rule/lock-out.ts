@@ -37,7 +37,7 @@ function closedLifelines(direction: PolicyDirection): string {
   const closed = lifelines
     .filter(({ port }) => !isAllowed(direction, port))
     .map(({ name, port }) => `${name} (${port})`);
-  return closed.length === 0 ? "" : `, and by them alone ${closed.join(", ")}`;
+  return closed.length === 0 ? "" : `, and no rule lets in ${closed.join(", ")}`;
 }
 
 /** Somebody may reach the port. */
