@@ -35,6 +35,7 @@ import type { WorkLoop } from "./loop/work-loop.ts";
 import { metricFamilies } from "./metrics/daemon-metrics.ts";
 import { renderExposition } from "./metrics/exposition.ts";
 import { NodeUpkeep } from "./upkeep.ts";
+import type { Firewalls } from "./metrics/firewalls.ts";
 import type { Histogram } from "./metrics/histogram.ts";
 import type { RuleHistory } from "./rules/rule-history.ts";
 import { RuleWatch } from "./rules/rule-watch.ts";
@@ -56,6 +57,7 @@ export interface NodeDaemonParts {
   /** Filled by the one who watches the facts. */
   readonly factsListeners: Set<FactsListener>;
   readonly applySeconds: Histogram;
+  readonly firewalls: Firewalls;
   readonly clock: Clock;
   readonly onTrouble: (error: unknown) => void;
   /** Takes lines of flows that rules log. */
@@ -227,7 +229,7 @@ export class NodeDaemon implements Daemon {
 
   /** The text of one scrape. */
   async *metrics(): AsyncGenerator<string> {
-    const { nodeName, features, applySeconds } = this.#parts;
+    const { nodeName, features, applySeconds, firewalls, loop } = this.#parts;
     const [counters, hooks] = await Promise.all([this.counters(), this.hookCounters()]);
     yield* renderExposition(
       metricFamilies({
@@ -236,6 +238,7 @@ export class NodeDaemon implements Daemon {
         results: this.results(),
         counters,
         hooks,
+        firewalls: firewalls.read(loop.plan(), this.results()),
         applySeconds,
         healedTotal: this.#healedTotal,
         features,

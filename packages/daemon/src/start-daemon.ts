@@ -17,6 +17,7 @@ import { errorText } from "./error-text.ts";
 import { NodeFactsWatch } from "./facts/node-facts.ts";
 import { BpfObjects } from "./facts/objects.ts";
 import { WorkLoop } from "./loop/work-loop.ts";
+import { Firewalls } from "./metrics/firewalls.ts";
 import { Histogram } from "./metrics/histogram.ts";
 import { MetricsServer } from "./metrics/metrics-server.ts";
 import { NodeMachine } from "./machine/node-machine.ts";
@@ -75,6 +76,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   facts.look();
 
   const applySeconds = new Histogram(applyBuckets);
+  const firewalls = new Firewalls();
   const loop = new WorkLoop({
     kernel,
     state,
@@ -89,6 +91,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       xdpModes: options.xdpModes,
     }),
     onInForce: (ms) => applySeconds.observe(ms / 1000),
+    onFailed: (plan, failures) => firewalls.failed(plan, failures),
   });
   closing.defer(() => loop.stop());
   factsListeners.add((_, places) => loop.placesChanged(places));
@@ -122,6 +125,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     factsListeners,
     writeLog: options.flowLogFd === undefined ? undefined : lineWriter(options.flowLogFd),
     applySeconds,
+    firewalls,
     clock,
     onTrouble,
   };

@@ -16,6 +16,7 @@ export * from "./maps/maps.ts";
 export * from "./sockets/intent.ts";
 export * from "./sockets/sockets.ts";
 export { describeLoggedFlow, readLoggedFlow, type LogEntry, type LoggedFlow } from "./policy/flow-log.ts";
+export { firewalledPods, type FirewalledPod } from "./policy/firewalled-pods.ts";
 export { readFlows, type PolicyFlow } from "./policy/flows.ts";
 export {
   comparePolicies,

@@ -33,20 +33,27 @@ export class Backoff {
     return failure !== undefined && failure.dueMs > nowMs ? failure.error : undefined;
   }
 
-  /** Takes over the outcomes of one attempt; actions that are no longer wanted are forgotten. */
-  learn(outcomes: readonly ActionOutcome[], nowMs: number): void {
+  /**
+   * Takes over the outcomes of one attempt; actions that are no longer wanted are forgotten. Gives back those that were
+   * tried and failed.
+   */
+  learn(outcomes: readonly ActionOutcome[], nowMs: number): readonly ActionOutcome[] {
     const failures = new Map<string, Failure>();
-    for (const { action, state, error } of outcomes) {
+    const tried: ActionOutcome[] = [];
+    for (const outcome of outcomes) {
+      const { action, state, error } = outcome;
       if (state !== "failed" || error === undefined) continue;
       const before = this.#failureOf(action);
       if (before !== undefined && before.dueMs > nowMs) {
         failures.set(action.id, before);
         continue;
       }
+      tried.push(outcome);
       const count = (before?.count ?? 0) + 1;
       failures.set(action.id, { action, error, count, dueMs: nowMs + this.#waitMs(error, count) });
     }
     this.#failures = failures;
+    return tried;
   }
 
   /** The world changed for these: they are tried at once. */

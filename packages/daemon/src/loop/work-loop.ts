@@ -8,7 +8,6 @@ import {
   journalAfter,
   journalBefore,
   observePlan,
-  renderAction,
   type Action,
   type ActionOutcome,
   type DiffOptions,
@@ -26,6 +25,7 @@ import { Backoff, type BackoffOptions } from "./backoff.ts";
 import { healedBy, itemsInForce, wishesOf, type InForce } from "./healing.ts";
 import { leftoversOf, pausedHooks, unwanted } from "./leftovers.ts";
 import { isAt, SeenHooks } from "./seen-hooks.ts";
+import { Sayings } from "./sayings.ts";
 import { Signal } from "./signal.ts";
 
 export interface LoopOptions {
@@ -41,6 +41,8 @@ export interface LoopOptions {
   readonly backoff?: BackoffOptions | undefined;
   /** A changed plan is in force, so many milliseconds after it came. */
   readonly onInForce?: ((ms: number) => void) | undefined;
+  /** These were tried and failed; what waits for its next attempt is not among them. */
+  readonly onFailed?: ((plan: NodePlan, failures: readonly ActionOutcome[]) => void) | undefined;
 }
 
 /** The plan to keep true. */
@@ -76,9 +78,9 @@ export class WorkLoop {
   #inForce: InForce = new Map();
   /** The wish that was tried last. */
   #triedFor = "";
-  #sayings = new Map<string, string>();
   #observeFailures = 0;
   readonly #hooks: SeenHooks;
+  readonly #sayings: Sayings;
   #isStopped = false;
   #ended: Promise<void> | undefined;
 
@@ -86,6 +88,7 @@ export class WorkLoop {
     const { remembered, clock } = options;
     this.#options = options;
     this.#hooks = new SeenHooks(options.driftMs);
+    this.#sayings = new Sayings(options.log);
     this.#backoffOptions = options.backoff ?? { firstMs: 100, longestMs: 30_000 };
     this.#backoff = new Backoff(this.#backoffOptions);
     this.#isPaused = remembered.isPaused;
@@ -241,10 +244,10 @@ export class WorkLoop {
   async #rememberPlan(plan: NodePlan): Promise<void> {
     try {
       const { durable } = await this.#options.state.savePlan(plan);
-      durable.catch((error: unknown) => this.#say("save plan", error));
-      this.#sayings.delete("save plan");
+      durable.catch((error: unknown) => this.#sayings.failed("save plan", error));
+      this.#sayings.works("save plan");
     } catch (error) {
-      this.#say("save plan", error);
+      this.#sayings.failed("save plan", error);
     }
   }
 
@@ -266,7 +269,8 @@ export class WorkLoop {
         this.#isStopped ? { code: "stale", message: "the daemon is stopping" } : this.#backoff.hold(action, now),
       onAction: (outcome) => this.#report(outcome),
     });
-    this.#backoff.learn(applied.outcomes, now);
+    const failures = this.#backoff.learn(applied.outcomes, now);
+    if (failures.length > 0 && !this.#isStopped) this.#options.onFailed?.(plan, failures);
     if (actions.length > 0) await this.#keepJournal(journalAfter(this.#journal, plan, applied.results));
     return applied;
   }
@@ -328,7 +332,7 @@ export class WorkLoop {
     const applyMs = isFirst && reached && wanted !== undefined ? clock.monotonicMs() - wanted.sinceMs : undefined;
     if (applyMs !== undefined) onInForce?.(applyMs);
     const stuck = outcomes.find((outcome) => outcome.state === "failed" && isRemoval(outcome.action));
-    this.#sayings.delete("observe");
+    this.#sayings.works("observe");
     this.#change({
       revision: wanted?.revision ?? 0,
       isComplete: wanted?.isComplete ?? false,
@@ -351,7 +355,7 @@ export class WorkLoop {
       state: "failed" as const,
       error: { code: "internal" as const, message },
     }));
-    this.#say("observe", error);
+    this.#sayings.failed("observe", error);
     this.#change({
       revision: wanted?.revision ?? 0,
       isPaused,
@@ -381,28 +385,8 @@ export class WorkLoop {
     for (const wake of this.#waiters.splice(0)) wake();
   }
 
-  /** One line per action; a failure again only when it fails in another way. */
-  #report({ action, state, error, isIdle = false }: ActionOutcome): void {
-    const { log } = this.#options;
-    if (isIdle) return;
-    if (state === "done") {
-      this.#sayings.delete(action.id);
-      log.info({ what: renderAction(action) }, "done");
-    } else if (state === "failed" && !this.#isStopped && this.#sayings.get(action.id) !== error?.message) {
-      this.#sayings.set(action.id, error?.message ?? "");
-      const level = action.do === "inline-hook" ? "info" : "warn";
-      log[level](
-        { what: renderAction(action), code: error?.code, why: error?.message, retry: error?.retry },
-        "not done",
-      );
-    }
-  }
-
-  #say(what: string, error: unknown): void {
-    const why = errorText(error);
-    if (this.#sayings.get(what) === why) return;
-    this.#sayings.set(what, why);
-    this.#options.log.error({ what, why }, "not done");
+  #report(outcome: ActionOutcome): void {
+    if (outcome.state !== "failed" || !this.#isStopped) this.#sayings.action(outcome);
   }
 }
 

@@ -3,6 +3,7 @@ import type { Feature, InstanceCounters } from "@bpfleet/features";
 import type { HookCounters } from "../counters.ts";
 import type { DaemonResults, DaemonVersion } from "../daemon.ts";
 import type { Labels, MetricFamily, Sample } from "./exposition.ts";
+import { firewallErrors, type FirewallReading } from "./firewalls.ts";
 import type { Histogram } from "./histogram.ts";
 
 /** What one scrape is made of; everything read just before. */
@@ -12,6 +13,7 @@ export interface Readings {
   readonly results: DaemonResults;
   readonly counters: readonly InstanceCounters[];
   readonly hooks: readonly HookCounters[];
+  readonly firewalls: readonly FirewallReading[];
   readonly applySeconds: Histogram;
   readonly healedTotal: number;
   readonly features: readonly Feature[];
@@ -27,7 +29,7 @@ export interface Readings {
 export function metricFamilies(readings: Readings): MetricFamily[] {
   return [
     ...fos1Families(readings.counters),
-    ...podConfigFamilies(readings.counters),
+    ...podConfigFamilies(readings),
     ...objectFamilies(readings),
     ...hookFamilies(readings.hooks),
     ...ownFamilies(readings),
@@ -64,7 +66,7 @@ function fos1Families(counters: readonly InstanceCounters[]): MetricFamily[] {
 const firewallStats = ["allowed", "blocked", "tcp_packets", "udp_packets"] as const;
 
 /** Of pods; those that several objects select are told once. */
-function podConfigFamilies(counters: readonly InstanceCounters[]): MetricFamily[] {
+function podConfigFamilies({ counters, firewalls }: Pick<Readings, "counters" | "firewalls">): MetricFamily[] {
   const pods = new Map<string, { readonly labels: Labels; readonly gauges: InstanceCounters["gauges"] }>();
   for (const { labels, gauges } of counters) {
     const { pod: pod_name, pod_namespace: namespace } = labels ?? {};
@@ -78,7 +80,17 @@ function podConfigFamilies(counters: readonly InstanceCounters[]): MetricFamily[
       value: BigInt(Math.trunc(Number(gauges[`l4_${stat_type}`] ?? 0))),
     })),
   );
-  const attached = all.map(({ labels }) => ({ labels: { ...labels, program_type: "l4_firewall" }, value: 1 }));
+  const program = { program_type: "l4_firewall" };
+  const attached = firewalls.map(({ labels, isAttached }) => ({
+    labels: { ...labels, ...program },
+    value: isAttached ? 1 : 0,
+  }));
+  const errors = firewalls.flatMap((firewall) =>
+    firewallErrors.map((error_type) => ({
+      labels: { ...firewall.labels, ...program, error_type },
+      value: firewall.errors[error_type],
+    })),
+  );
   return [
     counter(
       "podconfigmap_controller_ebpf_l4_firewall_total",
@@ -86,6 +98,11 @@ function podConfigFamilies(counters: readonly InstanceCounters[]): MetricFamily[
       stats,
     ),
     gauge("podconfigmap_controller_ebpf_attached_programs", "Programs that are attached for a pod.", attached),
+    counter(
+      "podconfigmap_controller_ebpf_program_errors_total",
+      "Attempts that failed to put a program of a pod in force.",
+      errors,
+    ),
   ];
 }
 

@@ -157,6 +157,7 @@ function readings(): Readings {
     hooks: [
       { hook: "xdp/eth0", members: [{ program: "p", counts: { seen: 3n, proceeded: 0n, exits: 3n, verdicts } }] },
     ],
+    firewalls: [],
     residentBytes: 1,
     startedSeconds: 2,
   };
@@ -185,7 +186,12 @@ test("metricFamilies has the exact names and labels of PodConfigMapConfig, each 
     gauges,
   });
   const counters = [firewall("a", "app-pod"), firewall("b", "app-pod"), firewall("b", "other")];
-  const { series, types } = parse(await render(metricFamilies({ ...readings(), counters })));
+  const errors = { attach_failed: 1n, load_failed: 0n, map_failed: 0n };
+  const firewalls = [
+    { labels: { namespace: "default", pod_name: "app-pod" }, isAttached: true, errors },
+    { labels: { namespace: "default", pod_name: "other" }, isAttached: false, errors },
+  ];
+  const { series, types } = parse(await render(metricFamilies({ ...readings(), counters, firewalls })));
   const ofPod = (name: string, pod: string) =>
     series.get(`podconfigmap_controller_ebpf_${name}`)?.filter(({ labels }) => labels["pod_name"] === pod);
   const labels = { namespace: "default", pod_name: "app-pod" };
@@ -199,6 +205,14 @@ test("metricFamilies has the exact names and labels of PodConfigMapConfig, each 
   assert.deepEqual(ofPod("attached_programs", "app-pod"), [
     { labels: { ...labels, program_type: "l4_firewall" }, value: "1" },
   ]);
+  assert.equal(ofPod("attached_programs", "other")?.[0]?.value, "0");
+  const program = { ...labels, program_type: "l4_firewall" };
+  assert.deepEqual(ofPod("program_errors_total", "app-pod"), [
+    { labels: { ...program, error_type: "attach_failed" }, value: "1" },
+    { labels: { ...program, error_type: "load_failed" }, value: "0" },
+    { labels: { ...program, error_type: "map_failed" }, value: "0" },
+  ]);
+  assert.equal(types.get("podconfigmap_controller_ebpf_program_errors_total"), "counter");
   assert.equal(types.get("podconfigmap_controller_ebpf_l4_firewall_total"), "counter");
   assert.equal(series.get("bpfleet_object_state"), undefined);
 });

@@ -11,6 +11,7 @@ import { interfaceFacts, nodeFacts, wholeKernel } from "@bpfleet/kernel/testing"
 import { pino } from "pino";
 import type { PullSecrets } from "../bytecode/bytecode-watch.ts";
 import { WorkLoop } from "../loop/work-loop.ts";
+import { Firewalls } from "../metrics/firewalls.ts";
 import { Histogram } from "../metrics/histogram.ts";
 import { NodeDaemon, type FactsListener } from "../node-daemon.ts";
 import type { NodeState } from "../state/node-state.ts";
@@ -95,6 +96,7 @@ export class FakeNode implements AsyncDisposable {
       },
       factsListeners: this.#listeners,
       applySeconds: new Histogram([1]),
+      firewalls: new Firewalls(),
       clock,
       onTrouble: () => undefined,
       closing,
