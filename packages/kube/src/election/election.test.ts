@@ -226,4 +226,11 @@ test("parseElection names every variable that is wrong, and times with which two
   ]);
   assert.deepEqual(paths({ LEADER_ELECTION_LEASE_DURATION: "10s" }), ["LEADER_ELECTION_LEASE_DURATION"]);
   assert.deepEqual(paths({ LEADER_ELECTION_RENEW_DEADLINE: "2s" }), ["LEADER_ELECTION_RENEW_DEADLINE"]);
+  for (const name of ["A_B", "a..b", "-a", "a".repeat(254)])
+    assert.deepEqual(paths({ LEADER_ELECTION_LOCK_NAME: name }), ["LEADER_ELECTION_LOCK_NAME"]);
+  for (const name of ["A_B", "a.b", "a-", "a".repeat(64)])
+    assert.deepEqual(paths({ LEADER_ELECTION_LOCK_NAMESPACE: name }), ["LEADER_ELECTION_LOCK_NAMESPACE"]);
+  assert.deepEqual(paths({ LEADER_ELECTION_LOCK_NAME: "a.b-1", LEADER_ELECTION_LOCK_NAMESPACE: "1-a" }), []);
+  const { issues } = parseElection({ LEADER_ELECTION_LOCK_NAME: "A_B" }, named);
+  assert.match(issues[0]?.message ?? "", /^read LEADER_ELECTION_LOCK_NAME: A_B is no name of a Lease; write /);
 });

@@ -9,6 +9,24 @@ export interface ElectionDefaults {
   readonly identity: string;
 }
 
+interface NameRule {
+  readonly shape: RegExp;
+  readonly most: number;
+  readonly help: string;
+}
+
+const characters = "small letters, digits and -";
+const namespaceRule: NameRule = {
+  shape: /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/,
+  most: 63,
+  help: `namespace; write up to 63 ${characters}, with a letter or digit at both ends`,
+};
+const leaseRule: NameRule = {
+  shape: /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/,
+  most: 253,
+  help: `Lease; write up to 253 ${characters}, in parts with dots between, each with a letter or digit at both ends`,
+};
+
 const defaults = { leaseDurationMs: 15_000, renewDeadlineMs: 10_000, retryPeriodMs: 2000 };
 
 /** Reads `LEADER_ELECTION_ENABLED`, `_LEASE_DURATION`, `_RENEW_DEADLINE`, `_RETRY_PERIOD`, `_LOCK_NAME`, `_LOCK_NAMESPACE`. */
@@ -33,12 +51,17 @@ export function parseElection(
     wrong(name, `${text} is no duration; write 15s, 1m30s or 500ms`);
     return byDefault;
   };
+  const objectName = (name: string, byDefault: string, { shape, most, help }: NameRule): string => {
+    const text = word(name) ?? byDefault;
+    if (text.length > most || !shape.test(text)) wrong(name, `${text} is no name of a ${help}`);
+    return text;
+  };
   const enabled = word("ENABLED") ?? "true";
   if (!/^(true|false|1|0)$/i.test(enabled)) wrong("ENABLED", `${enabled} is neither true nor false`);
   const config: ElectionConfig = {
     isEnabled: /^(true|1)$/i.test(enabled),
-    namespace: word("LOCK_NAMESPACE") ?? named.namespace,
-    name: word("LOCK_NAME") ?? named.name,
+    namespace: objectName("LOCK_NAMESPACE", named.namespace, namespaceRule),
+    name: objectName("LOCK_NAME", named.name, leaseRule),
     identity: named.identity,
     leaseDurationMs: duration("LEASE_DURATION", defaults.leaseDurationMs),
     renewDeadlineMs: duration("RENEW_DEADLINE", defaults.renewDeadlineMs),

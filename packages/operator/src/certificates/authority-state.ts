@@ -1,6 +1,6 @@
 import type { Authority } from "./authority.ts";
 import { makeAuthority } from "./authority.ts";
-import { readCertificate, renewAt } from "./renewal.ts";
+import { readCertificate, renewAt, splitPem } from "./renewal.ts";
 
 /**
  * The authority of one installation. A new one is trusted before it signs, and an old one after it has ceased to:
@@ -11,7 +11,7 @@ export interface AuthorityState {
   readonly current: Authority | LostAuthority;
   /** Is trusted already, and signs when all have had the time to learn of it. */
   readonly next: Authority | undefined;
-  /** A certificate that is still trusted. */
+  /** A certificate that is still trusted, or several. */
   readonly previous: string | undefined;
   /** When the last step was taken, in milliseconds since the epoch. */
   readonly since: number;
@@ -29,6 +29,9 @@ export interface AuthorityPlan {
   /** Time for everybody to read a changed bundle. */
   readonly overlapMs: number;
 }
+
+/** Of lost authorities: each new loss would make the bundle longer. */
+const mostLost = 8;
 
 export const defaultAuthorityPlan: AuthorityPlan = {
   commonName: "bpfleet",
@@ -51,7 +54,7 @@ export async function advanceAuthority(
   const isOver = (pem: string): boolean => (readCertificate(pem)?.validToDate.getTime() ?? 0) <= at;
   const certificate = state === undefined ? undefined : readCertificate(state.current.certificate);
   if (state === undefined || (certificate === undefined && state.next === undefined)) {
-    const [lost, ...others] = (await survivors()).filter((pem) => !isOver(pem));
+    const [lost, ...others] = (await survivors()).filter((pem) => !isOver(pem)).slice(0, mostLost);
     if (lost === undefined) return { current: await make(), next: undefined, previous: undefined, since: at };
     const previous = others.length > 0 ? others.join("") : undefined;
     return { current: { certificate: lost, key: undefined }, next: await make(), previous, since: at };
@@ -61,7 +64,8 @@ export async function advanceAuthority(
   const isLearnt = at - state.since >= plan.overlapMs;
   if (state.next !== undefined) {
     if (!isLearnt) return state;
-    return { current: state.next, next: undefined, previous: state.current.certificate, since: at };
+    const previous = `${state.current.certificate}${state.previous ?? ""}`;
+    return { current: state.next, next: undefined, previous, since: at };
   }
   if (state.previous !== undefined) return isLearnt ? { ...state, previous: undefined, since: at } : state;
   return at >= renewAt(certificate) ? { ...state, next: await make(), since: at } : state;
@@ -76,18 +80,24 @@ export function signerOf({ current, next }: AuthorityState): Authority {
 }
 
 /**
+ * Whose certificates are good, as one PEM text: those of who signs; and while a key is lost, those of everybody who is
+ * trusted, since all others are to learn of the next one before what they know is replaced.
+ */
+export function goodIssuers(state: AuthorityState): string {
+  return state.current.key === undefined ? trustBundle(state) : state.current.certificate;
+}
+
+/**
  * The authorities that those trust whom a lost one signed for: first the ones that signed. Of each, its certificate
  * and the bundle that it trusts.
  */
 export function findSurvivors(
   leaves: readonly { readonly certificate: string; readonly bundle: string }[],
 ): readonly string[] {
-  const trusted = new Set(leaves.flatMap(({ bundle }) => bundle.match(onePem) ?? []).map((pem) => `${pem}\n`));
+  const trusted = new Set(leaves.flatMap(({ bundle }) => splitPem(bundle)));
   const signed = [...trusted].filter((pem) => leaves.some(({ certificate }) => isIssuer(pem, certificate)));
   return [...new Set([...signed, ...trusted])].filter((pem) => readCertificate(pem)?.ca === true);
 }
-
-const onePem = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 function isIssuer(authority: string, leaf: string): boolean {
   const [issuer, issued] = [readCertificate(authority), readCertificate(leaf)];

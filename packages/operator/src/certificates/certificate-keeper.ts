@@ -1,4 +1,3 @@
-import { canonicalJson } from "@bpfleet/base";
 import { recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
 import {
   createController,
@@ -12,26 +11,11 @@ import { fieldManager, madeByOperator, ownNamespace, secretNames } from "../desi
 import { resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
 import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
-import {
-  advanceAuthority,
-  defaultAuthorityPlan,
-  findSurvivors,
-  signerOf,
-  trustBundle,
-  type AuthorityPlan,
-  type AuthorityState,
-} from "./authority-state.ts";
-import { issueCertificate, type KeyPair } from "./authority.ts";
-import { leafCertificates, leafDays, type LeafCertificate } from "./leaf-certificates.ts";
-import { whyRenew } from "./renewal.ts";
-import {
-  decodeAuthority,
-  decodeBundle,
-  decodeKeyPair,
-  encodeAuthority,
-  encodeKeyPair,
-  type SecretData,
-} from "./secret-data.ts";
+import { defaultAuthorityPlan, type AuthorityPlan } from "./authority-state.ts";
+import type { KeyPair } from "./authority.ts";
+import { leafDays } from "./leaf-certificates.ts";
+import { decodeBundle, decodeKeyPair, type SecretData } from "./secret-data.ts";
+import { settleCertificates } from "./settle-certificates.ts";
 
 export interface CertificateKeeperOptions {
   readonly client: KubeClient;
@@ -121,63 +105,16 @@ export class CertificateKeeper implements Part {
   async #keep(signal: AbortSignal): Promise<Outcome> {
     if (!this.#options.activity.isServing) return this.#options.activity.askAgain();
     const again = recheckAfter(this.#options.everyMs ?? usualEveryMs);
-    const authority = await this.#keepAuthority(signal);
-    for (const leaf of leafCertificates) await this.#keepLeaf(leaf, authority, signal);
-    return again;
-  }
-
-  async #keepAuthority(signal: AbortSignal): Promise<AuthorityState> {
-    const plan = { ...defaultAuthorityPlan, ...this.#options.plan };
-    const live = await this.#read(secretNames.authority, signal);
-    const data = live?.data;
-    const before = decodeAuthority(data);
-    const after = await advanceAuthority(before, plan, this.#options.timing.now(), () => this.#survivors(signal));
-    const wanted = encodeAuthority(after, trustBundle(after));
-    if (canonicalJson(wanted) !== canonicalJson(data))
-      await this.#write(
-        secretNames.authority,
-        live,
-        "Opaque",
-        wanted,
-        before !== undefined
-          ? "its time has come"
-          : after.current.key === undefined
-            ? "the one before is lost; it is trusted until all know the next one"
-            : "there is none",
-        signal,
-      );
-    return after;
-  }
-
-  async #survivors(signal: AbortSignal): Promise<readonly string[]> {
-    const leaves = [];
-    for (const { secret } of leafCertificates) {
-      const data = (await this.#read(secret, signal))?.data;
-      const [pair, bundle] = [decodeKeyPair(data), decodeBundle(data)];
-      if (pair !== undefined && bundle !== undefined) leaves.push({ certificate: pair.certificate, bundle });
-    }
-    return findSurvivors(leaves);
-  }
-
-  async #keepLeaf({ secret, names }: LeafCertificate, authority: AuthorityState, signal: AbortSignal): Promise<void> {
-    const live = await this.#read(secret, signal);
-    const data = live?.data;
-    const at = this.#options.timing.now();
-    const kept = decodeKeyPair(data);
-    const why = whyRenew(kept, names, authority.current, at);
-    const bundle = trustBundle(authority);
-    if (why === undefined && decodeBundle(data) === bundle) return;
-    const days = this.#options.leafDays ?? leafDays;
-    const pair =
-      why === undefined && kept !== undefined ? kept : await issueCertificate(signerOf(authority), names, { at, days });
-    await this.#write(
-      secret,
-      live,
-      "kubernetes.io/tls",
-      encodeKeyPair(pair, bundle),
-      why ?? "who is trusted has changed",
-      signal,
+    const { plan, timing } = this.#options;
+    await settleCertificates<KeptSecret>(
+      {
+        read: (name) => this.#read(name, signal),
+        write: (name, live, type, data, because) => this.#write(name, live, type, data, because, signal),
+      },
+      { authority: { ...defaultAuthorityPlan, ...plan }, leafDays: this.#options.leafDays ?? leafDays },
+      timing.now(),
     );
+    return again;
   }
 
   /** As it is now: a copy that is a moment old would make a second authority. */

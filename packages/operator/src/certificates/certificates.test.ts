@@ -4,7 +4,14 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { connect, createServer } from "node:tls";
 import { issueCertificate, makeAuthority, type Authority, type CertificateNames, type KeyPair } from "./authority.ts";
-import { advanceAuthority, findSurvivors, signerOf, trustBundle, type AuthorityPlan } from "./authority-state.ts";
+import {
+  advanceAuthority,
+  findSurvivors,
+  goodIssuers,
+  signerOf,
+  trustBundle,
+  type AuthorityPlan,
+} from "./authority-state.ts";
 import { renewAt, whyRenew } from "./renewal.ts";
 import { decodeAuthority, decodeBundle, decodeKeyPair, encodeAuthority, encodeKeyPair } from "./secret-data.ts";
 
@@ -90,12 +97,12 @@ test("whyRenew finds every reason to issue a certificate anew, and none in a goo
   const authority = await makeAuthority("bpfleet", { at: now, days: 90 });
   const kept = await issueCertificate(authority, daemon, { at: now, days: 30 });
   const why = (change: Partial<KeyPair> = {}, names = daemon, by: Authority = authority, at = now) =>
-    whyRenew({ ...kept, ...change }, names, by, at);
+    whyRenew({ ...kept, ...change }, names, by.certificate, at);
   assert.equal(why(), undefined);
   assert.equal(why({}, daemon, authority, now + 19 * day), undefined);
   assert.match(why({}, daemon, authority, now + 21 * day) ?? "", /^two thirds of its life are over/);
-  assert.equal(whyRenew(undefined, daemon, authority, now), "there is none");
-  assert.equal(whyRenew({ certificate: kept.certificate }, daemon, authority, now), "there is none");
+  assert.equal(whyRenew(undefined, daemon, authority.certificate, now), "there is none");
+  assert.equal(whyRenew({ certificate: kept.certificate }, daemon, authority.certificate, now), "there is none");
   assert.equal(why({ certificate: kept.certificate.slice(0, 200) }), "it cannot be read");
   const other = await issueCertificate(authority, daemon, { at: now, days: 30 });
   assert.equal(why({ key: other.key }), "its key is not the one it was made for");
@@ -149,7 +156,7 @@ test("advanceAuthority goes on from a lost authority such that daemon and agent 
   const first = await advanceAuthority(undefined, plan, start);
   let state = first;
   const issue = async (names: CertificateNames, before: Files | undefined, at: number): Promise<Files> => {
-    const isKept = before !== undefined && whyRenew(before.leaf, names, state.current, at) === undefined;
+    const isKept = before !== undefined && whyRenew(before.leaf, names, goodIssuers(state), at) === undefined;
     const leaf = isKept ? before.leaf : await issueCertificate(signerOf(state), names, { at, days: 80 });
     return { leaf, bundle: trustBundle(state) };
   };
@@ -170,7 +177,7 @@ test("advanceAuthority goes on from a lost authority such that daemon and agent 
   assert.deepEqual(wasLost, [true, true, false, false, false]);
   assert.notEqual(state.current.certificate, first.current.certificate);
   assert.ok(!trustBundle(state).includes(first.current.certificate), "the lost one is trusted no longer");
-  assert.equal(whyRenew(agents.at(-1)?.leaf, agent, state.current, now), undefined);
+  assert.equal(whyRenew(agents.at(-1)?.leaf, agent, goodIssuers(state), now), undefined);
 });
 
 test("advanceAuthority believes nobody where nothing of a lost authority is left, or only what is over", async () => {

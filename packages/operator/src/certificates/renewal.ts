@@ -1,26 +1,24 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import type { Authority, CertificateNames, KeyPair } from "./authority.ts";
+import type { CertificateNames, KeyPair } from "./authority.ts";
 
 /** A certificate is renewed when this share of its life is over. */
 const usedShare = 2 / 3;
 
 /**
  * Why a certificate must be issued anew, in words; `undefined` while it is good. Whatever is kept may have been
- * damaged or changed by others: then it is issued anew too.
+ * damaged or changed by others: then it is issued anew too. `issuers` are one PEM text.
  */
 export function whyRenew(
   kept: Partial<KeyPair> | undefined,
   names: CertificateNames,
-  authority: Pick<Authority, "certificate">,
+  issuers: string,
   at: number,
 ): string | undefined {
   if (kept?.certificate === undefined || kept.key === undefined) return "there is none";
   const certificate = readCertificate(kept.certificate);
   if (certificate === undefined) return "it cannot be read";
   if (!isKeyOf(kept.key, certificate)) return "its key is not the one it was made for";
-  const issuer = readCertificate(authority.certificate);
-  if (issuer === undefined || !certificate.checkIssued(issuer) || !certificate.verify(issuer.publicKey))
-    return "another authority signs now";
+  if (!splitPem(issuers).some((pem) => isIssuedBy(certificate, pem))) return "another authority signs now";
   const missing = missingName(certificate, names);
   if (missing !== undefined) return `it is not for ${missing}`;
   if (at >= renewAt(certificate)) return `two thirds of its life are over; it ends ${certificate.validTo}`;
@@ -42,7 +40,20 @@ export function readCertificate(pem: string): X509Certificate | undefined {
   }
 }
 
-function isKeyOf(key: string, certificate: X509Certificate): boolean {
+/** The certificates of a PEM text, each with its line break. */
+export function splitPem(text: string): readonly string[] {
+  return (text.match(onePem) ?? []).map((pem) => `${pem}\n`);
+}
+
+const onePem = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+function isIssuedBy(certificate: X509Certificate, issuerPem: string): boolean {
+  const issuer = readCertificate(issuerPem);
+  return issuer !== undefined && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
+}
+
+/** Whether a certificate was made for the key. */
+export function isKeyOf(key: string, certificate: X509Certificate): boolean {
   try {
     return certificate.checkPrivateKey(createPrivateKey(key));
   } catch {

@@ -1,5 +1,6 @@
 import type { KeyPair } from "./authority.ts";
 import type { AuthorityState } from "./authority-state.ts";
+import { isKeyOf, readCertificate } from "./renewal.ts";
 
 /** `data` of a v1 Secret: base64 by name. */
 export type SecretData = Readonly<Record<string, string>>;
@@ -17,14 +18,17 @@ export function encodeAuthority(state: AuthorityState, bundle: string): SecretDa
   });
 }
 
-/** What a Secret keeps of an authority; `undefined` when it is not all there. */
+/** What a Secret keeps of an authority; `undefined` when it is not all there. A key of something else is none. */
 export function decodeAuthority(data: SecretData | undefined): AuthorityState | undefined {
   const { "next.crt": nextCertificate, "next.key": nextKey, "previous.crt": previous, since = "" } = decode(data);
-  const { "tls.crt": certificate, "tls.key": key } = decode(data);
+  const { "tls.crt": certificate, "tls.key": keptKey } = decode(data);
   const time = Date.parse(since);
   if (certificate === undefined || Number.isNaN(time)) return undefined;
+  const key = isForeign(keptKey, certificate) ? undefined : keptKey;
   const next =
-    nextCertificate === undefined || nextKey === undefined ? undefined : { certificate: nextCertificate, key: nextKey };
+    nextCertificate === undefined || nextKey === undefined || isForeign(nextKey, nextCertificate)
+      ? undefined
+      : { certificate: nextCertificate, key: nextKey };
   // Without its key and without a next one nobody can sign.
   return key === undefined && next === undefined
     ? undefined
@@ -44,6 +48,11 @@ export function decodeKeyPair(data: SecretData | undefined): KeyPair | undefined
 /** The bundle beside a certificate. */
 export function decodeBundle(data: SecretData | undefined): string | undefined {
   return decode(data)["ca.crt"];
+}
+
+function isForeign(key: string | undefined, pem: string): boolean {
+  const certificate = readCertificate(pem);
+  return key !== undefined && certificate !== undefined && !isKeyOf(key, certificate);
 }
 
 function encode(texts: Readonly<Record<string, string | undefined>>): SecretData {

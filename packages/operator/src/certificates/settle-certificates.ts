@@ -1,0 +1,97 @@
+import { canonicalJson } from "@bpfleet/base";
+import { secretNames } from "../desired/names.ts";
+import {
+  advanceAuthority,
+  findSurvivors,
+  goodIssuers,
+  signerOf,
+  trustBundle,
+  type AuthorityPlan,
+  type AuthorityState,
+} from "./authority-state.ts";
+import { issueCertificate } from "./authority.ts";
+import { leafCertificates, type LeafCertificate } from "./leaf-certificates.ts";
+import { whyRenew } from "./renewal.ts";
+import {
+  decodeAuthority,
+  decodeBundle,
+  decodeKeyPair,
+  encodeAuthority,
+  encodeKeyPair,
+  type SecretData,
+} from "./secret-data.ts";
+
+/** Where certificates are kept. A Secret is written as it was read, or not at all. */
+export interface KeptSecrets<T extends { readonly data?: SecretData }> {
+  read(name: string): Promise<T | undefined>;
+  write(name: string, live: T | undefined, type: string, data: SecretData, because: string): Promise<void>;
+}
+
+export interface CertificatePlan {
+  readonly authority: AuthorityPlan;
+  readonly leafDays: number;
+}
+
+/** One look at everything: what is due is written, and nothing else. A second look at the same moment writes nothing. */
+export async function settleCertificates<T extends { readonly data?: SecretData }>(
+  secrets: KeptSecrets<T>,
+  plan: CertificatePlan,
+  at: number,
+): Promise<void> {
+  const authority = await settleAuthority(secrets, plan.authority, at);
+  for (const leaf of leafCertificates) await settleLeaf(secrets, leaf, authority, { at, days: plan.leafDays });
+}
+
+async function settleAuthority<T extends { readonly data?: SecretData }>(
+  secrets: KeptSecrets<T>,
+  plan: AuthorityPlan,
+  at: number,
+): Promise<AuthorityState> {
+  const live = await secrets.read(secretNames.authority);
+  const before = decodeAuthority(live?.data);
+  const after = await advanceAuthority(before, plan, at, () => survivorsOf(secrets));
+  const wanted = encodeAuthority(after, trustBundle(after));
+  const because =
+    before !== undefined
+      ? "its time has come"
+      : after.current.key === undefined
+        ? "the one before is lost; it is trusted until all know the next one"
+        : "there is none";
+  if (canonicalJson(wanted) !== canonicalJson(live?.data))
+    await secrets.write(secretNames.authority, live, "Opaque", wanted, because);
+  return after;
+}
+
+async function survivorsOf<T extends { readonly data?: SecretData }>(
+  secrets: KeptSecrets<T>,
+): Promise<readonly string[]> {
+  const leaves = [];
+  for (const { secret } of leafCertificates) {
+    const data = (await secrets.read(secret))?.data;
+    const [pair, bundle] = [decodeKeyPair(data), decodeBundle(data)];
+    if (pair !== undefined && bundle !== undefined) leaves.push({ certificate: pair.certificate, bundle });
+  }
+  return findSurvivors(leaves);
+}
+
+async function settleLeaf<T extends { readonly data?: SecretData }>(
+  secrets: KeptSecrets<T>,
+  { secret, names }: LeafCertificate,
+  authority: AuthorityState,
+  { at, days }: { readonly at: number; readonly days: number },
+): Promise<void> {
+  const live = await secrets.read(secret);
+  const kept = decodeKeyPair(live?.data);
+  const why = whyRenew(kept, names, goodIssuers(authority), at);
+  const bundle = trustBundle(authority);
+  if (why === undefined && decodeBundle(live?.data) === bundle) return;
+  const pair =
+    why === undefined && kept !== undefined ? kept : await issueCertificate(signerOf(authority), names, { at, days });
+  await secrets.write(
+    secret,
+    live,
+    "kubernetes.io/tls",
+    encodeKeyPair(pair, bundle),
+    why ?? "who is trusted has changed",
+  );
+}
