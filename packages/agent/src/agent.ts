@@ -8,7 +8,7 @@ import { planIntents, type AcceptedObject } from "./compile.ts";
 import { DesiredObjects } from "./desired-objects.ts";
 import { Gathering } from "./gathering.ts";
 import { LastPlan } from "./last-plan.ts";
-import { findSmallestEdit, type EditAdvice } from "./policy/smallest-edit.ts";
+import { findSmallestEdit, packetAt, type EditAdvice } from "./policy/smallest-edit.ts";
 import { describePolicy, type PolicyState } from "./policy/policy-state.ts";
 import { whoIsThere } from "./policy/who-is.ts";
 import { Lowering, type LoweredObjects } from "./lowering.ts";
@@ -193,10 +193,13 @@ class ObjectAgent implements Agent {
       objects === this.#objects
         ? this.#lowered.intents
         : [...this.#lowering.lower(objects, facts).intents, ...this.#desired.closing()];
-    return findSmallestEdit(
-      { ifindex: at.ifindex, direction, opening },
-      { objects: this.#objects, kinds, facts, who, lower },
-    );
+    return findSmallestEdit(packetAt({ ifindex: at.ifindex, direction, opening }, this.policyState().data?.endpoints), {
+      objects: this.#objects,
+      kinds,
+      facts,
+      who,
+      lower,
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,4 @@
-import { policy, type Intent, type PolicyData } from "@bpfleet/features";
+import { nodeInstanceKey, policy, type Intent, type PolicyData } from "@bpfleet/features";
 import type { NodeFacts, NodePlan, RuleRef } from "@bpfleet/kernel";
 import { policyIntents, whoIsThere } from "./who-is.ts";
 
@@ -18,9 +18,7 @@ export interface PolicyState {
 }
 
 export function describePolicy(plan: NodePlan, intents: readonly Intent[], facts: NodeFacts): PolicyState {
-  const node = plan.instances.find(
-    ({ feature, owner }) => feature === policy.name && owner.group === "" && owner.kind === "Node",
-  );
+  const node = plan.instances.find(({ feature, key }) => feature === policy.name && key === nodeInstanceKey);
   const known = whoIsThere(intents, facts);
   return {
     nodeName: facts.nodeName,

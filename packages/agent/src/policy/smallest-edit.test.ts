@@ -5,7 +5,7 @@ import { kinds, parseManifest, parsePrefix } from "@bpfleet/kinds";
 import { acceptObject, isAccepted, type AcceptedObject } from "../compile.ts";
 import { lowerObjects } from "../lowering.ts";
 import { identify } from "../store/stored-object.ts";
-import { findSmallestEdit, type EditAdvice } from "./smallest-edit.ts";
+import { findSmallestEdit, packetAt, type EditAdvice } from "./smallest-edit.ts";
 import { whoIsThere } from "./who-is.ts";
 
 const endpoint = (number: number, name: string) => ({
@@ -138,6 +138,30 @@ test("findSmallestEdit speaks Cilium's language", () => {
   const world = advise(ciliumPolicy(`  ingress: [{}]`), "203.0.113.7", 6, 80);
   assert.ok(world.found);
   assert.match(world.yaml, /fromCIDR:\n\s+- 203\.0\.113\.7\/32/);
+});
+
+test("findSmallestEdit proposes what lets packets to the node itself through", () => {
+  const policy = `apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: { name: p }
+spec:
+  nodeSelector: {}
+  ingress: [{ fromEndpoints: [{ matchLabels: { app: web } }], toPorts: [{ ports: [{ port: "80", protocol: TCP }] }] }]
+`;
+  const objects = accept(pods + policy);
+  const lower = (some: readonly AcceptedObject[]) => lowerObjects(some, facts).intents;
+  const node = { isNode: true, namespace: "", pod: "n", interface: "", ifindex: 0x7fff_ffff } as const;
+  const opening = {
+    source: Uint8Array.of(203, 0, 113, 7),
+    destination: Uint8Array.of(192, 168, 0, 1),
+    protocol: 6,
+    port: 8080,
+  };
+  const packet = packetAt({ ifindex: 1, direction: "egress", opening }, [node]);
+  assert.deepEqual([packet.ifindex, packet.direction], [node.ifindex, "ingress"]);
+  const advice = findSmallestEdit(packet, { objects, kinds, facts, who: whoIsThere(lower(objects), facts), lower });
+  assert.ok(advice.found, JSON.stringify(advice));
+  assert.match(advice.yaml, /fromCIDR:[^]*203\.0\.113\.7\/32[^]*port: "8080"/);
 });
 
 test("findSmallestEdit proposes nothing where a rule denies, or where what would allow cannot be served", () => {

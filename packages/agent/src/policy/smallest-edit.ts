@@ -1,10 +1,12 @@
 import { refKey, renderRef, type ObjectRef, type Position } from "@bpfleet/base";
 import {
   judgeTable,
+  nodeInstanceKey,
   policy,
   type Intent,
   type Opening,
   type PolicyData,
+  type PolicyEndpoint,
   type PolicyFeatureIntent,
   type TableQuestion,
 } from "@bpfleet/features";
@@ -23,12 +25,20 @@ import {
 import { acceptObject, isAccepted, type AcceptedObject } from "../compile.ts";
 import { policyIntents, type KnownPeer } from "./who-is.ts";
 
-/** A packet that a pod's interface was asked about. */
+/** A packet that an interface was asked about. */
 export interface DroppedPacket {
+  /** Of the pod's interface, or what stands for the node itself. */
   readonly ifindex: number;
-  /** As the pod sees it. */
+  /** As the pod, or the node, sees it. */
   readonly direction: "ingress" | "egress";
   readonly opening: Opening;
+}
+
+/** At interfaces that are no pod's, the node itself is asked, for whom directions are the other way round. */
+export function packetAt(packet: DroppedPacket, endpoints: readonly PolicyEndpoint[] = []): DroppedPacket {
+  const node = endpoints.find(({ isNode }) => isNode === true);
+  if (node === undefined || endpoints.some(({ ifindex }) => ifindex === packet.ifindex)) return packet;
+  return { ...packet, ifindex: node.ifindex, direction: packet.direction === "ingress" ? "egress" : "ingress" };
 }
 
 /** What would let a dropped packet through; or why nothing is proposed. */
@@ -80,7 +90,7 @@ class Table {
   constructor(intents: readonly Intent[], facts: NodeFacts, { ifindex, direction }: DroppedPacket) {
     const plan = policy.plan(policyIntents(intents), facts);
     const contents = plan.maps.find(({ name }) => name === "lines")?.contents;
-    const node = plan.instances.find(({ owner }) => owner.kind === "Node" && owner.group === "");
+    const node = plan.instances.find(({ key }) => key === nodeInstanceKey);
     this.#lines = contents?.kind === "sealed" ? contents.entries.values : undefined;
     this.#rules = node?.rules ?? [];
     const data = node?.data as PolicyData | undefined;

@@ -39,6 +39,12 @@ test("policyStatus is Enforced when the table, its programs and the hooks of the
     "Accepted=True Accepted: served as declared",
     "Enforced=True Enforced: decides on the packets of the pods it selects",
   ]);
+  const pod = { namespace: "x", pod: "a" };
+  const node = { isNode: true, namespace: "", pod: "n" };
+  const saidOf = (...endpoints: readonly object[]): string | undefined =>
+    told({ plan: { ...plan, instances: [{ ...instance, data: { endpoints } }] }, items: good }).at(-1);
+  assert.equal(saidOf(node), "Enforced=True Enforced: decides on the packets of the node itself");
+  assert.match(saidOf(pod, node) ?? "", /of the pods it selects, and of the node itself$/);
   assert.deepEqual(told({ plan, items: good.slice(0, 2) }).slice(1), [
     "Accepted=True Accepted: served as declared",
     "Enforced=False InProgress: not tried yet",

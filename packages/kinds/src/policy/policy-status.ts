@@ -96,8 +96,16 @@ export function enforcedAspects(
   if ((instance.data as { readonly mode?: string } | undefined)?.mode === "shadow")
     return [aspectOf("Enforced", worst, { reason: "Shadow", message: triedText(ref, counters) })];
   return [
-    aspectOf("Enforced", worst, { reason: "Enforced", message: "decides on the packets of the pods it selects" }),
+    aspectOf("Enforced", worst, { reason: "Enforced", message: `decides on the packets of ${whomOf(instance)}` }),
   ];
+}
+
+function whomOf({ data }: Outcome["plan"]["instances"][number]): string {
+  const { endpoints = [] } = data as { readonly endpoints?: readonly { readonly isNode?: true }[] };
+  const ofNode = endpoints.filter(({ isNode }) => isNode === true).length;
+  const pods = "the pods it selects";
+  if (ofNode === 0) return pods;
+  return ofNode === endpoints.length ? "the node itself" : `${pods}, and of the node itself`;
 }
 
 /** What is only tried out decides nothing. */
