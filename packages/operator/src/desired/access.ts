@@ -7,6 +7,7 @@ import {
   lockName,
   nodeConfigMapName,
   secretNames,
+  trialName,
   webhookName,
 } from "./names.ts";
 
@@ -21,6 +22,8 @@ export interface AccessRule {
 export const readVerbs = ["get", "list", "watch"] as const;
 export const allVerbs = ["create", "delete", "get", "list", "patch", "update", "watch"] as const;
 const applyVerbs = ["create", "get", "patch"] as const;
+/** What a dry run asks for: the API server has no right that is of dry runs alone. */
+const trialVerbs = ["create", "patch"] as const;
 
 /** Secret for pulling that the documents name; any other is to be in namespace `bpfd`. */
 export const documentedPullSecret = "regcred";
@@ -78,6 +81,7 @@ export function operatorAccess(kinds: readonly DefinedKind[]): readonly AccessRu
       [...applyVerbs, "delete", "list", "update", "watch"],
       [daemonSetName],
     ),
+    rule("rbac.authorization.k8s.io", ["clusterrolebindings"], trialVerbs, [trialName(daemonSetName)]),
     ...(foreign.length === 0
       ? []
       : [
@@ -102,6 +106,11 @@ export const operatorOwnAccess: readonly AccessRule[] = [
   rule("apps", ["daemonsets"], allVerbs, [daemonSetName]),
   rule("", ["configmaps"], allVerbs, [configMapName, nodeConfigMapName, fleetIndexPlace.name]),
   rule("", ["services"], allVerbs, [daemonServiceName, webhookName]),
+  rule("apps", ["daemonsets"], trialVerbs, [trialName(daemonSetName)]),
+  rule("", ["configmaps"], trialVerbs, [trialName(nodeConfigMapName)]),
+  rule("", ["services"], trialVerbs, [daemonServiceName, webhookName].map(trialName)),
+  // The account that agents have, never its tokens: those are a subresource.
+  rule("", ["serviceaccounts"], [...applyVerbs, "list", "watch"], [daemonSetName]),
   rule("", ["secrets"], allVerbs, Object.values(secretNames)),
   rule("coordination.k8s.io", ["leases"], [...applyVerbs, "update"], [lockName]),
   // A lease is created before anybody has its name.

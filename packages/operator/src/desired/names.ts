@@ -12,6 +12,8 @@ export const operatorName = "podconfigmap-controller";
 export const lockName = `${operatorName}-lock`;
 /** The DaemonSet, its ServiceAccount, ClusterRole and bindings. */
 export const daemonSetName = "bpfd-daemon";
+/** Under it the API server is asked, without keeping anything, whether it would take an object that is to be made anew. */
+export const trialName = (name: string): string => `${name}-trial`;
 export const configMapName = "bpfd-config";
 /** bpfd.toml as the daemons read it; made of `bpfd-config`, which may be in another namespace. */
 export const nodeConfigMapName = "bpfd-daemon-config";

@@ -63,3 +63,14 @@ test("partingDaemonSet of itself is itself, and there is none where nothing is t
   assert.equal(partingDaemonSet(cleanupDaemonSet(settings({}))), undefined);
   assert.equal(partingDaemonSet({ apiVersion: "apps/v1", kind: "DaemonSet", metadata: { name: "x" } }), undefined);
 });
+
+test("partingDaemonSet keeps the selector of the set that is there, and gives pods the labels that it asks for", () => {
+  const live = setWith({});
+  const spec = live["spec"] as { readonly template: { readonly metadata: object } };
+  const labels = { "made-by": "another" };
+  const template = { ...spec.template, metadata: { ...spec.template.metadata, labels } };
+  const parting = partingDaemonSet({ ...live, spec: { ...spec, selector: { matchLabels: labels }, template } });
+  assert.ok(parting !== undefined);
+  assert.deepEqual((parting["spec"] as { readonly selector: object }).selector, { matchLabels: labels });
+  assert.equal((templateOf(parting).metadata.labels as typeof labels)["made-by"], "another");
+});

@@ -23,7 +23,7 @@ export function partingDaemonSet(live: AnyObject): Manifest | undefined {
   });
   const pulled = { image, ...optional("imagePullPolicy", imagePullPolicy) };
   const used = new Set(volumeMounts.map(({ name }) => name));
-  return setOf(
+  const parting = setOf(
     { [annotations.parting]: "true" },
     {
       automountServiceAccountToken: false,
@@ -57,12 +57,27 @@ export function partingDaemonSet(live: AnyObject): Manifest | undefined {
     },
     "100%",
   );
+  return withSelectorOf(live as LiveSet, parting);
+}
+
+/** It never changes, also where it is not the one that we would choose; pods must have the labels that it asks for. */
+function withSelectorOf(live: LiveSet, parting: Manifest): Manifest {
+  const { selector, template } = live.spec ?? {};
+  if (selector === undefined) return parting;
+  const spec = parting["spec"] as { readonly template: { readonly metadata: { readonly labels: object } } };
+  const labels = { ...spec.template.metadata.labels, ...template?.metadata?.labels };
+  const { metadata } = spec.template;
+  return { ...parting, spec: { ...spec, selector, template: { ...spec.template, metadata: { ...metadata, labels } } } };
 }
 
 interface LiveSet {
   readonly spec?: {
+    readonly selector?: object;
     readonly template?: {
-      readonly metadata?: { readonly annotations?: Readonly<Record<string, string>> };
+      readonly metadata?: {
+        readonly annotations?: Readonly<Record<string, string>>;
+        readonly labels?: Readonly<Record<string, string>>;
+      };
       readonly spec?: {
         readonly containers?: readonly LiveContainer[];
         readonly initContainers?: readonly LiveContainer[];

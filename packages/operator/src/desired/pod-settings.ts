@@ -1,6 +1,5 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { readYaml } from "@bpfleet/kinds";
-import { compareQuantities, parseQuantity } from "@bpfleet/kube";
 import { checkPolicyText } from "@bpfleet/oci/policy-text";
 
 /** Tells what is wrong with a value of a setting. */
@@ -14,17 +13,11 @@ export interface Toleration {
   readonly tolerationSeconds?: number;
 }
 
-export interface Resources {
-  readonly requests?: Readonly<Record<string, string>>;
-  readonly limits?: Readonly<Record<string, string>>;
-}
-
 const operators = ["Exists", "Equal"];
 const effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 const tolerationFields = ["key", "operator", "value", "effect", "tolerationSeconds"];
-const labelKey = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
+const labelName = /^[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$/;
 const labelValue = /^(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$/;
-const resourceName = /^(?:cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMG]i|[a-z0-9.-]+\/[A-Za-z0-9_.-]+)$/;
 /** Chosen by ourselves: there are images for no other. */
 const systemLabel = "kubernetes.io/os";
 
@@ -47,44 +40,13 @@ export function parseNodeSelector(text: string, complain: Complain): Readonly<Re
   if (value === undefined) return undefined;
   if (!isMap(value)) return refuse(complain, "must be labels and their values: pool: edge");
   const wrong = Object.entries(value).flatMap(([key, label]) => {
-    if (!labelKey.test(key)) return `${JSON.stringify(key)} is no label`;
+    if (!isLabelKey(key)) return `${JSON.stringify(key)} is no label`;
     if (typeof label !== "string" || !labelValue.test(label))
       return `${key} must be the text of a label, is ${JSON.stringify(label)}${typeof label === "string" ? "" : "; put it in quotes"}`;
     return key === systemLabel && label !== "linux" ? `${key} must be linux` : [];
   });
   for (const message of wrong) complain(message);
   return wrong.length > 0 ? undefined : (value as Readonly<Record<string, string>>);
-}
-
-/** `requests` and `limits` as a container has them. */
-export function parseResources(text: string, complain: Complain): Resources | undefined {
-  const value = readValue(text, complain);
-  if (value === undefined) return undefined;
-  if (!isMap(value)) return refuse(complain, "must be requests and limits, as a container has them");
-  const wrong = Object.keys(value)
-    .filter((name) => name !== "requests" && name !== "limits")
-    .map((name) => `${name} is neither requests nor limits`);
-  const read: Record<"requests" | "limits", Record<string, string>> = { requests: {}, limits: {} };
-  for (const part of ["requests", "limits"] as const) {
-    const amounts = value[part] ?? {};
-    if (!isMap(amounts)) wrong.push(`${part} must be resources and their amounts`);
-    else
-      for (const [name, amount] of Object.entries(amounts)) {
-        const words = typeof amount === "number" ? String(amount) : amount;
-        if (!resourceName.test(name)) wrong.push(`${part}: ${JSON.stringify(name)} is no resource`);
-        else if (typeof words !== "string" || parseQuantity(words) === undefined || words.startsWith("-"))
-          wrong.push(`${part}.${name} must be an amount as 100m or 64Mi, is ${JSON.stringify(amount)}`);
-        else read[part][name] = words;
-      }
-  }
-  for (const [name, limit] of Object.entries(read.limits)) {
-    const [least, most] = [parseQuantity(read.requests[name] ?? "0"), parseQuantity(limit)];
-    if (least !== undefined && most !== undefined && compareQuantities(least, most) > 0)
-      wrong.push(`requests.${name} is more than its limit of ${limit}`);
-  }
-  for (const message of wrong) complain(message);
-  if (wrong.length > 0) return undefined;
-  return Object.fromEntries(Object.entries(read).filter(([, amounts]) => Object.keys(amounts).length > 0));
 }
 
 /** An address of the node on which something is served; empty stands for all that it has. */
@@ -95,7 +57,7 @@ export function parseBindAddress(text: string, complain: Complain): string | und
 
 /** A folder of the host. */
 export function parseFolder(text: string, complain: Complain): string | undefined {
-  const isPlain = /^(?:\/[\w@.+-]+)+$/.test(text) && !text.split("/").includes("..");
+  const isPlain = /^(?:\/[\w@.+-]+)+$/.test(text) && !text.split("/").some((step) => step === "." || step === "..");
   return isPlain ? text : refuse(complain, `must be the path of a folder from the root, is ${JSON.stringify(text)}`);
 }
 
@@ -111,7 +73,7 @@ function whyNoToleration(value: unknown): string | undefined {
   if (unknown !== undefined) return `has ${unknown}, which a toleration has not`;
   const { key, operator = "Equal", value: wanted, effect, tolerationSeconds } = value;
   if (!operators.includes(String(operator))) return `operator must be one of ${operators.join(", ")}`;
-  if (key !== undefined && (typeof key !== "string" || !labelKey.test(key))) return "key must be that of a taint";
+  if (key !== undefined && (typeof key !== "string" || !isLabelKey(key))) return "key must be that of a taint";
   if (key === undefined && operator !== "Exists") return "without a key its operator must be Exists";
   if (wanted !== undefined && (operator === "Exists" || typeof wanted !== "string" || !labelValue.test(wanted)))
     return operator === "Exists" ? "has a value, which operator Exists has not" : "value must be that of a taint";
@@ -137,7 +99,29 @@ export function parsePolicyText(text: string, complain: Complain): string | unde
   return issues.length > 0 ? undefined : text;
 }
 
-function readValue(text: string, complain: Complain): unknown {
+/** Names of Secrets, each once. */
+export function parsePullSecrets(text: string, complain: Complain): readonly string[] | undefined {
+  const names = text.split(/[\s,]+/).filter((name) => name !== "");
+  const wrong = [
+    ...names.filter((name) => !isDnsName(name)).map((name) => `${JSON.stringify(name)} is no name of a Secret`),
+    ...[...new Set(names.filter((name, at) => names.indexOf(name) !== at))].map((name) => `${name} is there twice`),
+  ];
+  for (const message of wrong) complain(message);
+  return wrong.length > 0 ? undefined : names;
+}
+
+/** As objects are called, and what stands before the `/` of a label. */
+export function isDnsName(text: string): boolean {
+  return text.length <= 253 && /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/.test(text);
+}
+
+/** `NAME`, or `DOMAIN/NAME`. */
+export function isLabelKey(text: string): boolean {
+  const [name = "", ...domains] = text.split("/").toReversed();
+  return labelName.test(name) && domains.length <= 1 && domains.every(isDnsName);
+}
+
+export function readValue(text: string, complain: Complain): unknown {
   const [document, second] = readYaml(text);
   const faults = document?.faults ?? [];
   for (const { message } of faults) complain(`cannot be read: ${message}`);
@@ -145,11 +129,11 @@ function readValue(text: string, complain: Complain): unknown {
   return faults.length > 0 || second !== undefined ? undefined : (document?.value ?? {});
 }
 
-function refuse(complain: Complain, message: string): undefined {
+export function refuse(complain: Complain, message: string): undefined {
   complain(message);
   return undefined;
 }
 
-function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+export function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -19,7 +19,12 @@ import { bpfdNamespace, daemonSetName, madeByOperator, operatorName, ownNamespac
 const rbac = "rbac.authorization.k8s.io/v1";
 const rbacGroup = "rbac.authorization.k8s.io";
 
-/** The agent's cluster role and its binding, which the operator keeps as they are here. */
+/** The agents' account, their cluster role and its binding, which the operator keeps as they are here. */
+export function agentIdentity(kinds: readonly DefinedKind[]): readonly Manifest[] {
+  return [serviceAccount(daemonSetName), ...agentClusterRole(kinds)];
+}
+
+/** The part of it that is of the whole cluster. */
 export function agentClusterRole(kinds: readonly DefinedKind[]): readonly Manifest[] {
   return [
     clusterRole(daemonSetName, agentAccess(kinds), madeByOperator),

@@ -9,13 +9,13 @@ import {
   parseFolder,
   parseNodeSelector,
   parsePolicyText,
-  parseResources,
+  parsePullSecrets,
   parseTimeoutMs,
   parseTolerations,
   type Complain,
-  type Resources,
   type Toleration,
 } from "./pod-settings.ts";
+import { parseResources, type Resources } from "./resource-settings.ts";
 
 export const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -204,7 +204,7 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
       read("bpfleet.image-pull-policy") === undefined
         ? undefined
         : word("bpfleet.image-pull-policy", pullPolicies, "IfNotPresent"),
-    imagePullSecrets: (read("bpfleet.image-pull-secrets") ?? "").split(/[\s,]+/).filter((name) => name !== ""),
+    imagePullSecrets: structure("bpfleet.image-pull-secrets", parsePullSecrets) ?? [],
     daemonLogLevel,
     agentLogLevel: level("bpfd.agent.log.level", daemonLogLevel),
     bpfdToml: data["bpfd.toml"]?.trim() === "" ? undefined : data["bpfd.toml"],
@@ -230,6 +230,11 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
     enforceCilium: word("bpfleet.enforce.cilium", enforcements, "auto"),
     enforceCalico: word("bpfleet.enforce.calico", enforcements, "auto"),
   };
+  const { confDir, binDir } = settings.cni;
+  if (confDir === binDir) {
+    const message = `must be another folder than bpfleet.cni-conf-dir, is ${JSON.stringify(binDir)}`;
+    issues.push(issueOf("bpfleet.cni-bin-dir", "format", message, "error"));
+  }
   return issues.some(({ severity }) => severity === "error") ? refused(issues) : ok(settings, issues);
 }
 

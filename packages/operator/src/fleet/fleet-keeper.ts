@@ -19,9 +19,10 @@ import {
 } from "../desired/names.ts";
 import { partingDaemonSet } from "../desired/parting-set.ts";
 import { nodeObjects } from "../desired/node-objects.ts";
-import { agentClusterRole } from "../desired/roles.ts";
+import { agentIdentity } from "../desired/roles.ts";
 import { parseSettings, type DefaultImages } from "../desired/settings.ts";
 import { idOf, KeptObjects } from "../reconcile/kept-objects.ts";
+import { isRefusal } from "../reconcile/refusal.ts";
 import { resourceOf, resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
 import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
@@ -47,6 +48,8 @@ export interface FleetKeeperOptions {
 const planKey = "plan";
 const daemonSetId = idOf(resources.daemonSets, { namespace: ownNamespace, name: daemonSetName });
 const undeployPollMs = 1000;
+/** What was refused is asked for again at least so often: who refuses need not be the ConfigMap. */
+const longestWaitMs = 60_000;
 /** Nodes that are gone do not keep the set for ever. */
 const partingPatienceMs = 300_000;
 
@@ -60,7 +63,10 @@ export class FleetKeeper implements Part {
   readonly #calico: Informer<AnyObject>;
   #controller: Controller | undefined;
   #undeployingSince: number | undefined;
-  #partingSince: number | undefined;
+  /** The set that is to go. */
+  #parting: { readonly uid: string | undefined; readonly sinceMs: number } | undefined;
+  /** Objects that the API server refuses as they are wanted. */
+  readonly #refused = new Set<string>();
   /** Version of the ConfigMap that the report of the end of undeploying replaced. */
   #reportedOver: string | undefined;
   #follows: Follows | undefined;
@@ -104,13 +110,18 @@ export class FleetKeeper implements Part {
     if (!usual.ok) throw new TypeError("read the usual settings: they are refused");
     const setup = { settings: usual.value, followsCilium: true, followsCalico: true };
     const webhook = [webhookService(), webhookConfiguration(kinds, "")];
-    for (const object of [...agentClusterRole(kinds), ...nodeObjects(setup), ...webhook])
+    for (const object of [...agentIdentity(kinds), ...nodeObjects(setup), ...webhook])
       this.#kept.follow(resourceOf(object), object.metadata);
   }
 
   /** Whose kinds the nodes follow, as they were last told; `undefined` until they were. */
   get follows(): Follows | undefined {
     return this.#follows;
+  }
+
+  /** Objects that the API server refuses as they are wanted: they stay as they are. */
+  get refused(): number {
+    return this.#refused.size;
   }
 
   /** The webhook's certificate came or changed. */
@@ -123,12 +134,14 @@ export class FleetKeeper implements Part {
     await Promise.all([...informers.map((informer) => informer.synced(signal)), this.#kept.synced(signal)]);
     this.#kept.forget();
     this.#undeployingSince = undefined;
-    this.#partingSince = undefined;
+    this.#parting = undefined;
+    this.#refused.clear();
     this.#options.activity.forget();
     const { teller, timing } = this.#options;
     this.#controller = createController({
       name: this.name,
       timing,
+      queue: { longestWaitMs },
       reconcile: (key, stop) => (key === planKey ? this.#follow(stop) : this.#keep(key, stop)),
       onFailure: (failure) => teller.failed(this.name, failure),
     });
@@ -175,8 +188,34 @@ export class FleetKeeper implements Part {
   }
 
   async #keep(id: string, signal: AbortSignal): Promise<Outcome> {
-    await this.#kept.keep(id, signal);
+    const because = await this.#try(id, () => this.#kept.keep(id, signal));
+    if (because === undefined) return awaitChange;
+    const live = this.#kept.find(id);
+    if (id === daemonSetId && live !== undefined && !(await this.#isParted(live, because, signal)))
+      return recheckAfter(undeployPollMs);
+    await this.#kept.giveWay(id, because, signal);
     return awaitChange;
+  }
+
+  /** Whatever the API server refuses is told where people look who changed something; it is thrown all the same. */
+  async #try<T>(id: string, work: () => Promise<T>): Promise<T> {
+    try {
+      const done = await work();
+      this.#refused.delete(id);
+      return done;
+    } catch (error) {
+      if (isRefusal(error)) this.#tellRefused(id, error);
+      throw error;
+    }
+  }
+
+  #tellRefused(id: string, { message }: Error): void {
+    this.#refused.add(id);
+    const configMap = this.#configMap();
+    if (configMap === undefined) return;
+    const stays = this.#kept.find(id) === undefined ? "is not there" : "stays as it was";
+    const note = `${id} ${stays}: ${message}; correct what ConfigMap ${configMapName} asks for, or the policy or webhook that refuses it; it is tried again`;
+    this.#options.teller.happened(configMap, { type: "Warning", reason: "Refused", action: "Configure", note });
   }
 
   async #follow(signal: AbortSignal): Promise<Outcome> {
@@ -184,7 +223,7 @@ export class FleetKeeper implements Part {
     const { teller, activity } = this.#options;
     activity.decide(plan.do !== "undeploy" && plan.do !== "nothing");
     if (plan.do !== "undeploy") this.#undeployingSince = undefined;
-    if (plan.do !== "remove-daemon-set") this.#partingSince = undefined;
+    if (plan.do !== "remove-daemon-set") this.#parting = undefined;
     switch (plan.do) {
       case "remove-daemon-set":
         return this.#part(signal);
@@ -204,6 +243,7 @@ export class FleetKeeper implements Part {
         return this.#undeploy(plan, signal);
       case "nothing":
         for (const id of this.#kept.ids) this.#kept.want(id, undefined);
+        this.#refused.clear();
         teller.note(
           `undeployed: ${plan.report}; remove the annotation ${annotations.undeploy} from ConfigMap ${configMapName} to begin anew`,
         );
@@ -211,30 +251,43 @@ export class FleetKeeper implements Part {
     }
   }
 
-  /** Before the set goes, its pods give way to some that take out what would wait for its daemons. */
+  /** Without a ConfigMap. */
   async #part(signal: AbortSignal): Promise<Outcome> {
-    const { teller, timing } = this.#options;
-    const why = `there is no ConfigMap ${configMapName} in ${ownNamespace} or ${bpfdNamespace}, so there is no DaemonSet`;
+    const why = `there is no ConfigMap ${configMapName} in ${ownNamespace} or ${bpfdNamespace}`;
+    this.#kept.want(daemonSetId, undefined);
     const found = this.#kept.find(daemonSetId);
     const live = found?.metadata.deletionTimestamp === undefined ? found : undefined;
-    const parting = live && partingDaemonSet(live);
-    if (live !== undefined && parting !== undefined) {
-      const now = timing.monotonicMs();
-      this.#partingSince ??= now;
-      this.#kept.want(daemonSetId, parting);
-      await this.#kept.keep(daemonSetId, signal);
-      const set = this.#kept.find(daemonSetId);
-      const rollout = rolloutOf(set ?? live);
-      const isDone = podAnnotation(set, annotations.parting) === "true" && rollout.isDone;
-      if (!isDone && now - this.#partingSince < partingPatienceMs) return recheckAfter(undeployPollMs);
-      if (!isDone)
-        teller.note(
-          `${rollout.ready} of ${rollout.wanted} nodes have taken bpfleet-cni out of their network configuration; on the others pods that policies select do not start: run \`bpfleet-cni uninstall\` there`,
-        );
-    }
-    teller.note(`${why}; what is in force on the nodes stays in force, and pods that start are judged by nobody`);
-    await this.#kept.remove(daemonSetId, `there is no ConfigMap ${configMapName}`, signal);
+    if (live !== undefined && !(await this.#isParted(live, why, signal))) return recheckAfter(undeployPollMs);
+    this.#options.teller.note(
+      `${why}, so there is no DaemonSet; what is in force on the nodes stays in force, and pods that start are judged by nobody`,
+    );
+    await this.#kept.remove(daemonSetId, why, signal);
     return awaitChange;
+  }
+
+  /** Before the set goes, its pods give way to some that take out what would wait for its daemons. Says whether they did. */
+  async #isParted(live: AnyObject, because: string, signal: AbortSignal): Promise<boolean> {
+    const { teller, timing } = this.#options;
+    const parting = partingDaemonSet(live);
+    if (parting === undefined) return true;
+    const now = timing.monotonicMs();
+    const { uid } = live.metadata;
+    const sinceMs = this.#parting?.uid === uid ? (this.#parting?.sinceMs ?? now) : now;
+    this.#parting = { uid, sinceMs };
+    const isPut = podAnnotation(live, annotations.parting) === "true";
+    try {
+      if (!isPut) await this.#kept.replace(daemonSetId, parting, because, signal);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      teller.failed(this.name, { key: daemonSetId, error });
+    }
+    const rollout = rolloutOf(live);
+    if (isPut && rollout.isDone) return true;
+    if (now - sinceMs < partingPatienceMs) return false;
+    teller.note(
+      `${isPut ? rollout.ready : 0} of ${rollout.wanted} nodes have taken bpfleet-cni out of their network configuration; on the others pods that policies select do not start: run \`bpfleet-cni uninstall\` there`,
+    );
+    return true;
   }
 
   /** Every pod of the set is replaced by one that cleans its node; those that do not come are waited for so long. */
@@ -243,7 +296,14 @@ export class FleetKeeper implements Part {
     const now = timing.monotonicMs();
     this.#undeployingSince ??= now;
     for (const object of plan.objects) this.#kept.want(idOf(resourceOf(object), object.metadata), object);
-    await this.#kept.keep(daemonSetId, signal);
+    try {
+      const because = await this.#try(daemonSetId, () => this.#kept.keep(daemonSetId, signal));
+      if (because !== undefined) await this.#kept.giveWay(daemonSetId, because, signal);
+    } catch (error) {
+      // Nodes that are not cleaned are waited for no longer than others.
+      if (!isRefusal(error)) throw error;
+      teller.failed(this.name, { key: daemonSetId, error });
+    }
     const set = this.#kept.find(daemonSetId);
     const isOurs = podAnnotation(set, annotations.undeploy) === "true";
     const rollout = set === undefined || !isOurs ? { wanted: 0, ready: 0, isDone: false } : rolloutOf(set);
@@ -255,8 +315,8 @@ export class FleetKeeper implements Part {
     const report = renderUndeployed(rollout, uncleanNodes(pods.items));
     await this.#kept.remove(daemonSetId, report, signal);
     await removeRest(signal);
-    // Roles came with the manifests and go with them.
-    for (const id of this.#kept.ids.filter((each) => !each.startsWith("clusterrole")))
+    // Roles and the account came with the manifests and go with them.
+    for (const id of this.#kept.ids.filter((each) => !/^(?:clusterrole|serviceaccount)/.test(each)))
       await this.#kept.remove(id, "the fleet is undeployed", signal);
     const configMap = this.#configMap();
     if (configMap !== undefined) {

@@ -4,7 +4,7 @@ import type { AnyObject } from "@bpfleet/kube";
 import { cleanupDaemonSet } from "../desired/daemon-set.ts";
 import type { Manifest } from "../desired/manifest.ts";
 import { nodeObjects } from "../desired/node-objects.ts";
-import { agentClusterRole } from "../desired/roles.ts";
+import { agentIdentity } from "../desired/roles.ts";
 import { parseSettings, type DefaultImages, type Enforcement, type Settings } from "../desired/settings.ts";
 import { judgedKinds, webhookConfiguration, webhookService } from "../webhook/webhook-objects.ts";
 import { parseUndeploy } from "./undeploy.ts";
@@ -62,7 +62,7 @@ export function planFleet(sight: FleetSight): FleetPlan {
     sight.webhookBundle === undefined
       ? []
       : [webhookService(), webhookConfiguration(judgedKinds(kinds, foreign), sight.webhookBundle)];
-  const objects = [...agentClusterRole(kinds), ...nodeObjects(setup), ...webhook];
+  const objects = [...agentIdentity(kinds), ...nodeObjects(setup), ...webhook];
   return { do: "run", objects, issues: parsed.issues, follows };
 }
 

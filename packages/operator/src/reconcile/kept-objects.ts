@@ -1,14 +1,17 @@
-import { isApiError, objectKey, type AnyObject, type ResourceType } from "@bpfleet/kube";
+import { objectKey, type AnyObject, type ResourceType } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient } from "@bpfleet/kube-client";
-import { fieldManager } from "../desired/names.ts";
+import { fieldManager, trialName } from "../desired/names.ts";
 import type { Manifest } from "../desired/manifest.ts";
-import { rememberApplied, planStep, type Applied } from "./plan-step.ts";
+import { isOfImmutableField } from "./refusal.ts";
+import { rememberApplied, planStep, replacement, type Applied } from "./plan-step.ts";
 
 /** Where an object of ours is, and how it is followed: each by its own name, so that nothing else has to be readable. */
 interface Kept {
   readonly informer: Informer<AnyObject>;
   wanted: Manifest | undefined;
   applied: Applied | undefined;
+  /** The object that is there cannot become what is wanted, and the server would take it anew. */
+  hopeless: { readonly uid: string | undefined; readonly wanted: Manifest; readonly because: string } | undefined;
 }
 
 export interface KeptObjectsOptions {
@@ -23,7 +26,7 @@ export interface Write {
   readonly verb: "apply" | "replace" | "delete";
   readonly id: string;
   readonly because: string;
-  /** As it was before. */
+  /** As it was before; `undefined`: it was not there. */
   readonly live: AnyObject | undefined;
 }
 
@@ -46,7 +49,7 @@ export class KeptObjects implements AsyncDisposable {
     if (this.#kept.has(id)) return id;
     const { client, onChange, onFault } = this.#options;
     const informer = createInformer<AnyObject>(client, { resource: { ...type, ...place }, onFault }).start();
-    this.#kept.set(id, { informer, wanted: undefined, applied: undefined });
+    this.#kept.set(id, { informer, wanted: undefined, applied: undefined, hopeless: undefined });
     informer.onChange(() => onChange(id));
     return id;
   }
@@ -67,41 +70,67 @@ export class KeptObjects implements AsyncDisposable {
     this.#options.onChange(id);
   }
 
-  /** Brings one object to what is wanted of it. */
-  async keep(id: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Brings one object to what is wanted of it. `undefined`, or why it cannot: what is to be changed never changes, as
+   * the selector of a DaemonSet that somebody else made. Such an object is to be removed, and is not by this. Whatever
+   * else the server refuses is thrown, and leaves the object as it is.
+   */
+  async keep(id: string, signal: AbortSignal): Promise<string | undefined> {
     const kept = this.#get(id);
     const { wanted, informer } = kept;
-    if (wanted === undefined || !informer.isSynced) return;
-    const step = planStep(wanted, this.find(id), kept.applied);
+    if (wanted === undefined || !informer.isSynced) return undefined;
+    const live = this.find(id);
+    const { hopeless } = kept;
+    if (live !== undefined && hopeless?.wanted === wanted && hopeless.uid === live.metadata.uid)
+      return live.metadata.deletionTimestamp === undefined ? hopeless.because : undefined;
+    kept.hopeless = undefined;
+    const step = planStep(wanted, live, kept.applied);
     switch (step.do) {
       case "nothing":
       case "wait":
-        return;
+        return undefined;
       case "apply":
-        kept.applied = await this.#apply(kept, wanted, step.because, signal);
-        return;
+        try {
+          kept.applied = rememberApplied(wanted, await this.#apply(id, wanted, step.because, signal));
+          return undefined;
+        } catch (error) {
+          if (live === undefined || !isOfImmutableField(error)) throw error;
+          await this.#rehearse(kept, wanted, signal);
+          kept.hopeless = { uid: live.metadata.uid, wanted, because: error.message };
+          return error.message;
+        }
       case "replace": {
-        const { client, onWrite } = this.#options;
-        onWrite({ verb: "replace", id, because: step.because, live: this.find(id) });
-        await client.update(informer.resource, step.object, { fieldManager, signal });
-        kept.applied = await this.#apply(kept, wanted, "it was replaced", signal);
+        await this.#replace(id, live ?? step.object, step.object, step.because, signal);
+        kept.applied = rememberApplied(wanted, await this.#apply(id, wanted, "it was replaced", signal));
+        return undefined;
       }
     }
   }
 
-  /** Removes an object; nothing where it is not there. */
+  /** Puts something else in an object's place once, whatever is wanted of it, and whoever has fields of it. */
+  async replace(id: string, manifest: Manifest, because: string, signal: AbortSignal): Promise<void> {
+    const live = this.find(id);
+    if (live !== undefined) await this.#replace(id, live, replacement(manifest, live), because, signal);
+  }
+
+  /** Removes an object, which is then wanted no more; nothing where it is not there. */
   async remove(id: string, because: string, signal: AbortSignal): Promise<void> {
+    this.want(id, undefined);
+    await this.giveWay(id, because, signal);
+  }
+
+  /** Removes an object, so that what is wanted is made in its place. */
+  async giveWay(id: string, because: string, signal: AbortSignal): Promise<void> {
     const kept = this.#get(id);
-    kept.wanted = undefined;
     kept.applied = undefined;
     const live = this.find(id);
     if (live === undefined || live.metadata.deletionTimestamp !== undefined) return;
     const { namespace, name } = live.metadata;
-    this.#options.onWrite({ verb: "delete", id, because, live });
     await this.#options.client.delete(
       { ...kept.informer.resource, namespace, name },
       { propagation: "Background", signal, ...preconditions(live) },
     );
+    this.#options.onWrite({ verb: "delete", id, because, live });
   }
 
   /** Nothing is known of what was applied: everything is compared anew. */
@@ -113,21 +142,30 @@ export class KeptObjects implements AsyncDisposable {
     await Promise.all([...this.#kept.values()].map(({ informer }) => informer.stop()));
   }
 
-  async #apply({ informer }: Kept, wanted: Manifest, because: string, signal: AbortSignal): Promise<Applied> {
+  async #apply(id: string, manifest: Manifest, because: string, signal: AbortSignal): Promise<AnyObject> {
     const { client, onWrite } = this.#options;
-    const id = idOf(informer.resource, wanted.metadata);
-    onWrite({ verb: "apply", id, because, live: this.find(id) });
-    const apply = (): Promise<AnyObject> =>
-      client.apply<AnyObject>(informer.resource, wanted, { fieldManager, isForced: true, signal });
-    try {
-      return rememberApplied(wanted, await apply());
-    } catch (error) {
-      // Somebody made one with what cannot be changed, such as another selector: it gives way.
-      if (!isApiError(error) || error.status !== 422 || this.find(id) === undefined) throw error;
-      await this.remove(id, error.message, signal);
-      this.#get(id).wanted = wanted;
-      return rememberApplied(wanted, await apply());
-    }
+    const live = this.find(id);
+    const { resource } = this.#get(id).informer;
+    const answer = await client.apply<AnyObject>(resource, manifest, { fieldManager, isForced: true, signal });
+    onWrite({ verb: "apply", id, because, live });
+    return answer;
+  }
+
+  async #replace(id: string, live: AnyObject, object: AnyObject, because: string, signal: AbortSignal): Promise<void> {
+    const { client, onWrite } = this.#options;
+    await client.update(this.#get(id).informer.resource, object, { fieldManager, signal });
+    onWrite({ verb: "replace", id, because, live });
+  }
+
+  /**
+   * Throws where the server would not take the object anew either. Under another name, since one that is there only
+   * says what of it cannot be changed.
+   */
+  async #rehearse({ informer }: Kept, wanted: Manifest, signal: AbortSignal): Promise<void> {
+    const name = trialName(wanted.metadata.name);
+    const trial = { ...wanted, metadata: { ...wanted.metadata, name } };
+    const place = { ...informer.resource, name };
+    await this.#options.client.apply<AnyObject>(place, trial, { fieldManager, isForced: true, isDryRun: true, signal });
   }
 
   #get(id: string): Kept {

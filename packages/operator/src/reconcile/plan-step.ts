@@ -75,7 +75,7 @@ function isAllowed(path: string): boolean {
 }
 
 /** What is wanted in place of what is there, with the metadata that is not ours. */
-function replacement(wanted: Manifest, live: AnyObject): AnyObject {
+export function replacement(wanted: Manifest, live: AnyObject): AnyObject {
   const { managedFields: _, ...metadata } = live.metadata;
   const object = {
     ...wanted,

@@ -4,6 +4,7 @@ import type { ResourceType } from "@bpfleet/kube";
 export const resources = {
   configMaps: { group: "", version: "v1", plural: "configmaps" },
   services: { group: "", version: "v1", plural: "services" },
+  serviceAccounts: { group: "", version: "v1", plural: "serviceaccounts" },
   secrets: { group: "", version: "v1", plural: "secrets" },
   nodes: { group: "", version: "v1", plural: "nodes" },
   pods: { group: "", version: "v1", plural: "pods" },
@@ -20,6 +21,7 @@ export const resources = {
 const byKind: Readonly<Record<string, ResourceType>> = {
   ConfigMap: resources.configMaps,
   Service: resources.services,
+  ServiceAccount: resources.serviceAccounts,
   DaemonSet: resources.daemonSets,
   ClusterRole: resources.clusterRoles,
   ClusterRoleBinding: resources.clusterRoleBindings,

@@ -81,6 +81,7 @@ class RunningOperator implements Operator {
   readonly #nodes: NodeRegister;
   readonly #programs: NodePrograms;
   readonly #parts: readonly Part[];
+  readonly #fleet: FleetKeeper;
   readonly #aggregator: Aggregator;
   readonly #addresses: AddressPublisher;
   readonly #elector: LeaderElector;
@@ -108,7 +109,7 @@ class RunningOperator implements Operator {
       ...certificates,
       plan: overlapMs === undefined ? {} : { overlapMs },
     });
-    const fleet = new FleetKeeper({
+    const fleet = (this.#fleet = new FleetKeeper({
       ...shared,
       images,
       webhookBundle: () => (options.webhook === undefined ? undefined : this.certificates.webhookCertificate()?.bundle),
@@ -117,7 +118,7 @@ class RunningOperator implements Operator {
         await this.certificates.removeAll(signal);
         await removeFromCluster({ ...shared, signal });
       },
-    });
+    }));
     const isFollowed = (kind: DefinedKind): boolean => {
       if (!isOfOthers(kind)) return true;
       return (kind.group === "cilium.io" ? fleet.follows?.cilium : fleet.follows?.calico) === true;
@@ -213,6 +214,11 @@ class RunningOperator implements Operator {
     return renderMetrics([
       ...this.#telling.families(),
       gauge("bpfleet_operator_leader", "1 on the replica that acts, else 0.", this.isLeader ? 1 : 0),
+      gauge(
+        "bpfleet_operator_refused_objects",
+        "Objects of ours that the API server refuses as they are wanted, and that stay as they are.",
+        this.#fleet.refused,
+      ),
       gauge("bpfleet_operator_nodes", "Nodes of the cluster.", this.#nodes.size),
       gauge("bpfleet_operator_node_reports", "Nodes that told what became of the objects on them.", reports),
       gauge("bpfleet_operator_objects", "Objects whose status is kept.", objects),

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { refusal } from "@bpfleet/kube";
+import { isOfImmutableField, isRefusal } from "./refusal.ts";
+
+function refused(status: number, ...causes: readonly object[]): Error {
+  return refusal("apply daemonsets.apps kube-system/bpfd-daemon", status, { code: status, details: { causes } });
+}
+
+const selector = {
+  field: "spec.selector",
+  reason: "FieldValueInvalid",
+  message: 'Invalid value: {"matchLabels":{"a":"b"}}: field is immutable',
+};
+
+test("isOfImmutableField is true where nothing but fields that never change stand in the way", () => {
+  const roleRef = { field: "roleRef", reason: "FieldValueInvalid", message: "Invalid value: …: cannot change roleRef" };
+  assert.ok(isOfImmutableField(refused(422, selector)));
+  assert.ok(isOfImmutableField(refused(422, selector, roleRef)));
+  const amount = { field: "spec.template", reason: "FieldValueInvalid", message: "must be an integer" };
+  assert.ok(!isOfImmutableField(refused(422, selector, amount)));
+  assert.ok(!isOfImmutableField(refused(422)));
+  assert.ok(!isOfImmutableField(refused(500, selector)));
+  // A policy has its author's words, and names no field.
+  assert.ok(!isOfImmutableField(refused(422, { message: "field is immutable" })));
+  assert.ok(!isOfImmutableField(new Error("field is immutable")));
+});
+
+test("isRefusal is true of what was answered with no, not of what may be asked again as it is", () => {
+  for (const status of [400, 403, 413, 422, 500]) assert.ok(isRefusal(refused(status)), String(status));
+  for (const status of [401, 404, 409, 429, 503, 504]) assert.ok(!isRefusal(refused(status)), String(status));
+});

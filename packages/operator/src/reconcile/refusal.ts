@@ -1,0 +1,26 @@
+import { isApiError, type ApiError } from "@bpfleet/kube";
+
+/** What API servers say of fields that never change, in words of their own: there is no code for it. */
+const immutable = /field is immutable|cannot change roleRef|may not change once set/;
+
+/**
+ * Whether a write was refused for nothing but fields that never change. Policies and webhooks that refuse have the same
+ * status, and may use the same words; they name no fields with the reasons of the server's own checks.
+ */
+export function isOfImmutableField(error: unknown): error is ApiError {
+  return (
+    isApiError(error) &&
+    error.status === 422 &&
+    error.causes.length > 0 &&
+    error.causes.every(
+      ({ field, reason, message }) => field !== "" && reason.startsWith("FieldValue") && immutable.test(message),
+    )
+  );
+}
+
+/** Whether the server said no to what was asked of it; not that it could not be asked, or that somebody was faster. */
+export function isRefusal(error: unknown): error is ApiError {
+  return isApiError(error) && !passing.has(error.status) && !error.isConflict;
+}
+
+const passing: ReadonlySet<number> = new Set([0, 401, 404, 408, 410, 429, 502, 503, 504]);
