@@ -50,21 +50,41 @@ remove() {
 	render "$1" | kubectl delete --ignore-not-found -f -
 }
 
+has() {
+	kubectl -n kube-system get "$1" >/dev/null 2>&1
+}
+
+operator=deployment/podconfigmap-controller
+daemons=daemonset/bpfd-daemon
+
+# CRDs that are on their way out would take with them what is declared anew.
+await_gone() {
+	going=$(kubectl get crd -l app.kubernetes.io/part-of=bpfleet \
+		-o 'jsonpath={range .items[?(@.metadata.deletionTimestamp)]}crd/{.metadata.name} {end}')
+	[ -n "$going" ] || return 0
+	echo 'waiting for CRDs that are being deleted'
+	has "$operator" || release
+	# shellcheck disable=SC2086
+	kubectl wait --for=delete --timeout=60s $going >/dev/null ||
+		fail "deploy: CRDs are being deleted, and some object keeps them; see kubectl get crd -o yaml ${going%% *}"
+}
+
 deploy() {
+	await_gone
 	apply crds
 	render crds | kubectl wait --for=condition=Established --timeout=60s -f - >/dev/null
 	apply rest
-	kubectl -n kube-system rollout status deployment/podconfigmap-controller --timeout=180s
+	kubectl -n kube-system rollout status "$operator" --timeout=180s
 	# One that was asked for before and did not end would clean the nodes anew.
 	kubectl -n kube-system annotate configmap bpfd-config bpfleet.io/undeploy- bpfleet.io/undeployed- >/dev/null
 	echo 'waiting for the nodes'
 	end=$(($(date +%s) + 120))
-	until kubectl -n kube-system get daemonset bpfd-daemon >/dev/null 2>&1; do
+	until has "$daemons"; do
 		[ "$(date +%s)" -lt "$end" ] ||
 			fail "deploy: the operator made no DaemonSet bpfd-daemon within 120 s; see kubectl -n kube-system describe configmap bpfd-config, and kubectl -n kube-system logs deployment/podconfigmap-controller"
 		sleep 1
 	done
-	kubectl -n kube-system rollout status daemonset/bpfd-daemon --timeout=300s
+	kubectl -n kube-system rollout status "$daemons" --timeout=300s
 }
 
 # Namespace of the ConfigMap that the operator follows; none where there is none.
@@ -79,7 +99,7 @@ home_of_config() {
 
 # First every node detaches and removes what is in its kernel, and says so; only then goes who could clean it.
 undeploy() {
-	if kubectl -n kube-system get deployment podconfigmap-controller >/dev/null 2>&1; then
+	if has "$operator"; then
 		home=$(home_of_config)
 		if [ -n "$home" ]; then
 			kubectl -n "$home" annotate configmap bpfd-config bpfleet.io/undeployed- >/dev/null
@@ -102,21 +122,34 @@ undeploy() {
 			report=$(kubectl -n "$home" get configmap bpfd-config -o 'jsonpath={.metadata.annotations.bpfleet\.io/undeployed}')
 		done
 		echo "$report"
-	elif kubectl -n kube-system get daemonset bpfd-daemon >/dev/null 2>&1; then
-		fail 'undeploy: DaemonSet bpfd-daemon is there without the operator, which alone cleans nodes; run make deploy first, then make undeploy'
 	else
+		need_no_daemons undeploy
 		echo 'no operator runs; nodes that a daemon filtered are cleaned by: ebpfctl cleanup'
 	fi
 	remove removable
 	kubectl -n bpfd delete --ignore-not-found configmap bpfd-config
+	remove_made
 }
 
-# The operator releases what it and the agents hold. Where both are gone already, nobody else would, and the CRDs
-# would wait for ever.
+# They work on by what they were last told, and what they hold would stay in force when they go.
+need_no_daemons() {
+	! has "$daemons" ||
+		fail "$1: DaemonSet bpfd-daemon is there without the operator, which alone cleans nodes; run make deploy first, then make undeploy"
+}
+
+# What the operator made and takes away itself where it still can.
+remove_made() {
+	! has "$operator" && ! has "$daemons" || return 0
+	made='-l app.kubernetes.io/part-of=bpfleet,app.kubernetes.io/managed-by=bpfleet-operator --ignore-not-found'
+	# shellcheck disable=SC2086
+	kubectl -n kube-system delete secrets,services,configmaps $made
+	# shellcheck disable=SC2086
+	kubectl delete validatingwebhookconfigurations $made
+}
+
+# The operator releases what it and the agents hold. Where it is gone, nobody else would, and the CRDs would wait for
+# ever.
 release() {
-	for workload in deployment/podconfigmap-controller daemonset/bpfd-daemon; do
-		! kubectl -n kube-system get "$workload" >/dev/null 2>&1 || return 0
-	done
 	for plural in bpfdebpfprograms bpfprograms bpfprogramconfigs ebpfprogramconfigs; do
 		kubectl get "$plural.bpfd.io" -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.finalizers[*]}{"\n"}{end}' 2>/dev/null |
 			while read -r name held; do
@@ -130,8 +163,12 @@ release() {
 }
 
 uninstall() {
-	release
+	if ! has "$operator"; then
+		need_no_daemons uninstall
+		release
+	fi
 	remove crds
+	remove_made
 }
 
 load_into_kind() {
@@ -170,7 +207,7 @@ kind-reload-images)
 	need kubectl
 	node tools/build-images.ts
 	load_into_kind
-	kubectl --context "kind-$cluster" -n kube-system rollout restart daemonset/bpfd-daemon deployment/podconfigmap-controller
+	kubectl --context "kind-$cluster" -n kube-system rollout restart "$daemons" "$operator"
 	;;
 *)
 	sed -n 2,4p "$0" >&2

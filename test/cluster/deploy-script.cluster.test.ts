@@ -44,7 +44,7 @@ async function deploy(target: string, kubeconfig = cluster.server.kubeconfig): P
     // Left over from something else; what takes away does not look at it.
     ...(target.startsWith("un") && { BPFD_IMG: "no image" }),
   };
-  const ended = promisify(execFile)(join(root, "tools/deploy.sh"), [target], { env, timeout: 60_000 });
+  const ended = promisify(execFile)(join(root, "tools/deploy.sh"), [target], { env, timeout: 240_000 });
   return ended.then(
     ({ stdout, stderr }) => ({ out: stdout, errors: stderr, isDone: true }),
     ({ stdout, stderr }: { stdout: string; stderr: string }) => ({ out: stdout, errors: stderr, isDone: false }),
@@ -82,38 +82,121 @@ for (const home of ["bpfd", "none"] as const)
     },
   );
 
-test("make undeploy takes nothing away where a DaemonSet is left and the operator is not", { skip }, async () => {
-  await using _running = await deployed("kube-system");
-  kubectl("-n", "kube-system", "delete", "deployment", "podconfigmap-controller");
-  const { errors, isDone } = await deploy("undeploy");
-  assert.ok(!isDone);
-  assert.match(errors, /^error: undeploy: DaemonSet bpfd-daemon is there without the operator, .*make deploy first/m);
-  kubectl("-n", "kube-system", "get", "serviceaccount", "bpfd-daemon");
-});
+test(
+  "make undeploy and uninstall take nothing away where a DaemonSet is left and the operator is not",
+  { skip },
+  async () => {
+    await using _running = await deployed("kube-system");
+    kubectl("-n", "kube-system", "delete", "deployment", "podconfigmap-controller");
+    for (const target of ["undeploy", "uninstall"]) {
+      const { out, errors, isDone } = await deploy(target);
+      assert.ok(!isDone);
+      assert.match(errors, /^error: \w+: DaemonSet bpfd-daemon is there without the operator, .*make deploy first/m);
+      assert.ok(errors.startsWith(`error: ${target}: `) && out === "", out);
+    }
+    kubectl("-n", "kube-system", "get", "serviceaccount", "bpfd-daemon");
+    kubectl("get", "crd", "bpfprogramconfigs.bpfd.io");
+  },
+);
 
-test("make uninstall ends where objects wait for an operator that is gone", { skip }, async () => {
-  kubectl("apply", "--server-side", "--force-conflicts", "-k", join(root, "manifests/base/ebpf"));
+/** Everything that the operator made, by kind and name. */
+function made(): string {
+  const own = ["-l", "app.kubernetes.io/managed-by=bpfleet-operator", "-o", "name"];
+  const webhooks = kubectl("get", "validatingwebhookconfigurations", ...own);
+  return `${kubectl("-n", "kube-system", "get", "secrets,services,configmaps,daemonsets", ...own)}${webhooks}`;
+}
+
+function createConfig(name: string, finalizer: string): void {
+  cluster.server.kubectl(
+    ["create", "-f", "-"],
+    JSON.stringify({
+      apiVersion: "bpfd.io/v1alpha1",
+      kind: "BpfProgramConfig",
+      metadata: { name, finalizers: [finalizer] },
+      spec: {
+        name: "pass",
+        type: "XDP",
+        nodeselector: {},
+        attachpoint: { networkmultiattach: { interface: "eth0", priority: 0 } },
+        bytecode: "image://quay.io/x/y:z",
+      },
+    }),
+  );
+}
+
+/** What the controllers of the cluster would say of a workload without any node. */
+async function rollOut(plural: "deployments" | "daemonsets", name: string, status: object): Promise<void> {
+  const place = { ...theSet, plural, name };
+  const found = await cluster.admin.find<AnyObject>(place);
+  if (found === undefined) return;
+  const said = { observedGeneration: found.metadata.generation, ...status };
+  await cluster.admin.patch(place, { status: said }, { type: "merge", subresource: "status" });
+}
+
+/** Lets go of a namespace that is deleted, as its controller does. */
+function finalizeNamespace(name: string): void {
+  const text = { apiVersion: "v1", kind: "Namespace", metadata: { name }, spec: { finalizers: [] } };
+  cluster.server.kubectl(["replace", "--raw", `/api/v1/namespaces/${name}/finalize`, "-f", "-"], JSON.stringify(text));
+}
+
+test(
+  "make deploy, then undeploy, leaves nothing where kubectl delete -k took only the operator",
+  { skip },
+  async () => {
+    {
+      await using _running = await deployed("kube-system");
+      await until("there is everything", () => (made().includes("secret/bpfleet-ca") ? true : undefined));
+      createConfig("held", "bpfd.io.operator/finalizer");
+    }
+    kubectl("delete", "-k", join(root, "manifests/base/ebpf"), "--wait=false");
+    await until("the operator is gone", () =>
+      kubectl("-n", "kube-system", "get", "deployments", "-o", "name") === "" ? true : undefined,
+    );
+    const left = made();
+    for (const each of ["secret/bpfleet-ca", "service/bpfd-daemon", "daemonset.apps/bpfd-daemon"])
+      assert.ok(left.includes(each), left);
+    finalizeNamespace("bpfd");
+    let isOver = false;
+    const deploying = deploy("deploy").finally(() => (isOver = true));
+    const account = { ...theSet, group: "", plural: "serviceaccounts", name: "podconfigmap-controller" };
+    await until("there is its account", async () => {
+      if (isOver) assert.fail(JSON.stringify(await deploying));
+      return cluster.admin.find(account);
+    });
+    await using _again = await cluster.startOperator();
+    await until(
+      "it is deployed",
+      async () => {
+        await rollOut("deployments", "podconfigmap-controller", {
+          replicas: 2,
+          updatedReplicas: 2,
+          readyReplicas: 2,
+          availableReplicas: 2,
+        });
+        const none = { desiredNumberScheduled: 0, currentNumberScheduled: 0, numberMisscheduled: 0, numberReady: 0 };
+        await rollOut("daemonsets", "bpfd-daemon", none);
+        return isOver ? true : undefined;
+      },
+      240_000,
+    );
+    const { out, errors, isDone } = await deploying;
+    assert.ok(isDone, errors);
+    assert.match(out, /^waiting for CRDs that are being deleted$/m);
+    const undeployed = await deploy("undeploy");
+    assert.ok(undeployed.isDone, undeployed.errors);
+    assert.equal(made(), "");
+  },
+);
+
+test("make uninstall takes away what is left of an operator that is gone with its DaemonSet", { skip }, async () => {
+  {
+    await using _running = await deployed("kube-system");
+    await until("there is everything", () => (made().includes("secret/bpfleet-ca") ? true : undefined));
+  }
   kubectl("-n", "kube-system", "delete", "deployment", "podconfigmap-controller");
   await cluster.admin.delete(theSet);
-  for (const [name, finalizer] of [
-    ["ours", "bpfd.io.operator/finalizer"],
-    ["foreign", "example.com/keep"],
-  ] as const)
-    cluster.server.kubectl(
-      ["create", "-f", "-"],
-      JSON.stringify({
-        apiVersion: "bpfd.io/v1alpha1",
-        kind: "BpfProgramConfig",
-        metadata: { name, finalizers: [finalizer] },
-        spec: {
-          name: "pass",
-          type: "XDP",
-          nodeselector: {},
-          attachpoint: { networkmultiattach: { interface: "eth0", priority: 0 } },
-          bytecode: "image://quay.io/x/y:z",
-        },
-      }),
-    );
+  createConfig("ours", "bpfd.io.operator/finalizer");
+  createConfig("foreign", "example.com/keep");
   const uninstalled = deploy("uninstall");
   await until("ours is gone", () =>
     kubectl("get", "bpfprogramconfigs.bpfd.io", "-o", "name") === "bpfprogramconfig.bpfd.io/foreign\n"
@@ -127,6 +210,7 @@ test("make uninstall ends where objects wait for an operator that is gone", { sk
     kubectl("get", "crd", "-l", "app.kubernetes.io/part-of=bpfleet", "-o", "name").includes("bpfd.io"),
     false,
   );
+  assert.equal(made(), "");
 });
 
 test("make deploy, undeploy, install and uninstall say in one line that there is no cluster", { skip }, async () => {

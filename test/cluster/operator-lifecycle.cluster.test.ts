@@ -7,6 +7,7 @@ import type { AnyObject } from "@bpfleet/kube";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import {
   nodeObject,
+  resultOf,
   startFleetCluster,
   tellNodeState,
   until,
@@ -24,6 +25,12 @@ const secrets = { group: "", version: "v1", plural: "secrets", namespace: inSyst
 const nodes = { group: "", version: "v1", plural: "nodes" } as const;
 const pods = { group: "", version: "v1", plural: "pods", namespace: "default" } as const;
 const slices = { group: "bpfleet.io", version: "v1alpha1", plural: "addressslices" } as const;
+const programs = {
+  group: "networking.fos1.io",
+  version: "v1alpha1",
+  plural: "ebpfprograms",
+  namespace: "default",
+} as const;
 const daemonSets = { group: "apps", version: "v1", plural: "daemonsets", namespace: inSystem } as const;
 const theSet = { ...daemonSets, name: "bpfd-daemon" } as const;
 const theConfig = { group: "", version: "v1", plural: "configmaps", namespace: inSystem, name: "bpfd-config" } as const;
@@ -40,6 +47,21 @@ after(async () => {
   await running?.[Symbol.asyncDispose]();
   await cluster?.[Symbol.asyncDispose]();
 });
+
+interface Told {
+  readonly state?: string;
+  readonly nodes?: object;
+  readonly conditions?: readonly {
+    readonly type: string;
+    readonly status: string;
+    readonly reason: string;
+    readonly message: string;
+  }[];
+}
+
+function toldOf(object: AnyObject): Told {
+  return object["status"] ?? {};
+}
 
 function foreignCrd(plural: string, kind: string): AnyObject {
   const schema = { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } };
@@ -241,7 +263,25 @@ test(
       spec,
     });
     await until("it has its finalizer", async () => (await cluster.admin.get(config)).metadata.finalizers?.[0]);
-    await tellNodeState(cluster.admin, "n1", []);
+    const program = await cluster.admin.create<AnyObject>(programs, {
+      apiVersion: "networking.fos1.io/v1alpha1",
+      kind: "EBPFProgram",
+      metadata: { name: "stays", namespace: "default" },
+      spec: { type: "xdp", interface: "eth0", settings: { blacklist: { enabled: true, ips: ["192.0.2.9"] } } },
+    });
+    await tellNodeState(cluster.admin, "n1", [
+      resultOf(program, "InForce"),
+      resultOf(await cluster.admin.get(config), "InForce"),
+    ]);
+    for (const [place, type] of [
+      [{ ...programs, name: "stays" }, "Ready"],
+      [config, "ReconcileSuccess"],
+    ] as const)
+      await until(`${place.plural} is said to be in force`, async () =>
+        toldOf(await cluster.admin.get(place)).conditions?.some((each) => each.type === type && each.status === "True")
+          ? true
+          : undefined,
+      );
     await cluster.admin.patch(
       theConfig,
       { metadata: { annotations: { "bpfleet.io/undeploy": "6s" } } },
@@ -283,6 +323,19 @@ test(
     assert.equal(
       report,
       "1 of 2 nodes are clean; not: n2; run `ebpfctl cleanup` there, or restart them, to detach what is left",
+    );
+    const ours = toldOf(await cluster.admin.get<AnyObject>({ ...programs, name: "stays" }));
+    assert.deepEqual(
+      [ours.state, ours.nodes, ours.conditions?.map(({ type, status, reason }) => [type, status, reason])],
+      ["Pending", { ready: 0, total: 0 }, [["Ready", "Unknown", "Undeployed"]]],
+    );
+    assert.equal(ours.conditions?.[0]?.message, `bpfleet was undeployed; ${report}`);
+    assert.deepEqual(
+      toldOf(await cluster.admin.get(config)).conditions?.map(({ type, reason }) => [type, reason]),
+      [
+        ["Cause", "Undeployed"],
+        ["NotYetLoaded", "ProgramsNotYetLoaded"],
+      ],
     );
     assert.equal(await cluster.admin.find(theSet), undefined);
     assert.equal(await cluster.admin.find({ ...secrets, name: "bpfleet-ca" }), undefined);

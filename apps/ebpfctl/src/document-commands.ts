@@ -94,6 +94,9 @@ export const documentCommands: readonly DocumentCommand[] = [
     document: "make undeploy",
     note: "`ebpfctl cleanup`; in a cluster every node detaches first, then operator and roles go",
   },
-  { document: "make uninstall", note: "in a cluster: the CRDs, and all that was declared with them" },
+  {
+    document: "make uninstall",
+    note: "in a cluster: the CRDs, and all that was declared with them; what an operator left behind that is gone",
+  },
   { document: "make manifests", note: "all generated files, CRDs among them; the same as `make generate`" },
 ];

@@ -117,6 +117,58 @@ test("aggregateStatus counts nodes that are silent or know an older generation a
   assert.equal(programStatus([]).conditions[0]?.status, "Unknown");
 });
 
+test("aggregateStatus says of an undeployed fleet that nothing is in force, as far as that is known", () => {
+  const said = (type: string): NodeResult["conditions"][number] => ({ type, status: "True", reason: "R", message: "" });
+  const conditions = ["Ready", "Accepted", "Attached"].map(said);
+  const before = programStatus([result("a", { conditions, numbers: { "/metrics/packetsPassed": 3 } })]);
+  for (const [report, isClean, known, message] of [
+    ["the one node is clean", true, "False", "not in force anywhere: bpfleet was undeployed, the one node is clean"],
+    ["1 of 2 nodes are clean", false, "Unknown", "bpfleet was undeployed; 1 of 2 nodes are clean"],
+  ] as const) {
+    const kind = findKind("networking.fos1.io/v1alpha1", "EBPFProgram");
+    assert.ok(kind !== undefined);
+    const status = kind.aggregate(objectOf("networking.fos1.io/v1alpha1", "EBPFProgram"), {
+      results: [],
+      silentNodes: [],
+      undeployed: { isClean, report },
+      previousStatus: before,
+      clock: clockAt(9),
+    }) as Status;
+    assert.deepEqual(
+      status.conditions.map((each) => [each.type, each.status, each.reason, each.message]),
+      [
+        ["Ready", known, "Undeployed", message],
+        ["Accepted", "Unknown", "Undeployed", message],
+        ["Attached", known, "Undeployed", message],
+      ],
+    );
+    assert.deepEqual([status.state, status.reason, status.nodes], ["Pending", message, { ready: 0, total: 0 }]);
+    assert.deepEqual([status.metrics, status.node], [undefined, undefined]);
+  }
+});
+
+test("aggregate of a config of bpfd whose fleet is undeployed does not say that its program is loaded", () => {
+  const kind = findKind("bpfd.io/v1alpha1", "BpfProgramConfig");
+  assert.ok(kind !== undefined);
+  const object = objectOf("bpfd.io/v1alpha1", "BpfProgramConfig");
+  const told = (fleet: Partial<Parameters<typeof kind.aggregate>[1]>, previousStatus?: unknown): readonly string[] => {
+    const status = kind.aggregate(object, {
+      results: [],
+      silentNodes: [],
+      previousStatus,
+      clock: clockAt(1),
+      ...fleet,
+    });
+    last = status;
+    return (status as Status).conditions.map(({ type, reason }) => `${type} ${reason}`);
+  };
+  let last: unknown;
+  assert.ok(told({ results: [result("a")] }).includes("ReconcileSuccess ReconcileSuccess"));
+  const gone = ["Cause Undeployed", "NotYetLoaded ProgramsNotYetLoaded"];
+  assert.deepEqual(told({ undeployed: { isClean: true, report: "the one node is clean" } }, last), gone);
+  assert.equal(told({ results: [result("a")] }, last).at(-1), "ReconcileSuccess ReconcileSuccess");
+});
+
 test("aggregateStatus does not count what a lost node last said as so, and keeps what it had counted", () => {
   const numbers = { "/metrics/packetsDropped": 4 };
   const [a, b, c] = ["a", "b", "c"].map((name) => result(name, { numbers })) as [NodeResult, NodeResult, NodeResult];

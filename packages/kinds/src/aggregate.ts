@@ -1,6 +1,6 @@
 import type { Clock } from "@bpfleet/base";
 import type { Condition, KubeObject } from "./kind.ts";
-import { stampStatus, type Aspect } from "./status/conditions.ts";
+import { previousConditions, stampStatus, type Aspect } from "./status/conditions.ts";
 import { isRecord } from "./yaml/read-yaml.ts";
 
 /** What became of an object on one node, as the node's own object says it. */
@@ -24,6 +24,8 @@ export interface FleetOutcome {
   readonly lostNodes?: readonly string[] | undefined;
   /** Of an object that is being deleted: what was made of it and is still there. */
   readonly remaining?: readonly { readonly name: string; readonly cannotUnload: boolean }[] | undefined;
+  /** The fleet has left the cluster: what came of the nodes, and whether nothing is in force on any of them. */
+  readonly undeployed?: { readonly isClean: boolean; readonly report: string } | undefined;
   readonly previousStatus: unknown;
   readonly clock: Clock;
 }
@@ -55,7 +57,10 @@ export function aggregateStatus(source: AggregateSource, object: KubeObject, fle
   const late = [...heard.filter((result) => !isCurrent(result, generation)).map(nameOf), ...fleet.silentNodes];
   const total = heard.length + lost.length + fleet.silentNodes.length;
   const ready = current.filter(({ state }) => state === "InForce").length;
-  const aspects = typesOf(source, current).map((type) => aspectOf(type, current, { late, lost, total }));
+  const aspects =
+    fleet.undeployed === undefined
+      ? typesOf(source, current).map((type) => aspectOf(type, current, { late, lost, total }))
+      : undeployedAspects(fleet.previousStatus, fleet.undeployed);
   const [first] = aspects;
   const properties = propertiesOf(statusSchema);
   const fields: Record<string, unknown> = {};
@@ -160,6 +165,23 @@ function aspectOf(type: string, results: readonly NodeResult[], { late, lost, to
     reason: mostCommon(said.map((condition) => condition.reason)),
     message: total === 1 ? message : `${message === "" ? "so it is" : message} on ${total} nodes`,
   };
+}
+
+/** Of what was said before; nobody judges any more whether a declaration is sound. */
+function undeployedAspects(previousStatus: unknown, undeployed: Undeployed): readonly Aspect[] {
+  const before = previousConditions(isRecord(previousStatus) ? previousStatus["conditions"] : undefined);
+  const message = renderUndeployed(undeployed);
+  return [...new Set(["Ready", ...before.map(({ type }) => type)])].map((type) => {
+    const isKnown = undeployed.isClean && type !== "Accepted" && type !== "Valid";
+    return { type, status: isKnown ? "False" : "Unknown", reason: "Undeployed", message };
+  });
+}
+
+type Undeployed = NonNullable<FleetOutcome["undeployed"]>;
+
+/** What stands in place of all that was said before. */
+export function renderUndeployed({ isClean, report }: Undeployed): string {
+  return isClean ? `not in force anywhere: bpfleet was undeployed, ${report}` : `bpfleet was undeployed; ${report}`;
 }
 
 function readyOf({ state }: NodeResult): NodeResult["conditions"][number] {

@@ -1,5 +1,5 @@
 import { renderRef, type Issue } from "@bpfleet/base";
-import type { DefinedKind } from "@bpfleet/kinds";
+import type { DefinedKind, FleetOutcome } from "@bpfleet/kinds";
 import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
 import {
   createController,
@@ -41,8 +41,8 @@ export interface FleetKeeperOptions {
   readonly webhookBundle: () => string | undefined;
   /** Others' kinds are followed from now on, or no longer. */
   readonly onFollows: () => void;
-  /** Removes what else there is of ours in the cluster, when every node is clean. */
-  readonly removeRest: (signal: AbortSignal) => Promise<void>;
+  /** Says what is true of what people declared, and removes what else there is of ours in the cluster. */
+  readonly removeRest: (signal: AbortSignal, end: NonNullable<FleetOutcome["undeployed"]>) => Promise<void>;
 }
 
 const planKey = "plan";
@@ -314,7 +314,7 @@ export class FleetKeeper implements Part {
     );
     const report = renderUndeployed(rollout, uncleanNodes(pods.items));
     await this.#kept.remove(daemonSetId, report, signal);
-    await removeRest(signal);
+    await removeRest(signal, { isClean: rollout.isDone, report });
     // Roles and the account came with the manifests and go with them.
     for (const id of this.#kept.ids.filter((each) => !/^(?:clusterrole|serviceaccount)/.test(each)))
       await this.#kept.remove(id, "the fleet is undeployed", signal);

@@ -1,6 +1,6 @@
 import { fleetIndexPlace, type DefinedKind } from "@bpfleet/kinds";
 import { isApiError, type AnyObject, type ResourceType } from "@bpfleet/kube";
-import type { KubeClient } from "@bpfleet/kube-client";
+import type { KubeClient, Timing } from "@bpfleet/kube-client";
 import { isDeclared, isMade } from "../desired/access.ts";
 import { finalizers } from "../desired/names.ts";
 import { setFinalizers } from "../nodes/finalizers.ts";
@@ -11,6 +11,7 @@ export interface RemovalOptions {
   readonly client: KubeClient;
   readonly kinds: readonly DefinedKind[];
   readonly teller: Teller;
+  readonly timing: Timing;
   readonly signal: AbortSignal;
 }
 
@@ -54,7 +55,10 @@ async function drop(options: RemovalOptions, type: ResourceType, object: AnyObje
 }
 
 /** Nothing where the CRD is gone already. */
-async function* pagesOf({ client, signal }: RemovalOptions, type: ResourceType): AsyncIterable<readonly AnyObject[]> {
+export async function* pagesOf(
+  { client, signal }: RemovalOptions,
+  type: ResourceType,
+): AsyncIterable<readonly AnyObject[]> {
   try {
     yield* client.pages<AnyObject>(type, { signal });
   } catch (error) {
@@ -62,6 +66,6 @@ async function* pagesOf({ client, signal }: RemovalOptions, type: ResourceType):
   }
 }
 
-function typeOf({ group, version, plural }: DefinedKind): ResourceType {
+export function typeOf({ group, version, plural }: DefinedKind): ResourceType {
   return { group, version, plural };
 }

@@ -16,6 +16,7 @@ import { isDeclared, isOfOthers } from "../desired/access.ts";
 import type { DefaultImages } from "../desired/settings.ts";
 import { FleetKeeper } from "../fleet/fleet-keeper.ts";
 import { removeFromCluster } from "../fleet/remove-from-cluster.ts";
+import { tellUndeployed } from "../fleet/tell-undeployed.ts";
 import { counter, gauge, renderMetrics } from "../metrics/operator-metrics.ts";
 import { serveHealth, type HealthServer } from "../metrics/health-server.ts";
 import { IndexKeeper } from "../index/index-keeper.ts";
@@ -109,12 +110,14 @@ class RunningOperator implements Operator {
       ...certificates,
       plan: overlapMs === undefined ? {} : { overlapMs },
     });
+    const declared = kinds.filter((kind) => isDeclared(kind) && kind.crd() !== undefined);
     const fleet = (this.#fleet = new FleetKeeper({
       ...shared,
       images,
       webhookBundle: () => (options.webhook === undefined ? undefined : this.certificates.webhookCertificate()?.bundle),
       onFollows: () => this.#aggregator.look(),
-      removeRest: async (signal) => {
+      removeRest: async (signal, undeployed) => {
+        await tellUndeployed({ ...shared, signal }, declared, undeployed);
         await this.certificates.removeAll(signal);
         await removeFromCluster({ ...shared, signal });
       },
@@ -123,7 +126,6 @@ class RunningOperator implements Operator {
       if (!isOfOthers(kind)) return true;
       return (kind.group === "cilium.io" ? fleet.follows?.cilium : fleet.follows?.calico) === true;
     };
-    const declared = kinds.filter((kind) => isDeclared(kind) && kind.crd() !== undefined);
     this.#aggregator = new Aggregator({
       ...shared,
       kinds: declared,

@@ -1,4 +1,12 @@
-import { isCurrent, listNames, mostCommon, parted, type FleetOutcome, type NodeResult } from "../../aggregate.ts";
+import {
+  isCurrent,
+  listNames,
+  mostCommon,
+  parted,
+  renderUndeployed,
+  type FleetOutcome,
+  type NodeResult,
+} from "../../aggregate.ts";
 import type { KubeObject } from "../../kind.ts";
 import { nextConditions, type Said } from "../conditions.ts";
 import { programName } from "../names.ts";
@@ -20,6 +28,11 @@ export function aggregateConfig(names: KindNames, object: KubeObject, fleet: Fle
     reason: "ProgramsNotYetLoaded",
     message: `Waiting for ${names.config} Object to be reconciled to all nodes`,
   };
+  if (fleet.undeployed !== undefined) {
+    const cause: Said = { type: "Cause", reason: "Undeployed", message: renderUndeployed(fleet.undeployed) };
+    // As on its first day: that it was loaded once would be read as if it were.
+    return { conditions: [...nextConditions(fleet.previousStatus, [first], [cause], [first.type], fleet.clock)] };
+  }
   const { lost } = parted(fleet);
   const away = new Set(lost);
   const heard = fleet.results.filter(({ nodeName }) => !away.has(nodeName));
