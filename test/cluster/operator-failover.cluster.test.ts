@@ -156,13 +156,15 @@ interface HandOver {
   /** What happens to the leader, from that moment on. */
   readonly end: () => void;
   readonly next: string;
+  /** What the next one says of the one before. */
+  readonly says: RegExp;
 }
 
 /**
  * While nobody leads, a node goes, and a filter and a config with it that were in force on both nodes. Whoever leads next
  * removes what is left of them, each thing once, and no packet has another verdict meanwhile.
  */
-async function handOver(t: TestContext, { way, limitSeconds, end, next }: HandOver): Promise<void> {
+async function handOver(t: TestContext, { way, limitSeconds, end, next, says }: HandOver): Promise<void> {
   const [filter, config, other] = [`filter-${way}`, `config-${way}`, `node-${way}`];
   await cluster.admin.create(nodes, nodeObject(other));
   await makeFilter(filter, inNetwork);
@@ -194,6 +196,10 @@ async function handOver(t: TestContext, { way, limitSeconds, end, next }: HandOv
   await cluster.admin.delete({ ...configs, name: config });
   const seconds = await acting;
   assert.equal(await replicas.holder(), next);
+  assert.match(await replicas.saysOfTheOneBefore(next), says);
+  await until(`an event of the Lease says the same`, async () =>
+    says.test(await replicas.eventBy(next)) ? true : undefined,
+  );
   await node.until("the filter is out of force", () => node.processes.answers(inNetwork));
   await gone({ ...nodeStates, name: other });
   for (const each of [other, "n1"]) await gone({ ...nodePrograms, name: `${config}-${each}` });
@@ -232,7 +238,13 @@ async function handOver(t: TestContext, { way, limitSeconds, end, next }: HandOv
 }
 
 test("a leader that ends by SIGTERM gives its lease back: the next acts in under 3 s", { skip }, async (t) => {
-  await handOver(t, { way: "released", limitSeconds: 3, end: () => replicas.kill("a", "SIGTERM"), next: "b" });
+  await handOver(t, {
+    way: "released",
+    limitSeconds: 3,
+    end: () => replicas.kill("a", "SIGTERM"),
+    next: "b",
+    says: /b leads: it follows a, which released the lease at 2/,
+  });
   await replicas.ended("a");
   replicas.start("a");
   await replicas.stands("a");
@@ -247,7 +259,13 @@ test(
       replicas.kill("b", "SIGKILL");
       replicas.start("b");
     };
-    await handOver(t, { way: "killed", limitSeconds: 10, end, next: "b" });
+    await handOver(t, {
+      way: "killed",
+      limitSeconds: 10,
+      end,
+      next: "b",
+      says: /b leads: it follows itself: its own lease was last renewed at 2/,
+    });
   },
 );
 
@@ -255,7 +273,13 @@ test(
   "a leader that is lost with its node is followed when its lease has ended, and a retry later: under 17 s",
   { skip },
   async (t) => {
-    await handOver(t, { way: "lost", limitSeconds: 17, end: () => replicas.kill("b", "SIGKILL"), next: "a" });
+    await handOver(t, {
+      way: "lost",
+      limitSeconds: 17,
+      end: () => replicas.kill("b", "SIGKILL"),
+      next: "a",
+      says: /a leads: it follows b, which is lost: its lease ran out, last renewed at 2/,
+    });
     await replicas.ended("b");
   },
 );

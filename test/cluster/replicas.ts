@@ -75,6 +75,35 @@ export class Replicas implements Disposable {
     return until(`${name} says: ${text}`, () => (this.#logs.get(name)?.includes(text) === true ? true : undefined));
   }
 
+  /** What a leader said of the one that it follows; the last, where it led more than once. */
+  async saysOfTheOneBefore(name: string): Promise<string> {
+    const told = (): string | undefined =>
+      this.#logs
+        .get(name)
+        ?.match(/[^"]* leads: [^"]*/g)
+        ?.at(-1);
+    return until(`${name} says whom it follows`, told);
+  }
+
+  /** The newest event of the Lease by a replica. */
+  async eventBy(name: string): Promise<string> {
+    interface LeaseEvent extends AnyObject {
+      readonly reason?: string;
+      readonly note?: string;
+      readonly eventTime?: string;
+      readonly regarding?: { readonly kind?: string; readonly name?: string };
+    }
+    const type = { group: "events.k8s.io", version: "v1", plural: "events", namespace: lease.namespace } as const;
+    return until(`there is an event of the Lease by ${name}`, async () => {
+      const { items } = await this.#cluster.admin.list<LeaseEvent>(type);
+      const own = items.filter(
+        ({ regarding, note }) => regarding?.kind === "Lease" && note?.startsWith(`${name} leads: `) === true,
+      );
+      const newest = own.toSorted((a, b) => ((a.eventTime ?? "") < (b.eventTime ?? "") ? 1 : -1))[0];
+      return newest === undefined ? undefined : `${newest.reason} ${newest.note}`;
+    });
+  }
+
   kill(name: string, signal: "SIGTERM" | "SIGKILL"): void {
     this.#running.get(name)?.kill(signal);
   }

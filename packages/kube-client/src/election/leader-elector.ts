@@ -1,9 +1,11 @@
-import type { ApiError } from "@bpfleet/kube";
+import type { ApiError, Followed, Lease } from "@bpfleet/kube";
 import type { Timing } from "../timing.ts";
 
 export interface LeaderElectorOptions {
   readonly timing?: Timing | undefined;
   readonly onLeader?: ((identity: string) => void) | undefined;
+  /** We lead from now on: by which lease, and after whom. */
+  readonly onLead?: ((lease: Lease, followed: Followed) => void) | undefined;
   readonly onFault?: ((error: ApiError) => void) | undefined;
 }
 

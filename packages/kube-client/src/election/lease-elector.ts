@@ -119,6 +119,8 @@ class LeaseElector extends Candidate {
       } else {
         const lease = await this.#client[step.do]<Lease>(this.#address(), step.lease, call);
         election.see({ saw: "written", lease }, this.#timing.monotonicMs());
+        if (this.#term === undefined && election.followed !== undefined)
+          this.#options.onLead?.(lease, election.followed);
         this.#term?.extend();
       }
     } catch (cause) {

@@ -191,6 +191,27 @@ test("Election knows of a write whose answer has not come", () => {
   assert.ok(!election.awaitsAnswer);
 });
 
+test("Election tells whom it follows and why: lost, released, itself or nobody", () => {
+  const followed = (...seen: readonly (Lease | undefined)[]): unknown => {
+    const election = new Election(config);
+    let nowMs = 0;
+    for (const lease of seen) election.see({ saw: "lease", lease }, (nowMs += 20_000));
+    election.next(time((nowMs += 20_000)));
+    election.see({ saw: "written", lease: leaseOf("me", "9") }, nowMs);
+    const told = election.followed;
+    // A renewal is no new leadership.
+    election.next(time((nowMs += 3000)));
+    election.see({ saw: "written", lease: leaseOf("me", "10") }, nowMs);
+    assert.equal(election.followed, told);
+    return [told?.because, told?.identity];
+  };
+  assert.deepEqual(followed(undefined), ["there was none", undefined]);
+  assert.deepEqual(followed(leaseOf("you", "7")), ["ran out", "you"]);
+  assert.deepEqual(followed(leaseOf("you", "7"), leaseOf("", "8", 1)), ["released", "you"]);
+  assert.deepEqual(followed(leaseOf("", "8", 1)), ["released", undefined]);
+  assert.deepEqual(followed(leaseOf("me", "7")), ["own", "me"]);
+});
+
 test("parseElection reads the documented variables and their defaults", () => {
   const named = { namespace: "kube-system", name: "lock", identity: "me" };
   assert.deepEqual(parseElection({}, named), { ok: true, value: config, issues: [] });

@@ -17,6 +17,16 @@ export type ElectionSight =
   | { readonly saw: "conflict" }
   | { readonly saw: "failed" };
 
+/** From whom the lease came to us, and why it was free. */
+export interface Followed {
+  /** `own`: it was ours before this process began. */
+  readonly because: "there was none" | "released" | "ran out" | "own";
+  /** Of the last holder; unknown where it had released before we first looked. */
+  readonly identity: string | undefined;
+  /** When it last renewed or released it, as the lease says. */
+  readonly lastAt: string | undefined;
+}
+
 export interface ElectionTime {
   /** For intervals; what the wall says is never compared with anything. */
   readonly nowMs: number;
@@ -42,6 +52,9 @@ export class Election {
   #leadsUntilMs = -Infinity;
   #sent: { readonly atMs: number } | undefined;
   #isReleasing = false;
+  /** Who held it last, where that was another. */
+  #other: string | undefined;
+  #followed: Followed | undefined;
 
   constructor(config: ElectionConfig, random: () => number = () => 0) {
     this.#config = config;
@@ -52,6 +65,11 @@ export class Election {
   get leader(): string | undefined {
     const holder = this.#lease?.spec?.holderIdentity;
     return holder === "" ? undefined : holder;
+  }
+
+  /** Of the time that we lead, or led last. */
+  get followed(): Followed | undefined {
+    return this.#followed;
   }
 
   isLeader(nowMs: number): boolean {
@@ -116,6 +134,8 @@ export class Election {
   #written(lease: Lease, nowMs: number): void {
     const sentAtMs = this.#sent?.atMs ?? nowMs;
     this.#sent = undefined;
+    // Ours from now on, and not renewed only.
+    if (sentAtMs >= this.#leadsUntilMs) this.#followed = this.#predecessor();
     this.#lease = lease;
     this.#wasRead = true;
     this.#respectUntilMs = -Infinity;
@@ -125,12 +145,23 @@ export class Election {
     this.#mustRead = false;
   }
 
+  #predecessor(): Followed {
+    const lastAt = this.#lease?.spec?.renewTime;
+    const holder = this.leader;
+    if (this.#lease === undefined) return { because: "there was none", identity: this.#other, lastAt };
+    if (holder === this.#config.identity) return { because: "own", identity: holder, lastAt };
+    return holder === undefined
+      ? { because: "released", identity: this.#other, lastAt }
+      : { because: "ran out", identity: holder, lastAt };
+  }
+
   #observe(lease: Lease | undefined, nowMs: number): void {
     const isChanged = !this.#wasRead || !isSameLease(lease, this.#lease);
     this.#lease = lease;
     this.#wasRead = true;
     const holder = this.leader;
     if (holder !== this.#config.identity) this.#leadsUntilMs = -Infinity;
+    if (holder !== undefined && holder !== this.#config.identity) this.#other = holder;
     if (!isChanged || lease === undefined) return;
     const isOthers = holder !== undefined && holder !== this.#config.identity;
     this.#respectUntilMs = isOthers ? nowMs + this.#promisedMs(lease) : -Infinity;

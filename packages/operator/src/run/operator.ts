@@ -20,6 +20,7 @@ import { tellUndeployed } from "../fleet/tell-undeployed.ts";
 import { counter, gauge, renderMetrics } from "../metrics/operator-metrics.ts";
 import { serveHealth, type HealthServer } from "../metrics/health-server.ts";
 import { IndexKeeper } from "../index/index-keeper.ts";
+import { AgentWatch } from "../nodes/agent-watch.ts";
 import { ConfigFinalizer } from "../nodes/config-finalizer.ts";
 import { NodeCleaner } from "../nodes/node-cleaner.ts";
 import { NodePrograms } from "../nodes/node-programs.ts";
@@ -29,6 +30,7 @@ import { WebhookRunner } from "../webhook/webhook-runner.ts";
 import { Activity } from "./activity.ts";
 import type { Part } from "./part.ts";
 import { RefusedAccount } from "./refused-account.ts";
+import { tellFollowed } from "./tell-followed.ts";
 import { Telling, type LogLine } from "./telling.ts";
 
 export interface OperatorOptions {
@@ -44,6 +46,8 @@ export interface OperatorOptions {
   readonly timing?: Timing | undefined;
   readonly pace?: Partial<Pace> | undefined;
   readonly nodeGraceMs?: number | undefined;
+  /** See AgentWatch. */
+  readonly agentGraceMs?: number | undefined;
   /** See IndexKeeper. */
   readonly indexLingerMs?: number | undefined;
   readonly certificates?:
@@ -148,6 +152,12 @@ class RunningOperator implements Operator {
         states: this.#aggregator.states,
         graceMs: options.nodeGraceMs,
       }),
+      new AgentWatch({
+        ...shared,
+        nodes: this.#nodes,
+        states: this.#aggregator.states,
+        graceMs: options.agentGraceMs,
+      }),
       this.#addresses,
       new IndexKeeper({
         ...shared,
@@ -169,6 +179,11 @@ class RunningOperator implements Operator {
     }
     this.#elector = createLeaderElector(client, election, {
       timing,
+      onLead: (lease, followed) => {
+        const { message, happening } = tellFollowed(election.identity, followed);
+        log({ level: "info", message });
+        this.#telling.happened({ apiVersion: lease.apiVersion, kind: lease.kind, metadata: lease.metadata }, happening);
+      },
       onLeader: (identity) => this.#telling.note(`the leader is ${identity}`),
       onFault: (error) => {
         this.#account.see(error, timing.monotonicMs());

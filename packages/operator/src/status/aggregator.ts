@@ -72,7 +72,7 @@ export class Aggregator implements Part {
     });
     this.#reports.onChange((change) => {
       const isNew = change.type === "added" || change.type === "deleted";
-      if (isNew) return this.#everything();
+      if (isNew || change.before.lostBecause !== change.object.lostBecause) return this.#everything();
       for (const [key, difference] of changedResults(change.before, change.object))
         this.#soon(key, difference === "numbers" ? this.#pace.numbersMs : this.#betweenMs);
     });
@@ -115,7 +115,7 @@ export class Aggregator implements Part {
   }
 
   /** What every node told. */
-  get states(): Pick<Informer<NodeReport>, "synced" | "list"> {
+  get states(): Pick<Informer<NodeReport>, "synced" | "list" | "find" | "onChange"> {
     return this.#reports;
   }
 
@@ -214,7 +214,7 @@ export class Aggregator implements Part {
       const isTold = result !== undefined && !isOther;
       if (isTold) results.push(expandResult(nodeName, result));
       else if (report.isCut) continue;
-      if (nodes.isLost(nodeName)) lostNodes.push(nodeName);
+      if (nodes.isLost(nodeName) || report.lostBecause !== undefined) lostNodes.push(nodeName);
       else if (!isTold) silentNodes.push(nodeName);
     }
     return { results, silentNodes, lostNodes };

@@ -24,7 +24,13 @@ export interface NodeReport extends AnyObject {
   readonly results: ReadonlyMap<string, CompactResult>;
   /** There are results that are not listed. */
   readonly isCut: boolean;
+  readonly observedAt: string | undefined;
+  /** Why nobody stands for it any more, in one word. */
+  readonly lostBecause: string | undefined;
 }
+
+/** What `Ready` was when the agent was last heard; it is there only while nobody hears it. */
+export const lastToldCondition = "LastTold";
 
 /** Keeps equal values once. */
 export class Interning {
@@ -94,7 +100,15 @@ export function compactNodeState(object: AnyObject, interning: Interning): NodeR
     metadata: { name, uid, resourceVersion },
     results,
     isCut: (status.omittedResults ?? 0) > 0,
+    observedAt: status.observedAt,
+    lostBecause: lostBecause(status),
   };
+}
+
+function lostBecause({ conditions }: NonNullable<NodeState["status"]>): string | undefined {
+  const all = Array.isArray(conditions) ? conditions : [];
+  if (!all.some(({ type }) => type === lastToldCondition)) return undefined;
+  return all.find(({ type }) => type === "Ready")?.reason;
 }
 
 export function expandResult(nodeName: string, { said, values }: CompactResult): NodeResult {

@@ -134,7 +134,8 @@ export const statusSchema = Type.Object(
     observedAt: Type.Optional(
       Type.String({
         format: "date-time",
-        description: "When the agent last wrote this. It does so only when something changed.",
+        description:
+          "When the agent last wrote this. It does so only when something changed: condition Ready says whether it is still there.",
       }),
     ),
     versions: Type.Optional(
