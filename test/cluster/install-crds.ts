@@ -23,7 +23,8 @@ export async function crdsServed(api: ApiServer, kinds: readonly DefinedKind[]):
     const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${plural}.${group}`;
     for (;;) {
       const { body } = await api.call("GET", path);
-      const { conditions = [] } = (body["status"] ?? {}) as { readonly conditions?: readonly Condition[] };
+      const status = body["status"] as { readonly conditions?: readonly Condition[] | null } | undefined;
+      const conditions = status?.conditions ?? [];
       const isEstablished = conditions.some(({ type, status }) => type === "Established" && status === "True");
       if (isEstablished && (await api.call("GET", `/apis/${group}/${version}/${plural}`)).status === 200) break;
       if (performance.now() > end) throw new Error(`wait for ${plural}.${group}: ${JSON.stringify(conditions)}`);
