@@ -149,7 +149,7 @@ export class ServicePolicies {
       await this.#ask("bread");
       return isOver;
     });
-    assert.match(await traced, /drop .*:8080 tcp.*NetworkPolicy default\/asks/);
+    assert.match(await traced, /drop .*:8080 (\(.*\) )?tcp.*NetworkPolicy default\/asks/);
   }
 
   async remove(): Promise<void> {
