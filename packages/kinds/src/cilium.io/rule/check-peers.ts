@@ -32,11 +32,30 @@ export function checkPeers(
       "empty-list",
       `is an empty list, so the whole rule ${isDeny ? "denies" : "allows"} nobody, as with Cilium; leave the field out to mean anybody`,
     );
+  // With a field that nobody knows it denies everybody.
+  if (isDeny && isBlank(item) && !found.closing.some((path) => path.startsWith(`${at}/`)))
+    found.warning(
+      at,
+      "empty-rule",
+      `is an empty rule, which denies nobody, as with Cilium; write ${fields.includes("fromEntities") ? "fromEntities" : "toEntities"}: [all] to deny everybody`,
+    );
   for (const field of given) checkField(item, field, `${at}/${field}`, found);
   for (const field of ["toBandwidth", "fromBandwidth"] as const) {
     const bandwidth = item[field];
     if (bandwidth !== undefined) checkBandwidth(bandwidth, `${at}/${field}`, found);
   }
+}
+
+/** Fields that may say something of a rule, and do not say whom it is about. */
+const furnishings = ["description", "toBandwidth", "fromBandwidth"];
+
+function isBlank(item: AnyRule): boolean {
+  return Object.entries(item).every(
+    ([field, value]) =>
+      value === undefined ||
+      furnishings.includes(field) ||
+      ((field === "toPorts" || field === "icmps") && Array.isArray(value) && value.length === 0),
+  );
 }
 
 function checkField(item: AnyRule, field: PeerField, at: string, found: IssueList): void {

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { findKind } from "../../kinds.ts";
 import { findPolicy } from "../../policy/read-policy.ts";
 import { outcome } from "../../testing/outcomes.ts";
-import { onWeb, parsePolicy, ports, type Spec } from "../../testing/policies.ts";
+import { onWeb, parsePolicy, ports, ruleOf, type Spec } from "../../testing/policies.ts";
 import { readAll } from "../../testing/read-all.ts";
 
 const onNodes: Spec = { nodeSelector: {} };
@@ -118,6 +118,24 @@ test("CiliumNetworkPolicy refuses each construct that Cilium refuses, and says w
     assert.equal(told.length, messages.length, `${JSON.stringify(item)}: ${told.join("; ")}`);
     for (const [index, message] of messages.entries()) assert.match(told[index] ?? "", message);
   }
+});
+
+test("CiliumNetworkPolicy warns of a rule that denies and means nobody", () => {
+  const warned = (list: string, item: Spec): readonly string[] =>
+    parsePolicy({ ...onWeb, [list]: [item] }).issues.flatMap(({ code, message }) =>
+      code === "empty-rule" ? [message] : [],
+    );
+  assert.deepEqual(warned("ingressDeny", {}), [
+    "spec.ingressDeny[0]: is an empty rule, which denies nobody, as with Cilium; write fromEntities: [all] to deny everybody",
+  ]);
+  assert.deepEqual(warned("egressDeny", { description: "all", toPorts: [], icmps: [] }), [
+    "spec.egressDeny[0]: is an empty rule, which denies nobody, as with Cilium; write toEntities: [all] to deny everybody",
+  ]);
+  for (const item of [{}, { description: "all" }])
+    assert.deepEqual([ruleOf(item, "ingressDeny").peers, ruleOf(item, "egressDeny").peers], [[], []]);
+  assert.deepEqual(warned("ingress", {}), []);
+  for (const item of [{ fromEntities: ["all"] }, { fromEndpoints: [] }, ports({ port: "80" }), { fromPods: [{}] }])
+    assert.deepEqual(warned("ingressDeny", item), [], JSON.stringify(item));
 });
 
 test("CiliumClusterwideNetworkPolicy takes one of both selectors, and no HTTP about nodes", () => {
