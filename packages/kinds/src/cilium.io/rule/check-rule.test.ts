@@ -138,6 +138,16 @@ test("CiliumNetworkPolicy warns of a rule that denies and means nobody", () => {
     assert.deepEqual(warned("ingressDeny", item), [], JSON.stringify(item));
 });
 
+test("CiliumNetworkPolicy learns no names by an empty list of DNS rules, and says so", () => {
+  const warned = (dns: readonly Spec[]): readonly string[] => {
+    const toPorts = [{ ports: [{ port: "53", protocol: "UDP" }], rules: { dns } }];
+    const egress = [{ toFQDNs: [{ matchName: "a.test" }] }, { toPorts }];
+    return parsePolicy({ ...onWeb, egress }).issues.map(({ code, path }) => `${code} ${path}`);
+  };
+  assert.deepEqual(warned([]), ["not-served /spec/egress/1/toPorts/0/rules/dns", "no-dns /spec/egress/0/toFQDNs"]);
+  assert.deepEqual(warned([{ matchPattern: "*" }]), []);
+});
+
 test("CiliumClusterwideNetworkPolicy takes one of both selectors, and no HTTP about nodes", () => {
   const errors = (spec: Spec): readonly string[] =>
     parsePolicy(spec, "CiliumClusterwideNetworkPolicy").issues.flatMap(({ severity, message }) =>

@@ -130,7 +130,7 @@ function warnOfExtras(rule: CiliumRule, path: string, found: IssueList): void {
 function warnOfNames(rule: CiliumRule, path: string, found: IssueList): void {
   const rules = rule.egress ?? [];
   const first = rules.findIndex((each) => (each.toFQDNs ?? []).length > 0);
-  const learns = rules.some((each) => each.toPorts?.some((ports) => ports.rules?.dns !== undefined) === true);
+  const learns = rules.some((each) => each.toPorts?.some((ports) => (ports.rules?.dns ?? []).length > 0) === true);
   if (first < 0 || learns) return;
   found.warning(
     `${path}/egress/${first}/toFQDNs`,

@@ -173,6 +173,11 @@ test("findPolicy turns what is not served into nothing that is allowed, and into
   const unserved: readonly (readonly [string, Spec, string])[] = [
     ["ingress", { fromEndpoints: [{}], toPorts: [{ ...port, rules: { http: [{ path: "/" }] } }] }, "HTTP rules"],
     ["ingress", { fromEndpoints: [{}], toPorts: [{ ...port, rules: { http: [] } }] }, "HTTP rules"],
+    [
+      "egress",
+      { toPorts: [{ ports: [{ port: "53", protocol: "UDP" }], rules: { dns: [] } }] },
+      "an empty list of DNS rules",
+    ],
     ["ingress", { toPorts: [{ ...port, rules: { kafka: [{ topic: "t" }] } }] }, "Kafka rules"],
     [
       "ingress",
