@@ -5,6 +5,7 @@ import { parseConfig } from "../config.ts";
 import { Failure } from "../failure.ts";
 import { renderJson } from "../maps/json.ts";
 import { parseAddress } from "../packet/address.ts";
+import { parseProtocolText } from "../policy/address-text.ts";
 import { listFlows, renderFlows } from "../policy/flow-list.ts";
 import { renderAddress } from "@bpfleet/kinds";
 import type { DefineCommand } from "./mod.ts";
@@ -40,6 +41,11 @@ export const defineConntrack: DefineCommand = (program, world) => {
       const address = flags.address === undefined ? undefined : parseAddress(flags.address);
       if (flags.address !== undefined && address === undefined)
         throw new Failure(`invalid argument ${JSON.stringify(flags.address)} for "--address": give an address`);
+      const protocol = flags.proto === undefined ? undefined : parseProtocolText(flags.proto);
+      if (flags.proto !== undefined && protocol === undefined)
+        throw new Failure(
+          `invalid argument ${JSON.stringify(flags.proto)} for "--proto": give tcp, udp, sctp, icmp, icmpv6 or a number from 0 to 255`,
+        );
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);
       const state = await fetchPolicyState(config.agentSocket);
@@ -56,7 +62,7 @@ export const defineConntrack: DefineCommand = (program, world) => {
         namespace: flags.namespace,
         address: address && renderAddress(address.bytes),
         port: flags.port === undefined ? undefined : whole("--port", flags.port, 65_535),
-        protocol: flags.proto?.toLowerCase(),
+        protocol,
         withEnded: flags.all === true,
       });
       if (flags.output === "json") world.out.write(`${renderJson(listed, 2)}\n`);

@@ -51,7 +51,11 @@ export const defineExplain: DefineCommand = (program, world) => {
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);
       const { facts, results } = await daemon.state({ withCounters: false });
-      const found = findHooks(results.items, { interface: flags.interface, direction, hook: flags.hook });
+      const found = findHooks(
+        results.items,
+        { interface: flags.interface, direction, hook: flags.hook },
+        facts.interfaces.map(({ name }) => name),
+      );
       const at = facts.interfaces.find(({ name }) => name === found.interface);
       const packets =
         flags.pcap === undefined

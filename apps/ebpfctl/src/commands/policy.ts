@@ -9,7 +9,7 @@ import { renderJson } from "../maps/json.ts";
 import { listNames, renderNameEvents, renderNames } from "../policy/name-list.ts";
 import { makeDump, renderDump } from "../policy/policy-dump.ts";
 import { renderLogEntry } from "../policy/log-line.ts";
-import { findUnused, renderUnused } from "../policy/unused-rules.ts";
+import { findUnused, renderUnused, renderUnusedTotals } from "../policy/unused-rules.ts";
 import { listTrials, renderTrials } from "../policy/trial-list.ts";
 import type { DefineCommand } from "./mod.ts";
 
@@ -64,21 +64,17 @@ export const definePolicy: DefineCommand = (program, world) => {
           `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
         );
       const withinMs = flags.since === undefined ? undefined : parseDuration(flags.since);
+      if (withinMs === 0)
+        throw new Failure(`invalid argument ${JSON.stringify(flags.since)} for "--since": give more than 0`);
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);
       const { counters } = await daemon.state({ withCounters: true });
       const nowMs = world.clock.now();
       const unused = findUnused(counters, nowMs, withinMs);
-      const { rules, counted, tooYoung } = unused;
+      const { rules } = unused;
       if (flags.output === "json") world.out.write(`${renderJson(unused, 2)}\n`);
       else if (rules.length > 0) world.out.write(renderUnused(rules, nowMs));
-      world.err.write(
-        counted === 0
-          ? "No policy selects a pod of this node\n"
-          : `${rules.length} of ${counted} rules decided on no packet\n`,
-      );
-      if (tooYoung > 0)
-        world.err.write(`${tooYoung} more did not either, and are not counted for ${flags.since ?? ""} yet\n`);
+      world.err.write(renderUnusedTotals(unused, flags.since));
     });
   policy
     .command("shadow")

@@ -1,7 +1,8 @@
 import { styleText } from "node:util";
-import { renderRef } from "@bpfleet/base";
+import { fetchReport, type NodeReport } from "@bpfleet/agent";
+import { KernelError, renderRef, sameRef } from "@bpfleet/base";
 import { DaemonClient, type TraceEvent, type TraceOptions } from "@bpfleet/daemon/client";
-import { parseConfig } from "../config.ts";
+import { parseConfig, type Config } from "../config.ts";
 import { renderOrigin } from "../explain/render-explained.ts";
 import { Failure } from "../failure.ts";
 import { renderSummary, summarizePacket } from "../packet/describe-packet.ts";
@@ -33,6 +34,8 @@ export const defineTrace: DefineCommand = (program, world) => {
         only: flags.drops === true ? "drop" : "all",
         owner: ownerOf(words, flags.namespace),
       };
+      if (options.owner !== undefined && (await isUnknown(options.owner, config)))
+        throw new Failure(`trace ${renderRef(options.owner)}: there is no such object on this node`);
       let left = flags.count === undefined ? Infinity : whole("--count", flags.count);
       using daemon = new DaemonClient(config.socket);
       const { results } = await daemon.state({ withCounters: false });
@@ -68,6 +71,15 @@ function ownerOf(words: readonly string[], namespace: string): TraceOptions["own
     throw new Failure("trace follows one object: give its kind and name, e.g. trace ebpfprogram edge");
   const { group, kind, scope } = wish.kind;
   return { group, kind, namespace: scope === "Cluster" ? "" : namespace, name };
+}
+
+/** Nothing is known of objects where no agent answers. */
+async function isUnknown(ref: NonNullable<TraceOptions["owner"]>, { agentSocket }: Config): Promise<boolean> {
+  const report = await fetchReport(agentSocket).catch((error: unknown): NodeReport | undefined => {
+    if (error instanceof KernelError) return undefined;
+    throw error;
+  });
+  return report !== undefined && !report.objects.some((object) => sameRef(object.ref, ref));
 }
 
 function whole(flag: string, text: string): number {

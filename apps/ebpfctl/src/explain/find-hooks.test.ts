@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ItemResult } from "@bpfleet/kernel";
-import { findHooks } from "./find-hooks.ts";
+import { findHooks as find, type FoundHooks, type HookWish } from "./find-hooks.ts";
 
 const hooks = (...keys: readonly string[]): readonly ItemResult[] => [
   { item: "map", key: "m", state: "in-force" },
   ...keys.map((key): ItemResult => ({ item: "hook", key, state: "in-force" })),
 ];
+const findHooks = (items: readonly ItemResult[], wish: HookWish): FoundHooks =>
+  find(items, wish, ["eth0", "eth1", "lo"]);
 const ingress = { interface: undefined, direction: "ingress", hook: undefined } as const;
 
 test("findHooks gives the hooks in the order in which a packet meets them", () => {
@@ -35,4 +37,10 @@ test("findHooks takes a cgroup hook with or without its program", () => {
     () => findHooks(items, { ...ingress, hook: "xdp/eth0" }),
     /nothing of ours is there; there is cgroup-egress\/\/pods\/web/,
   );
+});
+
+test("findHooks tells an interface where nothing is attached from one that the node does not have", () => {
+  const at = (name: string) => () => findHooks(hooks("xdp/eth0"), { ...ingress, interface: name, direction: "egress" });
+  assert.throws(at("lo"), /at lo, egress: nothing of ours is there, so it passes; there is xdp\/eth0/);
+  assert.throws(at("nosuch"), /at nosuch: this node has no such interface; there is xdp\/eth0/);
 });

@@ -14,7 +14,8 @@ export interface FoundHooks {
   readonly interface: string | undefined;
 }
 
-export function findHooks(items: readonly ItemResult[], wish: HookWish): FoundHooks {
+/** `present`: interfaces that the node has. */
+export function findHooks(items: readonly ItemResult[], wish: HookWish, present: readonly string[]): FoundHooks {
   const keys = items.filter(({ item }) => item === "hook").map(({ key }) => key);
   const offered = keys.length === 0 ? "no object attaches a program" : `there is ${keys.map(withoutMember).join(", ")}`;
   if (wish.hook !== undefined) {
@@ -27,6 +28,8 @@ export function findHooks(items: readonly ItemResult[], wish: HookWish): FoundHo
   if (name === undefined) throw new Failure(`explain a packet: say where with --interface or --hook; ${offered}`);
   const way = wish.direction === "ingress" ? [`xdp/${name}`, `tc-ingress/${name}`] : [`tc-egress/${name}`];
   const met = way.filter((key) => keys.includes(key));
+  if (met.length === 0 && !present.includes(name))
+    throw new Failure(`explain a packet at ${name}: this node has no such interface; ${offered}`);
   if (met.length === 0)
     throw new Failure(
       `explain a packet at ${name}, ${wish.direction}: nothing of ours is there, so it passes; ${offered}`,

@@ -15,6 +15,13 @@ export function prefixText(bytes: Uint8Array, length: number): string {
 
 const protocols: Readonly<Record<number, string>> = { 1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp" };
 
+/** As `protocolText` says it; nothing for what is no protocol. */
+export function parseProtocolText(text: string): string | undefined {
+  const word = text.toLowerCase();
+  if (Object.values(protocols).includes(word)) return word;
+  return /^\d{1,3}$/.test(word) && Number(word) < 256 ? protocolText(Number(word)) : undefined;
+}
+
 export function protocolText(protocol: number): string {
   return protocols[protocol] ?? String(protocol);
 }

@@ -48,6 +48,14 @@ export function findUnused(
   return { rules: rules.toSorted(oldestFirst), counted, tooYoung };
 }
 
+/** How many there are; `since` as it was asked for. */
+export function renderUnusedTotals({ rules, counted, tooYoung }: UnusedRules, since: string | undefined): string {
+  if (counted === 0) return "No policy selects a pod of this node\n";
+  const within = since === undefined ? "" : ` in the last ${since}`;
+  const young = tooYoung === 0 ? "" : `${tooYoung} more did not either, and are not counted for ${since ?? ""} yet\n`;
+  return `${rules.length} of ${counted} rules decided on no packet${within}\n${young}`;
+}
+
 export function renderUnused(rules: readonly UnusedRule[], nowMs: number): string {
   const age = (text: string): string => renderAge(Math.max(0, nowMs - Date.parse(text)));
   return renderTable(
