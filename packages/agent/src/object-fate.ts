@@ -84,9 +84,10 @@ export function stateOf(fate: ObjectFate, isCurrent: boolean, isPaused: boolean)
 
 /** The least that every status has, where the kind cannot say more. */
 export function refusedStatus(fate: ObjectFate, clock: Clock): unknown {
-  const reason = fate.problems[0]?.reason ?? errorCodes.internal.reason;
+  const [worst] = worstFirst(fate);
+  const reason = worst?.reason ?? errorCodes.internal.reason;
   const lastTransitionTime = isoSeconds(clock.now());
-  const message = messagesOf(fate)[0] ?? "";
+  const message = (worst === undefined ? messagesOf(fate, "failed")[0] : renderProblem(worst)) ?? "";
   return { conditions: [{ type: "Ready", status: "False", reason, message, lastTransitionTime }] };
 }
 
@@ -97,11 +98,17 @@ export function standingOf({ problems, items }: ObjectFate): ObjectReport["stand
   return reasons.has(notServedReason) ? "not-served" : undefined;
 }
 
-/** Why it is not in force, then what the user should know. */
-export function messagesOf(fate: ObjectFate): readonly string[] {
-  const problems = fate.problems.toSorted((a, b) => weight(a) - weight(b)).map(renderProblem);
+/** Why it is not in force; of what is, what the user should know. */
+export function messagesOf(fate: ObjectFate, state: ObjectState): readonly string[] {
+  const problems = worstFirst(fate)
+    .filter(({ severity }) => state === "in-force" || severity !== "note")
+    .map(renderProblem);
   const failures = fate.items.flatMap((item) => (item.error === undefined ? [] : [item.error.message]));
   return [...new Set([...failures, ...problems])];
+}
+
+function worstFirst({ problems }: ObjectFate): readonly PlanProblem[] {
+  return problems.toSorted((a, b) => weight(a) - weight(b));
 }
 
 function weight(problem: PlanProblem): number {

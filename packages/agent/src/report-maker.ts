@@ -160,7 +160,7 @@ export class ReportMaker {
     const now = isoSeconds(this.#parts.options.clock.now());
     const events = nextEvents(previous?.events ?? [], previous?.status, status, now);
     const standing = standingOf(fate);
-    const report = { ref, object: { ...object, status }, state, messages: messagesOf(fate), events };
+    const report = { ref, object: { ...object, status }, state, messages: messagesOf(fate, state), events };
     return standing === undefined ? report : { ...report, standing };
   }
 }

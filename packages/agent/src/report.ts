@@ -15,7 +15,7 @@ export interface ObjectReport {
   /** With `status`, as `get -o yaml` shows it. */
   readonly object: KubeObject;
   readonly state: ObjectState;
-  /** Why it is not in force, and what the user should know; with the place where there is one. */
+  /** Why it is not in force, or what the user should know of what is; with the place where there is one. */
   readonly messages: readonly string[];
   /** Oldest first. */
   readonly events: readonly ObjectEvent[];

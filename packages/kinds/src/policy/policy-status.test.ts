@@ -67,3 +67,17 @@ test("policyStatus tells of a pod that is not found, and nothing where no pod is
   assert.match(told({ plan, items: good, isPaused: true })[2] ?? "", /^Enforced=False Paused: /);
   assert.deepEqual(told({}), ["Ready=True Ready: in force", "Accepted=True Accepted: served as declared"]);
 });
+
+test("policyStatus says why a policy is refused without what else one should know of it", () => {
+  const origin = { object: parsed.ref, path: "" };
+  const note = { origin, reason: "Warning", message: "it denies whatever else comes", severity: "note" } as const;
+  const refused = { origin, reason: "NotServed", message: "names are not served", severity: "refused" } as const;
+  assert.deepEqual(told({ problems: [note, refused, { ...refused, message: "nor is this" }] }), [
+    "Ready=False NotServed: names are not served; nor is this",
+    "Accepted=False NotServed: names are not served; nor is this",
+  ]);
+  assert.deepEqual(told({ problems: [note] }), [
+    "Ready=True Ready: in force",
+    "Accepted=True Accepted: it denies whatever else comes",
+  ]);
+});

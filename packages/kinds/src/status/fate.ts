@@ -64,19 +64,24 @@ export class ObjectFate {
     return { state: "in-force", reason: "InForce", message: "" };
   }
 
-  /** Whether the declaration is served as written; what one should know stands in its message. */
+  /** Whether the declaration is served as written: why it is not, else what one should know. */
   accepted(): Aspect {
-    const [refused] = this.problemsOf("refused");
-    const said = this.problems.filter((problem) => problem.severity !== "waiting").map((problem) => problem.message);
-    if (refused !== undefined)
-      return { type: "Accepted", status: "False", reason: refused.reason, message: said.join("; ") };
+    const refused = this.problemsOf("refused");
+    const [first] = refused;
+    if (first !== undefined)
+      return { type: "Accepted", status: "False", reason: first.reason, message: messagesOf(refused).join("; ") };
+    const notes = messagesOf(this.problemsOf("note"));
     return {
       type: "Accepted",
       status: "True",
       reason: "Accepted",
-      message: said.length === 0 ? "served as declared" : said.join("; "),
+      message: notes.length === 0 ? "served as declared" : notes.join("; "),
     };
   }
+}
+
+function messagesOf(problems: readonly PlanProblem[]): readonly string[] {
+  return problems.map(({ message }) => message);
 }
 
 /** A plan never changes, and many objects ask for their share of the same one. */

@@ -153,11 +153,11 @@ test("programStatus waits for what will come", () => {
   assert.deepEqual(brief(planned).slice(0, 3), ["Pending", "not tried yet", "Ready=False InProgress"]);
 });
 
-test("programStatus calls it failed when something declared is not served, and keeps the notes", () => {
+test("programStatus calls it failed when something declared is not served, and tells no notes then", () => {
   const refused = status({ items: items({}), problems: [problem("note", "A"), problem("refused", "NotServed")] });
   assert.deepEqual(brief(refused).slice(0, 4), [
     "Failed",
-    "A it is; NotServed it is",
+    "NotServed it is",
     "Ready=False NotServed",
     "Accepted=False NotServed",
   ]);
