@@ -1,3 +1,4 @@
+import type { NamedPort } from "@bpfleet/features";
 import type { LabelFacts } from "../policy/requirements.ts";
 
 /**
@@ -17,6 +18,8 @@ export interface LintPod extends LabelFacts {
   readonly name: string;
   /** Where it is known. */
   readonly isHostNetwork?: boolean | undefined;
+  /** Where they are known. */
+  readonly namedPorts?: readonly Pick<NamedPort, "name" | "protocol">[] | undefined;
 }
 
 export interface OwnAddress {

@@ -60,6 +60,32 @@ test("findFootGuns names the pods that a rule which denies closes for more than 
   ]);
 });
 
+test("findFootGuns knows ports by names that no pod has given to one", () => {
+  const db =
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: db-1, namespace: shop, labels: {app: db}}\nspec: {containers: [{name: c, ports: [{name: sql, containerPort: 5432}]}]}";
+  const said = (selected: string, rules: string): readonly string[] =>
+    guns(policy(`{endpointSelector: {matchLabels: {app: ${selected}}}, ${rules}}`), [pods, agent, db]);
+  const port = (name: string, protocol: string): string =>
+    `{toPorts: [{ports: [{port: ${name}, protocol: ${protocol}}]}]}`;
+  const open = "enableDefaultDeny: {ingress: false, egress: false}";
+  assert.deepEqual(said("db", `ingressDeny: [${port("sql", "TCP")}, ${port("sql", "ANY")}], ${open}`), []);
+  assert.deepEqual(said("db", `ingressDeny: [${port("nope", "TCP")}], ${open}`), [
+    "spec.ingressDeny[0].toPorts[0].ports[0]: no pod that is selected has a TCP port named nope now, so nothing is denied by it",
+  ]);
+  assert.deepEqual(said("web", `ingress: [${port("sql", "ANY")}]`), [
+    "spec.ingress[0].toPorts[0].ports[0]: no pod that is selected has a port named sql now, so nothing passes by it",
+  ]);
+  assert.deepEqual(said("db", `ingress: [${port("sql", "UDP")}]`), [
+    "spec.ingress[0].toPorts[0].ports[0]: no pod that is selected has a UDP port named sql now, so nothing passes by it",
+  ]);
+  const to = (app: string): string =>
+    `{toEndpoints: [{matchLabels: {app: ${app}}}], toPorts: [{ports: [{port: sql, protocol: TCP}]}]}`;
+  assert.deepEqual(said("web", `egress: [${to("db")}, ${port("sql", "TCP")}], ${open}`), []);
+  assert.deepEqual(said("web", `egressDeny: [${to("mail")}], ${open}`), [
+    "spec.egressDeny[0].toPorts[0].ports[0]: no pod that the rule is about has a TCP port named sql now, so nothing is denied by it",
+  ]);
+});
+
 test("findFootGuns names pods on the network of their node, which no policy judges", () => {
   assert.deepEqual(guns(policy("{endpointSelector: {matchLabels: {app: agent}}, ingress: [{}]}")), [
     "spec.endpointSelector: shop/agent on the network of the node: no policy judges that",

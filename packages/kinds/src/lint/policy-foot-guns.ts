@@ -2,6 +2,7 @@ import type { Peer, Policy, PolicyDirection, PolicyRule, PolicyStatement } from 
 import { meetsAll } from "../policy/requirements.ts";
 import { renderPath } from "../yaml/places.ts";
 import type { LintPod, LintView } from "./lint-view.ts";
+import { findNamelessPorts } from "./named-ports.ts";
 
 /** Pods that a warning names. */
 const told = 3;
@@ -12,6 +13,7 @@ export function findPolicyFootGuns(policy: Policy, view: LintView): readonly str
     ...findUnjudged(statement, view),
     ...findSilenced(statement, view),
     ...findDenying(statement, view),
+    ...findNamelessPorts(statement, view),
   ]);
 }
 

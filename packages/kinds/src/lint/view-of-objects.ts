@@ -12,12 +12,12 @@ export function lintViewOf(objects: readonly Parsed[]): LintView {
   const find: ResourceView["find"] = ({ group, kind, name }) => resources.get(`${group}/${kind}/${name}`);
   const core = (kind: string): readonly Parsed[] => objects.filter(({ ref }) => ref.group === "" && ref.kind === kind);
   const pods = core("Pod").flatMap(({ object, ref }): readonly LintPod[] => {
-    const { hasEnded, isHostNetwork, serviceAccount } = podFacts(object);
+    const { hasEnded, isHostNetwork, namedPorts, serviceAccount } = podFacts(object);
     if (hasEnded) return [];
     const { name, namespace } = ref;
     const labels = object.metadata.labels ?? {};
     const ofNamespace = namespaceLabels({ find }, namespace);
-    return [{ name, namespace, labels, namespaceLabels: ofNamespace, serviceAccount, isHostNetwork }];
+    return [{ name, namespace, labels, namespaceLabels: ofNamespace, serviceAccount, isHostNetwork, namedPorts }];
   });
   const nodes = core("Node");
   return {

@@ -112,8 +112,8 @@ export class WebhookRunner implements AsyncDisposable {
       if (set === undefined) continue;
       const { name, namespace } = metadata;
       const namespaceLabels = this.#namespaces.find(namespace ?? "")?.metadata.labels;
-      const { labels, serviceAccount } = set;
-      const pod = { name, labels, namespace, namespaceLabels, serviceAccount };
+      const { labels, serviceAccount, ports: namedPorts = [] } = set;
+      const pod = { name, labels, namespace, namespaceLabels, serviceAccount, namedPorts };
       if (isMeant(pod)) found.push(pod);
     }
     return found;
