@@ -128,7 +128,12 @@ test("ebpfctl tells of an agent of a cluster what it tells of one over a directo
     inPod(`echo hello >/dev/udp/${gateway}/99`);
     return traced.exitCode !== null;
   });
-  assert.match(await said, new RegExp(`drop db ${podAddress}:\\d+ > ${gateway}:99 udp.*NetworkPolicy shop/db-asks`));
+  assert.match(
+    await said,
+    new RegExp(
+      `drop db ${podAddress}:\\d+ \\(pod shop/db\\) > ${gateway}:99 \\(this node\\) udp.*NetworkPolicy shop/db-asks`,
+    ),
+  );
 });
 
 test("an agent of a cluster that cannot listen says so, and serves", { skip }, async () => {
