@@ -63,7 +63,11 @@ async function deployed(home: "kube-system" | "bpfd" | "none"): Promise<RunningO
   await until("there is a DaemonSet", () => cluster.admin.find<AnyObject>(theSet));
   if (home !== "kube-system") kubectl("-n", "kube-system", "delete", "configmap", "bpfd-config");
   if (home === "none")
-    await until("it is gone", async () => ((await cluster.admin.find(theSet)) === undefined ? true : undefined));
+    await until("it is gone", async () => {
+      // Its pods take the plug-in out first, as its controller would tell.
+      await rollOut("daemonsets", "bpfd-daemon", noNodes);
+      return (await cluster.admin.find(theSet)) === undefined ? true : undefined;
+    });
   return running;
 }
 
@@ -124,6 +128,8 @@ function createConfig(name: string, finalizer: string): void {
   );
 }
 
+const noNodes = { desiredNumberScheduled: 0, currentNumberScheduled: 0, numberMisscheduled: 0, numberReady: 0 };
+
 /** What the controllers of the cluster would say of a workload without any node. */
 async function rollOut(plural: "deployments" | "daemonsets", name: string, status: object): Promise<void> {
   const place = { ...theSet, plural, name };
@@ -173,8 +179,7 @@ test(
           readyReplicas: 2,
           availableReplicas: 2,
         });
-        const none = { desiredNumberScheduled: 0, currentNumberScheduled: 0, numberMisscheduled: 0, numberReady: 0 };
-        await rollOut("daemonsets", "bpfd-daemon", none);
+        await rollOut("daemonsets", "bpfd-daemon", noNodes);
         return isOver ? true : undefined;
       },
       240_000,
