@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { AnyObject } from "@bpfleet/kube";
+import type { AnyObject, ApiObject } from "@bpfleet/kube";
+import type { KubeClient } from "@bpfleet/kube-client";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import {
   makeNodeProgram,
@@ -29,10 +30,34 @@ const programs = {
 } as const;
 const configs = { group: "bpfd.io", version: "v1alpha1", plural: "bpfprogramconfigs" } as const;
 
+/** What happens just before and just after the status of an object of this name is written. */
+let around: { readonly name: string; before(): Promise<unknown>; after(): Promise<unknown> } | undefined;
+
+/** The operator's client, with `around` at its writes. */
+function heldClient(client: KubeClient): KubeClient {
+  const applyStatus: KubeClient["applyStatus"] = async <T extends ApiObject>(
+    ...[address, object, options]: Parameters<KubeClient["applyStatus"]>
+  ) => {
+    const held = around?.name === address.name ? around : undefined;
+    if (held !== undefined) around = undefined;
+    await held?.before();
+    const answer = await client.applyStatus<T>(address, object, options);
+    await held?.after();
+    return answer;
+  };
+  return new Proxy(client, {
+    get: (target, name) => {
+      if (name === "applyStatus") return applyStatus;
+      const member: unknown = Reflect.get(target, name, target);
+      return typeof member === "function" ? (member.bind(target) as unknown) : member;
+    },
+  });
+}
+
 before(async () => {
   if (skip !== undefined) return;
   cluster = await startFleetCluster();
-  running = await cluster.startOperator();
+  running = await cluster.startOperator({ client: heldClient(cluster.clientOf("podconfigmap-controller")) });
   for (const name of ["n1", "n2", "n3"]) await cluster.admin.create(nodes, nodeObject(name));
 });
 
@@ -86,6 +111,14 @@ function statusThat(
     const { status } = await cluster.admin.get<Reported>({ ...address, name });
     return status !== undefined && holds(status) ? status : undefined;
   });
+}
+
+/** What the agent says of a node's program that it can't unload. */
+async function failToUnload(name: string): Promise<void> {
+  const said = { type: "NotUnLoaded", status: "True", reason: "bpfdNotUnloaded", message: "m" };
+  const conditions = [{ ...said, lastTransitionTime: "2026-01-01T00:00:00Z" }];
+  const how = { type: "merge", subresource: "status" } as const;
+  await cluster.admin.patch({ ...nodePrograms, name }, { status: { conditions } }, how);
 }
 
 function typesOf({ conditions = [] }: NonNullable<Reported["status"]>): readonly string[] {
@@ -204,20 +237,7 @@ test(
       async () => (await cluster.admin.get({ ...configs, name: "leaving" })).metadata.finalizers?.[0],
     );
     for (const node of ["n1", "n2"]) await makeNodeProgram(cluster.admin, object, node);
-    const conditions = [
-      {
-        type: "NotUnLoaded",
-        status: "True",
-        reason: "bpfdNotUnloaded",
-        message: "m",
-        lastTransitionTime: "2026-01-01T00:00:00Z",
-      },
-    ];
-    await cluster.admin.patch(
-      { ...nodePrograms, name: "leaving-n2" },
-      { status: { conditions } },
-      { type: "merge", subresource: "status" },
-    );
+    await failToUnload("leaving-n2");
     await cluster.admin.delete({ ...configs, name: "leaving" });
     const error = await statusThat(
       configs,
@@ -239,6 +259,32 @@ test(
     }
     await until("it is gone", async () =>
       (await cluster.admin.find({ ...configs, name: "leaving" })) === undefined ? true : undefined,
+    );
+  },
+);
+
+test(
+  "what happens to an object while its status is on its way is looked at, also when our own write is the last to be seen",
+  { skip },
+  async () => {
+    const object = await makeConfig("overtaken");
+    await statusThat(configs, "overtaken", "it has a status", (status) => typesOf(status).length > 0);
+    await makeNodeProgram(cluster.admin, object, "n1");
+    await failToUnload("overtaken-n1");
+    let isOvertaken = false;
+    around = {
+      name: "overtaken",
+      before: () => cluster.admin.delete({ ...configs, name: "overtaken" }),
+      // The informer hears of the deletion and of our write before our write has its answer.
+      after: () => sleep(1000).then(() => (isOvertaken = true)),
+    };
+    await tellNodeState(cluster.admin, "n1", [resultOf(object, "Failed", { conditions: [] })]);
+    await until("its failure was written", async () => (isOvertaken ? true : undefined));
+    await statusThat(configs, "overtaken", "the deletion fails", (status) => typesOf(status).at(-1) === "DeleteError");
+    const released = { metadata: { finalizers: null } };
+    await cluster.admin.patch({ ...nodePrograms, name: "overtaken-n1" }, released, { type: "merge" });
+    await until("it is gone", async () =>
+      (await cluster.admin.find({ ...configs, name: "overtaken" })) === undefined ? true : undefined,
     );
   },
 );

