@@ -29,8 +29,29 @@ export const clients = {
   },
 } as const satisfies Record<string, Client>;
 
+export const pods = {
+  web: { address: "10.1.0.2", router: "10.1.0.1" },
+  db: { address: "10.2.0.2", router: "10.2.0.1" },
+} as const;
+
+function ip(line: string): void {
+  execFileSync("ip", line.split(" "), { stdio: "pipe" });
+}
+
+/** Two pods as docs/guides/policy.md makes them, each routed by an interface of its name. */
+export function makePods(): void {
+  for (const [pod, { address, router }] of Object.entries(pods)) {
+    ip(`netns add ${pod}`);
+    ip(`link add ${pod} type veth peer name eth0 netns ${pod}`);
+    ip(`address add ${router}/24 dev ${pod}`);
+    ip(`link set ${pod} up`);
+    ip(`-n ${pod} link set eth0 up`);
+    ip(`-n ${pod} address add ${address}/24 dev eth0`);
+    ip(`-n ${pod} route add default via ${router}`);
+  }
+}
+
 export function makeNetwork(): void {
-  const ip = (line: string): void => void execFileSync("ip", line.split(" "), { stdio: "pipe" });
   ip("netns add clients");
   ip("netns add server");
   ip("link set lo up");
@@ -60,6 +81,9 @@ export function makeNetwork(): void {
 }
 
 /** The command that runs `argv` inside one of the named namespaces, with the demo's own mounts kept. */
-export function inNamespace(name: "clients" | "server", argv: readonly string[]): [string, string[]] {
+export function inNamespace(
+  name: "clients" | "server" | keyof typeof pods,
+  argv: readonly string[],
+): [string, string[]] {
   return ["nsenter", [`--net=/run/netns/${name}`, "--", ...argv]];
 }

@@ -1,9 +1,10 @@
 import { execFile, execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { basename, join } from "node:path";
-import { inNamespace, server } from "./network.ts";
+import { inNamespace, pods, server } from "./network.ts";
 
 const run = promisify(execFile);
 const here = import.meta.dirname;
@@ -89,31 +90,22 @@ interface Decided {
   };
 }
 
-/** Who would drop a packet from this address, in the words of `ebpfctl explain`, with the line of YAML. */
-export async function explainDrop(from: string): Promise<string> {
-  const argv = [
-    "explain",
-    "--interface",
-    "eth0",
-    "--from",
-    from,
-    "--to",
-    server.address,
-    "--proto",
-    "udp",
-    "--dport",
-    String(server.port),
-    "-o",
-    "json",
-  ];
-  const explained = await run(ebpfctlPath, argv).then(
+/** What `ebpfctl explain` says of a packet; a dropped packet is its exit code 3. */
+export function explain(iface: string, direction: "ingress" | "egress", packet: readonly string[]): Promise<string> {
+  const argv = ["explain", "--interface", iface, "--direction", direction, ...packet];
+  return run(ebpfctlPath, argv).then(
     ({ stdout }) => stdout,
     (error: { readonly code: number; readonly stdout: string; readonly stderr: string }) => {
-      // A dropped packet is exit code 3.
       if (error.code !== 3) throw new Error(`ebpfctl explain: ${error.stderr}`);
       return error.stdout;
     },
   );
+}
+
+/** Who would drop a packet from this address, in the words of `ebpfctl explain`, with the line of YAML. */
+export async function explainDrop(from: string): Promise<string> {
+  const packet = ["--from", from, "--to", server.address, "--proto", "udp", "--dport", String(server.port)];
+  const explained = await explain("eth0", "ingress", [...packet, "-o", "json"]);
   const steps = (JSON.parse(explained) as Explained).packets.flatMap(({ hooks }) =>
     hooks.flatMap((hook) => hook.steps),
   );
@@ -122,6 +114,31 @@ export async function explainDrop(from: string): Promise<string> {
   if (!decision || !origin) return "explain names no rule";
   const where = origin.position ? ` (${basename(origin.position.file)}:${origin.position.line})` : "";
   return `${decision.text}: ${origin.object.kind} ${origin.object.name}${where}`;
+}
+
+/** What listens in the pod `db`. */
+export class Servers implements Disposable {
+  readonly #child: ChildProcess;
+
+  constructor(ports: readonly number[]) {
+    const [command, argv] = inNamespace("db", [process.execPath, join(here, "answer.ts"), ...ports.map(String)]);
+    this.#child = spawn(command, argv, { stdio: ["ignore", "pipe", "inherit"] });
+  }
+
+  async ready(): Promise<void> {
+    if (this.#child.stdout) await once(this.#child.stdout, "data");
+  }
+
+  [Symbol.dispose](): void {
+    this.#child.kill();
+  }
+}
+
+/** Whether the pod `db` answers the pod `web` within a second and a half. */
+export async function ask(port: number): Promise<boolean> {
+  const argv = [process.execPath, join(here, "ask.ts"), pods.db.address, String(port), "1500"];
+  const { stdout } = await run(...inNamespace("web", argv));
+  return JSON.parse(stdout) as boolean;
 }
 
 export function bpftool(argv: readonly string[]): void {

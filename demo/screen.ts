@@ -48,6 +48,11 @@ export class Screen {
     this.#line(this.#paint("red", `✗ ${text}`));
   }
 
+  answer(who: string, isAnswered: boolean, story: string): void {
+    const fate = isAnswered ? this.#paint("green", "answered ") : this.#paint("red", "no answer");
+    this.#line(`  ${who.padEnd(24)} ${fate}   ${this.#paint("dim", story)}`);
+  }
+
   row({ name, address, story }: Client): Row {
     const head = `  ${name.padEnd(12)} ${address.padEnd(14)}`;
     this.#running++;

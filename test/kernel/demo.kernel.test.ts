@@ -15,10 +15,13 @@ test("make demo shows every packet meet the fate that was declared, and leaves n
     /source 10\.10\.10\.7 is in 10\.10\.10\.0\/24: EBPFProgram xdp-packet-filter \(xdp-packet-filter\.yaml:18\)/,
     /172\.16\.5\.0\/24 in map default\/blacklist-map: EBPFMap blacklist-map/,
     /filter_xdp ran \d+ times, \d+ ns each/,
+    /nobody has said anything of these two[^]*web → db, TCP 5432 +answered[^]*web → db, TCP 80 +no answer/,
+    /add to NetworkPolicy shop\/db-from-web spec\.ingress\[0\]\.ports, .*\n {4}\+ - port: 80/,
+    /the daemon is killed[^]*web → db, TCP 5432 +answered[^]*web → db, TCP 80 +no answer/,
   ]) {
     assert.match(stdout, told);
   }
-  for (const left of ["/run/netns/clients", "/run/netns/server", "/run/bpfleet-demo", "/sys/fs/bpf/blacklist"]) {
+  for (const left of ["/run/netns/clients", "/run/netns/web", "/run/bpfleet-demo", "/sys/fs/bpf/blacklist"]) {
     assert.equal(existsSync(left), false, left);
   }
 });

@@ -79,13 +79,19 @@ export class ClauseCounts {
     return Math.min(...clauses.map((clause) => this.of(clause)));
   }
 
-  get verdicts(): Readonly<Record<Judgement["verdict"], number>> {
-    return this.#verdicts;
+  /** Verdicts of fewer than 30 in 100 pairs, and clauses that decided fewer than 1,000 of 100,000. */
+  get tooRare(): readonly string[] {
+    const { allow, deny } = this.#verdicts;
+    const pairs = allow + deny;
+    const tell = ([name, count]: readonly [string, number]): string => `${name}: ${count} of ${pairs}`;
+    const verdicts = Object.entries(this.#verdicts).filter(([, count]) => count < 0.3 * pairs);
+    const clauses = everyClause.map((name) => [name, this.of(name)] as const);
+    return [...verdicts, ...clauses.filter(([, count]) => count < 0.01 * pairs)].map(tell);
   }
 }
 
 /** Every clause of policies that can decide. */
-export const everyClause: readonly string[] = [
+const everyClause: readonly string[] = [
   "nobody",
   "no-default",
   "default-deny",
