@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import type { AnyObject } from "@bpfleet/kube";
+import { isApiError, type AnyObject } from "@bpfleet/kube";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startFleetCluster, until, type FleetCluster, type RunningOperator } from "./fleet-cluster.ts";
 
@@ -59,7 +59,8 @@ function kubectl(...args: readonly string[]): string {
 async function deployed(home: "kube-system" | "bpfd" | "none"): Promise<RunningOperator> {
   kubectl("apply", "--server-side", "--force-conflicts", "-k", join(root, "manifests/base/ebpf"));
   if (home === "bpfd") kubectl("-n", "bpfd", "create", "configmap", "bpfd-config");
-  const running = await cluster.startOperator();
+  await using started = new AsyncDisposableStack();
+  const running = started.use(await cluster.startOperator());
   await until("there is a DaemonSet", () => cluster.admin.find<AnyObject>(theSet));
   if (home !== "kube-system") kubectl("-n", "kube-system", "delete", "configmap", "bpfd-config");
   if (home === "none")
@@ -68,6 +69,7 @@ async function deployed(home: "kube-system" | "bpfd" | "none"): Promise<RunningO
       await rollOut("daemonsets", "bpfd-daemon", noNodes);
       return (await cluster.admin.find(theSet)) === undefined ? true : undefined;
     });
+  started.move();
   return running;
 }
 
@@ -136,7 +138,11 @@ async function rollOut(plural: "deployments" | "daemonsets", name: string, statu
   const found = await cluster.admin.find<AnyObject>(place);
   if (found === undefined) return;
   const said = { observedGeneration: found.metadata.generation, ...status };
-  await cluster.admin.patch(place, { status: said }, { type: "merge", subresource: "status" });
+  const saying = cluster.admin.patch(place, { status: said }, { type: "merge", subresource: "status" });
+  await saying.catch((error: unknown) => {
+    // It went meanwhile.
+    if (!isApiError(error) || !error.isNotFound) throw error;
+  });
 }
 
 /** Lets go of a namespace that is deleted, as its controller does. */

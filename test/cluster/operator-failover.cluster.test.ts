@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
+import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { Traffic } from "@bpfleet/daemon/testing";
@@ -150,6 +151,12 @@ async function managersOfStatus(name: string): Promise<readonly string[]> {
   return managers.filter(({ subresource }) => subresource === "status").map(({ manager }) => manager);
 }
 
+/** The limits are those of a machine that has as much to do as it has processors: half a second for each further time. */
+function busySeconds(): number {
+  const [load = 0] = loadavg();
+  return Math.max(0, load / availableParallelism() - 1) / 2;
+}
+
 interface HandOver {
   readonly way: string;
   readonly limitSeconds: number;
@@ -234,7 +241,7 @@ async function handOver(t: TestContext, { way, limitSeconds, end, next, says }: 
   assert.ok((sent[inList]?.length ?? 0) > 1000);
   assert.deepEqual(received[inList] ?? [], [], "blocked before and after: none may pass");
   assert.deepEqual(received[elsewhere], sent[elsewhere], "permitted before and after: none may be lost");
-  assert.ok(seconds < limitSeconds, `it took ${seconds} s`);
+  assert.ok(seconds < limitSeconds + busySeconds(), `it took ${seconds} s at a load of ${loadavg().join(", ")}`);
 }
 
 test("a leader that ends by SIGTERM gives its lease back: the next acts in under 3 s", { skip }, async (t) => {
@@ -300,5 +307,5 @@ test("shorter leases make the loss of a node shorter", { skip }, async (t) => {
   const seconds = await replicas.secondsToAct(performance.now());
   t.diagnostic(`lost, with leases of 4 s: ${seconds.toFixed(2)} s`);
   assert.equal(await replicas.holder(), "d");
-  assert.ok(seconds < 4 + 1 + 4, `it took ${seconds} s`);
+  assert.ok(seconds < 4 + 1 + 4 + busySeconds(), `it took ${seconds} s at a load of ${loadavg().join(", ")}`);
 });

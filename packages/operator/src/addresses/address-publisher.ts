@@ -1,18 +1,12 @@
 import { packAddresses, type AddressSlice, type KnownAddress } from "@bpfleet/kinds";
 import { awaitChange, compareResourceVersions, type AnyObject, type Outcome } from "@bpfleet/kube";
-import {
-  createController,
-  createInformer,
-  type Controller,
-  type Informer,
-  type KubeClient,
-  type Timing,
-} from "@bpfleet/kube-client";
+import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { fieldManager } from "../desired/names.ts";
 import type { NodeRegister } from "../nodes/node-register.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
-import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { LeadingController } from "../run/leading-controller.ts";
+import type { Part, Teller } from "../run/part.ts";
 import { addressesOf, compactPod, LabelSets, nodeAddresses, samePod, type AddressedPod } from "./known-addresses.ts";
 
 export interface AddressPublisherOptions {
@@ -50,10 +44,17 @@ export class AddressPublisher implements Part {
   /** What we wrote, until it is seen. */
   readonly #written = new Map<string, KeptSlice | "removed">();
   readonly #lastAt = new Map<string, number>();
-  #controller: Controller | undefined;
+  readonly #work: LeadingController;
 
   constructor(options: AddressPublisherOptions) {
     this.#options = options;
+    this.#work = new LeadingController({
+      name: this.name,
+      timing: options.timing,
+      teller: options.teller,
+      workers: 2,
+      reconcile: (key, stop) => this.#publish(key, stop),
+    });
     this.#pace = options.pace ?? usualPace;
     const { client, nodes, teller } = options;
     this.#pods = createInformer<AddressedPod>(client, {
@@ -95,27 +96,17 @@ export class AddressPublisher implements Part {
   }
 
   async lead(signal: AbortSignal): Promise<void> {
-    const { nodes, teller, timing } = this.#options;
+    const { nodes } = this.#options;
     await Promise.all([this.#pods.synced(signal), this.#slices.synced(signal), nodes.synced(signal)]);
     this.#written.clear();
-    this.#controller = createController({
-      name: this.name,
-      workers: 2,
-      timing,
-      reconcile: (key, stop) => this.#publish(key, stop),
-      onFailure: (failure) => teller.failed(this.name, failure),
+    await this.#work.lead(signal, () => {
+      const groups = [
+        ...this.#pods.list().map(({ metadata }) => metadata.namespace ?? ""),
+        ...this.#slices.list().map(({ group: each }) => each),
+        nodesKey,
+      ];
+      for (const group of new Set(groups)) this.#work.add(group);
     });
-    const groups = [
-      ...this.#pods.list().map(({ metadata }) => metadata.namespace ?? ""),
-      ...this.#slices.list().map(({ group: each }) => each),
-      nodesKey,
-    ];
-    for (const group of new Set(groups)) this.#controller.add(group);
-    try {
-      await runWhileLeading(this.#controller, signal);
-    } finally {
-      this.#controller = undefined;
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -123,9 +114,9 @@ export class AddressPublisher implements Part {
   }
 
   #soon(group: string): void {
-    if (this.#controller === undefined) return;
+    if (!this.#work.isLeading) return;
     const sinceMs = this.#options.timing.monotonicMs() - (this.#lastAt.get(group) ?? -Infinity);
-    this.#controller.addAfter(group, Math.max(this.#pace.gatherMs, this.#pace.betweenMs - sinceMs));
+    this.#work.addAfter(group, Math.max(this.#pace.gatherMs, this.#pace.betweenMs - sinceMs));
   }
 
   async #publish(group: string, signal: AbortSignal): Promise<Outcome> {

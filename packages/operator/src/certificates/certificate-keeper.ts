@@ -1,16 +1,10 @@
 import { recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
-import {
-  createController,
-  createInformer,
-  type Controller,
-  type Informer,
-  type KubeClient,
-  type Timing,
-} from "@bpfleet/kube-client";
+import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { fieldManager, madeByOperator, ownNamespace, secretNames } from "../desired/names.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
-import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { LeadingController } from "../run/leading-controller.ts";
+import type { Part, Teller } from "../run/part.ts";
 import { defaultAuthorityPlan, type AuthorityPlan } from "./authority-state.ts";
 import type { KeyPair } from "./authority.ts";
 import { leafDays } from "./leaf-certificates.ts";
@@ -41,10 +35,16 @@ export class CertificateKeeper implements Part {
   readonly #options: CertificateKeeperOptions;
   readonly #secrets: ReadonlyMap<string, Informer<KeptSecret>>;
   readonly #listeners = new Set<() => void>();
-  #controller: Controller | undefined;
+  readonly #work: LeadingController;
 
   constructor(options: CertificateKeeperOptions) {
     this.#options = options;
+    this.#work = new LeadingController({
+      name: this.name,
+      timing: options.timing,
+      teller: options.teller,
+      reconcile: (_key, stop) => this.#keep(stop),
+    });
     const { client, teller } = options;
     this.#secrets = new Map(
       Object.values(secretNames).map((name) => {
@@ -53,7 +53,7 @@ export class CertificateKeeper implements Part {
           onFault: (error) => teller.fault(error),
         });
         informer.onChange(() => {
-          this.#controller?.add(key);
+          this.#work.add(key);
           if (name === secretNames.webhook) for (const listener of this.#listeners) listener();
         });
         return [name, informer.start()] as const;
@@ -82,20 +82,8 @@ export class CertificateKeeper implements Part {
   }
 
   async lead(signal: AbortSignal): Promise<void> {
-    const { teller, timing } = this.#options;
     await Promise.all([...this.#secrets.values()].map((informer) => informer.synced(signal)));
-    this.#controller = createController({
-      name: this.name,
-      timing,
-      reconcile: (_key, stop) => this.#keep(stop),
-      onFailure: (failure) => teller.failed(this.name, failure),
-    });
-    this.#controller.add(key);
-    try {
-      await runWhileLeading(this.#controller, signal);
-    } finally {
-      this.#controller = undefined;
-    }
+    await this.#work.lead(signal, () => this.#work.add(key));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,19 +1,13 @@
 import type { DefinedKind } from "@bpfleet/kinds";
 import { awaitChange, isApiError, type AnyObject, type Outcome } from "@bpfleet/kube";
-import {
-  createController,
-  createInformer,
-  type Controller,
-  type Informer,
-  type KubeClient,
-  type Timing,
-} from "@bpfleet/kube-client";
+import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { crdName, isOfOthers } from "../desired/access.ts";
 import { fieldManager, madeByOperator } from "../desired/names.ts";
 import { appliedFields, foreignFields } from "../reconcile/owned-fields.ts";
 import { resources } from "../reconcile/resources.ts";
 import { rememberApplied, planStep, type Applied } from "../reconcile/plan-step.ts";
-import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { LeadingController } from "../run/leading-controller.ts";
+import type { Part, Teller } from "../run/part.ts";
 
 export interface CrdKeeperOptions {
   readonly client: KubeClient;
@@ -34,10 +28,16 @@ export class CrdKeeper implements Part {
   readonly #wanted: ReadonlyMap<string, AnyObject>;
   readonly #informers: ReadonlyMap<string, Informer<AnyObject>>;
   readonly #applied = new Map<string, Applied>();
-  #controller: Controller | undefined;
+  readonly #work: LeadingController;
 
   constructor(options: CrdKeeperOptions) {
     this.#options = options;
+    this.#work = new LeadingController({
+      name: this.name,
+      timing: options.timing,
+      teller: options.teller,
+      reconcile: (name, stop) => this.#keep(name, stop),
+    });
     const { client, kinds, teller } = options;
     const theirs = kinds.filter((kind) => isOfOthers(kind) && kind.crd() !== undefined);
     this.#wanted = new Map(theirs.map((kind) => [crdName(kind), labelled(kind.crd() as AnyObject)]));
@@ -47,28 +47,18 @@ export class CrdKeeper implements Part {
           resource: { ...resources.crds, name },
           onFault: (error) => teller.fault(error),
         });
-        informer.onChange(() => this.#controller?.add(name));
+        informer.onChange(() => this.#work.add(name));
         return [name, informer.start()] as const;
       }),
     );
   }
 
   async lead(signal: AbortSignal): Promise<void> {
-    const { teller, timing } = this.#options;
     await Promise.all([...this.#informers.values()].map((informer) => informer.synced(signal)));
     this.#applied.clear();
-    this.#controller = createController({
-      name: this.name,
-      timing,
-      reconcile: (name, stop) => this.#keep(name, stop),
-      onFailure: (failure) => teller.failed(this.name, failure),
+    await this.#work.lead(signal, () => {
+      for (const name of this.#wanted.keys()) this.#work.add(name);
     });
-    for (const name of this.#wanted.keys()) this.#controller.add(name);
-    try {
-      await runWhileLeading(this.#controller, signal);
-    } finally {
-      this.#controller = undefined;
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

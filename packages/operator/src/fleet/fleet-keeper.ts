@@ -1,14 +1,7 @@
 import { renderRef, type Issue } from "@bpfleet/base";
 import type { DefinedKind, FleetOutcome } from "@bpfleet/kinds";
 import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
-import {
-  createController,
-  createInformer,
-  type Controller,
-  type Informer,
-  type KubeClient,
-  type Timing,
-} from "@bpfleet/kube-client";
+import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import {
   annotations,
   bpfdNamespace,
@@ -25,7 +18,8 @@ import { idOf, KeptObjects } from "../reconcile/kept-objects.ts";
 import { isRefusal } from "../reconcile/refusal.ts";
 import { resourceOf, resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
-import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { LeadingController } from "../run/leading-controller.ts";
+import type { Part, Teller } from "../run/part.ts";
 import { webhookConfiguration, webhookService } from "../webhook/webhook-objects.ts";
 import { planFleet, type FleetPlan, type Follows } from "./fleet-plan.ts";
 import { renderUndeployed, rolloutOf, uncleanNodes } from "./undeploy.ts";
@@ -61,7 +55,7 @@ export class FleetKeeper implements Part {
   readonly #config: readonly Informer<AnyObject>[];
   readonly #cilium: Informer<AnyObject>;
   readonly #calico: Informer<AnyObject>;
-  #controller: Controller | undefined;
+  readonly #work: LeadingController;
   #undeployingSince: number | undefined;
   /** The set that is to go. */
   #parting: { readonly uid: string | undefined; readonly sinceMs: number } | undefined;
@@ -73,6 +67,13 @@ export class FleetKeeper implements Part {
 
   constructor(options: FleetKeeperOptions) {
     this.#options = options;
+    this.#work = new LeadingController({
+      name: this.name,
+      timing: options.timing,
+      teller: options.teller,
+      queue: { longestWaitMs },
+      reconcile: (key, stop) => (key === planKey ? this.#follow(stop) : this.#keep(key, stop)),
+    });
     const { client, kinds, images, teller } = options;
     const follow = (
       resource: Parameters<typeof createInformer>[1]["resource"],
@@ -83,7 +84,7 @@ export class FleetKeeper implements Part {
         fieldSelector,
         onFault: (error) => teller.fault(error),
       });
-      informer.onChange(() => this.#controller?.add(planKey));
+      informer.onChange(() => this.#work.add(planKey));
       return informer.start();
     };
     this.#config = [ownNamespace, bpfdNamespace].map((namespace) =>
@@ -93,7 +94,7 @@ export class FleetKeeper implements Part {
     this.#calico = follow(resources.daemonSets, "metadata.name=calico-node");
     this.#kept = new KeptObjects({
       client,
-      onChange: (id) => this.#controller?.add(id),
+      onChange: (id) => this.#work.add(id),
       onWrite: ({ verb, id, because, live }) => {
         teller.wrote(verb, id, because);
         if (live !== undefined && because !== "it was not looked at yet")
@@ -126,7 +127,7 @@ export class FleetKeeper implements Part {
 
   /** The webhook's certificate came or changed. */
   look(): void {
-    this.#controller?.add(planKey);
+    this.#work.add(planKey);
   }
 
   async lead(signal: AbortSignal): Promise<void> {
@@ -137,20 +138,7 @@ export class FleetKeeper implements Part {
     this.#parting = undefined;
     this.#refused.clear();
     this.#options.activity.forget();
-    const { teller, timing } = this.#options;
-    this.#controller = createController({
-      name: this.name,
-      timing,
-      queue: { longestWaitMs },
-      reconcile: (key, stop) => (key === planKey ? this.#follow(stop) : this.#keep(key, stop)),
-      onFailure: (failure) => teller.failed(this.name, failure),
-    });
-    this.#controller.add(planKey);
-    try {
-      await runWhileLeading(this.#controller, signal);
-    } finally {
-      this.#controller = undefined;
-    }
+    await this.#work.lead(signal, () => this.#work.add(planKey));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,19 +1,13 @@
 import { collectionOf, fleetIndexPlace, parseFleetIndex, renderFleetIndex, type DefinedKind } from "@bpfleet/kinds";
 import { canonicalJson } from "@bpfleet/base";
 import { awaitChange, recheckAfter, type AnyObject, type ApiError, type Outcome } from "@bpfleet/kube";
-import {
-  createController,
-  createInformer,
-  type Controller,
-  type Informer,
-  type KubeClient,
-  type Timing,
-} from "@bpfleet/kube-client";
+import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { fieldManager, madeByOperator } from "../desired/names.ts";
 import type { NodeRegister } from "../nodes/node-register.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
-import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { LeadingController } from "../run/leading-controller.ts";
+import type { Part, Teller } from "../run/part.ts";
 import { namedCollections } from "./named-collections.ts";
 
 /** What is known of one collection. */
@@ -56,11 +50,17 @@ export class IndexKeeper implements Part {
   readonly #index: Informer<AnyObject>;
   /** Since when there is nothing in a collection that the index names. */
   readonly #emptySince = new Map<string, number>();
-  #controller: Controller | undefined;
+  readonly #work: LeadingController;
   #leadsSince = 0;
 
   constructor(options: IndexKeeperOptions) {
     this.#options = options;
+    this.#work = new LeadingController({
+      name: this.name,
+      timing: options.timing,
+      teller: options.teller,
+      reconcile: (_key, stop) => this.#keep(stop),
+    });
     const { client, kinds, collections, nodes, teller } = options;
     const followed = new Set(collections.map(({ kind }) => kind));
     const rest = kinds
@@ -77,34 +77,23 @@ export class IndexKeeper implements Part {
     this.#own = rest.map(({ informer }) => informer);
     for (const { informer } of this.#collections)
       informer.onChange(({ type }) => {
-        if (type === "added" ? informer.size === 1 : informer.size === 0) this.#controller?.addAfter(key, gatherMs);
+        if (type === "added" ? informer.size === 1 : informer.size === 0) this.#work.addAfter(key, gatherMs);
       });
     this.#index = createInformer<AnyObject>(client, {
       resource: { ...resources.configMaps, ...fleetIndexPlace },
       onFault: (error) => teller.fault(error),
     });
-    this.#index.onChange(() => this.#controller?.add(key));
-    nodes.onChange(() => this.#controller?.addAfter(key, nodesPaceMs));
+    this.#index.onChange(() => this.#work.add(key));
+    nodes.onChange(() => this.#work.addAfter(key, nodesPaceMs));
     for (const informer of [...this.#own, this.#index]) informer.start();
   }
 
   async lead(signal: AbortSignal): Promise<void> {
-    const { nodes, teller, timing } = this.#options;
+    const { nodes, timing } = this.#options;
     await Promise.all([this.#index.synced(signal), nodes.synced(signal)]);
     this.#emptySince.clear();
     this.#leadsSince = timing.monotonicMs();
-    this.#controller = createController({
-      name: this.name,
-      timing,
-      reconcile: (_key, stop) => this.#keep(stop),
-      onFailure: (failure) => teller.failed(this.name, failure),
-    });
-    this.#controller.add(key);
-    try {
-      await runWhileLeading(this.#controller, signal);
-    } finally {
-      this.#controller = undefined;
-    }
+    await this.#work.lead(signal, () => this.#work.add(key));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,17 +1,11 @@
 import { renderTime, type Condition, type NodeState } from "@bpfleet/kinds";
 import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
-import {
-  createController,
-  createInformer,
-  type Controller,
-  type Informer,
-  type KubeClient,
-  type Timing,
-} from "@bpfleet/kube-client";
+import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { daemonLabels, daemonSetName, fieldManager, ownNamespace } from "../desired/names.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
-import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { LeadingController } from "../run/leading-controller.ts";
+import type { Part, Teller } from "../run/part.ts";
 import { lastToldCondition, type NodeReport } from "../status/node-report.ts";
 import { judgeAgent, type AgentVerdict } from "./agent-verdict.ts";
 import type { NodeRegister } from "./node-register.ts";
@@ -61,10 +55,16 @@ export class AgentWatch implements Part {
   readonly #wroteAt = new Map<string, number>();
   #followsSince: number;
   #podsAreMade = false;
-  #controller: Controller | undefined;
+  readonly #work: LeadingController;
 
   constructor(options: AgentWatchOptions) {
     this.#options = options;
+    this.#work = new LeadingController({
+      name: this.name,
+      timing: options.timing,
+      teller: options.teller,
+      reconcile: (name, stop) => this.#judge(name, stop),
+    });
     const { client, nodes, states, teller, timing } = options;
     this.#followsSince = timing.monotonicMs();
     this.#pods = createInformer<AgentPod>(client, {
@@ -77,7 +77,7 @@ export class AgentWatch implements Part {
     this.#pods.onChange(({ object: { node } }) => {
       if (this.#unready(node) === undefined) this.#unreadySince.delete(node);
       else if (!this.#unreadySince.has(node)) this.#unreadySince.set(node, timing.monotonicMs());
-      this.#controller?.add(node);
+      this.#work.add(node);
     });
     this.#set = createInformer<AnyObject>(client, {
       resource: { ...resources.daemonSets, namespace: ownNamespace, name: daemonSetName },
@@ -95,30 +95,19 @@ export class AgentWatch implements Part {
       else if (change.type === "updated" && change.before.observedAt !== change.object.observedAt)
         this.#wroteAt.set(name, timing.monotonicMs());
       const isOther = change.type !== "updated" || change.before.lostBecause !== change.object.lostBecause;
-      if (isOther) this.#controller?.add(name);
+      if (isOther) this.#work.add(name);
     });
-    nodes.onChange((name) => this.#controller?.add(name));
-    nodes.onLoss((name) => this.#controller?.add(name));
+    nodes.onChange((name) => this.#work.add(name));
+    nodes.onLoss((name) => this.#work.add(name));
     this.#pods.start();
     this.#set.start();
   }
 
   async lead(signal: AbortSignal): Promise<void> {
-    const { nodes, states, teller, timing } = this.#options;
+    const { nodes, states } = this.#options;
     const informers = [nodes, states, this.#pods, this.#set];
     await Promise.all(informers.map((informer) => informer.synced(signal)));
-    this.#controller = createController({
-      name: this.name,
-      timing,
-      reconcile: (name, stop) => this.#judge(name, stop),
-      onFailure: (failure) => teller.failed(this.name, failure),
-    });
-    this.#everybody();
-    try {
-      await runWhileLeading(this.#controller, signal);
-    } finally {
-      this.#controller = undefined;
-    }
+    await this.#work.lead(signal, () => this.#everybody());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -126,7 +115,7 @@ export class AgentWatch implements Part {
   }
 
   #everybody(): void {
-    for (const { metadata } of this.#options.states.list()) this.#controller?.add(metadata.name);
+    for (const { metadata } of this.#options.states.list()) this.#work.add(metadata.name);
   }
 
   /** The pods of a node, of which none has an agent that is ready. */

@@ -1,17 +1,11 @@
 import type { DefinedKind } from "@bpfleet/kinds";
 import { awaitChange, recheckAfter, type AnyObject, type Outcome, type ResourceType } from "@bpfleet/kube";
-import {
-  createController,
-  createInformer,
-  type Controller,
-  type Informer,
-  type KubeClient,
-  type Timing,
-} from "@bpfleet/kube-client";
+import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { isDeclared, isMade } from "../desired/access.ts";
 import { finalizers } from "../desired/names.ts";
 import type { Activity } from "../run/activity.ts";
-import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { LeadingController } from "../run/leading-controller.ts";
+import type { Part, Teller } from "../run/part.ts";
 import { setFinalizers } from "./finalizers.ts";
 import type { NodePrograms } from "./node-programs.ts";
 
@@ -34,10 +28,16 @@ export class ConfigFinalizer implements Part {
   readonly #configs: ReadonlyMap<string, readonly [ResourceType, Informer<AnyObject>]>;
   /** The version of each config that was released: its event may come after that of a program. */
   readonly #released = new Map<string, string | undefined>();
-  #controller: Controller | undefined;
+  readonly #work: LeadingController;
 
   constructor(options: ConfigFinalizerOptions) {
     this.#options = options;
+    this.#work = new LeadingController({
+      name: this.name,
+      timing: options.timing,
+      teller: options.teller,
+      reconcile: (key, stop) => this.#reconcile(key, stop),
+    });
     const { client, kinds, programs, teller } = options;
     const made = kinds.filter(isMade);
     const owners = kinds.filter(
@@ -54,33 +54,23 @@ export class ConfigFinalizer implements Part {
         informer.onChange(({ type, object }) => {
           const key = `${kind}/${object.metadata.name}`;
           if (type === "deleted") this.#released.delete(key);
-          else this.#controller?.add(key);
+          else this.#work.add(key);
         });
         return [kind, [resource, informer.start()]] as const;
       }),
     );
     programs.onChange((config) => {
       for (const [kind, [, informer]] of this.#configs)
-        if (informer.find(config)?.metadata.deletionTimestamp !== undefined) this.#controller?.add(`${kind}/${config}`);
+        if (informer.find(config)?.metadata.deletionTimestamp !== undefined) this.#work.add(`${kind}/${config}`);
     });
   }
 
   async lead(signal: AbortSignal): Promise<void> {
-    const { programs, teller, timing } = this.#options;
-    await programs.synced(signal);
-    this.#controller = createController({
-      name: this.name,
-      timing,
-      reconcile: (key, stop) => this.#reconcile(key, stop),
-      onFailure: (failure) => teller.failed(this.name, failure),
+    await this.#options.programs.synced(signal);
+    await this.#work.lead(signal, () => {
+      for (const [kind, [, informer]] of this.#configs)
+        for (const { metadata } of informer.list()) this.#work.add(`${kind}/${metadata.name}`);
     });
-    for (const [kind, [, informer]] of this.#configs)
-      for (const { metadata } of informer.list()) this.#controller.add(`${kind}/${metadata.name}`);
-    try {
-      await runWhileLeading(this.#controller, signal);
-    } finally {
-      this.#controller = undefined;
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,9 +1,10 @@
 import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
-import { createController, type Controller, type KubeClient, type Timing } from "@bpfleet/kube-client";
+import type { KubeClient, Timing } from "@bpfleet/kube-client";
 import { finalizers } from "../desired/names.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
-import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { LeadingController } from "../run/leading-controller.ts";
+import type { Part, Teller } from "../run/part.ts";
 import { setFinalizers } from "./finalizers.ts";
 import type { NodePrograms } from "./node-programs.ts";
 import type { NodeRegister } from "./node-register.ts";
@@ -31,35 +32,28 @@ const sweepMs = 300_000;
 export class NodeCleaner implements Part {
   readonly name = "nodes";
   readonly #options: NodeCleanerOptions;
-  #controller: Controller | undefined;
+  readonly #work: LeadingController;
 
   constructor(options: NodeCleanerOptions) {
     this.#options = options;
+    this.#work = new LeadingController({
+      name: this.name,
+      timing: options.timing,
+      teller: options.teller,
+      reconcile: (_key, stop) => this.#sweep(stop),
+    });
     options.nodes.onChange((_name, isThere) => {
-      if (!isThere) this.#controller?.addAfter(sweepKey, options.graceMs ?? usualGraceMs);
+      if (!isThere) this.#work.addAfter(sweepKey, options.graceMs ?? usualGraceMs);
     });
   }
 
   async lead(signal: AbortSignal): Promise<void> {
-    const { nodes, programs, states, teller, timing } = this.#options;
+    const { nodes, programs, states } = this.#options;
     await Promise.all([states.synced(signal), nodes.synced(signal), programs.synced(signal)]);
-    this.#controller = createController({
-      name: this.name,
-      timing,
-      reconcile: (_key, stop) => this.#sweep(stop),
-      onFailure: (failure) => teller.failed(this.name, failure),
-    });
-    this.#controller.addAfter(sweepKey, this.#options.graceMs ?? usualGraceMs);
-    try {
-      await runWhileLeading(this.#controller, signal);
-    } finally {
-      this.#controller = undefined;
-    }
+    await this.#work.lead(signal, () => this.#work.addAfter(sweepKey, this.#options.graceMs ?? usualGraceMs));
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#controller = undefined;
-  }
+  async [Symbol.asyncDispose](): Promise<void> {}
 
   async #sweep(signal: AbortSignal): Promise<Outcome> {
     if (!this.#options.activity.isServing) return this.#options.activity.askAgain();

@@ -1,5 +1,5 @@
 import type { AnyObject, Happening } from "@bpfleet/kube";
-import type { Controller, ReconcileFailure } from "@bpfleet/kube-client";
+import type { ReconcileFailure } from "@bpfleet/kube-client";
 
 /**
  * One of the operator's tasks. Every replica follows what the task needs, so that the next leader need not read the
@@ -22,11 +22,4 @@ export interface Teller {
   happened(regarding: AnyObject, happening: Omit<Happening, "regarding">): void;
   /** What people should know, once for each text. */
   note(text: string): void;
-}
-
-/** Runs a controller while its part leads. */
-export async function runWhileLeading(controller: Controller, signal: AbortSignal): Promise<void> {
-  await using running = controller.start();
-  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-  await running.stop();
 }

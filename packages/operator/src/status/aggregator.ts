@@ -1,19 +1,13 @@
 import { refKey } from "@bpfleet/base";
 import type { DefinedKind, NodeResult } from "@bpfleet/kinds";
 import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
-import {
-  createController,
-  createInformer,
-  type Controller,
-  type Informer,
-  type KubeClient,
-  type Timing,
-} from "@bpfleet/kube-client";
+import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import type { NodePrograms } from "../nodes/node-programs.ts";
 import type { NodeRegister } from "../nodes/node-register.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
-import { runWhileLeading, type Part, type Teller } from "../run/part.ts";
+import { LeadingController } from "../run/leading-controller.ts";
+import type { Part, Teller } from "../run/part.ts";
 import { changedResults, compactNodeState, expandResult, Interning, type NodeReport } from "./node-report.ts";
 import { StatusWriter } from "./status-writer.ts";
 
@@ -59,11 +53,18 @@ export class Aggregator implements Part {
   readonly #lastAt = new Map<string, number>();
   /** What came of objects while their status was on its way: the event of our own write may come before its answer. */
   readonly #writing = new Map<string, AnyObject[]>();
-  #controller: Controller | undefined;
+  readonly #work: LeadingController;
 
   constructor(options: AggregatorOptions) {
     this.#options = options;
     this.#pace = { ...usualPace, ...options.pace };
+    this.#work = new LeadingController({
+      name: this.name,
+      timing: options.timing,
+      teller: options.teller,
+      workers: this.#pace.workers,
+      reconcile: (key, stop) => this.#write(key, stop),
+    });
     const { client, kinds, nodes, programs, teller, timing } = options;
     this.#reports = createInformer<NodeReport>(client, {
       resource: resources.nodeStates,
@@ -130,25 +131,13 @@ export class Aggregator implements Part {
   /** For metrics. */
   get sizes(): { readonly reports: number; readonly objects: number; readonly waiting: number } {
     const objects = [...this.#objects.values()].reduce((sum, { informer }) => sum + informer.size, 0);
-    return { reports: this.#reports.size, objects, waiting: this.#controller?.waiting ?? 0 };
+    return { reports: this.#reports.size, objects, waiting: this.#work.waiting };
   }
 
   async lead(signal: AbortSignal): Promise<void> {
-    const { nodes, programs, teller, timing } = this.#options;
+    const { nodes, programs } = this.#options;
     await Promise.all([this.#reports.synced(signal), nodes.synced(signal), programs.synced(signal)]);
-    this.#controller = createController({
-      name: this.name,
-      workers: this.#pace.workers,
-      timing,
-      reconcile: (key, stop) => this.#write(key, stop),
-      onFailure: (failure) => teller.failed(this.name, failure),
-    });
-    this.#everything();
-    try {
-      await runWhileLeading(this.#controller, signal);
-    } finally {
-      this.#controller = undefined;
-    }
+    await this.#work.lead(signal, () => this.#everything());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -163,16 +152,16 @@ export class Aggregator implements Part {
   }
 
   #everything(): void {
-    if (this.#controller === undefined) return;
+    if (!this.#work.isLeading) return;
     for (const { kind, informer } of this.#objects.values())
       for (const object of informer.list()) this.#soon(keyOf(kind, object), this.#betweenMs);
   }
 
   /** Not sooner after the last write than `betweenMs`, so that a change on all nodes is few writes. */
   #soon(key: string, betweenMs: number): void {
-    if (this.#controller === undefined) return;
+    if (!this.#work.isLeading) return;
     const sinceMs = this.#options.timing.monotonicMs() - (this.#lastAt.get(key) ?? -Infinity);
-    this.#controller.addAfter(key, Math.max(this.#pace.gatherMs, betweenMs - sinceMs));
+    this.#work.addAfter(key, Math.max(this.#pace.gatherMs, betweenMs - sinceMs));
   }
 
   async #write(key: string, signal: AbortSignal): Promise<Outcome> {
