@@ -17,8 +17,8 @@ export interface ApiServer extends AsyncDisposable {
   kubectl(args: readonly string[], input?: string): string;
   /** KILL to the API server; its store lives on. */
   kill(): Promise<void>;
-  /** Starts it again on its port and waits until it is ready. */
-  restart(): Promise<void>;
+  /** Starts it again on its port, with more flags than before where they are given, and waits until it is ready. */
+  restart(moreFlags?: readonly string[]): Promise<void>;
   /** STOP or CONT to the API server: connections stay and nothing answers. */
   signal(signal: "SIGSTOP" | "SIGCONT"): void;
   /** The store forgets all but the present. */
@@ -141,8 +141,8 @@ class Cluster implements AsyncDisposable {
         server.process.kill("SIGKILL");
         await server.ended;
       },
-      restart: async () => {
-        server = this.#run("kube-apiserver", flags);
+      restart: async (more = []) => {
+        server = this.#run("kube-apiserver", [...flags, ...more]);
         await ready();
       },
       signal: (signal) => void server.process.kill(signal),

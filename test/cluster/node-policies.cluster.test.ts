@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { kinds } from "@bpfleet/kinds";
@@ -40,6 +42,15 @@ spec:
   ingress: [{ toPorts: [{ ports: [{ port: "8080", protocol: TCP }] }] }]
 `;
 
+const others = { matchLabels: { role: "core" } };
+
+/** What is hooked, by the pins that hold it there. */
+function hooks(): readonly string[] {
+  const root = join(node.processes.env["BPFLEET_BPFFS"] ?? "", "bpfleet");
+  const folders = ["links", "filters"].map((name) => join(root, name)).filter((folder) => existsSync(folder));
+  return folders.flatMap((folder) => readdirSync(folder));
+}
+
 test("a policy with nodeSelector is in force on nodes by their labels, and its result says so", { skip }, async () => {
   const { processes } = node;
   assert.ok(processes.answers(free));
@@ -51,7 +62,17 @@ test("a policy with nodeSelector is in force on nodes by their labels, and its r
   };
   const inForce = ["InForce", "decides on the packets of the node itself"];
   await node.until("the node tells it", async () => isDeepStrictEqual(await said(), inForce));
+  assert.equal(hooks().length, 2);
+  const elsewhere = async (why: string): Promise<void> => {
+    await node.until(`${why}: other nodes are meant`, () => processes.answers(free));
+    await node.until(`${why}: the node tells that too`, async () => isDeepStrictEqual(await said(), ["NotSelected"]));
+    await node.until(`${why}: its hooks are gone`, () => hooks().length === 0);
+  };
   server.kubectl(["label", "node", "n1", "role=core", "--overwrite"]);
-  await node.until("other nodes are meant", () => processes.answers(free));
-  await node.until("the node tells that too", async () => (await said()).length === 1);
+  await elsewhere("another label");
+  server.kubectl(["label", "node", "n1", "role=edge", "--overwrite"]);
+  await node.until("it means the node again", async () => isDeepStrictEqual(await said(), inForce));
+  assert.ok(!processes.answers(free));
+  server.kubectl(["patch", "ccnp", "edge", "--type=merge", "-p", JSON.stringify({ spec: { nodeSelector: others } })]);
+  await elsewhere("another selector");
 });

@@ -16,9 +16,9 @@ const [a] = pods;
 const world = outside[1] ?? assert.fail();
 const patientMs = 1000;
 
-function nodeObject(name: string, address: string): KubeObject {
+function nodeObject(name: string, address: string, role = name): KubeObject {
   const status = { addresses: [{ type: "InternalIP", address }] };
-  return { apiVersion: "v1", kind: "Node", metadata: { name, labels: { role: name } }, spec: {}, status };
+  return { apiVersion: "v1", kind: "Node", metadata: { name, labels: { role } }, spec: {}, status };
 }
 
 function hostPolicy(spec: object): KubeObject {
@@ -146,6 +146,60 @@ describe("policies of nodes, with real packets", () => {
     assert.equal(await rig.prober.poke(flow), "nothing");
     assert.equal(await rig.prober.poke(other, patientMs), "answered");
     for (const each of [flow, other]) await rig.prober.close(each);
+    await lift();
+  });
+
+  it("let go of a node that they select no more, by its labels or by their selector, and say so", async () => {
+    const closed = from(world, nodeIpv4, "TCP", 80);
+    const policy = hostPolicy({ ingress: [{ toPorts: ports(8085) }] });
+    const becomes = async (what: KubeObject, reason: string, expected: Met): Promise<void> => {
+      const { objects } = await rig.change({ write: [what] });
+      const own = objects.find(({ ref }) => ref.kind === "CiliumClusterwideNetworkPolicy");
+      const status = own?.status as { readonly conditions?: readonly { type: string; reason: string }[] } | undefined;
+      assert.equal(status?.conditions?.find(({ type }) => type === "Ready")?.reason, reason);
+      assert.deepEqual(await met(closed), [expected]);
+    };
+    await enforce(policy);
+    assert.deepEqual(await met(closed), ["nothing"]);
+    await becomes(nodeObject("rig", nodeIpv4, "core"), "NotSelected", "answered");
+    await becomes(nodeObject("rig", nodeIpv4), "Ready", "nothing");
+    const others = { nodeSelector: { matchLabels: { role: "core" } }, ingress: [{ toPorts: ports(8085) }] };
+    await becomes(hostPolicy(others), "NotSelected", "answered");
+    await becomes(policy, "Ready", "nothing");
+    await lift();
+  });
+
+  it("drop nothing while they are only tried out, foretell what they drop, and do so without the annotation", async () => {
+    const spec = { ingress: [{ toPorts: ports(8085) }], egress: [{ toPorts: ports(53) }] };
+    const shadow = hostPolicy(spec);
+    await enforce({ ...shadow, metadata: { ...shadow.metadata, annotations: { "bpfleet.io/mode": "shadow" } } });
+    const open = (["ipv4", "ipv6"] as const).flatMap((family) => {
+      const own = family === "ipv4" ? nodeIpv4 : nodeIpv6;
+      return [
+        from(world, own, "TCP", 22),
+        from(world, own, "TCP", 8085),
+        ofNode(world[family], "TCP", 53),
+        ofNode(world[family], "UDP", 53),
+      ];
+    });
+    const closed = (["ipv4", "ipv6"] as const).flatMap((family) => [
+      ...(["TCP", "UDP", "ICMP"] as const).map((protocol) =>
+        from(world, family === "ipv4" ? nodeIpv4 : nodeIpv6, protocol, protocol === "ICMP" ? 0 : 80),
+      ),
+      ...(["TCP", "UDP"] as const).map((protocol) => ofNode(world[family], protocol, 80)),
+    ]);
+    const all = (probes: readonly Probe[], met: Met): readonly Met[] => probes.map(() => met);
+    assert.deepEqual(await met(...open, ...closed), all([...open, ...closed], "answered"));
+    let told = "";
+    const isForetold = async (): Promise<boolean> => {
+      told = JSON.stringify((await rig.change({})).objects);
+      const [, drop] = /on the node itself (\d+) flows that pass would be dropped, 0 that/.exec(told) ?? [];
+      return Number(drop) >= closed.length;
+    };
+    for (const end = performance.now() + 30_000; !(await isForetold());) assert.ok(performance.now() < end, told);
+    await enforce(shadow);
+    assert.deepEqual(await met(...open), all(open, "answered"));
+    assert.deepEqual(await met(...closed), all(closed, "nothing"));
     await lift();
   });
 

@@ -1,7 +1,7 @@
 import { errorCodes, refKey, type Clock, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import type { ItemResult, NodePlan, PlanProblem } from "@bpfleet/kernel";
-import { notSelectedReason, notServedReason } from "@bpfleet/kinds";
+import { notSelectedReason, type ItemResult, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
+import { notServedReason } from "@bpfleet/kinds";
 import type { ObjectReport, ObjectState } from "./report.ts";
 import { isoSeconds } from "./store/directory-store.ts";
 

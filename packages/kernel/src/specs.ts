@@ -293,6 +293,9 @@ export interface PlanProblem {
   readonly severity: "refused" | "waiting" | "note";
 }
 
+/** Reason of the note that an object does not mean this node. */
+export const notSelectedReason = "nodeNotSelected";
+
 /** Everything one node's kernel should hold for us. A value: equal declarations and facts, equal plan. */
 export interface NodePlan {
   readonly maps: readonly MapSpec[];

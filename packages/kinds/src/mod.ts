@@ -64,7 +64,6 @@ export { findFootGuns } from "./lint/foot-guns.ts";
 export { lintViewOf } from "./lint/view-of-objects.ts";
 export { emptyView, type LintPod, type LintView, type OwnAddress } from "./lint/lint-view.ts";
 export { lowerNothing, notServed, notServedReason } from "./not-served.ts";
-export { notSelectedReason } from "./bpfd.io/config/lower.ts";
 export { matchesLabels, type LabelSelector } from "./labels/label-selector.ts";
 export { policyEdits } from "./policy/edits/edits.ts";
 export type { EditPeer, EditTraffic, EditWish, PolicyEdit } from "./policy/edits/edit.ts";

@@ -15,7 +15,7 @@ import type { BackendsIntent, PolicyFeatureIntent, PolicyIntent } from "./intent
 import { limitedOf, limitsOf, logsFlows } from "./limit-maps.ts";
 import { hostInstance, noHost, planHost, type HostPlan } from "./plan-host.ts";
 import { chooseSlot, planPolicyMaps, type PlannedMaps } from "./policy-maps.ts";
-import { areOfNodes, forEachPolicy, problemsOf, shadowNote, shadowProblem } from "./problems.ts";
+import { areOfNodes, forEachPolicy, otherNodesNotes, problemsOf, shadowNote, shadowProblem } from "./problems.ts";
 import { resolveServices } from "./services/resolve-services.ts";
 import type { WrittenServices } from "./services/service-maps.ts";
 import { writeServices } from "./services/write-services.ts";
@@ -93,6 +93,7 @@ export function planPolicy(
   try {
     const compiled = compileWithTrials(input, shadows, facts, draft, memory);
     draft.problems.push(...problemsOf(compiled));
+    draft.problems.push(...otherNodesNotes(compiled, [...input.policies, ...shadows], facts, draft.problems));
     if (compiled.pods.length > 0)
       planCompiled(compiled, object, facts, draft, servicesFor(compiled, input, facts, memory));
   } catch (error) {

@@ -1,5 +1,5 @@
 import { refKey, renderRef, type ObjectRef } from "@bpfleet/base";
-import type { PlanProblem } from "@bpfleet/kernel";
+import { notSelectedReason, type NodeFacts, type PlanProblem } from "@bpfleet/kernel";
 import type { CompiledPolicy } from "./compile/compile-policy.ts";
 import type { LocalPod, Statement } from "./compile/statements.ts";
 import type { PolicyIntent } from "./intent.ts";
@@ -12,6 +12,25 @@ export function problemsOf(compiled: CompiledPolicy): readonly PlanProblem[] {
   const statementsOf = Map.groupBy(compiled.selection.statements, ({ intent }) => refKey(intent.policy.ref));
   const closed = compiled.closed.map((each) => closedProblem(each, statementsOf.get(refKey(each.ref)) ?? []));
   return [...closed, ...unplacedProblems(compiled), ...placedNotes(compiled)];
+}
+
+/** Those about nodes alone, none of which is this one. `problems`: what is told of them already. */
+export function otherNodesNotes(
+  { selection }: Pick<CompiledPolicy, "selection">,
+  policies: readonly PolicyIntent[],
+  { nodeName }: Pick<NodeFacts, "nodeName">,
+  problems: readonly PlanProblem[],
+): readonly PlanProblem[] {
+  const told = new Set([
+    ...selection.statements.map(({ intent }) => refKey(intent.policy.ref)),
+    ...problems.filter(({ severity }) => severity === "refused").map(({ origin }) => refKey(origin.object)),
+  ]);
+  const message = `node ${nodeName} is not selected: its labels are not those of nodeSelector`;
+  return policies.flatMap((intent): readonly PlanProblem[] => {
+    const { origin, policy } = intent;
+    if (told.has(refKey(policy.ref)) || policy.statements.length === 0 || !areOfNodes([intent])) return [];
+    return [{ origin, reason: notSelectedReason, message, severity: "note" }];
+  });
 }
 
 /** Pods of which not all traffic is judged. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { emptyPlan, type FeatureInstance, type ItemResult, type NodePlan } from "@bpfleet/kernel";
+import { emptyPlan, notSelectedReason, type FeatureInstance, type ItemResult, type NodePlan } from "@bpfleet/kernel";
 import type { Outcome } from "../kind.ts";
 import { outcome } from "../testing/outcomes.ts";
 import { parsePolicy } from "../testing/policies.ts";
@@ -66,6 +66,17 @@ test("policyStatus tells of a pod that is not found, and nothing where no pod is
   ]);
   assert.match(told({ plan, items: good, isPaused: true })[2] ?? "", /^Enforced=False Paused: /);
   assert.deepEqual(told({}), ["Ready=True Ready: in force", "Accepted=True Accepted: served as declared"]);
+});
+
+test("policyStatus says that it is about other nodes", () => {
+  const origin = { object: parsed.ref, path: "" };
+  const problem = { origin, reason: notSelectedReason, message: "node n is not selected", severity: "note" } as const;
+  assert.deepEqual(told({ problems: [problem] }), [
+    "Ready=True NotSelected: node n is not selected",
+    "Accepted=True Accepted: node n is not selected",
+  ]);
+  const refused = { ...problem, reason: "NotServed", message: "names are not served", severity: "refused" } as const;
+  assert.equal(told({ problems: [problem, refused] })[0], "Ready=False NotServed: names are not served");
 });
 
 test("policyStatus says why a policy is refused without what else one should know of it", () => {

@@ -1,4 +1,5 @@
 import { sameRef, type ObjectRef } from "@bpfleet/base";
+import { notSelectedReason } from "@bpfleet/kernel";
 import type { Static } from "typebox";
 import type { Column, KubeObject, Outcome, Parsed } from "../kind.ts";
 import { ageColumn } from "../schema/columns.ts";
@@ -65,7 +66,7 @@ export function policyStatus(parsed: Parsed<KubeObject>, outcome: Outcome): Poli
   return stampStatus(
     { node: outcome.nodeName },
     [
-      readyAspect([accepted, ...waits, ...enforced], "in force"),
+      elsewhere(fate) ?? readyAspect([accepted, ...waits, ...enforced], "in force"),
       valid,
       accepted,
       ...[...waits, ...enforced].slice(0, 1),
@@ -73,6 +74,13 @@ export function policyStatus(parsed: Parsed<KubeObject>, outcome: Outcome): Poli
     parsed.object.metadata.generation,
     outcome,
   );
+}
+
+/** It is about nodes, and this one is none of them. */
+function elsewhere(fate: ObjectFate): Aspect | undefined {
+  const note = fate.problemsOf("note").find(({ reason }) => reason === notSelectedReason);
+  if (note === undefined || fate.problemsOf("refused").length > 0) return undefined;
+  return { type: "Ready", status: "True", reason: "NotSelected", message: note.message };
 }
 
 /** Nothing is told where the policy selects no pod of this node. */
@@ -94,23 +102,27 @@ export function enforcedAspects(
   );
   if (worst === undefined) return [];
   if ((instance.data as { readonly mode?: string } | undefined)?.mode === "shadow")
-    return [aspectOf("Enforced", worst, { reason: "Shadow", message: triedText(ref, counters) })];
-  return [
-    aspectOf("Enforced", worst, { reason: "Enforced", message: `decides on the packets of ${whomOf(instance)}` }),
-  ];
+    return [aspectOf("Enforced", worst, { reason: "Shadow", message: triedText(instance, counters) })];
+  const whose = whomOf(instance, { pods: "the pods it selects", node: "the node itself", and: ", and of " });
+  return [aspectOf("Enforced", worst, { reason: "Enforced", message: `decides on the packets of ${whose}` })];
 }
 
-function whomOf({ data }: Outcome["plan"]["instances"][number]): string {
+type Instance = Outcome["plan"]["instances"][number];
+
+function whomOf(
+  { data }: Instance,
+  { pods, node, and }: { readonly pods: string; readonly node: string; readonly and: string },
+): string {
   const { endpoints = [] } = data as { readonly endpoints?: readonly { readonly isNode?: true }[] };
   const ofNode = endpoints.filter(({ isNode }) => isNode === true).length;
-  const pods = "the pods it selects";
   if (ofNode === 0) return pods;
-  return ofNode === endpoints.length ? "the node itself" : `${pods}, and of the node itself`;
+  return ofNode === endpoints.length ? node : `${pods}${and}${node}`;
 }
 
 /** What is only tried out decides nothing. */
-function triedText(ref: ObjectRef, counters: Outcome["counters"]): string {
-  const own = counters.find(({ owner }) => sameRef(owner, ref));
+function triedText(instance: Instance, counters: Outcome["counters"]): string {
+  const own = counters.find(({ owner }) => sameRef(owner, instance.owner));
   const { would_drop: drop = 0, would_pass: pass = 0 } = own?.gauges ?? {};
-  return `tried out, and nothing is enforced: on its pods ${drop} flows that pass would be dropped, ${pass} that are dropped would pass`;
+  const whose = whomOf(instance, { pods: "its pods", node: "the node itself", and: " and " });
+  return `tried out, and nothing is enforced: on ${whose} ${drop} flows that pass would be dropped, ${pass} that are dropped would pass`;
 }

@@ -1,8 +1,7 @@
-import type { HookResult, ItemResult } from "@bpfleet/kernel";
+import { notSelectedReason, type HookResult, type ItemResult } from "@bpfleet/kernel";
 import type { Outcome, Parsed } from "../../kind.ts";
 import { ObjectFate } from "../../status/fate.ts";
 import type { Said } from "../conditions.ts";
-import { notSelectedReason } from "./lower.ts";
 import type { ProgramConfig } from "./spec.ts";
 
 /** What a config became on this node, and what bpfd's messages do not say of it. */

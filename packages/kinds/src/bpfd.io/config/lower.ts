@@ -1,5 +1,5 @@
 import type { BytecodeIntent, BytecodePlace, GlobalWish, InterfaceWish } from "@bpfleet/features";
-import type { BytecodeSource, PlanProblem } from "@bpfleet/kernel";
+import { notSelectedReason, type BytecodeSource, type PlanProblem } from "@bpfleet/kernel";
 import type { Origin } from "@bpfleet/base";
 import { cgroupAnnotation } from "../../core/pod/schema.ts";
 import type { Lowered, Parsed, ResourceView } from "../../kind.ts";
@@ -9,9 +9,6 @@ import { joinPointer } from "../../yaml/places.ts";
 import { parseBytecode, pullSecretNamespaces } from "./bytecode.ts";
 import { cgroupHooks, probeHooks, proceedCodes } from "./program-types.ts";
 import type { ConfigSpec, ProgramConfig } from "./spec.ts";
-
-/** Reason of the note that a config is not meant for this node. */
-export const notSelectedReason = "nodeNotSelected";
 
 /** With the value `keep`: what runs goes on when the image policy comes to refuse it. */
 export const onRevokeAnnotation = "bpfleet.io/on-revoke";

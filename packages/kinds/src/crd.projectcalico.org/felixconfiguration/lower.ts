@@ -1,5 +1,4 @@
-import type { PlanProblem } from "@bpfleet/kernel";
-import { notSelectedReason } from "../../bpfd.io/config/lower.ts";
+import { notSelectedReason, type PlanProblem } from "@bpfleet/kernel";
 import type { Lowered, Parsed, ResourceView } from "../../kind.ts";
 import { lowerNothing, notServed } from "../../not-served.ts";
 import type { FelixConfiguration } from "./schema.ts";
