@@ -66,6 +66,19 @@ test("compilePolicy reports of several rules that allow the most specific, and w
   assert.equal(deciding(compiled, packet("10.0.0.2", 22)), "drop deny ingress from anybody at TCP 22");
 });
 
+test("compilePolicy lets nobody ask for any name by an empty list of names", () => {
+  const origin = { object: { group: "g", kind: "K", namespace: "x", name: "o" }, path: "" };
+  const dns = { origin, match: "ports", protocol: "UDP", from: 53, to: 53, dns: [] } as const;
+  for (const ports of [[dns], [dns, tcp(80)]]) {
+    const { compiled, judge } = compileWorld([policyOf("p", { ...onA, egress: { allow: [{ ports }] } })], world);
+    assert.ok(compiled.table.names !== undefined, "somebody looks at questions");
+    for (const asks of ["a.test", undefined]) {
+      const question = packet("203.0.113.1", 53, { direction: "egress", protocol: "UDP", asks });
+      assert.equal(judge(question).verdict, "drop", String(asks));
+    }
+  }
+});
+
 test("compilePolicy takes a port's name as the pod's own for what it receives, as each peer's for what it sends", () => {
   const http = { allow: [{ ports: [namedTcp("http")] }] };
   const { judge } = compileWorld([policyOf("p", { ingress: http, egress: http })], world);

@@ -60,3 +60,13 @@ test("compileNames refuses more states than there may be", () => {
   assert.throws(() => names.compile(1000), TooManyNamesError);
   names.compile(2000);
 });
+
+test("compileNames of an empty list has no name in any class", () => {
+  const names = new Names();
+  assert.equal(names.isUsed, false);
+  assert.deepEqual(names.sets[names.set([])], []);
+  assert.equal(names.isUsed, true);
+  const { automaton, patternsOf } = names.compile(10);
+  assert.equal(nameClassOf(automaton.states, "a.test"), 0);
+  assert.deepEqual([automaton.peerClasses, automaton.classCount, patternsOf], [0, 1, [[]]]);
+});

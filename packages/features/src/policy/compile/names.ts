@@ -50,8 +50,9 @@ export class Names {
     return this.#patterns.length - 1;
   }
 
+  /** Of a list without names too: where nobody looks at questions, each of them passes. */
   get isUsed(): boolean {
-    return this.#patterns.length > 0;
+    return this.#patterns.length + this.sets.length > 0;
   }
 
   numberOf(pattern: NamePattern): number {
@@ -152,6 +153,8 @@ function compileNames(
   const start = new Set<number>();
   for (const pattern of patterns.keys()) add(start, pattern, 0);
   numberOf(start);
+  // Without patterns, a state that leads nowhere.
+  if (start.size === 0) places.push([]);
   const rows: number[][] = [];
   const accepted: (readonly number[])[] = [];
   for (let state = 0; state < places.length; state++) {

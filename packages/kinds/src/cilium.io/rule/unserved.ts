@@ -22,7 +22,7 @@ export function unservedOf(rule: AnyRule, at: string): readonly UnservedField[] 
   for (const [index, ports] of (rule.toPorts ?? []).entries()) {
     const place = `toPorts/${index}`;
     if (ports.rules?.http !== undefined) note(`${place}/rules/http`, "HTTP rules");
-    // Where no policy of a node has a name, nobody there looks at what is asked.
+    // It may mean every name or none.
     if (ports.rules?.dns?.length === 0) note(`${place}/rules/dns`, "an empty list of DNS rules");
     if (ports.rules?.kafka !== undefined) note(`${place}/rules/kafka`, "Kafka rules");
     if (ports.rules?.l7proto !== undefined) note(`${place}/rules/l7proto`, "rules of other protocols");
