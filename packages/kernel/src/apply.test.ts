@@ -9,7 +9,7 @@ import { packEntries } from "./entries.ts";
 import { FakeKernel } from "./fake-kernel.ts";
 import { FakeWorld } from "./fake-world.ts";
 import { emptyJournal, journalAfter, journalBefore, ownedKeys } from "./journal.ts";
-import type { ObservedHook } from "./port.ts";
+import type { HookRequest, ObservedHook } from "./port.ts";
 import type { MapSpec, NodePlan, ProgramSpec } from "./specs.ts";
 
 const map = (key: string): MapSpec => ({
@@ -236,13 +236,13 @@ test("applyActions adds what is new before it is allowed to change what is there
   ]);
   const port = new FakeKernel(world);
   const observed = await observePlan(port, plan);
-  const { promise: beforeChanges, resolve: allow } = Promise.withResolvers<void>();
+  const { promise: allowed, resolve: allow } = Promise.withResolvers<void>();
   const done: string[] = [];
   const before = world.hooks.get("xdp/eth0")?.generation;
   const applying = applyActions(diffPlan(plan, observed, emptyJournal), port, {
     plan,
     observed,
-    beforeChanges,
+    beforeChanges: () => allowed,
     onAction: ({ action }) => void done.push(action.do),
   });
   while (!done.includes("load-program")) await new Promise((resolve) => setImmediate(resolve));
@@ -252,4 +252,30 @@ test("applyActions adds what is new before it is allowed to change what is there
   allow();
   assert.equal((await applying).isComplete, true);
   assert.notEqual(world.hooks.get("xdp/eth0")?.generation, before);
+});
+
+test("applyActions sets new hooks by twos", async () => {
+  const names = ["eth0", "eth1", "eth2", "eth3", "eth4"];
+  const world = worldWith(...names);
+  const programs = { maps: [map("a/map")], programs: [program("a/xdp", "a/map")] };
+  const plan = assemblePlan([{ ...emptyPart, ...programs, attachments: names.map((name) => attach(name, "a/xdp")) }]);
+  const port = new FakeKernel(world);
+  let now = 0;
+  let most = 0;
+  const slow = Object.assign(port, {
+    setHook: async (request: HookRequest) => {
+      most = Math.max(most, ++now);
+      await new Promise((resolve) => setImmediate(resolve));
+      now--;
+      return FakeKernel.prototype.setHook.call(port, request);
+    },
+  });
+  const observed = await observePlan(slow, plan);
+  const { isComplete } = await applyActions(diffPlan(plan, observed, emptyJournal), slow, { plan, observed });
+  assert.ok(isComplete);
+  assert.equal(most, 2);
+  assert.deepEqual(
+    [...world.hooks.keys()].toSorted(),
+    names.map((name) => `xdp/${name}`),
+  );
 });

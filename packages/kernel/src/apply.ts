@@ -19,8 +19,11 @@ export interface ApplyOptions {
   readonly legacyTc?: boolean | undefined;
   /** Why an action is not to be tried now: what it failed with before. It then counts as failed again. */
   readonly hold?: ((action: Action) => ItemError | undefined) | undefined;
-  /** Awaited before anything changes that is there; what is only added does not wait for it. */
-  readonly beforeChanges?: Promise<unknown> | undefined;
+  /**
+   * Called once, and awaited before anything changes that is there; what is only added does not wait for it. Where hooks
+   * are added it is called while the kernel sets those.
+   */
+  readonly beforeChanges?: (() => Promise<unknown>) | undefined;
   /** Carries out this many actions and stops, as a killed process would. */
   readonly stopAfter?: number | undefined;
   /** Called after each action, done or not. */
@@ -54,9 +57,12 @@ const lastingRefusals: readonly ErrorCode[] = ["verifier", "too-big", "not-suppo
 /** What does not wait until the kernel's programs have let go of what a reference held before. */
 const goesOn: ReadonlySet<Action["do"]> = new Set(["put-reference", "load-program", "set-hook"]);
 
+/** The kernel sets one after the other, and rests after each: what must be known of the second is, when its turn comes. */
+const hooksAtOnce = 2;
+
 /**
- * Carries actions out, one after the other; only the end of a put is not waited for by what goes on without it. What
- * fails stops only what needs it; nothing is thrown.
+ * Carries actions out, one after the other. What goes on without it does not wait for the end of a put, nor for new
+ * hooks what is only added. What fails stops only what needs it; nothing is thrown.
  */
 export async function applyActions(
   actions: readonly Action[],
@@ -66,6 +72,7 @@ export async function applyActions(
   const outcomes = new Map<string, ActionOutcome>();
   const refusedInline: string[] = [];
   const putting = new Map<string, Promise<void>>();
+  let setting: Promise<void>[] = [];
   const carry = async (action: Action): Promise<void> => {
     const outcome = await carryOut(action, outcomes, port, options);
     outcomes.set(action.id, outcome);
@@ -74,16 +81,25 @@ export async function applyActions(
     }
     options.onAction?.(outcome);
   };
+  const isNewHook = (action: Action): boolean => action.do === "set-hook" && isAddition(action, options.observed);
+  let allowing = actions.some(isNewHook) ? undefined : options.beforeChanges?.();
   for (const action of actions.slice(0, options.stopAfter ?? actions.length)) {
+    const isAdded = isAddition(action, options.observed);
+    if (!isAdded) allowing ??= options.beforeChanges?.();
+    if (!isAdded || (isNewHook(action) && setting.length === hooksAtOnce)) {
+      await Promise.all(setting);
+      setting = [];
+    }
     const needed = goesOn.has(action.do)
       ? action.needs.flatMap((need) => putting.get(need) ?? [])
       : [...putting.values()];
     await Promise.all(needed);
-    if (!isAddition(action, options.observed)) await options.beforeChanges;
+    if (!isAdded) await allowing;
     if (action.do === "put-reference") putting.set(action.id, carry(action));
+    else if (isNewHook(action)) setting.push(carry(action));
     else await carry(action);
   }
-  await Promise.all(putting.values());
+  await Promise.all([...setting, ...putting.values()]);
   return {
     results: resultsOf(options, outcomes, actions),
     outcomes: [...outcomes.values()],

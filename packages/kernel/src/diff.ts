@@ -92,7 +92,26 @@ class Diff {
     this.#removePrograms();
     this.#removeMaps();
     for (const hook of this.#plan.hooks) this.#inlineHook(hook);
-    return [...this.#actions.values()];
+    return this.#hooksFirst();
+  }
+
+  /** Those that may be: the kernel rests after each, and whatever else is only added is so meanwhile. */
+  #hooksFirst(): readonly Action[] {
+    const running = new Set(this.#observed.hooks.flatMap(({ isAttached, members }) => (isAttached ? members : [])));
+    const { first = [], rest = [] } = Object.groupBy(this.#actions.values(), (action) =>
+      this.#isToRunAlike(action, running) ? "first" : "rest",
+    );
+    return [...first, ...rest];
+  }
+
+  /** Its programs run elsewhere as they are: they do here what they do there, by what was in force before. */
+  #isToRunAlike(action: Action, running: ReadonlySet<number>): boolean {
+    if (action.do !== "set-hook" || action.why !== "new" || action.needs.length > 0) return false;
+    return action.members.every(({ identity, maps }) => {
+      const programId = this.#programs.get(renderIdentity(identity))?.programId;
+      const isWritten = maps.values().some((map) => this.#actions.has(`write-map ${renderIdentity(map)}`));
+      return programId !== undefined && running.has(programId) && !isWritten;
+    });
   }
 
   /** `needs` may name actions that turned out not to be needed. */

@@ -99,6 +99,23 @@ export function hookContract(contract: Contract): void {
     }
   }
 
+  for (const legacyTc of [false, true])
+    contract(`setHook sets both directions at once${legacyTc ? " by cls_bpf" : ""}`, async (port, kernel) => {
+      const { member } = await loaded(port, kernel, "count_tc");
+      const directions = ["ingress", "egress"] as const;
+      const pointAt = (direction: (typeof directions)[number]): HookPoint => ({
+        hook: "tc",
+        interface: kernel.interface,
+        direction,
+      });
+      await Promise.all(directions.map((at) => port.setHook(request(pointAt(at), [member], { legacyTc }))));
+      const { hooks } = await (await kernel.open()).observe();
+      const attached = new Set(hooks.flatMap(({ key, isAttached }) => (isAttached ? [key] : [])));
+      assert.deepEqual(attached, new Set(directions.map((at) => renderHookKey(pointAt(at)))));
+      for (const { key } of hooks) await port.clearHook(key);
+      assert.deepEqual((await port.observe()).hooks, []);
+    });
+
   contract("setHook says tcx or cls_bpf, native or skb", async (port, kernel) => {
     const xdp = (await loaded(port, kernel, "count_xdp")).member;
     const tc = (await loaded(port, kernel, "count_tc")).member;

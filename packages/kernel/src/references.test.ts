@@ -173,25 +173,42 @@ test("diffPlan sets the hooks of an edit before what they judge by is put in pla
   );
 });
 
+test("diffPlan begins with hooks whose programs run elsewhere as they are, and with no others", async () => {
+  const world = worldOf("eth0", "eth1");
+  await apply(world, planOf(first));
+  const wider = planOf({ ...second, interfaces: ["eth0", "eth1"] });
+  const begin = async (plan: NodePlan): Promise<string> => {
+    const [action] = diffPlan(plan, await observePlan(new FakeKernel(world), plan), emptyJournal);
+    return action === undefined ? "" : renderAction(action);
+  };
+  assert.equal(await begin(wider), "attach xdp/eth1: t/judge");
+  const programs = wider.programs.map((program) => ({ ...program, globals: { knob: 1 } }));
+  assert.equal(await begin({ ...wider, programs }), "create map t/lines", "another program is loaded first");
+  world.hooks.clear();
+  assert.equal(await begin(wider), "create map t/lines", "it runs nowhere");
+});
+
 test("diffPlan converges after a stop at every action of such an edit, and the table always has its counters", async () => {
-  const total = 10;
+  const total = 11;
+  const after = planOf({ ...second, interfaces: ["eth0", "eth1"] });
   for (let stop = 0; stop <= total; stop++) {
-    const world = worldOf("eth0");
+    const world = worldOf("eth0", "eth1");
     await apply(world, planOf(first));
-    await apply(world, planOf(second), stop);
+    await apply(world, after, stop);
     const now = slots(world);
-    const isNew = now["t/table[0]"] === nameOf(planOf(second), "t/lines");
-    const [plan, slot] = isNew ? [planOf(second), 1] : [planOf(first), 0];
+    const isNew = now["t/table[0]"] === nameOf(after, "t/lines");
+    const [plan, slot] = isNew ? [after, 1] : [planOf(first), 0];
     assert.equal(now[`t/counters[${slot}]`], nameOf(plan, "t/rules/hits"), `stopped after ${stop}`);
-    await apply(world, planOf(second));
-    assert.deepEqual((await apply(world, planOf(second))).actions, []);
+    assert.ok(!isNew || world.hooks.has("xdp/eth1"), "all that is to be judged by it is");
+    await apply(world, after);
+    assert.deepEqual((await apply(world, after)).actions, []);
     const back = await apply(world, planOf(first));
     assert.ok(back.isComplete);
     assert.deepEqual((await apply(world, planOf(first))).actions, []);
   }
 });
 
-/** Programs look at the earlier map a while longer, as in a kernel. */
+/** Programs look at the earlier map a while longer, and the kernel rests after each hook. */
 class SlowKernel extends FakeKernel {
   readonly done: string[] = [];
 
@@ -204,7 +221,10 @@ class SlowKernel extends FakeKernel {
 
   override async setHook(request: HookRequest): Promise<HookResult> {
     this.done.push(`set ${request.spec.key}`);
-    return super.setHook(request);
+    const result = await super.setHook(request);
+    await sleep(10);
+    this.done.push(`${request.spec.key} is set`);
+    return result;
   }
 
   override async dropReference(identity: MapIdentity, slot: number): Promise<void> {
@@ -217,10 +237,24 @@ test("applyActions goes on while programs let go of an earlier map, and takes no
   const world = worldOf("eth0", "eth1");
   await apply(world, planOf(first));
   const slow = new SlowKernel(world);
-  await apply(world, planOf({ ...second, interfaces: ["eth0", "eth1"] }), undefined, slow);
+  const wish = { ...second, interfaces: ["eth0", "eth1"] };
+  const observed = await observePlan(slow, planOf(wish));
+  const { isComplete } = await applyActions(diffPlan(planOf(wish), observed, emptyJournal), slow, {
+    plan: planOf(wish),
+    observed,
+    beforeChanges: async () => void slow.done.push("kept"),
+  });
+  assert.ok(isComplete);
   const [counters, table] = ["t/counters", "t/table"];
-  assert.deepEqual(slow.done.slice(0, 3), [`put ${counters}`, "set xdp/eth1", `put ${table}`]);
-  assert.deepEqual(slow.done.slice(3), [`let go of ${counters}`, `let go of ${table}`, `drop ${counters}`]);
+  const inOrder = (...steps: readonly string[]): void =>
+    assert.deepEqual(
+      slow.done.filter((step) => steps.includes(step)),
+      steps,
+    );
+  inOrder("set xdp/eth1", `put ${counters}`, "xdp/eth1 is set", `put ${table}`);
+  inOrder("set xdp/eth1", "kept", "xdp/eth1 is set");
+  inOrder(`put ${table}`, `let go of ${table}`, `drop ${counters}`);
+  inOrder(`let go of ${counters}`, `drop ${counters}`);
   const fresh = new SlowKernel(worldOf("eth0"));
   await apply(fresh.world, planOf(first), undefined, fresh);
   assert.ok(fresh.done.indexOf(`let go of ${table}`) < fresh.done.findIndex((what) => what.startsWith("set ")));

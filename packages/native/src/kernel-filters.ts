@@ -18,14 +18,21 @@ import { isThere, removeTree, replacePin, unpin, type Pins } from "./pins.ts";
 export class KernelFilters {
   readonly #pins: Pins;
   readonly #netns: string | Netns | undefined;
+  #attached: Promise<unknown> = Promise.resolve();
 
   constructor(pins: Pins, netns: string | Netns | undefined) {
     this.#pins = pins;
     this.#netns = netns;
   }
 
-  /** Throws busy when a program of others is there. */
-  async attach(at: ClsBpf, program: BpfProgram, key: string, what: string, isOurs: IsOurs): Promise<void> {
+  /** Throws busy when a program of others is there. One after the other: two directions share what they need made. */
+  attach(at: ClsBpf, program: BpfProgram, key: string, what: string, isOurs: IsOurs): Promise<void> {
+    const attaching = this.#attached.then(() => this.#attach(at, program, key, what, isOurs));
+    this.#attached = attaching.catch(() => undefined);
+    return attaching;
+  }
+
+  async #attach(at: ClsBpf, program: BpfProgram, key: string, what: string, isOurs: IsOurs): Promise<void> {
     const holder = await findFilter(at);
     if (holder !== undefined && !isOurs(holder))
       throw refusal(

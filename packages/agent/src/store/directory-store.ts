@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from "node:crypto";
+import { readFileSync, statSync, type BigIntStats } from "node:fs";
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { canonicalJson, refKey, type Clock, type Issue, type ObjectRef } from "@bpfleet/base";
@@ -39,6 +40,8 @@ export interface DirectoryStoreOptions {
 const largestFileBytes = 64 * 2 ** 20;
 
 const parallelReads = 16;
+/** So few are read at once: by the pool of threads one small file is six turns, each behind whatever else goes on. */
+const quickReads = 8;
 
 interface CachedFile {
   /** Changes with every replacement and every edit of the file. */
@@ -82,17 +85,25 @@ export class DirectoryStore {
   /** Looks at these files only. Whether anything is different now. */
   async refreshFiles(paths: Iterable<string>): Promise<boolean> {
     let isChanged = false;
-    const look = async (path: string) => {
-      const before = this.#files.get(path);
-      const now = await this.#readFile(path, before);
+    const take = (path: string, before: CachedFile | undefined, now: CachedFile | undefined): void => {
       if (now?.version === before?.version) return;
       isChanged = true;
       if (now === undefined) this.#files.delete(path);
       else this.#files.set(path, now);
     };
     const waiting = [...paths];
-    const readers = Array.from({ length: Math.min(parallelReads, waiting.length) }, async () => {
-      for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) await look(path);
+    if (waiting.length <= quickReads) {
+      for (const path of waiting) {
+        const before = this.#files.get(path);
+        take(path, before, this.#readNow(path, before));
+      }
+      return isChanged;
+    }
+    const readers = Array.from({ length: parallelReads }, async () => {
+      for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+        const before = this.#files.get(path);
+        take(path, before, await this.#readFile(path, before));
+      }
     });
     await Promise.all(readers);
     return isChanged;
@@ -177,18 +188,23 @@ export class DirectoryStore {
   async #readFile(path: string, before: CachedFile | undefined): Promise<CachedFile | undefined> {
     try {
       const facts = await stat(path, { bigint: true });
-      const version = `${facts.ino}.${facts.mtimeNs}.${facts.size}`;
-      if (before?.version === version) return before;
-      if (!facts.isFile()) return { version, content: broken(path, "a plain file is expected") };
-      if (facts.size > largestFileBytes)
-        return { version, content: broken(path, `the file is larger than ${largestFileBytes >> 20} MiB`) };
-      const bytes = await readFile(path);
-      return { version, content: this.#parse(path, bytes, Number(facts.birthtimeMs)) };
+      return withoutReading(path, facts, before) ?? this.#parsed(path, facts, await readFile(path));
     } catch (error) {
-      if (isMissing(error)) return undefined;
-      const why = error instanceof Error ? error.message : String(error);
-      return { version: why, content: broken(path, why) };
+      return unread(path, error);
     }
+  }
+
+  #readNow(path: string, before: CachedFile | undefined): CachedFile | undefined {
+    try {
+      const facts = statSync(path, { bigint: true });
+      return withoutReading(path, facts, before) ?? this.#parsed(path, facts, readFileSync(path));
+    } catch (error) {
+      return unread(path, error);
+    }
+  }
+
+  #parsed(path: string, facts: BigIntStats, bytes: Uint8Array): CachedFile {
+    return { version: versionOf(facts), content: this.#parse(path, bytes, Number(facts.birthtimeMs)) };
   }
 
   #parse(path: string, bytes: Uint8Array, bornAt: number): StoredObject | BrokenFile {
@@ -308,6 +324,27 @@ function broken(path: string, message: string): BrokenFile {
     path,
     issues: [{ path: "", code: "file", message, severity: "error", position: { file: path, line: 1, column: 1 } }],
   };
+}
+
+function versionOf({ ino, mtimeNs, size }: BigIntStats): string {
+  return `${ino}.${mtimeNs}.${size}`;
+}
+
+/** Of a file that is as before, and of one that is not worth reading. */
+function withoutReading(path: string, facts: BigIntStats, before: CachedFile | undefined): CachedFile | undefined {
+  const version = versionOf(facts);
+  if (before?.version === version) return before;
+  if (!facts.isFile()) return { version, content: broken(path, "a plain file is expected") };
+  if (facts.size > largestFileBytes)
+    return { version, content: broken(path, `the file is larger than ${largestFileBytes >> 20} MiB`) };
+  return undefined;
+}
+
+/** `undefined`: it is gone. */
+function unread(path: string, error: unknown): CachedFile | undefined {
+  if (isMissing(error)) return undefined;
+  const why = error instanceof Error ? error.message : String(error);
+  return { version: why, content: broken(path, why) };
 }
 
 /** Every file below the directory but unfinished ones; a directory that is not there has none. */

@@ -202,11 +202,13 @@ export class WorkLoop {
     const target = isPaused ? { ...plan, hooks: [] } : plan;
     const seen = this.#hooks.take(this.#options.clock.monotonicMs());
     const observing = observePlan(this.#options.kernel, target, seen.known);
+    let remembering: Promise<unknown> | undefined;
     // Before anything changes, so that a restart does not turn back to an older plan.
-    const remembering = Promise.all([
-      wanted?.isComplete === true ? this.#rememberPlan(plan) : undefined,
-      wanted?.isReady,
-    ]);
+    const remember = (): Promise<unknown> =>
+      (remembering ??= Promise.all([
+        wanted?.isComplete === true ? this.#rememberPlan(plan) : undefined,
+        wanted?.isReady,
+      ]));
     try {
       const observed = await observing;
       const actions = this.#allowed(
@@ -218,9 +220,9 @@ export class WorkLoop {
         actions.filter((action) => action.do !== "inline-hook"),
         target,
         observed,
-        remembering,
+        remember,
       );
-      await remembering;
+      await remember();
       seen.keep(observed.hooks, actions);
       this.#publish(wanted, isPaused, plan, outcomes.results, outcomes.outcomes);
       this.#observeFailures = 0;
@@ -230,7 +232,7 @@ export class WorkLoop {
           await this.#inline(action, target, observed);
       if (!this.#signal.isRaised && !this.#isStopped) await this.#hooks.lookAtTouched(this.#options.kernel);
     } catch (error) {
-      await remembering;
+      await remember();
       this.#lament(wanted, isPaused, error);
     }
   }
@@ -255,7 +257,7 @@ export class WorkLoop {
     actions: readonly Action[],
     plan: NodePlan,
     observed: ObservedKernel,
-    beforeChanges: Promise<unknown>,
+    beforeChanges: () => Promise<unknown>,
   ): ReturnType<typeof applyActions> {
     if (actions.length > 0) await this.#keepJournal(journalBefore(this.#journal, plan));
     const now = this.#options.clock.monotonicMs();
