@@ -137,6 +137,7 @@ static __always_inline __u32 find_message(struct __sk_buff *skb, struct names_wo
 	if (told < 8 + DNS_HEADER || offset - 8 + told > skb->len)
 		return 0;
 	hand->length = lower(told - 8, DNS_BYTES);
+	hand->is_cut = told - 8 > DNS_BYTES || told != half_at(hand, is_ipv6 ? 18 : 16) - (is_ipv6 ? 0 : 20);
 	return offset;
 }
 

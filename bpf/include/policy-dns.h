@@ -14,6 +14,8 @@
 #define DNS_A 1
 #define DNS_CNAME 5
 #define DNS_AAAA 28
+#define DNS_OPT 41
+#define DNS_EDNS 11 /* bytes of its record without options */
 #define DNS_RECORDS 64
 
 #define QUESTION_NS (20 * SECOND_NS)
@@ -38,6 +40,17 @@ static __always_inline bool is_named(__u32 names_at, __u32 class, __u64 serial)
 	return line && line->words[class / 32 & 15] >> (class & 31) & 1;
 }
 
+/* Nothing but what people ask with: behind the question at most one record of EDNS (RFC 6891), and nothing behind that. */
+static __always_inline bool is_question_alone(const struct names_work *hand, __u32 after)
+{
+	if (hand->is_cut || hand->records || half_at(hand, 8))
+		return false;
+	if (!half_at(hand, 10))
+		return after == hand->length;
+	return half_at(hand, 10) == 1 && after + DNS_EDNS <= hand->length && !byte_at(hand, after) &&
+	       half_at(hand, after + 1) == DNS_OPT && after + DNS_EDNS + half_at(hand, after + 9) == hand->length;
+}
+
 /*
  * A question that the rules of the port allow to ask is put on record, and so is what those that are tried out (`tried_at`)
  * would allow. 0: it is refused.
@@ -56,7 +69,7 @@ __noinline int ask_for_name(struct __sk_buff *skb, __u32 tried_at)
 		return 1;
 	after = read_message(skb);
 	forget();
-	if (!after || hand->flags & DNS_RESPONSE) {
+	if (!after || hand->flags & DNS_RESPONSE || !is_question_alone(hand, after)) {
 		if (!names_at || names_at == ANY_NAME)
 			return 1;
 		count_name(NAME_REFUSED);
@@ -79,7 +92,7 @@ __noinline int ask_for_name(struct __sk_buff *skb, __u32 tried_at)
 	return 1;
 }
 
-/* So that what is learnt can be told, and judged again by other patterns. False: another name is on record. */
+/* So that what is learnt can be told, and judged again by other patterns. False: it is not on record. */
 static __always_inline bool know_name(struct names_work *hand)
 {
 	struct known_name *known = bpf_map_lookup_elem(&known_names, &hand->hash);
@@ -87,12 +100,14 @@ static __always_inline bool know_name(struct names_work *hand)
 
 	if (!known) {
 		hand->name.judged = 0;
-		bpf_map_update_elem(&known_names, &hand->hash, &hand->name, BPF_NOEXIST);
-		return true;
+		return is_there(bpf_map_update_elem(&known_names, &hand->hash, &hand->name, BPF_NOEXIST),
+				NAME_NAME_ADDED);
 	}
 #pragma clang loop unroll(disable)
 	for (__u32 at = 0; at < NAME_BYTES / 8; at++)
 		differs |= word_of(known, at) ^ word_of(&hand->name, at);
+	if (differs)
+		count_name(NAME_COLLIDED);
 	return !differs;
 }
 
@@ -103,6 +118,7 @@ __noinline int learn_address(__u32 ifindex)
 	__u64 earliest = ~0ULL, hash, until, now_ns;
 	__u32 place = 0;
 	struct learnt *taught;
+	long error;
 
 	if (!heeds_names || !hand)
 		return 0;
@@ -116,8 +132,13 @@ __noinline int learn_address(__u32 ifindex)
 		__builtin_memset(&hand->learnt, 0, sizeof(hand->learnt));
 		hand->learnt.names[0] = (struct learnt_name){ .hash = hash, .until_ns = until };
 		forget();
-		bpf_map_update_elem(&learnt, &hand->learnt_key, &hand->learnt, BPF_ANY);
-		return 0;
+		error = bpf_map_update_elem(&learnt, &hand->learnt_key, &hand->learnt, BPF_NOEXIST);
+		is_there(error, NAME_ADDRESS_ADDED);
+		if (error != NAME_EXISTS)
+			return 0;
+		taught = bpf_map_lookup_elem(&learnt, &hand->learnt_key);
+		if (!taught)
+			return 0;
 	}
 	now_ns = flow_clock();
 #pragma clang loop unroll(disable)
@@ -242,10 +263,8 @@ __noinline int learn_answer(struct __sk_buff *skb)
 	bpf_map_delete_elem(&questions, &hand->key);
 	if (hand->flags & DNS_RCODE)
 		return 0;
-	if (!know_name(hand)) {
-		count_name(NAME_COLLIDED);
+	if (!know_name(hand))
 		return 0;
-	}
 	hand->owner_at = DNS_HEADER;
 	hand->owner_hash = hand->hash;
 	hand->ttl = NAME_LONGEST_TTL;

@@ -92,8 +92,11 @@ enum name_event {
 	NAME_UNREADABLE, /* answers that are cut short, too long or malformed, from there on */
 	NAME_GAVE_WAY, /* of more names of one address than are kept, the first to end */
 	NAME_COLLIDED, /* another name has the same hash */
+	NAME_ADDRESS_ADDED, /* addresses that came into the map; those that are there no more gave way to others */
+	NAME_NAME_ADDED, /* names that did, and likewise */
+	NAME_NO_ROOM, /* addresses and names for which none gave way */
 };
-#define NAME_EVENTS 8
+#define NAME_EVENTS 16
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -110,6 +113,16 @@ static __always_inline void count_name(__u32 event)
 		*count += 1;
 }
 
+#define NAME_EXISTS -17 /* EEXIST */
+
+/* An entry that another CPU has put there meanwhile is as good. */
+static __always_inline bool is_there(long error, __u32 event)
+{
+	if (error != NAME_EXISTS)
+		count_name(error ? NAME_NO_ROOM : event);
+	return !error || error == NAME_EXISTS;
+}
+
 /* The message in hand; in a map for the reasons of `struct work`. */
 struct names_work {
 	__u8 message[DNS_BYTES];
@@ -121,6 +134,7 @@ struct names_work {
 	struct learnt learnt;
 	__u64 owner_hash, until_ns;
 	__u32 length; /* of the message */
+	__u32 is_cut; /* there is more of it, or behind it in its packet */
 	__u32 at, left, lowest, after;
 	__u32 id, flags, records; /* of the header */
 	__u32 type;

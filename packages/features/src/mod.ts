@@ -39,7 +39,14 @@ export * from "./policy/table/judge-table.ts";
 export { readTable, type TableContents } from "./policy/table/read-table.ts";
 export type * from "./policy/table/policy-table.ts";
 export * from "./policy/table/write-table.ts";
-export { readLearnt, readNameEvents, type LearntName, type NameEvents } from "./policy/learnt.ts";
+export {
+  countForgotten,
+  readLearnt,
+  readNameEvents,
+  type ForgottenNames,
+  type LearntName,
+  type NameEvents,
+} from "./policy/learnt.ts";
 export { readTrials, readTrialTotals, type PolicyTrial, type TrialTotals } from "./policy/trials.ts";
 export * from "./features.ts";
 /** What a policy's node is asked beside it, for whoever starts one. */

@@ -1,12 +1,20 @@
 import { fetchPolicyState } from "@bpfleet/agent";
-import { readLearnt, readNameEvents, readTable, readTrials, readTrialTotals, type LogEntry } from "@bpfleet/features";
+import {
+  countForgotten,
+  readLearnt,
+  readNameEvents,
+  readTable,
+  readTrials,
+  readTrialTotals,
+  type LogEntry,
+} from "@bpfleet/features";
 import type { MapEntries } from "@bpfleet/kernel";
 import { DaemonClient } from "@bpfleet/daemon/client";
 import { parseConfig } from "../config.ts";
 import { parseDuration } from "../duration.ts";
 import { Failure } from "../failure.ts";
 import { renderJson } from "../maps/json.ts";
-import { listNames, renderNameEvents, renderNames } from "../policy/name-list.ts";
+import { listNames, renderForgotten, renderNameEvents, renderNames } from "../policy/name-list.ts";
 import { makeDump, renderDump } from "../policy/policy-dump.ts";
 import { renderLogEntry } from "../policy/log-line.ts";
 import { findUnused, renderUnused, renderUnusedTotals } from "../policy/unused-rules.ts";
@@ -126,12 +134,15 @@ export const definePolicy: DefineCommand = (program, world) => {
       }
       const read = async (key: string): Promise<MapEntries> =>
         (await daemon.readMap({ map: { by: "key", key }, max: mostNames })).entries;
-      const all = listNames(readLearnt(await read(learnt), await read(known)), state, process.hrtime.bigint());
-      const names = all.filter((each) => pod === undefined || each.pod === pod || each.pod.endsWith(`/${pod}`));
+      // What is added meanwhile is not taken for forgotten.
       const counts = readNameEvents(await read(events));
-      if (isJson) world.out.write(`${renderJson({ names, events: counts }, 2)}\n`);
+      const [ofAddresses, ofNames] = [await read(learnt), await read(known)];
+      const all = listNames(readLearnt(ofAddresses, ofNames), state, process.hrtime.bigint());
+      const names = all.filter((each) => pod === undefined || each.pod === pod || each.pod.endsWith(`/${pod}`));
+      const forgotten = countForgotten(counts, ofAddresses, ofNames);
+      if (isJson) world.out.write(`${renderJson({ names, events: counts, forgotten }, 2)}\n`);
       else if (names.length > 0) world.out.write(renderNames(names));
-      world.err.write(renderNameEvents(counts));
+      world.err.write(renderNameEvents(counts) + renderForgotten(forgotten));
     });
   policy
     .command("log")

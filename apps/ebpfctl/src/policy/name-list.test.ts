@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { listNames, renderNameEvents, renderNames } from "./name-list.ts";
+import { listNames, renderForgotten, renderNameEvents, renderNames } from "./name-list.ts";
 
 const second = 1_000_000_000n;
 const endpoint = { namespace: "shop", pod: "web", interface: "web", ifindex: 7 };
@@ -16,7 +16,14 @@ test("listNames tells names of pods that are there, by pod and name, and for how
 });
 
 test("renderNameEvents tells what went wrong only where something did", () => {
-  const events = { asked: 3n, refused: 1n, learnt: 2n, unasked: 0n, unreadable: 0n, gave_way: 0n, collided: 0n };
+  const added = { address_added: 2n, name_added: 2n, no_room: 0n };
+  const failed = { unasked: 0n, unreadable: 0n, gave_way: 0n, collided: 0n };
+  const events = { asked: 3n, refused: 1n, learnt: 2n, ...failed, ...added };
   assert.equal(renderNameEvents(events), "3 questions passed, 1 were refused; addresses were learnt 2 times\n");
   assert.match(renderNameEvents({ ...events, unasked: 4n }), /; 4 answers were to no question\n$/);
+});
+
+test("renderForgotten warns of what there was no room for, and only then", () => {
+  assert.equal(renderForgotten({ addresses: 0n, names: 0n }), "");
+  assert.match(renderForgotten({ addresses: 3n, names: 0n }), /^warning: 3 addresses and 0 names had to give way /);
 });

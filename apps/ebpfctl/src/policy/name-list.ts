@@ -1,6 +1,6 @@
 import type { PolicyState } from "@bpfleet/agent";
 import { renderTable } from "@bpfleet/base";
-import type { LearntName, NameEvents } from "@bpfleet/features";
+import type { ForgottenNames, LearntName, NameEvents } from "@bpfleet/features";
 import { renderAddress } from "@bpfleet/kinds";
 
 export interface ListedName {
@@ -60,4 +60,10 @@ export function renderNameEvents({
     ...(gaveWay > 0n ? [`${gaveWay} names gave way to others of their address`] : []),
   ];
   return `${parts.join("; ")}\n`;
+}
+
+/** Nothing where there was room for all. */
+export function renderForgotten({ addresses, names }: ForgottenNames): string {
+  if (addresses + names === 0n) return "";
+  return `warning: ${addresses} addresses and ${names} names had to give way to others, for which there was no room: connections to them are dropped until the pod asks for the name again\n`;
 }

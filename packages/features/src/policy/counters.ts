@@ -4,7 +4,7 @@ import { accountSize, decodeAccount, type Account } from "./generated/policy.ts"
 import type { InstanceCounters, MapReadings } from "../feature.ts";
 import type { PolicyData } from "./plan.ts";
 import { alwaysShown, reasonNames } from "./reasons.ts";
-import { readNameEvents } from "./learnt.ts";
+import { countForgotten, readNameEvents } from "./learnt.ts";
 import { openConnections } from "./tend-connections.ts";
 import { readTrials } from "./trials.ts";
 
@@ -17,6 +17,8 @@ export const counterRoles = [
   "accounts",
   "trials",
   "name_events",
+  "learnt",
+  "known_names",
   "connection_counts",
   "connections_aged",
 ] as const;
@@ -40,17 +42,25 @@ export function countPolicy(instance: FeatureInstance, readings: MapReadings): I
       table_lines: tableLines,
       known_addresses: addresses,
       rule_count: instance.rules.length,
-      ...nameGauges(readings.get("name_events")),
+      ...nameGauges(readings),
     },
   };
 }
 
-/** Where rules are about names: what became of questions and answers. */
-function nameGauges(entries: MapEntries | undefined): InstanceCounters["gauges"] {
-  const events = entries === undefined ? [] : Object.entries(readNameEvents(entries));
-  return events.every(([, count]) => count === 0n)
-    ? {}
-    : Object.fromEntries(events.map(([name, count]) => [`names_${name}`, count]));
+/** Where rules are about names: what became of questions and answers, and what there was no room for. */
+function nameGauges(readings: MapReadings): InstanceCounters["gauges"] {
+  const [entries, learnt, known] = ["name_events", "learnt", "known_names"].map((role) => readings.get(role));
+  if (entries === undefined || learnt === undefined || known === undefined) return {};
+  const events = readNameEvents(entries);
+  const { address_added: _addresses, name_added: _names, no_room: _room, ...told } = events;
+  if (Object.values(told).every((count) => count === 0n)) return {};
+  const forgotten = countForgotten(events, learnt, known);
+  return {
+    ...Object.fromEntries(Object.entries(told).map(([name, count]) => [`names_${name}`, count])),
+    names_addresses: learnt.count,
+    names_addresses_forgotten: forgotten.addresses,
+    names_forgotten: forgotten.names,
+  };
 }
 
 /** Of the pods of an object that is only tried out: flows whose verdict would be another one. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { MapEntries } from "@bpfleet/kernel";
-import { namesOf, readLearnt, readNameEvents } from "./learnt.ts";
+import { countForgotten, namesOf, readLearnt, readNameEvents } from "./learnt.ts";
 import { nameEntries } from "./testing/learnt-names.ts";
 
 function entriesOf(pairs: readonly (readonly [Uint8Array, Uint8Array])[]): MapEntries {
@@ -48,4 +48,10 @@ test("readNameEvents sums what each CPU counted", () => {
   const entries = { count: 8, keys: new Uint8Array(32), values: new Uint8Array(values.buffer) };
   const { asked, refused } = readNameEvents(entries);
   assert.deepEqual([asked, refused], [0n, 7n]);
+});
+
+test("countForgotten tells what was added and is there no more, and never less than nothing", () => {
+  const events = { address_added: 20n, name_added: 5n, no_room: 1n };
+  assert.deepEqual(countForgotten(events, { count: 16 }, { count: 5 }), { addresses: 5n, names: 0n });
+  assert.deepEqual(countForgotten(events, { count: 21 }, { count: 2 }), { addresses: 1n, names: 3n });
 });

@@ -85,3 +85,25 @@ export function readNameEvents({ count, values }: MapEntries): NameEvents {
   };
   return Object.fromEntries(Object.entries(nameEvent).map(([name, event]) => [name, sumOf(event)])) as NameEvents;
 }
+
+/** What had to give way to others, since the maps were made: nobody connects to it before it is asked for again. */
+export interface ForgottenNames {
+  readonly addresses: bigint;
+  readonly names: bigint;
+}
+
+/** From all of policy/learnt and policy/names, out of which user space takes nothing. */
+export function countForgotten(
+  events: Pick<NameEvents, "address_added" | "name_added" | "no_room">,
+  learnt: Pick<MapEntries, "count">,
+  known: Pick<MapEntries, "count">,
+): ForgottenNames {
+  const gone = (added: bigint, count: number): bigint => {
+    const left = added - BigInt(count);
+    return left > 0n ? left : 0n;
+  };
+  return {
+    addresses: gone(events.address_added, learnt.count) + events.no_room,
+    names: gone(events.name_added, known.count),
+  };
+}

@@ -13,6 +13,7 @@ import {
   questionSize,
 } from "./generated/policy.ts";
 import * as make from "../filter/testing/packets.ts";
+import { countForgotten } from "./learnt.ts";
 import type { Policy, PolicyRule } from "./policy.ts";
 import { compileWorld } from "./testing/compiled-world.ts";
 import { randomAnswer, types, type Question } from "./testing/dns-messages.ts";
@@ -193,7 +194,18 @@ test("policy_ingress forgets what was unused for longest where its maps are full
   assert.equal(known.at(-1), 1);
   const kept = known.filter((size) => size > 0).length;
   assert.ok(kept > 0 && kept <= 256, `${kept}`);
-  assert.equal(listener.events()[nameEvent.learnt], addresses.length);
+  const { length } = addresses;
+  const { learnt, address_added: added, name_added: named, no_room: refused } = nameEvent;
+  const events = listener.events();
+  assert.deepEqual(
+    [learnt, added, named, refused].map((each) => events[each]),
+    [length, length, length, 0],
+  );
+  const told = { address_added: BigInt(length), name_added: BigInt(length), no_room: 0n };
+  const [ofAddresses, ofNames] = [listener.policy.map("learnt"), listener.policy.map("known_names")];
+  const forgotten = countForgotten(told, await ofAddresses.readBatch(), await ofNames.readBatch());
+  assert.equal(forgotten.addresses, BigInt(length - kept));
+  assert.ok(forgotten.names >= BigInt(length - 256), String(forgotten.names));
 });
 
 test("nameEntries are what the programs write", async () => {

@@ -224,6 +224,8 @@ function nameMaps(heedsNames: boolean, owner: ObjectRef): readonly MapSpec[] {
       name: "name_events",
       definition: policyMaps.name_events,
       contents: { kind: "live" },
+      // What was added is told beside what is there.
+      layout: heedsNames ? String([knownNameSize, learntSize, nameSizes.known_names, nameSizes.learnt]) : "",
       owner,
     },
   ];

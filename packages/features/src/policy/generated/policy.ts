@@ -18,8 +18,8 @@ export const policyMaps = {
   known_names: { type: "lru_hash", keySize: 8, valueSize: 272, maxEntries: 1, flags: 0 },
   learnt: { type: "lru_hash", keySize: 24, valueSize: 128, maxEntries: 1, flags: 0 },
   log_buckets: { type: "lru_hash", keySize: 4, valueSize: 16, maxEntries: 1, flags: 0 },
-  name_events: { type: "percpu_array", keySize: 4, valueSize: 8, maxEntries: 8, flags: 0 },
-  names_works: { type: "percpu_array", keySize: 4, valueSize: 2672, maxEntries: 1, flags: 0 },
+  name_events: { type: "percpu_array", keySize: 4, valueSize: 8, maxEntries: 16, flags: 0 },
+  names_works: { type: "percpu_array", keySize: 4, valueSize: 2680, maxEntries: 1, flags: 0 },
   questions: { type: "lru_hash", keySize: 48, valueSize: 24, maxEntries: 1, flags: 0 },
   rates: { type: "lru_hash", keySize: 16, valueSize: 8, maxEntries: 1, flags: 0 },
   services: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
@@ -111,6 +111,9 @@ export const nameEvent = {
   unreadable: 4,
   gave_way: 5,
   collided: 6,
+  address_added: 7,
+  name_added: 8,
+  no_room: 9,
 } as const;
 
 export const ownerMark = {
@@ -625,6 +628,7 @@ export interface NamesWork {
   readonly ownerHash: bigint;
   readonly untilNs: bigint;
   readonly length: number;
+  readonly isCut: number;
   readonly at: number;
   readonly left: number;
   readonly lowest: number;
@@ -643,7 +647,7 @@ export interface NamesWork {
   readonly addressClass: number;
   readonly classes: readonly number[];
 }
-export const namesWorkSize = 2672;
+export const namesWorkSize = 2680;
 export function decodeNamesWork(view: DataView, at = 0): NamesWork {
   return {
     message: new Uint8Array(view.buffer, view.byteOffset + at + 0, 2048).slice(),
@@ -656,23 +660,24 @@ export function decodeNamesWork(view: DataView, at = 0): NamesWork {
     ownerHash: view.getBigUint64(at + 2552, true),
     untilNs: view.getBigUint64(at + 2560, true),
     length: view.getUint32(at + 2568, true),
-    at: view.getUint32(at + 2572, true),
-    left: view.getUint32(at + 2576, true),
-    lowest: view.getUint32(at + 2580, true),
-    after: view.getUint32(at + 2584, true),
-    id: view.getUint32(at + 2588, true),
-    flags: view.getUint32(at + 2592, true),
-    records: view.getUint32(at + 2596, true),
-    type: view.getUint32(at + 2600, true),
-    ownerAt: view.getUint32(at + 2604, true),
-    ownerIsHere: view.getUint32(at + 2608, true),
-    ttl: view.getUint32(at + 2612, true),
-    state: view.getUint32(at + 2616, true),
-    peerClasses: view.getUint32(at + 2620, true),
-    serial: view.getBigUint64(at + 2624, true),
-    rank: view.getUint32(at + 2632, true),
-    addressClass: view.getUint32(at + 2636, true),
-    classes: Array.from({ length: 8 }, (_, index) => view.getUint32(at + 2640 + index * 4, true)),
+    isCut: view.getUint32(at + 2572, true),
+    at: view.getUint32(at + 2576, true),
+    left: view.getUint32(at + 2580, true),
+    lowest: view.getUint32(at + 2584, true),
+    after: view.getUint32(at + 2588, true),
+    id: view.getUint32(at + 2592, true),
+    flags: view.getUint32(at + 2596, true),
+    records: view.getUint32(at + 2600, true),
+    type: view.getUint32(at + 2604, true),
+    ownerAt: view.getUint32(at + 2608, true),
+    ownerIsHere: view.getUint32(at + 2612, true),
+    ttl: view.getUint32(at + 2616, true),
+    state: view.getUint32(at + 2620, true),
+    peerClasses: view.getUint32(at + 2624, true),
+    serial: view.getBigUint64(at + 2632, true),
+    rank: view.getUint32(at + 2640, true),
+    addressClass: view.getUint32(at + 2644, true),
+    classes: Array.from({ length: 8 }, (_, index) => view.getUint32(at + 2648 + index * 4, true)),
   };
 }
 export function encodeNamesWork(value: NamesWork, view: DataView, at = 0): void {
@@ -686,23 +691,24 @@ export function encodeNamesWork(value: NamesWork, view: DataView, at = 0): void 
   view.setBigUint64(at + 2552, value.ownerHash, true);
   view.setBigUint64(at + 2560, value.untilNs, true);
   view.setUint32(at + 2568, value.length, true);
-  view.setUint32(at + 2572, value.at, true);
-  view.setUint32(at + 2576, value.left, true);
-  view.setUint32(at + 2580, value.lowest, true);
-  view.setUint32(at + 2584, value.after, true);
-  view.setUint32(at + 2588, value.id, true);
-  view.setUint32(at + 2592, value.flags, true);
-  view.setUint32(at + 2596, value.records, true);
-  view.setUint32(at + 2600, value.type, true);
-  view.setUint32(at + 2604, value.ownerAt, true);
-  view.setUint32(at + 2608, value.ownerIsHere, true);
-  view.setUint32(at + 2612, value.ttl, true);
-  view.setUint32(at + 2616, value.state, true);
-  view.setUint32(at + 2620, value.peerClasses, true);
-  view.setBigUint64(at + 2624, value.serial, true);
-  view.setUint32(at + 2632, value.rank, true);
-  view.setUint32(at + 2636, value.addressClass, true);
-  for (const [index, item] of value.classes.entries()) view.setUint32(at + 2640 + index * 4, item, true);
+  view.setUint32(at + 2572, value.isCut, true);
+  view.setUint32(at + 2576, value.at, true);
+  view.setUint32(at + 2580, value.left, true);
+  view.setUint32(at + 2584, value.lowest, true);
+  view.setUint32(at + 2588, value.after, true);
+  view.setUint32(at + 2592, value.id, true);
+  view.setUint32(at + 2596, value.flags, true);
+  view.setUint32(at + 2600, value.records, true);
+  view.setUint32(at + 2604, value.type, true);
+  view.setUint32(at + 2608, value.ownerAt, true);
+  view.setUint32(at + 2612, value.ownerIsHere, true);
+  view.setUint32(at + 2616, value.ttl, true);
+  view.setUint32(at + 2620, value.state, true);
+  view.setUint32(at + 2624, value.peerClasses, true);
+  view.setBigUint64(at + 2632, value.serial, true);
+  view.setUint32(at + 2640, value.rank, true);
+  view.setUint32(at + 2644, value.addressClass, true);
+  for (const [index, item] of value.classes.entries()) view.setUint32(at + 2648 + index * 4, item, true);
 }
 
 export interface PacketView {

@@ -82,7 +82,7 @@ export class LoadedPolicy implements AsyncDisposable {
       known_names: create("known_names", nameCount),
       learnt: create("learnt", nameCount),
       questions: create("questions", nameCount),
-      name_events: create("name_events", 8),
+      name_events: create("name_events", policyMaps.name_events.maxEntries),
       rates: create("rates", 64),
       bandwidths: create("bandwidths", 64),
       bandwidth_uses: create("bandwidth_uses", 64),
