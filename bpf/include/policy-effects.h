@@ -2,11 +2,14 @@
 /* What a rule does to packets that it lets pass: how many bytes each second, and with which mark. */
 #pragma once
 
+#include "dscp.h"
 #include "policy-bandwidth.h"
 #include "policy-source.h"
 
 /* Some rule of the table has effects. */
 const volatile bool has_effects;
+/* One of them is a mark. */
+const volatile bool marks_packets;
 
 /*
  * The time at which the bucket of an endpoint and rule will be full again, as in token-bucket.h. A packet moves it on by
@@ -44,6 +47,17 @@ static __always_inline bool take_bytes(const struct rule_effect *effect, __u32 b
 	return true;
 }
 
+/* For this node's own routes, queues and filters, and for those on the way. */
+static __always_inline void mark_packet(struct __sk_buff *skb, __u32 mark, const struct packet_view *view)
+{
+	__u32 offset = view->network_at;
+	__be16 word;
+
+	skb->mark = mark;
+	if (!bpf_skb_load_bytes(skb, offset, &word, sizeof(word)))
+		write_dscp(skb, offset, !view->is_ipv6, bpf_ntohs(word), mark & 63);
+}
+
 /*
  * Of a rule of the table that judged the packet in hand. 0: it is over the limit, which is of packets in the rule's own
  * direction. A function that is global, so that the verifier follows it once.
@@ -65,8 +79,8 @@ __noinline int apply_effects(struct __sk_buff *skb, __u32 rule)
 	if (!effect)
 		return 1;
 	effect += rule & 1;
-	if (effect->flags & EFFECT_MARKS && !dry_run)
-		skb->mark = effect->mark;
+	if (marks_packets && effect->flags & EFFECT_MARKS && !dry_run)
+		mark_packet(skb, effect->mark, &work->view);
 	if (!effect->bits_per_second || (work->opened == FLOW_EGRESS) != work->leaves)
 		return 1;
 	return take_bytes(effect, skb->len, work);

@@ -296,6 +296,7 @@ static __always_inline void view_packet(const struct packet *packet, bool arrive
 	enum fault fault = read_network(packet, &network);
 
 	view->is_ipv6 = network.network == NETWORK_IPV6;
+	view->network_at = network.offset;
 	if (fault)
 		return refuse(view, REASON_FAULT + fault);
 	if (network.network == NETWORK_NONE) {

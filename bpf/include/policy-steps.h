@@ -57,6 +57,7 @@ static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direc
 	work->is_followed = false;
 	work->ruling.is_blocked = false;
 	packet.starts_at_network = is_host && has_no_link_layer;
+	view->network_at = ETH_HLEN;
 	view->key.ifindex = is_host ? ENDPOINT_HOST : skb->ifindex;
 	if (packet.starts_at_network || !read_simple(&packet, arrives, view))
 		view_packet(&packet, arrives, work->now_ns, view);

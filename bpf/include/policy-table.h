@@ -134,7 +134,7 @@ struct rule_effect {
 	__u64 bits_per_second; /* 0: any number */
 	__u64 rule_id;
 	__u32 burst_bytes;
-	__u32 mark;
+	__u32 mark; /* a DSCP, of six bits */
 	__u32 flags; /* enum effect_flag */
 	__u32 unused;
 };

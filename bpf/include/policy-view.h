@@ -31,7 +31,8 @@ struct packet_view {
 	struct flow_key key;
 	__be32 identification; /* of a fragmented datagram */
 	__u32 kind;
-	__u32 refused; /* reason */
+	__u16 refused; /* reason */
+	__u16 network_at; /* where IP's header begins; not told by read_simple() */
 	__u8 is_ipv6;
 	__u8 tcp_flags;
 	__u8 icmp_type;

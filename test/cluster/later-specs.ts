@@ -172,17 +172,18 @@ export const networkPolicySpecs: readonly SpecCase[] = [
 ];
 
 function firewall(fields: object): Readonly<Record<string, unknown>> {
-  return { ebpfConfig: { l4Firewall: { enabled: true, ...fields } } };
+  return { ebpfConfig: { l4Firewall: { enabled: true, defaultAction: "allow", ...fields } } };
 }
 
 export const podConfigSpecs: readonly SpecCase[] = [
   [{}],
   [firewall({})],
+  [{ ebpfConfig: { l4Firewall: { enabled: true } } }, "spec.ebpfConfig.l4Firewall.defaultAction"],
   [firewall({ defaultAction: "deny" }), "spec.ebpfConfig.l4Firewall.defaultAction"],
   [firewall({ allowedPorts: [80, 443], blockedPorts: [22] })],
   [firewall({ allowedPorts: [0] }), "spec.ebpfConfig.l4Firewall.allowedPorts[0]"],
   [firewall({ blockedPorts: [22, 22] }), "spec.ebpfConfig.l4Firewall.blockedPorts[1]"],
-  [{ ebpfConfig: { l4Firewall: {} } }, "spec.ebpfConfig.l4Firewall.enabled"],
+  [{ ebpfConfig: { l4Firewall: { defaultAction: "allow" } } }, "spec.ebpfConfig.l4Firewall.enabled"],
   [{ ebpfConfig: { syscallMonitoring: { enabled: true, syscallNames: ["read", "openat2"] } } }],
   [
     { ebpfConfig: { syscallMonitoring: { enabled: true, syscallNames: ["Read"] } } },

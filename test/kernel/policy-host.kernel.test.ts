@@ -203,6 +203,49 @@ describe("policies of nodes, with real packets", () => {
     await lift();
   });
 
+  it("of the tier below decide in their order, in a direction of which the first tier does not speak", async () => {
+    const spec = {
+      policyType: "filtering",
+      selector: { nodeSelector: { matchLabels: { role: "rig" } } },
+      ingress: [
+        { from: [{ podSelector: { matchLabels: { app: "b" } } }], ports: [{ port: 80 }], action: "deny" },
+        { ports: [{ port: 80 }] },
+        { from: [{ ipBlock: { cidr: `${world.ipv4}/32` } }], ports: [{ port: 8085 }] },
+        { action: "deny" },
+      ],
+      egress: [{ ports: [{ port: 8085 }], action: "deny" }],
+    };
+    const metadata = { name: "below", namespace: "x" };
+    const below = { apiVersion: "networking.fos1.io/v1alpha1", kind: "EBPFNetworkPolicy", metadata, spec };
+    const { trouble, objects } = await rig.change({ write: [below] });
+    assert.equal(trouble, undefined);
+    assert.deepEqual(
+      objects.flatMap(({ ref, state }) => (ref.name === "below" ? [state] : [])),
+      ["in-force"],
+    );
+    const outgoing = [ofNode(world.ipv4, "TCP", 8085), ofNode(world.ipv4, "TCP", 80)];
+    const [ofX, ofY] = [pods[1], pods[3]];
+    const incoming = [
+      from(world, nodeIpv4, "TCP", 80),
+      from(world, nodeIpv4, "TCP", 8085),
+      from(world, nodeIpv6, "TCP", 8085),
+      from(world, nodeIpv6, "TCP", 22),
+      from(ofX, nodeIpv4, "TCP", 80),
+      from(ofY, nodeIpv4, "TCP", 80),
+    ];
+    assert.deepEqual(await met(...outgoing), ["nothing", "answered"]);
+    assert.deepEqual(await met(...incoming), ["answered", "answered", "nothing", "answered", "nothing", "answered"]);
+    await enforce(hostPolicy({ ingress: [{ toPorts: ports(8085) }] }));
+    assert.deepEqual(await met(...outgoing), ["nothing", "answered"]);
+    assert.deepEqual(await met(...incoming), ["nothing", "answered", "answered", "answered", "nothing", "nothing"]);
+    await lift();
+    await rig.change({ remove: [refOfPolicy(below)] });
+    assert.deepEqual(
+      await met(...outgoing, ...incoming),
+      [...outgoing, ...incoming].map(() => "answered"),
+    );
+  });
+
   it("are in force on interfaces that come later", async () => {
     await enforce(hostPolicy({ ingress: [{ toPorts: ports(80) }] }));
     const late = rigPod("x", "late", 9);

@@ -30,7 +30,7 @@ export const defineMigrate: DefineCommand = (program, world) => {
       .command("migrate")
       .summary("make policies of Cilium's kinds of EBPFNetworkPolicies")
       .description(
-        "Write a CiliumNetworkPolicy for each EBPFNetworkPolicy in these files (a CiliumClusterwideNetworkPolicy where it selects nodes), and compare what both let pass: every packet that the policies of the files tell apart, for the pods, nodes and namespaces of the files, or for pods of every sort where there are none. Packets whose verdict would be another one are listed with both reasons. Nothing is applied. Exit code 0: both mean the same, 1: they differ, 2: something has no image, or is wrong.",
+        "Write a CiliumNetworkPolicy for each EBPFNetworkPolicy in these files (a CiliumClusterwideNetworkPolicy where it selects nodes), and compare what both let pass: every packet that the policies of the files tell apart, for the pods, nodes and namespaces of the files, or for pods of every sort where there are none. Packets whose verdict would be another one are listed with both reasons. Nothing is applied. Exit code 0: both mean the same, 1: they differ, or some select nodes, whose traffic is not compared, 2: something has no image, or is wrong.",
       ),
   )
     .option("-n, --namespace <name>", "namespace of objects that name none")
@@ -91,7 +91,7 @@ async function writeFiles(
   }
 }
 
-/** Policies of nodes: the old kind was never in force for them. */
+/** Policies of nodes, of which nothing is compared. */
 function ofNodes({ migrated }: MigratedObjects): readonly Migrated[] {
   return migrated.filter(({ object }) => object?.kind === "CiliumClusterwideNetworkPolicy");
 }
@@ -101,7 +101,7 @@ function tell(result: MigratedObjects, world: World): void {
   for (const { ref, why } of refused) world.err.write(`error: ${renderRef(ref)}: ${why}\n`);
   for (const { parsed } of ofNodes(result))
     world.err.write(
-      `traffic of nodes that ${renderRef(parsed.ref)} selects\n  old: passes: an EBPFNetworkPolicy is not in force for nodes\n  new: as the CiliumClusterwideNetworkPolicy says\n`,
+      `traffic of nodes that ${renderRef(parsed.ref)} selects: not compared\n  old: the first rule that is met decides\n  new: rules that deny come before those that allow\n`,
     );
   for (const difference of differences) world.err.write(renderDifference(difference));
   const number = differences.length + ofNodes(result).length;

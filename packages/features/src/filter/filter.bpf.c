@@ -3,6 +3,7 @@
  * Drops by address, limits by source, lets replies through, marks. README.md says what each packet
  * meets and in which order. What a declaration does not use is dead code to the verifier.
  */
+#include "dscp.h"
 #include "flow.h"
 #include "prefix-trie.h"
 #include "settle.h"
@@ -180,24 +181,6 @@ static __always_inline void judge(const struct packet *packet, enum direction di
 	return decide(out, VERDICT_PASS, REASON_ALLOWED, 0);
 }
 
-/* RFC 2474: the upper six bits of the traffic class; the lower two are ECN's and stay. */
-static __always_inline void write_dscp(struct __sk_buff *skb, struct network_header *network)
-{
-	bool is_ipv4 = network->network == NETWORK_IPV4;
-	__u16 old = network->first_word;
-	__u16 fresh = is_ipv4 ? (old & 0xff03) | dscp << 2 : (old & 0xf03f) | dscp << 6;
-	__be16 stored = bpf_htons(fresh);
-
-	if (fresh == old)
-		return;
-	if (is_ipv4 && bpf_l3_csum_replace(skb, network->offset + offsetof(struct iphdr, check), bpf_htons(old),
-					   stored, sizeof(stored)))
-		return;
-	/* IPv4's own checksum balances the change in a sum over the packet; IPv6 has none. */
-	bpf_skb_store_bytes(skb, network->offset, &stored, sizeof(stored), is_ipv4 ? 0 : BPF_F_RECOMPUTE_CSUM);
-	network->first_word = fresh;
-}
-
 static __always_inline void mark(struct __sk_buff *skb, const struct packet *packet, struct network_header *network)
 {
 	if (mark_mask)
@@ -205,7 +188,8 @@ static __always_inline void mark(struct __sk_buff *skb, const struct packet *pac
 	if (network->network == NETWORK_NONE)
 		return;
 	if (has_dscp && packet->source == PACKET_TC)
-		write_dscp(skb, network);
+		network->first_word = write_dscp(skb, network->offset, network->network == NETWORK_IPV4,
+						 network->first_word, dscp);
 	/* The class selector: the upper three bits of the DSCP. */
 	if (has_priority)
 		skb->priority = (network->network == NETWORK_IPV4 ? network->first_word >> 5 : network->first_word >> 9) & 7;

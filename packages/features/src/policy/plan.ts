@@ -225,7 +225,7 @@ function planCompiled(
   const { statements } = compiled.selection;
   const keepsAccounts = statements.some(({ intent }) => intent.counts === true && intent.policy.mode === "enforce");
   const heedsNames = table.names !== undefined;
-  const hasEffects = table.tables.some((each) => each.rules.some(({ effect }) => effect !== undefined));
+  const effects = table.tables.flatMap((each) => each.rules.flatMap(({ effect }) => effect ?? []));
   const limits = limitsOf(compiled);
   const trialDigest = digestOfTrials(compiled);
   const planned = planPolicyMaps(
@@ -251,7 +251,8 @@ function planCompiled(
       keeps_accounts: keepsAccounts,
       translates_services: services !== undefined,
       heeds_names: heedsNames,
-      has_effects: hasEffects,
+      has_effects: effects.length > 0,
+      marks_packets: effects.some(({ mark }) => mark !== undefined),
       limits_bandwidth: limits.bandwidths.length > 0,
       counts_connections: limits.countsConnections,
       logs_flows: limits.logsFlows,

@@ -44,7 +44,7 @@ export interface PolicyRule {
   readonly ports: "any" | readonly PortMatch[];
   /** Of a rule that allows: beyond it packets in the rule's direction are dropped. */
   readonly bandwidth: Bandwidth | undefined;
-  /** Of a rule that allows: what the packets of its flows are marked with. */
+  /** Of a rule that allows: the DSCP of the packets of its flows, 0 to 63, and their mark on the node. */
   readonly mark?: number | undefined;
   /** Each flow that it lets through is told as an event; of a rule that denies, each packet. */
   readonly log?: RuleLog | undefined;

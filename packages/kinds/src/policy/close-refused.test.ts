@@ -114,6 +114,8 @@ test("closeRefused denies where ordered rules or a firewall may deny", () => {
     of("PodConfigMapConfig", { podSelector: web, ebpfConfig }, "podconfig.example.com/v1alpha1");
   assert.deepEqual(pcmc({ l4Firewall: { enabled: true, defaultAction: "block", allowedPorts: [0] } }), [[ofWeb, "d."]]);
   assert.deepEqual(pcmc({ l4Firewall: { enabled: true, defaultAction: "allow", allowedPorts: [0] } }), []);
+  assert.deepEqual(pcmc({ l4Firewall: { enabled: true, allowedPorts: [80] } }), [[ofWeb, "d."]]);
+  assert.deepEqual(pcmc({ l4Firewall: { enabled: false } }), []);
 });
 
 test("closeRefused says what holds, and closes nothing by what is only tried out", () => {

@@ -53,6 +53,7 @@ export interface PolicyGlobals {
   readonly limits_bandwidth: boolean;
   readonly logs_flows: boolean;
   readonly logs_per_second: number;
+  readonly marks_packets: boolean;
   readonly name_seconds_at_least: number;
   readonly takes_fragments: boolean;
   readonly translates_services: boolean;
@@ -716,6 +717,7 @@ export interface PacketView {
   readonly identification: number;
   readonly kind: number;
   readonly refused: number;
+  readonly networkAt: number;
   readonly isIpv6: number;
   readonly tcpFlags: number;
   readonly icmpType: number;
@@ -727,7 +729,8 @@ export function decodePacketView(view: DataView, at = 0): PacketView {
     key: decodeFlowKey(view, at + 0),
     identification: view.getUint32(at + 44, false),
     kind: view.getUint32(at + 48, true),
-    refused: view.getUint32(at + 52, true),
+    refused: view.getUint16(at + 52, true),
+    networkAt: view.getUint16(at + 54, true),
     isIpv6: view.getUint8(at + 56),
     tcpFlags: view.getUint8(at + 57),
     icmpType: view.getUint8(at + 58),
@@ -738,7 +741,8 @@ export function encodePacketView(value: PacketView, view: DataView, at = 0): voi
   encodeFlowKey(value.key, view, at + 0);
   view.setUint32(at + 44, value.identification, false);
   view.setUint32(at + 48, value.kind, true);
-  view.setUint32(at + 52, value.refused, true);
+  view.setUint16(at + 52, value.refused, true);
+  view.setUint16(at + 54, value.networkAt, true);
   view.setUint8(at + 56, value.isIpv6);
   view.setUint8(at + 57, value.tcpFlags);
   view.setUint8(at + 58, value.icmpType);

@@ -117,7 +117,7 @@ export interface RuleEffect {
   readonly ruleId: bigint;
   /** In the direction of the rule, for each endpoint. */
   readonly bandwidth?: { readonly bitsPerSecond: number; readonly burstBytes: number } | undefined;
-  /** The packets' `mark`, in both directions. */
+  /** The packets' DSCP, 0 to 63, and their `mark`, in both directions. */
   readonly mark?: number | undefined;
 }
 

@@ -66,7 +66,7 @@ function randomFirewall(chance: Chance, world: World, name: string): Policy {
 }
 
 /** Statements are single rules, each of many packets: their order tells most. */
-function randomOrder(chance: Chance, world: World, kind: string): readonly OrderedPolicy[] {
+export function randomOrder(chance: Chance, world: World, kind: string): readonly OrderedPolicy[] {
   return Array.from({ length: 2 + chance.below(2) }, (_, at) => {
     const ref: ObjectRef = { group: "networking.fos1.io", kind, namespace: "x", name: `f${at}` };
     const where = chance.is(75) ? [] : randomWhere(chance, podSources);

@@ -62,8 +62,8 @@ export function judge(
   packet: WorldPacket,
   others: Partial<OtherTiers> = {},
 ): Judgement {
-  if (packet.pod === "") return judgeNode(policies, world, packet);
   const { fallback, container, l4 } = { ...noOtherTiers, ...others };
+  if (packet.pod === "") return judgeNode(policies, fallback, world, packet);
   const subject = world.pods.find(({ name }) => name === packet.pod);
   if (subject === undefined) throw new RangeError(`no pod ${packet.pod}`);
   const peer = findEnd(world, packet.peer, packet);
@@ -97,21 +97,35 @@ interface Asked {
 type AskedOfPod = Asked & { readonly subject: WorldPod };
 
 /** What this node itself receives and sends. */
-function judgeNode(policies: readonly Policy[], world: World, packet: WorldPacket): Judgement {
+function judgeNode(
+  policies: readonly Policy[],
+  fallback: readonly OrderedPolicy[],
+  world: World,
+  packet: WorldPacket,
+): Judgement {
+  const first = selectingNode(policies, world, packet);
+  const ordered = selectingNode(inOrder(fallback), world, packet);
+  if (first.length + ordered.length === 0) return { verdict: "allow", because: { by: "nobody" } };
+  if (isFailSafe(packet, world)) return { verdict: "allow", because: { by: "fail-safe" } };
+  const asked = { world, subject: undefined, peer: findEnd(world, packet.peer, packet), packet };
+  const [tier, selecting, groups] =
+    first.length > 0
+      ? (["policy", first, [first]] as const)
+      : (["fallback", ordered, ordered.map((statement) => [statement])] as const);
+  return judgeRules(tier, groups, asked) ?? judgeByDefault(tier, selecting);
+}
+
+function selectingNode(policies: readonly Policy[], world: World, { direction }: WorldPacket): readonly Selecting[] {
   const unknown = { name: "", labels: {}, addresses: [], isThisNode: true };
   const node = world.nodes.find(({ isThisNode }) => isThisNode) ?? unknown;
-  const selecting = policies
+  return policies
     .filter(({ mode }) => mode === "enforce")
     .flatMap((policy) =>
       policy.statements
         .filter(({ subject }) => subject.selects === "nodes" && subject.where.every((each) => meetsNode(each, node)))
-        .map((statement) => ({ policy, rules: statement[packet.direction] })),
+        .map((statement) => ({ policy, rules: statement[direction] })),
     )
     .filter(({ rules }) => rules.isDefaultDeny || rules.allow.length + rules.deny.length > 0);
-  if (selecting.length === 0) return { verdict: "allow", because: { by: "nobody" } };
-  if (isFailSafe(packet, world)) return { verdict: "allow", because: { by: "fail-safe" } };
-  const asked = { world, subject: undefined, peer: findEnd(world, packet.peer, packet), packet };
-  return judgeRules("policy", [selecting], asked) ?? judgeByDefault("policy", selecting);
 }
 
 /** SSH, the API server, etcd, the kubelet, metrics; DHCP; where the node asks DNS, the webhook and whoever serves the API. */
@@ -153,17 +167,17 @@ function mayAsk(selecting: readonly Selecting[], { world, peer, packet }: Asked)
 
 /** The first rule that is met decides. */
 function judgeInOrder(tier: Tier, policies: readonly OrderedPolicy[], asked: AskedOfPod): Judgement | undefined {
-  const ordered = policies.toSorted(
-    (a, b) => a.priority - b.priority || (a.policy.ref.name < b.policy.ref.name ? -1 : 1),
-  );
-  const selecting = selectingOf(
-    ordered.map(({ policy }) => policy),
-    asked.subject,
-    asked.packet.direction,
-  );
+  const selecting = selectingOf(inOrder(policies), asked.subject, asked.packet.direction);
   if (selecting.length === 0) return undefined;
   const oneByOne = selecting.map((statement) => [statement]);
   return judgeRules(tier, oneByOne, asked) ?? judgeByDefault(tier, selecting);
+}
+
+function inOrder(policies: readonly OrderedPolicy[]): readonly Policy[] {
+  const sorted = policies.toSorted(
+    (a, b) => a.priority - b.priority || (a.policy.ref.name < b.policy.ref.name ? -1 : 1),
+  );
+  return sorted.map(({ policy }) => policy);
 }
 
 function judgeRules(tier: Tier, groups: readonly (readonly Selecting[])[], asked: Asked): Judgement | undefined {

@@ -47,8 +47,16 @@ function checkPort({ port, endPort, protocol }: PortItem, at: string, found: Iss
     found.error(`${at}/port`, "policy", `must be "0" for protocol ${protocol}, which has no ports`);
   if (endPort === undefined || endPort === 0) return;
   if (read.is === "number" && endPort < read.number)
-    found.error(`${at}/endPort`, "policy", `must be at least port, which is ${read.number}, is ${endPort}`);
-  if (read.is !== "number") found.warning(`${at}/endPort`, "no-effect", `has no effect with port ${port}`);
+    found.error(
+      `${at}/endPort`,
+      "policy",
+      `must be at least port, which is ${read.number}, is ${endPort}; Cilium takes port ${read.number} alone`,
+    );
+  if (protocol !== undefined && portlessProtocols[protocol] !== undefined)
+    found.warning(`${at}/endPort`, "no-effect", `has no effect with protocol ${protocol}, which has no ports`);
+  else if (read.is === "name") found.warning(`${at}/endPort`, "no-effect", `has no effect with port ${port}`);
+  else if (read.is === "any" && endPort < 65535)
+    found.warning(`${at}/endPort`, "from-zero", `makes of port "0", which alone is any port, a range: 0 to ${endPort}`);
 }
 
 /** The sorts of L7 rules that are there, even if empty. */

@@ -138,6 +138,22 @@ test("CiliumNetworkPolicy warns of a rule that denies and means nobody", () => {
     assert.deepEqual(warned("ingressDeny", item), [], JSON.stringify(item));
 });
 
+test("CiliumNetworkPolicy says what endPort makes of a port that is no number, or 0", () => {
+  const warned = (port: Spec): readonly string[] =>
+    parsePolicy({ ...onWeb, ingress: [ports(port)] }).issues.map(({ code, message }) =>
+      `${code} ${message}`.replace("spec.ingress[0].toPorts[0].ports[0].", ""),
+    );
+  assert.deepEqual(warned({ port: "0", endPort: 80 }), [
+    'from-zero endPort: makes of port "0", which alone is any port, a range: 0 to 80',
+  ]);
+  assert.deepEqual(warned({ port: "http", endPort: 80 }), ["no-effect endPort: has no effect with port http"]);
+  assert.deepEqual(warned({ port: "0", endPort: 80, protocol: "GRE" }), [
+    "no-effect endPort: has no effect with protocol GRE, which has no ports",
+  ]);
+  for (const port of [{ port: "0" }, { port: "0", endPort: 0 }, { port: "0", endPort: 65535 }])
+    assert.deepEqual(warned(port), []);
+});
+
 test("CiliumNetworkPolicy learns no names by an empty list of DNS rules, and says so", () => {
   const warned = (dns: readonly Spec[]): readonly string[] => {
     const toPorts = [{ ports: [{ port: "53", protocol: "UDP" }], rules: { dns } }];

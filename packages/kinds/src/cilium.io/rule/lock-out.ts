@@ -1,15 +1,9 @@
 import type { PolicyDirection } from "@bpfleet/features";
+import { lockOutText } from "../../policy/lock-out.ts";
 import type { ReadContext } from "../../policy/read-context.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { readDirection } from "./read-rule.ts";
 import type { CiliumRule } from "./rule-schema.ts";
-
-/** What people and the cluster reach a node by, in TCP. */
-const lifelines = [
-  { name: "SSH", port: 22 },
-  { name: "the API server", port: 6443 },
-  { name: "the kubelet", port: 10250 },
-] as const;
 
 /** Nobody asks where a warning comes from: its path says so. */
 const nowhere: ReadContext = {
@@ -28,16 +22,9 @@ export function warnOfLockOut(rule: CiliumRule, path: string, found: IssueList):
       found.warning(
         at,
         "lock-out",
-        `denies whatever else ${side === "ingress" ? "comes to" : "leaves"} the selected nodes themselves; only the fail-safe ports stay open${side === "ingress" ? closedLifelines(direction) : ""}`,
+        lockOutText(side, (port) => isAllowed(direction, port)),
       );
   }
-}
-
-function closedLifelines(direction: PolicyDirection): string {
-  const closed = lifelines
-    .filter(({ port }) => !isAllowed(direction, port))
-    .map(({ name, port }) => `${name} (${port})`);
-  return closed.length === 0 ? "" : `, and no rule lets in ${closed.join(", ")}`;
 }
 
 /** Somebody may reach the port. */

@@ -43,7 +43,8 @@ function readPort(
   return protocols.flatMap((each): readonly PortMatch[] => {
     switch (read.is) {
       case "any":
-        return [{ origin, match: "ports", protocol: each, from: 0, to: 65535, dns }];
+        // Cilium's engine takes 0 for the first port of a range where there is a last one.
+        return [{ origin, match: "ports", protocol: each, from: 0, to: endPort === 0 ? 65535 : endPort, dns }];
       case "number":
         return [{ origin, match: "ports", protocol: each, from: read.number, to: Math.max(read.number, endPort), dns }];
       case "name":

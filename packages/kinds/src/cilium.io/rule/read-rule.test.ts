@@ -128,11 +128,15 @@ test("findPolicy reads ports of every sort", () => {
   const range = (protocol: string, from: number, to = from): Spec => ({ match: "ports", protocol, from, to });
   assert.deepEqual(read(ports({ port: "80" })), [range("TCP", 80), range("UDP", 80), range("SCTP", 80)]);
   assert.deepEqual(read(ports({ port: "0", protocol: "UDP" })), [range("UDP", 0, 65535)]);
+  assert.deepEqual(read(ports({ port: "0", endPort: 80, protocol: "UDP" })), [range("UDP", 0, 80)]);
+  assert.deepEqual(read(ports({ port: "0", endPort: 0, protocol: "UDP" })), [range("UDP", 0, 65535)]);
+  assert.deepEqual(read(ports({ port: "0", endPort: 65535, protocol: "UDP" })), [range("UDP", 0, 65535)]);
   assert.deepEqual(read(ports({ port: "8000", endPort: 8010, protocol: "TCP" })), [range("TCP", 8000, 8010)]);
   assert.deepEqual(read(ports({ port: "HTTPS", protocol: "TCP" })), [
     { match: "named-port", protocol: "TCP", name: "https" },
   ]);
   assert.deepEqual(read(ports({ port: "0", protocol: "VRRP" })), [{ match: "ip-protocol", number: 112 }]);
+  assert.deepEqual(read(ports({ port: "0", endPort: 80, protocol: "VRRP" })), [{ match: "ip-protocol", number: 112 }]);
   assert.deepEqual(
     read({
       icmps: [

@@ -157,7 +157,7 @@ const portProtocol = Type.Object({
   port: Type.String({
     minLength: 1,
     maxLength: 15,
-    description: "A number in quotes, or the name of a container's port. 0 is any port.",
+    description: "A number in quotes, or the name of a container's port. 0 is any port, unless endPort is there.",
   }),
   endPort: Type.Optional(
     Type.Integer({

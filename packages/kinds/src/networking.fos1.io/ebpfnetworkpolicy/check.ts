@@ -1,4 +1,5 @@
 import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
+import { lockOutText } from "../../policy/lock-out.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { checkIpBlock } from "../parts/ip-block.ts";
 import { warnOfLogging } from "../parts/rule-log.ts";
@@ -14,6 +15,7 @@ export function checkNetworkPolicy({ metadata, spec }: EBPFNetworkPolicy, found:
     const rules = spec[direction] as readonly Rule[] | undefined;
     if (rules === undefined || !Array.isArray(rules) || !found.isSound(`/spec/${direction}`)) continue;
     checkDirection(rules, direction, found);
+    if (spec.selector?.nodeSelector !== undefined) warnOfLockOut(rules, direction, found);
   }
   if (!found.isSound("/spec/policyType")) return;
   if (spec.policyType === "filtering" && isEmpty(spec.ingress) && isEmpty(spec.egress))
@@ -59,4 +61,23 @@ function checkDirection(rules: readonly Rule[], direction: "ingress" | "egress",
     if (rule.action !== "mark" && rule.mark !== undefined)
       found.warning(`${at}/mark`, "no-effect", `has no effect for action ${rule.action}`);
   }
+}
+
+/** Of rules about nodes: the one that denies whatever those before it leave. */
+function warnOfLockOut(rules: readonly Rule[], direction: "ingress" | "egress", found: IssueList): void {
+  const side = direction === "ingress" ? "from" : "to";
+  const last = rules.findIndex((rule) => rule[side] === undefined && isEmpty(rule.ports));
+  if (rules[last]?.action !== "deny") return;
+  const deciding = rules.slice(0, last).filter((rule) => rule[side] === undefined || rule.action !== "deny");
+  const isOpen = (port: number): boolean => {
+    const first = deciding.find((rule) => rule[side]?.length !== 0 && covers(rule, port));
+    return first !== undefined && first.action !== "deny";
+  };
+  found.warning(`/spec/${direction}/${last}`, "lock-out", lockOutText(direction, isOpen));
+}
+
+function covers({ ports = [] }: Rule, asked: number): boolean {
+  const isWithin = ({ protocol, port = 0, endPort = port }: NonNullable<Rule["ports"]>[number]): boolean =>
+    protocol === "TCP" && (port === 0 || (port <= asked && asked <= endPort));
+  return ports.length === 0 || ports.some(isWithin);
 }

@@ -132,16 +132,61 @@ egress:
   assert.deepEqual(subject, ["namespace-name", "pod", "namespace-label"]);
 });
 
+test("EBPFNetworkPolicy gives what a rule marks its number, and nothing where the rule does something else", () => {
+  const marks = (rule: string): readonly (number | undefined)[] =>
+    (lower(`egress: [${rule}]`).intent?.policy.statements ?? []).flatMap(({ egress }) =>
+      egress.allow.map(({ mark }) => mark),
+    );
+  assert.deepEqual(marks("{action: mark, mark: 46}"), [46]);
+  assert.deepEqual(marks("{action: mark, mark: 0}"), [0]);
+  assert.deepEqual(marks("{action: allow, mark: 46}"), [undefined]);
+});
+
+test("EBPFNetworkPolicy is about nodes with nodeSelector, whatever namespace it is in", () => {
+  const spec = "selector: {nodeSelector: {matchLabels: {role: edge}, matchExpressions: [{key: a, operator: Exists}]}}";
+  const { intent, problems } = lower(`${spec}\ningress: [{from: [{podSelector: {}}]}, {action: deny}]`);
+  assert.deepEqual([intent?.tier, problems], ["fallback", []]);
+  const [subject, ...others] = (intent?.policy.statements ?? []).map((statement) => statement.subject);
+  assert.equal(subject?.selects, "nodes");
+  assert.equal(subject.origin.path, "/spec/selector/nodeSelector");
+  assert.deepEqual(
+    subject.where.map(({ on, key, operator }) => `${on} ${key} ${operator}`),
+    ["node role In", "node a Exists"],
+  );
+  assert.deepEqual(
+    others.map(({ selects }) => selects),
+    ["nodes"],
+  );
+});
+
+test("EBPFNetworkPolicy warns of a rule that closes nodes, and says which ports of theirs no rule lets in", () => {
+  const told = (rules: string): readonly string[] =>
+    issues(`policyType: filtering\nselector: {nodeSelector: {}}\n${rules}`).map((line) => line.replace(/^\d+: /, ""));
+  const all = "SSH (22), the API server (6443), the kubelet (10250)";
+  const closing = (rest: string): string =>
+    `denies whatever else comes to the selected nodes themselves; only the fail-safe ports stay open${rest}`;
+  assert.deepEqual(told("ingress: [{action: deny}]"), [
+    `warning ingress[0]: ${closing(`, and no rule lets in ${all}`)}`,
+  ]);
+  assert.deepEqual(told("ingress: [{ports: [{port: 22}, {port: 6000, endPort: 11000}]}, {action: deny}]"), [
+    `warning ingress[1]: ${closing("")}`,
+  ]);
+  const half = "{ports: [{port: 22}], action: deny}, {from: [{podSelector: {}}], ports: [{port: 22}, {port: 6443}]}";
+  assert.deepEqual(told(`ingress: [${half}, {from: [], ports: [{port: 10250}]}, {action: deny}]`).slice(-1), [
+    `warning ingress[3]: ${closing(", and no rule lets in SSH (22), the kubelet (10250)")}`,
+  ]);
+  assert.deepEqual(told("egress: [{action: deny}]"), [
+    "warning egress[0]: denies whatever else leaves the selected nodes themselves; only the fail-safe ports stay open",
+  ]);
+  assert.equal(told("ingress: [{ports: [{port: 80}], action: deny}]").length, 0);
+});
+
 test("EBPFNetworkPolicy says what a rule does not do, and lets nothing through by what is not served", () => {
   const told = (spec: string): readonly string[] => lower(spec).problems.map(({ message }) => message);
-  assert.deepEqual(told("ingress: [{rateLimit: {bitsPerSecond: 8}}, {action: log}, {action: mark, mark: 1}]"), [
-    "spec.ingress[2].mark is not served yet; what it lets pass has the mark, and the DSCP that it came with",
-  ]);
+  assert.deepEqual(told("ingress: [{rateLimit: {bitsPerSecond: 8}}, {action: log}, {action: mark, mark: 1}]"), []);
   assert.deepEqual(told("stateful: false\negress: [{action: deny}]"), [
     "spec.stateful is not served yet; replies to what was allowed pass all the same",
   ]);
-  const ofNodes = lower("selector: {nodeSelector: {}}\ningress: [{action: deny}]");
-  assert.deepEqual([ofNodes.intent, ofNodes.problems.length], [undefined, 1]);
   const other = read("ingress: [{action: deny}]").parsed[0] as Parsed<EBPFNetworkPolicy>;
   const qos = { ...other, object: { ...other.object, spec: { ...other.object.spec, policyType: "qos" as const } } };
   const kind = findKind("networking.fos1.io/v1alpha1", "EBPFNetworkPolicy");
@@ -166,4 +211,8 @@ test("networkPolicyStatus adds up what the rules of either action counted", () =
     ["Ready=True", "Accepted=True", "Applied=True"],
   );
   assert.equal(networkPolicyStatus(parsed, outcome({})).conditions?.[2]?.reason, "NothingAsked");
+  const [ofNodes] = read("selector: {nodeSelector: {}}\ningress: [{action: deny}]")
+    .parsed as readonly Parsed<EBPFNetworkPolicy>[];
+  assert.ok(ofNodes !== undefined);
+  assert.equal(networkPolicyStatus(ofNodes, outcome({})).conditions?.[2]?.message, "it is not for this node");
 });

@@ -1,4 +1,4 @@
-import type { PolicyIntent, PolicyStatement, PolicySubject, Requirement } from "@bpfleet/features";
+import type { PolicyIntent, PolicyStatement, PolicySubject } from "@bpfleet/features";
 import type { PlanProblem } from "@bpfleet/kernel";
 import type { Lowered, Parsed } from "../../kind.ts";
 import { lowerNothing, notServed } from "../../not-served.ts";
@@ -12,24 +12,18 @@ const directions = ["ingress", "egress"] as const;
 
 /** A policy of the tier below; each rule is a statement of its own, since the first that is met decides. */
 export function lowerNetworkPolicy(parsed: Parsed<EBPFNetworkPolicy>): Lowered {
-  const { policyType, selector, priority, stateful } = parsed.object.spec;
+  const { policyType, priority, stateful } = parsed.object.spec;
   if (policyType !== "filtering")
     return lowerNothing([notServed(parsed, "/spec/policyType", "nothing is kept from anybody by it")]);
-  if (selector?.nodeSelector !== undefined)
-    return lowerNothing([notServed(parsed, "/spec/selector/nodeSelector", "no traffic of nodes is denied by it")]);
   const context = readContext(parsed);
-  const subject: PolicySubject = {
-    selects: "pods",
-    where: subjectOf(parsed),
-    origin: context.originOf("/spec/selector"),
-  };
+  const subject = subjectOf(parsed, context);
   const problems: PlanProblem[] = stateful
     ? []
     : [notServed(parsed, "/spec/stateful", "replies to what was allowed pass all the same")];
   const statements = directions.flatMap((direction) =>
     (parsed.object.spec[direction] ?? []).map((rule: AnyRule, index) => {
       const at = `/spec/${direction}/${index}`;
-      problems.push(...unservedOf(parsed, rule, at), ...unknownProblems(parsed, context, at, rule.action === "deny"));
+      problems.push(...unknownProblems(parsed, context, at, rule.action === "deny"));
       return statementOf(rule, direction, at, subject, context);
     }),
   );
@@ -44,14 +38,19 @@ export function lowerNetworkPolicy(parsed: Parsed<EBPFNetworkPolicy>): Lowered {
   return { intents: statements.length === 0 ? [] : [intent], problems };
 }
 
-/** Pods of the policy's own namespace, if that has the labels. */
-function subjectOf({ ref, object }: Parsed<EBPFNetworkPolicy>): readonly Requirement[] {
-  const { podSelector = {}, namespaceSelector = {} } = object.spec.selector ?? {};
-  return [
+/** Nodes, or pods of the policy's own namespace, if that has the labels. */
+function subjectOf({ ref, object }: Parsed<EBPFNetworkPolicy>, context: ReadContext): PolicySubject {
+  const { podSelector = {}, namespaceSelector = {}, nodeSelector } = object.spec.selector ?? {};
+  if (nodeSelector !== undefined) {
+    const where = toRequirements(nodeSelector, labelsOf("node"));
+    return { selects: "nodes", where, origin: context.originOf("/spec/selector/nodeSelector") };
+  }
+  const where = [
     inNamespace(ref.namespace),
     ...toRequirements(podSelector, labelsOf("pod")),
     ...toRequirements(namespaceSelector, labelsOf("namespace-label")),
   ];
+  return { selects: "pods", where, origin: context.originOf("/spec/selector") };
 }
 
 function statementOf(
@@ -71,10 +70,4 @@ function statementOf(
     egress: direction === "egress" ? own : nothing,
     options: {},
   };
-}
-
-/** What a rule does beside letting pass. */
-function unservedOf(parsed: Parsed, { action }: AnyRule, at: string): readonly PlanProblem[] {
-  if (action !== "mark") return [];
-  return [notServed(parsed, `${at}/mark`, "what it lets pass has the mark, and the DSCP that it came with")];
 }

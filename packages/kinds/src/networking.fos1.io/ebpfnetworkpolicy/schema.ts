@@ -46,7 +46,13 @@ const ruleFields = {
     default: "allow",
     description: "log and mark let pass.",
   }),
-  mark: Type.Optional(int32({ minimum: 0, maximum: 63, description: "For action mark: the mark, and the DSCP." })),
+  mark: Type.Optional(
+    int32({
+      minimum: 0,
+      maximum: 63,
+      description: "For action mark: the DSCP of the packets in both directions, and their mark on the node.",
+    }),
+  ),
   rateLimit: Type.Optional(
     Type.Object(
       {
@@ -104,7 +110,9 @@ export const specSchema = Type.Object(
               "Labels that the policy's own namespace must have; pods of other namespaces are never meant.",
             ),
           ),
-          nodeSelector: Type.Optional(labelSelector("Labels of nodes, for a policy of hosts.")),
+          nodeSelector: Type.Optional(
+            labelSelector("Labels of nodes, whose own traffic is judged then; {} is every node."),
+          ),
         },
         { description: "Whom the policy is for; all pods of the namespace when left out." },
       ),

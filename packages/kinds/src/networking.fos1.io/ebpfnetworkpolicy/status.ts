@@ -13,9 +13,11 @@ export const networkPolicyConditions = {
 /** What became of an EBPFNetworkPolicy on this node. */
 export function networkPolicyStatus(parsed: Parsed<EBPFNetworkPolicy>, outcome: Outcome): EBPFNetworkPolicyStatus {
   const metrics = metricsOf(parsed, outcome);
+  const isOfNodes = parsed.object.spec.selector?.nodeSelector !== undefined;
+  const idle = isOfNodes ? "it is not for this node" : "it decides for no pod of this node";
   return stampStatus(
     metrics === undefined ? {} : { metrics },
-    appliedAspects(parsed.ref, outcome, "it decides for no pod of this node"),
+    appliedAspects(parsed.ref, outcome, idle),
     parsed.object.metadata.generation,
     outcome,
   );

@@ -47,6 +47,9 @@ ebpfConfig:
     '8: error l4Firewall.defaultAction: must be one of allow, block, is "drop"',
     "9: error metricsExport.updateInterval: must be at least 1s",
   ]);
+  assert.deepEqual(issues("ebpfConfig: {l4Firewall: {enabled: true, allowedPorts: [80]}}"), [
+    "5: error l4Firewall.defaultAction: is required: one of allow, block",
+  ]);
   assert.match(
     issues("ebpfConfig: {metricsExport: {enabled: true, updateInterval: often}}")[0] ?? "",
     /must be a duration/,
@@ -70,7 +73,7 @@ test("PodConfigMapConfig warns of ports that are in both lists, and of firewalls
     /selects every pod of the namespace/,
   );
   assert.equal(firewall("allowedPorts: [80], defaultAction: block"), "");
-  assert.equal(firewall("blockedPorts: [22]"), "");
+  assert.equal(firewall("blockedPorts: [22], defaultAction: allow"), "");
   assert.match(issues("ebpfConfig: {syscallMonitoring: {enabled: true}}")[0] ?? "", /is counted for nobody/);
   assert.match(issueLines(config("podSelector: {}"))[0] ?? "", /so nothing is done/);
 });
@@ -99,7 +102,7 @@ ebpfConfig: {l4Firewall: {enabled: true, allowedPorts: [80], blockedPorts: [22, 
 });
 
 test("PodConfigMapConfig that enables nothing asks for nothing", () => {
-  assert.deepEqual(readAll(config("ebpfConfig: {l4Firewall: {enabled: false}}")).lower(), {
+  assert.deepEqual(readAll(config("ebpfConfig: {l4Firewall: {enabled: false, defaultAction: block}}")).lower(), {
     intents: [],
     problems: [],
   });

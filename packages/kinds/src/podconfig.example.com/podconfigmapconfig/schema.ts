@@ -56,7 +56,6 @@ const ebpfConfigSchema = Type.Object(
         {
           enabled: Type.Boolean({ description: "Whether packets to the pods are filtered by port." }),
           defaultAction: Type.Enum(["allow", "block"], {
-            default: "allow",
             description: "What becomes of ports that are in neither list.",
           }),
           allowedPorts: Type.Optional(ports("Ports of the pods that may be reached, by TCP and UDP.")),
