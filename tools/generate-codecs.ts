@@ -10,9 +10,9 @@ import { buildBpf } from "./build-bpf.ts";
 
 /** Declared in bpf/include and used by several features. */
 const shared = {
-  maps: ["events", "explained", "hits", "reasons", "trace"],
+  maps: ["events", "explained", "hits", "lost_events", "reasons", "trace"],
   structs: ["counter", "event", "explained", "rule_base", "trace_switch"],
-  enums: ["event_layer", "explained_flag", "fault", "verdict"],
+  enums: ["event_layer", "explained_flag", "fault", "lost_event", "verdict"],
 };
 
 const programTypes: readonly (readonly [section: RegExp, type: string])[] = [

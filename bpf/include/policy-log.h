@@ -79,8 +79,10 @@ __noinline int log_flow(__u32 length)
 	    !may_log(all, all_logs_per_second, now_ns))
 		goto missed;
 	told = bpf_ringbuf_reserve(&events, sizeof(*told), 0);
-	if (!told)
+	if (!told) {
+		count_lost(LOST_FLOW);
 		goto missed;
+	}
 	told->time_ns = now_ns;
 	told->serial = work->serial;
 	told->key = work->view.key;

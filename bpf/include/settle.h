@@ -65,6 +65,18 @@ struct {
 	__uint(max_entries, 1 << 16); /* the largest page there is; user space gives more */
 } events SEC(".maps");
 
+/* What found the ring full; ROWS is how many there are. */
+enum lost_event { LOST_VERDICT, LOST_FLOW, LOST_ROWS };
+EXPORT_TYPE(enum, lost_event);
+
+/* Since the map was made. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, LOST_ROWS);
+} lost_events SEC(".maps");
+
 /* What a dry run decided. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -154,13 +166,22 @@ static __always_inline __u32 copy_head(const struct packet *packet, __u8 *head)
 	return size;
 }
 
+/* A per-CPU value, as in counters.h. */
+static __always_inline void count_lost(__u32 what)
+{
+	__u64 *count = bpf_map_lookup_elem(&lost_events, &what);
+
+	if (count)
+		*count += 1;
+}
+
 /* A full ring loses the sample: verdicts never wait for a reader. */
 static __always_inline void report(const struct packet *packet, const struct decision *decision)
 {
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 
 	if (!event)
-		return;
+		return count_lost(LOST_VERDICT);
 	event->time_ns = bpf_ktime_get_ns();
 	event->instance = instance_id;
 	event->ifindex = packet->source == PACKET_XDP ? ((struct xdp_md *)packet->ctx)->ingress_ifindex :

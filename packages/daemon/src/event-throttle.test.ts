@@ -31,6 +31,17 @@ for (const readMs of [5, 60])
     assert.equal(throttle.factor, 1);
   });
 
+test("EventThrottle counts what the kernel lost as so many as each of them stood for", () => {
+  const throttle = new EventThrottle();
+  throttle.lose(7);
+  assert.equal(throttle.takeMissed(), 7);
+  throttle.factor = 4;
+  throttle.lose(1);
+  throttle.switched(0);
+  throttle.lose(2);
+  assert.equal(throttle.takeMissed(), 1 + 2 * 4);
+});
+
 test("EventThrottle leaves alone what is below its rate", () => {
   const throttle = new EventThrottle();
   const { told, reported } = flood(throttle, 1000, 1000, 3, 5);

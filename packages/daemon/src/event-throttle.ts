@@ -65,7 +65,12 @@ export class EventThrottle {
     this.#restart();
   }
 
-  /** About how many were not told since this was asked last; those that found the ring full are not among them. */
+  /** So many found the ring full since this was said last. */
+  lose(count: number): void {
+    this.#missed += count * (this.#switches.at(-1)?.factor ?? 1);
+  }
+
+  /** About how many were not told since this was asked last. */
   takeMissed(): number {
     const missed = this.#missed;
     this.#missed = 0;

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ObjectRef } from "@bpfleet/base";
-import { eventsSpec, instanceIdOf, traceSpec, type Decision, type Feature } from "@bpfleet/features";
-import { emptyPlan, FakeKernel, FakeWorld, mapIdentity, type NodePlan } from "@bpfleet/kernel";
+import { eventsSpec, instanceIdOf, lostEventsSpec, traceSpec, type Decision, type Feature } from "@bpfleet/features";
+import { emptyPlan, FakeKernel, FakeWorld, mapIdentity, noEntries, type NodePlan } from "@bpfleet/kernel";
 import { CounterReader } from "./counters.ts";
 import type { TraceEvent } from "./daemon.ts";
 import { EventHub } from "./events.ts";
@@ -35,7 +35,11 @@ const instance = (key: string) => ({
   rules: [],
   data: null,
 });
-const plan: NodePlan = { ...emptyPlan, maps: [eventsSpec, traceSpec], instances: [instance("a"), instance("b")] };
+const plan: NodePlan = {
+  ...emptyPlan,
+  maps: [eventsSpec, traceSpec, lostEventsSpec],
+  instances: [instance("a"), instance("b")],
+};
 
 /** struct event of bpf/include/settle.h, with room for a longer head. */
 function record(key: string, verdict: "pass" | "drop", reason = 0): Uint8Array {
@@ -70,8 +74,13 @@ async function setUp(world = new FakeWorld(), current: { plan: NodePlan } = { pl
     const values = Buffer.from((await kernel.readMap(mapIdentity(traceSpec)))?.values ?? []);
     return [values.readUInt32LE(0), values.readUInt32LE(4), values.readBigUInt64LE(8)];
   };
+  /** As the programs of each of two processors count. */
+  const losesOnEach = async (count: number) => {
+    const entries = { count: 1, keys: new Uint8Array(4), values: new Uint8Array(BigUint64Array.of(BigInt(count)).buffer) };
+    await kernel.writeMap(mapIdentity(lostEventsSpec), entries, noEntries);
+  };
   const readers = () => [...world.ringReaders.values()].reduce((sum, each) => sum + each.size, 0);
-  return { hub, world, kernel, sampling, readers, troubles };
+  return { hub, world, kernel, sampling, losesOnEach, readers, troubles };
 }
 
 /** Records are decoded a slice at a time, between other work. */
@@ -167,4 +176,36 @@ test("EventHub switches off what a killed predecessor left on", async () => {
   const successor = await setUp(world);
   await successor.hub.refresh();
   assert.deepEqual(await sampling(), [0, 0, 0n]);
+});
+
+test("EventHub tells what the kernel lost since somebody looks, once, also when the map is made anew", async () => {
+  const { hub, world, kernel, losesOnEach, troubles } = await setUp();
+  await losesOnEach(100);
+  const events: TraceEvent[] = [];
+  const tell = async (): Promise<number | undefined> => {
+    const before = events.length;
+    // What was read a moment ago is not read again.
+    for (let tries = 0; events.length < before + 2 && tries < 2000; tries++) {
+      world.emit("node/events", record("a", "drop"));
+      await sleep(60);
+    }
+    return events.slice(before).reduce((sum, { missed }) => sum + (missed ?? 0), 0);
+  };
+  const looking = await hub.subscribe({ every: 1, only: "all" }, (some) => void events.push(...some));
+  assert.equal(await tell(), 0);
+  await losesOnEach(103);
+  assert.equal(await tell(), 6);
+  assert.equal(await tell(), 0);
+  assert.deepEqual(await hub.lost(), { verdicts: 206n, flows: 0n });
+  await kernel.removeMap(mapIdentity(lostEventsSpec));
+  await kernel.createMap(lostEventsSpec);
+  await losesOnEach(2);
+  await hub.refresh();
+  assert.equal(await tell(), 4);
+  await looking[Symbol.asyncDispose]();
+  await losesOnEach(50);
+  await hub.subscribe({ every: 1, only: "all" }, (some) => void events.push(...some));
+  assert.equal(await tell(), 0, "nobody looked when it was lost");
+  assert.deepEqual(troubles, []);
+  await hub[Symbol.asyncDispose]();
 });

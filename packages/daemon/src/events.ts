@@ -6,8 +6,11 @@ import {
   encodeSampling,
   eventsSpec,
   instanceIdOf,
+  lostEventsSpec,
+  readLostEvents,
   traceSpec,
   type Feature,
+  type LostEvents,
   type MapReadings,
   type Sampling,
 } from "@bpfleet/features";
@@ -28,6 +31,8 @@ import { EventThrottle } from "./event-throttle.ts";
 
 /** What explains an event is read again after this long. */
 const readingsMs = 1000;
+/** The kernel's count of what it lost is read no sooner again. */
+const lossesMs = 50;
 const sliceRecords = 256;
 const calmMs = 250;
 const mostEvery = 0xffffffff;
@@ -63,6 +68,9 @@ export class EventHub implements AsyncDisposable {
   #delivery: Promise<void> = Promise.resolve();
   readonly #throttle = new EventThrottle();
   #calming: NodeJS.Timeout | undefined;
+  /** What the kernel had lost when it was read last; not known while nobody looks. */
+  #lost: { readonly verdicts: bigint; readonly atMs: number } | undefined;
+  #losses: Promise<void> = Promise.resolve();
 
   constructor(options: EventHubOptions) {
     this.#options = options;
@@ -90,6 +98,14 @@ export class EventHub implements AsyncDisposable {
     return this.#work;
   }
 
+  /** `undefined` where nothing that is in force reports. */
+  async lost(): Promise<LostEvents | undefined> {
+    const { kernel, plan } = this.#options;
+    const spec = plan().maps.find(({ key }) => key === lostEventsSpec.key);
+    const entries = spec && (await kernel.readMap(mapIdentity(spec)));
+    return entries && readLostEvents(entries);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#subscriptions.clear();
     clearInterval(this.#calming);
@@ -108,6 +124,8 @@ export class EventHub implements AsyncDisposable {
     if (this.#subscriptions.size > 0 || this.#options.log?.isWanted() === true) {
       this.#reader = await kernel.readRing(mapIdentity(ring), (records) => this.#receive(records));
     }
+    if (this.#subscriptions.size === 0) this.#lost = undefined;
+    else await this.#countLosses(0);
     const value = this.#sampling();
     if (Buffer.from(value).equals(entries.values)) return;
     await this.#write(trace, value);
@@ -128,6 +146,7 @@ export class EventHub implements AsyncDisposable {
     this.#work = this.#work
       .then(async () => {
         const trace = this.#options.plan().maps.find(({ key }) => key === traceSpec.key);
+        await this.#countLosses(0);
         if (trace !== undefined && this.#reader !== undefined) await this.#write(trace, this.#sampling());
         this.#throttle.switched(kernelMs());
       })
@@ -173,7 +192,24 @@ export class EventHub implements AsyncDisposable {
       .catch((error: unknown) => this.#options.onTrouble(error));
   }
 
+  /** In turn, so that no count is told twice. A map that was made anew counts from 0. */
+  #countLosses(atLeastMs: number): Promise<void> {
+    this.#losses = this.#losses
+      .then(async () => {
+        const before = this.#lost;
+        const atMs = kernelMs();
+        if (before !== undefined && atMs - before.atMs < atLeastMs) return;
+        const { verdicts } = (await this.lost()) ?? { verdicts: 0n };
+        if (before !== undefined)
+          this.#throttle.lose(Number(verdicts >= before.verdicts ? verdicts - before.verdicts : verdicts));
+        if (this.#subscriptions.size > 0) this.#lost = { verdicts, atMs };
+      })
+      .catch((error: unknown) => this.#options.onTrouble(error));
+    return this.#losses;
+  }
+
   async #deliver(records: readonly Uint8Array[]): Promise<void> {
+    await this.#countLosses(lossesMs);
     for (let from = 0; from < records.length && this.#subscriptions.size > 0; from += sliceRecords) {
       const slice = records.slice(from, from + sliceRecords);
       const events = (await Promise.all(slice.map((record) => this.#decode(record)))).filter(

@@ -230,7 +230,11 @@ export class NodeDaemon implements Daemon {
   /** The text of one scrape. */
   async *metrics(): AsyncGenerator<string> {
     const { nodeName, features, applySeconds, firewalls, loop } = this.#parts;
-    const [counters, hooks] = await Promise.all([this.counters(), this.hookCounters()]);
+    const [counters, hooks, lostEvents] = await Promise.all([
+      this.counters(),
+      this.hookCounters(),
+      this.#events.lost(),
+    ]);
     yield* renderExposition(
       metricFamilies({
         version: this.version(),
@@ -239,6 +243,7 @@ export class NodeDaemon implements Daemon {
         counters,
         hooks,
         firewalls: firewalls.read(loop.plan(), this.results()),
+        lostEvents,
         applySeconds,
         healedTotal: this.#healedTotal,
         features,

@@ -1,13 +1,16 @@
 import { fingerprint } from "@bpfleet/base";
+import type { MapEntries } from "@bpfleet/kernel";
 import {
   decodeEvent as decodeStruct,
   encodeTraceSwitch,
   eventLayer,
   eventSize,
   explainedSize,
+  lostEvent,
   traceSwitchSize,
   verdict,
 } from "./generated/shared.ts";
+import { sumPerCpu } from "./per-cpu.ts";
 
 /** One sampled verdict, as a program reported it. */
 export interface VerdictEvent {
@@ -60,6 +63,19 @@ export function encodeSampling({ every, only, instanceId = 0n }: Sampling): Uint
   const verdicts = only === "drop" ? 1 << verdict.drop : 0;
   encodeTraceSwitch({ every, verdicts, instance: instanceId }, new DataView(value.buffer));
   return value;
+}
+
+/** What found the ring full, since the kernel has the map `node/lost-events`. */
+export interface LostEvents {
+  /** Sampled verdicts. */
+  readonly verdicts: bigint;
+  /** Flows that rules log. */
+  readonly flows: bigint;
+}
+
+export function readLostEvents(entries: MapEntries): LostEvents {
+  const counts = sumPerCpu(entries, lostEvent.rows);
+  return { verdicts: counts[lostEvent.verdict] ?? 0n, flows: counts[lostEvent.flow] ?? 0n };
 }
 
 /** What the programs of an instance call themselves in events. */

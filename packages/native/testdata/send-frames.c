@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Sends the same frame from an interface as fast as it can until it is told to end (SIGTERM), then
-// prints how many the kernel took. Usage: send-frames IFINDEX ETHERTYPE BYTES
+// Sends the same frame from an interface as fast as it can until it is told to end (SIGTERM), or the
+// kernel took COUNT or a few more, then prints how many those were.
+// Usage: send-frames IFINDEX ETHERTYPE BYTES [COUNT]
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,8 +24,9 @@ static void end(int signal)
 
 int main(int argc, char **argv)
 {
-	if (argc != 4)
+	if (argc != 4 && argc != 5)
 		return 2;
+	unsigned long long most = argc == 5 ? strtoull(argv[4], NULL, 0) : ~0ULL;
 	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_ifindex = atoi(argv[1]) };
 	unsigned char frame[LARGEST] = { 0 };
 	size_t size = strtoul(argv[3], NULL, 0);
@@ -51,7 +53,7 @@ int main(int argc, char **argv)
 	puts("sending");
 	fflush(stdout);
 	unsigned long long sent = 0;
-	while (!ended) {
+	while (!ended && sent < most) {
 		int took = sendmmsg(fd, batch, BATCH, 0);
 		if (took > 0)
 			sent += took;

@@ -1,5 +1,5 @@
 import type { ObjectRef } from "@bpfleet/base";
-import type { Feature, InstanceCounters } from "@bpfleet/features";
+import type { Feature, InstanceCounters, LostEvents } from "@bpfleet/features";
 import type { HookCounters } from "../counters.ts";
 import type { DaemonResults, DaemonVersion } from "../daemon.ts";
 import type { Labels, MetricFamily, Sample } from "./exposition.ts";
@@ -14,6 +14,8 @@ export interface Readings {
   readonly counters: readonly InstanceCounters[];
   readonly hooks: readonly HookCounters[];
   readonly firewalls: readonly FirewallReading[];
+  /** `undefined`: nothing that is in force reports. */
+  readonly lostEvents: LostEvents | undefined;
   readonly applySeconds: Histogram;
   readonly healedTotal: number;
   readonly features: readonly Feature[];
@@ -174,6 +176,7 @@ function ownFamilies({
   version,
   nodeName,
   results,
+  lostEvents,
   applySeconds,
   healedTotal,
   residentBytes,
@@ -196,6 +199,16 @@ function ownFamilies({
     ]),
     gauge("bpfleet_plan_items", "Maps, programs and hooks of the plan by what became of them.", states.values()),
     counter("bpfleet_healed_total", "Changes by others that were put right.", [{ labels: {}, value: healedTotal }]),
+    counter(
+      "bpfleet_events_lost_total",
+      "Verdicts for `ebpfctl trace`, and flows that rules log, that were not told since nobody read the ring of events in time.",
+      lostEvents === undefined
+        ? []
+        : [
+            { labels: { what: "verdict" }, value: lostEvents.verdicts },
+            { labels: { what: "flow" }, value: lostEvents.flows },
+          ],
+    ),
     {
       name: "bpfleet_apply_seconds",
       type: "histogram",

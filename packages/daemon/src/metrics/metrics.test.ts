@@ -152,6 +152,7 @@ function readings(): Readings {
     results,
     counters,
     applySeconds,
+    lostEvents: { verdicts: 3n, flows: 4n },
     healedTotal: 2,
     features,
     hooks: [
@@ -237,6 +238,10 @@ test("metricFamilies counts per reason with its verdict, per rule with its field
   ]);
   assert.deepEqual(of("bpfleet_object_state"), [{ ...object, what: "something_else", value: "9" }]);
   assert.deepEqual(of("bpfleet_healed_total"), [{ value: "2" }]);
+  assert.deepEqual(of("bpfleet_events_lost_total"), [
+    { what: "verdict", value: "3" },
+    { what: "flow", value: "4" },
+  ]);
   assert.deepEqual(of("bpfleet_apply_seconds_count"), [{ value: "1" }]);
 });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { decodeEvent, encodeSampling, instanceIdOf, type VerdictEvent } from "../events.ts";
+import { decodeEvent, encodeSampling, instanceIdOf, readLostEvents, type VerdictEvent } from "../events.ts";
 import { filter as feature } from "./filter.ts";
 import type { FilterMark } from "./intent.ts";
 import { DeclaredFilter, origin, type Wish } from "./testing/declared-filter.ts";
@@ -332,4 +332,24 @@ test("filter_xdp samples about one packet in so many", async () => {
   await sleep(50);
   await ring.close();
   assert.ok(count > 700 && count < 1300, `${count} of 100,000`);
+});
+
+test("filter_xdp counts what finds the ring full, and nothing while nobody looks", async () => {
+  using maps = new TestMaps();
+  await using filter = await DeclaredFilter.load({}, maps);
+  const sent = 20_000;
+  await filter.main.run(udp4("192.0.2.1"), { repeat: sent });
+  assert.deepEqual(readLostEvents(await maps.read("node/lost-events")), { verdicts: 0n, flows: 0n });
+  maps.find("node/trace").setRaw(zero, encodeSampling({ every: 1, only: "all" }));
+  await filter.main.run(udp4("192.0.2.1"), { repeat: sent });
+  maps.find("node/trace").setRaw(zero, encodeSampling({ every: 0, only: "all" }));
+  const { verdicts, flows } = readLostEvents(await maps.read("node/lost-events"));
+  let told = 0;
+  const ring = maps.find("node/events").ringbuf((records) => {
+    told += records.count;
+  });
+  for (let waited = 0; told < sent - Number(verdicts) && waited < 20_000; waited += 10) await sleep(10);
+  await ring.close();
+  assert.deepEqual([told + Number(verdicts), flows], [sent, 0n]);
+  assert.ok(told > 1000 && verdicts > 1000n, `${told} told`);
 });

@@ -2,7 +2,7 @@ import type { HookPoint, MapSpec, NodeFacts, ProgramSpec } from "@bpfleet/kernel
 import { instanceIdOf } from "../events.ts";
 import { startDraft, type Draft, type FeaturePlan } from "../feature.ts";
 import { explainedMap, reasonsMap } from "../generated/shared.ts";
-import { eventsSpec, traceSpec } from "../node-maps.ts";
+import { eventsSpec, lostEventsSpec, traceSpec } from "../node-maps.ts";
 import { planRuleCounters } from "../rule-counters.ts";
 import { filterMaps, filterPrograms, filterSize, type FilterGlobals } from "./generated/filter.ts";
 import type { FilterIntent, PodCgroup } from "./intent.ts";
@@ -72,8 +72,9 @@ function planIntent(key: string, declared: FilterIntent, facts: NodeFacts, draft
   const rules = numberRules(intent);
   const lists = planLists(key, rules.listed, owner);
   const common = planState(key, intent);
-  draft.maps.push(eventsSpec, traceSpec, ...lists.maps, ...common.maps);
-  const names = { events: eventsSpec.key, trace: traceSpec.key, ...lists.names, ...common.names };
+  draft.maps.push(eventsSpec, traceSpec, lostEventsSpec, ...lists.maps, ...common.maps);
+  const ofNode = { events: eventsSpec.key, trace: traceSpec.key, lost_events: lostEventsSpec.key };
+  const names = { ...ofNode, ...lists.names, ...common.names };
   const globals = { ...lists.globals, ...globalsOf(intent, rules, facts) };
   const parts = { key, intent, rules, lists, names: { ...names, ...liveNames(rules) }, globals };
   for (const [index, place] of places.entries()) {

@@ -106,11 +106,19 @@ export const fault = {
   malformed_icmp: 16,
 } as const;
 
+export const lostEvent = {
+  verdict: 0,
+  flow: 1,
+  rows: 2,
+} as const;
+
 export const eventsMap = { type: "ringbuf", keySize: 0, valueSize: 0, maxEntries: 65536, flags: 0 } as const satisfies MapDefinition;
 
 export const explainedMap = { type: "array", keySize: 4, valueSize: 32, maxEntries: 1, flags: 0 } as const satisfies MapDefinition;
 
 export const hitsMap = { type: "percpu_array", keySize: 4, valueSize: 16, maxEntries: 1, flags: 0 } as const satisfies MapDefinition;
+
+export const lostEventsMap = { type: "percpu_array", keySize: 4, valueSize: 8, maxEntries: 2, flags: 0 } as const satisfies MapDefinition;
 
 export const reasonsMap = { type: "percpu_array", keySize: 4, valueSize: 16, maxEntries: 64, flags: 0 } as const satisfies MapDefinition;
 

@@ -1,7 +1,7 @@
 import { canonicalJson, fingerprint, type ObjectRef } from "@bpfleet/base";
 import type { MapSpec, NodeFacts, RuleRef } from "@bpfleet/kernel";
 import { hitsMap, reasonsMap } from "../generated/shared.ts";
-import { eventsSpec, traceSpec } from "../node-maps.ts";
+import { eventsSpec, lostEventsSpec, traceSpec } from "../node-maps.ts";
 import { planRuleCounters } from "../rule-counters.ts";
 import {
   accountSize,
@@ -107,6 +107,7 @@ export function planPolicyMaps(
   const maps: readonly MapSpec[] = [
     eventsSpec,
     traceSpec,
+    lostEventsSpec,
     { key: keys.reasons, name: "reasons", definition: reasonsMap, contents: { kind: "live" }, owner },
     ...live,
     {
@@ -182,6 +183,7 @@ export function planPolicyMaps(
   const names = {
     events: eventsSpec.key,
     trace: traceSpec.key,
+    lost_events: lostEventsSpec.key,
     table: keys.table,
     counters: keys.counters,
     flows4: keys.flows4,

@@ -1,7 +1,15 @@
 /** The programs of the policy feature in the kernel, for tests: a table in force, nothing attached. */
 import { readFileSync } from "node:fs";
 import { BpfMap, BpfObject, type BpfProgram } from "@bpfleet/native";
-import { counterSize, decodeExplained, explainedSize, type Explained } from "../../generated/shared.ts";
+import {
+  counterSize,
+  decodeExplained,
+  eventsMap,
+  explainedSize,
+  lostEventsMap,
+  traceMap,
+  type Explained,
+} from "../../generated/shared.ts";
 import { decodeFlow, policyLayout, policyMaps, policyReason, type Flow } from "../generated/policy.ts";
 import type { PolicyTable } from "../table/policy-table.ts";
 import type { ServiceTable } from "../services/service-table.ts";
@@ -92,6 +100,9 @@ export class LoadedPolicy implements AsyncDisposable {
       log_buckets: create("log_buckets", 64),
       trials: create("trials", 64),
       trial_totals: create("trial_totals", 1),
+      events: BpfMap.create({ ...eventsMap, name: "events" }),
+      trace: BpfMap.create({ ...traceMap, name: "trace" }),
+      lost_events: BpfMap.create({ ...lostEventsMap, name: "lost_events" }),
       reasons: BpfMap.create({
         type: "percpu_array",
         name: "reasons",
