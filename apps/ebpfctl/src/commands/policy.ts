@@ -1,4 +1,4 @@
-import { fetchPolicyState } from "@bpfleet/agent";
+import { fetchPolicyState, type PolicyState } from "@bpfleet/agent";
 import {
   countForgotten,
   readLearnt,
@@ -19,6 +19,7 @@ import { makeDump, renderDump } from "../policy/policy-dump.ts";
 import { renderLogEntry } from "../policy/log-line.ts";
 import { findUnused, renderUnused, renderUnusedTotals } from "../policy/unused-rules.ts";
 import { listTrials, renderTrials } from "../policy/trial-list.ts";
+import type { World } from "../world.ts";
 import type { DefineCommand } from "./mod.ts";
 
 /** Of 64 bytes: all that a table can have. */
@@ -43,16 +44,11 @@ export const definePolicy: DefineCommand = (program, world) => {
       const isJson = parseForm(flags.output);
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);
-      const state = await fetchPolicyState(config.agentSocket);
-      const key = state.maps["lines"];
-      if (key === undefined) {
-        world.err.write("No policy selects a pod of this node\n");
-        if (isJson) world.out.write("{}\n");
-        return;
-      }
-      const { entries } = await daemon.readMap({ map: { by: "key", key }, max: mostLines });
+      const policies = await readPolicies({ lines: mostLines }, daemon, config.agentSocket);
+      if (policies === undefined) return sayNone(world, isJson);
+      const { state, maps } = policies;
       const { counters } = await daemon.state({ withCounters: true });
-      const dump = makeDump(readTable(entries.values), state, counters, { endpoint, namespace: flags.namespace });
+      const dump = makeDump(readTable(maps.lines.values), state, counters, { endpoint, namespace: flags.namespace });
       if (endpoint !== undefined && dump.endpoints.length === 0)
         throw new Failure(`find ${endpoint}: no policy is about such a pod or interface of this node`);
       if (!dump.isPlanned)
@@ -125,21 +121,15 @@ export const definePolicy: DefineCommand = (program, world) => {
       const isJson = parseForm(flags.output);
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);
-      const state = await fetchPolicyState(config.agentSocket);
-      const [learnt, known, events] = ["learnt", "known_names", "name_events"].map((role) => state.maps[role]);
-      if (learnt === undefined || known === undefined || events === undefined) {
-        world.err.write("No policy selects a pod of this node\n");
-        if (isJson) world.out.write("{}\n");
-        return;
-      }
-      const read = async (key: string): Promise<MapEntries> =>
-        (await daemon.readMap({ map: { by: "key", key }, max: mostNames })).entries;
       // What is added meanwhile is not taken for forgotten.
-      const counts = readNameEvents(await read(events));
-      const [ofAddresses, ofNames] = [await read(learnt), await read(known)];
-      const all = listNames(readLearnt(ofAddresses, ofNames), state, process.hrtime.bigint());
+      const roles = { name_events: mostNames, learnt: mostNames, known_names: mostNames };
+      const policies = await readPolicies(roles, daemon, config.agentSocket);
+      if (policies === undefined) return sayNone(world, isJson);
+      const { state, maps } = policies;
+      const counts = readNameEvents(maps.name_events);
+      const all = listNames(readLearnt(maps.learnt, maps.known_names), state, process.hrtime.bigint());
       const names = all.filter((each) => pod === undefined || each.pod === pod || each.pod.endsWith(`/${pod}`));
-      const forgotten = countForgotten(counts, ofAddresses, ofNames);
+      const forgotten = countForgotten(counts, maps.learnt, maps.known_names);
       if (isJson) world.out.write(`${renderJson({ names, events: counts, forgotten }, 2)}\n`);
       else if (names.length > 0) world.out.write(renderNames(names));
       world.err.write(renderNameEvents(counts) + renderForgotten(forgotten));
@@ -167,6 +157,27 @@ export const definePolicy: DefineCommand = (program, world) => {
           world.out.write(`${flags.output === "json" ? line : renderLogEntry(JSON.parse(line) as LogEntry)}\n`);
     });
 };
+
+/** What is in force of policies, with maps by their roles, read in this order, of each so many entries at most; `undefined`: nothing is. */
+async function readPolicies<Role extends string>(
+  roles: Readonly<Record<Role, number>>,
+  daemon: DaemonClient,
+  agentSocket: string,
+): Promise<{ readonly state: PolicyState; readonly maps: Readonly<Record<Role, MapEntries>> } | undefined> {
+  const state = await fetchPolicyState(agentSocket);
+  const maps: Partial<Record<Role, MapEntries>> = {};
+  for (const [role, max] of Object.entries(roles) as [Role, number][]) {
+    const key = state.maps[role];
+    if (key === undefined) return undefined;
+    maps[role] = (await daemon.readMap({ map: { by: "key", key }, max })).entries;
+  }
+  return { state, maps: maps as Record<Role, MapEntries> };
+}
+
+function sayNone(world: World, isJson: boolean): void {
+  world.err.write("No policy selects a pod of this node\n");
+  if (isJson) world.out.write("{}\n");
+}
 
 function parseForm(form: string): boolean {
   if (form === "json" || form === "table") return form === "json";
