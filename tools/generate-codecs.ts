@@ -12,7 +12,7 @@ import { buildBpf } from "./build-bpf.ts";
 const shared = {
   maps: ["events", "explained", "hits", "lost_events", "reasons", "trace"],
   structs: ["counter", "event", "explained", "rule_base", "trace_switch"],
-  enums: ["event_layer", "explained_flag", "fault", "lost_event", "verdict"],
+  enums: ["event_layer", "explained_flag", "fault", "lost_event", "sample", "verdict"],
 };
 
 const programTypes: readonly (readonly [section: RegExp, type: string])[] = [

@@ -107,10 +107,13 @@ static __always_inline void open_flow(enum flow_direction direction, __u32 bytes
 	out->reason = work->ruling.reason;
 	out->rule = work->ruling.rule;
 	work->is_effective = work->ruling.has_effect;
+	/* Without a record nobody knows what goes on with it, but what opens a connection says so itself. */
+	out->opens_flow = !work->ruling.drops && opens(view);
 	/* Of a connection that the other end goes on with, the endpoint's own packets make the record. */
 	if (dry_run || work->ruling.drops || !keeps_record(work) || view->kind != PACKET_OF_FLOW ||
 	    (work->opened != direction && !work->is_proven))
 		return;
+	out->opens_flow = true;
 	work->flow = (struct flow){
 		.serial = work->serial,
 		.seen_ns = work->now_ns,

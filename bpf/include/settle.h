@@ -13,8 +13,12 @@
 enum verdict { VERDICT_PASS, VERDICT_DROP };
 EXPORT_TYPE(enum, verdict);
 
+/* What samples are told apart by; the last one passes, and opens a flow. */
+enum sample { SAMPLE_PASS = VERDICT_PASS, SAMPLE_DROP = VERDICT_DROP, SAMPLE_OPENING };
+EXPORT_TYPE(enum, sample);
+
 /* The address is the one the verdict was made by. */
-enum explained_flag { EXPLAINED_IPV4 = 1, EXPLAINED_IPV6 = 2 };
+enum explained_flag { EXPLAINED_IPV4 = 1, EXPLAINED_IPV6 = 2, EXPLAINED_OPENING = 4 };
 EXPORT_TYPE(enum, explained_flag);
 
 struct explained {
@@ -47,7 +51,7 @@ EXPORT_TYPE(struct, event);
 /* What is reported, for all programs of the node; all zero reports nothing. */
 struct trace_switch {
 	__u32 every; /* one packet in so many */
-	__u32 verdicts; /* bits 1 << verdict; 0 is all */
+	__u32 samples; /* bits 1 << enum sample; 0 is all */
 	__u64 instance; /* 0 is all */
 };
 _Static_assert(sizeof(struct trace_switch) == 16, "map ABI: regenerate the codecs");
@@ -95,7 +99,14 @@ struct decision {
 	__u32 rule;
 	enum network network;
 	struct address address;
+	__u8 opens_flow; /* if it passes; programs that know no flows say 0 */
 };
+
+/* Arithmetic, for a comparison would double the verifier's paths. */
+static __always_inline enum sample sample_of(const struct decision *decision)
+{
+	return decision->verdict | (decision->opens_flow & ~decision->verdict) << 1;
+}
 
 static __always_inline void describe(const struct decision *decision, struct explained *out)
 {
@@ -111,18 +122,19 @@ static __always_inline void describe(const struct decision *decision, struct exp
 	out->flags = decision->network == NETWORK_IPV4 ? EXPLAINED_IPV4 :
 		     decision->network == NETWORK_IPV6 ? EXPLAINED_IPV6 :
 							 0;
+	out->flags |= (sample_of(decision) & SAMPLE_OPENING) * (EXPLAINED_OPENING / SAMPLE_OPENING);
 	__builtin_memcpy(out->address, &high, sizeof(high));
 	__builtin_memcpy(out->address + 8, &low, sizeof(low));
 }
 
-static __always_inline bool is_sampled(enum verdict verdict)
+static __always_inline bool is_sampled(const struct decision *decision)
 {
 	__u32 zero = 0;
 	struct trace_switch *wanted = bpf_map_lookup_elem(&trace, &zero);
 
 	if (!wanted || wanted->every == 0)
 		return false;
-	if (wanted->verdicts != 0 && !(wanted->verdicts >> verdict & 1))
+	if (wanted->samples != 0 && !(wanted->samples >> sample_of(decision) & 1))
 		return false;
 	if (wanted->instance != 0 && wanted->instance != instance_id)
 		return false;
@@ -223,7 +235,7 @@ static __always_inline int settle(const struct packet *packet, struct decision *
 	if (decision->rule)
 		count_rule(decision->rule, packet->length);
 #endif
-	if (is_sampled(decision->verdict))
+	if (is_sampled(decision))
 		report(packet, decision);
 	return verdict_code(packet, decision->verdict);
 }

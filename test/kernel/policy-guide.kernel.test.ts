@@ -139,4 +139,21 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
     (await told).out,
     /drop db 10\.1\.0\.2 \(pod shop\/web\) > 10\.2\.0\.2 \(pod shop\/db\) icmp, .* NetworkPolicy shop\/db-from-web lets pod shop\/db receive only what a rule allows/,
   );
+
+  const flows = node.run(["trace", "networkpolicy", "db-from-web", "-n", "shop", "--flows", "--count", "1"]);
+  const isFlowTold = flows.then(() => true);
+  for (let tries = 0; tries < 100; tries++) {
+    // Nobody listens there any more; the question passes all the same.
+    spawnSync("ip", ["netns", "exec", web, "nc", "-w", "1", "10.2.0.2", "5432"]);
+    if (await Promise.race([isFlowTold, sleep(100, false)])) break;
+  }
+  assert.match(
+    (await flows).out,
+    /^\S+ pass db 10\.1\.0\.2:\d+ \(pod shop\/web\) > 10\.2\.0\.2:5432 \(pod shop\/db\) tcp.* NetworkPolicy shop\/db-from-web spec\.ingress\[0\]/,
+  );
+  const both = await node.run(["trace", "--flows", "--drops"]);
+  assert.deepEqual(
+    [both.exitCode, both.err],
+    [1, "error: trace shows drops, or connections and drops: give --drops or --flows\n"],
+  );
 });

@@ -1,5 +1,5 @@
 import type { ObjectRef } from "@bpfleet/base";
-import type { Decision, Feature, InstanceCounters } from "@bpfleet/features";
+import type { Decision, Feature, InstanceCounters, SampledPackets } from "@bpfleet/features";
 import type { HookCounters } from "./counters.ts";
 import type { Proxies } from "@bpfleet/oci/local";
 import type { PinAccess } from "@bpfleet/native";
@@ -220,8 +220,8 @@ export interface ExplainStep {
 export interface TraceOptions {
   /** One packet in `every` is reported; 1 reports each. */
   readonly every: number;
-  /** Only drops, or everything. */
-  readonly only: "drop" | "all";
+  /** Programs that know no flows report drops where `flow` is asked for. */
+  readonly only: SampledPackets;
   /** Only events of programs that this object owns. */
   readonly owner?: ObjectRef | undefined;
 }
@@ -237,6 +237,8 @@ export interface TraceEvent {
   /** The packet's first bytes, at most 128, from this layer on. */
   readonly head: Uint8Array;
   readonly layer: "ethernet" | "network";
+  /** It passes, and is the first of a flow. */
+  readonly opensFlow?: true | undefined;
   /** About how many like it were not told since the one before, as too many came. */
   readonly missed?: number | undefined;
 }

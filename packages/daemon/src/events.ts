@@ -166,7 +166,7 @@ export class EventHub implements AsyncDisposable {
     const [instance] = instances;
     return {
       every: Math.min(...all.map(({ every }) => every)),
-      only: all.every(({ only }) => only === "drop") ? "drop" : "all",
+      only: (["all", "flow"] as const).find((wish) => all.some(({ only }) => only === wish)) ?? "drop",
       instanceId:
         instances.length === 1 && instance !== undefined && hasOwnEvents(instance, plan)
           ? instanceIdOf(instance.key)
@@ -261,6 +261,7 @@ export class EventHub implements AsyncDisposable {
       lengthBytes: event.lengthBytes,
       head: event.head,
       layer: event.layer,
+      ...(event.opensFlow && { opensFlow: true }),
     };
   }
 
@@ -287,7 +288,7 @@ function timeOf(record: Uint8Array): number {
 
 function isWanted(event: TraceEvent, subscription: Subscription, sampledEvery: number): boolean {
   const { only, owner, every } = subscription.options;
-  if (only === "drop" && event.decision.verdict !== "drop") return false;
+  if (only !== "all" && event.decision.verdict !== "drop" && !(only === "flow" && event.opensFlow)) return false;
   if (owner !== undefined && !sameRef(owner, event.decision.owner)) return false;
   // Others may want more than this one: of what comes, only its share.
   subscription.skipped += sampledEvery;

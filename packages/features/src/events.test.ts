@@ -28,6 +28,7 @@ test("decodeEvent gives back what a program reported, its head cut to what was c
       layer: "network",
       head: head.slice(0, 20),
       verdict: "drop",
+      opensFlow: false,
       scratch: undefined,
     },
   );
@@ -40,12 +41,13 @@ test("decodeEvent takes nothing that is shorter than an event", () => {
 
 test("encodeSampling writes the switch that the programs read", () => {
   const read = (bytes: Uint8Array): unknown => decodeTraceSwitch(new DataView(bytes.buffer));
-  assert.deepEqual(read(encodeSampling({ every: 0, only: "all" })), { every: 0, verdicts: 0, instance: 0n });
+  assert.deepEqual(read(encodeSampling({ every: 0, only: "all" })), { every: 0, samples: 0, instance: 0n });
   const instanceId = instanceIdOf("filter/default/a");
   assert.deepEqual(read(encodeSampling({ every: 10, only: "drop", instanceId })), {
     every: 10,
-    verdicts: 2,
+    samples: 2,
     instance: instanceId,
   });
+  assert.deepEqual(read(encodeSampling({ every: 1, only: "flow" })), { every: 1, samples: 6, instance: 0n });
   assert.notEqual(instanceId, instanceIdOf("filter/default/b"));
 });

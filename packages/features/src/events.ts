@@ -5,8 +5,10 @@ import {
   encodeTraceSwitch,
   eventLayer,
   eventSize,
+  explainedFlag,
   explainedSize,
   lostEvent,
+  sample,
   traceSwitchSize,
   verdict,
 } from "./generated/shared.ts";
@@ -25,6 +27,8 @@ export interface VerdictEvent {
   /** The packet's first bytes, at most 128. */
   readonly head: Uint8Array;
   readonly verdict: "pass" | "drop";
+  /** It passes, and is the first of a flow. */
+  readonly opensFlow: boolean;
   /** For the `explain` of the instance's feature. */
   readonly scratch: Uint8Array;
 }
@@ -43,25 +47,34 @@ export function decodeEvent(record: Uint8Array): VerdictEvent | undefined {
     layer: event.layer === eventLayer.network ? "network" : "ethernet",
     head: event.head.subarray(0, event.headLength),
     verdict: event.decision.verdict === verdict.pass ? "pass" : "drop",
+    opensFlow: (event.decision.flags & explainedFlag.opening) !== 0,
     scratch: record.slice(decisionAt, decisionAt + explainedSize),
   };
 }
 
 export { eventSize };
 
+/** Drops alone; those and what opens a flow; or every packet. */
+export type SampledPackets = "drop" | "flow" | "all";
+
 export interface Sampling {
   /** One packet in so many; 0 reports nothing. */
   readonly every: number;
-  readonly only: "drop" | "all";
+  readonly only: SampledPackets;
   /** 0 is all instances. */
   readonly instanceId?: bigint | undefined;
 }
 
+const sampleBits: Readonly<Record<SampledPackets, number>> = {
+  drop: 1 << sample.drop,
+  flow: (1 << sample.drop) | (1 << sample.opening),
+  all: 0,
+};
+
 /** The value of the one entry of the map `node/trace`. */
 export function encodeSampling({ every, only, instanceId = 0n }: Sampling): Uint8Array {
   const value = new Uint8Array(traceSwitchSize);
-  const verdicts = only === "drop" ? 1 << verdict.drop : 0;
-  encodeTraceSwitch({ every, verdicts, instance: instanceId }, new DataView(value.buffer));
+  encodeTraceSwitch({ every, samples: sampleBits[only], instance: instanceId }, new DataView(value.buffer));
   return value;
 }
 

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -35,7 +35,7 @@ export class FrameSender {
 }
 
 export class Flood {
-  readonly #child;
+  readonly #child: ChildProcess;
   /** How many frames the kernel took. */
   readonly ended: Promise<number>;
 

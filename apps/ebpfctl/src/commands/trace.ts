@@ -20,6 +20,7 @@ export const defineTrace: DefineCommand = (program, world) => {
     .argument("[resource...]", "only verdicts of this object: kind name, or kind/name")
     .option("-n, --namespace <name>", "namespace of the object", "default")
     .option("--drops", "only packets that are dropped")
+    .option("--flows", "only those and packets that open a connection: one line for each, with its verdict")
     .option("--every <number>", "one packet in so many", "1")
     .option("--count <number>", "end after so many")
     .option("-o, --output <form>", "json: one document a line")
@@ -28,10 +29,12 @@ export const defineTrace: DefineCommand = (program, world) => {
         throw new Failure(
           `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
         );
+      if (flags.drops === true && flags.flows === true)
+        throw new Failure("trace shows drops, or connections and drops: give --drops or --flows");
       const config = parseConfig(command.optsWithGlobals(), world);
       const options: TraceOptions = {
         every: whole("--every", flags.every),
-        only: flags.drops === true ? "drop" : "all",
+        only: flags.drops === true ? "drop" : flags.flows === true ? "flow" : "all",
         owner: ownerOf(words, flags.namespace),
       };
       if (options.owner !== undefined && (await isUnknown(options.owner, config)))

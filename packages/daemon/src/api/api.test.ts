@@ -10,6 +10,7 @@ import type { Inventory, ObservedKernel, RuleRef } from "@bpfleet/kernel";
 import { interfaceFacts, nodeFacts, wholeKernel } from "@bpfleet/kernel/testing";
 import type { HookCounters } from "../counters.ts";
 import type { DaemonResults, Explanation, TraceEvent, TraceOptions } from "../daemon.ts";
+import { until } from "../testing/until.ts";
 import { ApiServer } from "./api-server.ts";
 import { DaemonClient } from "./daemon-client.ts";
 import type { ServedDaemon } from "./daemon-routes.ts";
@@ -312,20 +313,33 @@ test("DaemonClient traces until its signal, and the daemon then stops sampling",
   const reading = (async () => {
     for await (const events of client.trace({ every: 5, only: "drop", owner }, abort.signal)) seen.push(...events);
   })();
-  const until = async (holds: () => boolean) => {
-    for (let tries = 0; !holds() && tries < 500; tries++) await new Promise((resolve) => setTimeout(resolve, 5));
-    assert.ok(holds());
-  };
-  await until(() => daemon.traces.size === 1);
+  await until("it is traced", () => daemon.traces.size === 1);
   const [options, tell] = [...daemon.traces][0]!;
   assert.deepEqual(options, { every: 5, only: "drop", owner });
   tell([event, event]);
-  tell([event]);
-  await until(() => seen.length === 3);
-  assert.deepEqual(seen[0], event);
+  tell([{ ...event, opensFlow: true, missed: 2.5 }]);
+  await until("all came", () => seen.length === 3);
+  assert.deepEqual(seen, [event, event, { ...event, opensFlow: true, missed: 2.5 }]);
   abort.abort();
   await reading;
-  await until(() => daemon.traces.size === 0);
+  await until("nobody traces", () => daemon.traces.size === 0);
+});
+
+test("DaemonClient hears how many events were left out when too many batches wait for it", async (t) => {
+  const { daemon, client } = await serve(t);
+  const abort = new AbortController();
+  const seen: TraceEvent[] = [];
+  const reading = (async () => {
+    for await (const events of client.trace({ every: 1, only: "flow" }, abort.signal)) seen.push(...events);
+  })();
+  await until("it is traced", () => daemon.traces.size === 1);
+  const [options, tell] = [...daemon.traces][0]!;
+  assert.equal(options.only, "flow");
+  for (let batch = 0; batch < 150; batch++) tell([event, { ...event, missed: batch === 0 ? 1 : 0 }]);
+  await until("all are told of", () => seen.reduce((all, { missed = 0 }) => all + missed, seen.length) === 301);
+  assert.ok(seen.length < 300);
+  abort.abort();
+  await reading;
 });
 
 test("DaemonClient reads the last lines of the log, and those that come", async (t) => {
@@ -348,8 +362,7 @@ test("DaemonClient hears of a daemon that goes away under a trace", async (t) =>
   const reading = (async () => {
     for await (const _ of client.trace({ every: 1, only: "all" }, new AbortController().signal));
   })();
-  for (let tries = 0; daemon.traces.size === 0 && tries < 500; tries++)
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  await until("it is traced", () => daemon.traces.size === 1);
   const rejected = assert.rejects(reading, (error) => error instanceof KernelError);
   await server[Symbol.asyncDispose]();
   await rejected;

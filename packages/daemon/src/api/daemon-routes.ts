@@ -48,11 +48,11 @@ export function routeDaemon(router: ConnectRouter, daemon: ServedDaemon): void {
     async *trace({ every, only, owner }, context) {
       const options = {
         every: Math.max(1, every),
-        only: only === "drop" ? "drop" : "all",
+        only: only === "drop" || only === "flow" ? only : "all",
         owner: owner && decodeRef(owner),
       } as const;
       const subscribe = (take: (events: readonly TraceEvent[]) => void) => answer(() => daemon.trace(options, take));
-      for await (const events of untilHangUp(subscribe, context)) yield encodeEvents(events);
+      for await (const events of untilHangUp(subscribe, context, tellMissing)) yield encodeEvents(events);
     },
     async *followLog({ tail, follow }, context) {
       const recent = tail === 0 ? [] : daemon.recentLog().slice(-tail);
@@ -67,15 +67,26 @@ export function routeDaemon(router: ConnectRouter, daemon: ServedDaemon): void {
   });
 }
 
+/** Those that are left out, with the first that comes after them. */
+function tellMissing(gone: readonly TraceEvent[], next: readonly TraceEvent[]): readonly TraceEvent[] {
+  const [first, ...others] = next;
+  if (first === undefined) return next;
+  return [{ ...first, missed: gone.reduce((sum, { missed = 0 }) => sum + 1 + missed, first.missed ?? 0) }, ...others];
+}
+
 async function* untilHangUp<T>(
   subscribe: (take: (some: readonly T[]) => void) => Promise<AsyncDisposable>,
   { signal }: HandlerContext,
+  leaveOut: (gone: readonly T[], next: readonly T[]) => readonly T[] = (_, next) => next,
 ): AsyncGenerator<readonly T[]> {
   const waiting: (readonly T[])[] = [];
   let wake = () => {};
   await using _subscription = await subscribe((some) => {
     waiting.push(some);
-    if (waiting.length > waitingBatches) waiting.shift();
+    if (waiting.length > waitingBatches) {
+      const [gone = [], next = []] = waiting.splice(0, 2);
+      waiting.unshift(leaveOut(gone, next));
+    }
     wake();
   });
   signal.addEventListener("abort", () => wake());

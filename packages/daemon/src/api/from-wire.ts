@@ -172,7 +172,7 @@ export function decodeExplanation({ hook, steps, verdict, verdictName, passes }:
 }
 
 export function decodeEvents({ events }: wire.TraceEvents): TraceEvent[] {
-  return events.map(({ at, program, ifindex, interface: name, decision, lengthBytes, head, layer, missed }) => ({
+  return events.map(({ at, program, ifindex, interface: name, decision, lengthBytes, head, layer, ...more }) => ({
     at,
     program,
     ifindex,
@@ -181,7 +181,8 @@ export function decodeEvents({ events }: wire.TraceEvents): TraceEvent[] {
     lengthBytes,
     head,
     layer: word(layer, ["ethernet", "network"]),
-    ...(missed !== undefined && { missed }),
+    ...(more.opensFlow && { opensFlow: true }),
+    ...(more.missed !== undefined && { missed: more.missed }),
   }));
 }
 

@@ -133,8 +133,9 @@ export function encodeExplanation(explanation: Explanation): wire.Explanation {
 
 export function encodeEvents(events: readonly TraceEvent[]): wire.TraceEvents {
   return create(wire.TraceEventsSchema, {
-    events: events.map(({ decision, missed, ...event }) => ({
+    events: events.map(({ decision, missed, opensFlow, ...event }) => ({
       ...event,
+      opensFlow: opensFlow === true,
       decision: encodeDecision(decision),
       ...(missed !== undefined && { missed }),
     })),

@@ -139,6 +139,7 @@ static __always_inline void decide(struct decision *out, enum verdict verdict, _
 	out->verdict = verdict;
 	out->reason = reason;
 	out->rule = rule;
+	out->opens_flow = false;
 }
 
 enum direction { ARRIVES, LEAVES };

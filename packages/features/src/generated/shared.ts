@@ -84,6 +84,7 @@ export function encodeExplained(value: Explained, view: DataView, at = 0): void 
 export const explainedFlag = {
   ipv4: 1,
   ipv6: 2,
+  opening: 4,
 } as const;
 
 export const fault = {
@@ -143,22 +144,28 @@ export function encodeRuleBase(value: RuleBase, view: DataView, at = 0): void {
   view.setBigUint64(at + 16, value.bytes, true);
 }
 
+export const sample = {
+  pass: 0,
+  drop: 1,
+  opening: 2,
+} as const;
+
 export interface TraceSwitch {
   readonly every: number;
-  readonly verdicts: number;
+  readonly samples: number;
   readonly instance: bigint;
 }
 export const traceSwitchSize = 16;
 export function decodeTraceSwitch(view: DataView, at = 0): TraceSwitch {
   return {
     every: view.getUint32(at + 0, true),
-    verdicts: view.getUint32(at + 4, true),
+    samples: view.getUint32(at + 4, true),
     instance: view.getBigUint64(at + 8, true),
   };
 }
 export function encodeTraceSwitch(value: TraceSwitch, view: DataView, at = 0): void {
   view.setUint32(at + 0, value.every, true);
-  view.setUint32(at + 4, value.verdicts, true);
+  view.setUint32(at + 4, value.samples, true);
   view.setBigUint64(at + 8, value.instance, true);
 }
 

@@ -28,7 +28,7 @@ export const policyMaps = {
   trial_totals: { type: "percpu_array", keySize: 4, valueSize: 32, maxEntries: 1, flags: 0 },
   trial_works: { type: "percpu_array", keySize: 4, valueSize: 128, maxEntries: 1, flags: 0 },
   trials: { type: "hash", keySize: 24, valueSize: 32, maxEntries: 1, flags: 1 },
-  works: { type: "percpu_array", keySize: 4, valueSize: 568, maxEntries: 1, flags: 0 },
+  works: { type: "percpu_array", keySize: 4, valueSize: 576, maxEntries: 1, flags: 0 },
 } as const satisfies Record<string, MapDefinition>;
 
 /** Entries of the object. */
@@ -361,8 +361,9 @@ export interface Decision {
   readonly rule: number;
   readonly network: number;
   readonly address: Address;
+  readonly opensFlow: number;
 }
-export const decisionSize = 32;
+export const decisionSize = 40;
 export function decodeDecision(view: DataView, at = 0): Decision {
   return {
     verdict: view.getUint32(at + 0, true),
@@ -370,6 +371,7 @@ export function decodeDecision(view: DataView, at = 0): Decision {
     rule: view.getUint32(at + 8, true),
     network: view.getUint32(at + 12, true),
     address: decodeAddress(view, at + 16),
+    opensFlow: view.getUint8(at + 32),
   };
 }
 export function encodeDecision(value: Decision, view: DataView, at = 0): void {
@@ -378,6 +380,7 @@ export function encodeDecision(value: Decision, view: DataView, at = 0): void {
   view.setUint32(at + 8, value.rule, true);
   view.setUint32(at + 12, value.network, true);
   encodeAddress(value.address, view, at + 16);
+  view.setUint8(at + 32, value.opensFlow);
 }
 
 export interface Flow {
@@ -1361,68 +1364,68 @@ export interface Work {
   readonly service: ServiceWork;
   readonly isByName: number;
 }
-export const workSize = 568;
+export const workSize = 576;
 export function decodeWork(view: DataView, at = 0): Work {
   return {
     view: decodePacketView(view, at + 0),
     decision: decodeDecision(view, at + 64),
-    nowNs: view.getBigUint64(at + 96, true),
-    ruling: decodeRuling(view, at + 104),
-    flow: decodeFlow(view, at + 136),
-    high: view.getBigUint64(at + 168, true),
-    low: view.getBigUint64(at + 176, true),
-    serial: view.getBigUint64(at + 184, true),
-    counters: view.getUint32(at + 192, true),
-    opened: view.getUint32(at + 196, true),
-    guessed: decodeRuling(view, at + 200),
-    hasFlow: view.getUint8(at + 232),
-    isProven: view.getUint8(at + 233),
-    leaves: view.getUint8(at + 234),
-    isEffective: view.getUint8(at + 235),
-    isFollowed: view.getUint8(at + 236),
-    rate: decodeRateKey(view, at + 240),
-    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 256 + index * 4, true)),
-    lengths: view.getUint32(at + 268, true),
-    unknown: view.getUint32(at + 272, true),
-    class: view.getUint32(at + 276, true),
-    space: view.getUint32(at + 280, true),
-    port: view.getUint32(at + 284, true),
-    row: view.getUint32(at + 288, true),
-    column: view.getUint32(at + 292, true),
-    rank: view.getUint32(at + 296, true),
-    isKnown: view.getUint32(at + 300, true),
-    service: decodeServiceWork(view, at + 304),
-    isByName: view.getUint8(at + 560),
+    nowNs: view.getBigUint64(at + 104, true),
+    ruling: decodeRuling(view, at + 112),
+    flow: decodeFlow(view, at + 144),
+    high: view.getBigUint64(at + 176, true),
+    low: view.getBigUint64(at + 184, true),
+    serial: view.getBigUint64(at + 192, true),
+    counters: view.getUint32(at + 200, true),
+    opened: view.getUint32(at + 204, true),
+    guessed: decodeRuling(view, at + 208),
+    hasFlow: view.getUint8(at + 240),
+    isProven: view.getUint8(at + 241),
+    leaves: view.getUint8(at + 242),
+    isEffective: view.getUint8(at + 243),
+    isFollowed: view.getUint8(at + 244),
+    rate: decodeRateKey(view, at + 248),
+    tables: Array.from({ length: 3 }, (_, index) => view.getUint32(at + 264 + index * 4, true)),
+    lengths: view.getUint32(at + 276, true),
+    unknown: view.getUint32(at + 280, true),
+    class: view.getUint32(at + 284, true),
+    space: view.getUint32(at + 288, true),
+    port: view.getUint32(at + 292, true),
+    row: view.getUint32(at + 296, true),
+    column: view.getUint32(at + 300, true),
+    rank: view.getUint32(at + 304, true),
+    isKnown: view.getUint32(at + 308, true),
+    service: decodeServiceWork(view, at + 312),
+    isByName: view.getUint8(at + 568),
   };
 }
 export function encodeWork(value: Work, view: DataView, at = 0): void {
   encodePacketView(value.view, view, at + 0);
   encodeDecision(value.decision, view, at + 64);
-  view.setBigUint64(at + 96, value.nowNs, true);
-  encodeRuling(value.ruling, view, at + 104);
-  encodeFlow(value.flow, view, at + 136);
-  view.setBigUint64(at + 168, value.high, true);
-  view.setBigUint64(at + 176, value.low, true);
-  view.setBigUint64(at + 184, value.serial, true);
-  view.setUint32(at + 192, value.counters, true);
-  view.setUint32(at + 196, value.opened, true);
-  encodeRuling(value.guessed, view, at + 200);
-  view.setUint8(at + 232, value.hasFlow);
-  view.setUint8(at + 233, value.isProven);
-  view.setUint8(at + 234, value.leaves);
-  view.setUint8(at + 235, value.isEffective);
-  view.setUint8(at + 236, value.isFollowed);
-  encodeRateKey(value.rate, view, at + 240);
-  for (const [index, item] of value.tables.entries()) view.setUint32(at + 256 + index * 4, item, true);
-  view.setUint32(at + 268, value.lengths, true);
-  view.setUint32(at + 272, value.unknown, true);
-  view.setUint32(at + 276, value.class, true);
-  view.setUint32(at + 280, value.space, true);
-  view.setUint32(at + 284, value.port, true);
-  view.setUint32(at + 288, value.row, true);
-  view.setUint32(at + 292, value.column, true);
-  view.setUint32(at + 296, value.rank, true);
-  view.setUint32(at + 300, value.isKnown, true);
-  encodeServiceWork(value.service, view, at + 304);
-  view.setUint8(at + 560, value.isByName);
+  view.setBigUint64(at + 104, value.nowNs, true);
+  encodeRuling(value.ruling, view, at + 112);
+  encodeFlow(value.flow, view, at + 144);
+  view.setBigUint64(at + 176, value.high, true);
+  view.setBigUint64(at + 184, value.low, true);
+  view.setBigUint64(at + 192, value.serial, true);
+  view.setUint32(at + 200, value.counters, true);
+  view.setUint32(at + 204, value.opened, true);
+  encodeRuling(value.guessed, view, at + 208);
+  view.setUint8(at + 240, value.hasFlow);
+  view.setUint8(at + 241, value.isProven);
+  view.setUint8(at + 242, value.leaves);
+  view.setUint8(at + 243, value.isEffective);
+  view.setUint8(at + 244, value.isFollowed);
+  encodeRateKey(value.rate, view, at + 248);
+  for (const [index, item] of value.tables.entries()) view.setUint32(at + 264 + index * 4, item, true);
+  view.setUint32(at + 276, value.lengths, true);
+  view.setUint32(at + 280, value.unknown, true);
+  view.setUint32(at + 284, value.class, true);
+  view.setUint32(at + 288, value.space, true);
+  view.setUint32(at + 292, value.port, true);
+  view.setUint32(at + 296, value.row, true);
+  view.setUint32(at + 300, value.column, true);
+  view.setUint32(at + 304, value.rank, true);
+  view.setUint32(at + 308, value.isKnown, true);
+  encodeServiceWork(value.service, view, at + 312);
+  view.setUint8(at + 568, value.isByName);
 }
