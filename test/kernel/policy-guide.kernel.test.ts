@@ -149,7 +149,7 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
   }
   assert.match(
     (await flows).out,
-    /^\S+ pass db 10\.1\.0\.2:\d+ \(pod shop\/web\) > 10\.2\.0\.2:5432 \(pod shop\/db\) tcp.* NetworkPolicy shop\/db-from-web spec\.ingress\[0\]/,
+    /^\S+ pass db 10\.1\.0\.2:\d+ \(pod shop\/web\) > 10\.2\.0\.2:5432 \(pod shop\/db\) tcp, .* \(NetworkPolicy shop\/db-from-web spec\.ingress\[0\]/,
   );
   const both = await node.run(["trace", "--flows", "--drops"]);
   assert.deepEqual(
