@@ -38,6 +38,23 @@ static __always_inline __u64 time_of(__u64 bytes, __u64 bits_per_second)
 	return bytes * 8 * SECOND_NS / bits_per_second;
 }
 
+/* The most that Linux joins to one packet. */
+#define LARGEST_PACKET (8 * 65536ULL)
+
+/*
+ * A bucket that was emptied at another rate, or with another burst, lies no further ahead than the present ones can
+ * bring it: else a raised limit would let nothing pass until what was charged at the old rate is over. A plain store:
+ * the worst outcome is that what other CPUs charge at this moment is forgotten.
+ */
+static __always_inline void catch_up(__u64 *full_at, __u64 until, __u64 now_ns, __u64 burst_bytes,
+				     __u64 bits_per_second)
+{
+	__u64 most = now_ns + time_of(burst_bytes + LARGEST_PACKET, bits_per_second);
+
+	if (until > most && !dry_run)
+		*(volatile __u64 *)full_at = most;
+}
+
 /*
  * 0: the burst is used up. What takes the last of it passes whole and is charged whole, however large: the kernel joins
  * packets, and TCP would lose them all at once. At the limit each CPU may let one more pass, which is charged too. A
@@ -56,8 +73,10 @@ __noinline int take_share(struct __sk_buff *skb, __u32 direction)
 	full_at = bpf_map_lookup_elem(&bandwidth_uses, &key);
 	until = full_at ? *(volatile __u64 *)full_at : 0;
 	if (until > now_ns) {
-		if (until > now_ns + time_of(limit->burst_bytes, limit->bits_per_second))
+		if (until > now_ns + time_of(limit->burst_bytes, limit->bits_per_second)) {
+			catch_up(full_at, until, now_ns, limit->burst_bytes, limit->bits_per_second);
 			return 0;
+		}
 		if (!dry_run)
 			__sync_fetch_and_add(full_at, cost);
 		return 1;

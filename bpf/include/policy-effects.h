@@ -35,8 +35,10 @@ static __always_inline bool take_bytes(const struct rule_effect *effect, __u32 b
 	full_at = bpf_map_lookup_elem(&rates, &work->rate);
 	until = full_at ? *(volatile __u64 *)full_at : 0;
 	if (until > now_ns) {
-		if (until + cost > now_ns + time_of(effect->burst_bytes, effect->bits_per_second))
+		if (until + cost > now_ns + time_of(effect->burst_bytes, effect->bits_per_second)) {
+			catch_up(full_at, until, now_ns, effect->burst_bytes, effect->bits_per_second);
 			return false;
+		}
 		if (!dry_run)
 			__sync_fetch_and_add(full_at, cost);
 		return true;

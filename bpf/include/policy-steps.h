@@ -199,7 +199,8 @@ __noinline int let_pass(struct __sk_buff *skb)
 static __always_inline int finish(const struct packet *packet, __u32 counters, const struct packet_view *view,
 				  enum flow_direction direction, bool is_blocked, struct decision *decision)
 {
-	if (limits_bandwidth && decision->verdict == VERDICT_PASS && !take_share(packet->ctx, direction))
+	if (limits_bandwidth && decision->verdict == VERDICT_PASS && decision->reason != REASON_NEIGHBOUR &&
+	    !take_share(packet->ctx, direction))
 		drop(decision, REASON_BANDWIDTH_LIMIT, 0);
 	keep_account(&view->key, direction, packet->length, decision->verdict == VERDICT_PASS, is_blocked);
 	decision->network = view->is_ipv6 ? NETWORK_IPV6 : NETWORK_IPV4;

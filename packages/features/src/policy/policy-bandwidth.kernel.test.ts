@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import * as make from "../filter/testing/packets.ts";
 import { encodeBandwidth, bandwidthSize, flowDirection } from "./generated/policy.ts";
 import { friend6, peers, udpPacket as udp } from "./testing/endpoint-packets.ts";
 import { LoadedPolicy, type Direction } from "./testing/loaded-policy.ts";
@@ -38,6 +40,38 @@ test("policy_egress lets an endpoint send what it may, whatever the flow, and na
   // A limit in place of another gives nobody a full bucket.
   limit(policy, "egress", 16, bytes * 5);
   assert.ok((await passed(policy, "egress", 8)) <= 4);
+});
+
+test("policy_egress lets pass again soon after a limit is raised, and no more than a burst after it is lowered", async () => {
+  await using policy = await LoadedPolicy.load(4096, { limits_bandwidth: true });
+  await policy.put(smallTable({ peers, ingress: [{ rules: [] }], egress: [{ rules: [{ rule: 1 }] }] }));
+  limit(policy, "egress", 8, bytes * 5);
+  assert.equal(await passed(policy, "egress", 20), 6, "minutes ahead");
+  limit(policy, "egress", 4, bytes * 5);
+  assert.ok((await passed(policy, "egress", 20)) <= 5);
+  assert.equal(await passed(policy, "egress", 20), 0);
+  limit(policy, "egress", 1_000_000_000, bytes * 5);
+  const begunMs = performance.now();
+  // The time of the largest packet: 4 ms.
+  while ((await passed(policy, "egress", 1)) === 0) {
+    assert.ok(performance.now() - begunMs < 20_000, "nothing passes");
+    await setTimeout(1);
+  }
+  limit(policy, "egress", 8, bytes * 5);
+  assert.ok((await passed(policy, "egress", 20)) <= 6);
+  assert.equal(await passed(policy, "egress", 20), 0);
+});
+
+test("policy_egress and policy_ingress let neighbours be found when the limit is used up", async () => {
+  await using policy = await LoadedPolicy.load(4096, { limits_bandwidth: true });
+  await policy.put(smallTable({ peers, ingress: [{ rules: [{ rule: 1 }] }], egress: [{ rules: [{ rule: 1 }] }] }));
+  const arp = make.ethernet(0x0806, new Uint8Array(28));
+  for (const direction of ["ingress", "egress"] as const) {
+    limit(policy, direction, 8, bytes);
+    await passed(policy, direction, 4);
+    assert.equal(await passed(policy, direction, 4), 0);
+    assert.equal((await policy.run(direction, arp)).reason, "neighbour");
+  }
 });
 
 test("policy_ingress lets as many bytes pass each second as the endpoint may receive", async () => {

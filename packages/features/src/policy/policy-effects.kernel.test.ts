@@ -50,6 +50,21 @@ test("policy_egress lets pass what a rule's rate allows, for all its flows toget
   assert.ok((await passed(policy, "egress", many("egress", 20))) >= 3);
 });
 
+test("policy_egress lets pass again soon after a rule's rate is raised", async () => {
+  await using policy = await LoadedPolicy.load(4096, { has_effects: true });
+  await put(policy, 1n, { ruleId: 77n, bandwidth: slow });
+  assert.ok((await passed(policy, "egress", many("egress", 20))) >= 3);
+  await put(policy, 2n, { ruleId: 77n, bandwidth: { ...slow, bitsPerSecond: 4 } });
+  assert.ok((await passed(policy, "egress", many("egress", 20))) <= 5, "lowered");
+  assert.equal(await passed(policy, "egress", many("egress", 20)), 0);
+  await put(policy, 3n, { ruleId: 77n, bandwidth: { ...slow, bitsPerSecond: 1_000_000_000 } });
+  const begunMs = performance.now();
+  while ((await passed(policy, "egress", many("egress", 4))) === 0) {
+    assert.ok(performance.now() - begunMs < 20_000, "nothing passes");
+    await setTimeout(1);
+  }
+});
+
 test("policy_egress lets as many bytes pass each second as a rule says", async () => {
   await using policy = await LoadedPolicy.load(4096, { has_effects: true });
   const bitsPerSecond = packetBytes * 8 * 200;
