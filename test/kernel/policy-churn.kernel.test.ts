@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ChurnedState, diceOf } from "./policy-rig/churned-state.ts";
-import { podKey } from "./policy-rig/pod-network.ts";
-import type { Met } from "./policy-rig/prober.ts";
+import { podKey, type RigPod } from "./policy-rig/pod-network.ts";
+import type { Met, Probe } from "./policy-rig/prober.ts";
 import { matrixOf, ninePods, PolicyRig, type Cell } from "./policy-rig/policy-rig.ts";
 
 const cells = matrixOf(ninePods, "ipv4", ["TCP", "UDP"]);
@@ -89,10 +89,11 @@ test(`policies, labels and pods that change while probes run let nothing pass th
   assert.ok(cut > 0 && lived > 0 && rounds >= steps);
 });
 
-test("a pod whose interface is made anew is judged again", async () => {
+/** Two pods of which nobody reaches the first, and a question that shows it. */
+async function closedPod(): Promise<{ rig: PolicyRig; pod: RigPod; probe: Probe }> {
   const [pod, other] = ninePods;
   assert.ok(pod && other);
-  await using rig = await PolicyRig.make("routed", [pod, other]);
+  const rig = await PolicyRig.make("routed", [pod, other]);
   const policy = {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",
@@ -103,10 +104,41 @@ test("a pod whose interface is made anew is judged again", async () => {
   await rig.change({ write: [...state, policy] });
   const probe = { from: podKey(other), to: pod.ipv4, protocol: "TCP", port: 80 } as const;
   assert.deepEqual(await rig.prober.probe([probe]), ["nothing"]);
+  return { rig, pod, probe };
+}
+
+test("a pod whose interface is made anew is judged again", async () => {
+  const { rig: made, pod, probe } = await closedPod();
+  await using rig = made;
   rig.network.unwire(pod);
   rig.network.wire(pod);
   const begunMs = performance.now();
   while ((await rig.prober.probe([probe], 10))[0] !== "nothing")
     assert.ok(performance.now() - begunMs < 5000, "it stays open");
   assert.deepEqual(await rig.prober.probe([probe], 200), ["nothing"]);
+});
+
+test("a pod whose interface gets another name is judged without a gap, also where it was renamed without a daemon", async () => {
+  const { rig: made, probe } = await closedPod();
+  await using rig = made;
+  // While it is up, so that its routes stay: what comes through is not stopped by anything else.
+  const rename = (from: string, to: string): void =>
+    void rig.network.sandbox.ip(rig.network.node.name, "link", "set", from, "name", to);
+  const followed = async (name: string): Promise<void> => {
+    const begunMs = performance.now();
+    for (let rounds = 0; ; rounds++) {
+      assert.deepEqual(await rig.prober.probe([probe, probe, probe], 10), ["nothing", "nothing", "nothing"]);
+      const now = rig.hooks();
+      if (rounds > 100 && now.length === 2 && now.every((hook) => hook.endsWith(`/${name}`))) return;
+      assert.ok(performance.now() - begunMs < 60_000, `${now.join(", ")} after a minute`);
+    }
+  };
+  rename("h0", "renamed0");
+  await followed("renamed0");
+  await rig.stop();
+  rename("renamed0", "again0");
+  await rig.start();
+  await followed("again0");
+  await rig.change({ remove: [{ group: "networking.k8s.io", kind: "NetworkPolicy", namespace: "x", name: "closed" }] });
+  assert.deepEqual(await rig.prober.probe([probe], 5000), ["answered"]);
 });

@@ -19,7 +19,7 @@ import type {
   TestRunResult,
 } from "./port.ts";
 import { isInterfacePoint, parseHookKey, renderHookKey } from "./specs.ts";
-import type { MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
+import type { HookPoint, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
 
 /** The kernel port in memory. It passes the contract that the real kernel passes; state is all in its world. */
 export class FakeKernel implements KernelPort {
@@ -285,7 +285,7 @@ export class FakeKernel implements KernelPort {
         "EBUSY",
       );
     }
-    const there = world.hooks.get(key);
+    const there = world.hooks.get(key) ?? this.#underFormerName(spec.point, placeId);
     const held = there?.placeId === placeId ? there : undefined;
     const isToMove = spec.point.hook === "xdp" && isModeFixed === true && held?.result.mode !== mode;
     if (
@@ -302,8 +302,8 @@ export class FakeKernel implements KernelPort {
       );
     }
     const memberIds = programs.map((program) => program.id);
-    if (!isToMove && held?.generation === generation && memberIds.every((id, index) => id === held.members[index]))
-      return held.result;
+    const isSame = held?.key === key && held.generation === generation;
+    if (!isToMove && isSame && memberIds.every((id, index) => id === held.members[index])) return held.result;
     this.#before("setHook", spec.key);
     const chain = isChain(spec.point, members);
     const hook: FakeHook = {
@@ -320,8 +320,17 @@ export class FakeKernel implements KernelPort {
         memberModes: chain ? members.map((member) => member.mode) : [],
       },
     };
+    if (held !== undefined) world.hooks.delete(held.key);
     world.hooks.set(key, hook);
     return hook.result;
+  }
+
+  /** What an interface has that had another name before. */
+  #underFormerName(point: HookPoint, placeId: number): FakeHook | undefined {
+    const kind = (at: HookPoint | undefined): string => (at && "direction" in at ? at.direction : (at?.hook ?? ""));
+    return this.world.hooks
+      .values()
+      .find((hook) => isInterfacePoint(point) && hook.placeId === placeId && kind(hook.point) === kind(point));
   }
 
   async clearHook(key: string): Promise<void> {

@@ -53,6 +53,14 @@ export class FakeWorld {
     this.interfaces.delete(name);
   }
 
+  /** What hangs on it stays. */
+  renameInterface(name: string, to: string): void {
+    const ifindex = this.interfaces.get(name);
+    if (ifindex === undefined || this.interfaces.has(to)) throw new RangeError(`rename ${name} to ${to}`);
+    this.interfaces.delete(name);
+    this.interfaces.set(to, ifindex);
+  }
+
   addCgroup(path: string): void {
     this.cgroups.set(path, this.nextId());
   }

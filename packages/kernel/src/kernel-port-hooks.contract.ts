@@ -9,7 +9,7 @@ import {
   type Contract,
   type ContractHarness,
 } from "./kernel-port-setup.contract.ts";
-import type { ChainMember } from "./port.ts";
+import type { ChainMember, HookRequest } from "./port.ts";
 import { renderHookKey, type HookPoint } from "./specs.ts";
 
 export function hookContract(contract: Contract): void {
@@ -269,6 +269,32 @@ export function hookContract(contract: Contract): void {
       );
       await kernel.removeInterface();
       await port.clearHook(renderHookKey(point));
+      assert.deepEqual((await port.observe()).hooks, []);
+    });
+  }
+
+  for (const [hook, legacyTc] of [
+    ["xdp", false],
+    ["tc", false],
+    ["tc", true],
+  ] as const) {
+    const how = legacyTc ? "cls_bpf" : hook;
+    contract(`setHook leaves on an interface what it has when it gets another name: ${how}`, async (port, kernel) => {
+      const { member } = await loaded(port, kernel, `count_${hook}`);
+      const at = (name: string): HookPoint =>
+        hook === "xdp" ? { hook, interface: name } : { hook, interface: name, direction: "ingress" };
+      const ask = (name: string): HookRequest => ({ ...request(at(name), [member]), legacyTc });
+      await port.setHook(ask(kernel.interface));
+      const [before] = (await port.observe()).hooks;
+      await kernel.renameInterface("renamed0");
+      await port.setHook(ask("renamed0"));
+      await port.clearHook(renderHookKey(at(kernel.interface)));
+      const [after, ...others] = (await port.observe()).hooks;
+      assert.deepEqual(others, []);
+      assert.equal(after?.key, renderHookKey(at("renamed0")));
+      assert.ok(after.isAttached);
+      assert.equal(after.linkId, before?.linkId, "the same link: not one packet went by it");
+      await port.clearHook(after.key);
       assert.deepEqual((await port.observe()).hooks, []);
     });
   }

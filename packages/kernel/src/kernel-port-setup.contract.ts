@@ -18,6 +18,8 @@ export interface ContractHarness extends AsyncDisposable {
   readonly genericInterface: string;
   removeInterface(): Promise<void>;
   addInterface(): Promise<void>;
+  /** Of `interface`. */
+  renameInterface(to: string): Promise<void>;
   /** Of cgroup v2. */
   readonly cgroup: string;
   /** This kernel lets programs watch its functions. */

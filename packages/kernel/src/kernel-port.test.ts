@@ -25,6 +25,7 @@ kernelPortContract("FakeKernel", async () => {
     interface: "eth0",
     genericInterface: "dummy0",
     removeInterface: async () => world.removeInterface("eth0"),
+    renameInterface: async (to) => world.renameInterface("eth0", to),
     addInterface: async () => world.addInterface("eth0"),
     cgroup: "pods/a",
     hasKprobes: false,

@@ -78,7 +78,7 @@ export function openLink(path: string): BpfLink | undefined {
 /**
  * Attaches by a link and pins it, or swaps the program of the link that is pinned there. A link of ours
  * that somebody unpinned is taken up again as long as anything holds it. A link of the mode `earlier` gives way to one
- * of the place's, and is made again where that cannot be.
+ * of the place's, and is made again where that cannot be. Where the place is taken, `takeOver` may pin there what has it.
  */
 export async function setLink(
   place: Place,
@@ -86,7 +86,7 @@ export async function setLink(
   pin: string,
   what: string,
   isOurs: IsOurs,
-  earlier?: XdpMode,
+  { earlier, takeOver }: { readonly earlier?: XdpMode | undefined; readonly takeOver?: () => boolean } = {},
 ): Promise<void> {
   await using held = openLink(pin);
   if (held !== undefined) {
@@ -100,13 +100,14 @@ export async function setLink(
     await detach(held, pin);
   }
   try {
-    await using link = await attachOrAdopt(place, program, what, isOurs);
+    await using link = await attachOrAdopt(place, program, what, isOurs, takeOver);
+    if (link === undefined) return await setLink(place, program, pin, what, isOurs, { earlier });
     pinAt(link, pin);
   } catch (error) {
     if (held === undefined || earlier === undefined) throw error;
     const back = { ...place, target: { xdp: place.ifindex, mode: earlier } };
     await using link = await attachOrAdopt(back, program, what, isOurs);
-    pinAt(link, pin);
+    if (link !== undefined) pinAt(link, pin);
     throw error;
   }
 }
@@ -117,12 +118,20 @@ export type IsOurs = (programId: number) => boolean;
 const adoptTries = 50;
 const adoptPauseMs = 20;
 
-async function attachOrAdopt(place: Place, program: BpfProgram, what: string, isOurs: IsOurs): Promise<BpfLink> {
+/** `undefined` where the place was taken over. */
+async function attachOrAdopt(
+  place: Place,
+  program: BpfProgram,
+  what: string,
+  isOurs: IsOurs,
+  takeOver: () => boolean = () => false,
+): Promise<BpfLink | undefined> {
   for (let tries = 1; ; tries++) {
     try {
       return await attach(place, program, what);
     } catch (error) {
       if (!(error instanceof KernelError) || error.code !== "busy") throw error;
+      if (takeOver()) return undefined;
       const { programs } = await queryHook(place.target, inNetns(place));
       if (tries === adoptTries || (programs.length > 0 && !programs.some(isOurs))) throw error;
       const found = (await list("link")).find((link) => link.type === "xdp" && programs.includes(link.programId));

@@ -1,4 +1,4 @@
-import { parseHookKey, type HookPoint } from "@bpfleet/kernel";
+import { identityKey, parseHookKey, type HookPoint } from "@bpfleet/kernel";
 import type { BpfProgram, ClsBpf, Netns } from "./binding.ts";
 import {
   findNetns,
@@ -57,6 +57,7 @@ export class KernelFilters {
       const netns = number === 0 || number === netnsNumber(own) ? own : findNetns(number);
       if (point?.hook !== "tc" || (netns === undefined && number !== 0 && number !== netnsNumber(own))) continue;
       const at = filterAt(ifindex, point.direction, netns);
+      if (this.#isOfAnother(key, point.direction, number, ifindex)) continue;
       const holder = await findFilter(at);
       if (holder !== undefined && isOurs(holder)) await clearFilter(at);
       if (isClsactOurs) await removeIdleClsact(ifindex, netns);
@@ -75,6 +76,15 @@ export class KernelFilters {
   #placeOf(point: HookPoint | undefined, interfaces: Interfaces): ClsBpf | undefined {
     const ifindex = point?.hook === "tc" ? interfaces.byName.get(point.interface) : undefined;
     return point?.hook === "tc" && ifindex !== undefined ? filterAt(ifindex, point.direction, this.#netns) : undefined;
+  }
+
+  /** The interface has another name by now, and what it has is that hook's. */
+  #isOfAnother(key: string, direction: "ingress" | "egress", netns: number, ifindex: number): boolean {
+    return this.#pins.keys("places").some((other) => {
+      const point = parseHookKey(other.key);
+      if (other.key === identityKey(key) || point?.hook !== "tc" || point.direction !== direction) return false;
+      return readRecords(other.path).some((each) => each.netns === netns && each.ifindex === ifindex);
+    });
   }
 
   async #recordOf({ ifindex }: ClsBpf): Promise<FilterRecord> {

@@ -1,3 +1,4 @@
+import { renameSync } from "node:fs";
 import {
   directGeneration,
   identityKey,
@@ -295,16 +296,17 @@ export class KernelHooks {
     const what = `attach ${key}`;
     const link = this.#pins.link(key);
     const isOurs = (programId: number): boolean => this.#isOurs(key, programId);
+    const takeOver = (): boolean => this.#takeOver(place, link);
     if (place.point.hook !== "tc") {
       const isFixed = place.point.hook === "xdp" && request.isModeFixed === true;
       const before = isFixed ? await this.#xdpMode(place.ifindex) : request.mode;
       const earlier = before === request.mode ? undefined : before;
-      await setLink(place, program, link, what, isOurs, earlier);
+      await setLink(place, program, link, what, isOurs, { earlier, takeOver });
       return place.point.hook === "cgroup" ? "cgroup" : this.#xdpMode(place.ifindex);
     }
     if (!request.legacyTc) {
       try {
-        await setLink(place, program, link, what, isOurs);
+        await setLink(place, program, link, what, isOurs, { takeOver });
         await this.#filters.clear(key, isOurs);
         return "tcx";
       } catch (error) {
@@ -315,6 +317,18 @@ export class KernelHooks {
     await this.#filters.attach(at, program, key, what, isOurs);
     await clearLink(link);
     return "cls_bpf";
+  }
+
+  /** A link stays with its interface when that gets another name; then it is pinned under the new one. */
+  #takeOver({ point, ifindex }: Place, pin: string): boolean {
+    const kind = hookKind(point);
+    const former = this.#pins.keys("links").find(({ key, path }) => {
+      const other = parseHookKey(key);
+      return path !== pin && other && hookKind(other) === kind && pinnedLink(path)?.ifindex === ifindex;
+    });
+    if (!isInterfacePoint(point) || former === undefined) return false;
+    renameSync(former.path, pin);
+    return true;
   }
 
   #isOurs(key: string, programId: number): boolean {
@@ -343,6 +357,11 @@ export class KernelHooks {
     const { mode } = await queryHook({ xdp: ifindex }, inNetns(this.#options));
     return mode === "skb" ? "skb" : "native";
   }
+}
+
+/** What one interface can have once. */
+function hookKind(point: HookPoint): string {
+  return "direction" in point ? `${point.hook} ${point.direction}` : point.hook;
 }
 
 function pinnedLink(path: string): LinkInfo | undefined {

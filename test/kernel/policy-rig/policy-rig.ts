@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { cpSync, existsSync } from "node:fs";
+import { cpSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { ObjectRef } from "@bpfleet/base";
 import type { Explanation } from "@bpfleet/daemon";
 import { LineProcess } from "@bpfleet/daemon/testing";
+import { decodePinName } from "@bpfleet/kernel";
 import type { KubeObject } from "@bpfleet/kinds";
 import { PodNetwork, podKey, rigPod, type RigPod, type Wiring } from "./pod-network.ts";
 import { Prober, type Probe, type Protocol } from "./prober.ts";
@@ -130,6 +131,11 @@ export class PolicyRig implements AsyncDisposable {
   async explain(hook: string, packet: Uint8Array): Promise<Explanation | undefined> {
     const { explanation } = await this.change({ explain: { hook, packet: Buffer.from(packet).toString("base64") } });
     return explanation;
+  }
+
+  /** Keys of the hooks that are pinned. */
+  hooks(): readonly string[] {
+    return readdirSync(join(this.#bpffs, "bpfleet/links")).map((name) => decodePinName(name) ?? name);
   }
 
   get pid(): number {

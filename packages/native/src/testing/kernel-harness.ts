@@ -52,6 +52,7 @@ async function harnessIn(sandbox: KernelSandbox): Promise<NodeHarness> {
     interface: "v0",
     genericInterface: "lo",
     removeInterface: async () => void sandbox.ip(near.name, "link", "delete", "v0"),
+    renameInterface: async (to) => void sandbox.ip(near.name, "link", "set", "v0", "name", to),
     addInterface: async () => {
       sandbox.ip(near.name, "link", "add", "v0", "type", "veth", "peer", "name", "v0", "netns", far.name);
       for (const [index, { name }] of [near, far].entries()) {
