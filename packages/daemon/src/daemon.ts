@@ -204,6 +204,8 @@ export interface Explanation {
   readonly verdict: number;
   readonly verdictName: string;
   readonly passes: boolean;
+  /** Why the hook is not as it was explained: what was there before decides, if anything. */
+  readonly notInForce?: string | undefined;
 }
 
 export interface ExplainStep {

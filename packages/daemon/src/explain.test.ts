@@ -9,11 +9,12 @@ import {
   renderHookKey,
   type HookPoint,
   type HookSpec,
+  type ItemResult,
   type NodePlan,
   type ProgramSpec,
 } from "@bpfleet/kernel";
 import { CounterReader } from "./counters.ts";
-import { explainPacket } from "./explain.ts";
+import { explainPacket, whyNotInForce } from "./explain.ts";
 
 const owner = (name: string): ObjectRef => ({ group: "g", kind: "K", namespace: "default", name });
 const packet = Uint8Array.of(7, 7, 7);
@@ -213,4 +214,22 @@ test("CounterReader leaves out instances whose maps are not in the kernel", asyn
     (await reader.read(plan)).map((each) => each.owner),
     [owner("a")],
   );
+});
+
+test("whyNotInForce tells of a hook that is not as the plan has it, and of a pause", () => {
+  const items: readonly ItemResult[] = [
+    { item: "hook", key: "xdp/eth0", state: "in-force" },
+    {
+      item: "hook",
+      key: "tc-egress/h0",
+      state: "failed",
+      error: { code: "busy", message: "attach tc-egress/h0: taken" },
+    },
+    { item: "hook", key: "cgroup-connect4/a#p", state: "withheld" },
+  ];
+  const why = (key: string, isPaused = false): string | undefined => whyNotInForce(key, { isPaused, items });
+  assert.equal(why("xdp/eth0"), undefined);
+  assert.equal(why("tc-egress/h0"), "attach tc-egress/h0: taken");
+  assert.equal(why("cgroup-connect4/a"), "cgroup-connect4/a#p: withheld");
+  assert.match(why("xdp/eth0", true) ?? "", /resume/);
 });

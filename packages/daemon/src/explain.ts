@@ -10,7 +10,7 @@ import {
   type NodePlan,
 } from "@bpfleet/kernel";
 import type { CounterReader } from "./counters.ts";
-import type { ExplainRequest, ExplainStep, Explanation } from "./daemon.ts";
+import type { DaemonResults, ExplainRequest, ExplainStep, Explanation } from "./daemon.ts";
 import { letsPass, verdictName } from "./verdict-names.ts";
 
 export interface Explainer {
@@ -115,6 +115,17 @@ function assume(member: Member, owner: ObjectRef, { hook }: HookPoint): Omit<Exp
   const text = `not run, since it may write its maps and has no dry run; assumed: ${name}`;
   const decision = { owner, verdict: letsPass(hook, verdict) ? "pass" : "drop", reason: "assumed", text } as const;
   return { program: member.program, owner, verdict, verdictName: name, decision };
+}
+
+/** `undefined` for a hook that is as the plan has it. */
+export function whyNotInForce(
+  key: string,
+  { isPaused, items }: Pick<DaemonResults, "isPaused" | "items">,
+): string | undefined {
+  if (isPaused) return "everything is detached until `ebpfctl resume`";
+  const hooks = items.filter(({ item, key: each }) => item === "hook" && (each === key || each.startsWith(`${key}#`)));
+  const lacking = hooks.find(({ state }) => state !== "in-force");
+  return lacking && (lacking.error?.message ?? `${lacking.key}: ${lacking.state}`);
 }
 
 /** A cgroup hook has a key per program; the key without the program names them all. */

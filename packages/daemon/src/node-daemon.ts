@@ -29,7 +29,7 @@ import type {
 } from "./daemon.ts";
 import { errorText } from "./error-text.ts";
 import { EventHub } from "./events.ts";
-import { explainPacket } from "./explain.ts";
+import { explainPacket, whyNotInForce } from "./explain.ts";
 import { FlowLog } from "./flow-log.ts";
 import type { WorkLoop } from "./loop/work-loop.ts";
 import { metricFamilies } from "./metrics/daemon-metrics.ts";
@@ -185,9 +185,12 @@ export class NodeDaemon implements Daemon {
     return this.#parts.loop.resume();
   }
 
-  explain(request: ExplainRequest): Promise<Explanation> {
+  async explain(request: ExplainRequest): Promise<Explanation> {
     const { kernel, features, loop } = this.#parts;
-    return explainPacket(request, loop.plan(), this.facts(), { kernel, features, reader: this.#reader });
+    const by = { kernel, features, reader: this.#reader };
+    const explanation = await explainPacket(request, loop.plan(), this.facts(), by);
+    const notInForce = whyNotInForce(request.hook, loop.results());
+    return { ...explanation, ...(notInForce !== undefined && { notInForce }) };
   }
 
   trace(options: TraceOptions, onEvents: (events: readonly TraceEvent[]) => void): Promise<AsyncDisposable> {

@@ -40,6 +40,10 @@ function renderPacket(packet: ExplainedPacket, hasColor: boolean): string {
   for (const explanation of packet.explanations) {
     lines.push(`  ${explanation.hook}`);
     for (const step of explanation.steps) lines.push(...renderStep(step));
+    if (explanation.notInForce !== undefined)
+      lines.push(
+        `    ${paint("red", "this is not in force")}: ${explanation.notInForce}; what was there before decides, if anything`,
+      );
   }
   const last = packet.explanations.at(-1);
   const isPassed = passes(packet);

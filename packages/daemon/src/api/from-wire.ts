@@ -154,12 +154,20 @@ function decodeDecision({ owner, verdict, reason, rule, text, isolatedBy }: wire
   };
 }
 
-export function decodeExplanation({ hook, steps, verdict, verdictName, passes }: wire.Explanation): Explanation {
+export function decodeExplanation({
+  hook,
+  steps,
+  verdict,
+  verdictName,
+  passes,
+  notInForce,
+}: wire.Explanation): Explanation {
   return {
     hook,
     verdict,
     verdictName,
     passes,
+    ...(notInForce !== undefined && { notInForce }),
     steps: steps.map(({ program, owner, verdict, verdictName, decision, proceeds }) => ({
       program,
       owner: owner && decodeRef(owner),

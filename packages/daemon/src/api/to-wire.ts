@@ -120,9 +120,10 @@ function encodeDecision({ owner, verdict, reason, rule, text, isolatedBy = [] }:
   });
 }
 
-export function encodeExplanation(explanation: Explanation): wire.Explanation {
+export function encodeExplanation({ notInForce, ...explanation }: Explanation): wire.Explanation {
   return create(wire.ExplanationSchema, {
     ...explanation,
+    ...(notInForce !== undefined && { notInForce }),
     steps: explanation.steps.map(({ owner, decision, ...step }) => ({
       ...step,
       ...(owner && { owner: encodeRef(owner) }),
