@@ -207,7 +207,8 @@ static __always_inline int finish(const struct packet *packet, __u32 counters, c
 	remote_words(view, &decision->address.high, &decision->address.low);
 	if (!view->is_ipv6)
 		decision->address = (struct address){ .high = decision->address.low << 32 };
-	if (decision->rule && !dry_run)
+	/* A rule counts what it lets pass, or denies; what is beyond its rate has a reason of its own. */
+	if (decision->rule && !dry_run && !(has_effects && decision->reason == REASON_RATE_LIMIT))
 		count_slot(counters, decision->rule, packet->length);
 	return settle(packet, decision);
 }

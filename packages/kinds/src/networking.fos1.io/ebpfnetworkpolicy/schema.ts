@@ -149,7 +149,7 @@ export const statusSchema = Type.Object(
       Type.Object(
         {
           matches: int64("Packets that a rule decided."),
-          drops: int64("Packets that a rule dropped."),
+          drops: int64("Packets that a rule denied; what is beyond a rateLimit is none of them."),
           allows: int64("Packets that a rule let pass."),
           packets: int64("Packets that the policy saw."),
           bytes: int64("Bytes of them."),
