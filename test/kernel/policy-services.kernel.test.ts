@@ -49,6 +49,15 @@ spec:
   egress: [{ to: [{ podSelector: { matchLabels: { app: db } } }], ports: [{ port: 9 }] }]
 `;
 
+const toNobody = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: web, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  policyTypes: [Egress]
+  egress: [{ to: [{ podSelector: { matchLabels: { app: nobody } } }], ports: [{ port: 8 }] }]
+`;
+
 const cilium = (to: string): string => `apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
 metadata: { name: web, namespace: shop }
@@ -109,7 +118,95 @@ test("a policy about what a pod sends holds for the back ends of Services, from 
   assert.equal(await ask("10.96.0.1", 443), "cache", "which is who serves the API here");
   assert.equal(await ask("10.96.0.7", 80), "silence");
   assert.match(await node.do("get", "cnp", "web", "-n", "shop", "-o", "yaml"), /message: in force/);
+
+  await node.do("delete", "cnp", "web", "-n", "shop");
+  await node.apply(toNobody);
+  await followAdvice(node, ask, ["db"]);
+  await node.apply(slice("store", "shop", "sql", ["10.2.0.2", "10.3.0.2"]));
+  await node.apply(toNobody);
+  await followAdvice(node, ask, ["db", "cache"]);
 });
+
+/** Explained, edited as proposed, and asked: by each edit the back end that it is about is there, until all are. */
+async function followAdvice(
+  node: StandaloneNode,
+  ask: (address: string, port: number) => Promise<string>,
+  wanted: readonly string[],
+): Promise<void> {
+  const explain = ["explain", "-i", "web", "--direction", "ingress", "--from", "10.1.0.2", "--to", "10.96.0.7"].concat([
+    "--proto",
+    "tcp",
+    "--dport",
+    "80",
+  ]);
+  assert.equal(await ask("10.96.0.7", 80), "silence");
+  const left = new Set(wanted);
+  let sport = 40_000;
+  for (const end = performance.now() + 60_000; left.size > 0;) {
+    assert.ok(performance.now() < end, `never explained: ${[...left].join()}`);
+    const packet = [...explain, "--sport", String(sport++)];
+    const json = await node.run([...packet, "-o", "json"]);
+    if (json.exitCode === 0) continue;
+    const { hooks, smallestEdit } = (JSON.parse(json.out) as { packets: [ExplainedJson] }).packets[0];
+    assert.equal(smallestEdit.found, true, json.out);
+    const peer = hooks.at(-1)?.steps.at(-1)?.decision?.peer ?? "";
+    const pod = peer === "10.2.0.2" ? "db" : "cache";
+    assert.ok(left.delete(pod), `${peer} is allowed already`);
+    assert.deepEqual(smallestEdit.behind, { service: "Service shop/store", at: "10.96.0.7:80", backend: `${peer}:9` });
+    const others = left.size === 0 ? [] : [pod === "db" ? "10.3.0.2:9" : "10.2.0.2:9"];
+    assert.deepEqual(smallestEdit.otherBackendsDropped, wanted.length === 1 ? undefined : others);
+    assert.match(smallestEdit.yaml, new RegExp(`app: ${pod}`));
+    if (wanted.length === left.size + 1) {
+      assert.match(smallestEdit.yaml, /port: 9\n/);
+      const { out } = await node.run(packet);
+      assert.match(
+        out,
+        /it is about back end 10\.[23]\.0\.2:9, to which Service shop\/store \(10\.96\.0\.7:80\) sends/,
+      );
+      assert.doesNotMatch(out, /10\.96\.0\.7\/32|no edit is proposed/);
+    }
+    const policy = JSON.parse(await node.do("get", "networkpolicy", "web", "-n", "shop", "-o", "json")) as Declared;
+    add(policy, smallestEdit.patch[0]);
+    const { kind, apiVersion, spec } = policy;
+    await node.apply(JSON.stringify({ kind, apiVersion, metadata: { name: "web", namespace: "shop" }, spec }));
+    assert.equal(await ask(peer, 9), pod, "a connection to the back end itself passes");
+  }
+  for (let round = 0; round < 4; round++) assert.ok(wanted.includes(await ask("10.96.0.7", 80)), "and by the Service");
+  assert.equal((await node.run(explain)).exitCode, 0);
+}
+
+/** As a JSON patch does it. */
+function add(to: object, { path, value }: Addition): void {
+  const names = path.slice(1).split("/");
+  const last = names.pop() ?? "";
+  const at = names.reduce<unknown>((each, name) => (each as Record<string, unknown>)[name], to);
+  if (Array.isArray(at)) at.push(value);
+  else (at as Record<string, unknown>)[last] = value;
+}
+
+interface Addition {
+  readonly path: string;
+  readonly value: unknown;
+}
+
+interface ExplainedJson {
+  readonly hooks: readonly {
+    readonly steps: readonly { readonly decision?: { readonly peer?: string } }[];
+  }[];
+  readonly smallestEdit: {
+    readonly found: boolean;
+    readonly yaml: string;
+    readonly patch: readonly [Addition];
+    readonly behind?: object;
+    readonly otherBackendsDropped?: readonly string[];
+  };
+}
+
+interface Declared {
+  readonly kind: string;
+  readonly apiVersion: string;
+  readonly spec: object;
+}
 
 async function answerWith({ text }: { text: string }): Promise<void> {
   const { createServer } = process.getBuiltinModule("node:net");

@@ -43,6 +43,8 @@ export interface EditRequest {
   /** As the pod sees it. */
   readonly direction: "ingress" | "egress";
   readonly frame: Uint8Array;
+  /** Whose address it was judged by, where that is told: a Service may stand between. */
+  readonly peer?: string | undefined;
 }
 
 /** Counters reach the stored status at most this often. */
@@ -181,7 +183,7 @@ class ObjectAgent implements Agent {
     return describePolicy(this.#plan, this.#lowered.intents, this.#options.daemon.facts());
   }
 
-  adviseEdit({ interface: name, direction, frame }: EditRequest): EditAdvice {
+  adviseEdit({ interface: name, direction, frame, peer }: EditRequest): EditAdvice {
     const facts = this.#lastPlan.addTo(this.#options.daemon.facts());
     const at = facts.interfaces.find((each) => each.name === name);
     const opening = readOpening(frame, "ethernet");
@@ -193,7 +195,8 @@ class ObjectAgent implements Agent {
       objects === this.#objects
         ? this.#lowered.intents
         : [...this.#lowering.lower(objects, facts).intents, ...this.#desired.closing()];
-    return findSmallestEdit(packetAt({ ifindex: at.ifindex, direction, opening }, this.policyState().data?.endpoints), {
+    const packet = { ifindex: at.ifindex, direction, opening, judgedPeer: peer };
+    return findSmallestEdit(packetAt(packet, this.policyState().data?.endpoints), {
       objects: this.#objects,
       kinds,
       facts,

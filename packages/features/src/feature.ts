@@ -85,6 +85,8 @@ export interface Decision {
   readonly rule?: RuleRef | undefined;
   /** What had to allow it, and does not; where no rule decided. */
   readonly isolatedBy?: readonly Origin[] | undefined;
+  /** Whose address policies judged, where they did: behind a Service the back end's. */
+  readonly peer?: string | undefined;
   /** One sentence: `dropped: source 10.10.10.7 is in 10.10.10.0/24`. */
   readonly text: string;
 }

@@ -34,6 +34,7 @@ export { nodeInstanceKey, type PolicyData, type PolicyEndpoint } from "./policy/
 export { policy } from "./policy/policy-feature.ts";
 export { readOpening, type Opening } from "./policy/read-opening.ts";
 export * from "./policy/policy.ts";
+export { findService, type FoundService, type ServiceBackend } from "./policy/services/find-service.ts";
 export * from "./policy/scope.ts";
 export * from "./policy/table/judge-table.ts";
 export { readTable, type TableContents } from "./policy/table/read-table.ts";

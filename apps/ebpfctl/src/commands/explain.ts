@@ -104,11 +104,11 @@ async function advise(
 ): Promise<EditAdvice | undefined> {
   const last = explanations.at(-1);
   const point = last && parseHookKey(last.hook);
-  const reason = last?.steps.at(-1)?.decision?.reason;
+  const { reason, peer } = last?.steps.at(-1)?.decision ?? {};
   if (point?.hook !== "tc" || (reason !== "default_deny" && reason !== "denied")) return undefined;
   const direction = point.direction === "egress" ? "ingress" : "egress";
   try {
-    return await fetchEditAdvice(agentSocket, { interface: point.interface, direction, frame });
+    return await fetchEditAdvice(agentSocket, { interface: point.interface, direction, frame, peer });
   } catch (error) {
     if (error instanceof KernelError) return undefined;
     throw error;

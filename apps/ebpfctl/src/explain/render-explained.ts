@@ -68,7 +68,18 @@ function renderAdvice(advice: EditAdvice): readonly string[] {
     alsoAllows.length === 0
       ? "nothing else that is known to this node would pass by it"
       : `it would let pass besides: ${shown}${more}`,
+    ...renderBehind(advice),
   ];
+}
+
+function renderBehind({ behind, otherBackendsDropped }: EditAdvice & { readonly found: true }): readonly string[] {
+  if (behind === undefined) return [];
+  const about = `it is about back end ${behind.backend}, to which ${behind.service} (${behind.at}) sends this packet`;
+  if (otherBackendsDropped === undefined) return [about];
+  const shown = otherBackendsDropped.slice(0, 5).join(", ");
+  const more = otherBackendsDropped.length > 5 ? ` and ${otherBackendsDropped.length - 5} more` : "";
+  const rest = shown === "" ? "none of them would be dropped" : `${shown}${more} would still be dropped`;
+  return [about, `the Service's other back ends are judged by themselves: ${rest}`];
 }
 
 function renderStep(step: ExplainStep): readonly string[] {

@@ -47,8 +47,9 @@ async function reply<T>(response: ServerResponse, work: () => Promise<T>, encode
 }
 
 function parseEditRequest(body: string): EditRequest {
-  const { interface: name, direction, frame } = JSON.parse(body) as Readonly<Record<string, unknown>>;
+  const { interface: name, direction, frame, peer } = JSON.parse(body) as Readonly<Record<string, unknown>>;
   if (typeof name !== "string" || typeof frame !== "string" || (direction !== "ingress" && direction !== "egress"))
     throw new SyntaxError("give interface, direction and frame");
-  return { interface: name, direction, frame: Buffer.from(frame, "base64") };
+  if (peer !== undefined && typeof peer !== "string") throw new SyntaxError("give peer as an address");
+  return { interface: name, direction, frame: Buffer.from(frame, "base64"), peer };
 }

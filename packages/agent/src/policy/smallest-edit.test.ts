@@ -5,7 +5,7 @@ import { kinds, parseManifest, parsePrefix } from "@bpfleet/kinds";
 import { acceptObject, isAccepted, type AcceptedObject } from "../compile.ts";
 import { lowerObjects } from "../lowering.ts";
 import { identify } from "../store/stored-object.ts";
-import { findSmallestEdit, packetAt, type EditAdvice } from "./smallest-edit.ts";
+import { findSmallestEdit, packetAt, type DroppedPacket, type EditAdvice } from "./smallest-edit.ts";
 import { whoIsThere } from "./who-is.ts";
 
 const endpoint = (number: number, name: string) => ({
@@ -66,16 +66,21 @@ function accept(yaml: string): readonly AcceptedObject[] {
   });
 }
 
-function advise(policies: string, from: string, protocol: number, port: number): EditAdvice {
-  const objects = accept(pods + policies);
+function adviseOf(yaml: string, packet: DroppedPacket): EditAdvice {
+  const objects = accept(pods + yaml);
   const lower = (some: readonly AcceptedObject[]) => lowerObjects(some, facts).intents;
-  const read = parsePrefix(from);
+  return findSmallestEdit(packet, { objects, kinds, facts, who: whoIsThere(lower(objects), facts), lower });
+}
+
+function advise(policies: string, from: string, protocol: number, port: number): EditAdvice {
+  const opening = { source: bytesOf(from), destination: Uint8Array.of(10, 0, 0, 12), protocol, port };
+  return adviseOf(policies, { ifindex: 12, direction: "ingress", opening });
+}
+
+function bytesOf(address: string): Uint8Array {
+  const read = parsePrefix(address);
   assert.ok(read.ok);
-  const opening = { source: read.prefix.bytes, destination: Uint8Array.of(10, 0, 0, 12), protocol, port };
-  return findSmallestEdit(
-    { ifindex: 12, direction: "ingress", opening },
-    { objects, kinds, facts, who: whoIsThere(lower(objects), facts), lower },
-  );
+  return read.prefix.bytes;
 }
 
 const web = "10.0.0.11";
@@ -189,4 +194,82 @@ test("findSmallestEdit proposes nothing where a rule denies, or where what would
   const other = advise(networkPolicy(`  ingress: []`), web, 47, 0);
   assert.ok(!other.found);
   assert.match(other.why, /something else/);
+});
+
+const sends = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: p, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: web } }
+  policyTypes: [Egress]
+  egress: [{ to: [{ podSelector: { matchLabels: { app: batch } } }], ports: [{ port: 8085 }] }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: store, namespace: data }
+spec: { clusterIP: 10.97.0.10, ports: [{ port: 80, targetPort: 8085 }] }
+---
+${pod("data", "store", "{ app: store }", "10.9.0.9")}`;
+
+const slice = (name: string, port: number, ...addresses: readonly string[]) => `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: ${name}, namespace: data, labels: { kubernetes.io/service-name: store } }
+addressType: IPv4
+ports: [{ name: "", port: ${port} }]
+endpoints: [${addresses.map((address) => `{ addresses: [${address}] }`).join(", ")}]
+---
+`;
+
+function adviseToService(slices: string, judgedPeer?: string, to = "10.97.0.10"): EditAdvice {
+  const opening = { source: bytesOf(web), destination: bytesOf(to), protocol: 6, port: 80 };
+  return adviseOf(sends + slices.replace(/---\n$/, ""), { ifindex: 11, direction: "egress", opening, judgedPeer });
+}
+
+test("findSmallestEdit is about the back end that a Service sends the packet to", () => {
+  for (const judged of ["10.9.0.9", undefined]) {
+    const advice = adviseToService(slice("a", 8085, "10.9.0.9"), judged);
+    assert.ok(advice.found, JSON.stringify(advice));
+    assert.match(advice.yaml, /app: store/);
+    assert.match(advice.yaml, /kubernetes\.io\/metadata\.name: data/);
+    assert.doesNotMatch(advice.yaml, /10\.97\.0\.10|port: 80\n/);
+    assert.deepEqual(advice.behind, {
+      service: "Service data/store",
+      at: "10.97.0.10:80",
+      backend: "10.9.0.9:8085",
+    });
+    assert.equal(advice.otherBackendsDropped, undefined);
+  }
+});
+
+test("findSmallestEdit tells of a Service's other back ends which ones are dropped still", () => {
+  const slices = slice("a", 8085, "10.9.0.9", "203.0.113.7") + slice("b", 8086, "10.0.0.13");
+  const pods = adviseToService(slices, "10.9.0.9");
+  assert.ok(pods.found);
+  assert.match(pods.yaml, /app: store/);
+  assert.deepEqual(pods.otherBackendsDropped, ["10.0.0.13:8086", "203.0.113.7:8085"]);
+  const world = adviseToService(slices, "203.0.113.7");
+  assert.ok(world.found);
+  assert.match(world.yaml, /cidr: 203\.0\.113\.7\/32/);
+  assert.equal(world.behind?.backend, "203.0.113.7:8085");
+  const port = adviseToService(slices, "10.0.0.13");
+  assert.ok(port.found);
+  assert.equal(port.path, "/spec/egress/0/ports");
+  assert.equal(port.yaml, "- port: 8086\n  protocol: TCP\n");
+});
+
+test("findSmallestEdit proposes nothing where the back end or its port is not known", () => {
+  const both = slice("a", 8085, "10.9.0.9", "203.0.113.7");
+  for (const [slices, judged, to] of [
+    [both, undefined],
+    [both, "10.9.0.8"],
+    [slice("a", 8085, "10.9.0.9") + slice("b", 8086, "10.9.0.9"), "10.9.0.9"],
+    [both, "10.9.0.9", "10.97.0.11"],
+  ] as const) {
+    const advice = adviseToService(slices, judged, to);
+    assert.ok(!advice.found, JSON.stringify(advice));
+    assert.match(advice.why, /not known; a rule must name the back end and its targetPort$/);
+  }
+  const direct = adviseToService(both, "203.0.113.9", "203.0.113.9");
+  assert.ok(direct.found);
+  assert.equal(direct.behind, undefined);
 });

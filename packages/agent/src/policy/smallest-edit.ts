@@ -23,6 +23,7 @@ import {
   type PolicyEdit,
 } from "@bpfleet/kinds";
 import { acceptObject, isAccepted, type AcceptedObject } from "../compile.ts";
+import { judgedPacket, renderPlace, type BehindService } from "./behind-service.ts";
 import { policyIntents, type KnownPeer } from "./who-is.ts";
 
 /** A packet that an interface was asked about. */
@@ -32,13 +33,22 @@ export interface DroppedPacket {
   /** As the pod, or the node, sees it. */
   readonly direction: "ingress" | "egress";
   readonly opening: Opening;
+  /** Whose address it was judged by, as text, where the kernel was asked. */
+  readonly judgedPeer?: string | undefined;
+  /** The node itself is asked. */
+  readonly isOfNode?: boolean | undefined;
 }
 
 /** At interfaces that are no pod's, the node itself is asked, for whom directions are the other way round. */
 export function packetAt(packet: DroppedPacket, endpoints: readonly PolicyEndpoint[] = []): DroppedPacket {
   const node = endpoints.find(({ isNode }) => isNode === true);
   if (node === undefined || endpoints.some(({ ifindex }) => ifindex === packet.ifindex)) return packet;
-  return { ...packet, ifindex: node.ifindex, direction: packet.direction === "ingress" ? "egress" : "ingress" };
+  return {
+    ...packet,
+    isOfNode: true,
+    ifindex: node.ifindex,
+    direction: packet.direction === "ingress" ? "egress" : "ingress",
+  };
 }
 
 /** What would let a dropped packet through; or why nothing is proposed. */
@@ -55,6 +65,10 @@ export type EditAdvice =
       readonly patch: readonly { readonly op: "add"; readonly path: string; readonly value: unknown }[];
       /** What else would pass that is dropped now; nothing that is known where it is empty. */
       readonly alsoAllows: readonly string[];
+      /** The edit is about this back end only. */
+      readonly behind?: BehindService | undefined;
+      /** Of its other back ends those that are dropped still; absent where there is no other one. */
+      readonly otherBackendsDropped?: readonly string[] | undefined;
     }
   | { readonly found: false; readonly why: string };
 
@@ -110,11 +124,15 @@ function isolatingOf(data: PolicyData, ifindex: number, direction: "ingress" | "
 }
 
 /** Each candidate is compiled with all that is declared, and judged, before it is proposed. */
-export function findSmallestEdit(packet: DroppedPacket, world: EditWorld): EditAdvice {
+export function findSmallestEdit(dropped: DroppedPacket, world: EditWorld): EditAdvice {
   const { objects, facts } = world;
+  const intents = world.lower(objects);
+  const sent = judgedPacket(dropped, policyIntents(intents), facts);
+  if ("why" in sent) return { found: false, why: sent.why };
+  const { packet, behind, others } = sent;
   const carries = trafficOf(packet.opening);
   const question = questionOf(packet);
-  const now = new Table(world.lower(objects), facts, packet);
+  const now = new Table(intents, facts, packet);
   const judged = now.judge(question);
   const no = (why: string): EditAdvice => ({ found: false, why });
   if (judged.verdict === "pass")
@@ -139,7 +157,8 @@ export function findSmallestEdit(packet: DroppedPacket, world: EditWorld): EditA
     if (edited === undefined) return [];
     const table = new Table(world.lower(objects.map((each) => (each === accepted ? edited : each))), facts, packet);
     if (table.judge(question).verdict !== "pass") return [];
-    return [{ accepted, edit, yaml: renderYaml([edit.value]), also: allowedBesides(now, table, packet, world.who) }];
+    const also = allowedBesides(now, table, packet, world.who);
+    return [{ accepted, edit, table, also, yaml: renderYaml([edit.value]) }];
   });
   const [best] = tried.toSorted(
     (a, b) => a.also.length - b.also.length || a.yaml.split("\n").length - b.yaml.split("\n").length,
@@ -152,7 +171,7 @@ export function findSmallestEdit(packet: DroppedPacket, world: EditWorld): EditA
         : `no addition of one port, peer or rule to ${names} lets it through by itself`,
     );
   }
-  const { accepted, edit, yaml, also } = best;
+  const { accepted, edit, table, yaml, also } = best;
   const { ref, positionOf } = accepted.parsed;
   return {
     found: true,
@@ -162,7 +181,15 @@ export function findSmallestEdit(packet: DroppedPacket, world: EditWorld): EditA
     yaml,
     patch: [patchOf(accepted, edit)],
     alsoAllows: also,
+    ...(behind !== undefined && { behind }),
+    ...(others.length > 0 && { otherBackendsDropped: droppedOf(others, table, packet) }),
   };
+}
+
+function droppedOf(openings: readonly Opening[], table: Table, packet: DroppedPacket): readonly string[] {
+  return openings
+    .filter((opening) => table.judge(questionOf({ ...packet, opening })).verdict === "drop")
+    .map(({ destination, port }) => renderPlace(destination, port));
 }
 
 function accept(accepted: AcceptedObject, { object }: PolicyEdit, kinds: readonly Kind[]): AcceptedObject | undefined {

@@ -143,13 +143,14 @@ function decodeOrigin({ object, path, position }: wire.Origin): Origin {
   };
 }
 
-function decodeDecision({ owner, verdict, reason, rule, text, isolatedBy }: wire.Decision): Decision {
+function decodeDecision({ owner, verdict, reason, rule, text, isolatedBy, peer }: wire.Decision): Decision {
   return {
     owner: decodeRef(owner),
     verdict: word(verdict, ["pass", "drop"]),
     reason,
     rule: rule && decodeRule(rule),
     ...(isolatedBy.length > 0 && { isolatedBy: isolatedBy.map(decodeOrigin) }),
+    ...(peer !== undefined && { peer }),
     text,
   };
 }

@@ -109,13 +109,14 @@ function encodeOrigin({ object, path, position }: Origin): wire.Origin {
   return create(wire.OriginSchema, { object: encodeRef(object), path, ...(position && { position: { ...position } }) });
 }
 
-function encodeDecision({ owner, verdict, reason, rule, text, isolatedBy = [] }: Decision): wire.Decision {
+function encodeDecision({ owner, verdict, reason, rule, text, isolatedBy = [], peer }: Decision): wire.Decision {
   return create(wire.DecisionSchema, {
     owner: encodeRef(owner),
     verdict,
     reason,
     text,
     ...(rule && { rule: encodeRule(rule) }),
+    ...(peer !== undefined && { peer }),
     isolatedBy: isolatedBy.map(encodeOrigin),
   });
 }

@@ -58,7 +58,8 @@ function explain(
     },
     new DataView(scratch.buffer),
   );
-  const { owner, text } = policy.explanations?.explain(instance, scratch, readings, seen) ?? assert.fail();
+  const { owner, text, peer } = policy.explanations?.explain(instance, scratch, readings, seen) ?? assert.fail();
+  assert.equal(peer, "10.0.0.2");
   return `${owner.name} ${text}`;
 }
 

@@ -43,6 +43,7 @@ export function explainPolicy(
     reason,
     rule,
     ...(isolatedBy !== undefined && { isolatedBy }),
+    ...(peer !== undefined && { peer }),
     text: `${isPass ? "passed" : "dropped"}${peer === undefined ? "" : ` (peer ${peer}${learnt})`}: ${said}`,
   };
 }
