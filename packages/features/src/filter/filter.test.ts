@@ -81,7 +81,7 @@ test("filter.plan makes of the document's program one XDP program and its tracke
 
 test("filter.plan asks for nothing that the declaration does not use", () => {
   const planned = plan({ blacklist: undefined, rateLimit: undefined, isStateful: false, maps: [] });
-  assert.deepEqual(Object.keys(digests(planned)), ["events", "trace", "reasons", "hits", "base"]);
+  assert.deepEqual(Object.keys(digests(planned)), ["events", "trace", "lost-events", "reasons", "hits", "base"]);
   assert.deepEqual(
     planned.programs.map(({ entry, globals }) => [entry, Object.keys(globals)]),
     [["filter_xdp", ["instance_id", "starts_at_network"]]],

@@ -8,6 +8,7 @@ import { serveRule } from "./serve-rule.ts";
 export function lowerPolicy(parsed: Parsed, policy: Policy): Lowered {
   const problems: PlanProblem[] = [];
   const statements = policy.statements.map((statement) => serveStatement(statement, parsed, problems));
+  problems.push(...policy.statements.flatMap((statement) => tellWishes(statement, parsed)));
   const origin = { object: parsed.ref, path: "", position: parsed.positionOf("") };
   const intent: PolicyIntent = {
     feature: "policy",
@@ -27,6 +28,16 @@ function serveStatement(statement: PolicyStatement, parsed: Parsed, problems: Pl
     ingress: serveDirection(ingress, isOfNode, parsed, problems),
     egress: serveDirection(egress, isOfNode, parsed, problems),
   };
+}
+
+/** Nobody is let through or kept out by what hardware there is: the wish is on record, and the policy holds without it. */
+function tellWishes({ origin, options }: PolicyStatement, parsed: Parsed): readonly PlanProblem[] {
+  const wishes = Object.entries(options).map(([name, value]) => `${name}: ${JSON.stringify(value)}`);
+  if (wishes.length === 0) return [];
+  const path = `${origin.path}/options`;
+  const message = `asks for hardware (${wishes.join(", ")}), which is not served yet: in force without it`;
+  const place = { object: parsed.ref, path, position: parsed.positionOf(path) };
+  return [{ origin: place, reason: "HardwareNotServed", message, severity: "note" }];
 }
 
 function serveDirection(

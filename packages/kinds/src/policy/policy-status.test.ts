@@ -4,7 +4,9 @@ import { emptyPlan, notSelectedReason, type FeatureInstance, type ItemResult, ty
 import type { Outcome } from "../kind.ts";
 import { outcome } from "../testing/outcomes.ts";
 import { parsePolicy } from "../testing/policies.ts";
+import { lowerPolicy } from "./lower-policy.ts";
 import { policyStatus } from "./policy-status.ts";
+import { findPolicy } from "./read-policy.ts";
 
 const result = parsePolicy({ endpointSelector: {}, ingress: [{}] });
 const parsed = result.ok ? result.value : assert.fail();
@@ -91,4 +93,19 @@ test("policyStatus says why a policy is refused without what else one should kno
     "Ready=True Ready: in force",
     "Accepted=True Accepted: it denies whatever else comes",
   ]);
+});
+
+test("policyStatus records the hardware that a policy asks for, and that it is in force without it", () => {
+  const rule = { endpointSelector: {}, ingress: [{}], options: { xdp: "true", hardwareType: "bluefield-2" } };
+  const read = parsePolicy(rule);
+  const wished = read.ok ? read.value : assert.fail();
+  const { problems } = lowerPolicy(wished, findPolicy(wished) ?? assert.fail());
+  const { conditions = [] } = policyStatus(wished, outcome({ problems }));
+  const messageOf = (which: string): string | undefined => conditions.find(({ type }) => type === which)?.message;
+  assert.equal(
+    messageOf("Accepted"),
+    'asks for hardware (xdp: "true", hardwareType: "bluefield-2"), which is not served yet: in force without it',
+  );
+  assert.equal(messageOf("Ready"), "in force");
+  assert.equal(problems[0]?.origin.path, "/spec/options");
 });
