@@ -26,6 +26,7 @@ export interface OwnAddress {
   readonly address: string;
   /** Such as `node worker-1` or `the API server`. */
   readonly owner: string;
+  readonly isOfNode?: true | undefined;
 }
 
 /** Knows nothing. */

@@ -102,3 +102,19 @@ test("findFootGuns knows what objects say, and warns of nothing where they say n
     "spec.settings.blacklist.ips[0]: 172.16.0.0/24 covers 172.16.0.1, node edge-1; it would be locked out",
   ]);
 });
+
+test("findFootGuns tells where a CIDR looks like nodes and means none of them", () => {
+  const web = "endpointSelector: {matchLabels: {app: web}}";
+  assert.deepEqual(guns(policy(`{${web}, ingress: [{fromCIDR: [172.16.0.0/24, 10.0.0.0/8, 0.0.0.0/0]}]}`)), [
+    "spec.ingress[0].fromCIDR[0]: 172.16.0.0/24 does not mean 172.16.0.1, node edge-1: CIDRs never mean nodes or pods; fromEntities: [host, remote-node] does",
+  ]);
+  const dns = '{toPorts: [{ports: [{port: "53", protocol: ANY}]}]}';
+  assert.deepEqual(guns(policy(`{${web}, egress: [${dns}], egressDeny: [{toCIDRSet: [{cidr: 172.16.0.1/32}]}]}`)), [
+    "spec.egressDeny[0].toCIDRSet[0]: 172.16.0.1, node edge-1, is not meant: CIDRs never mean nodes or pods; toEntities: [host, remote-node] does",
+  ]);
+  const ofKubernetes = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: shop}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{ipBlock: {cidr: 172.16.0.0/24}}]}]}`;
+  assert.deepEqual(guns(ofKubernetes), []);
+});

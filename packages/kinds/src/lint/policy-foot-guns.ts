@@ -1,20 +1,23 @@
 import type { Peer, Policy, PolicyDirection, PolicyRule, PolicyStatement } from "@bpfleet/features";
 import { meetsAll } from "../policy/requirements.ts";
+import { renderPrefix } from "../address/prefix.ts";
 import { renderPath } from "../yaml/places.ts";
 import type { LintPod, LintView } from "./lint-view.ts";
 import { findNamelessPorts } from "./named-ports.ts";
+import { OwnAddressIndex } from "./own-address-index.ts";
 
 /** Pods that a warning names. */
 const told = 3;
 
 /** What a policy does to the pods that there are, and most likely is not to. */
 export function findPolicyFootGuns(policy: Policy, view: LintView): readonly string[] {
-  return policy.statements.flatMap((statement) => [
+  const ofStatements = policy.statements.flatMap((statement) => [
     ...findUnjudged(statement, view),
     ...findSilenced(statement, view),
     ...findDenying(statement, view),
     ...findNamelessPorts(statement, view),
   ]);
+  return [...ofStatements, ...findMissedNodes(policy, view)];
 }
 
 /** A rule that denies closes its direction, and none that allows stands above it: both are elsewhere often otherwise. */
@@ -37,6 +40,34 @@ function findDenying(statement: PolicyStatement, view: LintView): readonly strin
       `${renderPath(`${origin.path}/${side}Deny`)}: closes ${side} of ${list(pods)} for everybody, unless another policy allows; ${instead}`,
     ];
   });
+}
+
+/** CIDRs of Cilium's kinds mean the world only, and no node or pod whatever address it has. */
+function findMissedNodes(policy: Policy, { ownAddresses }: LintView): readonly string[] {
+  const cidrs = policy.statements.flatMap(({ ingress, egress }) => [
+    ...worldOf(ingress).map((peer) => ({ peer, entities: "fromEntities" })),
+    ...worldOf(egress).map((peer) => ({ peer, entities: "toEntities" })),
+  ]);
+  if (cidrs.length === 0) return [];
+  const ofNodes = new OwnAddressIndex(ownAddresses.filter(({ isOfNode }) => isOfNode === true));
+  return cidrs.flatMap(({ peer: { origin, prefix }, entities }) => {
+    const [first] = ofNodes.within(prefix);
+    if (first === undefined) return [];
+    const what = prefix.length === 8 * prefix.bytes.length ? "" : `${renderPrefix(prefix)} does not mean `;
+    const meant = `${first.address}, ${first.owner}${what === "" ? ", is not meant" : ""}`;
+    return [
+      `${renderPath(origin.path)}: ${what}${meant}: CIDRs never mean nodes or pods; ${entities}: [host, remote-node] does`,
+    ];
+  });
+}
+
+/** Whoever writes 0.0.0.0/0 means the world. */
+function worldOf({ allow, deny }: PolicyDirection): readonly Extract<Peer, { readonly peer: "addresses" }>[] {
+  return [...allow, ...deny].flatMap(({ peers }) =>
+    (peers === "any" ? [] : peers).flatMap((peer) =>
+      peer.peer === "addresses" && peer.matches === "world" && peer.prefix.length > 0 ? [peer] : [],
+    ),
+  );
 }
 
 function isEverything({ peers, ports }: PolicyRule): boolean {

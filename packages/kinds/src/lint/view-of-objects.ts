@@ -25,7 +25,7 @@ export function lintViewOf(objects: readonly Parsed[]): LintView {
     hasNode: (isMeant) =>
       nodes.length === 0 ? undefined : nodes.some(({ object }) => isMeant({ labels: object.metadata.labels ?? {} })),
     ownAddresses: nodes.flatMap(({ object, ref }): readonly OwnAddress[] =>
-      internalIpsOf(object).map((address) => ({ address, owner: `node ${ref.name}` })),
+      internalIpsOf(object).map((address) => ({ address, owner: `node ${ref.name}`, isOfNode: true })),
     ),
   };
 }

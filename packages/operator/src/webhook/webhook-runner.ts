@@ -96,7 +96,7 @@ export class WebhookRunner implements AsyncDisposable {
       ownAddresses: nodes
         .list()
         .flatMap(({ metadata, addresses }): OwnAddress[] =>
-          addresses.map((address) => ({ address, owner: `node ${metadata.name}` })),
+          addresses.map((address) => ({ address, owner: `node ${metadata.name}`, isOfNode: true })),
         ),
     };
   }

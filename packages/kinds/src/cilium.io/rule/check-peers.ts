@@ -110,8 +110,11 @@ function checkCidrRule(rule: CiliumCidrRule, at: string, found: IssueList): void
   for (const [index, text] of (rule.except ?? []).entries()) {
     const place = `${at}/except/${index}`;
     const part = checkCidr(text, place, found);
-    if (whole?.ok === true && part.ok && !containsPrefix(whole.prefix, part.prefix))
+    if (whole?.ok !== true || !part.ok) continue;
+    if (!containsPrefix(whole.prefix, part.prefix))
       found.error(place, "policy", `must lie within ${rule.cidr}, is ${text}`);
+    else if (part.prefix.length === whole.prefix.length)
+      found.warning(place, "no-effect", `is all of ${rule.cidr}, so nobody is meant`);
   }
 }
 

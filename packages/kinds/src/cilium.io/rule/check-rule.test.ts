@@ -282,3 +282,15 @@ test("CiliumNetworkPolicy is read whatever it holds, and allows nothing that is 
     { numRuns: 3000 },
   );
 });
+
+test("a selector that names another namespace, and a CIDR that is excepted whole, are warned of", () => {
+  const warnings = (spec: Spec): readonly string[] =>
+    parsePolicy(spec).issues.flatMap(({ severity, message }) => (severity === "warning" ? [message] : []));
+  const elsewhere = { "k8s:io.kubernetes.pod.namespace": "y", app: "web" };
+  const [other] = warnings({ endpointSelector: { matchLabels: elsewhere }, ingress: [{}] });
+  assert.match(other ?? "", /names namespace "y"; the policy is in default and selects pods there, whatever/);
+  const cidr = (...except: readonly string[]): readonly string[] =>
+    warnings({ ...onWeb, ingress: [{ fromCIDRSet: [{ cidr: "10.0.0.0/8", except }] }] });
+  assert.match(cidr("10.0.0.0/8")[0] ?? "", /except\[0\]: is all of 10\.0\.0\.0\/8, so nobody is meant/);
+  assert.deepEqual(cidr("10.0.0.0/9"), []);
+});
