@@ -139,6 +139,10 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
     (await told).out,
     /drop db 10\.1\.0\.2 \(pod shop\/web\) > 10\.2\.0\.2 \(pod shop\/db\) icmp, .* NetworkPolicy shop\/db-from-web lets pod shop\/db receive only what a rule allows/,
   );
+  assert.match(
+    (await told).out,
+    /isolated by NetworkPolicy shop\/db-from-web spec, .*:\d+\n {4}the smallest edit that lets it through: add to NetworkPolicy shop\/db-from-web spec\.ingress, .*:\d+\n {6}\+ - from:/,
+  );
 
   const flows = node.run(["trace", "networkpolicy", "db-from-web", "-n", "shop", "--flows", "--count", "1"]);
   const isFlowTold = flows.then(() => true);
@@ -149,7 +153,7 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
   }
   assert.match(
     (await flows).out,
-    /^\S+ pass db 10\.1\.0\.2:\d+ \(pod shop\/web\) > 10\.2\.0\.2:5432 \(pod shop\/db\) tcp, .* \(NetworkPolicy shop\/db-from-web spec\.ingress\[0\]/,
+    /^\S+ pass db 10\.1\.0\.2:\d+ \(pod shop\/web\) > 10\.2\.0\.2:5432 \(pod shop\/db\) tcp, .* \(NetworkPolicy shop\/db-from-web spec\.ingress\[0\], .*:\d+\)/,
   );
   const both = await node.run(["trace", "--flows", "--drops"]);
   assert.deepEqual(

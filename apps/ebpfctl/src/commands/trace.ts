@@ -1,9 +1,10 @@
 import { styleText } from "node:util";
-import { fetchReport, type NodeReport } from "@bpfleet/agent";
+import { fetchReport, type EditAdvice, type NodeReport } from "@bpfleet/agent";
 import { KernelError, renderRef, sameRef } from "@bpfleet/base";
 import { DaemonClient, type TraceEvent, type TraceOptions } from "@bpfleet/daemon/client";
 import { parseConfig, type Config } from "../config.ts";
-import { renderOrigin } from "../explain/render-explained.ts";
+import { DropAdvice } from "../explain/drop-advice.ts";
+import { renderAdvice, renderOrigin } from "../explain/render-explained.ts";
 import { Failure } from "../failure.ts";
 import { renderSummary, summarizePacket } from "../packet/describe-packet.ts";
 import { parseResourceArgs } from "../resources/resource-args.ts";
@@ -15,7 +16,7 @@ export const defineTrace: DefineCommand = (program, world) => {
     .command("trace")
     .summary("show verdicts as they happen")
     .description(
-      "Show what is decided about packets as it happens: where, about which packet, by which rule of which object, and where that rule is written. Programs report only while somebody looks.",
+      "Show what is decided about packets as it happens: where, about which packet, by which rule of which object, and where that rule is written; below the first of the packets that no rule allows, the smallest edit that would let them through. Programs report only while somebody looks.",
     )
     .argument("[resource...]", "only verdicts of this object: kind name, or kind/name")
     .option("-n, --namespace <name>", "namespace of the object", "default")
@@ -47,6 +48,7 @@ export const defineTrace: DefineCommand = (program, world) => {
       const ended = new AbortController();
       const signal = AbortSignal.any([world.onInterrupt(), ended.signal]);
       const names = new PeerNames(config.agentSocket, world.clock);
+      const edits = new DropAdvice(config.agentSocket);
       for await (const events of daemon.trace(options, signal)) {
         const known = await names.of(events);
         const missed = events.reduce((sum, event) => sum + (event.missed ?? 0), 0);
@@ -54,10 +56,13 @@ export const defineTrace: DefineCommand = (program, world) => {
           world.err.write(`warning: too many at once: about ${missed} are not shown; --every shows fewer evenly\n`);
         const shown = events.slice(0, left);
         left -= shown.length;
+        const advice = await edits.of(shown);
         world.out.write(
           shown
             .map((event) =>
-              flags.output === "json" ? renderJson(event, known) : renderLine(event, known, world.out.hasColor),
+              flags.output === "json"
+                ? renderJson(event, known, advice.get(event))
+                : renderLine(event, known, world.out.hasColor) + renderEdit(event, advice.get(event)),
             )
             .join(""),
         );
@@ -101,9 +106,20 @@ function renderLine(event: TraceEvent, names: Names, hasColor: boolean): string 
   return `${time} ${verdict} ${event.interface} ${renderSummary(summarizePacket(event.head, event.layer), names)}, ${lengthBytes} bytes: ${decision.text} (${origin})\n`;
 }
 
-function renderJson({ head, layer, at, ...event }: TraceEvent, names: Names): string {
+/** Below the first packet of its kind. */
+function renderEdit({ decision }: TraceEvent, advice: EditAdvice | undefined): string {
+  if (advice === undefined) return "";
+  const isolating = (decision.isolatedBy ?? []).map((origin) => `isolated by ${renderOrigin(origin)}`);
+  return [...isolating, ...renderAdvice(advice)].map((line) => `    ${line}\n`).join("");
+}
+
+function renderJson(
+  { head, layer, at, ...event }: TraceEvent,
+  names: Names,
+  smallestEdit: EditAdvice | undefined,
+): string {
   const summary = summarizePacket(head, layer);
   const [fromName, toName] = [names[summary.from ?? ""], names[summary.to ?? ""]];
   const packet = { ...summary, fromName, toName, head: Buffer.from(head).toString("hex"), layer };
-  return `${JSON.stringify({ at: new Date(at).toISOString(), ...event, packet })}\n`;
+  return `${JSON.stringify({ at: new Date(at).toISOString(), ...event, packet, smallestEdit })}\n`;
 }

@@ -54,7 +54,7 @@ function renderPacket(packet: ExplainedPacket, hasColor: boolean): string {
   return `${lines.join("\n")}\n`;
 }
 
-function renderAdvice(advice: EditAdvice): readonly string[] {
+export function renderAdvice(advice: EditAdvice): readonly string[] {
   if (!advice.found) return [`no edit is proposed: ${advice.why}`];
   const { object, path, position, yaml, alsoAllows } = advice;
   const shown = alsoAllows.slice(0, 5).join(", ");
