@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -141,6 +142,26 @@ test("bpfleet-cni fails closed without the daemon for whom policies select, and 
   node.install("--failure-policy", "always");
   const [, closed] = await node.add(node.readList(), node.pod("office", "newer"));
   assert.match(closed?.output ?? "", /failurePolicy is always/);
+});
+
+test("bpfleet-cni waits two seconds for a daemon that takes its question and says nothing", async () => {
+  node.install();
+  const web = node.pod("shop", "web");
+  await node.change({ write: [policyObject("shop"), podObject(web, { app: "web" })] });
+  await node.stop();
+  rmSync(node.cniSocket, { force: true });
+  await using daemon = createServer(() => undefined).listen(node.cniSocket);
+  await once(daemon, "listening");
+  const asked: Socket[] = [];
+  daemon.on("connection", (socket) => asked.push(socket.on("error", () => undefined)));
+  const begunMs = performance.now();
+  const [, refused] = await node.add(node.readList(), web);
+  const seconds = (performance.now() - begunMs) / 1000;
+  for (const socket of asked) socket.destroy();
+  assert.equal(refused?.exitCode, 1);
+  assert.match(refused?.output ?? "", /a policy selects it/);
+  assert.ok(asked.length > 0);
+  assert.ok(seconds >= 2 && seconds < 10, `${seconds} s`);
 });
 
 test("bpfleet-cni answers as the CNI specification has it", async () => {
