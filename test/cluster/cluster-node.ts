@@ -48,9 +48,16 @@ export class ClusterNode implements AsyncDisposable {
     {
       labels = {},
       programs,
-    }: { readonly labels?: Readonly<Record<string, string>>; readonly programs?: Programs } = {},
+      env = {},
+    }: {
+      readonly labels?: Readonly<Record<string, string>>;
+      readonly programs?: Programs;
+      /** Of the daemon. */
+      readonly env?: Readonly<Record<string, string>>;
+    } = {},
   ): Promise<ClusterNode> {
     const processes = await TwoProcesses.make(programs);
+    Object.assign(processes.env, env);
     try {
       const object = { apiVersion: "v1", kind: "Node", metadata: { name: "n1", labels } };
       server.kubectl(["apply", "-f", "-"], JSON.stringify(object));

@@ -231,7 +231,7 @@ export const causeOf = (program: ProgramObject): string =>
   program.status?.conditions?.find(({ type }) => type === "Cause")?.message ?? "";
 
 /** One store behind two servers: one that the test pushes to, and one on the node's loopback. */
-class MirroredRegistry implements AsyncDisposable {
+export class MirroredRegistry implements AsyncDisposable {
   readonly #outer: RegistryProcess;
   readonly #bench: RegistryBench;
   readonly #netns: string;

@@ -1,7 +1,7 @@
 import type { Daemon } from "@bpfleet/daemon";
 import type { BytecodeIntent, Intent } from "@bpfleet/features";
 import { renderSource, type BytecodeSource } from "@bpfleet/kernel";
-import { secretData, type Secret } from "@bpfleet/kinds";
+import { credentialKeys, secretData, type Secret } from "@bpfleet/kinds";
 import type { AcceptedObject } from "./compile.ts";
 
 /** `data` of the Secrets that sources name, by `namespace/name`: values in base64. */
@@ -24,8 +24,7 @@ export function pullSecretsOf(objects: readonly AcceptedObject[]): PullSecrets {
   for (const { parsed } of objects) {
     const { ref, object } = parsed;
     if (ref.group !== "" || ref.kind !== "Secret") continue;
-    const keys = [".dockerconfigjson", ".dockercfg"];
-    const kept = Object.entries(secretData(object as Secret)).filter(([key]) => keys.includes(key));
+    const kept = Object.entries(secretData(object as Secret)).filter(([key]) => credentialKeys.includes(key));
     if (kept.length > 0) secrets[`${ref.namespace}/${ref.name}`] = Object.fromEntries(kept);
   }
   return secrets;

@@ -40,7 +40,7 @@ export { felixFromValues } from "./crd.projectcalico.org/felixconfiguration/valu
 export { annotatedEndpoint, endpointKey, isEndpointOf, podName } from "./core/pod/lower.ts";
 export { cgroupAnnotation, netnsAnnotation } from "./core/pod/schema.ts";
 export { internalIpsOf } from "./core/node/schema.ts";
-export { secretData, type Secret } from "./core/secret/schema.ts";
+export { credentialKeys, secretData, type Secret } from "./core/secret/schema.ts";
 export { troubleConditions } from "./bpfd.io/conditions.ts";
 export { keptOfLongName, longestLabel, nodeLabel, nodeLabelValue, programName } from "./bpfd.io/names.ts";
 export { eraOf, type ProgramConfig } from "./bpfd.io/config/spec.ts";

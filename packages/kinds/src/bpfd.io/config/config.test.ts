@@ -119,8 +119,8 @@ test("parseBytecode says where and what is wrong", () => {
 
 test("lowerConfig names the Secret that is there", () => {
   const spec = `${xdp}${onEth0}bytecode: {image: {url: x, imagepullpolicy: Always, imagepullsecret: regcred}}`;
-  const secretIn = (namespace: string): string =>
-    `---\napiVersion: v1\nkind: Secret\nmetadata: {name: regcred, namespace: ${namespace}}\ntype: kubernetes.io/dockerconfigjson\nstringData: {.dockerconfigjson: "{}"}\n`;
+  const secretIn = (namespace: string, key = ".dockerconfigjson"): string =>
+    `---\napiVersion: v1\nkind: Secret\nmetadata: {name: regcred, namespace: ${namespace}}\nstringData: {${key}: "{}"}\n`;
   const sourceWith = (more: string) => readAll(`${config(spec)}${more}`).lower();
   const found = sourceWith(secretIn("kube-system")).intents[0] as BytecodeIntent;
   assert.deepEqual(found.source, {
@@ -137,6 +137,16 @@ test("lowerConfig names the Secret that is there", () => {
   assert.deepEqual(
     missing.problems.map(({ severity, reason }) => [severity, reason]),
     [["note", "SecretNotFound"]],
+  );
+  assert.deepEqual(sourceWith(secretIn("bpfd", ".dockercfg")).problems, []);
+  assert.deepEqual(
+    sourceWith(secretIn("bpfd", "password")).problems.map(({ severity, message }) => [severity, message]),
+    [
+      [
+        "note",
+        "Secret bpfd/regcred has no key .dockerconfigjson; the image is pulled without it; make it with `kubectl create secret docker-registry`",
+      ],
+    ],
   );
 });
 

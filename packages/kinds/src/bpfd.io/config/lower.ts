@@ -2,6 +2,7 @@ import type { BytecodeIntent, BytecodePlace, GlobalWish, InterfaceWish } from "@
 import { notSelectedReason, type BytecodeSource, type PlanProblem } from "@bpfleet/kernel";
 import type { Origin } from "@bpfleet/base";
 import { cgroupAnnotation } from "../../core/pod/schema.ts";
+import { credentialKeys, secretData, type Secret } from "../../core/secret/schema.ts";
 import type { Lowered, Parsed, ResourceView } from "../../kind.ts";
 import { matchesLabels, whyNoMatch } from "../../labels/label-selector.ts";
 import { IssueList } from "../../schema/admit.ts";
@@ -122,9 +123,13 @@ function cgroupPlace(
 function withSecret(source: BytecodeSource, view: ResourceView, tell: Tell): BytecodeSource {
   if (source.from === "file" || source.pullSecret === undefined) return source;
   const name = source.pullSecret;
-  const namespace = pullSecretNamespaces.find(
-    (candidate) => view.find({ group: "", kind: "Secret", namespace: candidate, name }) !== undefined,
-  );
+  const find = (namespace: string) => view.find({ group: "", kind: "Secret", namespace, name });
+  const namespace = pullSecretNamespaces.find((candidate) => find(candidate) !== undefined);
+  const data = namespace === undefined ? {} : secretData(find(namespace)?.object as Secret);
+  if (namespace !== undefined && !credentialKeys.some((key) => key in data)) {
+    const message = `Secret ${namespace}/${name} has no key ${credentialKeys[0]}; the image is pulled without it; make it with \`kubectl create secret docker-registry\``;
+    tell("note", "SecretWithoutCredentials", "/spec/bytecode/image/imagepullsecret", message);
+  }
   if (namespace === undefined) {
     const message = `Secret ${pullSecretNamespaces[0]}/${name} does not exist; the image is pulled without it, and again as soon as it does`;
     tell("note", "SecretNotFound", "/spec/bytecode/image/imagepullsecret", message);

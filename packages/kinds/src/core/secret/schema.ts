@@ -14,6 +14,9 @@ export interface Secret extends KubeObject {
   readonly stringData?: Readonly<Record<string, string>> | undefined;
 }
 
+/** Keys under which a secret has the credentials of registries. */
+export const credentialKeys: readonly string[] = [".dockerconfigjson", ".dockercfg"];
+
 /** All of a secret in base64. */
 export function secretData({ data, stringData }: Secret): Readonly<Record<string, string>> {
   const plain = Object.entries(stringData ?? {}).map(([name, value]) => [name, encodeBase64(value)] as const);
