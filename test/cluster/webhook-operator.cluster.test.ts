@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import { networkInterfaces } from "node:os";
+import { connect } from "node:tls";
+import { after, before, test } from "node:test";
+import type { AnyObject } from "@bpfleet/kube";
+import { whyNoBuild } from "../../tools/build-control-plane.ts";
+import { startFleetCluster, until, within, type FleetCluster, type RunningOperator } from "./fleet-cluster.ts";
+
+/** API servers take no endpoint on loopback. */
+const host = Object.values(networkInterfaces())
+  .flatMap((addresses) => addresses ?? [])
+  .find(({ family, internal }) => family === "IPv4" && !internal)?.address;
+const skip = whyNoBuild() ?? (host === undefined ? "this machine has no address but loopback" : undefined);
+const secretType = { group: "", version: "v1", plural: "secrets", namespace: "kube-system" } as const;
+const configurations = {
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: "validatingwebhookconfigurations",
+  name: "bpfleet-webhook",
+} as const;
+/** API servers learn of a new bundle in much less. */
+const overlapMs = 10_000;
+const boundMs = 30_000;
+
+let cluster: FleetCluster;
+const running: RunningOperator[] = [];
+
+before(async () => {
+  if (skip !== undefined) return;
+  cluster = await startFleetCluster(["--enable-aggregator-routing=true"]);
+  assert.equal(await create(), 201, "without the webhook it is admitted");
+  for (const identity of ["operator-1", "operator-2"])
+    running.push(
+      await cluster.startOperator({
+        identity,
+        webhook: { host, port: 0 },
+        certificates: { everyMs: 200, overlapMs },
+      }),
+    );
+  for (const [index, { operator }] of running.entries()) {
+    const port = await until("the replica serves", () => operator.webhookPort);
+    await cluster.admin.create<AnyObject>(
+      { group: "discovery.k8s.io", version: "v1", plural: "endpointslices", namespace: "kube-system" },
+      {
+        apiVersion: "discovery.k8s.io/v1",
+        kind: "EndpointSlice",
+        metadata: {
+          name: `bpfleet-webhook-${index}`,
+          namespace: "kube-system",
+          labels: { "kubernetes.io/service-name": "bpfleet-webhook" },
+        },
+        addressType: "IPv4",
+        endpoints: [{ addresses: [host], conditions: { ready: true } }],
+        ports: [{ name: "webhook", port, protocol: "TCP" }],
+      },
+    );
+  }
+  await until("the webhook is asked", async () => (await create()) === 422 || undefined);
+});
+
+after(async () => {
+  for (const each of running) await each[Symbol.asyncDispose]();
+  await cluster?.[Symbol.asyncDispose]();
+});
+
+interface Secret extends AnyObject {
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+/** Passes the CRD, and is refused by the webhook. Nothing is kept of it. */
+async function create(): Promise<number> {
+  const entries = [
+    { key: "10.0.0.0/8", value: 1 },
+    { key: "10.0.0.0/8", value: 0 },
+  ];
+  const { status } = await cluster.server.call(
+    "POST",
+    "/apis/networking.fos1.io/v1alpha1/namespaces/default/ebpfmaps?dryRun=All",
+    {
+      apiVersion: "networking.fos1.io/v1alpha1",
+      kind: "EBPFMap",
+      metadata: { name: "x", namespace: "default" },
+      spec: { type: "lpm_trie", maxEntries: 8, keySize: 8, valueSize: 4, initData: entries },
+    },
+  );
+  return status;
+}
+
+async function kept(name: string, key: string): Promise<string> {
+  const secret = await cluster.admin.find<Secret>({ ...secretType, name });
+  return Buffer.from(secret?.data?.[key] ?? "", "base64").toString();
+}
+
+/** What the API server trusts of the webhook. */
+async function trusted(): Promise<string> {
+  const { webhooks } = await cluster.admin.get<Configuration>(configurations);
+  return Buffer.from(webhooks[0]?.clientConfig.caBundle ?? "", "base64").toString();
+}
+
+interface Configuration extends AnyObject {
+  readonly webhooks: readonly { readonly clientConfig: { readonly caBundle: string } }[];
+}
+
+/** Fingerprint of the certificate that a replica serves with now. */
+async function served({ operator }: RunningOperator): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const socket = connect({ host, port: operator.webhookPort ?? 0, rejectUnauthorized: false }, () =>
+    resolve(socket.getPeerCertificate().fingerprint256),
+  );
+  socket.on("error", reject);
+  try {
+    return await within("shake hands", boundMs, promise);
+  } finally {
+    socket.destroy();
+  }
+}
+
+const fingerprint = (pem: string): string => new X509Certificate(pem).fingerprint256;
+
+/** Asks all the while; an API server that cannot ask admits, since it is to ignore that. */
+class Load implements AsyncDisposable {
+  readonly #done = new AbortController();
+  readonly #workers: Promise<readonly void[]>;
+  #refused = 0;
+
+  constructor() {
+    this.#workers = Promise.all(
+      Array.from({ length: 3 }, async () => {
+        while (!this.#done.signal.aborted) {
+          assert.equal(await create(), 422, `after ${this.#refused} refusals`);
+          this.#refused++;
+        }
+      }),
+    );
+    this.#workers.catch(() => undefined);
+  }
+
+  /** Waits for so many further refusals, or throws what one of the workers did. */
+  async refuses(count = 20): Promise<void> {
+    const goal = this.#refused + count;
+    await this.while(until(`${count} further refusals`, () => this.#refused >= goal || undefined));
+  }
+
+  async while<T>(work: Promise<T>): Promise<T> {
+    const [done] = await Promise.race([work.then((value) => [value] as const), this.#workers.then(() => [] as never)]);
+    return done;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#done.abort();
+    await this.#workers;
+  }
+}
+
+/** Until both replicas serve with what the Secret holds, and that is another one than before. */
+function renewed(before: string): Promise<string> {
+  return until(
+    "both replicas serve with the new certificate",
+    async () => {
+      const pem = await kept("bpfleet-webhook-tls", "tls.crt");
+      if (!pem.startsWith("-----BEGIN") || pem === before) return undefined;
+      const seen = await Promise.all(running.map(served));
+      return seen.every((each) => each === fingerprint(pem)) ? pem : undefined;
+    },
+    boundMs,
+  );
+}
+
+test(
+  "the webhook's Secret is deleted or damaged: each replica serves with the next one, and no object slips through",
+  { skip },
+  async () => {
+    await using load = new Load();
+    await load.refuses();
+    const first = await kept("bpfleet-webhook-tls", "tls.crt");
+    const bundle = await trusted();
+    assert.equal(bundle, await kept("bpfleet-webhook-tls", "ca.crt"));
+    await cluster.admin.delete({ ...secretType, name: "bpfleet-webhook-tls" });
+    const second = await load.while(renewed(first));
+    await load.refuses();
+    const data = { "tls.crt": Buffer.from("damaged").toString("base64") };
+    await cluster.admin.patch({ ...secretType, name: "bpfleet-webhook-tls" }, { data }, { type: "merge" });
+    const third = await load.while(renewed(second));
+    await load.refuses();
+    assert.equal(new Set([first, second, third]).size, 3);
+    assert.equal(await trusted(), bundle, "the authority is the same");
+  },
+);
+
+test(
+  "the authority's Secret is deleted: both are trusted before the next one signs, and no object slips through",
+  { skip },
+  async () => {
+    await using load = new Load();
+    await load.refuses();
+    const before = await kept("bpfleet-webhook-tls", "tls.crt");
+    const lost = await kept("bpfleet-ca", "tls.crt");
+    await cluster.admin.delete({ ...secretType, name: "bpfleet-ca" });
+    const both = await load.while(
+      until("the API server is to trust another one too", async () => {
+        const bundle = await trusted();
+        return bundle.includes(lost) && bundle.length > lost.length ? bundle : undefined;
+      }),
+    );
+    const after = await load.while(renewed(before));
+    const issuer = new X509Certificate(both.replace(lost, ""));
+    assert.ok(new X509Certificate(after).verify(issuer.publicKey), "the next one signs");
+    await load.refuses();
+    await load.while(
+      until("the lost one is trusted no more", async () => {
+        const bundle = await trusted();
+        return !bundle.includes(lost) || undefined;
+      }),
+    );
+    await load.refuses();
+  },
+);
+
+test("all Secrets are deleted at once: the webhook is trusted again in a bounded time", { skip }, async () => {
+  const before = await kept("bpfleet-webhook-tls", "tls.crt");
+  const names = ["ca", "daemon-tls", "agent-tls", "webhook-tls"].map((name) => `bpfleet-${name}`);
+  await Promise.all(names.map((name) => cluster.admin.delete({ ...secretType, name })));
+  await renewed(before);
+  await until(
+    "the new authority is trusted",
+    async () => (await trusted()) === (await kept("bpfleet-ca", "ca.crt")) || undefined,
+    boundMs,
+  );
+  await until("objects are refused", async () => (await create()) === 422 || undefined, boundMs);
+  await using load = new Load();
+  await load.refuses();
+});
