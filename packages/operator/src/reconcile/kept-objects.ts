@@ -2,8 +2,8 @@ import { objectKey, type AnyObject, type ResourceType } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient } from "@bpfleet/kube-client";
 import { fieldManager, trialName } from "../desired/names.ts";
 import type { Manifest } from "../desired/manifest.ts";
-import { isOfImmutableField } from "./refusal.ts";
-import { rememberApplied, planStep, replacement, type Applied } from "./plan-step.ts";
+import { isOfContent, isOfImmutableField } from "./refusal.ts";
+import { addedFields, rememberApplied, planStep, replacement, type Applied } from "./plan-step.ts";
 
 /** Where an object of ours is, and how it is followed: each by its own name, so that nothing else has to be readable. */
 interface Kept {
@@ -84,6 +84,11 @@ export class KeptObjects implements AsyncDisposable {
     if (live !== undefined && hopeless?.wanted === wanted && hopeless.uid === live.metadata.uid)
       return live.metadata.deletionTimestamp === undefined ? hopeless.because : undefined;
     kept.hopeless = undefined;
+    // Takes away what others added; then the fields are ours again.
+    const renew = async (because: string, object: AnyObject): Promise<undefined> => {
+      await this.#replace(id, live ?? object, object, because, signal);
+      kept.applied = rememberApplied(wanted, await this.#apply(id, wanted, "it was replaced", signal));
+    };
     const step = planStep(wanted, live, kept.applied);
     switch (step.do) {
       case "nothing":
@@ -94,16 +99,18 @@ export class KeptObjects implements AsyncDisposable {
           kept.applied = rememberApplied(wanted, await this.#apply(id, wanted, step.because, signal));
           return undefined;
         } catch (error) {
-          if (live === undefined || !isOfImmutableField(error)) throw error;
+          if (live === undefined) throw error;
+          if (isOfContent(error) && addedFields(wanted, live).length > 0) {
+            const because = "what is wanted cannot be beside what somebody added";
+            return await renew(because, replacement(wanted, live));
+          }
+          if (!isOfImmutableField(error)) throw error;
           await this.#rehearse(kept, wanted, signal);
           kept.hopeless = { uid: live.metadata.uid, wanted, because: error.message };
           return error.message;
         }
-      case "replace": {
-        await this.#replace(id, live ?? step.object, step.object, step.because, signal);
-        kept.applied = rememberApplied(wanted, await this.#apply(id, wanted, "it was replaced", signal));
-        return undefined;
-      }
+      case "replace":
+        return await renew(step.because, step.object);
     }
   }
 

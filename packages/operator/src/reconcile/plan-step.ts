@@ -35,13 +35,18 @@ export function planStep(wanted: Manifest, live: AnyObject | undefined, applied:
   if (isOlder(live, applied)) return { do: "wait" };
   if (applied.uid !== live.metadata.uid) return { do: "apply", because: "it is another object" };
   if (projectFields(live, applied.fields) !== applied.values) return { do: "apply", because: "it was edited" };
-  const added = foreignFields(live, fieldManager, rootsOf(wanted)).filter((path) => !isAllowed(path));
+  const added = addedFields(wanted, live);
   if (added.length === 0) return { do: "nothing" };
   return {
     do: "replace",
     because: `somebody added ${added.slice(0, 3).join(", ")}`,
     object: replacement(wanted, live),
   };
+}
+
+/** What others have put beside what is wanted. */
+export function addedFields(wanted: Manifest, live: AnyObject): readonly string[] {
+  return foreignFields(live, fieldManager, rootsOf(wanted)).filter((path) => !isAllowed(path));
 }
 
 /** To be kept after an apply, for the next look. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { refusal } from "@bpfleet/kube";
-import { isOfImmutableField, isRefusal } from "./refusal.ts";
+import { isOfContent, isOfImmutableField, isRefusal } from "./refusal.ts";
 
 function refused(status: number, ...causes: readonly object[]): Error {
   return refusal("apply daemonsets.apps kube-system/bpfd-daemon", status, { code: status, details: { causes } });
@@ -24,6 +24,15 @@ test("isOfImmutableField is true where nothing but fields that never change stan
   // A policy has its author's words, and names no field.
   assert.ok(!isOfImmutableField(refused(422, { message: "field is immutable" })));
   assert.ok(!isOfImmutableField(new Error("field is immutable")));
+});
+
+test("isOfContent is true where fields stand in the way for what they would be, and none for what it was", () => {
+  const twice = { field: "spec.ports[1].name", reason: "FieldValueDuplicate", message: 'Duplicate value: "metrics"' };
+  assert.ok(isOfContent(refused(422, twice)));
+  assert.ok(!isOfContent(refused(422, twice, selector)));
+  assert.ok(!isOfContent(refused(422)));
+  assert.ok(!isOfContent(refused(422, { message: "Duplicate value" })));
+  assert.ok(!isOfContent(refused(500, twice)));
 });
 
 test("isRefusal is true of what was answered with no, not of what may be asked again as it is", () => {

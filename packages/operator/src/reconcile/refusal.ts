@@ -8,12 +8,21 @@ const immutable = /field is immutable|cannot change roleRef|may not change once 
  * status, and may use the same words; they name no fields with the reasons of the server's own checks.
  */
 export function isOfImmutableField(error: unknown): error is ApiError {
+  return isOfFields(error, (message) => immutable.test(message));
+}
+
+/** Whether it was refused for nothing but what fields would be then. */
+export function isOfContent(error: unknown): error is ApiError {
+  return isOfFields(error, (message) => !immutable.test(message));
+}
+
+function isOfFields(error: unknown, isMeant: (message: string) => boolean): error is ApiError {
   return (
     isApiError(error) &&
     error.status === 422 &&
     error.causes.length > 0 &&
     error.causes.every(
-      ({ field, reason, message }) => field !== "" && reason.startsWith("FieldValue") && immutable.test(message),
+      ({ field, reason, message }) => field !== "" && reason.startsWith("FieldValue") && isMeant(message),
     )
   );
 }
