@@ -139,6 +139,7 @@ test("when Cilium comes they are its again, also those that are in force", { ski
   await rollOut("false");
   await node.until("the policy is not enforced any more", () => !isEnforced());
   await node.until("the node tells of it no more", async () => (await node.result(policy.kind, "edge")) === undefined);
+  await node.until("no status of ours is left", async () => (await statusOf(policyType, "edge")) === undefined);
   await everythingIsSeen("second");
 });
 
@@ -148,5 +149,5 @@ test("told to, they are enforced beside Cilium", { skip }, async () => {
   await cluster.admin.patch(theConfig, { data }, { type: "merge" });
   await rollOut("true");
   await node.until("the policy is enforced", isEnforced);
-  await node.until("the node tells of it", async () => (await node.result(policy.kind, "edge"))?.state === "InForce");
+  await node.until("its status says so", async () => (await statusOf(policyType, "edge"))?.nodes?.ready === 1);
 });

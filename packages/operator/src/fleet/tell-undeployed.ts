@@ -1,7 +1,6 @@
 import type { DefinedKind, FleetOutcome } from "@bpfleet/kinds";
 import { isApiError, type AnyObject } from "@bpfleet/kube";
-import { fieldManager } from "../desired/names.ts";
-import { StatusWriter } from "../status/status-writer.ts";
+import { hasOurStatus, StatusWriter } from "../status/status-writer.ts";
 import { pagesOf, typeOf, type RemovalOptions } from "./remove-from-cluster.ts";
 
 const writesAtOnce = 4;
@@ -37,11 +36,4 @@ export async function tellUndeployed(
       };
       await Promise.all(Array.from({ length: writesAtOnce }, work));
     }
-}
-
-function hasOurStatus({ metadata }: AnyObject): boolean {
-  const { managedFields = [] } = metadata as {
-    readonly managedFields?: readonly { readonly manager?: string; readonly subresource?: string }[];
-  };
-  return managedFields.some(({ manager, subresource }) => manager === fieldManager && subresource === "status");
 }

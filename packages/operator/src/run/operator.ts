@@ -134,6 +134,7 @@ class RunningOperator implements Operator {
       ...shared,
       kinds: declared,
       isFollowed,
+      isLeft: (kind) => fleet.follows !== undefined && !isFollowed(kind),
       nodes: this.#nodes,
       programs: this.#programs,
       pace: options.pace,

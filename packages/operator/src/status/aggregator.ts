@@ -9,6 +9,7 @@ import type { Activity } from "../run/activity.ts";
 import { LeadingController } from "../run/leading-controller.ts";
 import type { Part, Teller } from "../run/part.ts";
 import { changedResults, compactNodeState, expandResult, Interning, type NodeReport } from "./node-report.ts";
+import { typeOf } from "../fleet/remove-from-cluster.ts";
 import { StatusWriter } from "./status-writer.ts";
 
 export interface AggregatorOptions {
@@ -17,6 +18,8 @@ export interface AggregatorOptions {
   readonly kinds: readonly DefinedKind[];
   /** Whether objects of a kind are followed by the nodes: of others no status is written. */
   readonly isFollowed: (kind: DefinedKind) => boolean;
+  /** Whether it is known that they are not: before the fleet was looked at, neither is. */
+  readonly isLeft: (kind: DefinedKind) => boolean;
   readonly nodes: NodeRegister;
   readonly programs: NodePrograms;
   readonly teller: Teller;
@@ -53,6 +56,8 @@ export class Aggregator implements Part {
   readonly #lastAt = new Map<string, number>();
   /** What came of objects while their status was on its way: the event of our own write may come before its answer. */
   readonly #writing = new Map<string, AnyObject[]>();
+  /** Objects of kinds that are not followed, which have no status of ours any more. */
+  readonly #withdrawn = new Set<string>();
   readonly #work: LeadingController;
 
   constructor(options: AggregatorOptions) {
@@ -94,6 +99,7 @@ export class Aggregator implements Part {
         }
         this.#writer.forget(kind, object);
         this.#lastAt.delete(key);
+        this.#withdrawn.delete(key);
       });
     }
     this.#writer = new StatusWriter({
@@ -169,13 +175,15 @@ export class Aggregator implements Part {
     const [group = "", kindName = "", namespace = "", name = ""] = key.split("/");
     const found = this.#objects.get(`${group}/${kindName}`);
     const object = found?.informer.get(namespace, name);
-    if (found === undefined || object === undefined || !this.#options.isFollowed(found.kind)) return awaitChange;
+    if (found === undefined || object === undefined) return awaitChange;
+    if (!this.#options.isFollowed(found.kind)) return this.#withdraw(key, found.kind, object, signal);
+    this.#withdrawn.delete(key);
     const now = this.#options.timing.monotonicMs();
     const waitMs = (this.#lastAt.get(key) ?? -Infinity) + this.#betweenMs - now;
     if (waitMs > 0) return recheckAfter(waitMs);
     const { kind } = found;
     const outcome = { ...this.#resultsOf(key, object), remaining: this.#remaining(kind, object) };
-    const type = { group: kind.group, version: kind.version, plural: kind.plural };
+    const type = typeOf(kind);
     const meanwhile: AnyObject[] = [];
     this.#writing.set(key, meanwhile);
     try {
@@ -188,6 +196,14 @@ export class Aggregator implements Part {
     }
     // What others did meanwhile was not looked at, also where our write came after it.
     if (meanwhile.some((each) => !this.#writer.isOwn(kind, each))) this.#soon(key, this.#betweenMs);
+    return awaitChange;
+  }
+
+  /** What was in force by us is not any more: nobody would correct the status. */
+  async #withdraw(key: string, kind: DefinedKind, object: AnyObject, signal: AbortSignal): Promise<Outcome> {
+    if (!this.#options.isLeft(kind) || this.#withdrawn.has(key)) return awaitChange;
+    await this.#writer.withdraw(kind, typeOf(kind), object, signal);
+    this.#withdrawn.add(key);
     return awaitChange;
   }
 

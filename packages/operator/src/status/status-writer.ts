@@ -84,6 +84,30 @@ export class StatusWriter {
     return true;
   }
 
+  /** Takes back what is ours in the status of an object that somebody else serves now. True when there was something. */
+  async withdraw(kind: DefinedKind, type: ResourceType, object: AnyObject, signal: AbortSignal): Promise<boolean> {
+    const { client, onWrite } = this.#options;
+    // A copy may be older than our last write.
+    if (object["status"] === undefined && !this.#written.has(keyOf(kind, object))) return false;
+    const { name, namespace } = object.metadata;
+    const found = await client.find<AnyObject>({ ...type, namespace, name }, { signal });
+    if (found === undefined || !hasOurStatus(found)) return false;
+    const { uid } = found.metadata;
+    try {
+      await client.applyStatus<AnyObject>(
+        { ...type, namespace, name },
+        { apiVersion: found.apiVersion, kind: found.kind, metadata: { name, namespace, uid } },
+        { fieldManager, isForced: true, signal },
+      );
+    } catch (error) {
+      if (isApiError(error) && (error.isNotFound || error.status === 409)) return false;
+      throw error;
+    }
+    this.forget(kind, found);
+    onWrite(found);
+    return true;
+  }
+
   /** Whether the object is as our last write left it. */
   isOwn(kind: DefinedKind, object: AnyObject): boolean {
     return this.#written.get(keyOf(kind, object))?.version === object.metadata.resourceVersion;
@@ -92,6 +116,13 @@ export class StatusWriter {
   forget(kind: DefinedKind, object: AnyObject): void {
     this.#written.delete(keyOf(kind, object));
   }
+}
+
+export function hasOurStatus({ metadata }: AnyObject): boolean {
+  const { managedFields = [] } = metadata as {
+    readonly managedFields?: readonly { readonly manager?: string; readonly subresource?: string }[];
+  };
+  return managedFields.some(({ manager, subresource }) => manager === fieldManager && subresource === "status");
 }
 
 function keyOf(kind: DefinedKind, { metadata }: AnyObject): string {
