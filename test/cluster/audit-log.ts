@@ -5,10 +5,14 @@ import { join } from "node:path";
 const policy = `
 apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
+omitStages: [RequestReceived]
 rules:
 - level: Metadata
+  omitStages: [ResponseStarted]
   verbs: [create, update, patch, delete, deletecollection]
+- level: Metadata
+  users: ["system:serviceaccount:kube-system:bpfd-daemon"]
+  verbs: [list, watch]
 `;
 
 /** A write that the API server answered. */
@@ -24,6 +28,7 @@ export interface Write {
 
 interface Entry {
   readonly verb: string;
+  readonly requestURI: string;
   readonly user: { readonly username: string };
   readonly objectRef?: {
     readonly resource: string;
@@ -50,15 +55,31 @@ export class AuditLog implements Disposable {
 
   /** Leases and events are no acts. */
   writes(account: string): readonly Write[] {
-    const lines = readFileSync(this.#path, "utf8").split("\n").slice(0, -1);
-    return lines
-      .map((line) => toWrite(JSON.parse(line) as Entry))
+    return this.#entries()
+      .filter(({ verb }) => !isReading(verb))
+      .map(toWrite)
       .filter((write) => write.account === account && !/ (leases|events)\//.test(write.what));
+  }
+
+  /** What agents list and watch of a resource: `watch` and the path with its query. */
+  agentReads(resource: string): readonly { readonly verb: string; readonly url: URL }[] {
+    return this.#entries()
+      .filter(({ verb, objectRef }) => isReading(verb) && objectRef?.resource === resource)
+      .map(({ verb, requestURI }) => ({ verb, url: new URL(requestURI, "https://server") }));
+  }
+
+  #entries(): readonly Entry[] {
+    const lines = readFileSync(this.#path, "utf8").split("\n").slice(0, -1);
+    return lines.map((line) => JSON.parse(line) as Entry);
   }
 
   [Symbol.dispose](): void {
     rmSync(this.#dir, { recursive: true, force: true });
   }
+}
+
+function isReading(verb: string): boolean {
+  return verb === "list" || verb === "watch";
 }
 
 function toWrite({ verb, user, objectRef, responseStatus }: Entry): Write {
