@@ -1,11 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { fetchEditAdvice, type EditAdvice } from "@bpfleet/agent";
-import { KernelError } from "@bpfleet/base";
+import type { EditAdvice } from "@bpfleet/agent";
 import { DaemonClient, type Explanation } from "@bpfleet/daemon/client";
 import { parseHookKey } from "@bpfleet/kernel";
 import { parseConfig, type Config } from "../config.ts";
 import { Failure, SilentFailure } from "../failure.ts";
+import { askForEdit, unallowedReasons } from "../explain/drop-advice.ts";
 import { findHooks } from "../explain/find-hooks.ts";
 import { packetJson, renderExplained, type ExplainedPacket } from "../explain/render-explained.ts";
 import { whileTelling } from "../output/progress.ts";
@@ -105,14 +105,9 @@ async function advise(
   const last = explanations.at(-1);
   const point = last && parseHookKey(last.hook);
   const { reason, peer } = last?.steps.at(-1)?.decision ?? {};
-  if (point?.hook !== "tc" || (reason !== "default_deny" && reason !== "denied")) return undefined;
+  if (point?.hook !== "tc" || reason === undefined || !unallowedReasons.has(reason)) return undefined;
   const direction = point.direction === "egress" ? "ingress" : "egress";
-  try {
-    return await fetchEditAdvice(agentSocket, { interface: point.interface, direction, frame, peer });
-  } catch (error) {
-    if (error instanceof KernelError) return undefined;
-    throw error;
-  }
+  return askForEdit(agentSocket, { interface: point.interface, direction, frame, peer });
 }
 
 function parseDirection(text: string): "ingress" | "egress" {

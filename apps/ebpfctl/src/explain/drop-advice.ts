@@ -3,8 +3,22 @@ import { KernelError } from "@bpfleet/base";
 import type { TraceEvent } from "@bpfleet/daemon/client";
 import { summarizePacket } from "../packet/describe-packet.ts";
 
-/** Where no rule allows a packet there may be an edit that would. */
-const unallowed: ReadonlySet<string> = new Set(["default_deny", "denied"]);
+/** For these there may be an edit that lets the packet through: policies drop it since no rule allows it. */
+export const unallowedReasons: ReadonlySet<string> = new Set(["default_deny", "denied"]);
+
+/** `undefined` where no agent answers. */
+export async function askForEdit(
+  agentSocket: string,
+  request: Parameters<typeof fetchEditAdvice>[1],
+): Promise<EditAdvice | undefined> {
+  try {
+    return await fetchEditAdvice(agentSocket, request);
+  } catch (error) {
+    if (error instanceof KernelError) return undefined;
+    throw error;
+  }
+}
+
 /** Each is compiled with everything that is declared: so many at the most of what comes at once, and of one command. */
 const mostAtOnce = 2;
 const mostInAll = 200;
@@ -33,24 +47,18 @@ export class DropAdvice {
     return found;
   }
 
-  /** `undefined` where no agent answers. */
-  async #ask({ interface: name, program, decision, head, layer }: TraceEvent): Promise<EditAdvice | undefined> {
+  #ask({ interface: name, program, decision, head, layer }: TraceEvent): Promise<EditAdvice | undefined> {
     const isIngress = program.includes("ingress");
     // An interface of the node itself is asked about as if it were a pod's: what comes in is what that one sends.
     const direction = isIngress === program.includes("host") ? "egress" : "ingress";
     const frame = layer === "ethernet" ? head : withEthernet(head);
-    try {
-      return await fetchEditAdvice(this.#socket, { interface: name, direction, frame, peer: decision.peer });
-    } catch (error) {
-      if (error instanceof KernelError) return undefined;
-      throw error;
-    }
+    return askForEdit(this.#socket, { interface: name, direction, frame, peer: decision.peer });
   }
 }
 
 /** Packets for which the same edit would do; `undefined` where there is none. */
 function kindOf({ decision, program, interface: name, head, layer }: TraceEvent): string | undefined {
-  if (decision.verdict !== "drop" || !program.startsWith("policy/") || !unallowed.has(decision.reason))
+  if (decision.verdict !== "drop" || !program.startsWith("policy/") || !unallowedReasons.has(decision.reason))
     return undefined;
   const { from, to, protocol, destinationPort } = summarizePacket(head, layer);
   return [name, program, from, to, protocol, destinationPort].join(" ");
