@@ -117,18 +117,21 @@ static __always_inline __u32 find_message(struct __sk_buff *skb, struct names_wo
 	__u8 *header = hand->message;
 	__u32 told;
 
+	hand->is_fragment = false;
 	if (skb->gso_size)
 		return 0;
 	if (is_ipv6) {
 		if (bpf_skb_load_bytes(skb, 0, header, 62) < 0)
 			return 0;
 		forget();
+		hand->is_fragment = half_at(hand, 12) == ETH_P_IPV6 && byte_at(hand, 20) == NEXT_FRAGMENT;
 		if (half_at(hand, 12) != ETH_P_IPV6 || byte_at(hand, 20) != IPPROTO_UDP)
 			return 0;
 	} else {
 		if (bpf_skb_load_bytes(skb, 0, header, 42) < 0)
 			return 0;
 		forget();
+		hand->is_fragment = half_at(hand, 12) == ETH_P_IP && half_at(hand, 20) & ~IPV4_DONT_FRAGMENT;
 		if (half_at(hand, 12) != ETH_P_IP || byte_at(hand, 14) != 0x45 ||
 		    half_at(hand, 20) & ~IPV4_DONT_FRAGMENT || byte_at(hand, 23) != IPPROTO_UDP)
 			return 0;

@@ -246,7 +246,7 @@ __noinline int learn_answer(struct __sk_buff *skb)
 	at = read_message(skb);
 	forget();
 	if (!at) {
-		count_name(NAME_UNREADABLE);
+		count_name(hand->is_fragment ? NAME_IN_FRAGMENTS : NAME_UNREADABLE);
 		return 0;
 	}
 	asked = bpf_map_lookup_elem(&questions, &hand->key);
@@ -257,7 +257,7 @@ __noinline int learn_answer(struct __sk_buff *skb)
 	}
 	hand->question = *asked;
 	if (hand->flags & DNS_TRUNCATED) {
-		count_name(NAME_UNREADABLE);
+		count_name(NAME_CUT);
 		return 0;
 	}
 	bpf_map_delete_elem(&questions, &hand->key);
@@ -280,6 +280,12 @@ __noinline int learn_answer(struct __sk_buff *skb)
 		}
 	}
 	return 0;
+}
+
+/* It asks by TCP, of which nobody reads anything. */
+static __always_inline bool begins_dns_by_tcp(const struct packet_view *view)
+{
+	return view->key.protocol == IPPROTO_TCP && view->key.remote_port == bpf_htons(DNS_PORT) && opens(view);
 }
 
 static __always_inline bool is_of_dns(const struct flow_key *key)

@@ -89,12 +89,15 @@ enum name_event {
 	NAME_REFUSED, /* questions for names that no rule of their port names */
 	NAME_LEARNT, /* addresses, again or for the first time */
 	NAME_UNASKED, /* answers to no question on record, or to another one */
-	NAME_UNREADABLE, /* answers that are cut short, too long or malformed, from there on */
+	NAME_UNREADABLE, /* answers that are too long or malformed, from there on */
 	NAME_GAVE_WAY, /* of more names of one address than are kept, the first to end */
 	NAME_COLLIDED, /* another name has the same hash */
 	NAME_ADDRESS_ADDED, /* addresses that came into the map; those that are there no more gave way to others */
 	NAME_NAME_ADDED, /* names that did, and likewise */
 	NAME_NO_ROOM, /* addresses and names for which none gave way */
+	NAME_CUT, /* answers that say that they are cut short: who asked goes on by TCP */
+	NAME_IN_FRAGMENTS, /* packets of answers that are fragments */
+	NAME_BY_TCP, /* connections to the port of DNS by TCP: what is heard there is not read */
 };
 #define NAME_EVENTS 16
 
@@ -135,6 +138,7 @@ struct names_work {
 	__u64 owner_hash, until_ns;
 	__u32 length; /* of the message */
 	__u32 is_cut; /* there is more of it, or behind it in its packet */
+	__u32 is_fragment; /* so it is none */
 	__u32 at, left, lowest, after;
 	__u32 id, flags, records; /* of the header */
 	__u32 type;

@@ -152,7 +152,11 @@ static __always_inline void heed_names(struct __sk_buff *skb, struct work *work)
 {
 	struct decision *decision = &work->decision;
 
-	if (decision->verdict != VERDICT_PASS || work->view.kind != PACKET_OF_FLOW || !is_of_dns(&work->view.key))
+	if (decision->verdict != VERDICT_PASS || work->view.kind != PACKET_OF_FLOW)
+		return;
+	if (work->leaves && begins_dns_by_tcp(&work->view))
+		count_name(NAME_BY_TCP);
+	if (!is_of_dns(&work->view.key))
 		return;
 	if (!work->leaves) {
 		if (decision->reason == REASON_REPLY && !dry_run)

@@ -53,8 +53,15 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	}
 	if (!rule->rule)
 		return true;
-	if (heeds_names && rule->names)
-		work->ruling.names = rule->names;
+	if (heeds_names) {
+		if (rule->names)
+			work->ruling.names = rule->names;
+	} else if (rule->names && rule->names != ANY_NAME) {
+		/* The table that these programs are for is not there yet: this one lets only questions for some names pass. */
+		work->ruling.rule = 0;
+		rule_out(work, REASON_EDITED_MEANWHILE);
+		return false;
+	}
 	work->ruling.keeps &= rule->flags / RULE_KEEPS_FLOWS;
 	if (logs_flows && rule->flags & RULE_LOGS)
 		work->ruling.logs = rule->rule;

@@ -179,6 +179,8 @@ export interface DaemonResults {
   readonly applyMs: number | undefined;
   /** The kernel could not be observed at all, in words. */
   readonly trouble: string | undefined;
+  /** Why what is in force is not on the disk, where the next boot looks for it. */
+  readonly notKept?: string | undefined;
 }
 
 export interface Healed {

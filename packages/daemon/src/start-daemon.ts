@@ -44,7 +44,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   mkdirSync(options.state, { recursive: true, mode: 0o700 });
   closing.use(lockFolder(options.state));
-  const state = new NodeState(options.state);
+  const state = new NodeState(options.state, options.bpffs);
   const remembered = await state.load();
   const objects = new BpfObjects(options.objects);
 
@@ -70,7 +70,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const bytecode = closing.use(new BytecodeWatch({ store, ...places, onChange: (found) => facts.bytecodeIs(found) }));
   const { chainInline, chainStub, tcx } = facts.get().kernel;
   const kernel =
-    options.kernel ?? (await openKernel(options, objects, bytecode, { inline: chainInline, stub: chainStub }, closing));
+    options.kernel ??
+    (await openKernel(options, objects, bytecode, { inline: chainInline, stub: chainStub }, onTrouble, closing));
 
   // The bpffs may have been mounted just now.
   facts.look();
@@ -209,6 +210,7 @@ async function openKernel(
   objects: BpfObjects,
   bytecode: BytecodeWatch,
   chainOffers: NonNullable<Parameters<typeof NodeKernel.open>[0]["chainOffers"]>,
+  onTrouble: (error: unknown) => void,
   closing: AsyncDisposableStack,
 ): Promise<KernelPort> {
   const wasThere = existsSync(options.bpffs) && isBpffs(options.bpffs);
@@ -220,7 +222,12 @@ async function openKernel(
     mount: options.mountBpffs ?? false,
     chainOffers,
   });
-  if (!wasThere) rememberOwnMount(options.state, options.bpffs);
+  try {
+    if (!wasThere) rememberOwnMount(options.state, options.bpffs);
+  } catch (error) {
+    // Then `ebpfctl cleanup` leaves it mounted.
+    onTrouble(error);
+  }
   closing.use(lockFolder(options.bpffs));
   return kernel;
 }

@@ -5,6 +5,7 @@ export * from "./counters.ts";
 export * from "./events.ts";
 export * from "./feature.ts";
 export * from "./node-maps.ts";
+export { objectLayouts } from "./object-layouts.ts";
 export type { PodData } from "./pod-cgroups.ts";
 export * from "./rule-counters.ts";
 export * from "./devices/devices.ts";

@@ -19,6 +19,8 @@ export interface ApplyOptions {
   readonly legacyTc?: boolean | undefined;
   /** Why an action is not to be tried now: what it failed with before. It then counts as failed again. */
   readonly hold?: ((action: Action) => ItemError | undefined) | undefined;
+  /** Whether an action was tried before and failed. */
+  readonly hasFailed?: ((action: Action) => boolean) | undefined;
   /**
    * Called once, and awaited before anything changes that is there; what is only added does not wait for it. Where hooks
    * are added it is called while the kernel sets those.
@@ -53,6 +55,9 @@ export interface Applied {
 
 /** Errors after which trying to inline the same members again gives the same. */
 const lastingRefusals: readonly ErrorCode[] = ["verifier", "too-big", "not-supported", "invalid"];
+
+/** What the process or the machine lacks: every other place lacks it too. */
+const shortages: ReadonlySet<string | undefined> = new Set(["ENOMEM", "EMFILE", "ENFILE", "ENOSPC"]);
 
 /** What does not wait until the kernel's programs have let go of what a reference held before. */
 const goesOn: ReadonlySet<Action["do"]> = new Set(["put-reference", "load-program", "set-hook"]);
@@ -117,7 +122,7 @@ async function carryOut(
   const causeIn = (needs: readonly string[]) =>
     needs
       .map((need) => outcomes.get(need))
-      .find((outcome) => outcome !== undefined && (outcome.state !== "done" || isShort(action, outcome)));
+      .find((outcome) => outcome !== undefined && isObstacle(action, outcome, options));
   const causes = action.needsOne?.map(causeIn) ?? [];
   const cause = causeIn(action.needs) ?? (causes.includes(undefined) ? undefined : causes[0]);
   if (cause !== undefined) {
@@ -125,15 +130,25 @@ async function carryOut(
       code: (cause.error ?? cause.without)?.code ?? "internal",
       message: `${renderAction(action)}: waits for: ${(cause.error ?? cause.without)?.message}`,
     };
-    if (action.do === "set-hook") return setWithout(action, error, outcomes, port, options);
+    if (action.do === "set-hook" && cause.action.do !== "put-reference")
+      return setWithout(action, error, outcomes, port, options);
     return { action, state: "withheld", error };
   }
   return tryAction(action, port, options);
 }
 
-/** What is to be inlined is what the hook runs. */
-function isShort(action: Action, { without }: ActionOutcome): boolean {
-  return action.do === "inline-hook" && without !== undefined;
+function isObstacle(
+  { do: deed }: Action,
+  { action, state, error, without }: ActionOutcome,
+  { hasFailed }: ApplyOptions,
+): boolean {
+  // What is to be inlined is what the hook runs.
+  if (state === "done") return deed === "inline-hook" && without !== undefined;
+  if (deed !== "put-reference" || action.do !== "set-hook" || state !== "failed") return true;
+  // What is wrong with one place (its interface is gone, it takes no more programs) keeps nothing from the others; what
+  // the machine lacks does, and what may pass until the next time.
+  if (error?.retry !== "backoff") return false;
+  return error.isShortage === true || hasFailed?.(action) !== true;
 }
 
 /** The programs of a hook that can run are not held back by one that cannot be loaded. */
@@ -243,7 +258,13 @@ function withEarlierReason(hook: HookResult, action: Action, journal: Journal | 
 
 function toItemError(error: unknown, action: Action): ItemError {
   if (error instanceof KernelError)
-    return { code: error.code, message: error.message, detail: error.detail, retry: error.retry };
+    return {
+      code: error.code,
+      message: error.message,
+      detail: error.detail,
+      retry: error.retry,
+      ...(shortages.has(error.errno) && { isShortage: true }),
+    };
   const text = error instanceof Error ? error.message : String(error);
   return {
     code: "internal",

@@ -67,7 +67,7 @@ class Diff {
     this.#options = options;
     this.#generations = planGenerations(plan);
     this.#references = new References(plan, this.#generations, observed);
-    this.#users = new Users(plan, this.#generations, this.#references, this.#actions);
+    this.#users = new Users(plan, this.#generations, this.#references, observed, this.#actions);
     this.#maps = new Map(observed.maps.map((map) => [renderIdentity(map), map]));
     this.#programs = new Map(observed.programs.map((program) => [renderIdentity(program), program]));
     this.#hooks = new Map(observed.hooks.map((hook) => [hook.key, hook]));
@@ -81,9 +81,15 @@ class Diff {
     this.#putReferences("first");
     for (const spec of this.#plan.maps) this.#writeMap(spec);
     this.#loadPrograms();
-    for (const hook of this.#plan.hooks) this.#setHook(hook);
+    const putsBefore = this.#users.putsBefore();
+    const hooks = this.#plan.hooks.map((spec) => ({
+      spec,
+      puts: putsBefore(spec, this.#hooks.get(identityKey(spec.key))),
+    }));
+    for (const { spec, puts } of hooks) if (puts.length === 0) this.#setHook(spec);
     // What is judged anew from now on is so together with all else.
     this.#putReferences("others");
+    for (const { spec, puts } of hooks) if (puts.length > 0) this.#setHook(spec, puts);
     for (const spec of this.#plan.maps) this.#pinMap(spec);
     for (const spec of this.#plan.maps) this.#carryCounters(spec);
     this.#clearHooks();
@@ -149,7 +155,13 @@ class Diff {
   #putReferences(which: "first" | "others"): void {
     for (const put of this.#references.puts) {
       if (this.#references.isFirst(put) !== (which === "first")) continue;
-      this.#add(put, [`create-map ${renderIdentity(put.identity)}`, `create-map ${renderIdentity(put.map)}`]);
+      // With other programs than it was made for it would be half a change.
+      const programs = which === "first" ? [] : this.#users.programsOver(put.spec.key);
+      this.#add(put, [
+        `create-map ${renderIdentity(put.identity)}`,
+        `create-map ${renderIdentity(put.map)}`,
+        ...programs.flatMap(({ key }) => this.#users.ofProgram(key)),
+      ]);
     }
   }
 
@@ -182,7 +194,7 @@ class Diff {
     }
   }
 
-  #setHook(spec: HookSpec): void {
+  #setHook(spec: HookSpec, puts: readonly string[] = []): void {
     const wanted = this.#generations.hooks.get(spec.key);
     if (wanted === undefined || this.#isInForce(wanted, this.#xdpMode(spec.point).xdpMode)) return;
     const there = this.#hooks.get(wanted.key);
@@ -196,7 +208,7 @@ class Diff {
         why: there === undefined ? "new" : there.isAttached ? "changed" : "detached",
         ...this.#xdpMode(spec.point),
       },
-      wanted.members.map((member) => `load-program ${renderIdentity(member.identity)}`),
+      [...puts, ...wanted.members.map((member) => `load-program ${renderIdentity(member.identity)}`)],
     );
   }
 

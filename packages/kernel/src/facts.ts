@@ -6,8 +6,8 @@ import type { FailSafePorts } from "./fail-safe-ports.ts";
 export interface NodeFacts {
   readonly nodeName: string;
   readonly cpus: number;
-  /** Objects that can be loaded, by name (`filter`), with the SHA-256 of their bytes. */
-  readonly objects: Readonly<Record<string, { readonly digest: string }>>;
+  /** Objects that can be loaded, by name (`filter`). */
+  readonly objects: Readonly<Record<string, ObjectFacts>>;
   readonly interfaces: readonly InterfaceFacts[];
   readonly kernel: KernelFacts;
   /** Seed of in-kernel hash tables; the same for the life of the node's state. */
@@ -34,6 +34,13 @@ export interface NodeFacts {
   readonly endpoints?: Readonly<Record<string, EndpointFacts>> | undefined;
   /** How policies are judged here, beside what they say. */
   readonly policySettings?: PolicySettings | undefined;
+}
+
+export interface ObjectFacts {
+  /** SHA-256 of its bytes. */
+  readonly digest: string;
+  /** Another one where its maps, entries, enums, variables or programs are: who plans must know it by the same. */
+  readonly layout?: string | undefined;
 }
 
 /** What whoever runs this node has chosen; what is left out is as usual. */

@@ -229,4 +229,6 @@ export interface ItemError {
   readonly detail?: string | undefined;
   /** When trying again can help; not given where the item only waits for another one. */
   readonly retry?: Retry | undefined;
+  /** It is not of one place: the process or the machine lacks something. */
+  readonly isShortage?: boolean | undefined;
 }

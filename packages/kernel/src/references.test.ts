@@ -484,3 +484,150 @@ test("carryCounters keeps the counts of every rule of a table that refers to the
     { numRuns: 100 },
   );
 });
+
+test("applyActions puts no table for which a program or hook cannot be had, and all of it when they can", async () => {
+  const changed = planOf({ ...second, interfaces: ["eth0", "eth1"] });
+  const plan = { ...changed, programs: changed.programs.map((program) => ({ ...program, globals: { knob: 1 } })) };
+  for (const [method, key] of [
+    ["loadProgram", "t/judge"],
+    ["setHook", "xdp/eth0"],
+    ["setHook", "xdp/eth1"],
+  ] as const) {
+    const world = worldOf("eth0", "eth1");
+    await apply(world, planOf(first));
+    failing(world, method, key);
+    const { results } = await apply(world, plan);
+    assert.equal(slots(world)["t/table[0]"], nameOf(planOf(first), "t/lines"), `${method} ${key}`);
+    assert.equal(results.find((item) => item.key === "t/table")?.state, "withheld");
+    world.intercept = () => undefined;
+    assert.ok((await apply(world, plan)).isComplete);
+    assert.equal(slots(world)["t/table[0]"], nameOf(plan, "t/lines"));
+  }
+});
+
+test("applyActions puts a table though one place has no interface", async () => {
+  const plan = planOf({ ...second, interfaces: ["eth0", "eth1"] });
+  const world = worldOf("eth0");
+  await apply(world, planOf(first));
+  const { results } = await apply(world, plan);
+  assert.equal(slots(world)["t/table[0]"], nameOf(plan, "t/lines"));
+  assert.equal(results.find((item) => item.key === "xdp/eth1")?.state, "failed");
+});
+
+/** The programs do less, and the table that they go by is put first. */
+function lessOf(wish: Wish): NodePlan {
+  const next = planOf(wish);
+  return {
+    ...next,
+    programs: next.programs.map((program) => ({ ...program, globals: { knob: 1 } })),
+    maps: next.maps.map((map) =>
+      map.key === "t/table" && map.contents.kind === "refers"
+        ? { ...map, contents: { ...map.contents, isBeforePrograms: true } }
+        : map,
+    ),
+  };
+}
+
+/** Somebody else's program, on a hook of its own; `knob` makes it another one. */
+function withOther(plan: NodePlan, knob: number): NodePlan {
+  const [judge] = plan.programs;
+  assert.ok(judge !== undefined);
+  const other: ProgramSpec = { ...judge, key: "o/count", name: "count", globals: { knob }, maps: {} };
+  const spec = { key: "xdp/eth9", point: { hook: "xdp", interface: "eth9" }, members: [memberOf(other.key)] } as const;
+  return { ...plan, programs: [...plan.programs, other], hooks: [...plan.hooks, spec] };
+}
+
+function memberOf(program: string): NodePlan["hooks"][number]["members"][number] {
+  return { program, priority: 0, proceedOn: [2] };
+}
+
+function hookGenerations(world: FakeWorld): Record<string, string> {
+  return Object.fromEntries([...world.hooks.values()].map(({ key, generation }) => [key, generation]));
+}
+
+test("diffPlan puts a table before programs that do less take the place of others, and those only after it", async () => {
+  const plan = lessOf(second);
+  const world = worldOf("eth0");
+  await apply(world, planOf(first));
+  const running = hookGenerations(world);
+  failing(world, "putReference", "t/table");
+  await apply(world, plan);
+  assert.deepEqual(hookGenerations(world), running);
+  world.intercept = () => undefined;
+  const { actions, isComplete } = await apply(world, plan);
+  assert.ok(isComplete);
+  const told = actions.filter((what) => /replace|lines into/.test(what));
+  assert.deepEqual(told, ["put map t/lines into t/table[0]", "replace xdp/eth0: t/judge"]);
+});
+
+test("diffPlan lets no hook wait for a table that nothing looks into which runs there or is to", async () => {
+  const plan = withOther(lessOf(second), 2);
+  const world = worldOf("eth0", "eth9");
+  await apply(world, withOther(planOf(first), 1));
+  const running = hookGenerations(world);
+  failing(world, "putReference", "t/table");
+  const { results } = await apply(world, plan);
+  const now = hookGenerations(world);
+  assert.equal(now["xdp/eth0"], running["xdp/eth0"], "it waits for the table");
+  assert.notEqual(now["xdp/eth9"], running["xdp/eth9"], "the other program has come into force");
+  assert.deepEqual(
+    results.filter(({ item, state }) => item === "hook" && state === "in-force").map(({ key }) => key),
+    ["xdp/eth9"],
+  );
+});
+
+test("diffPlan lets a hook that leaves the programs of a table wait for it too", async () => {
+  const wide = { ...first, interfaces: ["eth0", "eth9"] };
+  const world = worldOf("eth0", "eth9");
+  await apply(world, withOther({ ...planOf(wide), hooks: planOf(first).hooks }, 1));
+  await apply(world, planOf(wide));
+  const running = hookGenerations(world);
+  assert.ok(running["xdp/eth9"] !== undefined);
+  failing(world, "putReference", "t/table");
+  await apply(world, withOther(lessOf(second), 1));
+  assert.deepEqual(hookGenerations(world), running);
+  world.intercept = () => undefined;
+  const { actions, isComplete } = await apply(world, withOther(lessOf(second), 1));
+  assert.ok(isComplete);
+  assert.deepEqual(
+    actions.filter((what) => /replace|lines into/.test(what)),
+    ["put map t/lines into t/table[0]", "replace xdp/eth0: t/judge", "replace xdp/eth9: o/count"],
+  );
+});
+
+test("applyActions puts a table whatever becomes of programs and hooks that do not look into it", async () => {
+  for (const [method, key] of [
+    ["loadProgram", "o/count"],
+    ["setHook", "xdp/eth9"],
+  ] as const) {
+    const world = worldOf("eth0", "eth9");
+    await apply(world, withOther(planOf(first), 1));
+    failing(world, method, key);
+    const plan = withOther(lessOf(second), 2);
+    await apply(world, plan);
+    assert.equal(slots(world)["t/table[0]"], nameOf(plan, "t/lines"), `${method} ${key}`);
+  }
+});
+
+test("applyActions puts a table though one place refuses again and again, but not while the machine lacks something", async () => {
+  const next = planOf({ ...second, interfaces: ["eth0", "eth1"] });
+  const plan = { ...next, programs: next.programs.map((program) => ({ ...program, globals: { knob: 1 } })) };
+  const puts = async (errno: string, hasFailed: boolean): Promise<boolean> => {
+    const world = worldOf("eth0", "eth1");
+    await apply(world, planOf({ ...first, interfaces: ["eth0", "eth1"] }));
+    const error = new KernelError(`attach (${errno})`, { code: "too-big", call: "x", errno, retry: "backoff" });
+    world.intercept = ({ method, key }) => (method === "setHook" && key === "xdp/eth1" ? error : undefined);
+    const port = new FakeKernel(world);
+    const observed = await observePlan(port, plan);
+    const actions = diffPlan(plan, observed, emptyJournal);
+    await applyActions(actions, port, {
+      plan,
+      observed,
+      hasFailed: ({ id }) => hasFailed && id === "set-hook xdp/eth1",
+    });
+    return slots(world)["t/table[0]"] === nameOf(plan, "t/lines");
+  };
+  assert.equal(await puts("E2BIG", false), false, "it may be another the next time");
+  assert.equal(await puts("E2BIG", true), true);
+  for (const errno of ["ENOMEM", "EMFILE", "ENFILE", "ENOSPC"]) assert.equal(await puts(errno, true), false, errno);
+});

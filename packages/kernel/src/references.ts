@@ -50,6 +50,13 @@ export class References {
     return this.#outers.every((outer) => outer.spec.key !== spec.key || !outer.slots.has(slot));
   }
 
+  /** Those that programs which run are to see before others take their place. */
+  get putsBeforePrograms(): readonly Put[] {
+    const isBefore = ({ spec: { contents } }: Put): boolean =>
+      contents.kind === "refers" && contents.isBeforePrograms === true;
+    return this.puts.filter((put) => isBefore(put) && !this.isFirst(put));
+  }
+
   /** Ids of the puts without which the program would find an empty slot. */
   firstPutsFor({ maps }: ProgramSpec): readonly string[] {
     const keys = new Set(Object.values(maps));

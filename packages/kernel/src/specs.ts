@@ -69,6 +69,11 @@ export type MapContents =
       readonly inner: MapDefinition;
       /** Per-CPU arrays of any size: its programs ask the map that is there (bpf_map_lookup_percpu_elem). */
       readonly takesAnySize?: true | undefined;
+      /**
+       * What is in the slots asks more of programs than what is to be there, and they are to be replaced by ones that do
+       * less: those that run go on until it is there.
+       */
+      readonly isBeforePrograms?: boolean | undefined;
       readonly entries: readonly MapReference[];
     };
 

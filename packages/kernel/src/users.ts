@@ -1,13 +1,15 @@
-import type { Action } from "./action.ts";
-import { type planGenerations, renderIdentity } from "./identity.ts";
+import { actionId, type Action } from "./action.ts";
+import { type planGenerations, renderIdentity, sameIdentity } from "./identity.ts";
+import type { MapIdentity, ObservedHook, ObservedKernel } from "./port.ts";
 import type { References } from "./references.ts";
-import type { NodePlan } from "./specs.ts";
+import type { HookSpec, NodePlan } from "./specs.ts";
 
 /** Whose being in force others wait for: ids of actions, some of which may turn out not to be needed. */
 export class Users {
   readonly #plan: NodePlan;
   readonly #generations: ReturnType<typeof planGenerations>;
   readonly #references: References;
+  readonly #observed: ObservedKernel;
   /** What is to be done so far, by its id. */
   readonly #actions: ReadonlyMap<string, Action>;
   #hooks: ReadonlyMap<string, ReadonlySet<string>> | undefined;
@@ -16,11 +18,13 @@ export class Users {
     plan: NodePlan,
     generations: ReturnType<typeof planGenerations>,
     references: References,
+    observed: ObservedKernel,
     actions: ReadonlyMap<string, Action>,
   ) {
     this.#plan = plan;
     this.#generations = generations;
     this.#references = references;
+    this.#observed = observed;
     this.#actions = actions;
   }
 
@@ -62,6 +66,33 @@ export class Users {
       ...(identity ? [`load-program ${renderIdentity(identity)}`] : []),
       ...[...hooks].map((hook) => `set-hook ${hook}`),
     ];
+  }
+
+  /**
+   * Ids of the puts that what runs on a hook is to see before others take its place: into maps that programs look into
+   * which run there, or are to.
+   */
+  putsBefore(): (hook: HookSpec, there: ObservedHook | undefined) => readonly string[] {
+    const puts = this.#references.putsBeforePrograms.map((put) => ({
+      id: actionId(put),
+      wanted: new Set(this.programsOver(put.spec.key).map(({ key }) => key)),
+      others: new Set(this.#othersThan(put.identity)),
+    }));
+    return ({ members }, there) => {
+      if (there === undefined) return [];
+      const isOf = ({ wanted, others }: (typeof puts)[number]): boolean =>
+        members.some(({ program }) => wanted.has(program)) ||
+        there.members.length === 0 ||
+        there.members.some((id) => !others.has(id));
+      return puts.filter(isOf).map(({ id }) => id);
+    };
+  }
+
+  /** Ids of programs of which it is known that they do not look into this map. */
+  #othersThan(identity: MapIdentity): readonly number[] {
+    const mapId = this.#observed.maps.find((map) => sameIdentity(map, identity))?.mapId;
+    const others = this.#observed.programs.filter(({ mapIds }) => mapId === undefined || !mapIds.includes(mapId));
+    return others.map(({ programId }) => programId);
   }
 
   /** Keys of the plan's hooks, by the programs that run there. */

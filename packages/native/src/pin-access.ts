@@ -22,18 +22,23 @@ export function makePinFolders(top: string, folder: string, access: PinAccess = 
 /** What is there already, for whom may open it now: the folders up to `top`, and the file with this mode. */
 export function reopen(top: string, path: string, access: PinAccess, mode = access.mode ?? 0o640): void {
   for (let folder = dirname(path); folder.startsWith(top); folder = dirname(folder)) openFolder(folder, access);
-  fs.chownSync(path, 0, access.group ?? 0);
+  own(path, access.group);
   fs.chmodSync(path, mode);
 }
 
 function openFolder(folder: string, { group, mode = 0o640 }: PinAccess): void {
   fs.chmodSync(folder, (mode & 0o004) === 0 ? folderMode : folderMode | 0o005);
-  fs.chownSync(folder, 0, group ?? 0);
+  own(folder, group);
 }
 
 export function openPin(path: string, { group, mode = 0o640 }: PinAccess = {}): void {
   fs.chmodSync(path, mode);
-  if (group !== undefined) fs.chownSync(path, 0, group);
+  if (group !== undefined) own(path, group);
+}
+
+/** The daemon's own: in a cluster it is not root, and may give nothing away to root. */
+export function own(path: string, group?: number): void {
+  fs.chownSync(path, process.geteuid?.() ?? 0, group ?? process.getegid?.() ?? 0);
 }
 
 /** The folder and those above it up to `top`, as long as nothing is in them. */

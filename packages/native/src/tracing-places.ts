@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { placeOf, type TracingPoint } from "@bpfleet/kernel";
 import { BpfError, BpfLink, type BpfProgram, type Target } from "./binding.ts";
 import { openElf } from "./elf.ts";
@@ -10,10 +10,7 @@ export function tracingTarget(point: TracingPoint): Target {
   const what = `attach to ${point.hook} ${placeOf(point)}`;
   switch (point.hook) {
     case "tracepoint":
-      if (!["/sys/kernel/tracing", "/sys/kernel/debug/tracing"].some((root) => existsSync(`${root}/events`))) {
-        const said = "tracefs is not mounted; mount -t tracefs tracefs /sys/kernel/tracing";
-        throw refusal(what, said, "not-supported", "OPEN");
-      }
+      requireEvents(what);
       return { tracepoint: point.name };
     case "raw_tracepoint":
       return { rawTracepoint: point.name };
@@ -37,6 +34,23 @@ export function tracingTarget(point: TracingPoint): Target {
     case "fexit":
       return { tracing: point.function };
   }
+}
+
+/** By stat, not by access(2) as existsSync does: to that a process without root has no capabilities. */
+function requireEvents(what: string): void {
+  const codes = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"].map((root) => {
+    try {
+      statSync(`${root}/events`);
+      return "";
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code;
+    }
+  });
+  if (codes.includes("")) return;
+  const said = codes.includes("EACCES")
+    ? "tracefs is closed to this user (EACCES); run as root, or with CAP_DAC_READ_SEARCH"
+    : "tracefs is not mounted; mount -t tracefs tracefs /sys/kernel/tracing";
+  throw refusal(what, said, "not-supported", "OPEN");
 }
 
 /** A program is at these by a perf event, which an older kernel keeps only as long as a process has it open. */

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { rawBtf, type BpfMap } from "./binding.ts";
-import { makePinFolders, removeEmptyFolders, reopen, type PinAccess } from "./pin-access.ts";
+import { makePinFolders, own, removeEmptyFolders, reopen, type PinAccess } from "./pin-access.ts";
 
 /**
  * The types of the maps below `<bpffs>/maps`, each a file `<folder>/<path below maps>.json` that who may open the map may
@@ -39,7 +39,7 @@ export class TypeFiles {
     const fresh = `${file}~`;
     const btf = rawBtf(btfId).toString("base64");
     fs.writeFileSync(fresh, `${JSON.stringify({ mapId, keyTypeId, valueTypeId, btf })}\n`, { mode: 0o600 });
-    if (group !== undefined) fs.chownSync(fresh, 0, group);
+    if (group !== undefined) own(fresh, group);
     fs.chmodSync(fresh, this.#mode());
     fs.renameSync(fresh, file);
   }

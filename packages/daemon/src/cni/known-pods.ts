@@ -1,5 +1,9 @@
 import { rename, rm, writeFile } from "node:fs/promises";
+import { cannotWrite } from "../state/state-file.ts";
 import type { WishedPods } from "./pod-gate.ts";
+
+/** What it does not know may start without its policy where the daemon does not answer either: the disk is asked again. */
+const retryMs = 10_000;
 
 /** What the plug-in knows of this node when the daemon does not answer; it outlives reboots. */
 export class KnownPods {
@@ -7,6 +11,8 @@ export class KnownPods {
   readonly #onTrouble: (error: unknown) => void;
   #text: string | undefined;
   #writing: Promise<void> = Promise.resolve();
+  #retry: NodeJS.Timeout | undefined;
+  #isTold = false;
 
   constructor(path: string, onTrouble: (error: unknown) => void) {
     this.#path = path;
@@ -17,11 +23,26 @@ export class KnownPods {
     const text = renderKnown(wished);
     if (text === this.#text) return;
     this.#text = text;
-    this.#writing = this.#writing.then(() => this.#write(text)).catch(this.#onTrouble);
+    this.#begin(text);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writing;
+    clearTimeout(this.#retry);
+  }
+
+  #begin(text: string): void {
+    this.#writing = this.#writing.then(async () => {
+      try {
+        await this.#write(text);
+        this.#isTold = false;
+      } catch (error) {
+        if (!this.#isTold) this.#onTrouble(cannotWrite(this.#path, error));
+        this.#isTold = true;
+        clearTimeout(this.#retry);
+        this.#retry = setTimeout(() => this.#begin(text), retryMs).unref();
+      }
+    });
   }
 
   async #write(text: string): Promise<void> {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { KernelError } from "@bpfleet/base";
-import type { NodeFacts } from "@bpfleet/kernel";
+import type { NodeFacts, ObjectFacts } from "@bpfleet/kernel";
 import { errorText } from "../error-text.ts";
 
 /** Objects that can be loaded, each a file `NAME.bpf.o` beside the list. */
@@ -11,7 +11,7 @@ export class BpfObjects {
   readonly #directory: string;
   readonly facts: NodeFacts["objects"];
 
-  /** Reads `objects.json`: object name → SHA-256 of its bytes. */
+  /** Reads `objects.json`: object name → SHA-256 of its bytes, and its layout. */
   constructor(list: string) {
     this.#directory = dirname(list);
     this.facts = parseList(list);
@@ -42,10 +42,11 @@ function parseList(list: string): NodeFacts["objects"] {
   try {
     const value = JSON.parse(readFileSync(list, "utf8")) as unknown;
     if (typeof value !== "object" || value === null) throw new TypeError("it is no JSON object");
-    const entries = Object.entries(value).map(([name, each]: [string, unknown]): [string, { digest: string }] => {
+    const entries = Object.entries(value).map(([name, each]: [string, unknown]): [string, ObjectFacts] => {
       const isEntry = typeof each === "object" && each !== null && "digest" in each && typeof each.digest === "string";
       if (!isEntry || !/^[\w-]+$/.test(name)) throw new TypeError(`entry ${JSON.stringify(name)} has no digest`);
-      return [name, { digest: each.digest as string }];
+      const layout = "layout" in each && typeof each.layout === "string" ? { layout: each.layout } : {};
+      return [name, { digest: each.digest as string, ...layout }];
     });
     return Object.fromEntries(entries);
   } catch (error) {

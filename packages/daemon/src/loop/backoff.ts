@@ -33,6 +33,11 @@ export class Backoff {
     return failure !== undefined && failure.dueMs > nowMs ? failure.error : undefined;
   }
 
+  /** The last time that it was tried. */
+  hasFailed(action: Action): boolean {
+    return this.#failureOf(action) !== undefined;
+  }
+
   /**
    * Takes over the outcomes of one attempt; actions that are no longer wanted are forgotten. Gives back those that were
    * tried and failed.

@@ -10,21 +10,22 @@ export function itemName(item: Pick<ItemResult, "item" | "key">): string {
 /** Items that were in force, with what was wanted of them. */
 export type InForce = ReadonlyMap<string, unknown>;
 
-/** Hooks that run without a program which cannot be loaded change as soon as it can: nobody meddled. */
+/** What the last pass left undone, such as a hook without a program that cannot be loaded, is done later: nobody meddled. */
 export function itemsInForce(
   items: readonly ItemResult[],
   wishes: InForce,
   outcomes: readonly ActionOutcome[],
 ): InForce {
-  const short = new Set(
-    outcomes.flatMap(({ action, without }) =>
-      action.do === "set-hook" && without !== undefined ? `hook ${action.spec.key}` : [],
-    ),
+  const undone = new Set(
+    outcomes.flatMap(({ action, state, without }) => {
+      const about = state === "done" && without === undefined ? undefined : describe(action);
+      return about === undefined ? [] : [itemName(about)];
+    }),
   );
   const names = items
     .filter((item) => item.state === "in-force")
     .map(itemName)
-    .filter((name) => !short.has(name));
+    .filter((name) => !undone.has(name));
   return new Map(names.map((name) => [name, wishes.get(name)]));
 }
 

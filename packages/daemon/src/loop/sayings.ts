@@ -34,6 +34,6 @@ export class Sayings {
   }
 
   works(what: string): void {
-    this.#said.delete(what);
+    if (this.#said.delete(what)) this.#log.info({ what }, "done");
   }
 }

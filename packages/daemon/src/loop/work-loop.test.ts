@@ -11,6 +11,7 @@ import {
   fakeError,
   FakeWorld,
   identityKey,
+  noEntries,
   observePlan,
   renderHookKey,
   type HookPoint,
@@ -36,6 +37,15 @@ class Memory {
   async savePlan(plan: NodePlan) {
     this.plan = plan;
     return { durable: Promise.resolve() };
+  }
+  isPassedOver = false;
+  passOver() {
+    this.isPassedOver = true;
+  }
+  /** A disk that takes nothing. */
+  full(): Memory {
+    const refuse = async () => Promise.reject(new Error("write plan: no space left on device (ENOSPC)"));
+    return Object.assign(this, { savePlan: refuse, saveJournal: refuse });
   }
   async saveJournal(journal: Journal) {
     this.journal = journal;
@@ -173,6 +183,36 @@ test("WorkLoop does not repeat what can never work, until another plan asks for 
   assert.equal(attempts, 2);
 });
 
+test("WorkLoop lets a table wait once for a place that refuses, and not for good", async (t) => {
+  const world = new FakeWorld();
+  world.addInterface("good");
+  world.addInterface("bad");
+  world.intercept = ({ method, key }) =>
+    method === "setHook" && key === "xdp/bad"
+      ? fakeError("too-big", "attach xdp/bad: no more programs (E2BIG)", "x", "E2BIG")
+      : undefined;
+  const { definition } = map("lines");
+  const table = (digest: string, ...names: string[]): NodePlan => ({
+    ...filterOn(...names),
+    maps: [
+      {
+        ...map("m", { kind: "refers", inner: definition, entries: [{ slot: 0, map: "lines" }] }),
+        definition: { type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
+      },
+      map("lines", { kind: "sealed", digest, entries: noEntries }),
+    ],
+  });
+  const loop = startLoop(t, world);
+  loop.setPlan(table("1", "good"), true);
+  assert.equal(stateOf(await loop.settled(), "m"), "in-force");
+  const seen: unknown[] = [];
+  t.after(loop.onChange((results) => seen.push(stateOf(results, "m"))));
+  loop.setPlan(table("2", "good", "bad"), true);
+  const results = await until(loop, (now) => now.revision === 2 && stateOf(now, "m") === "in-force");
+  assert.ok(seen.includes("withheld"), seen.join());
+  assert.equal(stateOf(results, "xdp/bad"), "failed");
+});
+
 test("WorkLoop waits between attempts, longer each time", async (t) => {
   const world = new FakeWorld();
   world.addInterface("eth0");
@@ -247,6 +287,42 @@ test("WorkLoop puts right what others change, and says so", async (t) => {
     true,
   );
   assert.equal((await loop.settled()).healed.length, 3, "another wish is no repair");
+});
+
+test("WorkLoop does not call it meddling when it ends what it could not do before", async (t) => {
+  const world = new FakeWorld();
+  const loop = startLoop(t, world);
+  const { definition } = map("inner");
+  const refers = (slots: readonly number[]): NodePlan => ({
+    ...emptyPlan,
+    maps: [
+      map("inner"),
+      {
+        ...map("outer", {
+          kind: "refers",
+          inner: definition,
+          entries: slots.map((slot) => ({ slot, map: "inner" })),
+        }),
+        definition: { ...definition, type: "array_of_maps" },
+      },
+    ],
+  });
+  const slotsInUse = () => [...world.maps.values()].find(({ identity }) => identity.key === "outer")?.entries.size;
+  loop.setPlan(refers([2, 3]), true);
+  await loop.settled();
+  assert.equal(slotsInUse(), 2);
+  let refusals = 2;
+  world.intercept = ({ method }) =>
+    method === "dropReference" && refusals-- > 0
+      ? fakeError("busy", "drop: too many open files (EMFILE)", "x", "EMFILE")
+      : undefined;
+  loop.setPlan(refers([2]), true);
+  await loop.settled();
+  assert.equal(slotsInUse(), 2);
+  for (let waitedMs = 0; slotsInUse() !== 1 && waitedMs < 5000; waitedMs += 5) await sleep(5);
+  assert.equal(slotsInUse(), 1);
+  loop.setPlan(refers([2]), true);
+  assert.deepEqual((await loop.settled()).healed, []);
 });
 
 test("WorkLoop tells a change by others from another wish, even when plans come all the time", async (t) => {
@@ -489,4 +565,36 @@ test("WorkLoop looks at hooks once for edits that follow soon, and at once when 
   loop.placesChanged(new Set(["eth1"]));
   assert.equal(await looksAt(6), 1, "interfaces are others");
   assert.equal(await looksAt(7), 0);
+});
+
+test("WorkLoop puts in force what the disk does not take, says so once, and keeps it as soon as there is room", async (t) => {
+  const world = new FakeWorld();
+  world.addInterface("eth0");
+  const memory = new Memory().full();
+  const said: string[] = [];
+  const log = pino({ level: "error" }, { write: (line: string) => void said.push(line) });
+  const loop = startLoop(t, world, memory, { log });
+  loop.setPlan(filterOn("eth0"), true);
+  await loop.settled();
+  loop.setPlan({ ...filterOn("eth0"), maps: [map("m"), map("n")] }, true);
+  const results = await loop.settled();
+  assert.deepEqual(new Set(results.items.map(({ state }) => state)), new Set(["in-force"]));
+  assert.deepEqual([results.trouble, results.notKept], [undefined, "write plan: no space left on device (ENOSPC)"]);
+  assert.equal(said.length, 1, said.join(""));
+  const { savePlan, saveJournal } = Memory.prototype;
+  Object.assign(memory, { savePlan, saveJournal });
+  await until(loop, ({ notKept }) => notKept === undefined);
+  assert.equal(memory.plan?.maps.length, 2);
+});
+
+test("WorkLoop keeps no plan that is not complete, and leaves the one before it aside", async (t) => {
+  const memory = new Memory();
+  const loop = startLoop(t, new FakeWorld(), memory);
+  loop.setPlan(emptyPlan, true);
+  await loop.settled();
+  assert.equal(memory.isPassedOver, false);
+  loop.setPlan(filterOn(), false);
+  await loop.settled();
+  assert.equal(memory.isPassedOver, true);
+  assert.equal(memory.plan, emptyPlan);
 });

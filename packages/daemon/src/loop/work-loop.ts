@@ -22,6 +22,7 @@ import type { DaemonResults, Healed } from "../daemon.ts";
 import { errorText } from "../error-text.ts";
 import type { NodeState, Remembered } from "../state/node-state.ts";
 import { Backoff, type BackoffOptions } from "./backoff.ts";
+import { Keeping } from "./keeping.ts";
 import { healedBy, itemsInForce, wishesOf, type InForce } from "./healing.ts";
 import { leftoversOf, pausedHooks, unwanted } from "./leftovers.ts";
 import { isAt, SeenHooks } from "./seen-hooks.ts";
@@ -30,7 +31,7 @@ import { Signal } from "./signal.ts";
 
 export interface LoopOptions {
   readonly kernel: KernelPort;
-  readonly state: Pick<NodeState, "savePlan" | "saveJournal" | "savePaused">;
+  readonly state: Pick<NodeState, "savePlan" | "passOver" | "saveJournal" | "savePaused">;
   readonly remembered: Remembered;
   /** What this kernel offers, asked at each pass. */
   readonly modes: () => DiffOptions & { readonly legacyTc: boolean };
@@ -81,6 +82,7 @@ export class WorkLoop {
   #observeFailures = 0;
   readonly #hooks: SeenHooks;
   readonly #sayings: Sayings;
+  readonly #keeping: Keeping;
   #isStopped = false;
   #ended: Promise<void> | undefined;
 
@@ -91,6 +93,7 @@ export class WorkLoop {
     this.#sayings = new Sayings(options.log);
     this.#backoffOptions = options.backoff ?? { firstMs: 100, longestMs: 30_000 };
     this.#backoff = new Backoff(this.#backoffOptions);
+    this.#keeping = new Keeping(options.state, this.#sayings, clock, this.#backoffOptions, remembered.ahead);
     this.#isPaused = remembered.isPaused;
     this.#journal = remembered.journal;
     if (remembered.plan !== undefined) {
@@ -105,6 +108,7 @@ export class WorkLoop {
       healed: [],
       applyMs: undefined,
       trouble: undefined,
+      notKept: remembered.ahead,
     };
   }
 
@@ -112,6 +116,7 @@ export class WorkLoop {
     const { log, remembered } = this.#options;
     for (const why of remembered.unusable) log.warn({ why }, "state set aside");
     if (remembered.plan !== undefined) log.info({ ...sizes(remembered.plan) }, "last plan found");
+    if (remembered.ahead !== undefined) log.warn({ why: remembered.ahead }, "last plan left aside");
     if (this.#isPaused) log.warn("paused since before the start");
     this.#signal.raise();
     this.#ended = this.#run();
@@ -189,7 +194,8 @@ export class WorkLoop {
       const now = this.#options.clock.monotonicMs();
       const blindMs =
         this.#observeFailures === 0 ? Infinity : this.#backoffOptions.firstMs * 2 ** (this.#observeFailures - 1);
-      await this.#signal.wait(Math.min(this.#hooks.leftMs(now), this.#backoff.nextDueMs() - now, blindMs));
+      const dueMs = Math.min(this.#backoff.nextDueMs(), this.#keeping.nextDueMs);
+      await this.#signal.wait(Math.min(this.#hooks.leftMs(now), dueMs - now, blindMs));
       if (this.#isStopped) return;
       await this.#pass();
     }
@@ -205,10 +211,7 @@ export class WorkLoop {
     let remembering: Promise<unknown> | undefined;
     // Before anything changes, so that a restart does not turn back to an older plan.
     const remember = (): Promise<unknown> =>
-      (remembering ??= Promise.all([
-        wanted?.isComplete === true ? this.#rememberPlan(plan) : undefined,
-        wanted?.isReady,
-      ]));
+      (remembering ??= Promise.all([this.#keeping.plan(wanted), wanted?.isReady]));
     try {
       const observed = await observing;
       const actions = this.#allowed(
@@ -223,6 +226,7 @@ export class WorkLoop {
         remember,
       );
       await remember();
+      await this.#keeping.journalAgain();
       seen.keep(observed.hooks, actions);
       this.#publish(wanted, isPaused, plan, outcomes.results, outcomes.outcomes);
       this.#observeFailures = 0;
@@ -233,6 +237,7 @@ export class WorkLoop {
       if (!this.#signal.isRaised && !this.#isStopped) await this.#hooks.lookAtTouched(this.#options.kernel);
     } catch (error) {
       await remember();
+      await this.#keeping.journalAgain();
       this.#lament(wanted, isPaused, error);
     }
   }
@@ -241,16 +246,6 @@ export class WorkLoop {
   #allowed(actions: readonly Action[], isComplete: boolean, isPaused: boolean): readonly Action[] {
     if (isComplete) return actions;
     return actions.filter((action) => !isRemoval(action) || (isPaused && action.do === "clear-hook"));
-  }
-
-  async #rememberPlan(plan: NodePlan): Promise<void> {
-    try {
-      const { durable } = await this.#options.state.savePlan(plan);
-      durable.catch((error: unknown) => this.#sayings.failed("save plan", error));
-      this.#sayings.works("save plan");
-    } catch (error) {
-      this.#sayings.failed("save plan", error);
-    }
   }
 
   async #apply(
@@ -269,6 +264,7 @@ export class WorkLoop {
       legacyTc: this.#options.modes().legacyTc,
       hold: (action) =>
         this.#isStopped ? { code: "stale", message: "the daemon is stopping" } : this.#backoff.hold(action, now),
+      hasFailed: (action) => this.#backoff.hasFailed(action),
       onAction: (outcome) => this.#report(outcome),
     });
     const failures = this.#backoff.learn(applied.outcomes, now);
@@ -308,7 +304,7 @@ export class WorkLoop {
 
   async #keepJournal(journal: Journal): Promise<void> {
     this.#journal = journal;
-    await this.#options.state.saveJournal(journal);
+    await this.#keeping.journal(journal);
   }
 
   #publish(
@@ -335,6 +331,7 @@ export class WorkLoop {
     if (applyMs !== undefined) onInForce?.(applyMs);
     const stuck = outcomes.find((outcome) => outcome.state === "failed" && isRemoval(outcome.action));
     this.#sayings.works("observe");
+    this.#keeping.tell();
     this.#change({
       revision: wanted?.revision ?? 0,
       isComplete: wanted?.isComplete ?? false,
@@ -345,6 +342,7 @@ export class WorkLoop {
       healed: this.#healed,
       applyMs: applyMs ?? this.#results.applyMs,
       trouble: stuck?.error?.message,
+      notKept: this.#keeping.trouble,
     });
   }
 
@@ -358,6 +356,7 @@ export class WorkLoop {
       error: { code: "internal" as const, message },
     }));
     this.#sayings.failed("observe", error);
+    this.#keeping.tell();
     this.#change({
       revision: wanted?.revision ?? 0,
       isPaused,
@@ -368,6 +367,7 @@ export class WorkLoop {
           ? unwanted(wanted.plan, [...items, ...(this.#results.leftovers ?? [])])
           : this.#results.leftovers,
       trouble: message,
+      notKept: this.#keeping.trouble,
     });
   }
 

@@ -197,6 +197,11 @@ function ownFamilies({
     gauge("bpfleet_paused", "1 while everything is detached by `ebpfctl pause`.", [
       { labels: {}, value: results.isPaused ? 1 : 0 },
     ]),
+    gauge(
+      "bpfleet_plan_kept",
+      "0 while what is in force is not on the disk, where the next boot looks for it: the disk is full, or cannot be written.",
+      [{ labels: {}, value: results.notKept === undefined ? 1 : 0 }],
+    ),
     gauge("bpfleet_plan_items", "Maps, programs and hooks of the plan by what became of them.", states.values()),
     counter("bpfleet_healed_total", "Changes by others that were put right.", [{ labels: {}, value: healedTotal }]),
     counter(

@@ -65,7 +65,12 @@ function start(t: TestContext, world: FakeWorld, firewalls: Firewalls): WorkLoop
   const nothing = async () => {};
   const loop = new WorkLoop({
     kernel: new FakeKernel(world),
-    state: { savePlan: async () => ({ durable: nothing() }), saveJournal: nothing, savePaused: nothing },
+    state: {
+      savePlan: async () => ({ durable: nothing() }),
+      passOver: () => undefined,
+      saveJournal: nothing,
+      savePaused: nothing,
+    },
     remembered: { plan: undefined, journal: emptyJournal, isPaused: false, hashSeed: 1, unusable: [] },
     modes: () => ({ inline: true, stub: true, legacyTc: false }),
     clock: { now: () => Date.now(), monotonicMs: () => performance.now() },

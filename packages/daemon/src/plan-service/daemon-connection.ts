@@ -36,6 +36,7 @@ export interface DaemonConnectionOptions {
   readonly version: string;
   readonly agentId: string;
   readonly protocols: ProtocolRange | undefined;
+  readonly layouts: Readonly<Record<string, string>>;
   readonly wishes: Wishes;
   /** The daemon knows what is watched, and its facts are here. */
   readonly onUp: (version: DaemonVersion) => void;
@@ -232,6 +233,7 @@ export class DaemonConnection {
   }
 
   #gotFacts(facts: NodeFacts, serial: bigint): void {
+    this.#checkLayouts(facts);
     this.#latest = { facts, serial };
     if (!this.#isUp) return this.#comeUp();
     this.#options.onFacts(facts);
@@ -239,6 +241,18 @@ export class DaemonConnection {
     const due = this.#waiting.filter(isDue);
     this.#waiting = this.#waiting.filter((each) => !isDue(each));
     for (const { resolve } of due) resolve();
+  }
+
+  /** What is written for other programs would be read as something else, and nobody would see it. */
+  #checkLayouts({ objects }: NodeFacts): void {
+    const { layouts, version } = this.#options;
+    const other = Object.keys(layouts).filter((name) => ![undefined, layouts[name]].includes(objects[name]?.layout));
+    if (other.length === 0) return;
+    const daemon = this.#hello?.version ?? "";
+    throw new KernelError(
+      `drive daemon ${daemon}: its programs ${other.join(", ")} are not those that agent ${version} plans for; run agent and daemon of one version`,
+      { code: "invalid", call: "Open", retry: "when-changed" },
+    );
   }
 
   #gotResults(results: DaemonResults): void {

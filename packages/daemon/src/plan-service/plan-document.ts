@@ -9,6 +9,7 @@ import {
   type ProgramSpec,
 } from "@bpfleet/kernel";
 import { decodeValue, type HeldDocument, type OutgoingItem } from "@bpfleet/wire";
+import { strangeField } from "./plan-fields.ts";
 import { outgoing, uniqueKeys, valuesOf } from "./protocol.ts";
 import { decodeRules, encodeRules } from "./rule-rows.ts";
 
@@ -43,6 +44,8 @@ export function decodePlanItem(body: Uint8Array, section: string): unknown {
   if (section === "problems") return value;
   if (!isRecord(value) || typeof value["key"] !== "string") throw refusal(section, "an item has no key");
   const name = `${section} ${value["key"]}`;
+  const strange = strangeField(section, value);
+  if (strange !== undefined) throw refusal(name, `${strange} means nothing in this version`);
   switch (section) {
     case "maps":
       if (!isRecord(value["definition"]) || !isContents(value["contents"])) throw refusal(name, "this is no map");

@@ -49,6 +49,12 @@ export class PlanServer implements AsyncDisposable {
       pollMs: options.pollMs,
       onChange: ({ cert, key, ca }) => this.#server?.setSecureContext({ cert, key, ca }),
       onTrouble: (why) => options.onTrouble(new Error(`certificates of the plan service: ${why}`)),
+      onEnded: (cert, at) =>
+        options.onTrouble(
+          new Error(
+            `certificates of the plan service: ${cert} has ended at ${at.toISOString()}; renew it: no agent comes in, and what is in force stays`,
+          ),
+        ),
     });
   }
 

@@ -275,48 +275,34 @@ test("PlanServer starts to listen when its certificates come", async () => {
   await assert.rejects(never, /enough/);
 });
 
-test("PlanServer serves an agent of the version before or after its own, and refuses others by name", async () => {
+test("RemoteDaemon tells why a daemon is away as it is now, not as it was at first", async () => {
   await using bench = new RemoteBench();
-  const serve = { oldest: 2, newest: 3 };
-  await bench.serve({ protocols: serve });
-  for (const protocols of [{ oldest: 1, newest: 2 }, { oldest: 3, newest: 4 }, serve]) {
-    const agent = await bench.connect({ protocols });
-    await settle(agent, planOn([]));
-    await agent[Symbol.asyncDispose]();
-  }
-  for (const [protocols, saying] of [
-    [
-      { oldest: 1, newest: 1 },
-      /drive daemon 0\.1\.0: agent 0\.1\.0 speaks protocol 1, this daemon 2 to 3; upgrade the agent/,
-    ],
-    [{ oldest: 4, newest: 5 }, /speaks protocol 4 to 5, this daemon 2 to 3; upgrade the daemon/],
-  ] as const) {
-    const abort = new AbortController();
-    const connecting = bench.connect({ protocols, signal: abort.signal });
-    await until("it is refused", () => bench.notices.some((notice) => saying.test(notice)));
-    abort.abort(new Error("enough"));
-    await assert.rejects(connecting, /enough/);
-  }
+  await bench.serve();
+  const daemon = await bench.connect({ graceMs: 50 });
+  await settle(daemon, planOn([]));
+  await bench.stopDaemon();
+  await until("it is away", () => /there is no such socket|nobody listens/.test(daemon.results().trouble ?? ""));
+  bench.certificates.issueAgent({ validSeconds: -10 });
+  await until("its own certificate keeps it away", () =>
+    /the agent's certificate .* has ended; renew it$/.test(daemon.results().trouble ?? ""),
+  );
+  bench.certificates.issueAgent();
+  await until("it is the daemon again", () =>
+    /there is no such socket|nobody listens/.test(daemon.results().trouble ?? ""),
+  );
 });
 
-test("PlanServer takes fields that it does not know, and refuses hooks that it does not know by name", async () => {
+test("PlanServer says that its certificate has ended", async () => {
   await using bench = new RemoteBench();
-  bench.node.world.addInterface("eth0");
+  bench.certificates.issueDaemon({ validSeconds: -10 });
   await bench.serve();
-  const daemon = await bench.connect();
-  const plan = planOn(["eth0"]);
-  const newer = { ...plan, maps: plan.maps.map((map) => ({ ...map, ofTheFuture: { a: 1 } })) };
-  await settle(daemon, newer);
-  assert.equal(daemon.results().trouble, undefined);
-  assert.equal(bench.node.world.hooks.size, 1);
-  const strange = { ...plan, hooks: [{ key: "netkit/eth0", point: { hook: "netkit" } as never, members: [] }] };
-  daemon.setPlan(strange, complete);
-  await until("it is refused", () => daemon.results().trouble !== undefined);
-  assert.match(
-    daemon.results().trouble ?? "",
-    /hooks netkit\/eth0: there is no such hook in this version; run agent and daemon of one version/,
+  await until("it is told", () =>
+    bench.troubles.some((line) => /daemon.*tls\.crt has ended at .*; renew it: no agent comes in/.test(line)),
   );
-  assert.equal(bench.node.world.hooks.size, 1, "what is in force stays");
-  await settle(daemon, plan);
-  assert.equal(daemon.results().trouble, undefined);
+  const connecting = bench.connect();
+  await until("the agent says so too", () =>
+    bench.notices.some((notice) => /the daemon's certificate has ended; renew it/.test(notice)),
+  );
+  bench.certificates.issueDaemon();
+  assert.ok((await connecting).isConnected);
 });

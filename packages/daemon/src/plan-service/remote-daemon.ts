@@ -24,6 +24,8 @@ export interface RemoteDaemonOptions {
   readonly graceMs?: number | undefined;
   /** Between two looks at the certificate files. */
   readonly pollMs?: number | undefined;
+  /** Of the objects that plans are made for, by name: a daemon that has them otherwise is not driven. */
+  readonly layouts?: Readonly<Record<string, string>> | undefined;
   /** Another range than this version's, to try versions against each other. */
   readonly protocols?: ProtocolRange | undefined;
 }
@@ -195,7 +197,7 @@ export class RemoteDaemon implements AgentDaemon, AsyncDisposable {
     while (!this.#closing.signal.aborted) {
       const material = this.#files.current();
       if (material !== undefined && material.notAfter < Date.now())
-        this.#say(`reach the daemon: the agent's certificate ${this.#options.tls.cert} has ended; renew it`);
+        this.#cannotReach(`reach the daemon: the agent's certificate ${this.#options.tls.cert} has ended; renew it`);
       else if (material !== undefined) {
         const wasUp = await this.#connect(material);
         waitMs = wasUp ? firstMs : waitMs;
@@ -214,6 +216,7 @@ export class RemoteDaemon implements AgentDaemon, AsyncDisposable {
       version: this.#options.version,
       agentId: this.#agentId,
       protocols: this.#options.protocols,
+      layouts: this.#options.layouts ?? {},
       wishes: this.#wishes,
       onUp: (version) => {
         this.#version = version;
@@ -231,10 +234,10 @@ export class RemoteDaemon implements AgentDaemon, AsyncDisposable {
     this.#connection = connection;
     try {
       await connection.serve();
-      if (!connection.isHungUp) this.#say(connectionFailure(this.#options.socket, undefined).message);
+      if (!connection.isHungUp) this.#cannotReach(connectionFailure(this.#options.socket, undefined).message);
     } catch (error) {
       if (!this.#closing.signal.aborted && !connection.isHungUp)
-        this.#say(connectionFailure(this.#options.socket, error).message);
+        this.#cannotReach(connectionFailure(this.#options.socket, error).message);
     } finally {
       this.#connection = undefined;
       if (!this.#closing.signal.aborted) this.#startGrace();
@@ -289,6 +292,14 @@ export class RemoteDaemon implements AgentDaemon, AsyncDisposable {
         { code: "unreachable", call: "CONNECT", retry: "backoff" },
       );
     return question(connection);
+  }
+
+  /** Why may change while it is away. */
+  #cannotReach(why: string): void {
+    this.#say(why);
+    if (this.#lost === undefined || this.#lost === why) return;
+    this.#lost = why;
+    this.#publish();
   }
 
   #say(text: string): void {

@@ -108,7 +108,12 @@ export class RuleHistory {
       known.bytes,
       known.goneMs,
     ]);
-    await this.#file.save(JSON.stringify({ boot: this.#boot, rows } satisfies Stored));
+    try {
+      await this.#file.save(JSON.stringify({ boot: this.#boot, rows } satisfies Stored));
+    } catch (error) {
+      this.#isChanged = true;
+      throw error;
+    }
   }
 
   #seeRule({ rule, counter }: RuleCounter, nowMs: number): RuleCounter {

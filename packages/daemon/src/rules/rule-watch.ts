@@ -26,6 +26,8 @@ export class RuleWatch implements AsyncDisposable {
   #savedMs: number;
   #reading: Promise<void> = Promise.resolve();
   #saving: Promise<void> = Promise.resolve();
+  /** That it cannot be saved. */
+  #isTold = false;
 
   constructor(options: RuleWatchOptions) {
     this.#options = options;
@@ -78,7 +80,15 @@ export class RuleWatch implements AsyncDisposable {
   #save(): void {
     const { history, clock, onTrouble } = this.#options;
     this.#savedMs = clock.monotonicMs();
-    this.#saving = this.#saving.then(() => history.save(clock.now())).catch(onTrouble);
+    this.#saving = this.#saving.then(async () => {
+      try {
+        await history.save(clock.now());
+        this.#isTold = false;
+      } catch (error) {
+        if (!this.#isTold) onTrouble(error);
+        this.#isTold = true;
+      }
+    });
   }
 
   #idsOf({ instances }: NodePlan): ReadonlySet<string> {

@@ -199,3 +199,30 @@ test("NodeState leaves a plan aside whose files are gone or damaged", async (t) 
     assert.match(loaded.unusable[0] ?? "", /^read .*\/plan: /);
   }
 });
+
+test("NodeState goes back to no plan that the kernel is ahead of, as long as there are the pins", async (t) => {
+  const path = directory(t);
+  const pins = directory(t);
+  const state = new NodeState(path, pins);
+  await (
+    await state.savePlan(longPlan("one", 1))
+  ).durable;
+  const files = readdirSync(join(path, "sealed"));
+  const spoilt = { ...longPlan("two", 2), hooks: [{ key: "xdp/a" } as NodePlan["hooks"][number]] };
+  const circular = { ...spoilt, instances: [{ rules: [], data: {} }] as unknown as NodePlan["instances"] };
+  Object.assign(circular.instances[0]?.data as object, { itself: circular });
+  await assert.rejects(state.savePlan(circular), /circular/i);
+  assert.deepEqual(readdirSync(join(path, "sealed")), files, "nothing stays of what could not be written whole");
+
+  const behind = await new NodeState(path, pins).load();
+  assert.deepEqual([behind.plan, behind.unusable], [undefined, []]);
+  assert.match(behind.ahead ?? "", /plan: what is in force is newer/);
+  const rebooted = await new NodeState(path, directory(t)).load();
+  assert.equal(rebooted.plan?.maps.at(-1)?.key, "policy/lines");
+  assert.equal(rebooted.ahead, undefined);
+
+  await state.savePlan(plan);
+  assert.equal((await new NodeState(path, pins).load()).plan?.maps.length, 1);
+  state.passOver();
+  assert.equal((await new NodeState(path, pins).load()).plan, undefined);
+});

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { emptyJournal, type Journal, type NodePlan } from "@bpfleet/kernel";
+import { errorText } from "../error-text.ts";
 import { isSamePlan, parsePlan, planVersion, renderPlan } from "./plan-text.ts";
 import { SealedFiles } from "./sealed-files.ts";
 import { StateFile } from "./state-file.ts";
@@ -12,7 +13,9 @@ export interface Remembered {
   readonly journal: Journal;
   readonly isPaused: boolean;
   readonly hashSeed: number;
-  /** Files that were there and could not be used, one sentence each. */
+  /** Why the last plan was left aside though it could be read: the kernel is ahead of it. */
+  readonly ahead?: string | undefined;
+  /** What could not be read or written, one sentence each. */
   readonly unusable: readonly string[];
 }
 
@@ -23,13 +26,17 @@ export class NodeState {
   readonly #journal: StateFile;
   readonly #pause: StateFile;
   readonly #seed: StateFile;
+  /** A folder that is there while the kernel may hold what the plan on the disk does not say. */
+  readonly #ahead: string | undefined;
+  #isAhead: boolean;
   /** Of what rules counted; whoever keeps it reads and writes it. */
   readonly rules: StateFile;
   #savedPlan: NodePlan | undefined;
   /** The plan that was saved last, with its files. */
   #isDurable = false;
 
-  constructor(directory: string) {
+  /** `pinRoot`: where pins are. What is known of the kernel alone lives and goes with them. */
+  constructor(directory: string, pinRoot?: string) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     chmodSync(directory, 0o700);
     this.#plan = new StateFile(join(directory, "plan"), "plan", planVersion);
@@ -38,6 +45,8 @@ export class NodeState {
     this.#pause = new StateFile(join(directory, "paused"), "paused", 1);
     this.rules = new StateFile(join(directory, "rules"), "rules", 1);
     this.#seed = new StateFile(join(directory, "hash-seed"), "hash-seed", 1);
+    this.#ahead = pinRoot === undefined ? undefined : join(pinRoot, "bpfleet", "ahead-of-disk");
+    this.#isAhead = this.#ahead !== undefined && existsSync(this.#ahead);
   }
 
   async load(): Promise<Remembered> {
@@ -55,17 +64,44 @@ export class NodeState {
         return undefined;
       }
     };
+    const plan = this.#isAhead ? undefined : read(this.#plan, parsePlanText);
+    const ahead = `use ${this.#plan.path}: what is in force is newer, and stays so until an agent hands in a plan`;
     return {
-      plan: read(this.#plan, parsePlanText),
+      plan,
+      ...(this.#isAhead && { ahead }),
       journal: read(this.#journal, (text) => JSON.parse(text) as Journal) ?? emptyJournal,
       // A damaged mark still says that somebody pulled the emergency switch.
       isPaused: this.#pause.load().is !== "absent",
-      hashSeed: read(this.#seed, Number) ?? (await this.#newSeed()),
+      hashSeed: read(this.#seed, Number) ?? (await this.#newSeed(unusable)),
       unusable,
     };
   }
 
+  /** Where it cannot be written, the one before it is not what a restarted daemon goes back to. */
   async savePlan(plan: NodePlan): Promise<{ readonly durable: Promise<void> }> {
+    try {
+      const saved = await this.#savePlan(plan);
+      this.#markAhead(false);
+      return saved;
+    } catch (error) {
+      this.#markAhead(true);
+      throw error;
+    }
+  }
+
+  /** A plan comes into force that is not to be kept. */
+  passOver(): void {
+    this.#markAhead(true);
+  }
+
+  #markAhead(isAhead: boolean): void {
+    if (this.#ahead === undefined || isAhead === this.#isAhead) return;
+    if (isAhead) mkdirSync(this.#ahead, { recursive: true, mode: 0o700 });
+    else rmSync(this.#ahead, { recursive: true, force: true });
+    this.#isAhead = isAhead;
+  }
+
+  async #savePlan(plan: NodePlan): Promise<{ readonly durable: Promise<void> }> {
     const saved = { durable: Promise.resolve() };
     const before = this.#savedPlan;
     if (plan === before) return saved;
@@ -76,10 +112,11 @@ export class NodeState {
     // The files of the plan before it stay until this one is there, and survives a power cut.
     if (this.#isDurable && before !== undefined) await this.#sealed.keepOnly([before, plan]);
     this.#isDurable = false;
-    const bodies = await this.#sealed.save(plan);
-    const text = await this.#plan.save(renderPlan(plan, (spec) => this.#sealed.nameOf(spec)));
+    const written = await this.#sealed.saveWith(plan, () =>
+      this.#plan.save(renderPlan(plan, (spec) => this.#sealed.nameOf(spec))),
+    );
     this.#savedPlan = plan;
-    const durable = Promise.all([bodies.durable, text.durable]).then(() => {
+    const durable = written.durable.then(() => {
       this.#isDurable = this.#savedPlan === plan;
     });
     durable.catch(() => undefined);
@@ -97,10 +134,16 @@ export class NodeState {
     await durable;
   }
 
-  async #newSeed(): Promise<number> {
+  /** Another one after the next start makes other programs, and nothing worse. */
+  async #newSeed(unusable: string[]): Promise<number> {
     const seed = randomBytes(4).readUInt32LE();
-    const { durable } = await this.#seed.save(`${seed}`);
-    await durable;
+    try {
+      await (
+        await this.#seed.save(`${seed}`)
+      ).durable;
+    } catch (error) {
+      unusable.push(errorText(error));
+    }
     return seed;
   }
 }

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
+import { open, rename, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { encodeIdentity, mapIdentity, type MapEntries, type MapSpec, type NodePlan } from "@bpfleet/kernel";
+import { cannotWrite } from "./state-file.ts";
 
 /** Shorter contents stand in the plan itself. */
 const leastBytes = 1 << 16;
@@ -29,16 +30,30 @@ export class SealedFiles {
     return encodeIdentity(mapIdentity(spec));
   }
 
-  /** Writes what is not there. It is there when the promise resolves, and over a power cut when `durable` does. */
-  async save({ maps }: NodePlan): Promise<{ readonly durable: Promise<unknown> }> {
+  /**
+   * Writes what is not there, and then `plan`, which names it. All is there when the promise resolves, and over a power
+   * cut when `durable` does; where something cannot be written, nothing is that was not there before.
+   */
+  async saveWith(
+    { maps }: NodePlan,
+    plan: () => Promise<{ readonly durable: Promise<void> }>,
+  ): Promise<{ readonly durable: Promise<unknown> }> {
     const there = this.#known();
     const written: Promise<void>[] = [];
-    for (const spec of maps) {
-      const name = this.nameOf(spec);
-      if (name === undefined || there.get(name) === "known" || spec.contents.kind !== "sealed") continue;
-      const { durable } = await this.#write(name, spec.contents.entries);
-      written.push(durable);
-      there.set(name, "known");
+    const added: string[] = [];
+    try {
+      for (const spec of maps) {
+        const name = this.nameOf(spec);
+        if (name === undefined || there.get(name) === "known" || spec.contents.kind !== "sealed") continue;
+        const { durable } = await this.#write(name, spec.contents.entries);
+        written.push(durable);
+        if (!there.has(name)) added.push(name);
+        there.set(name, "known");
+      }
+      written.push((await plan()).durable);
+    } catch (error) {
+      for (const name of added) await this.#remove(name);
+      throw error;
     }
     const durable = Promise.all(written);
     durable.catch(() => undefined);
@@ -46,13 +61,13 @@ export class SealedFiles {
   }
 
   async keepOnly(plans: readonly NodePlan[]): Promise<void> {
-    const there = this.#known();
     const wanted = new Set(plans.flatMap(({ maps }) => maps.flatMap((spec) => this.nameOf(spec) ?? [])));
-    for (const name of there.keys()) {
-      if (wanted.has(name)) continue;
-      there.delete(name);
-      await rm(join(this.#directory, name), { force: true });
-    }
+    for (const name of this.#known().keys()) if (!wanted.has(name)) await this.#remove(name);
+  }
+
+  async #remove(name: string): Promise<void> {
+    this.#known().delete(name);
+    await rm(join(this.#directory, name), { force: true });
   }
 
   /** Throws when it is not there, or damaged. */
@@ -73,23 +88,31 @@ export class SealedFiles {
     };
   }
 
-  async #write(name: string, { count, keys, values }: MapEntries): Promise<{ readonly durable: Promise<void> }> {
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+  async #write(name: string, entries: MapEntries): Promise<{ readonly durable: Promise<void> }> {
+    const path = join(this.#directory, name);
     const draft = join(this.#directory, `.${process.pid}.${this.#serial++}.new`);
+    const file = await this.#fill(draft, path, entries).catch((error: unknown) => {
+      throw cannotWrite(this.#directory, error);
+    });
+    const durable = syncAndClose(file);
+    durable.catch(() => undefined);
+    return { durable };
+  }
+
+  async #fill(draft: string, path: string, { count, keys, values }: MapEntries): Promise<FileHandle> {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     const file = await open(draft, "wx", 0o600);
     try {
       await file.writeFile(`${label} ${sumOf(keys, values)} ${keys.byteLength} ${count}\n`);
       await file.writeFile(keys);
       await file.writeFile(values);
-      await rename(draft, join(this.#directory, name));
+      await rename(draft, path);
     } catch (error) {
       await file.close();
       await rm(draft, { force: true });
       throw error;
     }
-    const durable = syncAndClose(file);
-    durable.catch(() => undefined);
-    return { durable };
+    return file;
   }
 
   #known(): Map<string, "known" | "unread"> {
@@ -111,7 +134,7 @@ function sumOf(...parts: readonly Uint8Array[]): string {
   return hash.digest("hex");
 }
 
-async function syncAndClose(file: Awaited<ReturnType<typeof open>>): Promise<void> {
+async function syncAndClose(file: FileHandle): Promise<void> {
   try {
     await file.sync();
   } finally {

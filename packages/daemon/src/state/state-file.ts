@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
+import { open, rename, rm, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
+import { getSystemErrorMessage } from "node:util";
 import { KernelError } from "@bpfleet/base";
 
 export type Loaded =
@@ -53,17 +54,10 @@ export class StateFile {
   async save(text: string): Promise<{ readonly durable: Promise<void> }> {
     const header = this.#headerOf(text);
     if (header === this.#header) return { durable: Promise.resolve() };
-    mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 });
     const draft = `${this.path}.${process.pid}.${this.#serial++}.new`;
-    const file = await open(draft, "wx", 0o600);
-    try {
-      await file.writeFile(`${header}\n${text}`);
-      await rename(draft, this.path);
-    } catch (error) {
-      await file.close();
-      await rm(draft, { force: true });
-      throw this.#cannotWrite(error);
-    }
+    const file = await this.#write(draft, `${header}\n${text}`).catch((error: unknown) => {
+      throw cannotWrite(this.path, error);
+    });
     this.#header = header;
     const durable = syncAndClose(file, dirname(this.path));
     // Whoever wants to know awaits it; a failure must not end the process of one who does not.
@@ -71,16 +65,18 @@ export class StateFile {
     return { durable };
   }
 
-  #cannotWrite(error: unknown): unknown {
-    if (!(error instanceof Error) || !("code" in error)) return error;
-    const help = error.code === "ENOSPC" || error.code === "EDQUOT" ? "make room there" : "make it writable";
-    return new KernelError(`write ${this.path}: ${error.message}; ${help}, or choose another folder with --state`, {
-      code: "internal",
-      call: "write",
-      errno: String(error.code),
-      retry: "backoff",
-      cause: error,
-    });
+  async #write(draft: string, content: string): Promise<FileHandle> {
+    mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 });
+    const file = await open(draft, "wx", 0o600);
+    try {
+      await file.writeFile(content);
+      await rename(draft, this.path);
+    } catch (error) {
+      await file.close();
+      await rm(draft, { force: true });
+      throw error;
+    }
+    return file;
   }
 
   async remove(): Promise<void> {
@@ -91,6 +87,21 @@ export class StateFile {
   #headerOf(text: string): string {
     return `${this.#label} ${createHash("sha256").update(text).digest("hex")}`;
   }
+}
+
+/** The same sentence each time: what is tried again is told once. */
+export function cannotWrite(path: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !("errno" in error) || !("code" in error)) return error;
+  const isFull = error.code === "ENOSPC" || error.code === "EDQUOT";
+  const said = `${getSystemErrorMessage(Number(error.errno))} (${String(error.code)})`;
+  const help = `${isFull ? "make room there" : "make it writable"}, or choose another folder with --state`;
+  return new KernelError(`write ${path}: ${said}; ${help}`, {
+    code: "internal",
+    call: "write",
+    errno: String(error.code),
+    retry: "backoff",
+    cause: error,
+  });
 }
 
 async function syncAndClose(file: Awaited<ReturnType<typeof open>>, directory: string): Promise<void> {

@@ -51,8 +51,9 @@ export class FakeNode implements AsyncDisposable {
     this.world = world;
     this.#facts = this.#measure();
     const kernel = new FakeKernel(world);
-    const memory: Pick<NodeState, "savePlan" | "saveJournal" | "savePaused"> = {
+    const memory: Pick<NodeState, "savePlan" | "passOver" | "saveJournal" | "savePaused"> = {
       savePlan: async () => ({ durable: Promise.resolve() }),
+      passOver: () => undefined,
       saveJournal: async () => undefined,
       savePaused: async () => undefined,
     };

@@ -26,6 +26,8 @@ export interface TlsFilesOptions {
   readonly onChange: (material: TlsMaterial) => void;
   /** The files cannot be used, in words; each thing once. What was read before goes on. */
   readonly onTrouble: (why: string) => void;
+  /** What is used has ended; once for each. */
+  readonly onEnded?: ((cert: string, at: Date) => void) | undefined;
 }
 
 /**
@@ -38,6 +40,7 @@ export class TlsFiles implements Disposable {
   readonly #timer: NodeJS.Timeout;
   #material: TlsMaterial | undefined;
   #told = "";
+  #ended: TlsMaterial | undefined;
 
   constructor(paths: TlsPaths, options: TlsFilesOptions) {
     this.#paths = paths;
@@ -53,6 +56,18 @@ export class TlsFiles implements Disposable {
   }
 
   look(): void {
+    this.#read();
+    const { notAfter = Infinity } = this.#material ?? {};
+    if (notAfter > Date.now() || this.#ended === this.#material) return;
+    this.#ended = this.#material;
+    this.#options.onEnded?.(this.#paths.cert, new Date(notAfter));
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  #read(): void {
     let found: TlsMaterial;
     try {
       found = readMaterial(this.#paths);
@@ -64,10 +79,6 @@ export class TlsFiles implements Disposable {
     if (before?.cert === found.cert && before.key === found.key && before.ca === found.ca) return;
     this.#material = found;
     if (before !== undefined) this.#options.onChange(found);
-  }
-
-  [Symbol.dispose](): void {
-    clearInterval(this.#timer);
   }
 
   #tell(why: string): void {

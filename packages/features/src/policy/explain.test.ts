@@ -45,6 +45,7 @@ function explain(
   isPass: boolean,
   readings: MapReadings = new Map(),
   seen?: SeenPacket,
+  of: FeatureInstance = instance,
 ): string {
   const scratch = new Uint8Array(explainedSize);
   const address = Uint8Array.of(10, 0, 0, 2, ...Array.from({ length: 12 }, () => 0));
@@ -58,7 +59,7 @@ function explain(
     },
     new DataView(scratch.buffer),
   );
-  const { owner, text, peer } = policy.explanations?.explain(instance, scratch, readings, seen) ?? assert.fail();
+  const { owner, text, peer } = policy.explanations?.explain(of, scratch, readings, seen) ?? assert.fail();
   assert.equal(peer, "10.0.0.2");
   return `${owner.name} ${text}`;
 }
@@ -76,6 +77,27 @@ test("policy.explain names object, place and text of the rule that decided, and 
   assert.match(
     explain("revoked", 2, false),
     /^p dropped .*its flow was allowed once, and is no more; NetworkPolicy x\/p/,
+  );
+});
+
+test("policy.explain names all pods that are said to be at one interface, and what isolates any of them", () => {
+  const pod = (name: string, ...ingress: readonly number[]): PolicyData["endpoints"][number] => ({
+    namespace: "x",
+    pod: name,
+    interface: "v",
+    ifindex: 4,
+    isolatedBy: { ingress, egress: [] },
+  });
+  const isolating = ["p", "q"].map((name) => ({ object: { ...object, name }, path: "/spec" }));
+  const both = { ...data, endpoints: [pod("a", 0), pod("b", 0, 1)], isolating } satisfies PolicyData;
+  const head = make.ethernet(
+    make.ETH_IPV4,
+    make.ipv4(make.tcp(), { protocol: 6, source: make.v4("10.0.0.2"), destination: make.v4("10.0.0.9") }),
+  );
+  const seen: SeenPacket = { ifindex: 4, head, layer: "ethernet", nowNs: 0n };
+  assert.match(
+    explain("default_deny", 0, false, new Map(), seen, { ...instance, data: both }),
+    /: no rule allows it, and NetworkPolicy x\/p, NetworkPolicy x\/q let pod x\/a and pod x\/b receive only what a rule allows$/,
   );
 });
 

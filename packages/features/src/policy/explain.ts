@@ -57,7 +57,7 @@ const second = 1_000_000_000n;
 
 /** By which names the pod knows the peer. */
 function learntText(
-  { endpoint }: Place,
+  { ifindex }: Place,
   peer: Uint8Array,
   readings: MapReadings | undefined,
   seen: SeenPacket | undefined,
@@ -65,7 +65,7 @@ function learntText(
   const [learnt, known] = learntRoles.map((role) => readings?.get(role));
   if (learnt === undefined || known === undefined || seen?.nowNs === undefined) return "";
   const now = seen.nowNs;
-  const names = namesOf(learnt, known, endpoint.ifindex, peer)
+  const names = namesOf(learnt, known, ifindex, peer)
     .toSorted((a, b) => (a.untilNs > b.untilNs ? -1 : 1))
     .map(({ name, untilNs }) =>
       untilNs > now
@@ -76,7 +76,9 @@ function learntText(
 }
 
 interface Place {
-  readonly endpoint: PolicyEndpoint;
+  /** One, or several pods that are said to be in one network namespace. */
+  readonly endpoints: readonly PolicyEndpoint[];
+  readonly ifindex: number;
   /** As the pod sees it. */
   readonly direction: "ingress" | "egress";
   readonly isolatedBy: readonly Origin[] | undefined;
@@ -86,18 +88,22 @@ interface Place {
 function placeOf({ data }: FeatureInstance, peer: string | undefined, seen: SeenPacket | undefined): Place | undefined {
   const { about, endpoints, isolating = [] } = data as PolicyData;
   const source = seen && readOpening(seen.head, seen.layer)?.source;
-  const endpoint = about === "host" ? endpoints[0] : endpoints.find(({ ifindex }) => ifindex === seen?.ifindex);
-  if (endpoint === undefined || source === undefined || peer === undefined) return undefined;
+  const own = about === "host" ? endpoints.slice(0, 1) : endpoints.filter(({ ifindex }) => ifindex === seen?.ifindex);
+  const [first] = own;
+  if (first === undefined || source === undefined || peer === undefined) return undefined;
   const direction = renderAddress(source) === peer ? "ingress" : "egress";
-  const origins = (endpoint.isolatedBy?.[direction] ?? []).flatMap((at) => isolating[at] ?? []);
-  return { endpoint, direction, isolatedBy: origins.length === 0 ? undefined : origins };
+  const places = new Set(own.flatMap(({ isolatedBy }) => isolatedBy?.[direction] ?? []));
+  const origins = [...places].flatMap((at) => isolating[at] ?? []);
+  const isolatedBy = origins.length === 0 ? undefined : origins;
+  return { endpoints: own, ifindex: first.ifindex, direction, isolatedBy };
 }
 
 function isolationText(place: Place | undefined, isolatedBy: readonly Origin[]): string {
   const names = [...new Set(isolatedBy.map(({ object }) => renderRef(object)))].join(", ");
-  const { namespace, pod, isNode } = place?.endpoint ?? {};
-  const whom = pod === undefined ? "the pod" : isNode === true ? `node ${pod} itself` : `pod ${namespace}/${pod}`;
-  return `no rule allows it, and ${names} let${names.includes(",") ? "" : "s"} ${whom} ${
+  const whom = (place?.endpoints ?? [])
+    .map(({ namespace, pod, isNode }) => (isNode === true ? `node ${pod} itself` : `pod ${namespace}/${pod}`))
+    .join(" and ");
+  return `no rule allows it, and ${names} let${names.includes(",") ? "" : "s"} ${whom || "the pod"} ${
     place?.direction === "egress" ? "send" : "receive"
   } only what a rule allows`;
 }

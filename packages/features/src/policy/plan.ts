@@ -10,6 +10,7 @@ import { isolationOf } from "./compile/isolation.ts";
 import { CompileMemory } from "./compile/compile-memory.ts";
 import { mistakeText, policyLimits } from "./compile/limits.ts";
 import { nodeRef } from "./compile/node-endpoint.ts";
+import { doesLess } from "./does-less.ts";
 import { endpointMark, endpointNumber, policyPrograms } from "./generated/policy.ts";
 import type { BackendsIntent, PolicyFeatureIntent, PolicyIntent } from "./intent.ts";
 import { limitedOf, limitsOf, logsFlows } from "./limit-maps.ts";
@@ -228,6 +229,20 @@ function planCompiled(
   const effects = table.tables.flatMap((each) => each.rules.flatMap(({ effect }) => effect ?? []));
   const limits = limitsOf(compiled);
   const trialDigest = digestOfTrials(compiled);
+  const globals = {
+    instance_id: instanceIdOf(nodeInstanceKey),
+    keeps_accounts: keepsAccounts,
+    translates_services: services !== undefined,
+    heeds_names: heedsNames,
+    has_effects: effects.length > 0,
+    marks_packets: effects.some(({ mark }) => mark !== undefined),
+    limits_bandwidth: limits.bandwidths.length > 0,
+    counts_connections: limits.countsConnections,
+    logs_flows: limits.logsFlows,
+    tries_policies: trialDigest !== undefined,
+    grace_seconds: facts.policySettings?.graceSeconds ?? usualGraceSeconds,
+    name_seconds_at_least: facts.policySettings?.nameSeconds ?? 0,
+  };
   const planned = planPolicyMaps(
     written,
     table.serial,
@@ -239,6 +254,7 @@ function planCompiled(
     limits,
     services,
     trialDigest,
+    doesLess(globals, facts.earlierPlans?.[refKey(owner)]),
   );
   const programs = (["policy_ingress", "policy_egress"] as const).map((entry): ProgramSpec => ({
     key: `policy/${entry === "policy_ingress" ? "ingress" : "egress"}`,
@@ -246,20 +262,7 @@ function planCompiled(
     type: policyPrograms[entry],
     object,
     entry,
-    globals: {
-      instance_id: instanceIdOf(nodeInstanceKey),
-      keeps_accounts: keepsAccounts,
-      translates_services: services !== undefined,
-      heeds_names: heedsNames,
-      has_effects: effects.length > 0,
-      marks_packets: effects.some(({ mark }) => mark !== undefined),
-      limits_bandwidth: limits.bandwidths.length > 0,
-      counts_connections: limits.countsConnections,
-      logs_flows: limits.logsFlows,
-      tries_policies: trialDigest !== undefined,
-      grace_seconds: facts.policySettings?.graceSeconds ?? usualGraceSeconds,
-      name_seconds_at_least: facts.policySettings?.nameSeconds ?? 0,
-    },
+    globals,
     maps: planned.names,
     owner,
   }));

@@ -17,12 +17,12 @@ import { countForgotten } from "./learnt.ts";
 import type { Policy, PolicyRule } from "./policy.ts";
 import { compileWorld } from "./testing/compiled-world.ts";
 import { randomAnswer, types, type Question } from "./testing/dns-messages.ts";
-import { ACK, endpointPacket, friend, SYN, tcpPacket, udpPacket, us } from "./testing/endpoint-packets.ts";
+import { ACK, endpointPacket, friend, friend6, SYN, tcpPacket, udpPacket, us } from "./testing/endpoint-packets.ts";
 import { hashOf, nameEntries } from "./testing/learnt-names.ts";
 import { LoadedPolicy } from "./testing/loaded-policy.ts";
 import { Chance } from "./testing/random.ts";
 import { readAnswer } from "./testing/read-answer.ts";
-import type { WorldPod } from "./testing/world.ts";
+import { podOf } from "./testing/written-policy.ts";
 import { addressOf, smallTable } from "./testing/small-table.ts";
 
 const messages = Number(process.env["BPFLEET_DNS_MESSAGES"] ?? 100_000);
@@ -132,7 +132,7 @@ test("policy_ingress learns from messages what dns-packet reads in them, whateve
   await using listener = await Listener.make({}, 16_384);
   const chance = new Chance(seed);
   let before = listener.events();
-  const met = { taught: 0, unreadable: 0, unasked: 0 };
+  const met = { taught: 0, unreadable: 0, unasked: 0, cut: 0 };
   for (let count = 0; count < messages; count++) {
     const { message, asked } = randomAnswer(chance);
     const expected = readAnswer(message, asked);
@@ -144,7 +144,7 @@ test("policy_ingress learns from messages what dns-packet reads in them, whateve
       (after[nameEvent[event]] ?? 0) - (before[nameEvent[event]] ?? 0);
     const found = {
       learnt: grown("learnt"),
-      event: grown("unasked") > 0 ? "unasked" : grown("unreadable") > 0 ? "unreadable" : undefined,
+      event: (["unasked", "unreadable", "cut"] as const).find((event) => grown(event) > 0),
     };
     const told = `seed ${seed}, message ${count}: ${JSON.stringify(asked)} ${message.toString("hex")}`;
     assert.deepEqual(found, { learnt: expected.addresses.length, event: expected.event }, told);
@@ -154,7 +154,97 @@ test("policy_ingress learns from messages what dns-packet reads in them, whateve
     if (expected.addresses.length > 0) met.taught++;
     if (expected.event !== undefined) met[expected.event]++;
   }
-  for (const [what, count] of Object.entries(met)) assert.ok(count > messages / 20, `${what}: ${count}`);
+  const least = { taught: 20, unreadable: 20, unasked: 20, cut: 500 };
+  for (const [what, of] of Object.entries(least)) {
+    const count = met[what as keyof typeof met];
+    assert.ok(count > messages / of, `${what}: ${count}`);
+  }
+});
+
+/** An answer in pieces, each of which is sent; what stands in a later one begins where the one before ended, or over it. */
+function piecesOf(
+  datagram: readonly number[],
+  from: Uint8Array,
+  cuts: readonly (readonly [number, number])[],
+): Buffer[] {
+  return cuts.map(([begin, end]) =>
+    endpointPacket("ingress", from, 17, datagram.slice(begin, end), { offset: begin, more: end < datagram.length }),
+  );
+}
+
+test("policy_ingress learns nothing from fragments, wherever they are cut, also where one repeats or is alone, and counts them", async () => {
+  await using listener = await Listener.make();
+  const name = "a.test";
+  const answer = encode({
+    type: "response",
+    id: 7,
+    questions: [{ type: "A", name }],
+    answers: Array.from({ length: 60 }, (_, at) => ({ type: "A", name, ttl: 60, data: `203.0.113.${at}` }) as const),
+  });
+  const datagram = make.udp([...answer], { source: 53, destination: local });
+  const size = datagram.length;
+  const cuts: readonly (readonly (readonly [number, number])[])[] = [
+    [
+      [0, 800],
+      [800, size],
+    ],
+    [
+      [800, size],
+      [0, 800],
+    ],
+    [
+      [0, 64],
+      [64, 800],
+      [800, size],
+    ],
+    // What comes later stands over what was there, and once more.
+    [
+      [0, 800],
+      [64, size],
+      [0, 800],
+    ],
+    // The first one alone.
+    [[0, 1200]],
+  ];
+  let packets = 0;
+  const fragments = (): number => listener.events()[nameEvent.in_fragments] ?? 0;
+  for (const pieces of cuts) {
+    listener.ask({ id: 7, name, type: types.A });
+    for (const data of piecesOf(datagram, friend, pieces)) {
+      await listener.policy.programs.ingress.testRun({ data });
+      packets++;
+    }
+    listener.forget();
+    assert.equal(listener.events()[nameEvent.learnt], 0, JSON.stringify(pieces));
+  }
+  assert.ok(fragments() >= cuts.length && fragments() <= packets, `${fragments()} of ${packets}`);
+  // One of IPv6 that says that it is the first and the last piece is none the less one.
+  const before = fragments();
+  await listener.policy.programs.egress.testRun({ data: udpPacket("egress", local, 53, friend6) });
+  const whole = { offset: 0, more: false };
+  const { retval } = await listener.policy.programs.ingress.testRun({
+    data: endpointPacket("ingress", friend6, 17, datagram, whole),
+  });
+  assert.equal(retval | 0, -1, "which passes");
+  assert.equal(fragments(), before + 1);
+  assert.equal(listener.events()[nameEvent.learnt], 0);
+  listener.ask({ id: 7, name, type: types.A });
+  await listener.hear(answer);
+  assert.equal(listener.events()[nameEvent.learnt], 60, "in one piece it does");
+});
+
+test("policy_egress counts who asks by TCP, where nothing is learnt", async () => {
+  await using listener = await Listener.make();
+  await listener.policy.put(
+    smallTable({ serial: 2n, peers: {}, egress: [{ rules: [{ port: ["tcp", 53], rule: 1 }] }] }),
+  );
+  const send = async (port: number, flags: number): Promise<void> => {
+    await listener.policy.programs.egress.testRun({ data: tcpPacket("egress", local, port, flags) });
+  };
+  await send(53, SYN);
+  await send(53, ACK);
+  await send(80, SYN);
+  assert.equal(listener.events()[nameEvent.by_tcp], 1, "one that is open, none that is refused");
 });
 
 test("policy_ingress keeps eight names of one address, and the first to end gives way", async () => {
@@ -239,16 +329,7 @@ test("policy_egress opens nothing by a name that has ended, keeps what is open, 
       statements: [{ origin, subject, ingress: nothing, egress, options: {} }],
     };
   };
-  const pod: WorldPod = {
-    name: "x/p",
-    namespace: "x",
-    labels: {},
-    namespaceLabels: {},
-    serviceAccount: "",
-    namedPorts: [],
-    addresses: ["10.0.0.2"],
-    isOnThisNode: true,
-  };
+  const pod = podOf("10.0.0.2");
   await using policy = await LoadedPolicy.load(64, { heeds_names: true });
   const put = async (policies: readonly Policy[]): Promise<void> =>
     policy.put(compileWorld(policies, { pods: [pod], nodes: [], localHost: "never" }).compiled.table);

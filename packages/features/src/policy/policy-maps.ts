@@ -91,6 +91,7 @@ export function planPolicyMaps(
   services?: WrittenServices,
   /** Of what is tried out; nothing is when left out. */
   trialDigest?: string,
+  isBeforePrograms = false,
 ): PlannedMaps {
   const keys = policyMapKeys;
   const [hits, base] = planCounters(rules, slot, owner);
@@ -174,6 +175,7 @@ export function planPolicyMaps(
       contents: {
         kind: "refers",
         inner: linesInner,
+        ...(isBeforePrograms && { isBeforePrograms }),
         entries: [{ slot: 0, map: keys.lines }],
       },
       layout,

@@ -6,19 +6,8 @@ import type { NamePattern } from "./policy.ts";
 import { compileWorld } from "./testing/compiled-world.ts";
 import { endpointPacket, friend, friend6 } from "./testing/endpoint-packets.ts";
 import { LoadedPolicy } from "./testing/loaded-policy.ts";
-import type { WorldPod } from "./testing/world.ts";
-import { policyOf } from "./testing/written-policy.ts";
+import { podOf, policyOf } from "./testing/written-policy.ts";
 
-const pod: WorldPod = {
-  name: "x/p",
-  namespace: "x",
-  labels: {},
-  namespaceLabels: {},
-  serviceAccount: "",
-  namedPorts: [],
-  addresses: ["10.0.0.2", "2001:db8::2"],
-  isOnThisNode: true,
-};
 const origin = { object: { group: "cilium.io", kind: "CiliumNetworkPolicy", namespace: "x", name: "p" }, path: "" };
 const questions = [{ type: "A", name: "a.test" }] as const;
 const opt = { type: "OPT", name: ".", udpPayloadSize: 1232, flags: 0, options: [] };
@@ -49,7 +38,7 @@ test("policy_egress takes for a question what is nothing else, with EDNS or with
   await using policy = await LoadedPolicy.load(64, { heeds_names: true });
   const put = async (dns: readonly NamePattern[] | undefined): Promise<void> => {
     const ports = [{ origin, match: "ports", protocol: "UDP", from: 53, to: 53, dns }] as const;
-    const world = { pods: [pod], nodes: [], localHost: "never" } as const;
+    const world = { pods: [podOf("10.0.0.2", "2001:db8::2")], nodes: [], localHost: "never" } as const;
     await policy.put(compileWorld([policyOf("p", { egress: { allow: [{ ports }] } })], world).compiled.table);
   };
   let port = 1000;

@@ -1,136 +1,170 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { encode } from "dns-packet";
-import * as make from "../filter/testing/packets.ts";
-import { compileWorld, servicesOf } from "./testing/compiled-world.ts";
-import { nameEntries } from "./testing/learnt-names.ts";
-import { LoadedPolicy } from "./testing/loaded-policy.ts";
-import { bitsOf, ClauseCounts, judge, randomCases, type JudgedPacket, type RandomCase } from "./testing/mod.ts";
-import type { World, WorldPacket } from "./testing/world.ts";
+import type { Policy, PolicyDirection } from "./policy.ts";
+import { KernelJudge, type Situation } from "./testing/kernel-judge.ts";
+import { minimise, tellCounterexample, type Counterexample } from "./testing/minimise.ts";
+import { ClauseCounts, randomCases, type JudgedPacket, type RandomCase } from "./testing/random-cases.ts";
+import { hostClauses, randomHostCases } from "./testing/random-hosts.ts";
 
 const pairs = Number(process.env["BPFLEET_POLICY_KERNEL_PAIRS"] ?? 100_000);
 const seed = Number(process.env["BPFLEET_POLICY_SEED"] ?? 2);
-const numbers = { TCP: 6, UDP: 17, SCTP: 132, ICMP: 1, ICMPv6: 58 } as const;
 
-function bytesOf(address: string): Uint8Array {
-  const bits = bitsOf(address);
-  return Uint8Array.from({ length: bits.length / 8 }, (_, at) => Number.parseInt(bits.slice(at * 8, at * 8 + 8), 2));
-}
-
-/** `other` is the port that somebody chose by chance, or the identifier of an echo. */
-function frameOf(world: World, { pod, direction, peer, protocol, port, asks }: WorldPacket, other: number): Buffer {
-  const remote = bytesOf(peer);
-  const own = world.pods.find(({ name }) => name === pod)?.addresses.map(bytesOf) ?? [];
-  const local = own.find(({ length }) => length === remote.length) ?? remote;
-  const [source, destination] = direction === "ingress" ? [remote, local] : [local, remote];
-  const ports = { source: other, destination: port };
-  const number = typeof protocol === "number" ? protocol : numbers[protocol];
-  const payload = (): readonly number[] => {
-    switch (protocol) {
-      case "TCP":
-        return make.tcp([], ports);
-      case "UDP":
-        return make.udp(asks === undefined ? [1, 2, 3, 4] : [...question(asks, other)], ports);
-      case "SCTP":
-        return [...make.be16(other), ...make.be16(port), ...new Uint8Array(20)];
-      case "ICMP":
-      case "ICMPv6":
-        return make.icmp(port, other);
-      default:
-        return [0, 0, 8, 0, 0, 0, 0, 0];
+/** What disagrees first, and after how many that did not. */
+async function findMistake(
+  judging: KernelJudge,
+  cases: Iterable<RandomCase>,
+  most: number,
+  counts?: ClauseCounts,
+): Promise<{ readonly found: Counterexample; readonly count: number } | undefined> {
+  let count = 0;
+  for (const each of cases) {
+    await judging.put(each);
+    for (const judged of each.packets) {
+      const { found, expected } = await judging.judge(each, judged);
+      if (found !== expected) return { found: exampleOf(each, judged), count };
+      counts?.add(judged);
+      count++;
     }
-  };
-  return remote.length === 4
-    ? make.ethernet(make.ETH_IPV4, make.ipv4(payload(), { protocol: number, source, destination }))
-    : make.ethernet(make.ETH_IPV6, make.ipv6(payload(), { next: number, source, destination }));
+    if (count >= most) break;
+  }
+  return undefined;
 }
 
-function question(name: string, id: number): Uint8Array {
-  return encode({ type: "query", id, questions: [{ type: "A", name }] });
+function exampleOf({ world, policies, others }: Situation, { packet, sent }: JudgedPacket): Counterexample {
+  return { world, policies, others, packet: sent?.packet ?? packet };
 }
 
-/** Where a frame goes. */
-function placeIn(frame: Buffer): { readonly bytes: string; readonly port: number } {
-  const isIpv6 = frame.readUInt16BE(12) === make.ETH_IPV6;
-  const [from, to] = isIpv6 ? [38, 54] : [30, 34];
-  return { bytes: frame.subarray(from, to).join(), port: frame.readUInt16BE(to + 2) };
+/** The least that the kernel and the documents disagree about. */
+async function leastOf(judging: KernelJudge, found: Counterexample): Promise<Counterexample> {
+  return minimise(found, async (smaller) => {
+    const verdicts = await judging.compare(smaller);
+    return verdicts.found !== verdicts.expected;
+  });
 }
 
-class Judge {
-  readonly #policy: LoadedPolicy;
-  #other = 20_000;
-
-  constructor(policy: LoadedPolicy) {
-    this.#policy = policy;
+async function compareAll(
+  of: "policy" | "host",
+  cases: Iterable<RandomCase>,
+  most: number,
+  counts: ClauseCounts,
+): Promise<void> {
+  await using judging = await KernelJudge.load(of);
+  const mistake = await findMistake(judging, cases, most, counts);
+  if (mistake !== undefined) {
+    const least = await leastOf(judging, mistake.found);
+    const verdicts = await judging.compare(least);
+    assert.fail(`seed ${seed}, pair ${mistake.count}: ${tellCounterexample(least, verdicts)}`);
   }
-
-  async put({ world, policies, others }: RandomCase, serial: bigint): Promise<void> {
-    const { compiled } = compileWorld(
-      policies.filter(({ mode }) => mode === "enforce"),
-      world,
-      others,
-    );
-    await this.#policy.put({ ...compiled.table, serial });
-    await this.#policy.putServices(servicesOf(world));
-    const taught = (world.names ?? []).map(({ address, name }) => ({ ifindex: 1, address, name }));
-    this.#policy.teach(nameEntries(taught, 2n ** 62n));
-  }
-
-  /** What the kernel decides, and what the documents say of where it sent the packet. */
-  async judge(each: RandomCase, judged: JudgedPacket): Promise<readonly [found: string, expected: string]> {
-    this.#other = this.#other === 60_000 ? 20_000 : this.#other + 1;
-    const { packet, sent, judgement } = judged;
-    if (sent !== undefined) return await this.#judgeSent(each, sent, judgement.verdict);
-    const frame = frameOf(each.world, packet, this.#other);
-    // Without ports two packets are of one flow: what the first one left would decide.
-    const isOfOne = typeof packet.protocol === "number";
-    const { verdict } = await (isOfOne
-      ? this.#policy.explain(packet.direction, frame)
-      : this.#policy.run(packet.direction, frame));
-    return [verdict === "pass" ? "allow" : "deny", judgement.verdict];
-  }
-
-  async #judgeSent(
-    { world, policies, others }: RandomCase,
-    { packet, places }: NonNullable<JudgedPacket["sent"]>,
-    withoutBackend: string,
-  ): Promise<readonly [found: string, expected: string]> {
-    const { retval, data } = await this.#policy.programs.egress.testRun({
-      data: frameOf(world, packet, this.#other),
-    });
-    const found = (retval | 0) === -1 ? "allow" : "deny";
-    if (places.length === 0) return [found, withoutBackend];
-    const met = placeIn(data);
-    const place = places.find(({ address, port }) => port === met.port && bytesOf(address).join() === met.bytes);
-    // What a pod sends that nobody restricts is left to kube-proxy.
-    if (judge(policies, world, packet, others).because.by === "nobody")
-      return [`${found} ${met.port}`, `allow ${packet.port}`];
-    assert.ok(place, `sent to ${JSON.stringify(met)}, none of ${JSON.stringify(places)}`);
-    const { address, port } = place;
-    const asks = port === 53 ? packet.asks : undefined;
-    return [found, judge(policies, world, { ...packet, peer: address, port, asks }, others).verdict];
-  }
+  assert.deepEqual(counts.tooRare, []);
 }
 
 test("policy_ingress and policy_egress decide as the documents say, each clause often enough to tell", async () => {
-  await using policy = await LoadedPolicy.load(4096, { heeds_names: true, translates_services: true });
-  const judging = new Judge(policy);
-  const counts = new ClauseCounts();
-  let count = 0;
-  let serial = 0n;
-  for (const each of randomCases(seed, 200, true)) {
-    await judging.put(each, ++serial);
-    for (const judged of each.packets) {
-      const [found, expected] = await judging.judge(each, judged);
-      if (found !== expected) {
-        const told = { found, expected, ...judged, policies: each.policies, others: each.others, world: each.world };
-        const text = JSON.stringify(told, (key, part: unknown) => (key === "origin" ? undefined : part));
-        assert.fail(`seed ${seed}, pair ${count}: ${text}`);
-      }
-      counts.add(judged);
-      count++;
-    }
-    if (count >= pairs) break;
-  }
-  assert.deepEqual(counts.tooRare, []);
+  await compareAll("policy", randomCases(seed, 200, true), pairs, new ClauseCounts());
 });
+
+test("host_ingress and host_egress decide of the node itself as the documents say, each clause often enough to tell", async () => {
+  await compareAll("host", randomHostCases(seed), pairs / 5, new ClauseCounts(hostClauses));
+});
+
+const everywhere = (policies: readonly Policy[], change: (direction: PolicyDirection) => PolicyDirection) =>
+  policies.map((policy) => ({
+    ...policy,
+    statements: policy.statements.map((statement) => ({
+      ...statement,
+      ingress: change(statement.ingress),
+      egress: change(statement.egress),
+    })),
+  }));
+
+const withoutDenials = (policies: readonly Policy[]): readonly Policy[] =>
+  everywhere(policies, (direction) => ({ ...direction, deny: [] }));
+
+const withoutExceptions = (policies: readonly Policy[]): readonly Policy[] =>
+  everywhere(policies, (direction) => ({
+    ...direction,
+    allow: direction.allow.map((rule) => ({
+      ...rule,
+      peers:
+        rule.peers === "any"
+          ? rule.peers
+          : rule.peers.map((peer) => (peer.peer === "addresses" ? { ...peer, except: [] } : peer)),
+    })),
+  }));
+
+const withWiderRanges = (policies: readonly Policy[]): readonly Policy[] =>
+  everywhere(policies, (direction) => ({
+    ...direction,
+    allow: direction.allow.map((rule) => ({
+      ...rule,
+      ports:
+        rule.ports === "any"
+          ? rule.ports
+          : rule.ports.map((port) =>
+              port.match === "ports" && port.dns === undefined && port.to < 65_535
+                ? { ...port, to: port.to + 1 }
+                : port,
+            ),
+    })),
+  }));
+
+/** Of what is in a counterexample, how much. */
+function sizeOf({ policies, others, world, packet }: Counterexample): object {
+  const statements = policies.flatMap((policy) => policy.statements);
+  const rules = statements.flatMap(({ ingress, egress }) => [
+    ...[...ingress.allow, ...egress.allow].map((rule) => ({ list: "allow", rule })),
+    ...[...ingress.deny, ...egress.deny].map((rule) => ({ list: "deny", rule })),
+  ]);
+  const { asks, protocol } = packet;
+  return {
+    policies: policies.length,
+    statements: statements.length,
+    wheres: statements.flatMap(({ subject }) => subject.where).length,
+    rules: rules.map(({ list, rule: { peers, ports } }) => [
+      list,
+      peers === "any" ? "any" : peers.map((peer) => [peer.peer, peer.peer === "addresses" ? peer.except.length : 0]),
+      ports === "any" ? "any" : ports.map((port) => ("from" in port ? port.to - port.from : port.match)),
+    ]),
+    others: others.fallback.length + others.container.length + others.l4.length,
+    pods: world.pods.length,
+    nodes: world.nodes.length,
+    services: world.services?.length ?? 0,
+    names: world.names?.length ?? 0,
+    asks,
+    protocol,
+  };
+}
+
+const nothing = { policies: 1, statements: 1, wheres: 0, others: 0, services: 0, names: 0, asks: undefined };
+
+for (const { what, of, read, least } of [
+  {
+    what: "exceptions that nobody heeds",
+    of: "policy",
+    read: withoutExceptions,
+    least: { rules: [["allow", [["addresses", 1]], "any"]], pods: 1, nodes: 0, protocol: "TCP" },
+  },
+  {
+    what: "ranges of ports that end too late",
+    of: "policy",
+    read: withWiderRanges,
+    least: { rules: [["allow", "any", [0]]], pods: 1, nodes: 0 },
+  },
+  {
+    what: "denials of the node that nobody heeds",
+    of: "host",
+    read: withoutDenials,
+    least: { rules: [["deny", "any", "any"]], pods: 0, nodes: 1, protocol: "TCP" },
+  },
+] as const) {
+  test(`minimise shows the smallest of what the kernel decides wrongly: ${what}`, async () => {
+    await using judging = await KernelJudge.load(of, read);
+    const cases = of === "policy" ? randomCases(seed, 200, true) : randomHostCases(seed);
+    const mistake = await findMistake(judging, cases, 20_000);
+    assert.ok(mistake, "it is found");
+    const smallest = await leastOf(judging, mistake.found);
+    const { protocol, ...size } = sizeOf(smallest) as { readonly protocol: string };
+    const told = tellCounterexample(smallest, await judging.compare(smallest));
+    assert.deepEqual({ protocol, ...size }, { protocol, ...nothing, ...least }, told);
+    assert.match(told, /"found": "allow",\n "expected": "deny"/);
+  });
+}

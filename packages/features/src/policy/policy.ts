@@ -128,7 +128,14 @@ export type PortMatch = { readonly origin: Origin } & (
       readonly to: number;
       readonly dns: DnsRules;
     }
-  | { readonly match: "named-port"; readonly protocol: PortProtocol; readonly name: string; readonly dns: DnsRules }
+  | {
+      readonly match: "named-port";
+      readonly protocol: PortProtocol;
+      readonly name: string;
+      /** Where a range ends that begins with the port of this name; a port beyond it is meant alone. */
+      readonly to?: number | undefined;
+      readonly dns: DnsRules;
+    }
   | { readonly match: "icmp"; readonly family: 4 | 6; readonly type: number }
   | { readonly match: "ip-protocol"; readonly number: number }
 );

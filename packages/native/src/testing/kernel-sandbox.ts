@@ -33,6 +33,7 @@ export class KernelSandbox implements AsyncDisposable {
   #named = 0;
   readonly #cgroups: string[] = [];
   readonly #mounts: string[] = [];
+  readonly #disks: string[] = [];
   readonly #cleanUp = (): void => this.#removeAll();
 
   constructor() {
@@ -139,6 +140,15 @@ export class KernelSandbox implements AsyncDisposable {
     return path;
   }
 
+  /** A file system of its own, of so many bytes. */
+  disk(name: string, bytes: number): string {
+    const path = join(this.dir, name);
+    fs.mkdirSync(path);
+    run("mount", "-t", "tmpfs", "-o", `size=${bytes}`, "bpfleet-test", path);
+    this.#disks.push(path);
+    return path;
+  }
+
   /** Folders under which processes can be put into cgroups: of version 2, and one hierarchy of version 1, as far as they are there. */
   cgroupRoots(): readonly string[] {
     return [cgroupRoot(), "/sys/fs/cgroup/pids"].filter(
@@ -157,6 +167,7 @@ export class KernelSandbox implements AsyncDisposable {
   }
 
   #removeAll(): void {
+    for (const path of this.#disks.splice(0)) spawnSync("umount", ["-l", path]);
     for (const path of this.#mounts.splice(0)) if (isBpffs(path)) spawnSync("umount", [path]);
     for (const path of this.#cgroups.splice(0)) fs.rmdirSync(path);
     for (const name of this.#netnses.splice(0)) spawnSync("ip", ["netns", "delete", name]);

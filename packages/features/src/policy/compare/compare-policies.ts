@@ -1,13 +1,16 @@
 import { refKey, type ObjectRef } from "@bpfleet/base";
 import type { RuleRef } from "@bpfleet/kernel";
-import { compilePolicy, type CompileFacts, type PolicyInput } from "../compile/compile-policy.ts";
+import { compilePolicy } from "../compile/compile-policy.ts";
+import type { ClosedPolicy } from "../compile/limits.ts";
 import type { HostIntent, PolicyIntent, WorkloadIntent } from "../intent.ts";
 import type { PolicyStatement, Requirement } from "../policy.ts";
 import type { TableReason } from "../table/judge-table.ts";
-import { readAddress, type AddressPiece } from "./address-pieces.ts";
+import type { AddressPiece } from "./address-pieces.ts";
+import { compareNodes } from "./compare-nodes.ts";
+import { worldOf } from "./compared-world.ts";
 import { findCells, type Cell } from "./find-cells.ts";
-import { genericPods } from "./label-worlds.ts";
-import { Rounds, type Holder, type HeldPiece } from "./rounds.ts";
+import { genericNodes, genericPods } from "./label-worlds.ts";
+import { Rounds, type Holder } from "./rounds.ts";
 
 /** What holds before, and what is to hold. */
 export interface ComparedPolicies {
@@ -15,7 +18,10 @@ export interface ComparedPolicies {
   readonly after: readonly PolicyIntent[];
   /** Pods that there are, wherever they run; of none pods of every sort are made that the policies tell apart. */
   readonly workloads: readonly WorkloadIntent[];
-  /** Nodes that there are; of none, one that runs the pods and another one. */
+  /**
+   * Nodes that there are; of none, one that runs the pods and another one, and two of every other sort that the
+   * policies tell apart.
+   */
   readonly hosts: readonly HostIntent[];
 }
 
@@ -25,15 +31,19 @@ export interface PolicyComparison {
   readonly refused: readonly { readonly ref: ObjectRef; readonly why: string }[];
   /** Pods were made up, of so many sorts. */
   readonly madeUp: number | undefined;
-  /** The selectors tell more sorts of pods apart than were looked at. */
+  /** Nodes were made up, of so many sorts; 0 where no policy is about what nodes receive and send. */
+  readonly madeUpNodes: number | undefined;
+  /** The selectors tell more sorts of pods or nodes apart than were looked at. */
   readonly isPartial: boolean;
 }
 
-/** Packets that are judged otherwise afterwards: each of these pods with each of these peers on each of these ports. */
+/** Packets that are judged otherwise afterwards: of each of these with each of these peers on each of these ports. */
 export interface PolicyDifference {
-  /** As the pod sees it. */
+  /** As the pod or node sees it. */
   readonly direction: "ingress" | "egress";
+  /** Either these or nodes. */
   readonly pods: readonly WorkloadIntent[];
+  readonly nodes: readonly HostIntent[];
   readonly peers: readonly DifferentPeer[];
   readonly ports: readonly PortSpan[];
   readonly before: ComparedDecision;
@@ -69,24 +79,30 @@ export function comparePolicies(compared: ComparedPolicies): PolicyComparison {
   const after = compared.after.filter(isEnforced);
   const made = compared.workloads.length === 0 ? makePods([...before, ...after]) : undefined;
   const pods = (made?.pods ?? compared.workloads).filter(({ isHostNetwork }) => !isHostNetwork);
-  const hosts = compared.hosts.length === 0 ? madeHosts : compared.hosts;
+  const madeNodes = compared.hosts.length === 0 ? makeNodes([...before, ...after]) : undefined;
+  const hosts = madeNodes?.hosts ?? compared.hosts;
+  const isAboutNodes = statementsOf([...before, ...after]).some(({ subject }) => subject.selects === "nodes");
   const rounds = new Rounds(prefixesOf([...before, ...after]), pods, hosts);
   const refused = new Map<string, { readonly ref: ObjectRef; readonly why: string }>();
+  const refuse = (closed: ClosedPolicy): unknown => refused.set(refKey(closed.ref), closed);
+  const judged = pods.map((pod, at) => ({ judged: { is: "pod", pod } as const, ifindex: at + 1 }));
   const cells: Cell[] = [];
   for (const round of rounds.all()) {
-    const world = worldOf(pods, hosts, round);
+    const { input, facts } = worldOf(pods, hosts, round);
     const [old, renewed] = [before, after].map((policies) => {
-      const compiled = compilePolicy({ ...world.input, policies }, world.facts, () => 1);
-      for (const closed of compiled.closed) refused.set(refKey(closed.ref), closed);
+      const compiled = compilePolicy({ ...input, policies }, facts, () => 1);
+      compiled.closed.forEach(refuse);
       return compiled;
     });
-    if (old !== undefined && renewed !== undefined) cells.push(...findCells(old, renewed, pods, world.facts, round));
+    if (old !== undefined && renewed !== undefined) cells.push(...findCells(old, renewed, judged, round));
   }
+  if (isAboutNodes) cells.push(...compareNodes({ before, after, pods, hosts, rounds }, refuse));
   return {
     differences: gather(cells),
     refused: [...refused.values()],
     madeUp: made?.pods.length,
-    isPartial: made?.isWhole === false,
+    madeUpNodes: madeNodes === undefined ? undefined : isAboutNodes ? madeNodes.hosts.length / 2 : 0,
+    isPartial: made?.isWhole === false || (isAboutNodes && madeNodes?.isWhole === false),
   };
 }
 
@@ -139,47 +155,22 @@ function makePods(intents: readonly PolicyIntent[]): {
   };
 }
 
-const madeHosts: readonly HostIntent[] = (["this", "other"] as const).map((name) => ({
-  feature: "policy",
-  about: "host",
-  origin: { object: { group: "", kind: "Node", namespace: "", name }, path: "" },
-  name,
-  labels: {},
-  addresses: [],
-  isThisNode: name === "this",
-}));
-
-/** Everybody with the addresses of this round. */
-function worldOf(
-  pods: readonly WorkloadIntent[],
-  hosts: readonly HostIntent[],
-  round: readonly HeldPiece[],
-): { readonly input: Omit<PolicyInput, "policies">; readonly facts: CompileFacts } {
-  const held = Map.groupBy(round, ({ holder }) =>
-    holder.is === "pod" ? holder.pod : holder.is === "node" ? holder.host : undefined,
+/** Two of each sort, so that each has one like it to talk to; the first one runs the pods. */
+function makeNodes(intents: readonly PolicyIntent[]): {
+  readonly hosts: readonly HostIntent[];
+  readonly isWhole: boolean;
+} {
+  const subjects = statementsOf(intents).flatMap(({ subject }) => (subject.selects === "nodes" ? [subject.where] : []));
+  const peers = peersOf(intents).flatMap((peer) => (peer.peer === "nodes" ? [peer.where] : []));
+  const { sorts, isWhole } = genericNodes([...subjects, ...peers]);
+  const hosts = sorts.flatMap((labels, sort) =>
+    (["this", "other"] as const).map((which): HostIntent => {
+      const name = sort === 0 ? which : `${which}-${sort}`;
+      const origin = { object: { group: "", kind: "Node", namespace: "", name }, path: "" };
+      return { feature: "policy", about: "host", origin, name, labels, addresses: [], isThisNode: name === "this" };
+    }),
   );
-  const addressesOf = (thing: WorkloadIntent | HostIntent): readonly string[] => [
-    ...new Set([
-      ...thing.addresses.filter((text) => readAddress(text) !== undefined),
-      ...(held.get(thing) ?? []).map(({ address }) => address),
-    ]),
-  ];
-  const endpoints = Object.fromEntries(
-    pods.map((_, at) => [
-      `pod-${at}`,
-      { found: true, interface: `pod${at}`, ifindex: at + 1, addresses: [], mac: "02:00:00:00:00:01" } as const,
-    ]),
-  );
-  return {
-    input: {
-      workloads: pods.map((pod, at) => ({ ...pod, addresses: addressesOf(pod), endpoint: `pod-${at}` })),
-      addresses: [],
-      hosts: hosts.map((host) => ({ ...host, addresses: addressesOf(host) })),
-      services: [],
-      settings: {},
-    },
-    facts: { nodeName: "this", interfaces: [], endpoints },
-  };
+  return { hosts, isWhole };
 }
 
 /** Cells that are alike but for one thing become one difference. */
@@ -202,18 +193,18 @@ function gather(cells: readonly Cell[]): readonly PolicyDifference[] {
   // One pod and one peer at one piece: all ports.
   const ofPorts = merge(
     cells,
-    (cell) => `${why(cell)} ${numberOf(cell.pod)} ${numberOf(cell.holder)} ${numberOf(cell.piece)}`,
+    (cell) => `${why(cell)} ${numberOf(whoOf(cell))} ${numberOf(cell.holder)} ${numberOf(cell.piece)}`,
   );
   // One pod and one peer: all pieces with these ports.
   const ofPieces = merge(ofPorts, (group) => {
     const [cell] = group;
-    return cell === undefined ? "" : `${why(cell)} ${numberOf(cell.pod)} ${numberOf(cell.holder)} ${spans(group)}`;
+    return cell === undefined ? "" : `${why(cell)} ${numberOf(whoOf(cell))} ${numberOf(cell.holder)} ${spans(group)}`;
   });
   // One pod: all peers with these ports.
   const ofPeers = merge(ofPieces, (group) => {
     const [first = []] = group;
     const [cell] = first;
-    return cell === undefined ? "" : `${why(cell)} ${numberOf(cell.pod)} ${spans(first)}`;
+    return cell === undefined ? "" : `${why(cell)} ${numberOf(whoOf(cell))} ${spans(first)}`;
   });
   const ofPods = merge(ofPeers, (group) => {
     const first = group[0]?.[0] ?? [];
@@ -231,10 +222,12 @@ function gather(cells: readonly Cell[]): readonly PolicyDifference[] {
     const [cell] = cells;
     if (cell === undefined) return [];
     const { direction, before, after } = cell;
+    const judged = groups.map((group) => group[0]?.[0]?.[0]?.judged);
     return [
       {
         direction,
-        pods: groups.flatMap((group) => group[0]?.[0]?.[0]?.pod ?? []),
+        pods: judged.flatMap((each) => (each?.is === "pod" ? each.pod : [])),
+        nodes: judged.flatMap((each) => (each?.is === "node" ? each.host : [])),
         peers: peers.flatMap((pieces) => {
           const holder = pieces[0]?.[0]?.holder;
           return holder === undefined ? [] : [{ holder, pieces: pieces.flatMap(([one]) => one?.piece ?? []) }];
@@ -245,6 +238,10 @@ function gather(cells: readonly Cell[]): readonly PolicyDifference[] {
       },
     ];
   });
+}
+
+function whoOf({ judged }: Cell): WorkloadIntent | HostIntent {
+  return judged.is === "pod" ? judged.pod : judged.host;
 }
 
 function decisionKey({ verdict, reason, rule }: ComparedDecision): string {

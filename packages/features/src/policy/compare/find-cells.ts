@@ -1,6 +1,5 @@
 import { bytesOfKey, parseAddressKey } from "../compile/address-key.ts";
-import type { CompileFacts, CompiledPolicy } from "../compile/compile-policy.ts";
-import type { WorkloadIntent } from "../intent.ts";
+import type { CompiledPolicy } from "../compile/compile-policy.ts";
 import { judgeTable } from "../table/judge-table.ts";
 import type { ColumnMap, PolicyTable } from "../table/policy-table.ts";
 import { writeTable } from "../table/write-table.ts";
@@ -8,10 +7,19 @@ import { numberOf, type AddressPiece, type Family } from "./address-pieces.ts";
 import type { ComparedDecision, PortSpan } from "./compare-policies.ts";
 import type { HeldPiece, Holder } from "./rounds.ts";
 
-/** One pod, one peer, ports side by side: judged otherwise. */
+/** Whose packets are judged. */
+export type Judged = Exclude<Holder, { readonly is: "world" }>;
+
+/** Where the packets of one are looked up in a table. */
+export interface JudgedAt {
+  readonly judged: Judged;
+  readonly ifindex: number;
+}
+
+/** One pod or node, one peer, ports side by side: judged otherwise. */
 export interface Cell {
   readonly direction: "ingress" | "egress";
-  readonly pod: WorkloadIntent;
+  readonly judged: Judged;
   readonly holder: Holder;
   readonly piece: AddressPiece;
   readonly span: PortSpan;
@@ -21,13 +29,13 @@ export interface Cell {
 
 const directions = ["ingress", "egress"] as const;
 
-/** All cells of a round in which the two differ. */
+/** All cells of a round in which the two differ, of those that `isMeant`. */
 export function findCells(
   before: CompiledPolicy,
   after: CompiledPolicy,
-  pods: readonly WorkloadIntent[],
-  facts: CompileFacts,
+  all: readonly JudgedAt[],
   round: readonly HeldPiece[],
+  isMeant: (judged: Judged, peer: Holder) => boolean = canBe,
 ): readonly Cell[] {
   const [old, renewed] = [new Side(before), new Side(after)];
   const spans = spansOf([before.table, after.table]);
@@ -38,8 +46,8 @@ export function findCells(
   const ofClass = [...Map.groupBy(peers, ({ key }) => key).values()];
   const cells: Cell[] = [];
   for (const direction of directions) {
-    const alike = Map.groupBy([...pods.keys()], (pod) =>
-      [old, renewed].map((side) => side.tablesOf(pod + 1, direction)).join(" "),
+    const alike = Map.groupBy(all, ({ ifindex }) =>
+      [old, renewed].map((side) => side.tablesOf(ifindex, direction)).join(" "),
     );
     for (const [tables, members] of alike) {
       const [first] = members;
@@ -48,16 +56,13 @@ export function findCells(
         const [peer] = same;
         if (peer === undefined) continue;
         for (const { protocol, port, span } of spans[peer.piece.family]) {
-          const question = { ifindex: first + 1, direction, peer: peer.bytes, protocol, port };
+          const question = { ifindex: first.ifindex, direction, peer: peer.bytes, protocol, port };
           const decisions = [old.judge(question), renewed.judge(question)] as const;
           if (decisions[0].verdict === decisions[1].verdict) continue;
-          for (const at of members) {
-            const pod = pods[at];
-            if (pod === undefined) continue;
+          for (const { judged } of members)
             for (const { holder, piece } of same)
-              if (canBe(pod, holder))
-                cells.push({ direction, pod, holder, piece, span, before: decisions[0], after: decisions[1] });
-          }
+              if (isMeant(judged, holder))
+                cells.push({ direction, judged, holder, piece, span, before: decisions[0], after: decisions[1] });
         }
       }
     }
@@ -66,9 +71,9 @@ export function findCells(
 }
 
 /** A namespace has one set of labels. */
-function canBe(pod: WorkloadIntent, holder: Holder): boolean {
-  if (holder.is !== "pod" || holder.pod.pod.namespace !== pod.pod.namespace) return true;
-  return JSON.stringify(pod.namespaceLabels) === JSON.stringify(holder.pod.namespaceLabels);
+function canBe(judged: Judged, peer: Holder): boolean {
+  if (judged.is !== "pod" || peer.is !== "pod" || peer.pod.pod.namespace !== judged.pod.pod.namespace) return true;
+  return JSON.stringify(judged.pod.namespaceLabels) === JSON.stringify(peer.pod.namespaceLabels);
 }
 
 type Question = Parameters<typeof judgeTable>[1];
@@ -136,6 +141,20 @@ const spaces = [
   { space: "others", name: "IP", protocol: undefined, top: 255 },
 ] as const satisfies readonly { readonly space: keyof ColumnMap; readonly [field: string]: unknown }[];
 
+/** What is apart for nodes: IGMP, and the errors of ICMP that they send, pass whatever is said of them. */
+const upkeep: readonly PortSpan[] = [
+  { protocol: "ICMP", from: 3, to: 3 },
+  { protocol: "ICMP", from: 11, to: 12 },
+  { protocol: "ICMPv6", from: 1, to: 4 },
+  { protocol: "IP", from: 2, to: 2 },
+];
+
+export function isUpkeepOfNode({ direction, span, piece }: Pick<Cell, "direction" | "span" | "piece">): boolean {
+  const { protocol, from, to } = span;
+  if (protocol === "IP" ? piece.family === 6 : direction === "ingress") return false;
+  return upkeep.some((each) => each.protocol === protocol && each.from <= from && to <= each.to);
+}
+
 const elsewhere: Readonly<Record<Family, readonly number[]>> = { 4: [1, 6, 17, 132], 6: [6, 17, 58, 132] };
 
 /** The first port of each span that no table tells apart. */
@@ -145,7 +164,8 @@ function spansOf(tables: readonly PolicyTable[]): Readonly<Record<Family, readon
     spaces.flatMap(({ space, name, protocol, top }) => {
       if (name === (family === 4 ? "ICMPv6" : "ICMP")) return [];
       const apart = protocol === undefined ? elsewhere[family].flatMap((number) => [number, number + 1]) : [];
-      const cuts = new Set([0, top + 1, ...apart]);
+      const kept = upkeep.flatMap((each) => (each.protocol === name ? [each.from, each.to + 1] : []));
+      const cuts = new Set([0, top + 1, ...apart, ...kept]);
       for (const map of maps) for (const { from, to } of map[space]) cuts.add(from).add(to + 1);
       const sorted = [...cuts].toSorted((a, b) => a - b);
       return sorted.flatMap((from, at): readonly Probe[] => {

@@ -51,6 +51,23 @@ export function genericPods(
   return { pods: kept, isWhole: ofPods.isWhole && ofNamespaces.isWhole && kept.length === told.size };
 }
 
+/** Labels of nodes of every sort that these selectors tell apart. */
+export function genericNodes(selectors: readonly (readonly Requirement[])[]): {
+  readonly sorts: readonly Labels[];
+  readonly isWhole: boolean;
+} {
+  const asked = selectors.map((where) =>
+    where.map((each): Requirement => (each.on === "node" ? { ...each, on: "pod" } : each)),
+  );
+  const { pods, isWhole } = genericPods(asked, []);
+  return { sorts: pods.map(({ labels }) => labels), isWhole };
+}
+
+/** Whether a node with these labels is selected. */
+export function areMet(where: readonly Requirement[], labels: Labels): boolean {
+  return meetsAll(where, { namespace: "", labels, namespaceLabels: {} });
+}
+
 /** Pods of one namespace stay apart if that cannot have the labels of both. */
 function keyOf({ namespace, namespaceLabels }: GenericPod): string {
   return JSON.stringify([namespace, namespaceLabels]);

@@ -91,6 +91,18 @@ test("compilePolicy takes a port's name as the pod's own for what it receives, a
   assert.equal(verdict("203.0.113.1", 80, { direction: "egress" }), "drop");
 });
 
+test("compilePolicy takes a port's name with a last port for the range that begins there, or for it alone", () => {
+  const http = { allow: [{ ports: [{ ...namedTcp("http"), to: 443 }] }] };
+  const { judge } = compileWorld([policyOf("p", { ingress: http, egress: http })], world);
+  const passes = (...of: Parameters<typeof packet>): boolean => judge(packet(...of)).verdict === "pass";
+  const among = [79, 80, 443, 444, 8079, 8080, 8081];
+  const open = (more: Parameters<typeof packet>[2]): readonly number[] =>
+    among.filter((port) => passes(more?.direction === "egress" ? "10.0.0.2" : "203.0.113.1", port, more));
+  assert.deepEqual(open({ pod: "b" }), [80, 443]);
+  assert.deepEqual(open({}), [8080], "its own port lies behind the last one");
+  assert.deepEqual(open({ direction: "egress" }), [80, 443]);
+});
+
 test("compilePolicy shares the tables of pods that are judged alike", () => {
   const pods = Array.from({ length: 40 }, (_, at) => pod(`p${at}`, "a", `10.1.0.${at}`));
   const policy = policyOf("p", { ...onA, ingress: { allow: [{ ports: [tcp(80)] }] }, egress: {} });

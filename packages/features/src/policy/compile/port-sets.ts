@@ -42,8 +42,8 @@ export function rangesOf(match: Exclude<PortMatch, { readonly match: "named-port
   }
 }
 
-export function rangeOfPort(protocol: PortProtocol, port: number): SpaceRange {
-  return { space: spaceOfProtocol[protocol], from: port, to: port };
+export function rangeOfPort(protocol: PortProtocol, port: number, last = port): SpaceRange {
+  return { space: spaceOfProtocol[protocol], from: port, to: Math.max(port, last) };
 }
 
 export interface KeyedRanges {

@@ -31,6 +31,7 @@ export interface ReadRule {
 export interface NamedPortMatch {
   readonly protocol: PortProtocol;
   readonly name: string;
+  readonly to?: number | undefined;
 }
 
 /** What a rule says, before anything is numbered. */

@@ -280,11 +280,11 @@ export class EgressPorts {
   }
 
   /** Number of the peer, and its port. */
-  of({ protocol, name }: NamedPortMatch, needsAll: boolean, portSets: PortSets): readonly [number, PortSet][] {
+  of({ protocol, name, to }: NamedPortMatch, needsAll: boolean, portSets: PortSets): readonly [number, PortSet][] {
     const named = portName(protocol, name);
     return (this.#numbers.get(named) ?? []).map((port) => [
       this.#peers.number({ is: "port", port: `${named}=${port}` }, needsAll),
-      portSets.intern(keyedRanges([rangeOfPort(protocol, port)])),
+      portSets.intern(keyedRanges([rangeOfPort(protocol, port, to)])),
     ]);
   }
 }

@@ -75,7 +75,7 @@ function renderPort(match: PortMatch): string {
       if (match.from === 0 && match.to === 65_535) return match.protocol;
       return `${match.protocol} ${match.from === match.to ? match.from : `${match.from}-${match.to}`}`;
     case "named-port":
-      return `${match.protocol} ${match.name}`;
+      return `${match.protocol} ${match.name}${match.to === undefined ? "" : ` to ${match.to}`}`;
     case "icmp":
       return `ICMPv${match.family} type ${match.type}`;
     case "ip-protocol":

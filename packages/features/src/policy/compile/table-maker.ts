@@ -124,7 +124,9 @@ export class TableMaker {
     const sorted = rules.toSorted((a, b) => a.precedence - b.precedence);
     const first = isNode ? failSafe?.[direction] : direction === "ingress" && hostAccess ? [hostAccess] : undefined;
     return (first === undefined ? sorted : [...first, ...sorted]).flatMap((rule) => {
-      const regions = direction === "ingress" ? this.#ingressRegions(rule, ports) : this.#regionsToPeers(rule);
+      const all = direction === "ingress" ? this.#ingressRegions(rule, ports) : this.#regionsToPeers(rule);
+      // Nobody reads what the node asks.
+      const regions = isNode ? all.filter(({ names }) => names === undefined) : all;
       return regions.length === 0 ? [] : [{ rule, regions }];
     });
   }
@@ -135,8 +137,8 @@ export class TableMaker {
     if (peers === undefined) return [];
     if (rule.ports === "any" || rule.namedPorts.length === 0)
       return rule.ports === undefined ? [] : [{ peers, ports: rule.ports }];
-    const named = rule.namedPorts.flatMap(({ protocol, name }) =>
-      own.filter((each) => each.name === portName(protocol, name)).map(({ port }) => rangeOfPort(protocol, port)),
+    const named = rule.namedPorts.flatMap(({ protocol, name, to }) =>
+      own.filter((each) => each.name === portName(protocol, name)).map(({ port }) => rangeOfPort(protocol, port, to)),
     );
     const ranges = [...(rule.ports?.ranges ?? []), ...named];
     return ranges.length === 0 ? [] : [{ peers, ports: this.#portSets.intern(keyedRanges(ranges)) }];

@@ -13,19 +13,36 @@ export function aimedPacket(chance: Chance, world: World, policies: readonly Pol
   const rule = randomRule(chance, statement[direction]);
   const pods = world.pods.filter((pod) => pod.isOnThisNode && selects(statement, pod));
   if (rule === undefined || pods.length === 0) return randomPacket(chance, world);
-  const pod = chance.of(pods);
-  const port = rule.ports === "any" || rule.ports.length === 0 ? undefined : chance.of(rule.ports);
-  const meant = chance.is(50) ? withoutExcept(rule) : rule;
-  const peers = peersOf(world, pod).filter(
-    (address) => isOfFamily(address, port) && isOneOf(meant, world, address, { pod: pod.name, direction }),
-  );
-  if (peers.length === 0) return randomPacket(chance, world);
-  const peer = chance.of(peers);
-  const target = direction === "ingress" ? pod : findEnd(world, peer).pod;
-  return withQuestion(chance, { pod: pod.name, direction, peer, ...aimedPort(chance, port, target, peer) });
+  const own = chance.of(pods);
+  const packet = aimAt(chance, world, rule, { pod: own.name, direction, peers: peersOf(world, own), own });
+  return packet === undefined ? randomPacket(chance, world) : withQuestion(chance, packet);
 }
 
-function randomRule(chance: Chance, { allow, deny }: PolicyDirection): PolicyRule | undefined {
+/** Whose packet it is; without a pod the node's. */
+interface Aim extends Pick<WorldPacket, "pod" | "direction"> {
+  readonly peers: readonly string[];
+  readonly own?: WorldPod | undefined;
+}
+
+/** `undefined` where nobody is meant. */
+export function aimAt(
+  chance: Chance,
+  world: World,
+  rule: PolicyRule,
+  { pod, direction, peers: all, own }: Aim,
+): WorldPacket | undefined {
+  const port = rule.ports === "any" || rule.ports.length === 0 ? undefined : chance.of(rule.ports);
+  const meant = chance.is(50) ? withoutExcept(rule) : rule;
+  const peers = all.filter(
+    (address) => isOfFamily(address, port) && isOneOf(meant, world, address, { pod, direction }),
+  );
+  if (peers.length === 0) return undefined;
+  const peer = chance.of(peers);
+  const target = direction === "ingress" ? own : findEnd(world, peer).pod;
+  return { pod, direction, peer, ...aimedPort(chance, port, target, peer) };
+}
+
+export function randomRule(chance: Chance, { allow, deny }: PolicyDirection): PolicyRule | undefined {
   const rules = deny.length > 0 && (allow.length === 0 || chance.is(50)) ? deny : allow;
   return rules.length === 0 ? undefined : chance.of(rules);
 }

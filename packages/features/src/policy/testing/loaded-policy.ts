@@ -39,6 +39,8 @@ export function reasonOf(number: number): string {
 export class LoadedPolicy implements AsyncDisposable {
   readonly #maps: Record<string, BpfMap>;
   readonly #inner: BpfMap[] = [];
+  /** Of `putOver`. */
+  readonly #room: Partial<Record<"table" | "services", BpfMap>> = {};
   #taught: readonly Uint8Array[] = [];
   readonly #objects: BpfObject[];
   readonly programs: Readonly<Record<Direction, BpfProgram>>;
@@ -154,6 +156,31 @@ export class LoadedPolicy implements AsyncDisposable {
     this.#inner.push(map);
     await fill(map, lines);
     this.#refer("services", 0, map);
+  }
+
+  /**
+   * Writes a table over the one before, so that nothing waits for the kernel as where one is replaced; for those who put
+   * many and run nothing meanwhile.
+   */
+  async putOver(table: PolicyTable, services?: ServiceTable): Promise<void> {
+    if (this.#room.table === undefined) {
+      const hits = hitsOf(4096);
+      this.#inner.push(hits);
+      this.#refer("counters", 0, hits);
+    }
+    await this.#writeOver("table", writeTable({ ...table, counterSlot: 0 }).lines);
+    if (services !== undefined) await this.#writeOver("services", writeServices(services).lines);
+  }
+
+  async #writeOver(outer: "table" | "services", lines: Uint8Array): Promise<void> {
+    const before = this.#room[outer];
+    if (before !== undefined && before.info.maxEntries >= lines.length / policyLayout.line_bytes)
+      return fill(before, lines);
+    const map = linesOf(new Uint8Array(2 * lines.length));
+    this.#inner.push(map);
+    this.#room[outer] = map;
+    await fill(map, lines);
+    this.#refer(outer, 0, map);
   }
 
   /** In place of what was taught before. */

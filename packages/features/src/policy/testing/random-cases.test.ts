@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bitsOf, ClauseCounts, judge, minimise, randomCases, type Counterexample, type JudgedPacket } from "./mod.ts";
+import {
+  bitsOf,
+  ClauseCounts,
+  judge,
+  minimise,
+  randomCases,
+  tellCounterexample,
+  type Counterexample,
+  type JudgedPacket,
+} from "./mod.ts";
 import { compileWorld, type CompiledWorld } from "./compiled-world.ts";
 import type { Place } from "./reference-services.ts";
 
@@ -36,14 +45,13 @@ function isEnforced({ mode }: Counterexample["policies"][number]): boolean {
   return mode === "enforce";
 }
 
-function tell(found: Counterexample): string {
-  const told = minimise(found, disagrees);
-  const expected = judge(told.policies, told.world, told.packet, told.others);
-  const value = { ...told, expected: expected.verdict, because: expected.because.by };
-  return JSON.stringify(value, (key, part: unknown) => (key === "origin" || key === "options" ? undefined : part), 1);
+async function tell(found: Counterexample): Promise<string> {
+  const least = await minimise(found, disagrees);
+  const { verdict, because } = judge(least.policies, least.world, least.packet, least.others);
+  return tellCounterexample(least, { expected: verdict, because: because.by });
 }
 
-test("compilePolicy and judgeTable decide as the reference does, each clause often enough to tell", () => {
+test("compilePolicy and judgeTable decide as the reference does, each clause often enough to tell", async () => {
   const counts = new ClauseCounts();
   let count = 0;
   for (const { world, policies, others, packets } of randomCases(seed)) {
@@ -54,7 +62,7 @@ test("compilePolicy and judgeTable decide as the reference does, each clause oft
       else assert.equal(compiled.placesBehind(packet), undefined);
       const found = passes(compiled, judged) ? "allow" : "deny";
       if (found !== judgement.verdict)
-        assert.fail(`seed ${seed}, pair ${count}: ${tell({ world, policies, others, packet })}`);
+        assert.fail(`seed ${seed}, pair ${count}: ${await tell({ world, policies, others, packet })}`);
       counts.add(judged);
       count++;
     }
@@ -69,7 +77,7 @@ test("randomCases are the same for one seed, and others for another", () => {
   assert.notEqual(first(7), first(8));
 });
 
-test("minimise leaves nothing that could be dropped", () => {
+test("minimise leaves nothing that could be dropped", async () => {
   const isDenied = ({ world, policies, others, packet }: Counterexample): boolean => {
     const { because } = judge(policies, world, packet, others);
     return because.by === "default-deny" && because.tier === "policy";
@@ -78,7 +86,7 @@ test("minimise leaves nothing that could be dropped", () => {
   for (const { world, policies, others, packets } of randomCases(3)) {
     const judged = packets.find(({ packet }) => isDenied({ world, policies, others, packet }));
     if (judged === undefined) continue;
-    const least = minimise({ world, policies, others, packet: judged.packet }, isDenied);
+    const least = await minimise({ world, policies, others, packet: judged.packet }, isDenied);
     const { pods, nodes } = least.world;
     assert.deepEqual(
       [

@@ -45,7 +45,7 @@ export function* randomCases(seed: number, packetsOfCase = 100, isOnePodHere = f
     // With other tiers there are fewer of the first: those decide only where it does not, or lets pass.
     const isFirst = fallback.length + container.length + l4.length === 0;
     const policies = randomPolicies(chance, world).slice(0, isFirst ? undefined : chance.below(2));
-    const rules: Rules = { policies, others, plain: plainOf(policies), excepts: exceptsOf(policies) };
+    const rules = rulesOf(policies, others);
     const all = [...policies, ...[...fallback, ...container].map(({ policy }) => policy), ...l4];
     const packets = Array.from({ length: packetsOfCase }, () => {
       const tried = [
@@ -62,8 +62,14 @@ export function* randomCases(seed: number, packetsOfCase = 100, isOnePodHere = f
 }
 
 export class ClauseCounts {
+  readonly #all: readonly string[];
   readonly #counts = new Map<string, number>();
   readonly #verdicts = { allow: 0, deny: 0 };
+
+  /** `all`: clauses that have to decide. */
+  constructor(all: readonly string[] = everyClause) {
+    this.#all = all;
+  }
 
   add({ judgement, clauses }: JudgedPacket): void {
     this.#verdicts[judgement.verdict]++;
@@ -75,7 +81,7 @@ export class ClauseCounts {
   }
 
   /** How often the clause decided that decided least. */
-  least({ clauses }: JudgedPacket): number {
+  least({ clauses }: Pick<JudgedPacket, "clauses">): number {
     return Math.min(...clauses.map((clause) => this.of(clause)));
   }
 
@@ -85,7 +91,7 @@ export class ClauseCounts {
     const pairs = allow + deny;
     const tell = ([name, count]: readonly [string, number]): string => `${name}: ${count} of ${pairs}`;
     const verdicts = Object.entries(this.#verdicts).filter(([, count]) => count < 0.3 * pairs);
-    const clauses = everyClause.map((name) => [name, this.of(name)] as const);
+    const clauses = this.#all.map((name) => [name, this.of(name)] as const);
     return [...verdicts, ...clauses.filter(([, count]) => count < 0.01 * pairs)].map(tell);
   }
 }
@@ -129,12 +135,17 @@ const everyClause: readonly string[] = [
   "except",
 ];
 
-interface Rules {
+/** What is in force. */
+export interface Rules {
   readonly policies: readonly Policy[];
   readonly others: OtherTiers;
   /** The policies as if no address were excepted. */
   readonly plain: readonly Policy[];
   readonly excepts: readonly Prefix[];
+}
+
+export function rulesOf(policies: readonly Policy[], others: OtherTiers): Rules {
+  return { policies, others, plain: plainOf(policies), excepts: exceptsOf(policies) };
 }
 
 function judgeSent(rules: Rules, world: World, packet: WorldPacket, chance: Chance): JudgedPacket {
@@ -151,7 +162,11 @@ function judgeSent(rules: Rules, world: World, packet: WorldPacket, chance: Chan
   return { ...judged, clauses: [...judged.clauses, "service"], sent: { packet: { ...packet, asks }, places } };
 }
 
-function judgePacket({ policies, others, plain, excepts }: Rules, world: World, packet: WorldPacket): JudgedPacket {
+export function judgePacket(
+  { policies, others, plain, excepts }: Rules,
+  world: World,
+  packet: WorldPacket,
+): JudgedPacket {
   const judgement = judge(policies, world, packet, others);
   const clauses = clausesOf(judgement);
   const isNear = excepts.some((prefix) => isWithin(packet.peer, prefix));

@@ -12,7 +12,7 @@ const { name: reader } = createRequire(import.meta.url)("dns-packet") as NameRea
 export interface Taught {
   /** In the order of the records, each as often as it is there. */
   readonly addresses: readonly Uint8Array[];
-  readonly event: "unasked" | "unreadable" | undefined;
+  readonly event: "unasked" | "unreadable" | "cut" | undefined;
 }
 
 const mostBytes = 2048;
@@ -62,7 +62,7 @@ export function readAnswer(whole: Buffer, asked: Question): Taught {
     question.text === asked.name &&
     message.readUInt16BE(question.end) === asked.type;
   if (!isAnswer) return nothing("unasked");
-  if ((flags & 0x0200) !== 0) return nothing("unreadable");
+  if ((flags & 0x0200) !== 0) return nothing("cut");
   if ((flags & 15) !== 0) return nothing(undefined);
   const addresses: Uint8Array[] = [];
   let owner = question.text;

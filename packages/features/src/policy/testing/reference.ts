@@ -32,6 +32,8 @@ export type Because =
   | { readonly by: "local-host" }
   /** A port of the node itself that nothing closes. */
   | { readonly by: "fail-safe" }
+  /** What the node tells of packets that pass it, and which groups somebody listens to: no table is asked. */
+  | { readonly by: "upkeep" }
   /** No rule is met, and none of the policies that select the pod denies by default. */
   | { readonly by: "no-default"; readonly tier: Tier }
   | { readonly by: "default-deny"; readonly tier: Tier }
@@ -106,6 +108,7 @@ function judgeNode(
   const first = selectingNode(policies, world, packet);
   const ordered = selectingNode(inOrder(fallback), world, packet);
   if (first.length + ordered.length === 0) return { verdict: "allow", because: { by: "nobody" } };
+  if (isUpkeep(packet)) return { verdict: "allow", because: { by: "upkeep" } };
   if (isFailSafe(packet, world)) return { verdict: "allow", because: { by: "fail-safe" } };
   const asked = { world, subject: undefined, peer: findEnd(world, packet.peer, packet), packet };
   const [tier, selecting, groups] =
@@ -126,6 +129,13 @@ function selectingNode(policies: readonly Policy[], world: World, { direction }:
         .map((statement) => ({ policy, rules: statement[direction] })),
     )
     .filter(({ rules }) => rules.isDefaultDeny || rules.allow.length + rules.deny.length > 0);
+}
+
+/** Errors of ICMP that the node sends, and IGMP. */
+function isUpkeep({ direction, protocol, port, peer }: WorldPacket): boolean {
+  if (protocol === 2) return !peer.includes(":");
+  if (direction === "ingress") return false;
+  return protocol === "ICMP" ? [3, 11, 12].includes(port) : protocol === "ICMPv6" && port >= 1 && port <= 4;
 }
 
 /** SSH, the API server, etcd, the kubelet, metrics; DHCP; where the node asks DNS, the webhook and whoever serves the API. */
@@ -382,7 +392,11 @@ function isPort(match: PortMatch, target: WorldPod | undefined, { protocol, port
       return (
         match.protocol === protocol &&
         (target?.namedPorts ?? []).some(
-          (named) => named.protocol === protocol && named.name === match.name && named.port === port,
+          (named) =>
+            named.protocol === protocol &&
+            named.name === match.name &&
+            named.port <= port &&
+            port <= Math.max(named.port, match.to ?? 0),
         )
       );
     case "icmp":

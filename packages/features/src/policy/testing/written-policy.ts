@@ -1,6 +1,7 @@
 import type { ObjectRef, Origin } from "@bpfleet/base";
 import { keyOfPrefix, parseAddressKey } from "../compile/address-key.ts";
 import type { Peer, Policy, PolicyDirection, PolicyRule, PortMatch, Requirement } from "../policy.ts";
+import type { WorldPod } from "./world.ts";
 
 /* Policies for tests, shortly written. */
 
@@ -55,6 +56,12 @@ export function policyOf(name: string, ...statements: readonly WrittenStatement[
       options: {},
     })),
   };
+}
+
+/** Of this node, with nothing but its addresses. */
+export function podOf(...addresses: readonly string[]): WorldPod {
+  const nothing = { labels: {}, namespaceLabels: {}, serviceAccount: "", namedPorts: [] };
+  return { ...nothing, name: "x/p", namespace: "x", addresses, isOnThisNode: true };
 }
 
 export function label(key: string, ...values: readonly string[]): Requirement {

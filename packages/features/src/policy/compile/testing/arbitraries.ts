@@ -168,13 +168,16 @@ const portMatch: fc.Arbitrary<PortMatch> = fc.oneof(
   },
   {
     weight: 2,
-    arbitrary: fc.tuple(protocol, fc.constantFrom(...names)).map(([protocol, name]): PortMatch => ({
-      origin,
-      match: "named-port",
-      protocol: protocol as "TCP",
-      name,
-      dns: undefined,
-    })),
+    arbitrary: fc
+      .tuple(protocol, fc.constantFrom(...names), fc.constantFrom(undefined, 80, 443, 65_535))
+      .map(([protocol, name, to]): PortMatch => ({
+        origin,
+        match: "named-port",
+        protocol: protocol as "TCP",
+        name,
+        to,
+        dns: undefined,
+      })),
   },
   fc
     .tuple(fc.constantFrom(4, 6), fc.constantFrom(0, 8, 128))
