@@ -31,3 +31,12 @@ test("docs/acceptance.md has every case of bpfd, in order", () => {
     Array.from({ length: 22 }, (_, at) => at + 1),
   );
 });
+
+test("docs/acceptance.md has every section of the guide of policies, in order", () => {
+  const sections = readFileSync(join(root, "docs/guides/policy.md"), "utf8").matchAll(/^## (\d+\. .+)$/gm);
+  const told = readFileSync(join(root, "docs/acceptance.md"), "utf8").matchAll(/^\| (\d+\. [^|]+?) \|/gm);
+  assert.deepEqual(
+    Array.from(told, ([, section]) => section),
+    Array.from(sections, ([, section]) => section),
+  );
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { NodeResult } from "./aggregate.ts";
+import type { FleetOutcome, NodeResult } from "./aggregate.ts";
 import type { Condition, KubeObject } from "./kind.ts";
 import { findKind } from "./kinds.ts";
 
@@ -115,6 +115,108 @@ test("aggregateStatus counts nodes that are silent or know an older generation a
   );
   assert.equal(status.state, "Pending");
   assert.equal(programStatus([]).conditions[0]?.status, "Unknown");
+});
+
+const full = { nodeName: "full", isSound: true };
+
+function notListedStatus(
+  results: readonly NodeResult[],
+  notListed: NonNullable<FleetOutcome["notListed"]>,
+  previousStatus?: unknown,
+): Status {
+  const kind = findKind("networking.fos1.io/v1alpha1", "EBPFProgram");
+  assert.ok(kind !== undefined);
+  const object = objectOf("networking.fos1.io/v1alpha1", "EBPFProgram");
+  return kind.aggregate(object, {
+    results,
+    silentNodes: [],
+    notListed,
+    previousStatus,
+    clock: clockAt(0),
+  }) as Status;
+}
+
+test("aggregateStatus says which nodes have more objects than they list, and keeps the state", () => {
+  const active = { state: "Active" };
+  const one = notListedStatus([], [full], active);
+  const text = "full has more objects than its report lists; this one is not among those in trouble";
+  const ready = one.conditions.find(({ type }) => type === "Ready");
+  assert.deepEqual([ready?.status, ready?.reason, ready?.message], ["Unknown", "NotListed", text]);
+  assert.deepEqual([one.state, one.nodes], ["Active", { ready: 0, total: 1 }]);
+  assert.equal(notListedStatus([], [full], { state: "Failed" }).state, "Pending");
+  const more = notListedStatus([result("a"), result("b")], [full, { nodeName: "g", isSound: false }], active);
+  assert.equal(
+    more.conditions[0]?.message,
+    "2 of 4 nodes; full, g have more objects in trouble than their reports list",
+  );
+  assert.deepEqual([more.state, more.nodes], ["Active", { ready: 2, total: 4 }]);
+  const failed = notListedStatus([result("a", { state: "Failed" })], [full], active);
+  assert.deepEqual([failed.state, failed.conditions[0]?.status], ["Failed", "False"]);
+});
+
+test("aggregateConfig says no success where a node does not list the config", () => {
+  const kind = findKind("bpfd.io/v1alpha1", "BpfProgramConfig");
+  const object = objectOf("bpfd.io/v1alpha1", "BpfProgramConfig");
+  const fleet = { silentNodes: [], previousStatus: undefined, clock: clockAt(0) };
+  const status = kind?.aggregate(object, { ...fleet, results: [result("a")], notListed: [full] }) as Status;
+  assert.deepEqual(
+    status.conditions.map(({ type, reason }) => [type, reason]),
+    [
+      ["Note", "NotListed"],
+      ["NotYetLoaded", "ProgramsNotYetLoaded"],
+    ],
+  );
+});
+
+function leavingStatus(
+  [apiVersion, kind]: readonly [string, string],
+  fleet: Partial<FleetOutcome>,
+  finalizers: readonly string[] = ["example.com/keep"],
+): readonly string[] {
+  const object = objectOf(apiVersion, kind, 2, { deletionTimestamp: "2026-01-01T00:00:00Z", finalizers });
+  const told = { results: [], silentNodes: [], previousStatus: undefined, clock: clockAt(0), ...fleet };
+  const found = findKind(apiVersion, kind);
+  assert.ok(found !== undefined);
+  const { conditions } = found.aggregate(object, told) as Status;
+  return conditions.map(({ type, status, reason, message }) => `${type} ${status} ${reason}: ${message}`);
+}
+
+test("aggregateStatus says of what is being deleted which nodes have it, then who holds it", () => {
+  const program = ["networking.fos1.io/v1alpha1", "EBPFProgram"] as const;
+  assert.deepEqual(leavingStatus(program, { results: [result("a"), result("b")], silentNodes: ["c"] }), [
+    "Ready False Deleting: being deleted: still on a, b",
+  ]);
+  assert.deepEqual(leavingStatus(program, { silentNodes: ["a"], lostNodes: ["gone"] }), [
+    "Ready False Deleting: being deleted: off all nodes; held by finalizer example.com/keep",
+  ]);
+  const unknown = { results: [result("lost")], lostNodes: ["lost"], notListed: [full] };
+  assert.deepEqual(leavingStatus(program, unknown, ["a/b", "c/d"]), [
+    "Ready False Deleting: being deleted: unknown whether still on full, lost; held by finalizers a/b, c/d",
+  ]);
+});
+
+test("aggregateConfig says of what is being deleted no success, but who holds it", () => {
+  const config = ["bpfd.io/v1alpha1", "BpfProgramConfig"] as const;
+  const kind = findKind(...config);
+  const object = objectOf(...config);
+  const done = kind?.aggregate(object, {
+    results: [result("a")],
+    silentNodes: [],
+    previousStatus: undefined,
+    clock: clockAt(0),
+  }) as Status;
+  assert.equal(done.conditions.at(-1)?.type, "ReconcileSuccess");
+  const waiting = done.conditions.map(({ type, status, reason, message }) => `${type} ${status} ${reason}: ${message}`);
+  const said = (fleet: Partial<FleetOutcome>) => leavingStatus(config, { previousStatus: done, ...fleet });
+  assert.deepEqual(said({ results: [result("a")] }), ["Note True Deleting: being deleted: still on a", waiting[0]]);
+  assert.deepEqual(said({ remaining: [{ name: "o-a", cannotUnload: false }] }), [
+    "Note True Deleting: being deleted: made of it and still there: o-a",
+    waiting[0],
+  ]);
+  assert.deepEqual(said({ silentNodes: ["a"] }), [
+    "Note True Deleting: being deleted: off all nodes; held by finalizer example.com/keep",
+    waiting[0],
+  ]);
 });
 
 test("aggregateStatus says of an undeployed fleet that nothing is in force, as far as that is known", () => {

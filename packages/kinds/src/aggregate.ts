@@ -22,6 +22,8 @@ export interface FleetOutcome {
   readonly silentNodes: readonly string[];
   /** Nodes that nobody hears from: what they last said may no longer be so. None of them is among the silent ones. */
   readonly lostNodes?: readonly string[] | undefined;
+  /** Nodes that have more objects than their report lists, not this one; `isSound`: all that are in trouble are listed. */
+  readonly notListed?: readonly { readonly nodeName: string; readonly isSound: boolean }[] | undefined;
   /** Of an object that is being deleted: what was made of it and is still there. */
   readonly remaining?: readonly { readonly name: string; readonly cannotUnload: boolean }[] | undefined;
   /** The fleet has left the cluster: what came of the nodes, and whether nothing is in force on any of them. */
@@ -48,24 +50,37 @@ const maxNames = 3;
  * on another; what the node had counted stays. Of texts that differ from node to node it has the first few; the
  * nodes' own objects have all. Equal outcomes make equal statuses.
  */
-export function aggregateStatus(source: AggregateSource, object: KubeObject, fleet: FleetOutcome): unknown {
+export function aggregateStatus(source: AggregateSource, object: KubeObject, whole: FleetOutcome): unknown {
   const { statusSchema } = source;
   if (statusSchema === undefined) return undefined;
   const { generation } = object.metadata;
+  const isLeaving = object.metadata.deletionTimestamp !== undefined && whole.undeployed === undefined;
+  const fleet = isLeaving ? leavingFleet(whole) : whole;
   const { heard, stale, lost } = parted(fleet);
-  const current = heard.filter((result) => isCurrent(result, generation));
-  const late = [...heard.filter((result) => !isCurrent(result, generation)).map(nameOf), ...fleet.silentNodes];
-  const total = heard.length + lost.length + fleet.silentNodes.length;
+  // A deletion is a generation that no node has to see.
+  const seen = isLeaving ? undefined : generation;
+  const current = heard.filter((result) => isCurrent(result, seen));
+  const late = [...heard.filter((result) => !isCurrent(result, seen)).map(nameOf), ...fleet.silentNodes];
+  const { notListed = [] } = fleet;
+  const total = heard.length + lost.length + fleet.silentNodes.length + notListed.length;
   const ready = current.filter(({ state }) => state === "InForce").length;
   const aspects =
-    fleet.undeployed === undefined
-      ? typesOf(source, current).map((type) => aspectOf(type, current, { late, lost, total }))
-      : undeployedAspects(fleet.previousStatus, fleet.undeployed);
+    fleet.undeployed !== undefined
+      ? undeployedAspects(fleet.previousStatus, fleet.undeployed)
+      : isLeaving
+        ? leavingAspects(object, fleet)
+        : typesOf(source, current).map((type) => aspectOf(type, current, { late, lost, notListed, total }));
   const [first] = aspects;
   const properties = propertiesOf(statusSchema);
   const fields: Record<string, unknown> = {};
   if (properties["state"] !== undefined) {
-    fields["state"] = stateWord(properties["state"], worstOf(current, late.length));
+    const word = (worst: Worst): string => stateWord(properties["state"], worst);
+    const before = isRecord(fleet.previousStatus) ? fleet.previousStatus["state"] : undefined;
+    // Nothing is known that it would not be any more.
+    const isKept = notListed.length > 0 && late.length === 0 && before === word("in-force");
+    const isInForce = isKept && current.every(({ state }) => state === "InForce");
+    const worst = worstOf(current, late.length + notListed.length);
+    fields["state"] = word(isInForce ? "in-force" : worst);
     if (properties["reason"] !== undefined && first !== undefined && first.status !== "True")
       fields["reason"] = first.message;
   }
@@ -78,6 +93,15 @@ export function aggregateStatus(source: AggregateSource, object: KubeObject, fle
   if (properties["lastUpdated"] !== undefined) return status;
   const { lastUpdated: _, ...rest } = status;
   return rest;
+}
+
+/** `n1 has more objects than its report lists; this one is not among those in trouble`. */
+export function renderNotListed(notListed: NonNullable<FleetOutcome["notListed"]>): string {
+  const [have, lists] = notListed.length === 1 ? ["has", "its report lists"] : ["have", "their reports list"];
+  const isSound = notListed.every((each) => each.isSound);
+  return `${listNames(notListed.map(nameOf))} ${have} more objects ${isSound ? "" : "in trouble "}than ${lists}${
+    isSound ? "; this one is not among those in trouble" : ""
+  }`;
 }
 
 /** What nodes said that are meant and heard from, what others last said, and the names of all others. */
@@ -131,10 +155,11 @@ function typesOf(source: AggregateSource, results: readonly NodeResult[]): reado
 interface Others {
   readonly late: readonly string[];
   readonly lost: readonly string[];
+  readonly notListed: NonNullable<FleetOutcome["notListed"]>;
   readonly total: number;
 }
 
-function aspectOf(type: string, results: readonly NodeResult[], { late, lost, total }: Others): Aspect {
+function aspectOf(type: string, results: readonly NodeResult[], { late, lost, notListed, total }: Others): Aspect {
   const said = results.flatMap((result) => {
     const condition =
       result.conditions.find((each) => each.type === type) ?? (type === "Ready" ? readyOf(result) : undefined);
@@ -158,6 +183,10 @@ function aspectOf(type: string, results: readonly NodeResult[], { late, lost, to
     const message = `${said.length} of ${total} nodes; not heard from: ${listNames(lost)}`;
     return { type, status: "Unknown", reason: "NodesLost", message };
   }
+  if (notListed.length > 0) {
+    const counted = total === 1 ? "" : `${said.length} of ${total} nodes; `;
+    return { type, status: "Unknown", reason: "NotListed", message: `${counted}${renderNotListed(notListed)}` };
+  }
   const message = mostCommon(said.map((condition) => condition.message));
   return {
     type,
@@ -167,11 +196,51 @@ function aspectOf(type: string, results: readonly NodeResult[], { late, lost, to
   };
 }
 
+/** Nodes that are silent have what is being deleted no more, or never had it. */
+function leavingFleet(fleet: FleetOutcome): FleetOutcome {
+  const told = new Set(fleet.results.map(nameOf));
+  return { ...fleet, silentNodes: [], lostNodes: fleet.lostNodes?.filter((name) => told.has(name)) };
+}
+
+function leavingAspects(object: KubeObject, fleet: FleetOutcome): readonly Aspect[] {
+  const { isOff, message } = sayDeleting(object, fleet);
+  return typesBefore(fleet.previousStatus).map((type) => {
+    const isKnown = type === "Ready" || (isOff && type !== "Accepted" && type !== "Valid");
+    return { type, status: isKnown ? "False" : "Unknown", reason: "Deleting", message };
+  });
+}
+
+/** Of an object that is being deleted: which nodes still have it, else who holds it. */
+export function sayDeleting(
+  { metadata }: KubeObject,
+  fleet: FleetOutcome,
+): { readonly isOff: boolean; readonly message: string } {
+  const { heard, stale } = parted(fleet);
+  const unknown = [...stale, ...(fleet.notListed ?? [])].map(nameOf);
+  const made = heard.length > 0 ? [] : (fleet.remaining ?? []).map(({ name }) => name);
+  const isOff = heard.length === 0 && unknown.length === 0 && made.length === 0;
+  const { finalizers = [] } = metadata;
+  const told = [
+    ...(heard.length > 0 ? [`still on ${listNames(heard.map(nameOf))}`] : []),
+    ...(unknown.length > 0 ? [`unknown whether still on ${listNames(unknown)}`] : []),
+    ...(made.length > 0 ? [`made of it and still there: ${listNames(made)}`] : []),
+    ...(isOff ? ["off all nodes"] : []),
+    ...(heard.length === 0 && made.length === 0 && finalizers.length > 0
+      ? [`held by ${finalizers.length === 1 ? "finalizer" : "finalizers"} ${listNames(finalizers, finalizers.length)}`]
+      : []),
+  ];
+  return { isOff, message: `being deleted: ${told.join("; ")}` };
+}
+
+function typesBefore(previousStatus: unknown): readonly string[] {
+  const before = previousConditions(isRecord(previousStatus) ? previousStatus["conditions"] : undefined);
+  return [...new Set(["Ready", ...before.map(({ type }) => type)])];
+}
+
 /** Of what was said before; nobody judges any more whether a declaration is sound. */
 function undeployedAspects(previousStatus: unknown, undeployed: Undeployed): readonly Aspect[] {
-  const before = previousConditions(isRecord(previousStatus) ? previousStatus["conditions"] : undefined);
   const message = renderUndeployed(undeployed);
-  return [...new Set(["Ready", ...before.map(({ type }) => type)])].map((type) => {
+  return typesBefore(previousStatus).map((type) => {
     const isKnown = undeployed.isClean && type !== "Accepted" && type !== "Valid";
     return { type, status: isKnown ? "False" : "Unknown", reason: "Undeployed", message };
   });

@@ -42,7 +42,7 @@ export { cgroupAnnotation, netnsAnnotation } from "./core/pod/schema.ts";
 export { internalIpsOf } from "./core/node/schema.ts";
 export { credentialKeys, secretData, type Secret } from "./core/secret/schema.ts";
 export { troubleConditions } from "./bpfd.io/conditions.ts";
-export { keptOfLongName, longestLabel, nodeLabel, nodeLabelValue, programName } from "./bpfd.io/names.ts";
+export { keptOfLongName, longestLabel, nameLabelValue, nodeLabel, programName } from "./bpfd.io/names.ts";
 export { eraOf, type ProgramConfig } from "./bpfd.io/config/spec.ts";
 export type { NodeProgram } from "./bpfd.io/program/spec.ts";
 export { mapKey } from "./networking.fos1.io/ebpfmap/map-key.ts";
@@ -61,6 +61,7 @@ export {
 export type { EBPFProgram, EBPFProgramStatus } from "./networking.fos1.io/ebpfprogram/schema.ts";
 export type { EBPFTrafficControl, EBPFTrafficControlStatus } from "./networking.fos1.io/ebpftrafficcontrol/schema.ts";
 export { findFootGuns } from "./lint/foot-guns.ts";
+export { nameAffected } from "./lint/name-affected.ts";
 export { lintViewOf } from "./lint/view-of-objects.ts";
 export { emptyView, type LintPod, type LintView, type OwnAddress } from "./lint/lint-view.ts";
 export { lowerNothing, notServed, notServedReason } from "./not-served.ts";

@@ -13,7 +13,9 @@ import { removeProgramFiles } from "../up/program-files.ts";
 import type { DefineCommand } from "./mod.ts";
 
 /** What the daemon and the agent keep in the state directory; the objects in the store are the user's. */
-const remembered = ["plan", "sealed", "journal", "paused", "hash-seed", "status"];
+const remembered = ["plan", "sealed", "journal", "paused", "rules", "hash-seed", "status"];
+/** Read by the CNI plug-in where the daemon does not answer; one that runs does not write it again. */
+const ofPods = "cni-known";
 
 /** What some kernels put into every bpffs. */
 const madeByKernel = new Set(["maps.debug", "progs.debug"]);
@@ -32,7 +34,7 @@ export const defineCleanup: DefineCommand = (program, world) => {
       const removed = await whileTelling(world, "removing", () => cleanKernel(config, flags.force === true));
       removeProgramFiles(config.socket);
       if (flags.keepState !== true)
-        for (const name of remembered) await rm(join(config.state, name), { recursive: true, force: true });
+        await forget(config.state, flags.force === true ? remembered : [...remembered, ofPods]);
       world.out.write(
         removed === undefined
           ? `nothing of ours is in the kernel: ${config.bpffs} is no bpffs\n`
@@ -40,6 +42,15 @@ export const defineCleanup: DefineCommand = (program, world) => {
       );
     });
 };
+
+/** With what a daemon that was killed had begun to write. */
+async function forget(state: string, names: readonly string[]): Promise<void> {
+  if (!existsSync(state)) return;
+  for (const name of readdirSync(state)) {
+    const written = name.replace(/(\.\d+\.\d+)?\.new$/, "");
+    if (names.includes(written)) await rm(join(state, name), { recursive: true, force: true });
+  }
+}
 
 /** What was removed, in words; `undefined` where nothing can be. */
 async function cleanKernel(config: Config, isForced: boolean): Promise<string | undefined> {

@@ -117,46 +117,49 @@ async function removeAll(
   isMissingFine: boolean,
   world: World,
 ): Promise<number> {
-  await using remover = await removerOf(config, world, isDryRun);
+  const waiting = [...doomed];
   let missing = 0;
-  for (const { kind, ref } of doomed) {
-    try {
-      const wasThere = await remover.remove(kind, ref);
+  try {
+    for await (const wasThere of removals(doomed, config, isDryRun, world)) {
+      const { kind, ref } = waiting.shift() as Doomed;
       if (wasThere) world.out.write(`${singularName(kind)} "${ref.name}" deleted${isDryRun ? " (dry run)" : ""}\n`);
       else {
         missing++;
         if (!isMissingFine)
           world.err.write(`Error from server (NotFound): ${resourceName(kind)} "${ref.name}" not found\n`);
       }
-    } catch (cause) {
-      if (cause instanceof Failure) throw cause;
-      throw new Failure(
-        `remove ${singularName(kind)}/${ref.name} from ${config.store}: ${errnoOf(cause)}; run as root, or give --store`,
-        { cause },
-      );
     }
+  } catch (cause) {
+    const [at] = waiting;
+    if (cause instanceof Failure || at === undefined) throw cause;
+    throw new Failure(
+      `remove ${singularName(at.kind)}/${at.ref.name} from ${config.store}: ${errnoOf(cause)}; run as root, or give --store`,
+      { cause },
+    );
   }
   return missing;
 }
 
-interface Remover extends AsyncDisposable {
-  /** Whether it was there. */
-  remove(kind: Kind, ref: ObjectRef): Promise<boolean>;
-}
-
-async function removerOf(config: Config, world: World, isDryRun: boolean): Promise<Remover> {
+/** Whether each was there. */
+async function* removals(
+  doomed: readonly Doomed[],
+  config: Config,
+  isDryRun: boolean,
+  world: World,
+): AsyncGenerator<boolean> {
   if (config.cluster !== undefined) {
-    const cluster = await openCluster(config.cluster, world);
-    return {
-      remove: (kind, ref) => cluster.remove(kind, ref, isDryRun),
-      [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose](),
-    };
+    await using cluster = await openCluster(config.cluster, world);
+    for (const { kind, ref } of doomed) yield await cluster.remove(kind, ref, isDryRun);
+    return;
   }
   const store = openStore(config, world);
-  return {
-    remove: async (_kind, ref) => (isDryRun ? (await store.read(ref)) !== undefined : store.remove(ref)),
-    [Symbol.asyncDispose]: async () => undefined,
-  };
+  if (isDryRun) {
+    for (const { ref } of doomed) yield (await store.read(ref)) !== undefined;
+    return;
+  }
+  const { wereThere, error } = await store.removeAll(doomed.map(({ ref }) => ref));
+  yield* wereThere;
+  if (error !== undefined) throw error;
 }
 
 /** Without an agent there is nothing to wait for, and a cluster's nodes tell their own in the status. */

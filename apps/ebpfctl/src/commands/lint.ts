@@ -1,6 +1,15 @@
 import { acceptObject, isAccepted, type StoredObject } from "@bpfleet/agent";
 import { refKey, renderRef } from "@bpfleet/base";
-import { apiVersionOf, findFootGuns, kinds, lintViewOf, type Kind, type KubeObject, type Parsed } from "@bpfleet/kinds";
+import {
+  apiVersionOf,
+  findFootGuns,
+  kinds,
+  lintViewOf,
+  nameAffected,
+  type Kind,
+  type KubeObject,
+  type Parsed,
+} from "@bpfleet/kinds";
 import { parseConfig, type Config } from "../config.ts";
 import { Failure, SilentFailure } from "../failure.ts";
 import { admitObjects } from "../manifests/admit-objects.ts";
@@ -39,9 +48,15 @@ export const defineLint: DefineCommand = (program, world) => {
 async function lint(flags: LintFlags, config: Config, world: World): Promise<number> {
   const usual = await usualNamespace(config, world);
   const { objects, issues } = admitObjects(await readInputs(flags, world), kinds, flags.namespace, usual);
-  world.out.write(renderIssues(issues));
   const parsed = objects.map((each) => each.parsed);
   const view = lintViewOf([...(await storedBeside(parsed, config, world)), ...parsed]);
+  const named = new Map(
+    objects.flatMap((each) => {
+      const texts = nameAffected(each.said, each.parsed, view);
+      return each.said.map((issue, index) => [issue, texts[index] ?? issue] as const);
+    }),
+  );
+  world.out.write(renderIssues(issues.map((issue) => named.get(issue) ?? issue)));
   const told = parsed.flatMap((each) =>
     findFootGuns(each, view).map((text) => `${placeOf(each)}: warning: ${renderRef(each.ref)}: ${text}\n`),
   );

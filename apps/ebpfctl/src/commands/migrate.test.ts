@@ -44,9 +44,6 @@ spec:
     - ports:
       - port: "80"
         protocol: TCP
-  labels:
-  - key: priority
-    value: "1000"
 `,
   );
   assert.match(same.err, /^no packet is judged otherwise: compared for 2 sorts of pods that the policies tell apart$/m);
@@ -70,5 +67,15 @@ spec:
   assert.deepEqual([lost.exitCode, lost.out], [2, ""]);
   assert.match(lost.err, /^o\.yaml:9:\d+: error: spec\.ingress\[1\]: is asked after spec\.ingress\[0\]/m);
   assert.equal((await migrate("    - {}\n", "-o", "xml")).exitCode, 2);
+
+  const ofNodes = (rules: string): string => `${rules}  selector: {nodeSelector: {matchLabels: {role: edge}}}\n`;
+  const kept = await migrate(ofNodes("    - ports: [{port: 22}]\n    - action: deny\n"));
+  assert.equal(kept.exitCode, 0, kept.err);
+  assert.match(kept.out, /^kind: CiliumClusterwideNetworkPolicy$/m);
+  assert.match(kept.err, /^no packet is judged otherwise: compared for 2 sorts of pods and 2 sorts of nodes that/m);
+  const narrowed = await migrate(ofNodes("    - from: [{ipBlock: {cidr: 10.0.0.0/8}}]\n    - action: deny\n"));
+  assert.equal(narrowed.exitCode, 1, narrowed.err);
+  assert.match(narrowed.err, /^ingress of nodes with role=edge, from .*other nodes.* in 10\.0\.0\.0\/8: /m);
+  assert.match(narrowed.err, /^ {2}new: dropped: no rule allows it$/m);
   assert.equal((await migrate("    - {action: x}\n")).exitCode, 2);
 });

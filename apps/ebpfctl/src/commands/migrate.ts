@@ -30,7 +30,7 @@ export const defineMigrate: DefineCommand = (program, world) => {
       .command("migrate")
       .summary("make policies of Cilium's kinds of EBPFNetworkPolicies")
       .description(
-        "Write a CiliumNetworkPolicy for each EBPFNetworkPolicy in these files (a CiliumClusterwideNetworkPolicy where it selects nodes), and compare what both let pass: every packet that the policies of the files tell apart, for the pods, nodes and namespaces of the files, or for pods of every sort where there are none. Packets whose verdict would be another one are listed with both reasons. Nothing is applied. Exit code 0: both mean the same, 1: they differ, or some select nodes, whose traffic is not compared, 2: something has no image, or is wrong.",
+        "Write a CiliumNetworkPolicy for each EBPFNetworkPolicy in these files (a CiliumClusterwideNetworkPolicy where it selects nodes), and compare what both let pass: every packet that the policies of the files tell apart, for the pods, nodes and namespaces of the files, or for pods and nodes of every sort where there are none. Packets whose verdict would be another one are listed with both reasons. Nothing is applied. Exit code 0: both mean the same, 1: they differ, 2: something has no image, or is wrong.",
       ),
   )
     .option("-n, --namespace <name>", "namespace of objects that name none")
@@ -71,7 +71,7 @@ async function migrate(flags: MigrateFlags, world: World): Promise<boolean> {
   tell(result, world);
   if (result.issues.some(({ severity }) => severity === "error")) throw new Failure(countMistakes(result.issues));
   if (result.comparison.refused.length > 0) throw new Failure("what the policies mean cannot be compared");
-  return result.comparison.differences.length > 0 || ofNodes(result).length > 0;
+  return result.comparison.differences.length > 0;
 }
 
 type Migrated = MigratedObjects["migrated"][number];
@@ -91,29 +91,27 @@ async function writeFiles(
   }
 }
 
-/** Policies of nodes, of which nothing is compared. */
-function ofNodes({ migrated }: MigratedObjects): readonly Migrated[] {
-  return migrated.filter(({ object }) => object?.kind === "CiliumClusterwideNetworkPolicy");
-}
-
 function tell(result: MigratedObjects, world: World): void {
-  const { differences, madeUp, isPartial, refused } = result.comparison;
+  const { differences, isPartial, refused } = result.comparison;
   for (const { ref, why } of refused) world.err.write(`error: ${renderRef(ref)}: ${why}\n`);
-  for (const { parsed } of ofNodes(result))
-    world.err.write(
-      `traffic of nodes that ${renderRef(parsed.ref)} selects: not compared\n  old: the first rule that is met decides\n  new: rules that deny come before those that allow\n`,
-    );
   for (const difference of differences) world.err.write(renderDifference(difference));
-  const number = differences.length + ofNodes(result).length;
-  const whom =
-    madeUp === undefined
-      ? "the pods and nodes of the files"
-      : `${count(madeUp, "sort")} of pods that the policies tell apart`;
+  const number = differences.length;
+  const whom = nameCompared(result);
   world.err.write(
     `${number === 0 ? "no packet is judged otherwise" : count(number, "difference")}: compared for ${whom}\n`,
   );
   if (isPartial)
     world.err.write(
-      "warning: the selectors tell more sorts of pods apart than were compared; give the Pod objects beside the policies\n",
+      "warning: the selectors tell more sorts of pods or nodes apart than were compared; give the Pod and Node objects beside the policies\n",
     );
+}
+
+/** For whom it holds what was found. */
+function nameCompared({ comparison: { madeUp, madeUpNodes = 0 } }: MigratedObjects): string {
+  const nodes = `${count(madeUpNodes, "sort")} of nodes`;
+  if (madeUp !== undefined)
+    return `${count(madeUp, "sort")} of pods${madeUpNodes === 0 ? "" : ` and ${nodes}`} that the policies tell apart`;
+  return madeUpNodes === 0
+    ? "the pods and nodes of the files"
+    : `the pods of the files and ${nodes} that the policies tell apart`;
 }

@@ -106,7 +106,7 @@ export const definePolicy: DefineCommand = (program, world) => {
       if (flags.output === "json") world.out.write(`${renderJson({ totals, trials: listed }, 2)}\n`);
       else if (listed.length > 0) world.out.write(renderTrials(listed, flags.output === "wide"));
       world.err.write(
-        `${totals.asked} flows were asked about: ${totals.wouldDrop} that pass would be dropped, ${totals.wouldPass} that are dropped would pass\n`,
+        `flows were asked about ${totals.asked} ${totals.asked === 1n ? "time" : "times"}: ${totals.wouldDrop} that pass would be dropped, ${totals.wouldPass} that are dropped would pass\n`,
       );
       if (totals.lost > 0n) world.err.write(`warning: ${totals.lost} of them had no room in the list\n`);
     });

@@ -10,6 +10,8 @@ export interface AdmittedObject {
   readonly ref: ObjectRef;
   /** As written, with the namespace that it will have. */
   readonly value: unknown;
+  /** What its kind says of it, which is among all issues too. */
+  readonly said: readonly Issue[];
 }
 
 export interface Admission {
@@ -68,7 +70,8 @@ function admitOne(
   if (!result.ok) return undefined;
   const unfit = checkRef(result.value.ref).map((issue) => ({ ...issue, position: manifest.positionOf(issue.path) }));
   issues.push(...unfit);
-  return unfit.length > 0 ? undefined : { input, kind, parsed: result.value, ref: result.value.ref, value };
+  const { value: parsed, issues: said } = result;
+  return unfit.length > 0 ? undefined : { input, kind, parsed, ref: parsed.ref, value, said };
 }
 
 /** Why nobody writes or removes objects of a kind. */

@@ -1,191 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  isWithinPieces,
-  renderNumber,
-  type PolicyDifference,
-  type PolicyIntent,
-  type PortSpan,
-} from "@bpfleet/features";
-import { judge, type World, type WorldPacket, type WorldPod } from "@bpfleet/features/testing";
-import { findKind, kinds, type Parsed } from "@bpfleet/kinds";
+import { judge, type WorldPacket } from "@bpfleet/features/testing";
 import fc from "fast-check";
+import {
+  icmp,
+  isListed,
+  lower,
+  nodes,
+  nodeSpecs,
+  oldPolicy,
+  packetOf,
+  packets,
+  parse,
+  specs,
+  world,
+  worldObjects,
+} from "../testing/old-policies.ts";
 import { migrateObjects } from "./migrate-objects.ts";
-
-const view = { find: () => undefined, list: () => [], node: { name: "", labels: {}, internalIps: [] } };
-
-function parse(object: object): Parsed {
-  const { apiVersion, kind } = object as { readonly apiVersion: string; readonly kind: string };
-  const result = findKind(apiVersion, kind)?.parse(object, () => ({ file: "f", line: 1, column: 1 }));
-  assert.ok(result?.ok, JSON.stringify(result?.issues));
-  return result.value;
-}
-
-function oldPolicy(name: string, spec: object, namespace = "x"): Parsed {
-  const metadata = { name, namespace };
-  return parse({
-    apiVersion: "networking.fos1.io/v1alpha1",
-    kind: "EBPFNetworkPolicy",
-    metadata,
-    spec: { policyType: "filtering", ...spec },
-  });
-}
-
-const pods = [
-  { name: "a", namespace: "x", labels: { app: "a" }, address: "10.0.0.1" },
-  { name: "b", namespace: "x", labels: { app: "b", tier: "1" }, address: "10.0.1.1" },
-  { name: "c", namespace: "y", labels: { app: "a", tier: "2" }, address: "192.168.0.1" },
-  { name: "d", namespace: "y", labels: {}, address: "2001:db8::1" },
-] as const;
-const namespaces = { x: { env: "x" }, y: { env: "y" } } as const;
-const nodes = [{ name: "n", address: "172.16.0.1" }] as const;
-const worldObjects: readonly Parsed[] = [
-  ...pods.map(({ name, namespace, labels, address }) =>
-    parse({
-      apiVersion: "v1",
-      kind: "Pod",
-      metadata: { name, namespace, labels },
-      spec: { containers: [] },
-      status: { podIPs: [{ ip: address }] },
-    }),
-  ),
-  ...Object.entries(namespaces).map(([name, labels]) =>
-    parse({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels } }),
-  ),
-  ...nodes.map(({ name, address }) =>
-    parse({
-      apiVersion: "v1",
-      kind: "Node",
-      metadata: { name },
-      status: { addresses: [{ type: "InternalIP", address }] },
-    }),
-  ),
-];
-const world: World = {
-  pods: pods.map(({ name, namespace, labels, address }): WorldPod => ({
-    name: `${namespace}/${name}`,
-    namespace,
-    labels,
-    namespaceLabels: { ...namespaces[namespace], "kubernetes.io/metadata.name": namespace },
-    serviceAccount: "",
-    namedPorts: [],
-    addresses: [address],
-    isOnThisNode: true,
-  })),
-  nodes: nodes.map(({ name, address }) => ({ name, labels: {}, addresses: [address], isThisNode: false })),
-  localHost: "auto",
-};
-
-const selectors = fc.constantFrom(
-  {},
-  { matchLabels: { app: "a" } },
-  { matchLabels: { app: "b" } },
-  { matchExpressions: [{ key: "tier", operator: "Exists" }] },
-  { matchExpressions: [{ key: "app", operator: "NotIn", values: ["a"] }] },
-);
-const ofNamespaces = fc.constantFrom(
-  {},
-  { matchLabels: { env: "y" } },
-  { matchExpressions: [{ key: "env", operator: "NotIn", values: ["y"] }] },
-);
-const blocks = fc.constantFrom(
-  { cidr: "10.0.0.0/8" },
-  { cidr: "10.0.0.0/16", except: ["10.0.1.0/24"] },
-  { cidr: "203.0.113.7/32" },
-  { cidr: "0.0.0.0/0" },
-  { cidr: "2001:db8::/32" },
-);
-const peers = fc.oneof(
-  blocks.map((ipBlock) => ({ ipBlock })),
-  selectors.map((podSelector) => ({ podSelector })),
-  fc.record({ podSelector: selectors, namespaceSelector: ofNamespaces }),
-);
-const ports = fc.constantFrom(
-  { protocol: "TCP", port: 80 },
-  { protocol: "TCP", port: 80, endPort: 90 },
-  { protocol: "UDP" },
-  { protocol: "TCP" },
-  { protocol: "UDP", port: 53 },
-  { protocol: "ICMP" },
-);
-const rule = (side: "from" | "to") =>
-  fc.record(
-    {
-      [side]: fc.array(peers, { maxLength: 2 }),
-      ports: fc.array(ports, { minLength: 1, maxLength: 2 }),
-      action: fc.constantFrom("allow", "deny"),
-    },
-    { requiredKeys: ["action"] },
-  );
-const rules = (side: "from" | "to") =>
-  fc
-    .tuple(fc.array(rule(side), { maxLength: 4 }), fc.boolean())
-    .map(([some, closes]) => (closes ? [...some, { action: "deny" }] : some));
-const specs = fc.record(
-  {
-    priority: fc.constantFrom(1, 1000),
-    selector: fc.record({ podSelector: selectors, namespaceSelector: ofNamespaces }, { requiredKeys: [] }),
-    ingress: rules("from"),
-    egress: rules("to"),
-  },
-  { requiredKeys: ["priority"] },
-);
-
-const packets: fc.Arbitrary<WorldPacket> = fc
-  .record({
-    pod: fc.constantFrom(...world.pods.map(({ name }) => name)),
-    direction: fc.constantFrom("ingress", "egress"),
-    peer: fc.constantFrom(
-      ...pods.map(({ address }) => address),
-      "172.16.0.1",
-      "203.0.113.7",
-      "10.0.1.9",
-      "10.0.0.9",
-      "8.8.8.8",
-      "2001:db8::9",
-      "2001:db9::1",
-    ),
-    protocol: fc.constantFrom("TCP", "UDP", "SCTP", 47),
-    port: fc.constantFrom(0, 53, 80, 85, 91, 65_535),
-  })
-  .map((packet) =>
-    typeof packet.protocol === "number" ? { ...packet, port: 0 } : packet,
-  ) as fc.Arbitrary<WorldPacket>;
-
-/** Of packets of ICMP, by the family of the peer. */
-const icmp = fc
-  .tuple(packets, fc.constantFrom(0, 3, 8, 128, 200))
-  .map(([packet, port]): WorldPacket => ({ ...packet, protocol: packet.peer.includes(":") ? "ICMPv6" : "ICMP", port }));
-
-function isListed(differences: readonly PolicyDifference[], packet: WorldPacket): boolean {
-  return differences.some(
-    ({ direction, pods: own, peers: others, ports: spans }) =>
-      direction === packet.direction &&
-      own.some(({ pod }) => `${pod.namespace}/${pod.name}` === packet.pod) &&
-      others.some(({ pieces }) => isWithinPieces(pieces, packet.peer)) &&
-      spans.some((span) => holds(span, packet)),
-  );
-}
-
-function holds({ protocol, from, to }: PortSpan, packet: WorldPacket): boolean {
-  if (protocol === "IP") return typeof packet.protocol === "number" && from <= packet.protocol && packet.protocol <= to;
-  return protocol === packet.protocol && from <= packet.port && packet.port <= to;
-}
-
-/** One of those that are meant. */
-function packetOf({ direction, pods: [own], peers: [other], ports: [span] }: PolicyDifference): WorldPacket {
-  assert.ok(own !== undefined && other?.pieces[0] !== undefined && span !== undefined);
-  const { family, first } = other.pieces[0];
-  const protocol = span.protocol === "IP" ? span.from : span.protocol;
-  const port = span.protocol === "IP" ? 0 : span.from;
-  return { pod: `${own.pod.namespace}/${own.pod.name}`, direction, peer: renderNumber(family, first), protocol, port };
-}
-
-const lower = (objects: readonly Parsed[]): readonly PolicyIntent[] =>
-  objects.flatMap(
-    (parsed) =>
-      kinds.find(({ kind }) => kind === parsed.ref.kind)?.lower(parsed, view).intents as readonly PolicyIntent[],
-  );
 
 test("migrateObjects lists a packet if and only if its verdict is another one afterwards", () => {
   const seen = { same: 0, different: 0, equal: 0 };
@@ -213,6 +44,73 @@ test("migrateObjects lists a packet if and only if its verdict is another one af
     { numRuns: 150 },
   );
   assert.ok(seen.equal > 5 && seen.different > 100 && seen.same > 2000, JSON.stringify(seen));
+});
+
+test("migrateObjects lists a packet of a node if and only if its verdict is another one afterwards", () => {
+  const seen = { same: 0, different: 0, equal: 0 };
+  fc.assert(
+    fc.property(
+      fc.array(nodeSpecs, { minLength: 1, maxLength: 2 }),
+      fc.array(fc.oneof({ arbitrary: packets, weight: 4 }, icmp), { minLength: 20, maxLength: 20 }),
+      (written, tried) => {
+        const policies = written.map((spec, at) => oldPolicy(`p${at}`, spec));
+        const { migrated, comparison } = migrateObjects([...worldObjects, ...policies]);
+        assert.deepEqual(comparison.refused, []);
+        assert.ok(comparison.differences.every(({ pods: own }) => own.length === 0));
+        const fallback = lower(policies).map(({ policy, priority = 0 }) => ({ policy, priority }));
+        const renewed = lower(migrated.flatMap(({ object }) => (object === undefined ? [] : [parse(object)])));
+        const renewedPolicies = renewed.map(({ policy }) => policy);
+        if (comparison.differences.length === 0) seen.equal += 1;
+        for (const { name, address } of nodes) {
+          const seenByIt = {
+            ...world,
+            nodes: world.nodes.map((node) => ({ ...node, isThisNode: node.name === name })),
+          };
+          const its = comparison.differences.filter(({ nodes: own }) => own.some((node) => node.name === name));
+          const packetsOfIt = [...tried, ...its.map(packetOf)].map((packet): WorldPacket => ({ ...packet, pod: "" }));
+          for (const packet of packetsOfIt) {
+            if (packet.peer === address) continue;
+            const before = judge([], seenByIt, packet, { fallback }).verdict;
+            const after = judge(renewedPolicies, seenByIt, packet).verdict;
+            const isDifferent = before !== after;
+            assert.equal(
+              isListed(comparison.differences, packet, name),
+              isDifferent,
+              `${name} ${JSON.stringify(packet)}`,
+            );
+            seen[isDifferent ? "different" : "same"] += 1;
+          }
+        }
+      },
+    ),
+    { numRuns: 100 },
+  );
+  assert.ok(seen.equal > 5 && seen.different > 100 && seen.same > 2000, JSON.stringify(seen));
+});
+
+test("migrateObjects finds the same meaning of policies of nodes, and tells what their order keeps from another", () => {
+  const ofNodes = { selector: { nodeSelector: { matchLabels: { role: "edge" } } } };
+  const ssh = { ports: [{ port: 22 }, { port: 8443 }] };
+  const same = migrateObjects([oldPolicy("p", { ...ofNodes, ingress: [ssh, ...closing] })]);
+  assert.deepEqual([same.comparison.differences, same.written.length], [[], 1]);
+  assert.deepEqual([same.comparison.madeUpNodes, same.comparison.isPartial], [2, false]);
+  const late = { ports: [{ port: 8443 }, { port: 8444 }], action: "deny" };
+  const lost = migrateObjects([oldPolicy("p", { ...ofNodes, ingress: [ssh, late] })]);
+  assert.deepEqual(lost.written, []);
+  assert.match(
+    lost.issues.map(({ message }) => message).join("\n"),
+    /^spec\.ingress\[1\]: is asked after spec\.ingress\[0\]/m,
+  );
+  const [difference, ...others] = lost.comparison.differences;
+  assert.deepEqual(others, []);
+  assert.deepEqual(difference?.ports, [{ protocol: "TCP", from: 8443, to: 8443 }]);
+  assert.ok(difference?.nodes.every(({ labels }) => labels["role"] === "edge"));
+  const block = { from: [{ ipBlock: { cidr: "10.0.0.0/8" } }] };
+  const blocked = migrateObjects([oldPolicy("p", { ...ofNodes, ingress: [block, ...closing] })]).comparison.differences;
+  assert.deepEqual([...new Set(blocked.flatMap((each) => each.peers.map(({ holder }) => holder.is)))].toSorted(), [
+    "node",
+    "pod",
+  ]);
 });
 
 const closing = [{ action: "deny" }];
@@ -302,7 +200,24 @@ test("migrateObjects makes a policy of the cluster where nodes are selected", ()
     spec: {
       nodeSelector: { matchLabels: { a: "b" } },
       ingress: [{ fromEndpoints: [{ matchLabels: { app: "a", "k8s:io.kubernetes.pod.namespace": "x" } }] }],
-      labels: [{ key: "priority", value: "1000" }],
     },
   });
+});
+
+test("migrateObjects makes a label of a priority that somebody wrote", () => {
+  const labelsOf = (more: Readonly<Record<string, unknown>>): unknown => {
+    const { object } = migrateObjects([oldPolicy("p", { ingress: closing, ...more })]).migrated[0] ?? {};
+    return (object as { readonly spec?: { readonly labels?: unknown } } | undefined)?.spec?.labels;
+  };
+  assert.equal(labelsOf({}), undefined);
+  assert.deepEqual(labelsOf({ priority: 100 }), [{ key: "priority", value: "100" }]);
+});
+
+test("migrateObjects warns of a direction that denies nothing, and of none that denies some", () => {
+  const warned = (ingress: readonly unknown[]): readonly string[] =>
+    migrateObjects([oldPolicy("p", { ingress })]).issues.map(({ code, path }) => `${code} ${path}`);
+  const from = (cidr: string): readonly unknown[] => [{ ipBlock: { cidr } }];
+  assert.deepEqual(warned([{ from: from("192.0.2.0/24"), action: "deny" }]), []);
+  assert.deepEqual(warned([{ from: from("192.0.2.0/24"), action: "deny" }, { from: from("198.51.100.0/24") }]), []);
+  assert.deepEqual(warned([{ from: from("192.0.2.0/24") }]), ["allows-all /spec/ingress"]);
 });

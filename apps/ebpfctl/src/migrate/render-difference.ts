@@ -4,6 +4,7 @@ import {
   renderPieces,
   type ComparedDecision,
   type DifferentPeer,
+  type HostIntent,
   type PolicyDifference,
   type PortSpan,
   type WorkloadIntent,
@@ -13,7 +14,8 @@ import {
 const most = 4;
 
 /** Which packets, and what decides of them before and after. */
-export function renderDifference({ direction, pods, peers, ports, before, after }: PolicyDifference): string {
+export function renderDifference({ direction, pods, nodes, peers, ports, before, after }: PolicyDifference): string {
+  const isOfNodes = nodes.length > 0;
   const way = direction === "ingress" ? "from" : "to";
   const isOfCluster = peers.every(({ holder }) => holder.is !== "world");
   const hint =
@@ -21,7 +23,7 @@ export function renderDifference({ direction, pods, peers, ports, before, after 
       ? ["      CIDRs of Cilium's are of addresses outside of the cluster: name pods by labels, nodes by entities"]
       : [];
   return [
-    `${direction} of ${few(pods.map(nameOfPod))}, ${way} ${few(mergePeers(peers))}: ${few(renderSpans(ports))}`,
+    `${direction} of ${few(isOfNodes ? nodes.map(nameOfNode) : pods.map(nameOfPod))}, ${way} ${few(mergePeers(peers, isOfNodes))}: ${few(renderSpans(ports))}`,
     `  old: ${renderDecision(before)}`,
     `  new: ${renderDecision(after)}`,
     ...hint,
@@ -41,7 +43,11 @@ function renderDecision({ verdict, reason, rule }: ComparedDecision): string {
     return `${what} by ${renderRef(object)} ${name}${place}: ${rule.text}`;
   }
   if (reason === "default_deny") return `${what}: no rule allows it`;
-  return `${what}: ${reason === "allowed_by_default" ? "no rule denies it" : "no policy selects the pod in this direction"}`;
+  return `${what}: ${reason === "allowed_by_default" ? "no rule denies it" : "no policy selects it in this direction"}`;
+}
+
+function nameOfNode(host: HostIntent): string {
+  return isMadeUp(host) ? `nodes with ${textOf(host.labels)}` : `node ${host.name}`;
 }
 
 function nameOfPod(pod: WorkloadIntent): string {
@@ -58,7 +64,7 @@ function textOf(labels: Readonly<Record<string, string>>): string {
 }
 
 /** Those with the same addresses in one. */
-function mergePeers(peers: readonly DifferentPeer[]): readonly string[] {
+function mergePeers(peers: readonly DifferentPeer[], isOfNodes: boolean): readonly string[] {
   const alike = Map.groupBy(peers, ({ pieces }) => (isWholeSpace(pieces) ? "" : few(renderPieces(pieces))));
   return [...alike].map(([addresses, all]) => {
     const names = all.map(({ holder }) =>
@@ -66,14 +72,18 @@ function mergePeers(peers: readonly DifferentPeer[]): readonly string[] {
         ? "addresses outside of the cluster"
         : holder.is === "node"
           ? isMadeUp(holder.host)
-            ? holder.host.isThisNode
-              ? "the pod's node"
-              : "other nodes"
+            ? nameOfOtherNode(holder.host, isOfNodes)
             : `node ${holder.host.name}`
           : nameOfPod(holder.pod),
     );
     return `${few(names)}${addresses === "" ? "" : ` in ${addresses}`}`;
   });
+}
+
+/** One that was made up, as the pod or another node sees it. */
+function nameOfOtherNode({ isThisNode, labels }: HostIntent, isOfNodes: boolean): string {
+  if (isThisNode && !isOfNodes) return "the pod's node";
+  return Object.keys(labels).length === 0 ? "other nodes" : `other nodes with ${textOf(labels)}`;
 }
 
 /** It has no place in any file. */

@@ -4,7 +4,7 @@ import type { PolicyFlow } from "@bpfleet/features";
 import { renderAddress } from "@bpfleet/kinds";
 import { renderOrigin } from "../explain/render-explained.ts";
 import { protocolText } from "./address-text.ts";
-import { endpointName } from "./endpoint-name.ts";
+import { endpointName, isCalled, isInNamespace } from "./endpoint-name.ts";
 
 export interface ListedFlow {
   /** `namespace/name`, or `node name`. */
@@ -69,7 +69,10 @@ export function listFlows(
       const local = end(flow.local, flow.localPort);
       const remote = end(flow.remote, flow.remotePort);
       return {
-        ...(endpoint && { pod: endpointName(endpoint), interface: endpoint.interface || undefined }),
+        ...(endpoint && {
+          pod: endpointName(state.data?.endpoints, flow.ifindex),
+          interface: endpoint.interface || undefined,
+        }),
         direction: flow.opened,
         protocol: protocolText(flow.protocol),
         from: flow.opened === "egress" ? local : remote,
@@ -93,15 +96,11 @@ function stateOf({ state, marks, hasEnded }: PolicyFlow): string {
 
 function isWanted({ pod, interface: name, from, to, protocol }: ListedFlow, wish: FlowWish): boolean {
   const ends = [from, to];
-  if (wish.namespace !== undefined && pod?.startsWith(`${wish.namespace}/`) !== true) return false;
-  if (wish.pod !== undefined && pod !== wish.pod && name !== wish.pod && !isCalled(pod, wish.pod)) return false;
+  if (wish.namespace !== undefined && !isInNamespace(pod, wish.namespace)) return false;
+  if (wish.pod !== undefined && name !== wish.pod && !isCalled(pod, wish.pod)) return false;
   if (wish.address !== undefined && !ends.some(({ address }) => address === wish.address)) return false;
   if (wish.port !== undefined && !ends.some(({ port }) => port === wish.port)) return false;
   return wish.protocol === undefined || wish.protocol === protocol;
-}
-
-function isCalled(pod: string | undefined, name: string): boolean {
-  return pod?.endsWith(`/${name}`) === true || pod === `node ${name}`;
 }
 
 export function renderFlows(flows: readonly ListedFlow[], hasHeader: boolean, isWide: boolean): string {

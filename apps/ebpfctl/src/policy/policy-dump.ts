@@ -3,7 +3,7 @@ import { renderAge, renderRef, renderTable, type Origin } from "@bpfleet/base";
 import type { InstanceCounters, TableContents } from "@bpfleet/features";
 import { renderOrigin } from "../explain/render-explained.ts";
 import { prefixText } from "./address-text.ts";
-import { endpointName } from "./endpoint-name.ts";
+import { endpointName, isCalled, isInNamespace } from "./endpoint-name.ts";
 
 /** In place of an interface. */
 const wholeNode = "all of the node";
@@ -22,7 +22,7 @@ export interface PolicyDump {
 }
 
 export interface DumpedEndpoint {
-  /** `namespace/name` or `node name`, where it is known. */
+  /** `namespace/name` or `node name`, where it is known; several with `and` between them. */
   readonly pod?: string | undefined;
   readonly interface?: string | undefined;
   readonly ifindex: number;
@@ -71,7 +71,7 @@ export function makeDump(
       if (known === undefined) return endpoint;
       const note = state.notes.find(({ ifindex }) => ifindex === endpoint.ifindex)?.note;
       return {
-        pod: endpointName(known),
+        pod: endpointName(state.data?.endpoints, endpoint.ifindex),
         interface: known.interface || wholeNode,
         ...endpoint,
         ...(note !== undefined && { note }),
@@ -115,9 +115,8 @@ export function makeDump(
 }
 
 function isWanted({ pod, interface: name }: DumpedEndpoint, { endpoint, namespace }: DumpWish): boolean {
-  if (namespace !== undefined && pod?.startsWith(`${namespace}/`) !== true) return false;
-  if (endpoint === undefined || pod === endpoint || name === endpoint) return true;
-  return pod?.endsWith(`/${endpoint}`) === true || pod === `node ${endpoint}`;
+  if (namespace !== undefined && !isInNamespace(pod, namespace)) return false;
+  return endpoint === undefined || name === endpoint || isCalled(pod, endpoint);
 }
 
 function identitiesOf({ addresses, unknownClass }: TableContents, { names }: PolicyState): PolicyDump["identities"] {

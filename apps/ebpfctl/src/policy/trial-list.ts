@@ -35,7 +35,7 @@ export function listTrials(trials: readonly PolicyTrial[], state: PolicyState, n
       const name = names[address];
       return [
         {
-          pod: endpointName(endpoint),
+          pod: endpointName(data?.endpoints, trial.ifindex) ?? "",
           direction: trial.opened,
           would: trial.would,
           peer: { address, ...(name !== undefined && { name }) },

@@ -30,17 +30,20 @@ export function programName(config: string, node: string): string {
     .replaceAll(/[^a-z0-9.-]/g, "-")
     .replaceAll(/^[-.]+|[-.]+$/g, "");
   const name = `${config}-${fit === "" ? fingerprint(node) : fit}`;
-  return name.length <= longest ? name : `${name.slice(0, longest - 15)}-${fingerprint(name)}`;
+  if (name.length <= longest) return name;
+  // No part of a name ends with a dash.
+  return `${name.slice(0, longest - 15).replace(/[-.]+$/, "")}-${fingerprint(name)}`;
 }
 
 /** On an object that the agent of a node made: of which node it is. */
 export const nodeLabel = "bpfleet.io/node";
 
-/** A node's name may be longer than a label's value: so much of it stands before a fingerprint. */
+/** A name may be longer than a label's value: so much of it stands before a fingerprint. */
 export const longestLabel = 63;
 export const keptOfLongName = 48;
 
-export function nodeLabelValue(nodeName: string): string {
-  if (nodeName.length <= longestLabel) return nodeName;
-  return `${nodeName.slice(0, keptOfLongName)}-${fingerprint(nodeName)}`;
+/** Of a node, or of the config that a program is made of. */
+export function nameLabelValue(name: string): string {
+  if (name.length <= longestLabel) return name;
+  return `${name.slice(0, keptOfLongName)}-${fingerprint(name)}`;
 }

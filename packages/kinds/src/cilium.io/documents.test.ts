@@ -13,7 +13,8 @@ const documents: Readonly<Record<string, readonly string[]>> = {
   "secure-core-services.yaml": [
     "10: warning spec.ingress: denies whatever else comes to the selected nodes themselves; only the fail-safe ports stay open, and no rule lets in SSH (22), the kubelet (10250)",
     "15: warning spec.egress: denies whatever else leaves the selected nodes themselves; only the fail-safe ports stay open",
-    "16: warning spec.egress[0].toFQDNs: nothing is learnt of these names unless another policy has rules.dns for port 53, and where none allows port 53 DNS itself is denied",
+    "16: warning spec.egress[0].toFQDNs: names are not learnt of what nodes send, so nothing passes by it",
+    "18: warning spec.egress[1].toFQDNs: names are not learnt of what nodes send, so nothing passes by it",
   ],
   "hardware-accelerated-policy.yaml": [
     "18: warning spec.options: is not a field of Cilium's; where Cilium's CRD is installed, it is dropped",

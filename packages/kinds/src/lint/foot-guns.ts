@@ -1,4 +1,5 @@
-import type { Policy, PolicyRule } from "@bpfleet/features";
+import type { Origin } from "@bpfleet/base";
+import type { Policy, PolicyRule, Requirement } from "@bpfleet/features";
 import { parsePrefix } from "../address/prefix.ts";
 import type { Parsed } from "../kind.ts";
 import { matchesLabels } from "../labels/label-selector.ts";
@@ -8,22 +9,29 @@ import { renderPath } from "../yaml/places.ts";
 import { isRecord } from "../yaml/read-yaml.ts";
 import type { LintView } from "./lint-view.ts";
 import { OwnAddressIndex } from "./own-address-index.ts";
-import { findPolicyFootGuns } from "./policy-foot-guns.ts";
+import { asksInOneNamespace, labelledElsewhere } from "./narrowed.ts";
+import { findOrdered } from "./ordered-statement.ts";
+import { findOrderedFootGuns, findPolicyFootGuns } from "./policy-foot-guns.ts";
 
 /** One selector of an object, and what it is to find. */
 interface Selecting {
   readonly path: string;
   readonly finds: "pod" | "node";
   readonly isMeant: (facts: LabelFacts) => boolean;
+  /** What it asks for in the one namespace that it means without naming it. */
+  readonly whereInOne?: readonly Requirement[] | undefined;
 }
 
 /** What is allowed, and most likely not meant, as far as it can be seen in the cluster. */
 export function findFootGuns(parsed: Parsed, view: LintView): readonly string[] {
   const policy = findPolicy(parsed);
+  const ordered = policy === undefined ? findOrdered(parsed) : undefined;
   return [
     ...findLockOuts(parsed, view),
     ...findVoid(parsed, policy, view),
-    ...(policy === undefined ? [] : findPolicyFootGuns(policy, view)),
+    ...(policy === undefined ? [] : findPolicyFootGuns(parsed, policy, view)),
+    ...(ordered === undefined ? [] : findOrderedFootGuns(ordered, view)),
+    ...findOrderLabels(parsed),
   ];
 }
 
@@ -31,35 +39,37 @@ export function findFootGuns(parsed: Parsed, view: LintView): readonly string[] 
 const maxSelectors = 16;
 
 function findVoid(parsed: Parsed, policy: Policy | undefined, view: LintView): readonly string[] {
-  const selecting = policy === undefined ? selectorsOf(parsed) : selectorsOfPolicy(policy);
-  return selecting.slice(0, maxSelectors).flatMap(({ path, finds, isMeant }) => {
-    const isNobody = finds === "pod" ? view.findPods(isMeant, 1)?.length === 0 : view.hasNode(isMeant) === false;
-    return isNobody ? [`${renderPath(path)}: selects no ${finds} that is there now`] : [];
+  const selecting = policy === undefined ? selectorsOf(parsed) : selectorsOfPolicy(parsed, policy);
+  return selecting.slice(0, maxSelectors).flatMap(({ path, finds, isMeant, whereInOne }) => {
+    const found = finds === "pod" ? view.findPods(isMeant, 1) : view.findNodes(isMeant);
+    if (found?.length !== 0) return [];
+    return `${renderPath(path)}: selects no ${finds} that is there now${labelledElsewhere(whereInOne, parsed.ref.namespace, view)}`;
   });
 }
 
-function selectorsOfPolicy({ statements }: Policy): readonly Selecting[] {
+function selectorsOfPolicy(parsed: Parsed, { statements }: Policy): readonly Selecting[] {
   return statements.flatMap(({ subject, ingress, egress }) => [
-    {
-      path: subject.origin.path,
-      finds: subject.selects === "pods" ? ("pod" as const) : ("node" as const),
-      isMeant: (facts: LabelFacts) => meetsAll(subject.where, facts),
-    },
-    ...[...ingress.allow, ...ingress.deny, ...egress.allow, ...egress.deny].flatMap(selectorsOfRule),
+    selectingOf(parsed, subject.selects === "pods" ? "pod" : "node", subject),
+    ...[...ingress.allow, ...ingress.deny, ...egress.allow, ...egress.deny].flatMap((rule) =>
+      selectorsOfRule(parsed, rule),
+    ),
   ]);
 }
 
-function selectorsOfRule({ peers }: PolicyRule): readonly Selecting[] {
+function selectorsOfRule(parsed: Parsed, { peers }: PolicyRule): readonly Selecting[] {
   return (peers === "any" ? [] : peers).flatMap((peer): readonly Selecting[] => {
     if (peer.peer !== "pods" && peer.peer !== "nodes") return [];
-    return [
-      {
-        path: peer.origin.path,
-        finds: peer.peer === "pods" ? "pod" : "node",
-        isMeant: (facts) => meetsAll(peer.where, facts),
-      },
-    ];
+    return [selectingOf(parsed, peer.peer === "pods" ? "pod" : "node", peer)];
   });
+}
+
+function selectingOf(
+  parsed: Parsed,
+  finds: Selecting["finds"],
+  { origin, where }: { readonly origin: Origin; readonly where: readonly Requirement[] },
+): Selecting {
+  const whereInOne = finds === "pod" ? asksInOneNamespace(parsed, origin, where) : undefined;
+  return { path: origin.path, finds, isMeant: (facts) => meetsAll(where, facts), whereInOne };
 }
 
 /** Of kinds that are no policies, by kind: the field, what it finds, and where its pods are. */
@@ -81,6 +91,22 @@ function selectorsOf({ object, ref }: Parsed): readonly Selecting[] {
     const isMeant = ({ labels, namespace }: LabelFacts): boolean =>
       (finds === "node" || namespace === ref.namespace) && matchesLabels(selector, labels);
     return [{ path, finds, isMeant }];
+  });
+}
+
+/** What the documents call a priority is a name to Cilium's kinds. */
+function findOrderLabels({ object, ref }: Parsed): readonly string[] {
+  if (ref.group !== "cilium.io") return [];
+  const { spec, specs } = object as { readonly spec?: unknown; readonly specs?: unknown };
+  const rules = [
+    { rule: spec, path: "/spec" },
+    ...(Array.isArray(specs) ? specs.map((rule: unknown, index) => ({ rule, path: `/specs/${index}` })) : []),
+  ];
+  return rules.flatMap(({ rule, path }) => {
+    const labels = isRecord(rule) && Array.isArray(rule["labels"]) ? rule["labels"] : [];
+    const index = labels.findIndex((label: unknown) => isRecord(label) && label["key"] === "priority");
+    if (index < 0) return [];
+    return `${renderPath(`${path}/labels/${index}`)}: orders nothing: policies of Cilium have no order, and what one denies no other allows`;
   });
 }
 

@@ -8,8 +8,8 @@ import type { LabelFacts } from "../policy/requirements.ts";
 export interface LintView {
   /** At most so many of the pods that are meant. */
   findPods(isMeant: (pod: LintPod) => boolean, most: number): readonly LintPod[] | undefined;
-  /** Whether there is a node like this. */
-  hasNode(isMeant: (node: LabelFacts) => boolean): boolean | undefined;
+  /** Names of the nodes that are meant. */
+  findNodes(isMeant: (node: LabelFacts) => boolean): readonly string[] | undefined;
   /** Addresses that the cluster lives by. */
   readonly ownAddresses: readonly OwnAddress[];
 }
@@ -20,6 +20,8 @@ export interface LintPod extends LabelFacts {
   readonly isHostNetwork?: boolean | undefined;
   /** Where they are known. */
   readonly namedPorts?: readonly Pick<NamedPort, "name" | "protocol">[] | undefined;
+  /** Its own, where they are known; none of a pod on the network of its node. */
+  readonly addresses?: readonly string[] | undefined;
 }
 
 export interface OwnAddress {
@@ -32,6 +34,6 @@ export interface OwnAddress {
 /** Knows nothing. */
 export const emptyView: LintView = {
   findPods: () => undefined,
-  hasNode: () => undefined,
+  findNodes: () => undefined,
   ownAddresses: [],
 };

@@ -14,6 +14,26 @@ const agent =
 const node =
   "apiVersion: v1\nkind: Node\nmetadata: {name: edge-1, labels: {role: edge}}\nstatus: {addresses: [{type: InternalIP, address: 172.16.0.1}]}";
 
+const ofKubeSystem = `apiVersion: v1
+kind: Namespace
+metadata: {name: kube-system}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: dns, namespace: kube-system, labels: {k8s-app: kube-dns}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: dns, namespace: openshift-dns, labels: {dns.operator.openshift.io/daemonset-dns: default}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cache, namespace: dns, labels: {k8s-app: node-local-dns}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: unbound, namespace: resolvers}`;
+
 function guns(object: string, others: readonly string[] = [pods, agent, node]): readonly string[] {
   const { parsed, issues } = readAll([object, ...others].join("\n---\n"));
   assert.deepEqual(
@@ -44,6 +64,50 @@ test("findFootGuns names the pods that may reach something, and can ask for no n
   assert.deepEqual(guns(policy(`{endpointSelector: {matchLabels: {of: shop}}, egress: [{${onPort}}, {${dns}}]}`)), []);
   // Nothing at all is what is meant.
   assert.deepEqual(guns(policy("{endpointSelector: {matchLabels: {app: web}}, egress: [{}]}")), []);
+});
+
+test("findFootGuns knows servers of names by whom a rule means, whatever port they listen on", () => {
+  const said = (rule: string, others: readonly string[] = [pods]): readonly string[] =>
+    guns(policy(`{endpointSelector: {matchLabels: {app: web}}, egress: [${rule}]}`), others);
+  const closed = "spec.egress: shop/web cannot ask for names: no rule allows UDP port 53, unless another policy does";
+  const on = (port: string, protocol = "UDP"): string =>
+    `toPorts: [{ports: [{port: "${port}", protocol: ${protocol}}]}]`;
+  const to = (labels: string): string => `toEndpoints: [{matchLabels: {${labels}}}]`;
+  const inside = (name: string): string => `"k8s:io.kubernetes.pod.namespace": ${name}`;
+  const openshift = `toEndpoints: [{matchExpressions: [{key: dns.operator.openshift.io/daemonset-dns, operator: Exists}, {key: "k8s:io.kubernetes.pod.namespace", operator: Exists}]}]`;
+  const fine = [
+    `{${to(`${inside("kube-system")}, k8s-app: kube-dns`)}, ${on("5353")}}`,
+    `{${to(inside("openshift-dns"))}, ${on("5353", "ANY")}}`,
+    `{${to(`${inside("dns")}, k8s-app: node-local-dns`)}, ${on("1053")}}`,
+    `{${openshift}, ${on("5353")}}`,
+    `{${to(inside("resolvers"))}, ${on("53")}}`,
+    `{toServices: [{k8sService: {serviceName: kube-dns, namespace: kube-system}}], ${on("5353")}}`,
+  ];
+  for (const rule of fine) assert.deepEqual(said(rule, [pods, ofKubeSystem]), [], rule);
+  const closing = [
+    `{${to(`${inside("kube-system")}, k8s-app: kube-dns`)}, ${on("5353", "TCP")}}`,
+    `{${to(inside("resolvers"))}, ${on("5353")}}`,
+    `{${to(inside("resolvers"))}}`,
+    `{toEntities: [cluster], ${on("123")}}`,
+  ];
+  for (const rule of closing) assert.deepEqual(said(rule, [pods, ofKubeSystem]), [closed], rule);
+  // Without a namespace its own is meant, where it makes a difference whether there is a resolver.
+  assert.deepEqual(said(`{${to("app: db")}, ${on("53")}}`), []);
+  assert.deepEqual(said(`{${to("k8s-app: kube-dns")}, ${on("53")}}`, [pods, ofKubeSystem]), [
+    "spec.egress[0].toEndpoints[0]: selects no pod that is there now, and means namespace shop alone; kube-system/dns has these labels elsewhere",
+    closed,
+  ]);
+  const ofKubernetes = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Egress]
+  egress:
+    - to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
+      ports: [{protocol: UDP, port: 5353}, {protocol: TCP, port: 5353}]`;
+  assert.deepEqual(guns(ofKubernetes, [pods]), ["spec.egress[0].to[0]: selects no pod that is there now"]);
+  assert.deepEqual(guns(ofKubernetes, [pods, ofKubeSystem]), []);
 });
 
 test("findFootGuns names the pods that a rule which denies closes for more than it says", () => {
@@ -117,4 +181,83 @@ kind: NetworkPolicy
 metadata: {name: p, namespace: shop}
 spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{ipBlock: {cidr: 172.16.0.0/24}}]}]}`;
   assert.deepEqual(guns(ofKubernetes), []);
+});
+
+test("findFootGuns says nothing of nodes and pods that a CIDR leaves out, or another rule means", () => {
+  const pod =
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop, labels: {app: web}}\nstatus: {podIP: 10.1.0.2}";
+  const said = (rules: string): readonly string[] =>
+    guns(policy(`{endpointSelector: {matchLabels: {app: web}}, ${rules}}`), [pod, node]).map(
+      (text) => text.split(":")[0] ?? "",
+    );
+  assert.deepEqual(said("ingress: [{fromCIDRSet: [{cidr: 172.16.0.0/12, except: [172.16.0.0/24]}]}]"), []);
+  assert.deepEqual(said("ingress: [{fromCIDRSet: [{cidr: 172.16.0.0/12, except: [172.17.0.0/24]}]}]"), [
+    "spec.ingress[0].fromCIDRSet[0]",
+  ]);
+  const [ofNodes, ofPods] = ["spec.ingress[0].fromCIDR[0]", "spec.ingress[0].fromCIDR[1]"];
+  const both = "fromCIDR: [172.16.0.0/12, 10.0.0.0/8]";
+  const http = 'toPorts: [{ports: [{port: "80", protocol: TCP}]}]';
+  const ssh = 'toPorts: [{ports: [{port: "22", protocol: TCP}]}]';
+  const inAny = 'fromEndpoints: [{matchExpressions: [{key: "k8s:io.kubernetes.pod.namespace", operator: Exists}]}]';
+  const beside: readonly (readonly [rules: string, said: readonly string[]])[] = [
+    [`{${both}}, {fromEntities: [cluster]}`, []],
+    [`{${both}, fromEntities: [cluster]}`, []],
+    [`{${both}}, {fromEntities: [all]}`, []],
+    [`{${both}, ${http}}, {fromEntities: [cluster]}`, []],
+    [`{${both}, ${http}}, {${http}}`, []],
+    [`{${both}, ${http}}, {fromEntities: [cluster], ${ssh}}`, [ofNodes, ofPods]],
+    [`{${both}}, {fromEntities: [cluster], ${http}}`, [ofNodes, ofPods]],
+    [`{${both}}, {fromEntities: [host]}, {fromEntities: [remote-node]}`, [ofPods]],
+    [`{${both}}, {fromEntities: [remote-node]}`, [ofNodes, ofPods]],
+    [`{${both}}, {${inAny}}`, [ofNodes]],
+    [`{${both}}], egress: [{toEntities: [cluster]}`, [ofNodes, ofPods]],
+    [`{${both}}], ingressDeny: [{fromEntities: [cluster], ${ssh}}`, [ofNodes, ofPods]],
+  ];
+  for (const [rules, expected] of beside) assert.deepEqual(said(`ingress: [${rules}]`), expected, rules);
+  const out = "{toCIDR: [172.16.0.0/12, 10.0.0.0/8]}";
+  assert.deepEqual(said(`egress: [${out}, {toEntities: [cluster]}]`), []);
+  assert.deepEqual(said(`egressDeny: [${out}, {toEntities: [cluster]}], egress: [{toEntities: [world]}]`), []);
+  const specs = (selected: string): readonly string[] =>
+    guns(
+      policy("").replace(
+        "spec: ",
+        `specs: [{endpointSelector: {matchLabels: {app: web}}, ingress: [{${both}}]}, {endpointSelector: ${selected}, ingress: [{fromEntities: [cluster]}]}]`,
+      ),
+      [pod, node],
+    );
+  assert.deepEqual(specs("{}"), []);
+  assert.deepEqual(specs("{matchLabels: {app: web}}"), []);
+  assert.equal(specs("{matchExpressions: [{key: app, operator: NotIn, values: [web]}]}").length, 3);
+});
+
+test("findFootGuns takes what all statements of a policy say of a pod together", () => {
+  const said = (first: string, second: string, selected = "{matchLabels: {app: web}}"): readonly string[] =>
+    guns(
+      policy("").replace(
+        "spec: ",
+        `specs: [{endpointSelector: {matchLabels: {app: web}}, ${first}}, {endpointSelector: ${selected}, ${second}}]`,
+      ),
+      [pods],
+    );
+  const toDb = "egress: [{toEndpoints: [{matchLabels: {app: db}}]}]";
+  const dns = 'egress: [{toPorts: [{ports: [{port: "53", protocol: UDP}]}]}]';
+  const ofShop = "{matchLabels: {of: shop}}";
+  assert.deepEqual(said(toDb, dns), []);
+  assert.deepEqual(said(toDb, dns, ofShop), []);
+  assert.deepEqual(said(dns, toDb, ofShop), [
+    "specs[1].egress: shop/cache, shop/db, shop/mail cannot ask for names: no rule allows UDP port 53, unless another policy does",
+  ]);
+  assert.deepEqual(said(toDb, dns, "{matchLabels: {app: db}}"), [
+    "specs[0].egress: shop/web cannot ask for names: no rule allows UDP port 53, unless another policy does",
+  ]);
+  const [deny, allow] = [
+    "ingressDeny: [{fromEndpoints: [{matchLabels: {app: db}}]}]",
+    "ingress: [{fromEntities: [all]}]",
+  ];
+  assert.deepEqual(said(deny, allow), []);
+  assert.deepEqual(said(deny, allow, ofShop), []);
+  assert.deepEqual(said(allow, deny, ofShop), [
+    "specs[1].ingressDeny: closes ingress of shop/cache, shop/db, shop/mail for everybody, unless another policy allows; set enableDefaultDeny.ingress to false for the rest to pass",
+  ]);
+  assert.equal(said(deny, deny).length, 2);
 });

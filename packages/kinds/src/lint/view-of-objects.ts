@@ -12,18 +12,21 @@ export function lintViewOf(objects: readonly Parsed[]): LintView {
   const find: ResourceView["find"] = ({ group, kind, name }) => resources.get(`${group}/${kind}/${name}`);
   const core = (kind: string): readonly Parsed[] => objects.filter(({ ref }) => ref.group === "" && ref.kind === kind);
   const pods = core("Pod").flatMap(({ object, ref }): readonly LintPod[] => {
-    const { hasEnded, isHostNetwork, namedPorts, serviceAccount } = podFacts(object);
+    const { addresses, hasEnded, isHostNetwork, namedPorts, serviceAccount } = podFacts(object);
     if (hasEnded) return [];
     const { name, namespace } = ref;
     const labels = object.metadata.labels ?? {};
     const ofNamespace = namespaceLabels({ find }, namespace);
-    return [{ name, namespace, labels, namespaceLabels: ofNamespace, serviceAccount, isHostNetwork, namedPorts }];
+    const network = { isHostNetwork, namedPorts, addresses: isHostNetwork ? [] : addresses };
+    return [{ name, namespace, labels, namespaceLabels: ofNamespace, serviceAccount, ...network }];
   });
   const nodes = core("Node");
   return {
     findPods: (isMeant, most) => (pods.length === 0 ? undefined : pods.filter(isMeant).slice(0, most)),
-    hasNode: (isMeant) =>
-      nodes.length === 0 ? undefined : nodes.some(({ object }) => isMeant({ labels: object.metadata.labels ?? {} })),
+    findNodes: (isMeant) =>
+      nodes.length === 0
+        ? undefined
+        : nodes.flatMap(({ object, ref }) => (isMeant({ labels: object.metadata.labels ?? {} }) ? [ref.name] : [])),
     ownAddresses: nodes.flatMap(({ object, ref }): readonly OwnAddress[] =>
       internalIpsOf(object).map((address) => ({ address, owner: `node ${ref.name}`, isOfNode: true })),
     ),

@@ -1,5 +1,5 @@
 import type { LabelSelector } from "../labels/label-selector.ts";
-import type { LabelSource, Requirement } from "@bpfleet/features";
+import type { LabelSource, PolicySubject, Requirement } from "@bpfleet/features";
 
 /** What a selector is held against. */
 export interface LabelFacts {
@@ -54,6 +54,16 @@ export function inNamespace(namespace: string): Requirement {
 
 export function meetsAll(requirements: readonly Requirement[], facts: LabelFacts): boolean {
   return requirements.every((requirement) => meets(requirement, facts));
+}
+
+/** Whatever meets `part` meets `whole` too, as far as can be told from what both ask for. */
+export function asksNoMore(whole: readonly Requirement[], part: readonly Requirement[]): boolean {
+  const asked = new Set(part.map((each) => JSON.stringify(each)));
+  return whole.every((each) => asked.has(JSON.stringify(each)));
+}
+
+export function selectsAllOf(whole: PolicySubject, part: PolicySubject): boolean {
+  return whole.selects === part.selects && asksNoMore(whole.where, part.where);
 }
 
 function meets({ on, key, operator, values }: Requirement, facts: LabelFacts): boolean {

@@ -55,10 +55,13 @@ test("admit fills in defaults, in objects that are given only", () => {
 test("admit takes a field that is null for one that is not there, as the API server does", () => {
   assert.deepEqual(run({ kind: "alpha", low: null, inner: null }), {
     admitted: { kind: "alpha", low: 1, high: 10 },
-    messages: ["warning empty spec.low: is empty, left out", "warning empty spec.inner: is empty, left out"],
+    messages: [
+      "warning empty spec.low: is null, which is as if it were left out",
+      "warning empty spec.inner: is null, which is as if it were left out",
+    ],
   });
   assert.deepEqual(run({ kind: null, inner: { note: null } }).messages, [
-    "warning empty spec.kind: is empty, left out",
+    "warning empty spec.kind: is null, which is as if it were left out",
     "error required spec.kind: is required: one of alpha, beta",
   ]);
 });

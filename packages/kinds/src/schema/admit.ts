@@ -139,7 +139,7 @@ function admitObject(schema: JsonSchema, value: unknown, path: string, found: Is
     const property = Object.hasOwn(properties, key) ? properties[key] : entries;
     if (property !== undefined) {
       if (field === null && property !== entries && nullableOf(property) === undefined) {
-        found.warning(fieldPath, "empty", "is empty, left out");
+        found.warning(fieldPath, "empty", "is null, which is as if it were left out");
         continue;
       }
       setField(admitted, key, admitNode(property, field, fieldPath, found));

@@ -127,5 +127,7 @@ export function readyAspect(aspects: readonly Aspect[], message: string): Aspect
 function explain(result: ItemResult): { readonly reason: string; readonly message: string } {
   if (result.error === undefined)
     return { reason: "InProgress", message: `${result.item} ${result.key} waits for what it needs` };
-  return { reason: errorCodes[result.error.code].reason, message: result.error.message };
+  // A newer daemon may have codes that are not known here.
+  const code: { readonly reason: string } | undefined = errorCodes[result.error.code];
+  return { reason: (code ?? errorCodes.internal).reason, message: result.error.message };
 }

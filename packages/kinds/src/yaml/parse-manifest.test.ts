@@ -111,6 +111,37 @@ test("parseManifest refuses what is nested too deep", () => {
   }
 });
 
+test("parseManifest says of what is nested too deep that it is, and where, and nothing of stacks", () => {
+  const closed = (open: string, close: string, count: number): string => open.repeat(count) + close.repeat(count);
+  for (const text of [
+    `kind: A\nspec: ${closed("[", "]", 20_000)}`,
+    `kind: A\nspec: ${closed("{a: ", "}", 20_000)}`,
+    `kind: A\nspec: ${"[".repeat(20_000)}`,
+    `kind: A\nspec: ${closed("[", "]", 500)}`,
+    `{"kind": "A",\n"spec": ${closed("[", "]", 20_000)}}`,
+  ]) {
+    const [only, ...others] = places(text);
+    assert.deepEqual(others, [], text.slice(0, 40));
+    assert.match(only ?? "", /^2:\d+ too-large parse: nested more than 200 levels deep$/);
+  }
+});
+
+test("parseManifest refuses tags that mean nothing here, with their places", () => {
+  const said = (tag: string): string => `has the tag ${tag}, which means nothing here; leave it out`;
+  const text =
+    "kind: A\nspec:\n  a: !foo bar\n  b: !list\n    - 1\n  c: !!set {x}\n  !key d: 1\n  e: !<tag:x,1:y> z\n  f: !!int [1]\n";
+  assert.deepEqual(places(text), [
+    `3:11 value spec.a: ${said("!foo")}`,
+    `5:5 value spec.b: ${said("!list")}`,
+    `6:12 value spec.c: ${said("!!set")}`,
+    `7:8 value spec: ${said("!key")}`,
+    `8:19 value spec.e: ${said("tag:x,1:y")}`,
+    `9:12 value spec.f: ${said("!!int")}`,
+  ]);
+  assert.deepEqual(places("!root\nkind: A\n"), [`2:1 value ${said("!root")}`]);
+  assert.deepEqual(places("kind: ! A\na: !!map {b: !!seq [!!str 1]}\n"), []);
+});
+
 test("parseManifest refuses a text that is too large", () => {
   assert.deepEqual(
     parseManifest("#".repeat(33 * 1024 * 1024), "f.yaml").issues.map(({ code }) => code),

@@ -51,6 +51,16 @@ export class LineTable {
   }
 }
 
+/** The value at a JSON pointer; `undefined` where there is none. */
+export function valueAt(root: unknown, pointer: string): unknown {
+  let here = root;
+  for (const step of splitPointer(pointer)) {
+    if (typeof here !== "object" || here === null || !Object.hasOwn(here, step)) return undefined;
+    here = (here as Readonly<Record<string, unknown>>)[step];
+  }
+  return here;
+}
+
 export function splitPointer(pointer: string): readonly string[] {
   if (pointer === "") return [];
   return pointer

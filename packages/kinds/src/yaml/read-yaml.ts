@@ -1,10 +1,10 @@
 import { isAlias, isMap, isScalar, isSeq, parseAllDocuments } from "yaml";
-import type { Document, Node, Pair, Scalar as ScalarNode, YAMLMap, YAMLSeq } from "yaml";
+import type { Alias, Document, Node, Pair, Scalar as ScalarNode, YAMLMap, YAMLSeq } from "yaml";
 import { shortenLists } from "./long-lists.ts";
 import type { LongList } from "./long-lists.ts";
 import { joinPointer, placeOffset, renderPath } from "./places.ts";
 import type { Place } from "./places.ts";
-import { resolvePlain, resolveTagged } from "./scalars.ts";
+import { findUnknownTag, resolvePlain, resolveTagged } from "./scalars.ts";
 import type { ScalarResult } from "./scalars.ts";
 
 /** One document of a text: its value when it could be read, and what is wrong with it. */
@@ -64,6 +64,8 @@ function textBeforeFields({ errors, contents }: Document.Parsed): readonly ReadF
 
 /** Of two mistakes in one place the first says it. */
 function syntaxFaults({ errors }: Document.Parsed): readonly ReadFault[] {
+  const overflow = errors.find(({ message }) => /call stack/i.test(message));
+  if (overflow !== undefined) return [tooDeep(overflow.pos[0], "")];
   const first = errors.filter(({ pos }, index) => errors.findIndex((other) => other.pos[0] === pos[0]) === index);
   return first.map(({ code, pos, message }) =>
     syntaxFault(
@@ -131,6 +133,7 @@ class YamlReader {
     if (node === null || node === undefined) return [null, at];
     if (isAlias(node)) return this.#alias(node.source, at, path, depth);
     if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
+    this.#checkTag(node, at, path);
     this.#open.add(node);
     const read = isMap(node)
       ? this.#map(node, at, path, depth)
@@ -233,6 +236,7 @@ class YamlReader {
       return undefined;
     }
     if (target.anchor !== undefined) this.#anchors.set(target.anchor, target);
+    this.#checkTag(target, at, path);
     const resolved = resolveScalar(target);
     if (resolved.ok && resolved.value !== null) return String(resolved.value);
     this.#fault(
@@ -242,6 +246,12 @@ class YamlReader {
       resolved.ok ? "has a key that is null; put it in quotes" : `has a key that cannot be read: ${resolved.because}`,
     );
     return undefined;
+  }
+
+  /** Whoever writes one means something by it, which nobody here would do. */
+  #checkTag(node: Exclude<Node, Alias>, at: number, path: string): void {
+    const tag = findUnknownTag(node.tag, isMap(node) ? "map" : isSeq(node) ? "seq" : "scalar");
+    if (tag !== undefined) this.#fault("value", at, path, `has the tag ${tag}, which means nothing here; leave it out`);
   }
 
   #scalar(node: Node, at: number, path: string): [unknown, Place] {

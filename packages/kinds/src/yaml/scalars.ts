@@ -35,6 +35,20 @@ export function resolvePlain(text: string): ScalarResult {
   return Number.isFinite(value) ? { ok: true, value } : { ok: true, value: text };
 }
 
+const knownTags = {
+  scalar: ["!!str", "!!int", "!!float", "!!bool", "!!null", "!!binary", "!!timestamp", "!!merge"],
+  map: ["!!map"],
+  seq: ["!!seq"],
+} as const satisfies Readonly<Record<string, readonly string[]>>;
+
+/** The tag as people write it, if it is none that such a value may have. */
+export function findUnknownTag(tag: string | undefined, of: keyof typeof knownTags): string | undefined {
+  // Alone it says that nothing is to be guessed.
+  if (tag === undefined || tag === "!") return undefined;
+  const written = tag.replace("tag:yaml.org,2002:", "!!");
+  return knownTags[of].some((known) => known === written) ? undefined : written;
+}
+
 /** What a word means that carries a tag, quoted or not; `undefined` when the tag leaves it text. */
 export function resolveTagged(tag: string, text: string): ScalarResult {
   switch (tag.replace("tag:yaml.org,2002:", "!!")) {

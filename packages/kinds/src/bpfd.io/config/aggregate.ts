@@ -3,7 +3,9 @@ import {
   listNames,
   mostCommon,
   parted,
+  renderNotListed,
   renderUndeployed,
+  sayDeleting,
   type FleetOutcome,
   type NodeResult,
 } from "../../aggregate.ts";
@@ -34,19 +36,30 @@ export function aggregateConfig(names: KindNames, object: KubeObject, fleet: Fle
     return { conditions: [...nextConditions(fleet.previousStatus, [first], [cause], [first.type], fleet.clock)] };
   }
   const { lost } = parted(fleet);
+  const { notListed = [] } = fleet;
   const away = new Set(lost);
   const heard = fleet.results.filter(({ nodeName }) => !away.has(nodeName));
-  const current = heard.filter((result) => isCurrent(result, object.metadata.generation));
+  const { deletionTimestamp, generation } = object.metadata;
+  // A deletion is a generation that no node has to see.
+  const seen = deletionTimestamp === undefined ? generation : undefined;
+  const current = heard.filter((result) => isCurrent(result, seen));
   const failed = current.filter(hasFailed);
   const stuck = (fleet.remaining ?? []).filter(({ cannotUnload }) => cannotUnload).map(({ name }) => name);
   const said: Said[] = isNew ? [first] : [];
-  if (object.metadata.deletionTimestamp !== undefined) {
-    if (stuck.length > 0)
-      said.push({
-        type: "DeleteError",
-        reason: "DeleteError",
-        message: `${lowerFirst(names.config)} Deletion failed on the following ${noun} Objects: [${listNames(stuck, maxObjects)}]`,
-      });
+  const ours = ["Cause", "Note"].flatMap((type) => sharedCondition(type, current));
+  if (deletionTimestamp !== undefined && stuck.length === 0) {
+    // That it was loaded once would be read as if it were to stay.
+    const types = knownTypes.filter((type) => type !== "ReconcileSuccess");
+    const { message } = sayDeleting(object, fleet);
+    const leaving = [...ours.filter(({ type }) => type !== "Note"), { type: "Note", reason: "Deleting", message }];
+    return { conditions: [...nextConditions(fleet.previousStatus, said, leaving, types, fleet.clock)] };
+  }
+  if (deletionTimestamp !== undefined) {
+    said.push({
+      type: "DeleteError",
+      reason: "DeleteError",
+      message: `${lowerFirst(names.config)} Deletion failed on the following ${noun} Objects: [${listNames(stuck, maxObjects)}]`,
+    });
   } else if (failed.length > 0) {
     const made = failed.map(({ nodeName }) => programName(object.metadata.name, nodeName));
     said.push({
@@ -54,16 +67,17 @@ export function aggregateConfig(names: KindNames, object: KubeObject, fleet: Fle
       reason: "ReconcileError",
       message: `${noun}Reconciliation failed on the following ${noun} Objects: [${listNames(made, maxObjects)}]`,
     });
-  } else if (lost.length === 0 && isDone(fleet, current)) {
+  } else if (lost.length === 0 && notListed.length === 0 && isDone(fleet, current)) {
     said.push({
       type: "ReconcileSuccess",
       reason: "ReconcileSuccess",
       message: `${noun}Reconciliation Succeeded on all nodes`,
     });
   }
-  const ours = ["Cause", "Note"].flatMap((type) => sharedCondition(type, current));
   if (lost.length > 0 && !ours.some(({ type }) => type === "Note"))
     ours.push({ type: "Note", reason: "NodesLost", message: `not heard from: ${listNames(lost)}` });
+  if (notListed.length > 0 && !ours.some(({ type }) => type === "Note"))
+    ours.push({ type: "Note", reason: "NotListed", message: renderNotListed(notListed) });
   return { conditions: [...nextConditions(fleet.previousStatus, said, ours, knownTypes, fleet.clock)] };
 }
 

@@ -3,8 +3,7 @@ import type { KindAccess } from "../../access.ts";
 /** The agent makes these objects, one for each config on its node. */
 export function programAccess(plural: string): readonly KindAccess[] {
   return [
-    { resource: plural, verbs: ["get", "list", "watch", "create", "patch", "update", "delete"] },
-    { resource: `${plural}/status`, verbs: ["get", "patch", "update"] },
-    { resource: `${plural}/finalizers`, verbs: ["update"] },
+    { resource: plural, verbs: ["get", "list", "watch", "create", "patch", "delete"] },
+    { resource: `${plural}/status`, verbs: ["get", "patch"] },
   ];
 }

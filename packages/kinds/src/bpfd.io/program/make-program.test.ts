@@ -247,3 +247,17 @@ test("programName is a name that an object can have, whatever the node is called
   const long = scene.made({ nodeName: "n".repeat(300) }).metadata.name;
   assert.ok(long.length === 253 && long !== scene.made({ nodeName: "n".repeat(301) }).metadata.name);
 });
+
+test("makeProgram keeps to what an API server takes, however long a config is called", () => {
+  const text = sample("bpfprogramconfig");
+  const made = (name: string): KubeObject => sceneOf(text.replace("name: xdp-pass-all-nodes", `name: ${name}`)).made();
+  const [label, long] = ["a".repeat(63), "a".repeat(64)];
+  assert.equal(made(label).metadata.labels?.["owningConfig"], label);
+  const cut = made(long).metadata;
+  assert.match(cut.labels?.["owningConfig"] ?? "", /^a{48}-[0-9a-f]{14}$/);
+  assert.notEqual(cut.labels?.["owningConfig"], made(`${long}a`).metadata.labels?.["owningConfig"]);
+  assert.equal(cut.ownerReferences?.[0]?.name, long);
+  const { name } = made(`${"a".repeat(237)}.${"b".repeat(10)}`).metadata;
+  assert.match(name, /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/);
+  assert.ok(name.length <= 253);
+});

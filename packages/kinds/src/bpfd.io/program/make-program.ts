@@ -8,7 +8,7 @@ import type { ProgramConfig } from "../config/spec.ts";
 import type { Outcome, Parsed } from "../../kind.ts";
 import { nextConditions } from "../conditions.ts";
 import type { Said } from "../conditions.ts";
-import { bpfdGroup, bpfdVersion, loadedNoun, programName } from "../names.ts";
+import { bpfdGroup, bpfdVersion, loadedNoun, nameLabelValue, programName } from "../names.ts";
 import type { KindNames } from "../names.ts";
 import { programConditions } from "./spec.ts";
 import type { NodeProgram } from "./spec.ts";
@@ -34,7 +34,7 @@ export function makeProgram(
     kind: names.program,
     metadata: {
       name,
-      labels: { owningConfig: metadata.name },
+      labels: { owningConfig: nameLabelValue(metadata.name) },
       ...(fate.state === "not-selected" ? {} : { finalizers: ["bpfd.io.agent/finalizer"] }),
       ownerReferences: [{ ...owner, blockOwnerDeletion: true, controller: true }],
     },

@@ -19,7 +19,8 @@ export const programSpecSchema = Type.Object(
     node: Type.Optional(Type.String({ maxLength: 253, description: "The node." })),
     type: Type.Optional(Type.String({ maxLength: 64, description: "The type of the config." })),
   },
-  { description: "What runs on one node for one config." },
+  // Applied field by field, a map that has lost its last entry would become null, which is refused.
+  { description: "What runs on one node for one config.", "x-kubernetes-map-type": "atomic" },
 );
 
 export const programStatusSchema = Type.Object(

@@ -46,10 +46,13 @@ export function checkPeers(
   }
 }
 
+/** Entities of Cilium's own parts; whoever writes none means nobody. */
+const nobody: ReadonlySet<string> = new Set(["cluster-mesh", "health", "ingress", "init", "unmanaged"]);
+
 /** Fields that may say something of a rule, and do not say whom it is about. */
 const furnishings = ["description", "toBandwidth", "fromBandwidth"];
 
-function isBlank(item: AnyRule): boolean {
+export function isBlank(item: AnyRule): boolean {
   return Object.entries(item).every(
     ([field, value]) =>
       value === undefined ||
@@ -78,10 +81,17 @@ function checkField(item: AnyRule, field: PeerField, at: string, found: IssueLis
       for (const [index, service] of (item.toServices ?? []).entries()) checkService(service, `${at}/${index}`, found);
       break;
     case "toFQDNs":
-      for (const [index, name] of (item.toFQDNs ?? []).entries()) checkName(name, `${at}/${index}`, found);
+      for (const [index, name] of (item.toFQDNs ?? []).entries()) {
+        checkName(name, `${at}/${index}`, found);
+        warnOfClusterName(name, `${at}/${index}`, found);
+      }
       break;
     case "fromEntities":
     case "toEntities":
+      for (const [index, entity] of (item[field] ?? []).entries())
+        if (nobody.has(entity))
+          found.warning(`${at}/${index}`, "no-effect", `${entity} is nobody here: nothing like it is told apart`);
+      break;
     case "fromGroups":
     case "toGroups":
       break;
@@ -140,9 +150,27 @@ export function checkName({ matchName, matchPattern }: CiliumName, at: string, f
   if (count !== 1) found.error(at, "policy", `must have exactly one of matchName and matchPattern, has ${count}`);
 }
 
+/** Services and pods have such names, and rules about names never mean those. */
+function warnOfClusterName({ matchName, matchPattern }: CiliumName, at: string, found: IssueList): void {
+  const field = matchName === undefined ? "matchPattern" : "matchName";
+  const name = matchName ?? matchPattern ?? "";
+  if (!/\.(?:svc|pod)(?:\.cluster\.local)?\.?$|\.cluster\.local\.?$/i.test(name)) return;
+  found.warning(
+    `${at}/${field}`,
+    "no-effect",
+    `${name} is a name of the cluster, and names never mean its pods and nodes; use toEndpoints or toServices`,
+  );
+}
+
 function checkBandwidth({ rate, bitsPerSecond }: CiliumBandwidth, at: string, found: IssueList): void {
   if ((rate === undefined) === (bitsPerSecond === undefined))
     found.error(at, "policy", "must have exactly one of rate and bitsPerSecond");
   if (rate !== undefined && parseBandwidth(rate) === undefined)
     found.error(`${at}/rate`, "policy", `must be bits each second, such as 50M or 512Ki, is ${describe(rate)}`);
+  else if (typeof rate === "string" && /^[\d.]+m$/.test(rate))
+    found.warning(
+      `${at}/rate`,
+      "unit",
+      `${rate} is read as ${rate.slice(0, -1)}M, ${parseBandwidth(rate)} bits each second; in a quantity of Kubernetes m is a thousandth, so write M`,
+    );
 }

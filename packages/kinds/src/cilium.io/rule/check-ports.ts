@@ -25,6 +25,8 @@ export function checkPorts(rules: readonly CiliumPortRule[], at: string, place: 
         "empty-list",
         "is an empty list, so no port is meant; leave toPorts out to mean any",
       );
+    if (rule.ports === undefined && rule.rules === undefined)
+      found.warning(path, "empty-list", "names no port, so none is meant; leave toPorts out to mean any");
     if (rule.rules !== undefined) checkL7(rule, rule.rules, path, place, found);
     for (const [number, name] of (rule.serverNames ?? []).entries())
       if (name === "") found.error(`${path}/serverNames/${number}`, "policy", "must not be empty");
@@ -54,7 +56,6 @@ function checkPort({ port, endPort, protocol }: PortItem, at: string, found: Iss
     );
   if (protocol !== undefined && portlessProtocols[protocol] !== undefined)
     found.warning(`${at}/endPort`, "no-effect", `has no effect with protocol ${protocol}, which has no ports`);
-  else if (read.is === "name") found.warning(`${at}/endPort`, "no-effect", `has no effect with port ${port}`);
   else if (read.is === "any" && endPort < 65535)
     found.warning(`${at}/endPort`, "from-zero", `makes of port "0", which alone is any port, a range: 0 to ${endPort}`);
 }
@@ -83,7 +84,7 @@ function checkL7(rule: CiliumPortRule, rules: L7Rules, path: string, place: Port
   if (place.direction === "ingress") found.error(`${at}/dns`, "policy", "is for egress only");
   if (ports.length === 0) found.error(`${at}/dns`, "policy", "needs a port, which is 53 as a rule");
   for (const [index, { port, endPort }] of ports.entries())
-    if (endPort !== undefined && endPort > Number(port))
+    if (endPort !== undefined && endPort > 0 && !(endPort <= Number(port)))
       found.error(
         `${path}/ports/${index}/endPort`,
         "policy",

@@ -146,7 +146,7 @@ test("CiliumNetworkPolicy says what endPort makes of a port that is no number, o
   assert.deepEqual(warned({ port: "0", endPort: 80 }), [
     'from-zero endPort: makes of port "0", which alone is any port, a range: 0 to 80',
   ]);
-  assert.deepEqual(warned({ port: "http", endPort: 80 }), ["no-effect endPort: has no effect with port http"]);
+  assert.deepEqual(warned({ port: "http", endPort: 80 }), []);
   assert.deepEqual(warned({ port: "0", endPort: 80, protocol: "GRE" }), [
     "no-effect endPort: has no effect with protocol GRE, which has no ports",
   ]);
@@ -162,6 +162,23 @@ test("CiliumNetworkPolicy learns no names by an empty list of DNS rules, and say
   };
   assert.deepEqual(warned([]), ["not-served /spec/egress/1/toPorts/0/rules/dns", "no-dns /spec/egress/0/toFQDNs"]);
   assert.deepEqual(warned([{ matchPattern: "*" }]), []);
+});
+
+test("CiliumNetworkPolicy learns names by what any of its specs says of the same pods", () => {
+  const dns = { toPorts: [{ ports: [{ port: "53", protocol: "UDP" }], rules: { dns: [{ matchPattern: "*" }] } }] };
+  const names = { ...onWeb, egress: [{ toFQDNs: [{ matchName: "a.test" }] }] };
+  const warned = (...rules: readonly Spec[]): readonly string[] => {
+    const object = { apiVersion: "cilium.io/v2", kind: "CiliumNetworkPolicy", metadata: { name: "p" } };
+    const result = findKind("cilium.io/v2", "CiliumNetworkPolicy")?.parse({ ...object, spec: names, specs: rules });
+    return (result?.issues ?? []).map(({ code, path }) => `${code} ${path}`);
+  };
+  const alone = "no-dns /spec/egress/0/toFQDNs";
+  const webOf = { endpointSelector: { matchLabels: { app: "web", of: "shop" } } };
+  assert.deepEqual(warned({ ...onWeb, egress: [dns] }), []);
+  assert.deepEqual(warned(names, { endpointSelector: {}, egress: [dns] }), []);
+  assert.deepEqual(warned({ ...webOf, egress: [dns] }), [alone]);
+  assert.deepEqual(warned({ ...onWeb, egress: [{}] }), [alone]);
+  assert.deepEqual(warned({ ...onWeb, egress: [{ ...dns, toPorts: 7 }] }).includes(alone), true);
 });
 
 test("CiliumClusterwideNetworkPolicy takes one of both selectors, and no HTTP about nodes", () => {

@@ -1,8 +1,9 @@
 import type { IssueList } from "../../schema/admit.ts";
 import { describe } from "../../schema/admit.ts";
-import { namespaceKey, parseSelectorKey } from "../../policy/requirements.ts";
+import { parsePort } from "../../policy/port-text.ts";
+import { asksNoMore, namespaceKey, parseSelectorKey, toRequirements } from "../../policy/requirements.ts";
 import { joinPointer } from "../../yaml/places.ts";
-import { checkPeers } from "./check-peers.ts";
+import { checkPeers, isBlank } from "./check-peers.ts";
 import { checkIcmps, checkPorts } from "./check-ports.ts";
 import { checkSelector } from "./check-selector.ts";
 import { warnOfLockOut } from "./lock-out.ts";
@@ -16,6 +17,8 @@ export const policyCode = "policy";
 export interface RuleScope {
   /** Of the policy; undefined for one of the whole cluster. */
   readonly namespace: string | undefined;
+  /** Rules of the object that names are learnt by. */
+  readonly learning: readonly CiliumRule[];
 }
 
 const sides = [
@@ -39,14 +42,28 @@ export function checkRule(rule: CiliumRule, path: string, scope: RuleScope, foun
       if (!Array.isArray(items)) continue;
       for (const [index, item] of items.entries()) {
         const at = joinPointer(joinPointer(path, field), index);
-        if (found.isSound(at)) checkItem(item, at, { ...side, field, isNode }, found);
+        if (!found.isSound(at)) continue;
+        checkItem(item, at, { ...side, field, isNode }, found);
+        if (
+          items.length > 1 &&
+          field === side.allow &&
+          isBlank(item) &&
+          !found.closing.some((each) => each.startsWith(`${at}/`))
+        )
+          found.warning(
+            at,
+            "empty-rule",
+            "is an empty rule, which allows nobody, as with Cilium: it changes nothing here",
+          );
       }
     }
   }
   if (!found.isSound(path)) return;
   warnOfExtras(rule, path, found);
-  warnOfNames(rule, path, found);
-  if (isNode) warnOfLockOut(rule, path, found);
+  if (isNode) {
+    warnOfLockOut(rule, path, found);
+    warnOfNodes(rule, path, found);
+  } else warnOfNames(rule, path, scope, found);
 }
 
 function isFine({ allow, deny }: (typeof sides)[number], path: string, found: IssueList): boolean {
@@ -100,6 +117,8 @@ interface Place {
 function checkItem(item: AnyRule, at: string, place: Place, found: IssueList): void {
   const isDeny = place.field !== place.allow;
   checkPeers(item, at, place.peerFields, isDeny, found);
+  if (item.toPorts?.length === 0)
+    found.warning(`${at}/toPorts`, "empty-list", "is an empty list, so every port is meant; leave it out to say so");
   checkPorts(item.toPorts ?? [], `${at}/toPorts`, { direction: place.allow, isDeny, isNode: place.isNode }, found);
   checkIcmps(item.icmps ?? [], `${at}/icmps`, found);
   if ((item.icmps ?? []).length > 0 && (item.toPorts ?? []).length > 0)
@@ -126,15 +145,47 @@ function warnOfExtras(rule: CiliumRule, path: string, found: IssueList): void {
   }
 }
 
+/** What nodes do not have: names of ports, and DNS that anybody looks at. */
+function warnOfNodes(rule: CiliumRule, path: string, found: IssueList): void {
+  for (const { allow, deny } of sides) {
+    for (const field of [allow, deny]) {
+      const so = field === allow ? "so nothing passes by it" : "so it denies everybody";
+      for (const [index, item] of (rule[field] ?? []).entries()) {
+        const at = `${path}/${field}/${index}`;
+        const { toFQDNs = [], toPorts = [] } = item as AnyRule;
+        if (toFQDNs.length > 0)
+          found.warning(`${at}/toFQDNs`, "not-served", `names are not learnt of what nodes send, ${so}`);
+        for (const [place, { ports = [] }] of toPorts.entries())
+          for (const [number, { port }] of ports.entries())
+            if (parsePort(port).is === "name")
+              found.warning(
+                `${at}/toPorts/${place}/ports/${number}/port`,
+                "no-effect",
+                `is the name of a port, and nodes have none: nothing ${field === allow ? "passes" : "is denied"} by it`,
+              );
+      }
+    }
+  }
+}
+
 /** Names become addresses only by DNS answers that an allowed question brought. */
-function warnOfNames(rule: CiliumRule, path: string, found: IssueList): void {
+function warnOfNames(rule: CiliumRule, path: string, { learning }: RuleScope, found: IssueList): void {
   const rules = rule.egress ?? [];
   const first = rules.findIndex((each) => (each.toFQDNs ?? []).length > 0);
-  const learns = rules.some((each) => each.toPorts?.some((ports) => (ports.rules?.dns ?? []).length > 0) === true);
-  if (first < 0 || learns) return;
+  if (first < 0 || learnsNames(rule) || learning.some((other) => selectsPodsOf(other, rule))) return;
   found.warning(
     `${path}/egress/${first}/toFQDNs`,
     "no-dns",
     "nothing is learnt of these names unless another policy has rules.dns for port 53, and where none allows port 53 DNS itself is denied",
   );
+}
+
+export function learnsNames({ egress = [] }: CiliumRule): boolean {
+  return egress.some((each) => each.toPorts?.some((ports) => (ports.rules?.dns ?? []).length > 0) === true);
+}
+
+/** All of them, as far as can be told from the selectors. */
+function selectsPodsOf({ endpointSelector: whole }: CiliumRule, { endpointSelector: part }: CiliumRule): boolean {
+  if (whole === undefined || part === undefined) return false;
+  return asksNoMore(toRequirements(whole, parseSelectorKey), toRequirements(part, parseSelectorKey));
 }

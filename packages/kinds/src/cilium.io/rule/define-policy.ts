@@ -6,7 +6,7 @@ import { policyConditions, policyStatus } from "../../policy/policy-status.ts";
 import { unknownFieldIn } from "../../policy/unknown-fields.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { isRecord } from "../../yaml/read-yaml.ts";
-import { checkRule, policyCode } from "./check-rule.ts";
+import { checkRule, learnsNames, policyCode } from "./check-rule.ts";
 import { closeCiliumPolicy } from "./close.ts";
 import { readCiliumPolicy, type CiliumPolicyObject } from "./read-rule.ts";
 
@@ -46,13 +46,20 @@ export function definePolicy(
   });
 }
 
-function checkPolicy(object: CiliumPolicyObject, scope: "Namespaced" | "Cluster", found: IssueList): void {
-  const namespace = scope === "Cluster" ? undefined : (object.metadata.namespace ?? "default");
+/** Rules are held against each other. */
+const maxLearning = 32;
+
+function checkPolicy(object: CiliumPolicyObject, within: "Namespaced" | "Cluster", found: IssueList): void {
+  const namespace = within === "Cluster" ? undefined : (object.metadata.namespace ?? "default");
   checkPolicyAnnotations(object.metadata, found);
-  if (isRecord(object.spec)) checkRule(object.spec, "/spec", { namespace }, found);
-  if (!Array.isArray(object.specs)) return;
-  if (object.spec === undefined && object.specs.length === 0)
+  const { spec, specs } = object;
+  const several = Array.isArray(specs) ? specs.map((rule, index) => ({ rule, path: `/specs/${index}` })) : [];
+  const rules = [{ rule: spec, path: "/spec" }, ...several].flatMap(({ rule, path }) =>
+    isRecord(rule) ? [{ rule, path }] : [],
+  );
+  const learning = rules.filter(({ rule, path }) => found.isSound(path) && learnsNames(rule)).slice(0, maxLearning);
+  const scope = { namespace, learning: learning.map(({ rule }) => rule) };
+  for (const { rule, path } of rules) checkRule(rule, path, scope, found);
+  if (spec === undefined && Array.isArray(specs) && specs.length === 0)
     found.error("/specs", policyCode, "must have at least one item where there is no spec");
-  for (const [index, rule] of object.specs.entries())
-    if (isRecord(rule)) checkRule(rule, `/specs/${index}`, { namespace }, found);
 }

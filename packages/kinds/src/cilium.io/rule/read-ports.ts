@@ -48,7 +48,9 @@ function readPort(
       case "number":
         return [{ origin, match: "ports", protocol: each, from: read.number, to: Math.max(read.number, endPort), dns }];
       case "name":
-        return [{ origin, match: "named-port", protocol: each, name: read.name, dns }];
+        return [
+          { origin, match: "named-port", protocol: each, name: read.name, ...(endPort > 0 && { to: endPort }), dns },
+        ];
       case "wrong":
         return [];
     }

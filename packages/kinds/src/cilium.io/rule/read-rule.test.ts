@@ -135,6 +135,9 @@ test("findPolicy reads ports of every sort", () => {
   assert.deepEqual(read(ports({ port: "HTTPS", protocol: "TCP" })), [
     { match: "named-port", protocol: "TCP", name: "https" },
   ]);
+  assert.deepEqual(read(ports({ port: "https", endPort: 8443, protocol: "TCP" })), [
+    { match: "named-port", protocol: "TCP", name: "https", to: 8443 },
+  ]);
   assert.deepEqual(read(ports({ port: "0", protocol: "VRRP" })), [{ match: "ip-protocol", number: 112 }]);
   assert.deepEqual(read(ports({ port: "0", endPort: 80, protocol: "VRRP" })), [{ match: "ip-protocol", number: 112 }]);
   assert.deepEqual(

@@ -5,7 +5,7 @@ import type { LabelSelector } from "../../labels/label-selector.ts";
 import { namespaceKey } from "../../policy/requirements.ts";
 import { everyIcmp } from "./migrate-icmp.ts";
 import type { AnyRule } from "./read-rule.ts";
-import type { EBPFNetworkPolicy, NetworkPolicySpec } from "./schema.ts";
+import { specSchema, type EBPFNetworkPolicy, type NetworkPolicySpec } from "./schema.ts";
 
 /** What a rule of the new object was made of. */
 export interface MigratedRule {
@@ -169,7 +169,7 @@ function migrateDirection(rules: readonly AnyRule[], place: Place, made: Migrate
   if (first !== undefined) made.push({ path: `/spec/${direction}/0`, from: place.path(first.index) });
   const deny = denying.flatMap((each) => migrateRule(each, place, `${direction}Deny`, made));
   renumber(made);
-  if (!closes)
+  if (!closes && denying.length === 0)
     told.warning(
       `/spec/${direction}`,
       "allows-all",
@@ -304,6 +304,9 @@ function portsOf(ports: NonNullable<AnyRule["ports"]>, at: string, { told }: Pla
   return [...(toPorts.length > 0 ? [{ toPorts }] : []), ...(icmp >= 0 ? [{ icmps: everyIcmp }] : [])];
 }
 
+/** Of whoever writes none. */
+const { default: defaultPriority } = specSchema.properties.priority as { readonly default?: unknown };
+
 function objectOf({ object, ref }: Parsed<EBPFNetworkPolicy>, lists: Fields): KubeObject {
   const { selector, priority, description } = object.spec;
   const open = directions.filter((direction) => lists[`${direction}Open`] === true);
@@ -321,7 +324,7 @@ function objectOf({ object, ref }: Parsed<EBPFNetworkPolicy>, lists: Fields): Ku
       ...subject,
       ...rules,
       ...(open.length > 0 && { enableDefaultDeny: Object.fromEntries(open.map((direction) => [direction, false])) }),
-      labels: [{ key: "priority", value: String(priority) }],
+      ...(priority !== defaultPriority && { labels: [{ key: "priority", value: String(priority) }] }),
     },
   };
 }

@@ -137,6 +137,12 @@ test("programStatus gives the cause when something failed", () => {
     "Ready=False HookOccupied",
   ]);
   assert.deepEqual([attaching.attachedTo, attaching.mode], [undefined, undefined]);
+  const ofTheFuture = status({ items: items(failure("ofTheFuture" as never, "attach p to eth0: too late")) });
+  assert.deepEqual(brief(ofTheFuture).slice(0, 3), [
+    "Failed",
+    "attach p to eth0: too late",
+    "Ready=False InternalError",
+  ]);
 });
 
 test("programStatus waits for what will come", () => {
