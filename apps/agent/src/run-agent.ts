@@ -1,7 +1,7 @@
 import { AgentHealth, serveAgent, serveHealth, startAgent, startClusterAgent, type Agent } from "@bpfleet/agent";
 import { usePlainHeaders, type Clock } from "@bpfleet/base";
 import { RemoteDaemon } from "@bpfleet/daemon/client";
-import { features } from "@bpfleet/features";
+import { features, objectLayouts as layouts } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
 import { connectKube, loadAccess } from "@bpfleet/kube-client";
 import { logLevels, version, type AgentConfig, type LogLevel } from "./options.ts";
@@ -33,12 +33,17 @@ async function serve(config: AgentConfig, env: NodeJS.ProcessEnv, log: Log, sign
   await using closing = new AsyncDisposableStack();
   const health = new AgentHealth(version, clock.now());
   if (config.health !== undefined) closing.use(await serveHealth(config.health, health));
+  let isReached = false;
   const onNotice = (notice: string): void => {
     health.notices++;
+    if (!isReached) health.enters(`starting: ${notice}`);
     log("warn", notice);
   };
   log("info", "reaching the daemon", { socket: planSocket, node: nodeName });
-  const daemon = closing.use(await RemoteDaemon.connect({ socket: planSocket, tls, version, onNotice, signal }));
+  const daemon = closing.use(
+    await RemoteDaemon.connect({ socket: planSocket, tls, version, layouts, onNotice, signal }),
+  );
+  isReached = true;
   health.reaches(() => daemon.isConnected);
   health.enters("starting: not everything that is declared was read yet");
   log("info", "the daemon answers", { ...daemon.version() });

@@ -1,9 +1,10 @@
 import { mkdir } from "node:fs/promises";
+import { getSystemErrorMessage } from "node:util";
 import { refKey, type ObjectRef } from "@bpfleet/base";
 import { policy, policyScope, readOpening, type InstanceCounters, type PlanMemory } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
-import { pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
+import { lacksSecret, pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
 import { planIntents, type AcceptedObject } from "./compile.ts";
 import { DesiredObjects } from "./desired-objects.ts";
 import { Gathering } from "./gathering.ts";
@@ -223,7 +224,11 @@ class ObjectAgent implements Agent {
   #pass(): Promise<void> {
     this.#passes = this.#passes
       .then(() => this.#readAndPlan())
-      .catch((error: unknown) => this.#tell(`read ${this.#source.place}: ${errorText(error)}`));
+      .catch((error: unknown) => {
+        // What was told of is looked at again, with all else.
+        this.#hints = "anything";
+        this.#tell(`read ${this.#source.place}: ${errorText(error)}`);
+      });
     return this.#passes;
   }
 
@@ -258,6 +263,7 @@ class ObjectAgent implements Agent {
       // What was not watched before is part of the facts only now: no plan is to be without it.
       facts = daemon.facts();
     }
+    this.#source.awaitSecrets?.(lacksSecret(sourcesOf(this.#lowered.intents), facts.bytecode));
     const compile = (whole: NodeFacts) => planIntents(this.#lowered, features, whole, this.#memory);
     const { plan, problems } = await this.#lastPlan.plan(facts, compile, daemon);
     this.#planned = facts;
@@ -342,7 +348,7 @@ class ObjectAgent implements Agent {
       try {
         await this.#save();
       } catch (error) {
-        this.#tell(`keep status: ${errorText(error)}`);
+        this.#tell(`keep status: ${systemText(error)}`);
       }
     });
   }
@@ -354,11 +360,16 @@ class ObjectAgent implements Agent {
     const { keeps = () => true } = this.#options;
     const specs = this.#desired.specs(keeps);
     const reports = this.#reports.make(this.#presently(), keeps);
-    for (const report of reports) await this.#records.save(recordOfReport(report, specs.get(refKey(report.ref)) ?? ""));
+    let failure = "";
+    for (const report of reports) {
+      const record = recordOfReport(report, specs.get(refKey(report.ref)) ?? "");
+      await this.#records.save(record).catch((error: unknown) => (failure = systemText(error)));
+    }
     const held = this.#heldRefs();
     this.#reports.keepOnly(reports);
     await this.#records.keepOnly([...reports.map(({ ref }) => ref), ...held, ...this.#records.madeFrom(held)]);
     this.#options.onReports?.({ reports, results, plan: this.#plan });
+    if (failure !== "") this.#tell(`keep status: ${failure}`);
   }
 
   #presently(): Planned {
@@ -378,6 +389,12 @@ class ObjectAgent implements Agent {
     this.#told.add(notice);
     this.#options.onNotice?.(notice);
   }
+}
+
+/** Without names of drafts, which are others each time. */
+function systemText(error: unknown): string {
+  if (!(error instanceof Error) || !("errno" in error) || !("code" in error)) return errorText(error);
+  return `${getSystemErrorMessage(Number(error.errno))} (${String(error.code)})`;
 }
 
 function errorText(error: unknown): string {

@@ -1,6 +1,7 @@
-import { existsSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { open, mkdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 let serial = 0;
 
@@ -8,6 +9,49 @@ let serial = 0;
 export function isUnfinished(name: string): boolean {
   return name.startsWith(".") && name.endsWith(".tmp");
 }
+
+const together = /^\.together\.(\d+)\.\d+\.tmp$/;
+
+/** The process that changes several files of the directory as one while a file of this name is there. */
+export function changerOf(name: string): number | undefined {
+  const [, pid] = together.exec(name) ?? [];
+  return pid === undefined ? undefined : Number(pid);
+}
+
+/** So often who changes several files as one shows that it is at it yet; readers wait for some of these. */
+const touchMs = 500;
+/** Who takes longer for it is stuck. */
+const mostTouches = 600;
+
+/**
+ * Until it is disposed of, readers of the directory wait with what changes below it, as long as this process gets its
+ * turns: work in between must yield.
+ */
+export function changeTogether(directory: string): Disposable {
+  mkdirSync(directory, { recursive: true });
+  const path = join(directory, `.together.${process.pid}.${serial++}.tmp`);
+  writeFileSync(path, "", { flag: "wx" });
+  let touches = 0;
+  const touch = (): void => {
+    if (++touches >= mostTouches) clearInterval(touching);
+    const now = new Date();
+    try {
+      utimesSync(path, now, now);
+    } catch {
+      // Somebody removed it: nobody waits any more.
+    }
+  };
+  const touching = setInterval(touch, touchMs).unref();
+  return {
+    [Symbol.dispose]: () => {
+      clearInterval(touching);
+      rmSync(path, { force: true });
+    },
+  };
+}
+
+/** Between two turns, so many files take their places. */
+const renamesInTurn = 64;
 
 export interface AtomicOptions {
   /** 0644 when not given. */
@@ -32,12 +76,13 @@ export interface NewFile {
 }
 
 /**
- * Several files at once: all are written before the first takes its place, and then all do within a moment. Where one
+ * Several files at once: all are written before the first takes its place, and then all do within a moment, for which
+ * readers of the directory `within` wait. Where one
  * takes the place of an earlier one all are on the disk before; new ones, of which nothing can be lost, get there after.
  */
 export async function writeFilesAtomically(
   files: readonly NewFile[],
-  { isDurable = true }: Pick<AtomicOptions, "isDurable"> = {},
+  { isDurable = true, within }: Pick<AtomicOptions, "isDurable"> & { readonly within?: string } = {},
 ): Promise<void> {
   const drafts: { readonly unfinished: string; readonly path: string }[] = [];
   const isReplacing = files.some(({ path }) => existsSync(path));
@@ -52,9 +97,12 @@ export async function writeFilesAtomically(
       await file.writeFile(text);
       if (isDurable && isReplacing) await file.sync();
     }
+    using _together = within === undefined || drafts.length < 2 ? undefined : changeTogether(within);
+    let renamed = 0;
     for (const { unfinished, path } of drafts) {
       renameSync(unfinished, path);
       if (!isReplacing) placed.push(path);
+      if (++renamed % renamesInTurn === 0) await nextTurn();
     }
     if (isDurable && !isReplacing) for (const path of placed) await syncFile(path);
   } catch (error) {

@@ -1,6 +1,6 @@
 import type { Daemon } from "@bpfleet/daemon";
 import type { BytecodeIntent, Intent } from "@bpfleet/features";
-import { renderSource, type BytecodeSource } from "@bpfleet/kernel";
+import { renderSource, type BytecodeSource, type NodeFacts } from "@bpfleet/kernel";
 import { credentialKeys, secretData, type Secret } from "@bpfleet/kinds";
 import type { AcceptedObject } from "./compile.ts";
 
@@ -34,4 +34,12 @@ export function pullSecretsOf(objects: readonly AcceptedObject[]): PullSecrets {
 export function secretsNamedBy(sources: readonly BytecodeSource[]): readonly string[] {
   const names = sources.map((source) => (source.from === "file" ? undefined : source.pullSecret));
   return [...new Set(names.filter((name) => name !== undefined))].toSorted();
+}
+
+/** Whether an image cannot be had with the Secret that its source names: another one may help. */
+export function lacksSecret(sources: readonly BytecodeSource[], facts: NodeFacts["bytecode"]): boolean {
+  return sources.some((source) => {
+    const isSecret = source.from !== "file" && source.pullSecret !== undefined;
+    return isSecret && facts?.[renderSource(source)]?.state === "failed";
+  });
 }

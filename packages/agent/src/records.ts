@@ -41,6 +41,8 @@ export interface ObjectRecords {
 export class Records implements ObjectRecords {
   readonly #directory: string;
   readonly #records = new Map<string, { readonly record: ObjectRecord; readonly text: string }>();
+  /** Not on the disk yet, since it could not be written. */
+  readonly #unwritten = new Set<string>();
 
   constructor(stateDirectory: string) {
     this.#directory = join(stateDirectory, "status");
@@ -70,9 +72,12 @@ export class Records implements ObjectRecords {
   /** Writes the file when anything in the record is different. */
   async save(record: ObjectRecord): Promise<void> {
     const text = JSON.stringify(record);
-    if (this.#records.get(refKey(record.ref))?.text === text) return;
-    this.#records.set(refKey(record.ref), { record, text });
+    const key = refKey(record.ref);
+    if (this.#records.get(key)?.text === text && !this.#unwritten.has(key)) return;
+    this.#records.set(key, { record, text });
+    this.#unwritten.add(key);
     await writeFileAtomically(join(this.#directory, objectPath(record.ref, "json")), `${text}\n`, { isDurable: false });
+    this.#unwritten.delete(key);
   }
 
   /** Removes the records of objects that are not among these. */
@@ -81,6 +86,7 @@ export class Records implements ObjectRecords {
     for (const [key, { record }] of this.#records) {
       if (kept.has(key)) continue;
       this.#records.delete(key);
+      this.#unwritten.delete(key);
       await rm(join(this.#directory, objectPath(record.ref, "json")), { force: true });
     }
   }

@@ -51,6 +51,13 @@ function withDirectory(work: (directory: string) => Promise<void>): () => Promis
   };
 }
 
+test("parseNodeProgram names the config by its owner, for a label may be cut", () => {
+  const { metadata, ...rest } = program({}) as { readonly metadata: object };
+  const ownerReferences = [{ apiVersion: "bpfd.io/v1alpha1", kind: "BpfProgramConfig", name: "whole", uid: "u" }];
+  assert.equal(parseNodeProgram({ ...rest, metadata: { ...metadata, ownerReferences } }).config, "whole");
+  assert.equal(parseNodeProgram({ ...rest, metadata }).config, "counter");
+});
+
 test(
   "findProgram reads what the node tells, and undefined where it tells nothing",
   withDirectory(async (directory) => {

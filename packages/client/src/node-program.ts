@@ -23,14 +23,13 @@ export function parseNodeProgram(value: unknown): NodeProgram {
   const metadata = recordOf(object["metadata"], "metadata");
   const { name } = metadata;
   if (typeof name !== "string") throw new SyntaxError("read BpfProgram: metadata.name is no text");
-  const labels = optional(metadata["labels"], "metadata.labels");
   const programs = optional(optional(object["spec"], "spec")["programs"], "spec.programs");
   const conditions = optional(object["status"], "status")["conditions"];
   const list = (Array.isArray(conditions) ? (conditions as unknown[]) : []).map((each) => recordOf(each, "condition"));
   const cause = list.find(({ type }) => type === "Cause")?.["message"];
   return {
     name,
-    config: typeof labels["owningConfig"] === "string" ? labels["owningConfig"] : "",
+    config: configOf(metadata),
     isLoaded: list.at(-1)?.["type"] === "Loaded",
     cause: typeof cause === "string" ? cause : undefined,
     instances: Object.entries(programs).map(([uuid, program]) => {
@@ -39,6 +38,15 @@ export function parseNodeProgram(value: unknown): NodeProgram {
       return { uuid, maps: Object.fromEntries(paths) };
     }),
   };
+}
+
+/** A label has not room for every name. */
+function configOf(metadata: Record<string, unknown>): string {
+  const owners = metadata["ownerReferences"];
+  const owner = Array.isArray(owners) && owners.length > 0 ? recordOf(owners[0], "metadata.ownerReferences") : {};
+  const label = optional(metadata["labels"], "metadata.labels")["owningConfig"];
+  const found = [owner["name"], label].find((each): each is string => typeof each === "string");
+  return found ?? "";
 }
 
 function optional(value: unknown, what: string): Record<string, unknown> {

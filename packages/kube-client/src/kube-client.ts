@@ -68,6 +68,8 @@ export interface RawRequest extends CallOptions {
   readonly path: string;
   readonly body?: unknown;
   readonly contentType?: string | undefined;
+  /** JSON when not given. */
+  readonly accept?: string | undefined;
 }
 
 /**

@@ -1,4 +1,4 @@
-export { nodeLabel, nodeLabelValue } from "@bpfleet/kinds";
+export { nameLabelValue, nodeLabel } from "@bpfleet/kinds";
 
 /** Of server-side apply. */
 export const fieldManager = "bpfleet-agent";

@@ -1,3 +1,4 @@
+import { canonicalJson } from "@bpfleet/base";
 import type { DaemonVersion } from "@bpfleet/daemon";
 import { emptyPlan, type Inventory, type NodePlan } from "@bpfleet/kernel";
 import { isOfFacts, type DefinedKind } from "@bpfleet/kinds";
@@ -8,6 +9,7 @@ import { followedKinds, madeKinds, type FollowedGroups } from "./cluster-kinds.t
 import { ClusterRecords, type EarlierReports } from "./cluster-records.ts";
 import { ClusterStore } from "./cluster-store.ts";
 import { MadeObjects } from "./made-objects.ts";
+import { unwrittenOf } from "./node-results.ts";
 import { NodeStateWriter } from "./node-state-writer.ts";
 import { EventTeller } from "./event-teller.ts";
 import { KubeletPods } from "./pod-cgroup-paths.ts";
@@ -54,6 +56,7 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
     }),
   );
   let told: ToldReports | undefined;
+  let unwritten = "";
   const plan = (): NodePlan => told?.plan ?? emptyPlan;
   const whyNotSynced = (): string | undefined => store.fault()?.message;
   const nodeState = closing.use(
@@ -88,7 +91,11 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
       run: async () => {
         if (told === undefined) return;
         const { reports, results } = told;
-        await made.sync(reports, results.isComplete && results.isSettled && results.trouble === undefined);
+        try {
+          await made.sync(reports, results.isComplete && results.isSettled && results.trouble === undefined);
+        } finally {
+          if (unwrittenText(told) !== unwritten) tellNodeState(told);
+        }
         failure = "";
       },
       onFailure: (error) => {
@@ -98,6 +105,13 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
       },
     }),
   );
+  const unwrittenText = ({ reports }: ToldReports): string =>
+    canonicalJson([...unwrittenOf(reports, (report) => made.fateOf(report))]);
+  const tellNodeState = (now: ToldReports): void => {
+    const missing = unwrittenOf(now.reports, (report) => made.fateOf(report));
+    unwritten = canonicalJson([...missing]);
+    nodeState.reports(now.reports, now.results, missing);
+  };
   const events = closing.use(
     createEventRecorder(client, {
       controller: "bpfleet.io/agent",
@@ -127,7 +141,7 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
     keeps: (ref) => !isOfFacts(ref),
     onReports: (now) => {
       told = now;
-      nodeState.reports(now.reports, now.results);
+      tellNodeState(now);
       teller.tell(now.reports);
       syncs.ask();
       options.onReports?.(now);

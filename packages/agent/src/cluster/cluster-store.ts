@@ -9,6 +9,7 @@ import { FollowedCollection, type KindName } from "./followed-collection.ts";
 import { KindFollowers } from "./kind-followers.ts";
 import { storedOf } from "./object-of-server.ts";
 import { PullSecretReader } from "./pull-secret-reader.ts";
+import { Repeat } from "./repeat.ts";
 import { trimBackends, trimDeclared, trimNamespace, trimNode, trimPod, trimService, trimSlice } from "./trim-object.ts";
 
 export interface ClusterStoreOptions {
@@ -26,7 +27,9 @@ export interface ClusterStoreOptions {
   readonly lookMs?: number | undefined;
 }
 
+/** Between two looks at the pull secrets; and while an image waits for one, by the number of nodes that may look too. */
 const secretsMs = 60_000;
+const [awaitedMs, awaitedMsPerNode] = [5000, 10];
 /**
  * API servers find the pods of a node by an index where they list them whole, and go through all pods of the cluster
  * where they send them as events or in pages.
@@ -58,6 +61,8 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
   readonly #services: readonly FollowedCollection[];
   readonly #kinds: KindFollowers;
   readonly #secrets: PullSecretReader;
+  readonly #looks: Repeat;
+  #areSecretsAwaited = false;
   readonly #objects = new Map<string, StoredObject>();
   readonly #sources = new Map<string, AnyObject>();
   #onHint: (hint: StoreHint) => void = () => undefined;
@@ -74,6 +79,11 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
     this.#options = options;
     this.place = client.server;
     this.#secrets = new PullSecretReader(client, onNotice);
+    this.#looks = new Repeat({
+      paceMs: 1000,
+      run: () => this.#lookAtSecrets(),
+      onFailure: (error) => onNotice(error instanceof Error ? error.message : String(error)),
+    });
     const core = { group: "", version: "v1" };
     const shared = {
       client,
@@ -122,12 +132,12 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
       timing,
       onNotice,
       lookMs: options.lookMs,
-      follow: (kind, isLate) => {
+      follow: (kind, { isLate, longestUnknownWaitMs }) => {
         options.onFollow?.(kind);
         if (kind.source.speaksOfPeers === true) this.#followPeers();
         const { group, version, plural } = kind;
         return new FollowedCollection(shared, kind, { group, version, plural }, trimDeclared, {
-          ...(isLate && { policy: fromMemory }),
+          policy: { ...(isLate && fromMemory), longestUnknownWaitMs },
         });
       },
     });
@@ -150,15 +160,9 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
     const declared = this.#kinds.start().then(() => Promise.all([this.#peersKnown, this.#servicesKnown]));
     await Promise.race([Promise.all([...own, declared]), promise]);
     signal?.removeEventListener("abort", abort);
-    const timer = setInterval(() => {
-      if (!this.#secrets.forget()) return;
-      this.#isDirty = true;
-      this.#onHint("anything");
-    }, secretsMs);
-    timer.unref();
+    this.#looks.ask(this.#lookMs());
     return {
       [Symbol.dispose]: () => {
-        clearInterval(timer);
         this.#onHint = () => undefined;
       },
     };
@@ -187,6 +191,12 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
     return this.#secrets.fetch(names);
   }
 
+  awaitSecrets(isAwaited: boolean): void {
+    if (isAwaited === this.#areSecretsAwaited) return;
+    this.#areSecretsAwaited = isAwaited;
+    if (isAwaited) this.#looks.ask(this.#lookMs());
+  }
+
   /** As the server has it, whatever becomes of it here. */
   find(ref: ObjectRef): AnyObject | undefined {
     return this.#sources.get(refKey(ref));
@@ -204,8 +214,22 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const all = [...this.#own, ...this.#peers, ...this.#services, this.#kinds];
+    const all = [...this.#own, ...this.#peers, ...this.#services, this.#kinds, this.#looks];
     await Promise.all(all.map((each) => each[Symbol.asyncDispose]()));
+  }
+
+  /** Nodes that were started together do not ask together. */
+  #lookMs(): number {
+    const soonMs = Math.min(secretsMs, Math.max(awaitedMs, awaitedMsPerNode * this.nodes));
+    return (this.#areSecretsAwaited ? soonMs : secretsMs) * (0.8 + 0.4 * Math.random());
+  }
+
+  async #lookAtSecrets(): Promise<void> {
+    if (await this.#secrets.refresh()) {
+      this.#isDirty = true;
+      this.#onHint("anything");
+    }
+    this.#looks.ask(this.#lookMs());
   }
 
   #followPeers(): void {

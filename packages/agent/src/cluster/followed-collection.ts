@@ -1,5 +1,5 @@
 import type { DefinedKind } from "@bpfleet/kinds";
-import { isApiError, type AnyObject, type ApiError } from "@bpfleet/kube";
+import type { AnyObject, ApiError } from "@bpfleet/kube";
 import {
   createInformer,
   type Informer,
@@ -25,7 +25,6 @@ export class FollowedCollection implements AsyncDisposable {
   /** Resolves when all that there is was read once, or the server does not know the kind. */
   readonly known: Promise<void>;
   readonly #informer: Informer<AnyObject>;
-  #isUnknown = false;
   /** Since when it cannot be followed. */
   #faultyMs: number | undefined;
 
@@ -45,8 +44,7 @@ export class FollowedCollection implements AsyncDisposable {
       policy,
       ...(timing !== undefined && { timing }),
       onFault: (error) => {
-        this.#isUnknown = isApiError(error) && error.isNotFound && !informer.isSynced;
-        if (this.#isUnknown) unknown.resolve();
+        if (this.isUnknown) unknown.resolve();
         else onNotice(error.message);
         this.fault();
       },
@@ -62,15 +60,20 @@ export class FollowedCollection implements AsyncDisposable {
     return this;
   }
 
+  /** The server does not know the kind. */
+  get isUnknown(): boolean {
+    return !this.#informer.isSynced && this.#informer.fault?.isNotFound === true;
+  }
+
   /** Nothing is in it, as far as the server can be believed. */
   get isEmpty(): boolean {
-    return this.#isUnknown || (this.#informer.isSynced && this.#informer.size === 0);
+    return this.isUnknown || (this.#informer.isSynced && this.#informer.size === 0);
   }
 
   /** Why it is not followed, when that has been so for a while. */
   fault(): ApiError | undefined {
     const { fault } = this.#informer;
-    if (fault === undefined || this.#isUnknown) {
+    if (fault === undefined || this.isUnknown) {
       this.#faultyMs = undefined;
       return undefined;
     }

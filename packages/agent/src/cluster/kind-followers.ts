@@ -9,10 +9,17 @@ export interface KindFollowersOptions {
   readonly kinds: readonly DefinedKind[];
   readonly timing?: Timing | undefined;
   readonly onNotice: (notice: string) => void;
-  /** Makes what follows a kind; `isLate` after the first plan. */
-  readonly follow: (kind: DefinedKind, isLate: boolean) => FollowedCollection;
+  /** Makes what follows a kind. */
+  readonly follow: (kind: DefinedKind, how: FollowHow) => FollowedCollection;
   /** At least so long between two looks at a kind that nobody says to have objects. */
   readonly lookMs?: number | undefined;
+}
+
+export interface FollowHow {
+  /** After the first plan. */
+  readonly isLate: boolean;
+  /** Between two tries while the server does not know the kind. */
+  readonly longestUnknownWaitMs: number;
 }
 
 interface KindState {
@@ -26,6 +33,8 @@ interface KindState {
 const looksPerSecond = 17;
 const shortestLookMs = 60_000;
 const [firstWaitMs, longestWaitMs] = [500, 30_000];
+/** Of a kind that the index names there are objects: the server at hand has not heard of it yet, or it is gone again. */
+const [namedWaitMs, namedWaitMsPerNode] = [2000, 10];
 
 /**
  * Follows the kinds of which there are objects: those that the operator's index names. A kind that it does not name is
@@ -39,6 +48,8 @@ export class KindFollowers implements AsyncDisposable {
   readonly #states: readonly KindState[];
   readonly #stop = new AbortController();
   readonly #running: Promise<void>[] = [];
+  /** What the index named when it was looked at last. */
+  #named: ReadonlySet<string> | undefined;
   #isStarted = false;
   #isComplete = false;
 
@@ -80,23 +91,41 @@ export class KindFollowers implements AsyncDisposable {
   #decide(): void {
     if (!this.#isStarted || this.#stop.signal.aborted) return;
     const { current } = this.#index;
+    const before = this.#named;
+    const named = (this.#named = current?.collections);
     for (const state of this.#states) {
-      const isTold = current === undefined || current.collections.has(collectionOf(state.kind));
-      if (isTold) this.#follow(state);
+      const name = collectionOf(state.kind);
+      const isNew = named?.has(name) === true && before?.has(name) !== true;
+      // Tried in vain before it was named, it is to be there now.
+      if (isNew && state.followed?.isUnknown === true) this.#leave(state, state.followed);
+      if (named?.has(name) ?? true) this.#follow(state);
       else if (state.followed === undefined) state.looked ??= this.#look(state);
       else this.#leaveIfEmpty(state, state.followed);
     }
   }
 
   #follow(state: KindState): void {
-    state.followed ??= this.#options.follow(state.kind, this.#isComplete).start();
+    state.followed ??= this.#options
+      .follow(state.kind, { isLate: this.#isComplete, longestUnknownWaitMs: this.#unknownWaitMs })
+      .start();
+  }
+
+  /** Without an index the whole fleet asks for kinds that nobody uses. */
+  get #unknownWaitMs(): number {
+    if (this.#index.current === undefined) return longestWaitMs;
+    return Math.min(longestWaitMs, Math.max(namedWaitMs, namedWaitMsPerNode * this.nodes));
   }
 
   /** What was seen here counts more than what is told. */
   #leaveIfEmpty(state: KindState, followed: FollowedCollection): void {
     if (!followed.isEmpty) return;
-    state.followed = undefined;
+    this.#leave(state, followed);
     state.looked = Promise.resolve();
+  }
+
+  #leave(state: KindState, followed: FollowedCollection): void {
+    state.followed = undefined;
+    state.looked = undefined;
     this.#running.push(followed[Symbol.asyncDispose]());
   }
 

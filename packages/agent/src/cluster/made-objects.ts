@@ -1,9 +1,9 @@
 import { canonicalJson, refKey, type ObjectRef } from "@bpfleet/base";
 import { apiVersionOf, type DefinedKind, type KubeObject } from "@bpfleet/kinds";
-import { isApiError, type AnyObject } from "@bpfleet/kube";
+import { isApiError, isRefusal, removeFinalizerPatch, type AnyObject } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient, type ObjectAddress, type Timing } from "@bpfleet/kube-client";
 import type { ObjectReport } from "../report.ts";
-import { fieldManager, nodeLabel, nodeLabelValue, programFinalizer } from "./agent-marks.ts";
+import { fieldManager, nodeLabel, nameLabelValue, programFinalizer } from "./agent-marks.ts";
 
 export interface MadeObjectsOptions {
   readonly client: KubeClient;
@@ -16,6 +16,9 @@ export interface MadeObjectsOptions {
   readonly onNotice: (notice: string) => void;
 }
 
+/** What became of the writing of an object that is made of another. */
+export type MadeFate = "there" | "due" | { readonly refusal: string };
+
 /** The objects that this node's agent makes: they are what the reports say, and go when nothing of them is left. */
 export class MadeObjects implements AsyncDisposable {
   readonly #options: MadeObjectsOptions;
@@ -24,6 +27,8 @@ export class MadeObjects implements AsyncDisposable {
   /** What was written last, and what version that made. */
   readonly #written = new Map<string, { readonly text: string; readonly version: string | undefined }>();
 
+  /** What the server said to the last try to write each that it does not take. */
+  readonly #refused = new Map<string, string>();
   readonly #stop = new AbortController();
 
   constructor(options: MadeObjectsOptions) {
@@ -53,16 +58,40 @@ export class MadeObjects implements AsyncDisposable {
     return undefined;
   }
 
-  /** Brings the API server to the reports; the plan that they are of is in force. */
+  /** Of one that is made of a declared object. */
+  fateOf({ ref, object }: ObjectReport): MadeFate {
+    const refused = this.#refused.get(refKey(ref));
+    if (refused !== undefined) return { refusal: refused };
+    const found = [...this.#informers].find(([kind]) => kind.group === ref.group && kind.kind === ref.kind);
+    const [kind, informer] = found ?? [];
+    if (kind === undefined || informer?.isSynced !== true || object.metadata.deletionTimestamp !== undefined)
+      return "there";
+    const isThere = informer.get(undefined, ref.name) !== undefined || this.#written.has(`${kind.kind}/${ref.name}`);
+    return isThere ? "there" : "due";
+  }
+
+  /** Brings the API server to the reports; the plan that they are of is in force. One that it refuses holds up none. */
   async sync(reports: readonly ObjectReport[], mayRemove: boolean): Promise<void> {
     const wanted = new Map(reports.flatMap((report) => (report.madeFrom ? [[refKey(report.ref), report]] : [])));
+    const failures: unknown[] = [];
+    for (const key of this.#refused.keys()) if (!wanted.has(key)) this.#refused.delete(key);
     for (const [kind, informer] of this.#informers) {
       if (!informer.isSynced) continue;
-      for (const report of wanted.values())
-        if (report.ref.group === kind.group && report.ref.kind === kind.kind) await this.#keep(kind, informer, report);
+      for (const [key, report] of wanted) {
+        if (report.ref.group !== kind.group || report.ref.kind !== kind.kind) continue;
+        const failure = await failureOf(this.#keep(kind, informer, report));
+        if (isRefusal(failure)) this.#refused.set(key, failure.message);
+        else if (failure === undefined) this.#refused.delete(key);
+        if (failure !== undefined) failures.push(failure);
+      }
     }
-    if (!mayRemove) return;
-    for (const { kind, ref, object } of this.#there()) if (!wanted.has(refKey(ref))) await this.#remove(kind, object);
+    if (mayRemove)
+      for (const { kind, ref, object } of this.#there()) {
+        if (wanted.has(refKey(ref))) continue;
+        const failure = await failureOf(this.#remove(kind, object));
+        if (failure !== undefined) failures.push(failure);
+      }
+    if (failures.length > 0) throw failures[0];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -71,7 +100,7 @@ export class MadeObjects implements AsyncDisposable {
   }
 
   #selector(): string {
-    return `${nodeLabel}=${nodeLabelValue(this.#options.nodeName)}`;
+    return `${nodeLabel}=${nameLabelValue(this.#options.nodeName)}`;
   }
 
   #follow(kind: DefinedKind): Informer<AnyObject> {
@@ -135,7 +164,6 @@ export class MadeObjects implements AsyncDisposable {
     if (written?.text === text && written.version === there?.metadata.resourceVersion) return;
     let now = there;
     if (!isLeaving && !says(there, body)) {
-      await this.#replaceSpec(address, there, object.spec);
       now = await client.apply(address, body, { fieldManager, isForced: true });
     }
     if (canonicalJson(now?.["status"]) !== canonicalJson(object.status)) {
@@ -146,15 +174,6 @@ export class MadeObjects implements AsyncDisposable {
     this.#written.set(key, { text, version: now?.metadata.resourceVersion });
   }
 
-  /** Applied, a map that has lost its last entry would become null, which its schema refuses. */
-  async #replaceSpec(address: ObjectAddress, there: AnyObject | undefined, spec: unknown): Promise<void> {
-    if (there === undefined || canonicalJson(there["spec"]) === canonicalJson(spec)) return;
-    await this.#options.client.patch(address, [{ op: "replace", path: "/spec", value: spec }], {
-      type: "json",
-      fieldManager,
-    });
-  }
-
   #bodyOf(kind: DefinedKind, { metadata, spec }: KubeObject): AnyObject {
     const { name, labels, finalizers, ownerReferences } = metadata;
     return {
@@ -162,7 +181,7 @@ export class MadeObjects implements AsyncDisposable {
       kind: kind.kind,
       metadata: {
         name,
-        labels: { ...labels, [nodeLabel]: nodeLabelValue(this.#options.nodeName) },
+        labels: { ...labels, [nodeLabel]: nameLabelValue(this.#options.nodeName) },
         ...(finalizers !== undefined && { finalizers }),
         ...(ownerReferences !== undefined && { ownerReferences }),
       },
@@ -187,13 +206,20 @@ export class MadeObjects implements AsyncDisposable {
   }
 
   /** Nothing of it is in the kernel any more: it may go. */
-  async #release(kind: DefinedKind, { metadata }: AnyObject): Promise<void> {
-    const { name, resourceVersion, finalizers = [] } = metadata;
+  async #release(kind: DefinedKind, there: AnyObject): Promise<void> {
+    const { name, uid, finalizers = [] } = there.metadata;
     if (!finalizers.includes(programFinalizer)) return;
-    const left = finalizers.filter((each) => each !== programFinalizer);
-    const patch = { metadata: { resourceVersion, finalizers: left } };
+    const address = addressOf(kind, name);
+    const { metadata, ...body } = this.#bodyOf(kind, there);
+    const { finalizers: _held, ...kept } = metadata;
+    const { client } = this.#options;
     try {
-      await this.#options.client.patch(addressOf(kind, name), patch, { type: "merge", fieldManager });
+      // Of this very object: applied to one that is gone it would make another.
+      const whole = { ...body, metadata: { ...kept, uid } };
+      const left = await client.apply<AnyObject>(address, whole, { fieldManager, isForced: true });
+      // Others have put it too.
+      const patch = removeFinalizerPatch(left, programFinalizer);
+      if (patch !== undefined) await client.patch(address, patch, { type: "json", fieldManager });
     } catch (error) {
       if (!isApiError(error) || !(error.isNotFound || error.isConflict)) throw error;
     }
@@ -205,6 +231,19 @@ export interface MadeObject {
   readonly ref: ObjectRef;
   readonly object: AnyObject;
 }
+
+/** Where the server cannot be asked at all, none of the others is tried. */
+async function failureOf(work: Promise<void>): Promise<unknown> {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    if (isApiError(error) && unheard.has(error.status)) throw error;
+    return error;
+  }
+}
+
+const unheard: ReadonlySet<number> = new Set([0, 401, 429, 503]);
 
 function addressOf({ group, version, plural }: DefinedKind, name: string): ObjectAddress {
   return { group, version, plural, name };

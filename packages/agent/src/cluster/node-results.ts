@@ -1,6 +1,8 @@
+import { refKey } from "@bpfleet/base";
 import { isOfFacts, type NodeStateResult } from "@bpfleet/kinds";
 import { conditionsOf } from "../events.ts";
 import type { ObjectReport } from "../report.ts";
+import type { MadeFate } from "./made-objects.ts";
 
 const states = {
   "in-force": "InForce",
@@ -9,8 +11,25 @@ const states = {
   pending: "Pending",
 } as const;
 
+/** By `refKey` of the object of which it is made: only of what is not there. */
+export type Unwritten = ReadonlyMap<string, Exclude<MadeFate, "there">>;
+
+/** What is made of declared objects and is not there. */
+export function unwrittenOf(reports: readonly ObjectReport[], fateOf: (report: ObjectReport) => MadeFate): Unwritten {
+  return new Map(
+    reports.flatMap((report) => {
+      if (report.madeFrom === undefined) return [];
+      const fate = fateOf(report);
+      return fate === "there" ? [] : [[refKey(report.madeFrom), fate] as const];
+    }),
+  );
+}
+
 /** What became of each declared object, as the node's own object tells it. */
-export function resultsOfReports(reports: readonly ObjectReport[]): readonly NodeStateResult[] {
+export function resultsOfReports(
+  reports: readonly ObjectReport[],
+  unwritten: Unwritten = new Map(),
+): readonly NodeStateResult[] {
   return reports
     .filter(({ ref, madeFrom }) => !isOfFacts(ref) && madeFrom === undefined)
     .map(({ ref, object, state, standing, messages }) => {
@@ -32,8 +51,21 @@ export function resultsOfReports(reports: readonly ObjectReport[]): readonly Nod
         numbers: numbersOf(status),
         ...(Object.keys(texts).length > 0 && { texts }),
       };
-    });
+    })
+    .map((result) => withMade(result, unwritten.get(refKey(result))));
 }
+
+/** Done is what its own object tells, too. */
+function withMade(result: NodeStateResult, fate: Exclude<MadeFate, "there"> | undefined): NodeStateResult {
+  if (fate === undefined) return result;
+  if (fate === "due") return result.state === "InForce" ? { ...result, state: "Pending" } : result;
+  const told = result.conditions.filter(({ type }) => type !== "Cause");
+  const cause = result.conditions.find(({ type }) => type === "Cause")?.message;
+  const message = [...(cause === undefined ? [] : [cause]), fate.refusal].join("; ");
+  return { ...result, state: "Failed", conditions: [{ ...notWritten, message }, ...told] };
+}
+
+const notWritten = { type: "Cause", status: "True", reason: "NotWritten" } as const;
 
 function stateOf(state: ObjectReport["state"], standing: ObjectReport["standing"]): NodeStateResult["state"] {
   if (standing === "not-selected") return "NotSelected";

@@ -2,17 +2,17 @@ import { canonicalJson, type Clock } from "@bpfleet/base";
 import type { DaemonResults, DaemonVersion } from "@bpfleet/daemon";
 import type { Inventory, NodePlan } from "@bpfleet/kernel";
 import { boundNodeState, renderTime, type Condition, type NodeStateResult, type NodeStateStatus } from "@bpfleet/kinds";
-import { isApiError, type AnyObject } from "@bpfleet/kube";
+import { isApiError, resourcePath, type AnyObject } from "@bpfleet/kube";
 import type { KubeClient } from "@bpfleet/kube-client";
 import type { ObjectReport } from "../report.ts";
 import { fieldManager } from "./agent-marks.ts";
 import { inventoryFindings } from "./node-inventory.ts";
-import { resultsOfReports } from "./node-results.ts";
+import { resultsOfReports, type Unwritten } from "./node-results.ts";
 import { Repeat } from "./repeat.ts";
 import { WriteSpread } from "./write-spread.ts";
 
 export interface NodeStateWriterOptions {
-  readonly client: KubeClient;
+  readonly client: Pick<KubeClient, "find" | "request" | "apply" | "updateStatus">;
   readonly nodeName: string;
   /** Of the agent. */
   readonly version: string;
@@ -36,6 +36,13 @@ export interface NodeStateWriterOptions {
 
 const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
 const apiVersion = "bpfleet.io/v1alpha1";
+/** What an API server need not read from its store, and may send without what is in it. */
+const glance = {
+  query: "resourceVersion=0",
+  accept: "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+} as const;
+/** What the operator keeps in it of an agent that it does not hear. */
+const lastTold = "LastTold";
 const usualPaceMs = 1000;
 const usualRefreshMs = 60_000;
 
@@ -74,8 +81,8 @@ export class NodeStateWriter implements AsyncDisposable {
     return this.#there?.["status"] as NodeStateStatus | undefined;
   }
 
-  reports(reports: readonly ObjectReport[], results: DaemonResults): void {
-    this.#results = resultsOfReports(reports);
+  reports(reports: readonly ObjectReport[], results: DaemonResults, unwritten?: Unwritten): void {
+    this.#results = resultsOfReports(reports, unwritten);
     this.#daemonResults = results;
     if (this.#newsOf() === this.#news) this.#writes.ask(this.#refreshMs());
     else this.#askForNews();
@@ -119,12 +126,58 @@ export class NodeStateWriter implements AsyncDisposable {
     const observedAt = renderTime(clock.now());
     const status = await this.#status();
     const whole = canonicalJson({ ...status, conditions: news });
-    if (whole === this.#whole) return this.#writes.ask(this.#refreshMs());
+    if (whole === this.#whole && (await this.#isThere())) return this.#writes.ask(this.#refreshMs());
     await this.#replaceStatus({ ...status, observedAt, conditions: this.#timed(observedAt) });
     this.#news = news;
     this.#whole = whole;
     this.#failure = "";
     this.#writes.ask(this.#refreshMs());
+  }
+
+  /**
+   * Whether the server has what was written last: somebody may remove it, or edit what nobody else is to write. A server
+   * that does not answer is no reason to write.
+   */
+  async #isThere(): Promise<boolean> {
+    // With its node it goes.
+    if (this.#options.node() === undefined) return true;
+    try {
+      const written = this.#there;
+      if ((await this.#glance()) === written?.metadata.resourceVersion) return true;
+      const found = await this.read();
+      if (found !== undefined && this.#isOurs(found, written?.["status"] as NodeStateStatus | undefined)) return true;
+    } catch (error) {
+      if (isApiError(error)) return true;
+      throw error;
+    }
+    // Also when it cannot be written at once.
+    this.#whole = "";
+    return false;
+  }
+
+  /** The version of the object; `""` where there is none. */
+  async #glance(): Promise<string | undefined> {
+    const path = `${resourcePath({ ...nodeStates, name: this.#options.nodeName })}?${glance.query}`;
+    try {
+      const seen = await this.#options.client.request({ method: "GET", path, accept: glance.accept });
+      return (seen as AnyObject).metadata.resourceVersion;
+    } catch (error) {
+      if (isApiError(error) && error.isNotFound) return "";
+      throw error;
+    }
+  }
+
+  /** What the operator says of an agent that it does not hear it takes back itself. */
+  #isOurs(found: NodeStateStatus, written: NodeStateStatus | undefined): boolean {
+    const { conditions = [], ...rest } = found;
+    const { conditions: _conditions, ...wrote } = written ?? {};
+    if (canonicalJson(rest) !== canonicalJson(wrote)) return false;
+    const isUnheard = conditions.some(({ type }) => type === lastTold);
+    return this.#conditions().every(({ type, status, reason, message }) => {
+      const told = conditions.find((each) => each.type === type);
+      if (type === "Ready" && isUnheard) return true;
+      return told?.status === status && told.reason === reason && told.message === message;
+    });
   }
 
   /**
@@ -162,9 +215,8 @@ export class NodeStateWriter implements AsyncDisposable {
     const metadata = { name: nodeName, ...(owner.length > 0 && { ownerReferences: owner }) };
     const body = { apiVersion, kind: "NodeState", metadata };
     const there = this.#there;
-    if (there === undefined) return client.create<AnyObject>(nodeStates, body, { fieldManager });
-    const owners = there.metadata.ownerReferences?.map((each) => each.uid) ?? [];
-    if (uid === undefined || owners.includes(uid)) return there;
+    const owners = there?.metadata.ownerReferences?.map((each) => each.uid) ?? [];
+    if (there !== undefined && (uid === undefined || owners.includes(uid))) return there;
     return client.apply<AnyObject>(address, body, { fieldManager, isForced: true });
   }
 
@@ -182,7 +234,7 @@ export class NodeStateWriter implements AsyncDisposable {
   }
 
   #conditions(): readonly Omit<Condition, "lastTransitionTime">[] {
-    const { trouble, isPaused } = this.#daemonResults ?? {};
+    const { trouble, isPaused, notKept } = this.#daemonResults ?? {};
     const unsynced = this.#options.whyNotSynced();
     const failed = this.#results.filter(({ state }) => state === "Failed").length;
     const why =
@@ -193,6 +245,7 @@ export class NodeStateWriter implements AsyncDisposable {
       condition("Ready", why, reason, text),
       condition("DaemonReachable", trouble, "DaemonTrouble", "the daemon answers"),
       condition("Synced", unsynced, "NotSynced", "everything that is planned from is followed"),
+      condition("Kept", notKept, "NotWritten", "what is in force is on the disk for the next boot"),
     ];
   }
 

@@ -16,7 +16,8 @@ export class PullSecretReader {
   readonly #client: KubeClient;
   readonly #onNotice: (notice: string) => void;
   readonly #found = new Map<string, StoredObject>();
-  #asked = "";
+  #wanted: readonly string[] = [];
+  #isRead = true;
 
   constructor(client: KubeClient, onNotice: (notice: string) => void) {
     this.#client = client;
@@ -27,25 +28,24 @@ export class PullSecretReader {
     return [...this.#found.values()];
   }
 
-  /** Looks again at the next `fetch`. Whether there is anything to look for. */
-  forget(): boolean {
-    const wasAsked = this.#asked !== "";
-    this.#asked = "";
-    return wasAsked;
-  }
-
   /** Secrets `namespace/name`: also those of that name in the other namespaces. Whether other ones are there now. */
   async fetch(names: readonly string[]): Promise<boolean> {
     const wanted = [...new Set(names.map((name) => name.slice(name.indexOf("/") + 1)))].toSorted();
-    if (wanted.join() === this.#asked) return false;
+    if (this.#isRead && wanted.join() === this.#wanted.join()) return false;
+    this.#wanted = wanted;
+    return this.refresh();
+  }
+
+  /** Reads the same ones once more. Whether other ones are there now. */
+  async refresh(): Promise<boolean> {
     const before = this.#text();
-    const refs = wanted.flatMap((name) =>
+    const refs = this.#wanted.flatMap((name) =>
       namespaces.map((namespace): ObjectRef => ({ group: "", kind: "Secret", namespace, name })),
     );
     const kept = new Set(refs.map(refKey));
     for (const key of this.#found.keys()) if (!kept.has(key)) this.#found.delete(key);
     const answered = await Promise.all(refs.map((ref) => this.#read(ref)));
-    if (answered.every((each) => each)) this.#asked = wanted.join();
+    this.#isRead = answered.every((each) => each);
     return this.#text() !== before;
   }
 

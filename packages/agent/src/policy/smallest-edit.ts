@@ -119,8 +119,9 @@ class Table {
 }
 
 function isolatingOf(data: PolicyData, ifindex: number, direction: "ingress" | "egress"): Table["isolating"] {
-  const endpoint = data.endpoints.find((each) => each.ifindex === ifindex);
-  return (endpoint?.isolatedBy?.[direction] ?? []).flatMap((at) => data.isolating?.[at] ?? []);
+  const own = data.endpoints.filter((each) => each.ifindex === ifindex);
+  const places = new Set(own.flatMap(({ isolatedBy }) => isolatedBy?.[direction] ?? []));
+  return [...places].flatMap((at) => data.isolating?.[at] ?? []);
 }
 
 /** Each candidate is compiled with all that is declared, and judged, before it is proposed. */

@@ -11,13 +11,14 @@ export interface KnownPeer {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** Everybody whose address is known, by address as `renderAddress` has it. */
+/** Everybody whose address is known, by address as `renderAddress` has it; of several pods that claim one all names. */
 export function whoIsThere(intents: readonly Intent[], facts: NodeFacts): ReadonlyMap<string, KnownPeer> {
   const known = new Map<string, KnownPeer>();
-  const add = (addresses: readonly string[], peer: KnownPeer): void => {
-    for (const text of addresses) {
-      const [address = ""] = text.split(/[/%]/, 1);
-      if (address !== "" && !known.has(address)) known.set(address, peer);
+  const add = (addresses: readonly string[], peer: KnownPeer, isBeside = false): void => {
+    for (const address of new Set(addresses.map((text) => text.split(/[/%]/, 1)[0] ?? ""))) {
+      const earlier = known.get(address);
+      if (address === "" || (earlier !== undefined && !isBeside)) continue;
+      known.set(address, earlier === undefined ? peer : { ...earlier, name: `${earlier.name} and ${peer.name}` });
     }
   };
   const all = policyIntents(intents);
@@ -26,7 +27,7 @@ export function whoIsThere(intents: readonly Intent[], facts: NodeFacts): Readon
     const { namespace, name } = intent.pod;
     const found = intent.endpoint === undefined ? undefined : facts.endpoints?.[intent.endpoint];
     const peer = { name: `pod ${namespace}/${name}`, is: "pod", namespace, labels: intent.labels } as const;
-    add([...intent.addresses, ...(found?.found === true ? found.addresses : [])], peer);
+    add([...intent.addresses, ...(found?.found === true ? found.addresses : [])], peer, true);
   }
   for (const intent of all) {
     if (intent.about === "host") {

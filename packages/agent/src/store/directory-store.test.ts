@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -13,7 +14,10 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
+import type { ObjectRef } from "@bpfleet/base";
+import { changeTogether } from "../atomic-file.ts";
 import { cutManifest } from "./cut-manifest.ts";
 import { DirectoryStore, type NewObject, type WriteOutcome } from "./directory-store.ts";
 import { checkRef, objectPath } from "./object-path.ts";
@@ -364,3 +368,73 @@ async function until(isTrue: () => boolean, store: DirectoryStore, onWake: (wake
     await store.refresh();
   }
 }
+
+test("DirectoryStore.refresh waits for others that change several files as one, and takes all of it", async () => {
+  const [writer, reader] = [newStore(), newStore()];
+  const named = (name: string): NewObject[] => cut(filterText.replace("name: filter", `name: ${name}`));
+  await writer.writeAll(named("a"));
+  assert.equal(await reader.refresh(), true);
+  const together = changeTogether(directory);
+  await writer.writeAll(named("b"));
+  let isDone = false;
+  const reading = reader
+    .refreshFiles([join(directory, objectPath({ ...filterRef, name: "b" }, "yaml"))])
+    .finally(() => (isDone = true));
+  await writer.writeAll(named("c"));
+  assert.equal(isDone, false);
+  together[Symbol.dispose]();
+  assert.equal(await reading, true);
+  assert.deepEqual(
+    reader.snapshot().objects.map(({ ref }) => ref.name),
+    ["a", "b", "c"],
+  );
+  await writer.writeAll([...named("d"), ...named("e")]);
+  assert.deepEqual(
+    readdirSync(directory).filter((name) => name.startsWith(".")),
+    [],
+    "nothing is left of it",
+  );
+});
+
+test("DirectoryStore.refresh does not wait for who ended in the middle", async () => {
+  const store = newStore();
+  await store.writeAll(cut(filterText));
+  writeFileSync(join(directory, ".together.999999999.0.tmp"), "");
+  assert.equal(await store.refresh(), true);
+});
+
+test("DirectoryStore.refresh waits for who is longer at it than for one who is stuck in the middle", async () => {
+  const [writer, reader] = [newStore(), newStore()];
+  await writer.writeAll(["a", "b"].flatMap((name) => cut(filterText.replace("name: filter", `name: ${name}`))));
+  await reader.refresh();
+  const together = changeTogether(directory);
+  await writer.remove({ ...filterRef, name: "a" });
+  let isDone = false;
+  const reading = reader.refresh().finally(() => (isDone = true));
+  for (const endMs = performance.now() + 3000; performance.now() < endMs;) {
+    await sleep(50);
+    assert.equal(isDone, false);
+  }
+  await writer.remove({ ...filterRef, name: "b" });
+  together[Symbol.dispose]();
+  assert.equal(await reading, true);
+  assert.deepEqual(reader.snapshot().objects, []);
+});
+
+test("DirectoryStore.removeAll says of each whether it was there, and ends at one that cannot be removed", async () => {
+  const store = newStore();
+  const refs = ["a", "b", "c", "d"].map((name) => ({ ...filterRef, name }));
+  for (const name of ["a", "d"]) await store.writeAll(cut(filterText.replace("name: filter", `name: ${name}`)));
+  const pathOf = (ref: ObjectRef): string => join(directory, objectPath(ref, "yaml"));
+  mkdirSync(pathOf(refs[2] as ObjectRef));
+  const { wereThere, error } = await store.removeAll(refs);
+  assert.deepEqual(wereThere, [true, false]);
+  assert.ok(error instanceof Error);
+  assert.ok(existsSync(pathOf(refs[3] as ObjectRef)));
+  await assert.rejects(store.remove(refs[2] as ObjectRef));
+  assert.deepEqual(
+    readdirSync(directory).filter((name) => name.startsWith(".")),
+    [],
+    "nothing is left of it",
+  );
+});

@@ -1,12 +1,14 @@
 import { createHash, randomUUID } from "node:crypto";
 import { readFileSync, statSync, type BigIntStats } from "node:fs";
-import { readdir, readFile, rm, stat } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { canonicalJson, refKey, type Clock, type Issue, type ObjectRef } from "@bpfleet/base";
 import { parseManifest, type KubeObject, type ObjectMeta } from "@bpfleet/kinds";
-import { isUnfinished, syncDirectory, writeFilesAtomically, type NewFile } from "../atomic-file.ts";
+import { isUnfinished, writeFilesAtomically, type NewFile } from "../atomic-file.ts";
 import { shiftPosition, type ObjectSource } from "./cut-manifest.ts";
 import { checkRef, namespaceOfPath, objectPath } from "./object-path.ts";
+import { isMissing, removeFiles, type RemoveOutcome } from "./remove-files.ts";
+import { isOther, readState, whenWhole } from "./together.ts";
 import { identify, type BrokenFile, type StoredObject, type StoreSnapshot } from "./stored-object.ts";
 import { parseStored, renderStored, specFingerprint, type StoredHeader, type StoredText } from "./stored-text.ts";
 
@@ -40,6 +42,10 @@ export interface DirectoryStoreOptions {
 const largestFileBytes = 64 * 2 ** 20;
 
 const parallelReads = 16;
+/** Not of the file, but of this process or its machine. */
+const shortages: ReadonlySet<unknown> = new Set(["EMFILE", "ENFILE", "ENOMEM"]);
+/** Of reading, while others go on changing several files as one. */
+const mostRounds = 5;
 /** So few are read at once: by the pool of threads one small file is six turns, each behind whatever else goes on. */
 const quickReads = 8;
 
@@ -57,6 +63,8 @@ export class DirectoryStore {
   readonly directory: string;
   readonly #options: DirectoryStoreOptions;
   readonly #files = new Map<string, CachedFile>();
+  /** Something is different from what was told last. */
+  #isChanged = false;
 
   constructor(options: DirectoryStoreOptions) {
     this.directory = options.directory;
@@ -76,18 +84,35 @@ export class DirectoryStore {
 
   /** Looks at every file, and reads those that changed. Whether anything is different now. */
   async refresh(): Promise<boolean> {
-    const paths = await listFiles(this.directory);
-    const isListed = new Set(paths);
-    const gone = [...this.#files.keys()].filter((path) => !isListed.has(path));
-    return this.refreshFiles([...paths, ...gone]);
+    for (let rounds = 1; ; rounds++) {
+      const before = await whenWhole(this.directory);
+      const paths = await listFiles(this.directory);
+      const isListed = new Set(paths);
+      const gone = [...this.#files.keys()].filter((path) => !isListed.has(path));
+      await this.#look([...paths, ...gone]);
+      if (rounds === mostRounds || !isOther(this.directory, before)) return this.#told();
+    }
   }
 
   /** Looks at these files only. Whether anything is different now. */
   async refreshFiles(paths: Iterable<string>): Promise<boolean> {
-    let isChanged = false;
+    const before = readState(this.directory);
+    if (before.isWhole) await this.#look(paths);
+    // They may be some of several that are changed as one.
+    return isOther(this.directory, before) ? this.refresh() : this.#told();
+  }
+
+  #told(): boolean {
+    const isChanged = this.#isChanged;
+    this.#isChanged = false;
+    return isChanged;
+  }
+
+  /** Throws where this process can read nothing more: of some files alone nobody knows what is declared. */
+  async #look(paths: Iterable<string>): Promise<void> {
     const take = (path: string, before: CachedFile | undefined, now: CachedFile | undefined): void => {
       if (now?.version === before?.version) return;
-      isChanged = true;
+      this.#isChanged = true;
       if (now === undefined) this.#files.delete(path);
       else this.#files.set(path, now);
     };
@@ -97,7 +122,7 @@ export class DirectoryStore {
         const before = this.#files.get(path);
         take(path, before, this.#readNow(path, before));
       }
-      return isChanged;
+      return;
     }
     const readers = Array.from({ length: parallelReads }, async () => {
       for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
@@ -106,7 +131,6 @@ export class DirectoryStore {
       }
     });
     await Promise.all(readers);
-    return isChanged;
   }
 
   /** One object, read from its file now. */
@@ -126,7 +150,8 @@ export class DirectoryStore {
   async writeAll(wanted: readonly NewObject[]): Promise<readonly WriteOutcome[]> {
     const drafts: Draft[] = [];
     for (const each of wanted) drafts.push(await this.#draft(each));
-    await writeFilesAtomically(drafts.flatMap(({ file }) => (file === undefined ? [] : [file])));
+    const files = drafts.flatMap(({ file }) => (file === undefined ? [] : [file]));
+    await writeFilesAtomically(files, { within: this.directory });
     return drafts.map(({ outcome }) => outcome);
   }
 
@@ -166,15 +191,16 @@ export class DirectoryStore {
 
   /** Whether it was there. */
   async remove(ref: ObjectRef): Promise<boolean> {
-    const path = this.#pathOf(ref);
-    try {
-      await rm(path);
-    } catch (error) {
-      if (isMissing(error)) return false;
-      throw error;
-    }
-    await syncDirectory(dirname(path));
-    return true;
+    const { wereThere, error } = await this.removeAll([ref]);
+    if (error !== undefined) throw error;
+    return wereThere[0] === true;
+  }
+
+  removeAll(refs: readonly ObjectRef[]): Promise<RemoveOutcome> {
+    return removeFiles(
+      refs.map((ref) => this.#pathOf(ref)),
+      this.directory,
+    );
   }
 
   #pathOf(ref: ObjectRef): string {
@@ -343,6 +369,7 @@ function withoutReading(path: string, facts: BigIntStats, before: CachedFile | u
 /** `undefined`: it is gone. */
 function unread(path: string, error: unknown): CachedFile | undefined {
   if (isMissing(error)) return undefined;
+  if (error instanceof Error && "code" in error && shortages.has(error.code)) throw error;
   const why = error instanceof Error ? error.message : String(error);
   return { version: why, content: broken(path, why) };
 }
@@ -358,10 +385,6 @@ async function listFiles(directory: string): Promise<readonly string[]> {
     if (isMissing(error)) return [];
     throw error;
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");
 }
 
 /** As Kubernetes writes times: whole seconds, UTC. */

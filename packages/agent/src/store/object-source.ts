@@ -18,4 +18,6 @@ export interface ObjectSource {
    * that has all Secrets has no use for it.
    */
   fetchSecrets?(names: readonly string[]): Promise<boolean>;
+  /** Whether something waits for them to be others: they are looked at sooner then. */
+  awaitSecrets?(isAwaited: boolean): void;
 }

@@ -1,7 +1,7 @@
 import { watch, type FSWatcher } from "node:fs";
 import { mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { isUnfinished } from "../atomic-file.ts";
+import { changerOf, isUnfinished } from "../atomic-file.ts";
 
 export interface StoreWatch extends Disposable {
   /** Resolves when every directory that is there now is watched. */
@@ -47,6 +47,7 @@ export function watchStore(directory: string, onHint: (hint: StoreHint) => void)
 
   const onEvent = (path: string, depth: number, name: string | null) => {
     if (isClosed) return;
+    if (name !== null && changerOf(name) !== undefined) return onHint("anything");
     if (name !== null && isUnfinished(name)) return;
     if (name !== null && depth === deepest) {
       onHint(new Set([join(path, name)]));

@@ -17,7 +17,8 @@ export interface FollowerOptions {
 }
 
 const version = "0.1.0";
-const results: DaemonResults = {
+/** Of a daemon that has carried out all of an empty plan. */
+export const settledResults: DaemonResults = {
   revision: 1,
   isComplete: true,
   isPaused: false,
@@ -58,7 +59,7 @@ export async function startClusterFollower(options: FollowerOptions): Promise<As
     if (!(await store.refresh())) return;
     const { objects } = store.snapshot();
     onObjects(objects.map(({ object }) => object));
-    nodeState.reports(objects.map(inForce), results);
+    nodeState.reports(objects.map(inForce), settledResults);
   };
   let isFollowing = false;
   closing.use(await store.follow(() => (isFollowing ? void tell() : undefined)));

@@ -225,6 +225,7 @@ class HttpKubeClient implements KubeClient {
       path: request.path,
       ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
       contentType: request.contentType,
+      accept: request.accept,
       signal,
       lane: "calls",
       headersTimeoutMs: callTimeoutMs,

@@ -11,6 +11,8 @@ export interface Outgoing {
   readonly path: string;
   readonly body?: string | undefined;
   readonly contentType?: string | undefined;
+  /** JSON when not given. */
+  readonly accept?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly lane: LaneName;
   readonly headersTimeoutMs: number;
@@ -124,7 +126,7 @@ function isSameProof(a: Proof, b: Proof): boolean {
 
 function headersOf(proof: Proof, outgoing: Outgoing): Record<string, string | string[]> {
   return {
-    accept: "application/json",
+    accept: outgoing.accept ?? "application/json",
     "accept-encoding": "gzip",
     "user-agent": "bpfleet",
     ...(outgoing.body === undefined ? {} : { "content-type": outgoing.contentType ?? "application/json" }),

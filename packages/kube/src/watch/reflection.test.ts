@@ -181,6 +181,17 @@ test("Reflection spreads its waits by chance, and waits as long as the server as
   assert.deepEqual(reflection.next(), { do: "wait", ms: 10_500 });
 });
 
+test("Reflection waits no longer than it is told to while the server does not know the kind", () => {
+  const reflection = new Reflection({ longestUnknownWaitMs: 1000 });
+  const waits = [404, 404, 404, 404, 429, 429, 404].map((status, at) => {
+    reflection.see({ saw: "failed", error: refusal("watch", status, {}) }, at);
+    const step = reflection.next();
+    reflection.see({ saw: "waited" }, at);
+    return step.do === "wait" ? step.ms : step.do;
+  });
+  assert.deepEqual(waits, [500, 1000, 1000, 1000, 1000, 2000, 1000]);
+});
+
 test("Reflection takes a watch that ends at once, and with nothing in it, for a failure", () => {
   const reflection = watching();
   reflection.see({ saw: "ended", because: "server" }, 999);

@@ -51,6 +51,7 @@ export class Reflection<T extends ApiObject> {
   #mustBeLatest: boolean;
   #servesWatchList: boolean;
   #fruitlessInitialEvents = 0;
+  /** How often in a row the wait was doubled. */
   #failures = 0;
   #waitMs = 0;
   #openedAtMs: number | undefined;
@@ -72,11 +73,6 @@ export class Reflection<T extends ApiObject> {
 
   get phase(): Phase {
     return this.#phase;
-  }
-
-  /** How often in a row nothing came of it. */
-  get failures(): number {
-    return this.#failures;
   }
 
   next(): NextStep {
@@ -226,7 +222,7 @@ export class Reflection<T extends ApiObject> {
     } else if (error.status === 400 || error.status === 422) {
       this.#startOver();
     }
-    this.#backOff(error.retryAfterMs);
+    this.#backOff(error.retryAfterMs, error.isNotFound ? this.#policy.longestUnknownWaitMs : undefined);
   }
 
   #expire(): void {
@@ -246,10 +242,11 @@ export class Reflection<T extends ApiObject> {
     this.#openedAtMs = undefined;
   }
 
-  #backOff(atLeastMs = 0): void {
-    this.#failures += 1;
-    const { firstWaitMs, longestWaitMs } = this.#policy;
-    const wait = Math.min(longestWaitMs, firstWaitMs * 2 ** Math.min(this.#failures - 1, 30));
+  #backOff(atLeastMs = 0, longestWaitMs = this.#policy.longestWaitMs): void {
+    const { firstWaitMs } = this.#policy;
+    const wait = Math.min(longestWaitMs, firstWaitMs * 2 ** this.#failures);
+    // What fails in another way next, as the storage of a new kind does for a moment, is not to wait for all of these.
+    if (wait < longestWaitMs) this.#failures += 1;
     this.#waitMs = Math.max(1, Math.round(Math.max(wait, atLeastMs) * (1 + this.#random())));
   }
 

@@ -18,6 +18,8 @@ export interface WatchPolicy {
   readonly emptyWatchesTries: number;
   readonly firstWaitMs: number;
   readonly longestWaitMs: number;
+  /** The same while the server does not know the kind (404): its CRD may come at any moment. */
+  readonly longestUnknownWaitMs: number;
   /** A watch that lived so long makes the waits short again. */
   readonly healthyAfterMs: number;
   /** A watch that ended sooner, with nothing seen, is a failure. */
@@ -34,6 +36,7 @@ export const defaultWatchPolicy: WatchPolicy = {
   emptyWatchesTries: 3,
   firstWaitMs: 500,
   longestWaitMs: 30_000,
+  longestUnknownWaitMs: 30_000,
   healthyAfterMs: 10_000,
   shortestWatchMs: 1000,
 };

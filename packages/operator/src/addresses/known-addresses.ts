@@ -8,6 +8,8 @@ export interface AddressedPod extends AnyObject {
   /** With a space between two. */
   readonly ips: string;
   readonly node: string;
+  /** On the network of its node. */
+  readonly isHostNetwork?: true;
   /** Undefined when it has ended. */
   readonly set: AddressLabelSet | undefined;
 }
@@ -72,6 +74,7 @@ export function compactPod(object: AnyObject, sets: LabelSets): AddressedPod {
     metadata: { name, namespace: sets.name(namespace), resourceVersion },
     ips: ips.filter((ip) => ip !== "").join(" "),
     node: sets.name(spec.nodeName ?? ""),
+    ...(spec.hostNetwork === true && { isHostNetwork: true as const }),
     set: hasEnded ? undefined : sets.of(setOf(labels, spec)),
   };
 }

@@ -146,3 +146,16 @@ test("settleCertificates takes a key that is another's for a lost one", async ()
   assert.equal(secrets.pem(secretNames.daemon).leaf, before);
   assert.deepEqual(secrets.distrust(), []);
 });
+
+test("settleCertificates leaves alone what others put beside the authority, and says of an edit that it is one", async () => {
+  const secrets = await installed();
+  const { data } = secrets.kept.get(secretNames.authority) ?? assert.fail();
+  secrets.kept.set(secretNames.authority, { data: { ...data, foreign: "dGhlaXJz" } });
+  assert.equal(await secrets.look(), 0);
+  secrets.kept.set(secretNames.authority, { data: { ...data, "ca.crt": "" } });
+  assert.equal(await secrets.look(), 1);
+  assert.equal(secrets.written.at(-1), `${secretNames.authority}: it was edited`);
+  assert.deepEqual(secrets.kept.get(secretNames.authority), { data });
+  await secrets.look(start + 600 * day);
+  assert.ok(secrets.written.includes(`${secretNames.authority}: its time has come`));
+});

@@ -1,4 +1,3 @@
-import { canonicalJson } from "@bpfleet/base";
 import { secretNames } from "../desired/names.ts";
 import {
   advanceAuthority,
@@ -51,15 +50,22 @@ async function settleAuthority<T extends { readonly data?: SecretData }>(
   const before = decodeAuthority(live?.data);
   const after = await advanceAuthority(before, plan, at, () => survivorsOf(secrets));
   const wanted = encodeAuthority(after, trustBundle(after));
-  const because =
-    before !== undefined
-      ? "its time has come"
-      : after.current.key === undefined
-        ? "the one before is lost; it is trusted until all know the next one"
-        : "there is none";
-  if (canonicalJson(wanted) !== canonicalJson(live?.data))
-    await secrets.write(secretNames.authority, live, "Opaque", wanted, because);
+  if (!has(live?.data, wanted))
+    await secrets.write(secretNames.authority, live, "Opaque", wanted, whyWrite(before, after));
   return after;
+}
+
+/** What others put beside it is theirs. */
+function has(data: SecretData = {}, wanted: SecretData): boolean {
+  return Object.entries(wanted).every(([name, value]) => data[name] === value);
+}
+
+function whyWrite(before: AuthorityState | undefined, after: AuthorityState): string {
+  if (before === after) return "it was edited";
+  if (before !== undefined) return "its time has come";
+  return after.current.key === undefined
+    ? "the one before is lost; it is trusted until all know the next one"
+    : "there is none";
 }
 
 async function survivorsOf<T extends { readonly data?: SecretData }>(

@@ -22,6 +22,8 @@ export interface AccessRule {
 export const readVerbs = ["get", "list", "watch"] as const;
 export const allVerbs = ["create", "delete", "get", "list", "patch", "update", "watch"] as const;
 const applyVerbs = ["create", "get", "patch"] as const;
+/** What is followed and only ever applied. */
+const appliedVerbs = [...applyVerbs, "delete", "list", "watch"] as const;
 /** What a dry run asks for: the API server has no right that is of dry runs alone. */
 const trialVerbs = ["create", "patch"] as const;
 
@@ -38,9 +40,8 @@ export function agentAccess(kinds: readonly DefinedKind[]): readonly AccessRule[
     ...perGroup(declared, (plurals) => plurals, readVerbs),
     // An owner reference that blocks the deletion of its owner needs it.
     ...perGroup(madeOwners(declared, made), (plurals) => plurals.map((plural) => `${plural}/finalizers`), ["update"]),
-    ...perGroup(made, (plurals) => plurals, allVerbs),
-    ...perGroup(made, (plurals) => plurals.map((plural) => `${plural}/status`), ["get", "patch", "update"]),
-    ...perGroup(made, (plurals) => plurals.map((plural) => `${plural}/finalizers`), ["update"]),
+    ...perGroup(made, (plurals) => plurals, appliedVerbs),
+    ...perGroup(made, (plurals) => plurals.map((plural) => `${plural}/status`), ["get", "patch"]),
     rule("bpfleet.io", ["nodestates"], applyVerbs),
     rule("bpfleet.io", ["nodestates/status"], ["get", "patch", "update"]),
     rule("bpfleet.io", ["addressslices"], readVerbs),
@@ -72,7 +73,7 @@ export function operatorAccess(kinds: readonly DefinedKind[]): readonly AccessRu
     // For their finalizer.
     ...perGroup(madeOwners(declared, made), (plurals) => plurals, ["patch"]),
     rule("bpfleet.io", ["nodestates"], [...readVerbs, "delete"]),
-    rule("bpfleet.io", ["addressslices"], allVerbs),
+    rule("bpfleet.io", ["addressslices"], appliedVerbs),
     rule("apps", ["daemonsets"], readVerbs, ["calico-node", "cilium"]),
     rule("rbac.authorization.k8s.io", ["clusterroles"], [...applyVerbs, "list", "update", "watch"], [daemonSetName]),
     rule(
@@ -111,8 +112,8 @@ export const operatorOwnAccess: readonly AccessRule[] = [
   rule("", ["services"], trialVerbs, [daemonServiceName, webhookName].map(trialName)),
   // The account that agents have, never its tokens: those are a subresource.
   rule("", ["serviceaccounts"], [...applyVerbs, "list", "watch"], [daemonSetName]),
-  rule("", ["secrets"], allVerbs, Object.values(secretNames)),
-  rule("coordination.k8s.io", ["leases"], [...applyVerbs, "update"], [lockName]),
+  rule("", ["secrets"], appliedVerbs, Object.values(secretNames)),
+  rule("coordination.k8s.io", ["leases"], ["get", "update"], [lockName]),
   // A lease is created before anybody has its name.
   rule("coordination.k8s.io", ["leases"], ["create"]),
 ];

@@ -4,11 +4,10 @@
  */
 export const daemonCapabilities = {
   DAC_READ_SEARCH: "tracefs is closed to all but root, and the numbers of tracepoints stand there",
-  BPF: "bpf(2): maps, programs, BTF; without it only sockets could be filtered",
-  NET_ADMIN: "XDP, tc and cgroup programs are attached, and interfaces read, with it",
-  PERFMON: "programs on tracepoints and functions are attached with it, and the verifier lets pointers be compared",
+  BPF: "bpf(2): maps, programs, BTF. SYS_ADMIN stands in for it; what needs no more than this is done with this",
+  NET_ADMIN: "interfaces of pods are found, and filters of tc attached where the kernel has no TCX, with it",
   SYS_ADMIN:
-    "programs, maps and links are found by their numbers only with it: adoption after a restart, and the inventory of what others loaded",
+    "programs, maps and links are found by their numbers only with it: adoption after a restart, and the inventory of what others loaded. It holds what PERFMON would give: tracepoints, and pointers compared",
 } as const;
 
 /**

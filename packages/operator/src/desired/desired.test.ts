@@ -8,7 +8,7 @@ import { cleanupDaemonSet, daemonSet, type NodeSetup } from "./daemon-set.ts";
 import type { Manifest } from "./manifest.ts";
 import { annotations, secretNames } from "./names.ts";
 import { nodeObjects } from "./node-objects.ts";
-import { builtImages } from "./operator-deployment.ts";
+import { builtImages, operatorDeployment } from "./operator-deployment.ts";
 import { userRoles } from "./roles.ts";
 import { parseSettings } from "./settings.ts";
 
@@ -84,6 +84,16 @@ test("daemonSet has daemon and agent, of which only the daemon has capabilities 
   assert.ok(mounted(daemon).includes("agent-run"));
   assert.deepEqual([metadata.labels["app"], metadata.labels["name"]], ["fos1-ebpf-controller", "bpfd-daemon"]);
   assert.equal(metadata.annotations["kubectl.kubernetes.io/default-container"], "bpfd");
+});
+
+test("every container of ours has a read-only root file system", () => {
+  const { settings } = setup();
+  const without = daemonSet(setup({ "bpfleet.cni": "off" }));
+  for (const set of [daemonSet(setup()), without, cleanupDaemonSet(settings), operatorDeployment(builtImages)]) {
+    const { spec } = podOf(set);
+    for (const { name, securityContext } of [...(spec.initContainers ?? []), ...spec.containers])
+      assert.equal(securityContext.readOnlyRootFilesystem, true, name);
+  }
 });
 
 test("daemonSet mounts a bpffs for the host in a privileged container that ends, and every mount has its volume", () => {

@@ -5,6 +5,8 @@ export const bpfdNamespace = "bpfd";
 
 /** Of server-side apply. */
 export const fieldManager = "bpfleet-operator";
+/** The same, of the answer that it gives in a ConfigMap of people. */
+export const undeployManager = `${fieldManager}-undeploy`;
 
 /** The Deployment, its Service, ServiceAccount, ClusterRole and bindings. */
 export const operatorName = "podconfigmap-controller";

@@ -1,21 +1,20 @@
 import { renderRef, type Issue } from "@bpfleet/base";
 import type { DefinedKind, FleetOutcome } from "@bpfleet/kinds";
-import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
+import { awaitChange, isRefusal, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import {
   annotations,
   bpfdNamespace,
   configMapName,
   daemonSetName,
-  fieldManager,
   ownNamespace,
+  undeployManager,
 } from "../desired/names.ts";
 import { partingDaemonSet } from "../desired/parting-set.ts";
 import { nodeObjects } from "../desired/node-objects.ts";
 import { agentIdentity } from "../desired/roles.ts";
 import { parseSettings, type DefaultImages } from "../desired/settings.ts";
 import { idOf, KeptObjects } from "../reconcile/kept-objects.ts";
-import { isRefusal } from "../reconcile/refusal.ts";
 import { resourceOf, resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
 import { LeadingController } from "../run/leading-controller.ts";
@@ -308,9 +307,11 @@ export class FleetKeeper implements Part {
       await this.#kept.remove(id, "the fleet is undeployed", signal);
     const configMap = this.#configMap();
     if (configMap !== undefined) {
-      const { namespace, name, resourceVersion } = configMap.metadata;
-      const patch = { metadata: { annotations: { [annotations.undeployed]: report } } };
-      await client.patch({ ...resources.configMaps, namespace, name }, patch, { type: "merge", fieldManager, signal });
+      const { namespace, name, uid, resourceVersion } = configMap.metadata;
+      const metadata = { name, namespace, uid, annotations: { [annotations.undeployed]: report } };
+      const answer = { apiVersion: "v1", kind: "ConfigMap", metadata };
+      const how = { fieldManager: undeployManager, isForced: true, signal };
+      await client.apply<AnyObject>(resources.configMaps, answer, how);
       // Until the watch tells of it, the one that we see asks for the same once more.
       this.#reportedOver = resourceVersion;
       const type = rollout.isDone ? "Normal" : "Warning";

@@ -3,7 +3,7 @@ import { isApiError, type AnyObject, type ResourceType } from "@bpfleet/kube";
 import type { KubeClient, Timing } from "@bpfleet/kube-client";
 import { isDeclared, isMade } from "../desired/access.ts";
 import { finalizers } from "../desired/names.ts";
-import { setFinalizers } from "../nodes/finalizers.ts";
+import { removeFinalizer, takeFinalizer } from "../nodes/finalizers.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Teller } from "../run/part.ts";
 
@@ -31,27 +31,17 @@ async function removeAll(options: RemovalOptions, type: ResourceType, finalizer?
   for await (const page of pagesOf(options, type))
     for (const object of page) {
       const { name } = object.metadata;
-      if (finalizer !== undefined) await drop(options, type, object, finalizer);
+      if (finalizer !== undefined) await takeFinalizer(client, type, object, finalizer, signal);
       if (await client.delete({ ...type, name }, { signal })) teller.wrote("delete", `${object.kind} ${name}`);
     }
 }
 
 async function release(options: RemovalOptions, type: ResourceType, finalizer: string): Promise<void> {
-  for await (const page of pagesOf(options, type))
-    for (const object of page) await drop(options, type, object, finalizer);
-}
-
-async function drop(options: RemovalOptions, type: ResourceType, object: AnyObject, finalizer: string): Promise<void> {
   const { client, signal } = options;
-  const held = object.metadata.finalizers ?? [];
-  if (!held.includes(finalizer)) return;
-  await setFinalizers(
-    client,
-    type,
-    object,
-    held.filter((each) => each !== finalizer),
-    signal,
-  );
+  for await (const page of pagesOf(options, type))
+    for (const object of page)
+      if (object.metadata.finalizers?.includes(finalizer) === true)
+        await removeFinalizer(client, type, object, finalizer, signal);
 }
 
 /** Nothing where the CRD is gone already. */

@@ -4,7 +4,7 @@ import { awaitChange, recheckAfter, type AnyObject, type ApiError, type Outcome 
 import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { fieldManager, madeByOperator } from "../desired/names.ts";
 import type { NodeRegister } from "../nodes/node-register.ts";
-import { resources } from "../reconcile/resources.ts";
+import { kindPolicy, resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
 import { LeadingController } from "../run/leading-controller.ts";
 import type { Part, Teller } from "../run/part.ts";
@@ -70,6 +70,7 @@ export class IndexKeeper implements Part {
         informer: createInformer<AnyObject>(client, {
           resource: { group: kind.group, version: kind.version, plural: kind.plural },
           transform: headerOf,
+          policy: kindPolicy,
           onFault: (error) => teller.fault(error),
         }),
       }));

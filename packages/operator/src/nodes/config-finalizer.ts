@@ -4,9 +4,10 @@ import { createInformer, type Informer, type KubeClient, type Timing } from "@bp
 import { isDeclared, isMade } from "../desired/access.ts";
 import { finalizers } from "../desired/names.ts";
 import type { Activity } from "../run/activity.ts";
+import { kindPolicy } from "../reconcile/resources.ts";
 import { LeadingController } from "../run/leading-controller.ts";
 import type { Part, Teller } from "../run/part.ts";
-import { setFinalizers } from "./finalizers.ts";
+import { addFinalizer, removeFinalizer } from "./finalizers.ts";
 import type { NodePrograms } from "./node-programs.ts";
 
 export interface ConfigFinalizerOptions {
@@ -49,6 +50,7 @@ export class ConfigFinalizer implements Part {
         const informer = createInformer<AnyObject>(client, {
           resource,
           transform: headerOf,
+          policy: kindPolicy,
           onFault: (error) => teller.fault(error),
         });
         informer.onChange(({ type, object }) => {
@@ -87,7 +89,7 @@ export class ConfigFinalizer implements Part {
     const isHeld = held.includes(finalizers.config);
     if (deletionTimestamp === undefined) {
       if (!isHeld && !activity.isServing) return activity.askAgain();
-      if (!isHeld) await setFinalizers(client, type, config, [...held, finalizers.config], signal);
+      if (!isHeld) await addFinalizer(client, type, config, finalizers.config, signal);
       return awaitChange;
     }
     const { resourceVersion } = config.metadata;
@@ -96,8 +98,7 @@ export class ConfigFinalizer implements Part {
       .ofConfig(config)
       .filter(({ metadata }) => metadata.finalizers?.includes(finalizers.program) === true);
     if (loaded.length > 0) return recheckAfter(recheckMs);
-    const others = held.filter((each) => each !== finalizers.config);
-    if (!(await setFinalizers(client, type, config, others, signal))) return awaitChange;
+    if (!(await removeFinalizer(client, type, config, finalizers.config, signal))) return awaitChange;
     this.#released.set(key, resourceVersion);
     teller.wrote("release", `${kind} ${name}`, "no node has its program any more");
     return awaitChange;

@@ -5,7 +5,7 @@ import { resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
 import { LeadingController } from "../run/leading-controller.ts";
 import type { Part, Teller } from "../run/part.ts";
-import { setFinalizers } from "./finalizers.ts";
+import { takeFinalizer } from "./finalizers.ts";
 import type { NodePrograms } from "./node-programs.ts";
 import type { NodeRegister } from "./node-register.ts";
 import { nodeOf } from "./orphans.ts";
@@ -25,7 +25,7 @@ export interface NodeCleanerOptions {
 
 const sweepKey = "sweep";
 const usualGraceMs = 10_000;
-/** What is left of nodes that went while nobody led, or whose objects came late. */
+/** What is left of nodes that went while nobody led, or whose objects came late and are not deleted. */
 const sweepMs = 300_000;
 
 /** Removes what nodes left that are gone: their NodeState, and objects that wait for an agent that never comes. */
@@ -42,8 +42,15 @@ export class NodeCleaner implements Part {
       teller: options.teller,
       reconcile: (_key, stop) => this.#sweep(stop),
     });
+    const sweepSoon = (): void => this.#work.addAfter(sweepKey, options.graceMs ?? usualGraceMs);
     options.nodes.onChange((_name, isThere) => {
-      if (!isThere) this.#work.addAfter(sweepKey, options.graceMs ?? usualGraceMs);
+      if (!isThere) sweepSoon();
+    });
+    options.programs.onDeletion((program) => {
+      if (program.metadata.finalizers?.includes(finalizers.program) !== true) return;
+      // Names that are told by a fingerprint are left to the sweep.
+      const known = { has: (name: string) => options.nodes.has(name), names: () => [] };
+      if (nodeOf(program, known) === undefined) sweepSoon();
     });
   }
 
@@ -67,9 +74,8 @@ export class NodeCleaner implements Part {
     for (const { type, program } of programs.all()) {
       if (signal.aborted) return awaitChange;
       if (nodeOf(program, known) !== undefined) continue;
-      const { name, finalizers: held = [] } = program.metadata;
-      const others = held.filter((each) => each !== finalizers.program);
-      if (others.length < held.length && !(await setFinalizers(client, type, program, others, signal))) continue;
+      const { name } = program.metadata;
+      if (!(await takeFinalizer(client, type, program, finalizers.program, signal))) continue;
       if (await client.delete({ ...type, name }, { signal, ...ofUid(program) }))
         teller.wrote("delete", `${program.kind} ${name}`, "its node is gone");
     }

@@ -2,6 +2,7 @@ import type { DefinedKind } from "@bpfleet/kinds";
 import type { AnyObject, ResourceType } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient } from "@bpfleet/kube-client";
 import { isMade } from "../desired/access.ts";
+import { kindPolicy } from "../reconcile/resources.ts";
 import type { Teller } from "../run/part.ts";
 
 /** What is kept of an object that an agent made of a config. */
@@ -26,6 +27,7 @@ export class NodePrograms implements AsyncDisposable {
       createInformer<NodeProgramHeader>(client, {
         resource: typeOf(kind),
         transform: headerOf,
+        policy: kindPolicy,
         indexes: { owner: ({ owner }) => [owner] },
         onFault: (error) => teller.fault(error),
       }).start(),
@@ -59,6 +61,14 @@ export class NodePrograms implements AsyncDisposable {
     for (const [, informer] of this.#informers) informer.onChange(({ object }) => listener(object.owner));
   }
 
+  /** Told of each that is to be deleted and is still there. */
+  onDeletion(listener: (program: NodeProgramHeader) => void): void {
+    for (const [, informer] of this.#informers)
+      informer.onChange(({ type, object }) => {
+        if (type !== "deleted" && object.metadata.deletionTimestamp !== undefined) listener(object);
+      });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#informers.map(([, informer]) => informer.stop()));
   }
@@ -81,7 +91,8 @@ function headerOf(object: NodeProgramHeader): NodeProgramHeader {
     apiVersion: object.apiVersion,
     kind: object.kind,
     metadata: { name, uid, resourceVersion, finalizers, deletionTimestamp },
-    owner: labels?.[ownerLabel] ?? owner?.name ?? "",
+    // A label has not room for every name.
+    owner: owner?.name ?? labels?.[ownerLabel] ?? "",
     ownerUid: owner?.uid,
     node: typeof spec?.node === "string" ? spec.node : undefined,
     lastCondition: status?.conditions?.at(-1)?.type,

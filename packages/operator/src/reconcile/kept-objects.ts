@@ -2,8 +2,9 @@ import { objectKey, type AnyObject, type ResourceType } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient } from "@bpfleet/kube-client";
 import { fieldManager, trialName } from "../desired/names.ts";
 import type { Manifest } from "../desired/manifest.ts";
+import { isPutBy } from "./owned-fields.ts";
+import { rememberApplied, planStep, replacement, type Applied } from "./plan-step.ts";
 import { isOfContent, isOfImmutableField } from "./refusal.ts";
-import { addedFields, rememberApplied, planStep, replacement, type Applied } from "./plan-step.ts";
 
 /** Where an object of ours is, and how it is followed: each by its own name, so that nothing else has to be readable. */
 interface Kept {
@@ -84,34 +85,33 @@ export class KeptObjects implements AsyncDisposable {
     if (live !== undefined && hopeless?.wanted === wanted && hopeless.uid === live.metadata.uid)
       return live.metadata.deletionTimestamp === undefined ? hopeless.because : undefined;
     kept.hopeless = undefined;
-    // Takes away what others added; then the fields are ours again.
+    // Takes away what applying leaves there; then the fields are ours again.
     const renew = async (because: string, object: AnyObject): Promise<undefined> => {
       await this.#replace(id, live ?? object, object, because, signal);
       kept.applied = rememberApplied(wanted, await this.#apply(id, wanted, "it was replaced", signal));
     };
     const step = planStep(wanted, live, kept.applied);
-    switch (step.do) {
-      case "nothing":
-      case "wait":
-        return undefined;
-      case "apply":
-        try {
-          kept.applied = rememberApplied(wanted, await this.#apply(id, wanted, step.because, signal));
-          return undefined;
-        } catch (error) {
-          if (live === undefined) throw error;
-          if (isOfContent(error) && addedFields(wanted, live).length > 0) {
-            const because = "what is wanted cannot be beside what somebody added";
-            return await renew(because, replacement(wanted, live));
-          }
-          if (!isOfImmutableField(error)) throw error;
-          await this.#rehearse(kept, wanted, signal);
-          kept.hopeless = { uid: live.metadata.uid, wanted, because: error.message };
-          return error.message;
-        }
-      case "replace":
-        return await renew(step.because, step.object);
+    if (step.do === "nothing" || step.do === "wait") return undefined;
+    if (step.do === "replace") return await renew(step.because, step.object);
+    const isPut = live !== undefined && isPutBy(live, fieldManager);
+    let answer: AnyObject;
+    try {
+      // Applying leaves what was put in its place.
+      if (isPut) return await renew(step.because, replacement(wanted, live));
+      answer = await this.#apply(id, wanted, step.because, signal);
+    } catch (error) {
+      if (live === undefined) throw error;
+      if (isOfContent(error) && !isPut)
+        return await renew("what is wanted cannot be beside what is there", replacement(wanted, live));
+      if (!isOfImmutableField(error)) throw error;
+      await this.#rehearse(kept, wanted, signal);
+      kept.hopeless = { uid: live.metadata.uid, wanted, because: error.message };
+      return error.message;
     }
+    // Put in place meanwhile: when the news of it comes, nothing is known.
+    kept.applied = isPutBy(answer, fieldManager) ? undefined : rememberApplied(wanted, answer);
+    const next = planStep(wanted, answer, kept.applied);
+    return next.do === "replace" ? await renew(next.because, next.object) : undefined;
   }
 
   /** Puts something else in an object's place once, whatever is wanted of it, and whoever has fields of it. */

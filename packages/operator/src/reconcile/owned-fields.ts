@@ -22,9 +22,18 @@ export function appliedFields(object: AnyObject, manager: string): FieldSet | un
     ?.fieldsV1;
 }
 
-/** Fields below `roots` that others own and the manager does not: what somebody added by hand. */
-export function foreignFields(object: AnyObject, manager: string, roots: readonly string[]): readonly string[] {
-  const own = appliedFields(object, manager) ?? {};
+/** Whether the manager has put the object as a whole and still owns fields by that, which applying does not take away. */
+export function isPutBy(object: AnyObject, manager: string): boolean {
+  return entriesOf(object).some((entry) => entry.manager === manager && entry.operation === "Update" && isWhole(entry));
+}
+
+/** Fields below `roots` that others own and are not among the manager's `own`: what somebody added by hand. */
+export function foreignFields(
+  object: AnyObject,
+  manager: string,
+  roots: readonly string[],
+  own: FieldSet = appliedFields(object, manager) ?? {},
+): readonly string[] {
   const others = entriesOf(object).filter((entry) => entry.manager !== manager && isWhole(entry));
   const paths = others.flatMap(({ fieldsV1 = {} }) =>
     roots.flatMap((root) => {
@@ -56,10 +65,13 @@ function stepsOf(fields: FieldSet): readonly string[] {
 function addedPaths(theirs: FieldSet | undefined, own: FieldSet | undefined, path: string): readonly string[] {
   if (theirs === undefined) return [];
   const steps = stepsOf(theirs);
-  // A field that is owned as a whole, such as a list that is replaced as one, has no steps below it.
-  if (own !== undefined && stepsOf(own).length === 0) return [];
   if (steps.length === 0) return own === undefined ? [path] : [];
-  return steps.flatMap((step) => addedPaths(theirs[step], own?.[step], `${path}.${renderStep(step)}`));
+  return steps.flatMap((step) => {
+    const [added, kept, below] = [theirs[step], own?.[step], `${path}.${renderStep(step)}`];
+    // An item that is wholly theirs is named once, not by each of its fields.
+    const isWhollyTheirs = kept === undefined && step.startsWith("k:") && added?.["."] !== undefined;
+    return isWhollyTheirs ? [below] : addedPaths(added, kept, below);
+  });
 }
 
 function renderStep(step: string): string {

@@ -98,7 +98,11 @@ test("planStep applies what is absent, unknown, edited, replaced by another obje
 
 test("planStep replaces an object to which somebody added, and keeps the metadata of others", () => {
   const edit = by("kubectl-edit", {
-    "f:spec": { "f:template": { "f:spec": { "f:containers": { 'k:{"name":"x"}': { ".": {}, "f:name": {} } } } } },
+    "f:spec": {
+      "f:template": {
+        "f:spec": { "f:containers": { 'k:{"name":"x"}': { ".": {}, "f:image": {}, "f:name": {} } } },
+      },
+    },
   });
   const step = planStep(
     wanted,
@@ -106,10 +110,38 @@ test("planStep replaces an object to which somebody added, and keeps the metadat
     applied,
   );
   assert.ok(step.do === "replace");
-  assert.match(step.because, /containers\.\[\{"name":"x"\}\]\.name/);
+  assert.equal(step.because, 'somebody added spec.template.spec.containers.[{"name":"x"}]');
   assert.deepEqual(step.object["spec"], wanted["spec"]);
   assert.deepEqual(step.object.metadata.labels, { a: "1", other: "x" });
   assert.equal(step.object.metadata.managedFields, undefined);
+});
+
+test("planStep replaces where somebody added below what is wanted to be empty, though what is ours is edited by it", () => {
+  const volumes = (emptyDir: object, ...managers: readonly object[]): AnyObject => {
+    const fieldsV1 = path({ 'k:{"name":"v"}': { ".": {}, "f:name": {}, "f:emptyDir": {} } });
+    const own = { manager: "bpfleet-operator", operation: "Apply", fieldsV1 };
+    const { metadata, ...rest } = live();
+    const spec = { template: { spec: { volumes: [{ name: "v", emptyDir }] } } };
+    return { ...rest, metadata: { ...metadata, managedFields: [own, ...managers] }, spec };
+  };
+  const path = (items: object): object => ({ "f:spec": { "f:template": { "f:spec": { "f:volumes": items } } } });
+  const wish = { ...wanted, spec: { template: { spec: { volumes: [{ name: "v", emptyDir: {} }] } } } };
+  const known = rememberApplied(wish, volumes({}));
+  assert.deepEqual(planStep(wish, volumes({}), known), { do: "nothing" });
+  const edit = by("kubectl-patch", path({ 'k:{"name":"v"}': { "f:emptyDir": { "f:medium": {} } } }));
+  const step = planStep(wish, volumes({ medium: "Memory" }, edit), known);
+  assert.ok(step.do === "replace");
+  assert.equal(step.because, 'somebody added spec.template.spec.volumes.[{"name":"v"}].emptyDir.medium');
+});
+
+test("planStep calls an edit of what was applied one, whose field it has become", () => {
+  const image = { 'k:{"name":"c"}': { "f:image": {} } };
+  const edit = by("kubectl-edit", { "f:spec": { "f:template": { "f:spec": { "f:containers": image } } } });
+  const object = live({ image: "other", managers: [edit] });
+  const [own, ...others] = object.metadata.managedFields as { fieldsV1: object }[];
+  const without = JSON.parse(JSON.stringify(own).replace('"f:image":{},', "")) as object;
+  const edited = { ...object, metadata: { ...object.metadata, managedFields: [without, ...others] } };
+  assert.deepEqual(planStep(wanted, edited, applied), { do: "apply", because: "it was edited" });
 });
 
 test("planStep takes a restart of the rollout for no edit, and keeps it when something else is", () => {

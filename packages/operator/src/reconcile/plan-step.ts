@@ -34,19 +34,21 @@ export function planStep(wanted: Manifest, live: AnyObject | undefined, applied:
   if (applied.wanted !== wantedOf(wanted)) return { do: "apply", because: "what is wanted has changed" };
   if (isOlder(live, applied)) return { do: "wait" };
   if (applied.uid !== live.metadata.uid) return { do: "apply", because: "it is another object" };
+  // First what apply would leave there, whatever else was edited.
+  const added = addedFields(wanted, live, applied.fields);
+  if (added.length > 0)
+    return {
+      do: "replace",
+      because: `somebody added ${added.slice(0, 3).join(", ")}`,
+      object: replacement(wanted, live),
+    };
   if (projectFields(live, applied.fields) !== applied.values) return { do: "apply", because: "it was edited" };
-  const added = addedFields(wanted, live);
-  if (added.length === 0) return { do: "nothing" };
-  return {
-    do: "replace",
-    because: `somebody added ${added.slice(0, 3).join(", ")}`,
-    object: replacement(wanted, live),
-  };
+  return { do: "nothing" };
 }
 
-/** What others have put beside what is wanted. */
-export function addedFields(wanted: Manifest, live: AnyObject): readonly string[] {
-  return foreignFields(live, fieldManager, rootsOf(wanted)).filter((path) => !isAllowed(path));
+/** What others have put beside the fields that we applied: an edit of one of these, which becomes theirs, is none. */
+function addedFields(wanted: Manifest, live: AnyObject, own: FieldSet): readonly string[] {
+  return foreignFields(live, fieldManager, rootsOf(wanted), own).filter((path) => !isAllowed(path));
 }
 
 /** To be kept after an apply, for the next look. */

@@ -26,10 +26,3 @@ function isOfFields(error: unknown, isMeant: (message: string) => boolean): erro
     )
   );
 }
-
-/** Whether the server said no to what was asked of it; not that it could not be asked, or that somebody was faster. */
-export function isRefusal(error: unknown): error is ApiError {
-  return isApiError(error) && !passing.has(error.status) && !error.isConflict;
-}
-
-const passing: ReadonlySet<number> = new Set([0, 401, 404, 408, 410, 429, 502, 503, 504]);

@@ -1,4 +1,4 @@
-import type { ResourceType } from "@bpfleet/kube";
+import type { ResourceType, WatchPolicy } from "@bpfleet/kube";
 
 /** The collections that the operator works with, beside those of kinds. */
 export const resources = {
@@ -17,6 +17,9 @@ export const resources = {
   nodeStates: { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" },
   addressSlices: { group: "bpfleet.io", version: "v1alpha1", plural: "addressslices" },
 } as const satisfies Record<string, ResourceType>;
+
+/** How the objects of a kind are followed, whose CRD may come later: nodes hear of the first of them from us. */
+export const kindPolicy: Partial<WatchPolicy> = { longestUnknownWaitMs: 1000 };
 
 const byKind: Readonly<Record<string, ResourceType>> = {
   ConfigMap: resources.configMaps,

@@ -1,10 +1,10 @@
 import { refKey } from "@bpfleet/base";
-import type { DefinedKind, NodeResult } from "@bpfleet/kinds";
+import type { DefinedKind, FleetOutcome, NodeResult } from "@bpfleet/kinds";
 import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import type { NodePrograms } from "../nodes/node-programs.ts";
 import type { NodeRegister } from "../nodes/node-register.ts";
-import { resources } from "../reconcile/resources.ts";
+import { kindPolicy, resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
 import { LeadingController } from "../run/leading-controller.ts";
 import type { Part, Teller } from "../run/part.ts";
@@ -78,7 +78,9 @@ export class Aggregator implements Part {
     });
     this.#reports.onChange((change) => {
       const isNew = change.type === "added" || change.type === "deleted";
-      if (isNew || change.before.lostBecause !== change.object.lostBecause) return this.#everything();
+      if (isNew) return this.#everything();
+      const { before, object } = change;
+      if (before.lostBecause !== object.lostBecause || before.cut !== object.cut) return this.#everything();
       for (const [key, difference] of changedResults(change.before, change.object))
         this.#soon(key, difference === "numbers" ? this.#pace.numbersMs : this.#betweenMs);
     });
@@ -86,6 +88,7 @@ export class Aggregator implements Part {
       const informer = createInformer<AnyObject>(client, {
         resource: { group: kind.group, version: kind.version, plural: kind.plural },
         transform: withoutSpec,
+        policy: kindPolicy,
         onFault: (error) => teller.fault(error),
       });
       this.#objects.set(`${kind.group}/${kind.kind}`, { kind, informer });
@@ -210,10 +213,11 @@ export class Aggregator implements Part {
   #resultsOf(
     key: string,
     { metadata }: AnyObject,
-  ): { results: NodeResult[]; silentNodes: string[]; lostNodes: string[] } {
+  ): Pick<FleetOutcome, "results" | "silentNodes" | "lostNodes" | "notListed"> {
     const { nodes } = this.#options;
     const results: NodeResult[] = [];
     const [silentNodes, lostNodes]: [string[], string[]] = [[], []];
+    const notListed: { nodeName: string; isSound: boolean }[] = [];
     for (const report of this.#reports.list()) {
       const nodeName = report.metadata.name;
       if (!nodes.has(nodeName)) continue;
@@ -221,11 +225,12 @@ export class Aggregator implements Part {
       const isOther = result?.said.uid !== undefined && result.said.uid !== metadata.uid;
       const isTold = result !== undefined && !isOther;
       if (isTold) results.push(expandResult(nodeName, result));
-      else if (report.isCut) continue;
       if (nodes.isLost(nodeName) || report.lostBecause !== undefined) lostNodes.push(nodeName);
+      else if (result === undefined && report.cut !== undefined)
+        notListed.push({ nodeName, isSound: report.cut === "sound" });
       else if (!isTold) silentNodes.push(nodeName);
     }
-    return { results, silentNodes, lostNodes };
+    return { results, silentNodes, lostNodes, notListed };
   }
 
   #remaining(

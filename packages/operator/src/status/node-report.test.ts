@@ -55,7 +55,19 @@ test("compactNodeState takes whatever stands in a NodeState", () => {
     const state = { apiVersion: "v", kind: "NodeState", metadata: { name: "a" }, status } as AnyObject;
     assert.ok(compactNodeState(state, interning).results.size <= 1);
   }
-  assert.ok(compactNodeState(nodeState("a", [], 3), interning).isCut);
+  assert.equal(compactNodeState(nodeState("a", [], 3), interning).cut, "trouble");
+});
+
+test("compactNodeState knows whether all that is in trouble is listed", () => {
+  const cutOf = (objects: object, omitted: number): string | undefined => {
+    const { status, ...head } = nodeState("a", [{ name: "x", state: "Failed" }, {}], omitted) as AnyObject & {
+      readonly status: object;
+    };
+    return compactNodeState({ ...head, status: { ...status, objects } }, new Interning()).cut;
+  };
+  assert.equal(cutOf({ total: 2, inForce: 1, notSelected: 0 }, 0), undefined);
+  assert.equal(cutOf({ total: 9, inForce: 6, notSelected: 2 }, 7), "sound");
+  assert.equal(cutOf({ total: 9, inForce: 5, notSelected: 2 }, 7), "trouble");
 });
 
 test("changedResults tells changes of numbers from changes of state, and what came and went", () => {

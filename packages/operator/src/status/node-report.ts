@@ -22,8 +22,8 @@ interface Said {
 export interface NodeReport extends AnyObject {
   /** By `refKey` of the object. */
   readonly results: ReadonlyMap<string, CompactResult>;
-  /** There are results that are not listed. */
-  readonly isCut: boolean;
+  /** There are results that are not listed: some of those in trouble, or only others. */
+  readonly cut: "trouble" | "sound" | undefined;
   readonly observedAt: string | undefined;
   /** Why nobody stands for it any more, in one word. */
   readonly lostBecause: string | undefined;
@@ -99,10 +99,20 @@ export function compactNodeState(object: AnyObject, interning: Interning): NodeR
     kind: object.kind,
     metadata: { name, uid, resourceVersion },
     results,
-    isCut: (status.omittedResults ?? 0) > 0,
+    cut: cutOf(status),
     observedAt: status.observedAt,
     lostBecause: lostBecause(status),
   };
+}
+
+const sound: ReadonlySet<unknown> = new Set(["InForce", "NotSelected"]);
+
+/** Nodes list what is in trouble before all else, and count all. */
+function cutOf({ omittedResults = 0, objects, results }: NonNullable<NodeState["status"]>): NodeReport["cut"] {
+  if (!(omittedResults > 0)) return undefined;
+  if (objects === undefined) return "trouble";
+  const listed = (Array.isArray(results) ? results : []).filter(({ state }) => !sound.has(state)).length;
+  return objects.total - objects.inForce - objects.notSelected > listed ? "trouble" : "sound";
 }
 
 function lostBecause({ conditions }: NonNullable<NodeState["status"]>): string | undefined {

@@ -11,7 +11,7 @@ const pods: readonly LintPod[] = [
 ];
 const view: LintView = {
   findPods: (isMeant, most) => pods.filter(isMeant).slice(0, most),
-  hasNode: (isMeant) => isMeant({ labels: { role: "edge" } }),
+  findNodes: (isMeant) => (isMeant({ labels: { role: "edge" } }) ? ["edge-1"] : []),
   ownAddresses: [
     { address: "172.16.0.1", owner: "node worker-1" },
     { address: "10.96.0.1", owner: "the API server" },

@@ -1,5 +1,5 @@
 import { canonicalJson, renderRef, type Issue } from "@bpfleet/base";
-import { apiVersionOf, findFootGuns, type DefinedKind, type LintView } from "@bpfleet/kinds";
+import { apiVersionOf, findFootGuns, nameAffected, type DefinedKind, type LintView } from "@bpfleet/kinds";
 import {
   allow,
   isRecord,
@@ -39,9 +39,10 @@ export function reviewAdmission(review: unknown, context: AdmissionContext): Adm
 function judge(request: AdmissionRequest, kind: DefinedKind, { view }: AdmissionContext): AdmissionAnswer {
   const result = kind.parse(withTypes(request.object, kind));
   const errors = result.issues.filter(({ severity }) => severity === "error");
-  const warnings = result.issues
+  const issues = result.ok ? nameAffected(result.issues, result.value, view) : result.issues;
+  const warnings = issues
     .filter(({ severity, code }) => severity === "warning" && !leftToTheCrd.has(code))
-    .map(({ message }) => message);
+    .map(messageOf);
   const name = nameOf(request, kind);
   const say = (messages: readonly string[]): readonly string[] => messages.map((message) => `${name}: ${message}`);
   if (result.ok) return allow(request, say([...findFootGuns(result.value, view), ...warnings]));

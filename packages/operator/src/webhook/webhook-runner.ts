@@ -91,8 +91,10 @@ export class WebhookRunner implements AsyncDisposable {
     const known = pods();
     return {
       findPods: (isMeant, most) => known && this.#findPods(known, isMeant, most),
-      hasNode: (isMeant) =>
-        nodes.size === 0 ? undefined : nodes.list().some(({ metadata }) => isMeant({ labels: metadata.labels ?? {} })),
+      findNodes: (isMeant) =>
+        nodes.size === 0
+          ? undefined
+          : nodes.list().flatMap(({ metadata }) => (isMeant({ labels: metadata.labels ?? {} }) ? [metadata.name] : [])),
       ownAddresses: nodes
         .list()
         .flatMap(({ metadata, addresses }): OwnAddress[] =>
@@ -107,13 +109,14 @@ export class WebhookRunner implements AsyncDisposable {
     most: number,
   ): readonly LintPod[] {
     const found: LintPod[] = [];
-    for (const { metadata, set } of known) {
+    for (const { metadata, set, ips, isHostNetwork = false } of known) {
       if (found.length >= most) break;
       if (set === undefined) continue;
       const { name, namespace } = metadata;
       const namespaceLabels = this.#namespaces.find(namespace ?? "")?.metadata.labels;
       const { labels, serviceAccount, ports: namedPorts = [] } = set;
-      const pod = { name, labels, namespace, namespaceLabels, serviceAccount, namedPorts };
+      const addresses = ips === "" ? [] : ips.split(" ");
+      const pod = { name, labels, namespace, namespaceLabels, serviceAccount, namedPorts, addresses, isHostNetwork };
       if (isMeant(pod)) found.push(pod);
     }
     return found;
