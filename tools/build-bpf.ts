@@ -1,12 +1,14 @@
 /**
  * Compiles packages/features/src/FEATURE/FEATURE.bpf.c to build/bpf/FEATURE.bpf.o, and lists the
- * objects with the SHA-256 of their bytes in build/bpf/objects.json. Nothing is compiled while the
+ * objects with the SHA-256 of their bytes, and what plans rely on in them, in build/bpf/objects.json. Nothing is compiled while the
  * compiler, its flags and all sources are those of the last build.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { parseObject } from "./btf.ts";
+import { layoutOf } from "./render-codecs.ts";
 
 /** The compiler that the distributions of the oldest supported kernels bring. */
 const oldestClang = 14;
@@ -98,11 +100,12 @@ function removeStale(out: string, objects: ReadonlyMap<string, string>): void {
 }
 
 function writeList(path: string, objects: ReadonlyMap<string, string>): void {
-  const digests = [...objects].map(([name, object]) => {
-    const digest = createHash("sha256").update(readFileSync(object)).digest("hex");
-    return [name, { digest }];
+  const entries = [...objects].map(([name, object]) => {
+    const bytes = readFileSync(object);
+    const digest = createHash("sha256").update(bytes).digest("hex");
+    return [name, { digest, layout: layoutOf(name, parseObject(bytes)) }];
   });
-  const text = `${JSON.stringify(Object.fromEntries(digests), undefined, 2)}\n`;
+  const text = `${JSON.stringify(Object.fromEntries(entries), undefined, 2)}\n`;
   if (existsSync(path) && readFileSync(path, "utf8") === text) return;
   writeFileSync(`${path}.${process.pid}`, text);
   renameSync(`${path}.${process.pid}`, path);

@@ -8,7 +8,7 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
-import { buildCrate, BuildError, cacheHome, dropOldBuilds, findCargo, place, runBuild } from "./cargo.ts";
+import { buildCrate, BuildError, cacheHome, dropOldBuilds, findCargo, place, remapped, runBuild } from "./cargo.ts";
 
 const root = join(import.meta.dirname, "..");
 const crate = join(root, "packages/cni");
@@ -28,7 +28,7 @@ function targetOf(cargo: string): string {
 }
 
 function sourceHash(target: string): string {
-  const hash = createHash("sha256").update(`${target}\n`);
+  const hash = createHash("sha256").update(`${target} ${remapped}\n`);
   for (const file of ["Cargo.toml", "Cargo.lock", ...fs.globSync("src/*.rs", { cwd: crate }).toSorted()])
     hash.update(`${file}\n`).update(fs.readFileSync(join(crate, file)));
   return hash.digest("hex").slice(0, 32);
@@ -41,11 +41,8 @@ function main(): void {
   if (fs.existsSync(output) && fs.existsSync(stampFile) && fs.readFileSync(stampFile, "utf8") === hash) return;
   const cached = join(cacheDir, hash);
   if (!fs.existsSync(cached)) {
-    // Its name is that of the target in upper case: what cargo builds for this machine itself is left alone.
-    const flags = `CARGO_TARGET_${target.toUpperCase().replaceAll("-", "_")}_RUSTFLAGS`;
-    const env = { [flags]: "-C target-feature=+crt-static" };
     const built = join(target, "release/bpfleet-cni");
-    buildCrate(cargo, { crate, args: ["--target", target], env, built }, cached);
+    buildCrate(cargo, { crate, args: ["--target", target], flags: "-C target-feature=+crt-static", built }, cached);
     dropOldBuilds(cacheDir, "*", () => []);
   }
   place(cached, output);

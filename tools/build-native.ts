@@ -11,7 +11,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
-import { BuildError, buildCrate, cacheHome, dropOldBuilds, findCargo, place, runBuild } from "./cargo.ts";
+import { BuildError, buildCrate, cacheHome, dropOldBuilds, findCargo, place, remapped, runBuild } from "./cargo.ts";
 
 const root = join(import.meta.dirname, "..");
 const crate = join(root, "packages/native");
@@ -28,7 +28,7 @@ const uapiHeaders = ["bpf.h", "bpf_common.h", "btf.h"];
 function sourceHash(): string {
   const rust = fs.globSync("src/**/*.rs", { cwd: crate }).toSorted();
   const hash = createHash("sha256");
-  hash.update(`${process.arch} ${libcVersion()} ${isStatic ? "static" : "shared"} ${uapiHeaders.join()}\n`);
+  hash.update(`${process.arch} ${libcVersion()} ${isStatic ? "static" : "shared"} ${remapped} ${uapiHeaders.join()}\n`);
   for (const file of ["Cargo.toml", "Cargo.lock", "build.rs", ...rust]) {
     hash.update(`${file}\n`).update(fs.readFileSync(join(crate, file)));
   }

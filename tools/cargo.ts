@@ -6,6 +6,8 @@ import { delimiter, dirname, join } from "node:path";
 
 export const cacheHome: string = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "bpfleet");
 export const targetDir: string = process.env["BPFLEET_CARGO_TARGET"] || join(cacheHome, "cargo-target");
+/** Part of what finished builds are known by: those before named places of the machine. */
+export const remapped = "without places";
 const cachedBuilds = 8;
 const oldestCargo = [1, 88] as const;
 
@@ -36,20 +38,32 @@ export interface CargoBuild {
   /** Folder with its Cargo.toml. */
   readonly crate: string;
   readonly args?: readonly string[];
-  readonly env?: NodeJS.ProcessEnv;
+  /** For rustc. */
+  readonly flags?: string;
   /** Below the target directory. */
   readonly built: string;
 }
 
-/** Builds to a file. Clones share the target directory: nobody may build between our build and our copy. */
-export function buildCrate(cargo: string, { crate, args = [], env = {}, built }: CargoBuild, to: string): void {
+/**
+ * Builds to a file. Clones share the target directory: nobody may build between our build and our copy. What is built does not
+ * depend on where cargo keeps the sources of others, which messages of panics name.
+ */
+export function buildCrate(cargo: string, { crate, args = [], flags = "", built }: CargoBuild, to: string): void {
+  const cargoHome = process.env["CARGO_HOME"] || join(homedir(), ".cargo");
+  const rustFlags = [process.env["RUSTFLAGS"], `--remap-path-prefix=${cargoHome}=/cargo`, flags];
   fs.mkdirSync(targetDir, { recursive: true });
   fs.mkdirSync(dirname(to), { recursive: true });
   const command = [cargo, "build", "--release", "--locked", "--manifest-path", join(crate, "Cargo.toml"), ...args];
   const script = `"$@" && cp "$BUILT" "$TO.half" && mv "$TO.half" "$TO"`;
   const run = spawnSync("flock", [join(targetDir, "bpfleet.lock"), "sh", "-c", script, "sh", ...command], {
     stdio: "inherit",
-    env: { ...process.env, ...env, CARGO_TARGET_DIR: targetDir, BUILT: join(targetDir, built), TO: to },
+    env: {
+      ...process.env,
+      RUSTFLAGS: rustFlags.filter(Boolean).join(" "),
+      CARGO_TARGET_DIR: targetDir,
+      BUILT: join(targetDir, built),
+      TO: to,
+    },
   });
   if (run.status !== 0) throw new BuildError(`build ${crate}: cargo ended with ${run.status ?? run.error?.message}`);
 }

@@ -171,9 +171,8 @@ uninstall() {
 	remove_made
 }
 
-load_into_kind() {
-	kind get clusters 2>/dev/null | grep -qx "$cluster" || fail "find kind's cluster $cluster: there is none; run: make run-on-kind"
-	kind load image-archive "$archive" --name "$cluster"
+has_kind_cluster() {
+	kind get clusters 2>/dev/null | grep -qx "$cluster"
 }
 
 case ${1:-} in
@@ -197,16 +196,17 @@ run-on-kind)
 	need kind
 	need kubectl
 	node tools/build-images.ts
-	kind get clusters 2>/dev/null | grep -qx "$cluster" || kind create cluster --name "$cluster"
-	load_into_kind
+	has_kind_cluster || kind create cluster --name "$cluster"
+	kind load image-archive "$archive" --name "$cluster"
 	kubectl config use-context "kind-$cluster"
 	deploy
 	;;
 kind-reload-images)
 	need kind
 	need kubectl
+	has_kind_cluster || fail "find kind's cluster $cluster: there is none; run: make run-on-kind"
 	node tools/build-images.ts
-	load_into_kind
+	kind load image-archive "$archive" --name "$cluster"
 	kubectl --context "kind-$cluster" -n kube-system rollout restart "$daemons" "$operator"
 	;;
 *)

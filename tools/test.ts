@@ -2,7 +2,7 @@
  * Runs the tests: `node tools/test.ts [unit|kernel|cluster|e2e]... [PART-OF-A-PATH]... [--types=skip] [--leaks=warn]`.
  *
  * Types first, so that nothing stale passes; then the suites in order. What is to be built for the later ones is built
- * meanwhile. A suite fails as a whole when something stays behind on the machine, or when a test is skipped that
+ * meanwhile. Files named `x.long.SUITE.test.ts` run only where their suite or a part of their path is named. A suite fails as a whole when something stays behind on the machine, or when a test is skipped that
  * test/node/expected-refusals.json does not list. For work in a tree or on a machine that others change meanwhile:
  * `--types=skip` starts the tests at once, `--leaks=warn` lets what stays behind pass.
  */
@@ -27,7 +27,7 @@ import {
 import type { SuiteReport } from "./testing/report.ts";
 import { runFile } from "./testing/run-file.ts";
 import type { FileResult } from "./testing/run-file.ts";
-import { findTestFiles, suites } from "./testing/suites.ts";
+import { findTestFiles, isLong, suites } from "./testing/suites.ts";
 import type { Suite } from "./testing/suites.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -38,6 +38,8 @@ const knownFlags = ["--types=skip", "--leaks=warn"];
 interface Options {
   readonly suites: readonly Suite[];
   readonly parts: readonly string[];
+  /** Nobody asks for a suite or a file: what takes minutes is left to who does. */
+  readonly isAll: boolean;
   readonly checksTypes: boolean;
   readonly leaksFail: boolean;
   readonly isStrict: boolean;
@@ -50,9 +52,11 @@ function readOptions(args: readonly string[], environment: NodeJS.ProcessEnv): O
   const unknown = args.find((arg) => arg.startsWith("--") && !knownFlags.includes(arg));
   if (unknown !== undefined)
     throw new RangeError(`run tests: unknown option ${unknown}; there are ${knownFlags.join(" and ")}`);
+  const parts = words.filter((word) => !suites.some((suite) => suite.name === word));
   return {
     suites: chosen.length > 0 ? chosen : suites,
-    parts: words.filter((word) => !suites.some((suite) => suite.name === word)),
+    parts,
+    isAll: chosen.length + parts.length === 0,
     checksTypes: !args.includes("--types=skip"),
     leaksFail: !args.includes("--leaks=warn"),
     isStrict: environment["CI"] === "true",
@@ -135,7 +139,10 @@ async function main(): Promise<void> {
     return;
   }
   const reports: SuiteReport[] = [];
-  const filesOf = new Map(options.suites.map((suite) => [suite, findTestFiles(root, suite.name, options.parts)]));
+  const found = options.suites.map((suite) => [suite, findTestFiles(root, suite.name, options.parts)] as const);
+  const filesOf = new Map(
+    found.map(([suite, files]) => [suite, options.isAll ? files.filter((file) => !isLong(file)) : files]),
+  );
   const chosen = options.suites.filter((suite) => filesOf.get(suite)?.length !== 0);
   const builds = startBuilds(chosen);
   for (const suite of chosen) {
@@ -153,6 +160,10 @@ async function main(): Promise<void> {
   for (const failure of reports.flatMap(listFailures)) console.log(`✗ ${failure}`);
   const minutes = reports.reduce((sum, report) => sum + report.ms, 0) / 60_000;
   if (minutes > budgetMinutes) console.log(`✗ the tests took longer than their budget of ${budgetMinutes} minutes`);
+  for (const [suite, files] of found) {
+    const left = files.length - (filesOf.get(suite)?.length ?? 0);
+    if (left > 0) console.log(`- ${left} long files of ${suite.name} tests are left to make test-${suite.name}`);
+  }
   if (counts.passed === 0) console.log("✗ no test ran and passed");
   console.log(renderClosingLine(counts));
   if (counts.failed > 0 || counts.passed === 0) process.exitCode = 1;

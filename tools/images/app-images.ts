@@ -10,7 +10,7 @@ import type { LayerEntry } from "./layer.ts";
 import { appImages, capabilityNumbers, chosenNames, fullName, home } from "./names.ts";
 import type { AppImage } from "./names.ts";
 import { smallNode } from "./node-start.ts";
-import { systemEntries } from "./system-files.ts";
+import { describeOrigin, systemEntries } from "./system-files.ts";
 
 const root = join(import.meta.dirname, "../..");
 const cniPlugin = join(root, "build/cni/bpfleet-cni");
@@ -28,6 +28,7 @@ export async function buildAppImages(): Promise<ReadonlyMap<AppImage["app"], Ima
   if (!existsSync(node))
     throw new Error(`build images: npm brought no Node for ${process.arch}; run \`make setup\` first`);
   const layers = [buildLayer(systemEntries(node, addon)), buildLayer(await ownEntries(addon))];
+  const origin = describeOrigin(node, addon, join(root, "build/bpf/filter.bpf.o"));
   const architecture = process.arch === "x64" ? "amd64" : process.arch;
   const version = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
   return new Map(
@@ -44,6 +45,7 @@ export async function buildAppImages(): Promise<ReadonlyMap<AppImage["app"], Ima
             "org.opencontainers.image.title": program,
             "org.opencontainers.image.version": version,
             "org.opencontainers.image.licenses": "Apache-2.0",
+            ...origin,
           },
         },
         architecture,

@@ -13,7 +13,6 @@ export const capabilityNumbers = {
   NET_ADMIN: 12,
   SYS_ADMIN: 21,
   SYS_RESOURCE: 24,
-  PERFMON: 38,
   BPF: 39,
 } as const satisfies Record<keyof typeof daemonCapabilities | typeof memlockCapability, number>;
 

@@ -1,4 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -12,7 +13,7 @@ const authorities = "/etc/ssl/certs/ca-certificates.crt";
  * them, the certificate authorities, and who may sign in. Nothing else: no shell, no package manager.
  */
 export function systemEntries(node: string, addon: string): LayerEntry[] {
-  const libraries = new Set([...librariesOf(node), ...librariesOf(addon)]);
+  const libraries = librariesOf(node, addon);
   const file = (path: string, bytes: Uint8Array | string, mode = 0o644): LayerEntry => ({
     kind: "file",
     path: path.replace(/^\//, ""),
@@ -39,15 +40,45 @@ export function systemEntries(node: string, addon: string): LayerEntry[] {
   ];
 }
 
-/** Paths as the loader finds them: by soname, in its own folders. */
-function librariesOf(program: string): string[] {
-  const printed = execFileSync("ldd", [program], { encoding: "utf8", env: { ...process.env, LC_ALL: "C" } });
-  return printed.split("\n").flatMap((line) => {
-    if (line.includes("not found"))
-      throw new Error(`find libraries of ${program}: there is no${line.replace("=> not found", "")}`);
-    const [, path] = /(\/\S+) \(0x/.exec(line) ?? [];
-    return path === undefined ? [] : [path];
+/**
+ * What of the machine that builds decides on the bytes, for labels of the images: versions of what is in them and of what made
+ * them, and which authorities this machine trusts.
+ */
+export function describeOrigin(node: string, addon: string, object: string): Readonly<Record<string, string>> {
+  const [, clang = "?"] = /clang version ([\d.]+)/.exec(readFileSync(object, "latin1")) ?? [];
+  const packages = packagesOf([...librariesOf(node, addon), authorities]).toSorted();
+  const versions = execFileSync("dpkg-query", ["--show", "--showformat=${Package} ${Version}\n", ...packages], {
+    encoding: "utf8",
   });
+  const trusted = createHash("sha256").update(readFileSync(authorities)).digest("hex");
+  return {
+    "io.bpfleet.made-of": [`node ${versionOf(node)}`, ...new Set(versions.trim().split("\n"))].join(", "),
+    "io.bpfleet.made-with": `gcc ${versionOf("gcc")}, strip ${versionOf("strip")}, clang ${clang}`,
+    "io.bpfleet.trusts": `sha256:${trusted}`,
+  };
+}
+
+function versionOf(program: string): string {
+  const printed = execFileSync(program, ["--version"], { encoding: "utf8", env: { ...process.env, LC_ALL: "C" } });
+  const [version] = /\d+\.\d+(\.\d+)?/.exec(printed.replace(/\(.*?\)/g, "")) ?? [];
+  if (version === undefined) throw new Error(`ask ${program} for its version: it says ${JSON.stringify(printed)}`);
+  return version;
+}
+
+/** Paths as the loader finds them: by soname, in its own folders. */
+function librariesOf(...programs: readonly string[]): ReadonlySet<string> {
+  const env = { ...process.env, LC_ALL: "C" };
+  const all = programs.flatMap((program) =>
+    execFileSync("ldd", [program], { encoding: "utf8", env })
+      .split("\n")
+      .flatMap((line) => {
+        if (line.includes("not found"))
+          throw new Error(`find libraries of ${program}: there is no${line.replace("=> not found", "")}`);
+        const [, path] = /(\/\S+) \(0x/.exec(line) ?? [];
+        return path === undefined ? [] : [path];
+      }),
+  );
+  return new Set(all);
 }
 
 /** `/lib/…` is a link to `/usr/lib/…` in the image. */
@@ -67,8 +98,8 @@ function stripped(program: string): Uint8Array {
   }
 }
 
-/** By package of the distribution; Node's own stands beside it. */
-function licences(node: string, files: readonly string[]): [string, string][] {
+/** Packages of the distribution that brought these files. */
+function packagesOf(files: readonly string[]): readonly string[] {
   const packages = new Set(
     files.flatMap((path) => {
       const real = realpathSync(path);
@@ -80,10 +111,15 @@ function licences(node: string, files: readonly string[]): [string, string][] {
   );
   // Made when it is installed, so that no package owns it.
   packages.add("ca-certificates");
+  return [...packages];
+}
+
+/** By package; Node's own stands beside it. */
+function licences(node: string, files: readonly string[]): [string, string][] {
   const own = join(dirname(dirname(node)), "LICENSE");
   return [
     ...(existsSync(own) ? [["node", readFileSync(own, "utf8")] as [string, string]] : []),
-    ...Array.from(packages, (name): [string, string] => {
+    ...packagesOf(files).map((name): [string, string] => {
       const path = `/usr/share/doc/${name}/copyright`;
       if (!existsSync(path))
         throw new Error(`find the licence of ${basename(name)}: there is no ${path}; build on Debian`);

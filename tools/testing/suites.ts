@@ -16,7 +16,7 @@ export interface Suite {
 }
 
 export const suites: readonly Suite[] = [
-  { name: "unit", concurrency: 2, fileTimeoutMs: 120_000, needsRoot: false, census: "none" },
+  { name: "unit", concurrency: 2, fileTimeoutMs: 300_000, needsRoot: false, census: "none" },
   { name: "kernel", concurrency: 1, fileTimeoutMs: 600_000, needsRoot: true, census: "file" },
   // Each file has an API server of its own, and waits for it most of the time.
   {
@@ -40,6 +40,11 @@ export const suites: readonly Suite[] = [
 export function suiteOf(file: string): SuiteName | undefined {
   if (!file.endsWith(".test.ts")) return undefined;
   return suites.find(({ name }) => file.endsWith(`.${name}.test.ts`))?.name ?? "unit";
+}
+
+/** `x.long.SUITE.test.ts`: takes minutes, and runs where its suite or the file is asked for. */
+export function isLong(file: string): boolean {
+  return /\.long\.\w+\.test\.ts$/.test(file);
 }
 
 /** Paths from `root`, sorted; `parts` keeps the files whose path contains one of them. */
