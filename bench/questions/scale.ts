@@ -7,6 +7,8 @@ import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import { answer, quantile, Unanswerable, type BenchContext, type BenchQuestion, type BenchResult } from "../result.ts";
 import { versionOf } from "../scale/lines.ts";
 import { SimulatedFleet, usageOf } from "../scale/fleet.ts";
+import { declareMap, declareProgram, maps, programs, type Collection, type Declared } from "../scale/declared.ts";
+import { measureUnderChange } from "../scale/under-change.ts";
 
 interface Tier {
   readonly nodes: number;
@@ -33,7 +35,6 @@ const restMs = 30_000;
 const followed = kinds.filter(({ group }) => group !== "" && group !== "bpfleet.io").length + 2;
 const patienceMs = 600_000;
 const asBench = { fieldManager: "bench", isForced: true };
-const programs = { group: "networking.fos1.io", version: "v1alpha1", plural: "ebpfprograms", namespace: "default" };
 
 export const question: BenchQuestion = {
   name: "scale",
@@ -45,7 +46,7 @@ export const question: BenchQuestion = {
     const results: BenchResult[] = [];
     let [nodes, pods] = [0, 0];
     const operator = await fleet.startOperator(context.scratchDir);
-    let [agents, whole] = [0, 0];
+    let [agents, whole, isMapKnown] = [0, 0, false];
     const idleWatches = await fleet.watches();
     for (const tier of chosenTiers(context.isQuick)) {
       await fleet.addNodes(nodes, tier.nodes);
@@ -53,14 +54,20 @@ export const question: BenchQuestion = {
       [nodes, pods] = [tier.nodes, tier.pods];
       // Of many agents each would begin to follow the kind at once: that is measured with fewer.
       if (agents === 0 && tier.agents > many)
-        await fleet.client.apply(programs, declare("first", "192.0.2.0"), asBench);
+        await fleet.client.apply(programs, declareProgram("first", "192.0.2.0"), asBench);
       if (whole === 0 && tier.whole > 0) await fleet.startAgents("whole", 0, (whole = tier.whole));
       const others = Math.max(agents, whole);
       if (tier.agents > others) await fleet.startAgents("follower", others, tier.agents);
       agents = tier.agents;
       context.progress(`${agents} agents follow what is declared`);
-      if (results.length === 0 && tier.agents <= many) results.push(await measureFirst(fleet, tier));
-      const measured = await measure(context, fleet, operator, tier, idleWatches);
+      const isKindKnown = results.length > 0 || tier.agents > many;
+      if (!isKindKnown) results.push(await measureFirst(fleet, tier, programs, declareProgram("first", "192.0.2.0")));
+      const measured = [...(await measure(context, fleet, operator, tier, idleWatches))];
+      // Of another kind, once; the kind is followed from then on.
+      if (isKindKnown && !isMapKnown) {
+        isMapKnown = true;
+        measured.push(await measureFirst(fleet, tier, maps, declareMap("first-map")));
+      }
       for (const { name, value, unit } of measured) context.progress(`${name}: ${value} ${unit}`);
       results.push(...measured);
     }
@@ -87,8 +94,13 @@ function nameOf({ nodes, agents }: Tier): string {
 }
 
 /** The first object of a kind: all agents begin to follow the kind. */
-async function measureFirst(fleet: SimulatedFleet, tier: Tier): Promise<BenchResult> {
-  const { times, bareMs } = await change(fleet, tier.agents, "first", "192.0.2.0");
+async function measureFirst(
+  fleet: SimulatedFleet,
+  tier: Tier,
+  collection: Collection,
+  object: Declared,
+): Promise<BenchResult> {
+  const { times, bareMs } = await change(fleet, tier.agents, collection, object);
   const lastSeconds = Math.max(...times) / 1000;
   return answer(
     `${nameOf(tier)}.first-of-its-kind-last-s`,
@@ -107,15 +119,20 @@ interface Propagation {
   readonly bareMs: number;
 }
 
-async function change(fleet: SimulatedFleet, agents: number, name: string, address: string): Promise<Propagation> {
+async function change(
+  fleet: SimulatedFleet,
+  agents: number,
+  collection: Collection,
+  object: Declared,
+): Promise<Propagation> {
   const { client } = fleet;
-  await using watched = await WatchedVersions.start(client);
+  await using watched = await WatchedVersions.start(client, collection);
   const startedAt = Date.now();
-  const { metadata } = await client.apply(programs, declare(name, address), asBench);
+  const { metadata } = await client.apply(collection, object, asBench);
   const version = versionOf(metadata);
   const times = (await fleet.seenBy(agents, version, patienceMs)).map((time) => time - startedAt);
   const bareMs = (await watched.when(version)) - startedAt;
-  const toldMs = (await statusOf(client, version, agents)) - startedAt;
+  const toldMs = (await statusOf(client, collection, version, agents)) - startedAt;
   return { times, toldMs, bareMs };
 }
 
@@ -130,7 +147,8 @@ async function measure(
   const seen: Propagation[] = [];
   const changes = tier.agents > many ? changesOfMany : usualChanges;
   // A new object is not a changed one.
-  const added = await change(fleet, tier.agents, `scale-${tier.nodes}`, "192.0.2.0");
+  const edited = `scale-${tier.nodes}`;
+  const added = await change(fleet, tier.agents, programs, declareProgram(edited, "192.0.2.0"));
   context.progress(
     `a new object: the last agent had it after ${Math.max(...added.times)} ms, its status told of all after ${added.toldMs} ms`,
   );
@@ -140,7 +158,7 @@ async function measure(
     usageOf(operator),
   ];
   for (let at = 1; at <= changes; at++) {
-    const one = await change(fleet, tier.agents, `scale-${tier.nodes}`, `192.0.2.${at}`);
+    const one = await change(fleet, tier.agents, programs, declareProgram(edited, `192.0.2.${at}`));
     seen.push(one);
     context.progress(
       `change ${at}: half of the agents had it after ${quantile(one.times, 0.5)} ms, the last after ${Math.max(...one.times)} ms, its status told of all after ${one.toldMs} ms`,
@@ -151,6 +169,13 @@ async function measure(
     await fleet.serverUsage(),
     usageOf(operator),
   ];
+  const underChange = await measureUnderChange(context, fleet, {
+    name,
+    collection: programs,
+    edit: (number) => declareProgram(edited, `198.51.100.${number % 256}`),
+    told: (version) => statusOf(fleet.client, programs, version, tier.agents),
+    toldAloneMs: Math.max(...seen.map(({ toldMs }) => toldMs)),
+  });
   const watches = ((await fleet.watches()) - idleWatches) / tier.agents;
   const slices = await fleet.count("addressslices");
   await sleep(restMs);
@@ -183,6 +208,7 @@ async function measure(
       "one write of the object by each agent, and one of its own",
       2 * tier.agents,
     ),
+    ...underChange,
     answer(`${name}.writes-per-second-at-rest`, "1/s", perSecond, "one write a minute and node", tier.agents / 60),
     answer(`${name}.operator-cpu`, "processors", cpu, "its limit", 0.2, "<= 0.2"),
     answer(`${name}.operator-own-mib`, "MiB", rested.mebibytes, "what the guide gives it", limit, `<= ${limit} MiB`),
@@ -199,24 +225,15 @@ async function measure(
   ];
 }
 
-function declare(name: string, address: string) {
-  return {
-    apiVersion: "networking.fos1.io/v1alpha1",
-    kind: "EBPFProgram",
-    metadata: { name, namespace: "default" },
-    spec: { type: "xdp", interface: "eth0", settings: { blacklist: { enabled: true, ips: [address] } } },
-  };
-}
-
 /** When the object's status first spoke of that version on all nodes. */
-async function statusOf(client: KubeClient, version: string, agents: number): Promise<number> {
+async function statusOf(client: KubeClient, collection: Collection, version: string, agents: number): Promise<number> {
   interface Told {
     readonly metadata: { readonly name: string; readonly generation?: number | undefined };
     readonly status?: { readonly observedGeneration?: number; readonly nodes?: { readonly ready?: number } };
   }
   for (const end = performance.now() + patienceMs; performance.now() < end; await sleep(100)) {
     // A server that is busy with the agents is asked again.
-    const items = await client.list(programs).then(
+    const items = await client.list(collection).then(
       (list) => list.items,
       () => [],
     );
@@ -237,14 +254,14 @@ class WatchedVersions implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
 
-  private constructor(client: KubeClient, onOpen: () => void) {
-    this.#running = this.#run(client, onOpen);
+  private constructor(client: KubeClient, collection: Collection, onOpen: () => void) {
+    this.#running = this.#run(client, collection, onOpen);
   }
 
   /** Resolves when it sees what is there. */
-  static async start(client: KubeClient): Promise<WatchedVersions> {
+  static async start(client: KubeClient, collection: Collection): Promise<WatchedVersions> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const watched = new WatchedVersions(client, resolve);
+    const watched = new WatchedVersions(client, collection, resolve);
     await promise;
     return watched;
   }
@@ -262,7 +279,7 @@ class WatchedVersions implements AsyncDisposable {
     await this.#running;
   }
 
-  async #run(client: KubeClient, onOpen: () => void): Promise<void> {
+  async #run(client: KubeClient, collection: Collection, onOpen: () => void): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
@@ -270,7 +287,7 @@ class WatchedVersions implements AsyncDisposable {
           if (!this.#seen.has(versionOf(metadata))) this.#seen.set(versionOf(metadata), Date.now());
           return true;
         };
-        await client.readEvents(programs, { query: {}, signal, silenceMs: patienceMs, onOpen, onEvent });
+        await client.readEvents(collection, { query: {}, signal, silenceMs: patienceMs, onOpen, onEvent });
       } catch {
         // It was cut, or we ended it; where we did not, it goes on from what there is.
         if (!signal.aborted) await sleep(50);

@@ -12,6 +12,7 @@ import { features } from "@bpfleet/features";
 import type { Inventory } from "@bpfleet/kernel";
 import { kinds, type KubeObject } from "@bpfleet/kinds";
 import { connectKube, loadAccess, type KubeClient } from "@bpfleet/kube-client";
+import { declaredKinds } from "./declared.ts";
 import { nodeName, versionOf, type AgentLine } from "./lines.ts";
 
 /** In one process; all of them together are what two processors can greet in time. */
@@ -33,7 +34,7 @@ class SimulatedDaemon extends ObedientDaemon {
 
 /** Version of the object → when each agent had planned for it, since the epoch. */
 const seen = new Map<string, number[]>();
-const changed = kinds.filter(({ kind }) => kind === "EBPFProgram");
+const changed = kinds.filter(({ kind }) => declaredKinds.has(kind));
 const clients = new Map<number, KubeClient>();
 let started = 0;
 let notices = 0;
@@ -50,8 +51,8 @@ async function start(name: string): Promise<AsyncDisposable> {
   const see = (objects: readonly KubeObject[]): void => {
     for (const { kind, metadata } of objects) {
       const version = versionOf(metadata);
-      if (kind !== "EBPFProgram" || known.has(version)) continue;
-      known.add(version);
+      if (!declaredKinds.has(kind) || known.has(`${kind} ${version}`)) continue;
+      known.add(`${kind} ${version}`);
       const times = seen.get(version) ?? [];
       times.push(Date.now());
       seen.set(version, times);

@@ -1,12 +1,20 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { startClusterAgent, type Agent, type ClusterAgentOptions } from "@bpfleet/agent";
 import { ObedientDaemon } from "@bpfleet/agent/testing";
 import { features } from "@bpfleet/features";
 import type { Inventory } from "@bpfleet/kernel";
-import { fleetIndexPlace, kinds, parseFleetIndex } from "@bpfleet/kinds";
+import {
+  collectionOf,
+  fleetIndexPlace,
+  kinds,
+  parseFleetIndex,
+  renderFleetIndex,
+  type NodeState,
+} from "@bpfleet/kinds";
 import type { AnyObject, ResourceAddress } from "@bpfleet/kube";
-import type { KubeClient } from "@bpfleet/kube-client";
+import { systemTiming, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import { nodeObject, startFleetCluster, until, type FleetCluster, type RunningOperator } from "./fleet-cluster.ts";
 
@@ -18,6 +26,9 @@ const maps = { ...declared, plural: "ebpfmaps" };
 const index = { group: "", version: "v1", plural: "configmaps", ...fleetIndexPlace } as const;
 let cluster: FleetCluster;
 let running: RunningOperator | undefined;
+let own: KubeClient | undefined;
+/** Of an agent that may write what it has to say. */
+const clientOfNode = (): KubeClient => (own ??= cluster.agentOn("n1"));
 
 before(async () => {
   if (skip !== undefined) return;
@@ -74,7 +85,10 @@ interface SimulatedAgent extends AsyncDisposable {
 
 async function startAgent(
   lookMs = 3_600_000,
-  { client: own, ...rest }: Partial<Pick<ClusterAgentOptions, "client" | "version" | "kinds">> = {},
+  {
+    client: own,
+    ...rest
+  }: Partial<Pick<ClusterAgentOptions, "client" | "version" | "kinds" | "timing" | "refreshMs">> = {},
 ): Promise<SimulatedAgent> {
   const { client, watched } = counted(own ?? cluster.clientOf("bpfd-daemon"));
   let first: readonly string[] | undefined;
@@ -151,6 +165,24 @@ test(
   },
 );
 
+test("the agent of a quiet node writes its NodeState again when somebody removes or empties it", { skip }, async () => {
+  const states = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates", name: "n1" } as const;
+  await using _agent = await startAgent(undefined, { client: clientOfNode(), refreshMs: 300 });
+  const told = async (): Promise<NodeState | undefined> => {
+    const found = (await cluster.admin.find<AnyObject>(states)) as NodeState | undefined;
+    return (found?.status?.results?.length ?? 0) > 0 ? found : undefined;
+  };
+  const first = await until("it tells of the program", told);
+  await cluster.admin.delete(states);
+  const again = await until("it is there again", told);
+  assert.notEqual(again.metadata.uid, first.metadata.uid);
+  assert.deepEqual(again.metadata.ownerReferences, first.metadata.ownerReferences);
+  await cluster.admin.patch(states, { status: { results: null } }, { type: "merge", subresource: "status" });
+  const { metadata } = await until("its results are there again", told);
+  await sleep(1500);
+  assert.equal((await told())?.metadata.resourceVersion, metadata.resourceVersion, "it is written no more");
+});
+
 test("edits of the index are undone", { skip }, async () => {
   await cluster.admin.patch(index, { data: { collections: "", nodes: "7" } }, { type: "merge" });
   await until("it is as before", async () => (await named()).length > 0 || undefined);
@@ -175,8 +207,7 @@ test(
     };
     edit({ op: "add", value: { type: "string" } });
     const earlier = kinds.filter(({ kind }) => kind !== "EBPFMap");
-    // One that may write what it has to say.
-    const client = cluster.agentOn("n1");
+    const client = clientOfNode();
     await using agent = await startAgent(300, { client, version: "0.0.1", kinds: earlier });
     // The API server may take a moment to keep the field.
     await until("the field is kept", async () => {
@@ -220,6 +251,41 @@ test(
     await until("it is planned", has(agent, "late"));
   },
 );
+
+test("an agent that asked for a kind in vain follows it as soon as the index names it", { skip }, async () => {
+  const { kubectl } = cluster.server;
+  const crd = "ebpfmaps.networking.fos1.io";
+  await cluster.admin.delete(index);
+  kubectl(["delete", `crd/${crd}`]);
+  // Whoever asks in vain waits for ever after the third time.
+  let [isWaiting, isPast] = [false, false];
+  const timing: Timing = {
+    ...systemTiming,
+    sleep: async (ms, signal) => {
+      if (isPast || ms < 2000 || ms > 4000) return systemTiming.sleep(ms, signal);
+      isWaiting = true;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      signal?.addEventListener("abort", () => resolve(), { once: true });
+      if (signal?.aborted !== true) await promise;
+    },
+  };
+  // There is no index: it follows both, and the server knows the other.
+  const two = kinds.filter(({ kind }) => kind === "EBPFMap" || kind === "EBPFProgram");
+  await using agent = await startAgent(3_600_000, { timing, kinds: two });
+  await until("it waits", () => isWaiting || undefined);
+  assert.ok(!agent.watched().includes("ebpfmaps"));
+  const definition = kinds.find(({ kind }) => kind === "EBPFMap")?.crd();
+  kubectl(["apply", "-f", "-"], JSON.stringify(definition));
+  kubectl(["wait", "--for=condition=Established", "--timeout=60s", `crd/${crd}`]);
+  await until("it can be declared", () => declare(maps, "EBPFMap", "late", map).catch(() => undefined));
+  assert.ok(!agent.watched().includes("ebpfmaps"));
+  isPast = true;
+  const data = renderFleetIndex({ collections: new Set(kinds.map(collectionOf)), nodes: 1 });
+  const { namespace, name } = fleetIndexPlace;
+  const object = { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace }, data };
+  await cluster.admin.create<AnyObject>(index, object);
+  await until("it is planned", has(agent, "late"));
+});
 
 test("without an index, or the right to read it, an agent follows every kind", { skip }, async () => {
   const all = ["bpfprogramconfigs", "ebpfmaps", "ebpfprogramconfigs", "ebpfprograms", "networkpolicies"];

@@ -73,7 +73,7 @@ test("bpfd-agent drops what kubectl apply declares, and tells it in the object o
   assert.ok(versions?.kernel !== undefined && versions.libbpf !== undefined);
   assert.deepEqual(
     conditions?.map(({ type, status }) => `${type} ${status}`),
-    ["Ready True", "DaemonReachable True", "Synced True"],
+    ["Ready True", "DaemonReachable True", "Synced True", "Kept True"],
   );
   const events = server.kubectl(["get", "events.events.k8s.io", "-A", "-o", "json"]);
   assert.match(events, /"name": "xdp-packet-filter"/);
@@ -145,6 +145,32 @@ test("bpfd-agent makes the program object of each config, follows labels, and le
   await node.until("it is made again", async () => ![undefined, uid].includes((await program())?.metadata.uid));
   server.kubectl(["delete", "bpfprogramconfigs.bpfd.io", "pass"]);
   await node.until("it is gone", async () => (await program()) === undefined);
+});
+
+test("bpfd-agent makes the program object of a config whose name is longer than a label", { skip }, async () => {
+  const object = join(node.processes.sandbox.dir, "long.o");
+  writeFileSync(object, node.processes.sandbox.compile("contract"));
+  const name = "long".repeat(20);
+  const config = {
+    apiVersion: "bpfd.io/v1alpha1",
+    kind: "BpfProgramConfig",
+    metadata: { name },
+    spec: {
+      name: "count_xdp",
+      type: "XDP",
+      nodeselector: {},
+      attachpoint: { networkmultiattach: { interface: "eth0", priority: 10 } },
+      bytecode: `file://${object}`,
+    },
+  };
+  server.kubectl(["apply", "-f", "-"], JSON.stringify(config));
+  const made = () => server.call("GET", `/apis/bpfd.io/v1alpha1/bpfprograms/${name}-n1`);
+  const program = async () => (await made()).body as unknown as Program;
+  await node.until("it is loaded", async () => (await program()).status?.conditions?.at(-1)?.type === "Loaded");
+  assert.match((await program()).metadata.labels?.["owningConfig"] ?? "", /^(long){12}-[0-9a-f]{14}$/);
+  await node.until("its node tells it", async () => (await node.result("BpfProgramConfig", name))?.state === "InForce");
+  server.kubectl(["delete", "bpfprogramconfigs.bpfd.io", name]);
+  await node.until("it is gone", async () => (await made()).status === 404);
 });
 
 interface Program {

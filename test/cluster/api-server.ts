@@ -30,6 +30,8 @@ export interface ApiServer extends AsyncDisposable {
 export interface Answer {
   readonly status: number;
   readonly body: Record<string, unknown>;
+  /** What kubectl prints after `Warning: `. */
+  readonly warnings: readonly string[];
 }
 
 const startTimeoutMs = 120_000;
@@ -270,9 +272,11 @@ class Cluster implements AsyncDisposable {
         (incoming) => {
           let text = "";
           incoming.setEncoding("utf8").on("data", (part: string) => (text += part));
-          incoming.on("end", () =>
-            resolve({ status: incoming.statusCode ?? 0, body: text.startsWith("{") ? JSON.parse(text) : { text } }),
-          );
+          incoming.on("end", () => {
+            const warnings = (incoming.headersDistinct["warning"] ?? []).map(readWarning);
+            const body = text.startsWith("{") ? JSON.parse(text) : { text };
+            resolve({ status: incoming.statusCode ?? 0, body, warnings });
+          });
         },
       );
       outgoing
@@ -280,6 +284,12 @@ class Cluster implements AsyncDisposable {
         .end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
+}
+
+/** `299 - "text"`, with a backslash before each of its quotes and backslashes. */
+function readWarning(header: string): string {
+  const [, quoted = header] = /^\d+ \S+ "(.*)"$/.exec(header) ?? [];
+  return quoted.replaceAll(/\\(.)/g, "$1");
 }
 
 interface Running {

@@ -24,6 +24,8 @@ export interface Write {
   readonly status: number;
   /** Of the object. */
   readonly path: string;
+  /** Server-side apply, forced: the API server refuses that word for any other patch. */
+  readonly isApplied: boolean;
 }
 
 interface Entry {
@@ -55,10 +57,14 @@ export class AuditLog implements Disposable {
 
   /** Leases and events are no acts. */
   writes(account: string): readonly Write[] {
+    return this.allWrites(account).filter((write) => !/ (leases|events)\//.test(write.what));
+  }
+
+  allWrites(account: string): readonly Write[] {
     return this.#entries()
       .filter(({ verb }) => !isReading(verb))
       .map(toWrite)
-      .filter((write) => write.account === account && !/ (leases|events)\//.test(write.what));
+      .filter((write) => write.account === account);
   }
 
   /** What agents list and watch of a resource: `watch` and the path with its query. */
@@ -82,7 +88,7 @@ function isReading(verb: string): boolean {
   return verb === "list" || verb === "watch";
 }
 
-function toWrite({ verb, user, objectRef, responseStatus }: Entry): Write {
+function toWrite({ verb, user, objectRef, responseStatus, requestURI }: Entry): Write {
   const { resource = "", name, namespace, subresource, apiGroup, apiVersion = "" } = objectRef ?? {};
   const where = [resource, name, subresource].filter((part) => part !== undefined);
   const root = apiGroup === undefined ? `/api/${apiVersion}` : `/apis/${apiGroup}/${apiVersion}`;
@@ -93,5 +99,6 @@ function toWrite({ verb, user, objectRef, responseStatus }: Entry): Write {
     what: `${verb} ${where.join("/")}`,
     status: responseStatus?.code ?? 0,
     path: `${root}${scope}/${resource}/${name}`,
+    isApplied: new URL(requestURI, "https://server").searchParams.get("force") === "true",
   };
 }

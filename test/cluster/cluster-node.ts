@@ -20,7 +20,7 @@ export class ClusterNode implements AsyncDisposable {
   readonly #server: ApiServer;
   readonly #agentEnv: Record<string, string>;
 
-  private constructor(server: ApiServer, processes: TwoProcesses) {
+  private constructor(server: ApiServer, processes: TwoProcesses, apiServer: string) {
     this.#server = server;
     this.processes = processes;
     const { sandbox, near, far } = processes;
@@ -38,7 +38,8 @@ export class ClusterNode implements AsyncDisposable {
     const config = JSON.parse(server.kubectl(["config", "view", "--raw", "-o", "json"])) as Kubeconfig;
     const users = config.users.map(({ name }) => ({ name, user: { token } }));
     const path = join(sandbox.dir, "kubeconfig");
-    writeFileSync(path, JSON.stringify({ ...config, users }));
+    const clusters = config.clusters.map(({ name, cluster }) => ({ name, cluster: { ...cluster, server: apiServer } }));
+    writeFileSync(path, JSON.stringify({ ...config, clusters, users }));
     chmodSync(path, 0o644);
     this.#agentEnv = { KUBECONFIG: path };
   }
@@ -49,11 +50,14 @@ export class ClusterNode implements AsyncDisposable {
       labels = {},
       programs,
       env = {},
+      apiServer = server.url,
     }: {
       readonly labels?: Readonly<Record<string, string>>;
       readonly programs?: Programs;
       /** Of the daemon. */
       readonly env?: Readonly<Record<string, string>>;
+      /** Where the agent finds the API server. */
+      readonly apiServer?: string;
     } = {},
   ): Promise<ClusterNode> {
     const processes = await TwoProcesses.make(programs);
@@ -61,7 +65,7 @@ export class ClusterNode implements AsyncDisposable {
     try {
       const object = { apiVersion: "v1", kind: "Node", metadata: { name: "n1", labels } };
       server.kubectl(["apply", "-f", "-"], JSON.stringify(object));
-      const node = new ClusterNode(server, processes);
+      const node = new ClusterNode(server, processes, apiServer);
       await processes.startDaemon();
       node.startAgent();
       return node;
@@ -105,5 +109,6 @@ export class ClusterNode implements AsyncDisposable {
 export const documented = ["192.168.1.100", "10.10.10.7", "203.0.113.9"] as const;
 
 interface Kubeconfig {
+  readonly clusters: readonly { readonly name: string; readonly cluster: object }[];
   readonly users: readonly { readonly name: string }[];
 }

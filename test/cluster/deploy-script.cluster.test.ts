@@ -5,19 +5,13 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { isApiError, type AnyObject } from "@bpfleet/kube";
+import type { AnyObject } from "@bpfleet/kube";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
 import { startFleetCluster, until, type FleetCluster, type RunningOperator } from "./fleet-cluster.ts";
+import { finalizeNamespace, noNodes, rollOut, rollOutBoth, theSet } from "./play-controllers.ts";
 
 const skip = whyNoBuild() ?? false;
 const root = join(import.meta.dirname, "../..");
-const theSet = {
-  group: "apps",
-  version: "v1",
-  plural: "daemonsets",
-  namespace: "kube-system",
-  name: "bpfd-daemon",
-} as const;
 let cluster: FleetCluster;
 
 before(async () => {
@@ -66,7 +60,7 @@ async function deployed(home: "kube-system" | "bpfd" | "none"): Promise<RunningO
   if (home === "none")
     await until("it is gone", async () => {
       // Its pods take the plug-in out first, as its controller would tell.
-      await rollOut("daemonsets", "bpfd-daemon", noNodes);
+      await rollOut(cluster, "daemonsets", "bpfd-daemon", noNodes);
       return (await cluster.admin.find(theSet)) === undefined ? true : undefined;
     });
   started.move();
@@ -130,27 +124,6 @@ function createConfig(name: string, finalizer: string): void {
   );
 }
 
-const noNodes = { desiredNumberScheduled: 0, currentNumberScheduled: 0, numberMisscheduled: 0, numberReady: 0 };
-
-/** What the controllers of the cluster would say of a workload without any node. */
-async function rollOut(plural: "deployments" | "daemonsets", name: string, status: object): Promise<void> {
-  const place = { ...theSet, plural, name };
-  const found = await cluster.admin.find<AnyObject>(place);
-  if (found === undefined) return;
-  const said = { observedGeneration: found.metadata.generation, ...status };
-  const saying = cluster.admin.patch(place, { status: said }, { type: "merge", subresource: "status" });
-  await saying.catch((error: unknown) => {
-    // It went meanwhile.
-    if (!isApiError(error) || !error.isNotFound) throw error;
-  });
-}
-
-/** Lets go of a namespace that is deleted, as its controller does. */
-function finalizeNamespace(name: string): void {
-  const text = { apiVersion: "v1", kind: "Namespace", metadata: { name }, spec: { finalizers: [] } };
-  cluster.server.kubectl(["replace", "--raw", `/api/v1/namespaces/${name}/finalize`, "-f", "-"], JSON.stringify(text));
-}
-
 test(
   "make deploy, then undeploy, leaves nothing where kubectl delete -k took only the operator",
   { skip },
@@ -167,7 +140,7 @@ test(
     const left = made();
     for (const each of ["secret/bpfleet-ca", "service/bpfd-daemon", "daemonset.apps/bpfd-daemon"])
       assert.ok(left.includes(each), left);
-    finalizeNamespace("bpfd");
+    finalizeNamespace(cluster, "bpfd");
     let isOver = false;
     const deploying = deploy("deploy").finally(() => (isOver = true));
     const account = { ...theSet, group: "", plural: "serviceaccounts", name: "podconfigmap-controller" };
@@ -179,13 +152,7 @@ test(
     await until(
       "it is deployed",
       async () => {
-        await rollOut("deployments", "podconfigmap-controller", {
-          replicas: 2,
-          updatedReplicas: 2,
-          readyReplicas: 2,
-          availableReplicas: 2,
-        });
-        await rollOut("daemonsets", "bpfd-daemon", noNodes);
+        await rollOutBoth(cluster);
         return isOver ? true : undefined;
       },
       240_000,

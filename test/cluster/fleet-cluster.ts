@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { kinds, renderTime } from "@bpfleet/kinds";
+import { kinds, nameLabelValue, renderTime } from "@bpfleet/kinds";
 import type { AnyObject, ElectionConfig } from "@bpfleet/kube";
 import { connectKube, fixedCredentials, type KubeClient } from "@bpfleet/kube-client";
 import { startOperator, type LogLine, type Operator, type OperatorOptions } from "@bpfleet/operator";
@@ -14,7 +14,7 @@ import { startApiServer, type ApiServer } from "./api-server.ts";
 const patienceMs = 90_000;
 const root = join(import.meta.dirname, "../..");
 
-/** An API server to which manifests/base/ebpf was applied, with clients for its accounts. */
+/** An API server to which manifests/base/ebpf was applied, unless that is the test's own, with clients for its accounts. */
 export interface FleetCluster extends AsyncDisposable {
   readonly server: ApiServer;
   /** May do everything. */
@@ -45,23 +45,22 @@ export const quickElection: Omit<ElectionConfig, "identity"> = {
   retryPeriodMs: 2000,
 };
 
-export async function startFleetCluster(moreFlags: readonly string[] = []): Promise<FleetCluster> {
+export async function startFleetCluster(
+  moreFlags: readonly string[] = [],
+  { isInstalled = true }: { readonly isInstalled?: boolean } = {},
+): Promise<FleetCluster> {
   const server = await startApiServer(buildControlPlane(), moreFlags);
   const dir = mkdtempSync(join(tmpdir(), `bpfleet-fleet-${process.pid}-`));
-  server.kubectl(["apply", "--server-side", "-k", join(root, "manifests/base/ebpf")]);
-  server.kubectl([
-    "wait",
-    "--for=condition=Established",
-    "--timeout=60s",
-    "crd",
-    "-l",
-    "app.kubernetes.io/part-of=bpfleet",
-  ]);
+  if (isInstalled) {
+    const established = ["--for=condition=Established", "--timeout=60s"];
+    server.kubectl(["apply", "--server-side", "-k", join(root, "manifests/base/ebpf")]);
+    server.kubectl(["wait", ...established, "crd", "-l", "app.kubernetes.io/part-of=bpfleet"]);
+  }
   const [, ca = ""] = /"certificate-authority-data":"([^"]+)"/.exec(readFileSync(server.kubeconfig, "utf8")) ?? [];
   const [, cert = ""] = /"client-certificate-data":"([^"]+)"/.exec(readFileSync(server.kubeconfig, "utf8")) ?? [];
   const [, key = ""] = /"client-key-data":"([^"]+)"/.exec(readFileSync(server.kubeconfig, "utf8")) ?? [];
   const text = (packed: string): string => Buffer.from(packed, "base64").toString();
-  const clients: KubeClient[] = [];
+  const clients = new Set<KubeClient>();
   const connect = (proof: Parameters<typeof fixedCredentials>[0]): KubeClient => {
     const client = connectKube({
       server: server.url,
@@ -69,7 +68,7 @@ export async function startFleetCluster(moreFlags: readonly string[] = []): Prom
       tls: { ca: text(ca) },
       credentials: fixedCredentials(proof),
     });
-    clients.push(client);
+    clients.add(client);
     return client;
   };
   const tokenOf = (account: string, namespace: string, ...more: readonly string[]): string =>
@@ -103,8 +102,9 @@ export async function startFleetCluster(moreFlags: readonly string[] = []): Prom
     },
     startOperator: async ({ identity = "operator-1", ...options } = {}) => {
       const log: LogLine[] = [];
+      const client = clientOf("podconfigmap-controller");
       const started = startOperator({
-        client: clientOf("podconfigmap-controller"),
+        client,
         kinds,
         images: builtImages,
         election: { ...quickElection, identity },
@@ -113,19 +113,26 @@ export async function startFleetCluster(moreFlags: readonly string[] = []): Prom
         ...options,
       });
       const operator = await within("start the operator", patienceMs, started);
-      const stop = () => within("stop the operator", patienceMs, operator.stop());
+      const stop = async (): Promise<void> => {
+        await within("stop the operator", patienceMs, operator.stop());
+        // A process would end here: what is left of a connection is not to come up in a test that goes on.
+        if (clients.delete(client)) await within("close its client", patienceMs, closeAll([client]));
+      };
       return { operator, log, [Symbol.asyncDispose]: stop };
     },
     [Symbol.asyncDispose]: async () => {
-      const closed = Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));
       try {
-        await within("close the clients", patienceMs, closed);
+        await within("close the clients", patienceMs, closeAll([...clients]));
       } finally {
         await server[Symbol.asyncDispose]();
       }
       rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+async function closeAll(clients: readonly KubeClient[]): Promise<void> {
+  await Promise.all(clients.map((client) => client[Symbol.asyncDispose]()));
 }
 
 /** What a promise brings, or the name of what did not end in time. */
@@ -245,7 +252,7 @@ export async function makeNodeProgram(client: KubeClient, config: AnyObject, nod
     kind: "BpfProgram",
     metadata: {
       name: `${name}-${node}`,
-      labels: { owningConfig: name },
+      labels: { owningConfig: nameLabelValue(name) },
       finalizers: ["bpfd.io.agent/finalizer"],
       ownerReferences: [
         { apiVersion: config.apiVersion, kind: config.kind, name, uid, controller: true, blockOwnerDeletion: true },

@@ -87,6 +87,13 @@ test("KubeClient applies field by field, and a conflict names each field and who
   await client.apply(configMaps, configMap("owned", { a: "2" }), { fieldManager: "second", isForced: true });
   const owned = await client.get<ConfigMap>({ ...configMaps, name: "owned" });
   assert.deepEqual(owned.data, { a: "2", b: "1" });
+  // By its uid what is gone is not made anew.
+  await client.delete({ ...configMaps, name: "owned" });
+  const metadata = { ...configMap("owned", {}).metadata, uid: owned.metadata.uid };
+  const gone = await refusalOf(
+    client.apply(configMaps, { ...configMap("owned", {}), metadata }, { fieldManager: "second" }),
+  );
+  assert.ok(gone.isConflict);
 });
 
 test("KubeClient writes the status apart from the rest", { skip }, async () => {

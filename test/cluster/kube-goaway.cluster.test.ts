@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import type { ApiError, ApiObject } from "@bpfleet/kube";
 import { connectKube, createInformer, loadAccess } from "@bpfleet/kube-client";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
@@ -28,6 +29,9 @@ test(
     const informers = Array.from({ length: 4 }, () =>
       createInformer<ConfigMap>(client, { resource: configMaps, onFault: (error) => faults.push(error) }).start(),
     );
+    await using _informers = {
+      [Symbol.asyncDispose]: async () => void (await Promise.all(informers.map((informer) => informer.stop()))),
+    };
     await Promise.all(informers.map((informer) => informer.synced(AbortSignal.timeout(60_000))));
     let longestMs = 0;
     const write = async (writer: number): Promise<void> => {
@@ -51,10 +55,9 @@ test(
     const end = performance.now() + slowestMs;
     for (const informer of informers) {
       const copy = () => new Map(informer.list().map(({ metadata, data }) => [metadata.name, data?.["v"]]));
-      while (performance.now() < end && copy().size < truth.size)
+      while (performance.now() < end && !isDeepStrictEqual(copy(), truth))
         await new Promise((resolve) => setTimeout(resolve, 50));
       assert.deepEqual(copy(), truth);
-      await informer.stop();
     }
     assert.deepEqual(faults.map(String), []);
   },

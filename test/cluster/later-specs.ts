@@ -31,6 +31,9 @@ export const trafficControlSpecs: readonly SpecCase[] = [
   [{ ...out, queueingDiscipline: htb, classes: [{ id: 0 }] }, "spec.classes[0].id"],
   [{ ...out, queueingDiscipline: htb, classes: [{ rate: "1Mbit" }] }, "spec.classes[0].id"],
   [{ ...out, queueingDiscipline: htb, classes: [{ id: 1, priority: 8 }] }, "spec.classes[0].priority"],
+  [{ ...out, queueingDiscipline: htb, classes: [{ id: 1, rate: "0Mbit" }] }, "spec.classes[0].rate"],
+  [{ ...out, queueingDiscipline: htb, classes: [{ id: 1, ceiling: "0Mbit" }] }, "spec.classes[0].ceiling"],
+  [{ ...out, queueingDiscipline: htb, classes: [{ id: 1, burst: "0kb" }] }, "spec.classes[0].burst"],
   [{ ...out, queueingDiscipline: htb, classes: [{ id: 1 }], filters: [{ classID: 1 }] }],
   [{ ...out, queueingDiscipline: htb, classes: [{ id: 1 }], filters: [{ classID: 2 }] }, "spec.filters"],
   [filter({ classID: 1 }), "spec.filters"],
@@ -38,6 +41,7 @@ export const trafficControlSpecs: readonly SpecCase[] = [
   [filter({ protocol: "sctp" }), "spec.filters[0].protocol"],
   [filter({ match: { srcIP: "10.0.0.0/8", dstIP: "::1", srcPort: 1, dstPort: "5060-5080", dscp: 46, mark: 1 } })],
   [filter({ match: { srcIP: "ten" } }), "spec.filters[0].match.srcIP"],
+  [filter({ match: { dstIP: "ten" } }), "spec.filters[0].match.dstIP"],
   [filter({ match: { dstPort: 0 } }), "spec.filters[0].match.dstPort"],
   [filter({ match: { dstPort: "65536" } }), "spec.filters[0].match.dstPort"],
   [filter({ match: { dstPort: "http" } }), "spec.filters[0].match.dstPort"],
@@ -50,6 +54,11 @@ export const trafficControlSpecs: readonly SpecCase[] = [
   [filter({ action: { type: "mark", mark: 46 } })],
   [filter({ action: { type: "police" } }), "spec.filters[0].action.police"],
   [filter({ action: { type: "police", police: {} } }), "spec.filters[0].action.police.rate"],
+  [filter({ action: { type: "police", police: { rate: "0Mbit" } } }), "spec.filters[0].action.police.rate"],
+  [
+    filter({ action: { type: "police", police: { rate: "1Mbit", burst: "0kb" } } }),
+    "spec.filters[0].action.police.burst",
+  ],
   [
     filter({ action: { type: "police", police: { rate: "1Mbit", exceed: "shape" } } }),
     "spec.filters[0].action.police.exceed",
@@ -85,6 +94,11 @@ export const natPolicySpecs: readonly SpecCase[] = [
 ];
 
 const selector = { podSelector: { matchLabels: { app: "db" } } };
+const unfinished = { matchExpressions: [{ key: "a", operator: "In" }] };
+
+function inbound(rule: object): Readonly<Record<string, unknown>> {
+  return { selector, networkControls: { ingressRules: [rule] } };
+}
 
 function egress(rule: object): Readonly<Record<string, unknown>> {
   return { selector, networkControls: { enableEgressControl: true, egressRules: [rule] } };
@@ -95,10 +109,8 @@ export const containerPolicySpecs: readonly SpecCase[] = [
   [{}, "spec.selector"],
   [{ selector: {} }, "spec.selector.podSelector"],
   [{ selector: { namespaceSelector: {} } }],
-  [
-    { selector: { podSelector: { matchExpressions: [{ key: "a", operator: "In" }] } } },
-    "spec.selector.podSelector.matchExpressions[0].values",
-  ],
+  [{ selector: { podSelector: unfinished } }, "spec.selector.podSelector.matchExpressions[0].values"],
+  [{ selector: { namespaceSelector: unfinished } }, "spec.selector.namespaceSelector.matchExpressions[0].values"],
   [
     { selector, resourceLimits: { bandwidthLimits: { egressBitsPerSecond: 0 } } },
     "spec.resourceLimits.bandwidthLimits.egressBitsPerSecond",
@@ -120,7 +132,18 @@ export const containerPolicySpecs: readonly SpecCase[] = [
   [egress({ ports: [{ port: 0 }] }), "spec.networkControls.egressRules[0].ports[0].port"],
   [egress({ ipBlock: {} }), "spec.networkControls.egressRules[0].ipBlock.cidr"],
   [egress({ ipBlock: { cidr: "10" } }), "spec.networkControls.egressRules[0].ipBlock.cidr"],
+  [
+    egress({ ipBlock: { cidr: "10.0.0.0/8", except: ["10"] } }),
+    "spec.networkControls.egressRules[0].ipBlock.except[0]",
+  ],
   [egress({ action: "mark" }), "spec.networkControls.egressRules[0].action"],
+  [inbound({ ports: [{ endPort: 60 }] }), "spec.networkControls.ingressRules[0].ports[0].endPort"],
+  [inbound({ ports: [{ port: 60, endPort: 50 }] }), "spec.networkControls.ingressRules[0].ports[0].endPort"],
+  [inbound({ ipBlock: { cidr: "10" } }), "spec.networkControls.ingressRules[0].ipBlock.cidr"],
+  [
+    inbound({ ipBlock: { cidr: "10.0.0.0/8", except: ["10"] } }),
+    "spec.networkControls.ingressRules[0].ipBlock.except[0]",
+  ],
   [{ selector, deviceControl: { allowedDevices: [{ deviceType: "char", major: 1, minor: 3 }] } }],
   [
     { selector, deviceControl: { allowedDevices: [{ deviceType: "char", minor: 3 }] } },
@@ -132,6 +155,14 @@ export const containerPolicySpecs: readonly SpecCase[] = [
 
 function ingress(rule: object): Readonly<Record<string, unknown>> {
   return { policyType: "filtering", ingress: [rule] };
+}
+
+function outward(rule: object): Readonly<Record<string, unknown>> {
+  return { policyType: "filtering", egress: [rule] };
+}
+
+function selecting(selector: object): Readonly<Record<string, unknown>> {
+  return { policyType: "filtering", selector };
 }
 
 export const networkPolicySpecs: readonly SpecCase[] = [
@@ -157,9 +188,30 @@ export const networkPolicySpecs: readonly SpecCase[] = [
   [ingress({ ports: [{ endPort: 8 }] }), "spec.ingress[0].ports[0].endPort"],
   [ingress({ from: [{ ipBlock: { cidr: "10" } }] }), "spec.ingress[0].from[0].ipBlock.cidr"],
   [
-    ingress({ from: [{ podSelector: { matchExpressions: [{ key: "a", operator: "In" }] } }] }),
-    "spec.ingress[0].from[0].podSelector.matchExpressions[0].values",
+    ingress({ from: [{ ipBlock: { cidr: "10.0.0.0/8", except: ["10"] } }] }),
+    "spec.ingress[0].from[0].ipBlock.except[0]",
   ],
+  [ingress({ from: [{ podSelector: unfinished }] }), "spec.ingress[0].from[0].podSelector.matchExpressions[0].values"],
+  [
+    ingress({ from: [{ namespaceSelector: unfinished }] }),
+    "spec.ingress[0].from[0].namespaceSelector.matchExpressions[0].values",
+  ],
+  [outward({ to: [{}] }), "spec.egress[0].to[0]"],
+  [outward({ to: [{ podSelector: {}, ipBlock: { cidr: "10.0.0.0/8" } }] }), "spec.egress[0].to[0].ipBlock"],
+  [outward({ to: [{ ipBlock: { cidr: "10" } }] }), "spec.egress[0].to[0].ipBlock.cidr"],
+  [outward({ to: [{ ipBlock: { cidr: "10.0.0.0/8", except: ["10"] } }] }), "spec.egress[0].to[0].ipBlock.except[0]"],
+  [outward({ to: [{ podSelector: unfinished }] }), "spec.egress[0].to[0].podSelector.matchExpressions[0].values"],
+  [
+    outward({ to: [{ namespaceSelector: unfinished }] }),
+    "spec.egress[0].to[0].namespaceSelector.matchExpressions[0].values",
+  ],
+  [outward({ action: "mark" }), "spec.egress[0].mark"],
+  [outward({ ports: [{ protocol: "ICMP", port: 8 }] }), "spec.egress[0].ports[0].port"],
+  [outward({ ports: [{ port: 9, endPort: 8 }] }), "spec.egress[0].ports[0].endPort"],
+  [outward({ ports: [{ endPort: 8 }] }), "spec.egress[0].ports[0].endPort"],
+  [selecting({ podSelector: unfinished }), "spec.selector.podSelector.matchExpressions[0].values"],
+  [selecting({ namespaceSelector: unfinished }), "spec.selector.namespaceSelector.matchExpressions[0].values"],
+  [selecting({ nodeSelector: unfinished }), "spec.selector.nodeSelector.matchExpressions[0].values"],
   [
     {
       policyType: "nat",
@@ -217,6 +269,7 @@ export const felixSpecs: readonly SpecCase[] = [
   [{ bpfPSNATPorts: 20000 }],
   [{ bpfPSNATPorts: "20000-29999" }, "spec.bpfPSNATPorts"],
   [{ bpfDSROptoutCIDRs: ["10.0.0.0/8", "x"] }, "spec.bpfDSROptoutCIDRs[1]"],
+  [{ bpfExcludeCIDRsFromNAT: ["10.0.0.0/8", "x"] }, "spec.bpfExcludeCIDRsFromNAT[1]"],
   [{ bpfConntrackTimeouts: { udpTimeout: "60s", tcpFinsSeen: "Auto" } }],
   [{ bpfConntrackTimeouts: { udpTimeout: "60" } }, "spec.bpfConntrackTimeouts.udpTimeout"],
   [{ xdpRefreshInterval: "90" }, "spec.xdpRefreshInterval"],
@@ -238,4 +291,16 @@ export const sliceSpecs: readonly SpecCase[] = [
   [{ of: "Node", ...tables, addresses: [{ ...address, node: 1 }] }, "spec.addresses"],
   [{ of: "Node", ...tables, addresses: [{ ...address, ip: "10.0.0.0/8" }] }, "spec.addresses[0].ip"],
   [{ of: "Node", ...tables, addresses: [{ ip: "10.0.0.1" }] }, "spec.addresses[0].node", "spec.addresses[0].set"],
+];
+
+/** What is made, then what it is changed to, which breaks a rule about changes. */
+export const sliceChanges: readonly (readonly [before: SpecCase[0], after: SpecCase[0]])[] = [
+  [
+    { of: "Pod", namespace: "a", ...tables, addresses: [] },
+    { of: "Pod", namespace: "b", ...tables, addresses: [] },
+  ],
+  [
+    { of: "Pod", namespace: "a", ...tables, addresses: [] },
+    { of: "Node", ...tables, addresses: [] },
+  ],
 ];

@@ -35,7 +35,11 @@ interface Set extends AnyObject {
           readonly image: string;
           readonly env: readonly unknown[];
         }[];
-        readonly initContainers: readonly { readonly command: readonly string[]; readonly args?: readonly string[] }[];
+        readonly initContainers: readonly {
+          readonly name: string;
+          readonly command: readonly string[];
+          readonly args?: readonly string[];
+        }[];
         readonly tolerations: readonly unknown[];
       };
     };
@@ -119,6 +123,16 @@ test(
       );
     });
     assert.equal(set.spec.template.spec.initContainers.length, 1);
+    const volumes = [{ name: "agent-run", emptyDir: { medium: "Memory", sizeLimit: "1" } }];
+    const patch = JSON.stringify({ spec: { template: { spec: { volumes } } } });
+    const ours = set.metadata.generation ?? 0;
+    kubectl(["-n", "kube-system", "patch", "ds", "bpfd-daemon", "--type=strategic", "-p", patch]);
+    await setThat(
+      "what is wanted to be empty is",
+      (each) =>
+        (each.metadata.generation ?? 0) > ours + 1 &&
+        /\{"name":"agent-run","emptyDir":\{\}\}/.test(JSON.stringify(each.spec)),
+    );
   },
 );
 
@@ -251,6 +265,40 @@ test(
   },
 );
 
+for (const [what, data, init] of [
+  ["as it was", {}, ["bpffs"]],
+  ["without the plug-in", { "bpfleet.cni": "off" }, ["bpffs", "cni"]],
+] as const)
+  test(`a ConfigMap that comes back ${what} while the DaemonSet parts makes it whole again`, { skip }, async () => {
+    const config = await cluster.admin.get<AnyObject>(theConfig);
+    const restore = (more: object): Promise<AnyObject> => {
+      const metadata = { name: "bpfd-config", namespace: "kube-system" };
+      return cluster.admin.create<AnyObject>(configMaps, {
+        ...config,
+        metadata,
+        data: { ...(config["data"] as object), ...more },
+      });
+    };
+    const names = ({ spec }: Set): string =>
+      [...spec.template.spec.containers, ...spec.template.spec.initContainers].map(({ name }) => name).join(" ");
+    const before = await setThat("it is whole", (set) => names(set) === "bpfd bpfd-agent cni bpffs");
+    await cluster.admin.delete(theConfig);
+    await setThat("it parts", (set) => names(set) === "parted cni");
+    const restored = await restore(data);
+    const containers = init.length === 1 ? ["bpfd", "bpfd-agent", "cni"] : ["bpfd", "bpfd-agent"];
+    const set = await setThat("it is whole again", (each) => names(each) === [...containers, ...init].join(" "));
+    assert.equal(set.metadata.uid, before.metadata.uid);
+    assert.ok(!("bpfleet.io/parting" in annotationsOf(set)));
+    const events = cluster.server.kubectl(["-n", "kube-system", "get", "events", "-o", "json"]);
+    const told = (JSON.parse(events) as { items: { message: string; involvedObject: { uid?: string } }[] }).items;
+    assert.deepEqual(
+      told.filter(({ involvedObject }) => involvedObject.uid === restored.metadata.uid).map(({ message }) => message),
+      [],
+    );
+    await cluster.admin.patch(theConfig, { data: { "bpfleet.cni": null } }, { type: "merge" });
+    await setThat("it is as before", (each) => names(each) === "bpfd bpfd-agent cni bpffs");
+  });
+
 test("without the ConfigMap there is no DaemonSet; that of namespace bpfd serves too", { skip }, async () => {
   const config = await cluster.admin.get<AnyObject>(theConfig);
   await cluster.admin.delete(theConfig);
@@ -316,6 +364,27 @@ test(
   },
 );
 
+test("what is added while no operator runs is undone by the next one", { skip }, async () => {
+  const { kubectl } = cluster.server;
+  const service = { group: "", version: "v1", plural: "services", namespace: "kube-system", name: "bpfd-daemon" };
+  const content = (object: AnyObject): string => JSON.stringify(object["spec"]);
+  const [set, before] = [
+    await setThat("there is a DaemonSet", () => true),
+    await cluster.admin.get<AnyObject>(service),
+  ];
+  await running[Symbol.asyncDispose]();
+  const volumes = [{ name: "agent-run", emptyDir: { medium: "Memory" } }];
+  const patch = JSON.stringify({ spec: { template: { spec: { volumes } } } });
+  kubectl(["-n", "kube-system", "patch", "ds", "bpfd-daemon", "--type=strategic", "-p", patch]);
+  const port = JSON.stringify([{ op: "add", path: "/spec/ports/-", value: { name: "extra", port: 99 } }]);
+  kubectl(["-n", "kube-system", "patch", "svc", "bpfd-daemon", "--type=json", "-p", port]);
+  const added = await cluster.admin.get<AnyObject>(service);
+  assert.notEqual(content(added), content(before));
+  running = await cluster.startOperator({ identity: "operator-2" });
+  await setThat("its volume is empty", (each) => content(each) === content(set));
+  await objectThat(service, "the port is gone", (each) => content(each) === content(before));
+});
+
 test(
   "where nothing changes the operator writes nothing: server defaults and controllers are nobody's edits",
   { skip },
@@ -355,7 +424,7 @@ test(
     assert.equal(writes(), writesBefore);
     // A new leader looks at everything, and moves nothing either.
     await running[Symbol.asyncDispose]();
-    running = await cluster.startOperator({ identity: "operator-2" });
+    running = await cluster.startOperator({ identity: "operator-3" });
     await until("it leads", () => (running.operator.isLeader ? true : undefined));
     await until("it looked", () => (running.operator.metrics().includes('kind="daemonsets.apps"') ? true : undefined));
     await sleep(1000);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { nodeLabel, nodeLabelValue } from "@bpfleet/kinds";
+import { nodeLabel, nameLabelValue } from "@bpfleet/kinds";
 import { isApiError, resourcePath, type AnyObject, type ResourceAddress, type Subresource } from "@bpfleet/kube";
 import type { KubeClient } from "@bpfleet/kube-client";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
@@ -209,7 +209,7 @@ test("the agent of a node writes what is of its node, and nothing that is of ano
   const program = (name: string, node?: string): AnyObject => ({
     apiVersion: "bpfd.io/v1alpha1",
     kind: "BpfProgram",
-    metadata: { name, ...(node === undefined ? {} : { labels: { [nodeLabel]: nodeLabelValue(node) } }) },
+    metadata: { name, ...(node === undefined ? {} : { labels: { [nodeLabel]: nameLabelValue(node) } }) },
     spec: { programs: {} },
   });
   const at = bpfd("bpfprograms");

@@ -231,37 +231,82 @@ test(
   "a deleted config stays until its last node has unloaded it, and says what cannot be unloaded",
   { skip },
   async () => {
-    const object = await makeConfig("leaving");
+    // Longer than a label has room for.
+    const name = `leaving-${"x".repeat(60)}`;
+    const object = await makeConfig(name);
     await until(
       "it has its finalizer",
-      async () => (await cluster.admin.get({ ...configs, name: "leaving" })).metadata.finalizers?.[0],
+      async () => (await cluster.admin.get({ ...configs, name })).metadata.finalizers?.[0],
     );
     for (const node of ["n1", "n2"]) await makeNodeProgram(cluster.admin, object, node);
-    await failToUnload("leaving-n2");
-    await cluster.admin.delete({ ...configs, name: "leaving" });
+    await failToUnload(`${name}-n2`);
+    await cluster.admin.delete({ ...configs, name });
     const error = await statusThat(
       configs,
-      "leaving",
+      name,
       "the deletion fails",
       (status) => typesOf(status).at(-1) === "DeleteError",
     );
     assert.match(
       error.conditions?.at(-1)?.message ?? "",
-      /Deletion failed on the following bpfProgram Objects: \[leaving-n2\]$/,
+      /Deletion failed on the following bpfProgram Objects: \[leaving-x{60}-n2\]$/,
     );
     for (const node of ["n1", "n2"]) {
-      assert.ok((await cluster.admin.find({ ...configs, name: "leaving" })) !== undefined);
+      assert.ok((await cluster.admin.find({ ...configs, name })) !== undefined);
       await cluster.admin.patch(
-        { ...nodePrograms, name: `leaving-${node}` },
+        { ...nodePrograms, name: `${name}-${node}` },
         { metadata: { finalizers: null } },
         { type: "merge" },
       );
     }
     await until("it is gone", async () =>
-      (await cluster.admin.find({ ...configs, name: "leaving" })) === undefined ? true : undefined,
+      (await cluster.admin.find({ ...configs, name })) === undefined ? true : undefined,
     );
   },
 );
+
+test(
+  "what is deleted and held by a finalizer of others says which nodes have it, then who holds it",
+  { skip },
+  async () => {
+    const held = { metadata: { finalizers: ["example.com/keep"] } };
+    const program = await makeProgram("kept");
+    await cluster.admin.patch({ ...programs, name: "kept" }, held, { type: "merge" });
+    await makeConfig("kept");
+    await statusThat(configs, "kept", "it has a status", (status) => typesOf(status).length > 0);
+    const both = { metadata: { finalizers: ["bpfd.io.operator/finalizer", "example.com/keep"] } };
+    await cluster.admin.patch({ ...configs, name: "kept" }, both, { type: "merge" });
+    await tellNodeState(cluster.admin, "n1", [resultOf(program, "InForce")]);
+    for (const type of [programs, configs]) await cluster.admin.delete({ ...type, name: "kept" });
+    const says = (type: typeof programs | typeof configs, text: string) =>
+      statusThat(type, "kept", text, ({ conditions }) => conditions?.[0]?.message === `being deleted: ${text}`);
+    await says(programs, "still on n1");
+    await tellNodeState(cluster.admin, "n1", []);
+    for (const type of [programs, configs]) {
+      await says(type, "off all nodes; held by finalizer example.com/keep");
+      await cluster.admin.patch({ ...type, name: "kept" }, { metadata: { finalizers: null } }, { type: "merge" });
+    }
+  },
+);
+
+test("an object that a full report does not list is counted, and keeps its state", { skip }, async () => {
+  const object = await makeProgram("unlisted");
+  await tellNodeState(cluster.admin, "n1", [resultOf(object, "InForce")]);
+  await tellNodeState(cluster.admin, "n2", [resultOf(object, "InForce")]);
+  await statusThat(programs, "unlisted", "it is in force", ({ nodes: counted }) => counted?.ready === 2);
+  const objects = { total: 1, inForce: 1, waiting: 0, failed: 0, pending: 0, notSelected: 0, notServed: 0 };
+  const status = { results: [], omittedResults: 1, objects };
+  await cluster.admin.patch({ ...nodeStates, name: "n2" }, { status }, { type: "merge", subresource: "status" });
+  const told = await statusThat(programs, "unlisted", "n2 lists it no more", (each) => each.nodes?.ready === 1);
+  assert.deepEqual([told.state, told.nodes], ["Active", { ready: 1, total: 2 }]);
+  assert.deepEqual(
+    told.conditions?.map(({ type, message }) => [type, message]),
+    [["Ready", "1 of 2 nodes; n2 has more objects than its report lists; this one is not among those in trouble"]],
+  );
+  await cluster.admin.delete({ ...programs, name: "unlisted" });
+  const whole = { status: { omittedResults: null, objects: null } };
+  await cluster.admin.patch({ ...nodeStates, name: "n2" }, whole, { type: "merge", subresource: "status" });
+});
 
 test(
   "what happens to an object while its status is on its way is looked at, also when our own write is the last to be seen",
@@ -325,6 +370,21 @@ test(
     );
     await until("the config is gone", async () =>
       (await cluster.admin.find({ ...configs, name: "held" })) === undefined ? true : undefined,
+    );
+  },
+);
+
+test(
+  "a program of no node that is known, which somebody made by hand, goes as soon as it is deleted",
+  { skip },
+  async () => {
+    const name = "by-hand";
+    const metadata = { name, finalizers: ["bpfd.io.agent/finalizer"] };
+    const byHand = { apiVersion: "bpfd.io/v1alpha1", kind: "BpfProgram", metadata, spec: { programs: {} } };
+    await cluster.admin.create<AnyObject>(nodePrograms, byHand);
+    await cluster.admin.delete({ ...nodePrograms, name });
+    await until("it is gone", async () =>
+      (await cluster.admin.find({ ...nodePrograms, name })) === undefined ? true : undefined,
     );
   },
 );

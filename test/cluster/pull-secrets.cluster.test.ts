@@ -8,8 +8,8 @@ import { ClusterNode, install } from "./cluster-node.ts";
 import { until } from "./fleet-cluster.ts";
 
 const skip = whyNoBuild() ?? (process.getuid?.() === 0 ? undefined : "a daemon needs root") ?? registryAbsence();
-/** Agents look once a minute whether the Secrets that they have read are others now. */
-const patienceMs = 120_000;
+/** Agents look every few seconds whether the Secrets that an image waits for are others now. */
+const patienceMs = 30_000;
 const port = 5001;
 const host = "registry.example";
 /** Where the mirrors of the node have it. */
@@ -34,7 +34,7 @@ before(async () => {
 after(() => closing.disposeAsync());
 
 /** Pulled with a Secret of the same name. */
-function declare(name: string): void {
+function declare(name: string, image: string = name, imagepullpolicy: string = "IfNotPresent"): void {
   const config = {
     apiVersion: "bpfd.io/v1alpha1",
     kind: "BpfProgramConfig",
@@ -44,7 +44,7 @@ function declare(name: string): void {
       type: "XDP",
       nodeselector: {},
       attachpoint: { networkmultiattach: { interface: "eth0", priority: 50 } },
-      bytecode: { image: { url: `${host}/private/${name}:v1`, imagepullsecret: name } },
+      bytecode: { image: { url: `${host}/private/${image}:v1`, imagepullsecret: name, imagepullpolicy } },
     },
   };
   server.kubectl(["apply", "-f", "-"], JSON.stringify(config));
@@ -125,6 +125,17 @@ test("bpfd-agent says what is wrong with a pull Secret, and goes on when it is m
       async () => saidIn((await program(name))?.status?.conditions) === "",
     );
   }
+});
+
+test("an image that is there serves whoever names it; with Always each Secret must do", { skip }, async () => {
+  for (const name of ["present", "asked"]) keep(name, "guessed");
+  declare("present", "right");
+  declare("asked", "right", "Always");
+  await node.until("it is loaded", () => isLoaded("present"));
+  await node.until("it says so", async () =>
+    mistakes.guessed.test(saidIn((await program("asked"))?.status?.conditions)),
+  );
+  assert.equal(await isLoaded("asked"), false);
 });
 
 test("bpfd-agent reads Secrets by their names only, and none of others", { skip }, async () => {

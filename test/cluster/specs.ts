@@ -194,6 +194,17 @@ export const configSpecs: readonly SpecCase[] = [
   [grouped("CGROUP_SKB", { hook: "egress", podselector: { matchLabels: { app: "web" } } })],
   [grouped("CGROUP_SKB", { hook: "connect4" }), "spec.attachpoint.cgroup.hook"],
   [grouped("CGROUP_SOCK_ADDR", { hook: "connect6" })],
+  [grouped("CGROUP_SOCK_ADDR", { hook: "egress" }), "spec.attachpoint.cgroup.hook"],
+  [grouped("CGROUP_SOCK", { hook: "egress" }), "spec.attachpoint.cgroup.hook"],
+  [grouped("CGROUP_SOCKOPT", { hook: "egress" }), "spec.attachpoint.cgroup.hook"],
+  [grouped("CGROUP_SYSCTL", { hook: "egress" }), "spec.attachpoint.cgroup.hook"],
+  [grouped("CGROUP_DEVICE", { hook: "egress" }), "spec.attachpoint.cgroup.hook"],
+  [grouped("SOCKOPS", { hook: "egress" }), "spec.attachpoint.cgroup.hook"],
+  [single("SOCKOPS", { name: "f" }), "spec.attachpoint"],
+  [
+    grouped("SOCKOPS", { podselector: { matchExpressions: [{ key: "x", operator: "In" }] } }),
+    "spec.attachpoint.cgroup.podselector.matchExpressions[0].values",
+  ],
   [
     {
       ...later,

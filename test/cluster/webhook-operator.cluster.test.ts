@@ -5,6 +5,7 @@ import { connect } from "node:tls";
 import { after, before, test } from "node:test";
 import type { AnyObject } from "@bpfleet/kube";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
+import { podOf } from "./pods.ts";
 import { startFleetCluster, until, within, type FleetCluster, type RunningOperator } from "./fleet-cluster.ts";
 
 /** API servers take no endpoint on loopback. */
@@ -166,6 +167,101 @@ function renewed(before: string): Promise<string> {
     boundMs,
   );
 }
+
+/** What people are warned of who apply it; nothing is kept of it. */
+async function warningsOf(object: object): Promise<readonly string[]> {
+  const { kind, metadata } = object as { readonly kind: string; readonly metadata: { readonly namespace?: string } };
+  const where = metadata.namespace === undefined ? "" : `/namespaces/${metadata.namespace}`;
+  const path = `/apis/cilium.io/v2${where}/${kind.toLowerCase().replace(/y$/, "ies")}?dryRun=All`;
+  const { status, body, warnings } = await cluster.server.call("POST", path, object);
+  assert.equal(status, 201, JSON.stringify(body));
+  return warnings;
+}
+
+async function made(path: string, object: object): Promise<void> {
+  const { status, body } = await cluster.server.call("POST", path, object);
+  assert.equal(status, 201, JSON.stringify(body));
+}
+
+function policyOf(kind: string, name: string, spec: object): object {
+  const namespace = kind === "CiliumNetworkPolicy" ? { namespace: "shop" } : {};
+  return { apiVersion: "cilium.io/v2", kind, metadata: { name, ...namespace }, spec };
+}
+
+test("the webhook names the pods and nodes of the cluster that a policy is about", { skip }, async () => {
+  await made("/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name: "shop" } });
+  const pods = "/api/v1/namespaces/shop/pods";
+  for (const number of [1, 2, 3, 4]) await made(pods, podOf(`web-${number}`, "shop", "edge-1"));
+  const probe = podOf("probe-1", "shop", "edge-1") as { readonly spec: object };
+  await made(pods, { ...probe, spec: { ...probe.spec, hostNetwork: true } });
+  const web = await cluster.server.call("GET", `${pods}/web-1`);
+  const status = { phase: "Running", podIP: "10.1.0.2", podIPs: [{ ip: "10.1.0.2" }] };
+  assert.equal((await cluster.server.call("PUT", `${pods}/web-1/status`, { ...web.body, status })).status, 200);
+  for (const name of ["edge-1", "edge-2", "edge-3", "edge-4"])
+    await made("/api/v1/nodes", { apiVersion: "v1", kind: "Node", metadata: { name, labels: { role: "edge" } } });
+
+  const selected = (app: string): object => ({ endpointSelector: { matchLabels: { app } } });
+  const open = { ingress: [{ fromEntities: ["cluster"] }] };
+  const cases: readonly (readonly [object: object, said: readonly string[]])[] = [
+    [
+      policyOf("CiliumNetworkPolicy", "own", { ...selected("web"), ingress: [{ fromEndpoints: [{}] }] }),
+      [
+        "spec.ingress[0].fromEndpoints[0]: means the pods of namespace shop alone, so nobody else reaches shop/web-1, shop/web-2, shop/web-3 and 1 more by it; fromEntities: [all] is everybody, k8s:io.kubernetes.pod.namespace: shop says that these are meant",
+      ],
+    ],
+    [
+      policyOf("CiliumNetworkPolicy", "names", {
+        ...selected("web"),
+        egress: [{ toEntities: ["world"], toPorts: [{ ports: [{ port: "443", protocol: "TCP" }] }] }],
+      }),
+      [
+        "spec.egress: shop/web-1, shop/web-2, shop/web-3 and 1 more cannot ask for names: no rule allows UDP port 53, unless another policy does",
+      ],
+    ],
+    [
+      policyOf("CiliumNetworkPolicy", "host", { ...selected("probe"), ...open }),
+      ["spec.endpointSelector: shop/probe-1 on the network of the node: no policy judges that"],
+    ],
+    [
+      policyOf("CiliumNetworkPolicy", "cidr", { ...selected("web"), ingress: [{ fromCIDR: ["10.1.0.0/16"] }] }),
+      [
+        "spec.ingress[0].fromCIDR[0]: 10.1.0.0/16 does not mean pod shop/web-1: CIDRs never mean nodes or pods; fromEndpoints does",
+      ],
+    ],
+    [
+      policyOf("CiliumNetworkPolicy", "none", { ...selected("nobody"), ...open }),
+      ["spec.endpointSelector: selects no pod that is there now"],
+    ],
+    [
+      policyOf("CiliumClusterwideNetworkPolicy", "nodes", {
+        nodeSelector: { matchLabels: { role: "edge" } },
+        ingress: [{ fromEndpoints: [] }],
+      }),
+      [
+        "spec.ingress: denies whatever else comes to the selected nodes themselves; only the fail-safe ports stay open, and no rule lets in SSH (22), the API server (6443), the kubelet (10250) (nodes edge-1, edge-2, edge-3 and 1 more)",
+        "spec.ingress[0].fromEndpoints: is an empty list, so the whole rule allows nobody, as with Cilium; leave the field out to mean anybody (nodes edge-1, edge-2, edge-3 and 1 more)",
+      ],
+    ],
+    [policyOf("CiliumNetworkPolicy", "fine", { ...selected("web"), ...open }), []],
+  ];
+  for (const [object, said] of cases) {
+    const { kind, metadata } = object as { readonly kind: string; readonly metadata: { readonly name: string } };
+    const name = kind === "CiliumNetworkPolicy" ? `shop/${metadata.name}` : metadata.name;
+    const expected = said.map((text) => `${kind} ${name}: ${text}`);
+    let told: readonly string[] = [];
+    // What each replica knows of pods and nodes comes a moment later.
+    const isSaid = async (): Promise<true | undefined> => {
+      for (let time = 0; time < 4; time++) {
+        told = await warningsOf(object);
+        if (told.toSorted().join("\n") !== expected.toSorted().join("\n")) return undefined;
+      }
+      return true;
+    };
+    await until(`${name} is warned of`, isSaid, boundMs).catch(() =>
+      assert.deepEqual(told.toSorted(), expected.toSorted()),
+    );
+  }
+});
 
 test(
   "the webhook's Secret is deleted or damaged: each replica serves with the next one, and no object slips through",

@@ -29,7 +29,7 @@ const maps = findKind("networking.fos1.io/v1alpha1", "EBPFMap") ?? assert.fail()
 const madePrograms = findKind("bpfd.io/v1alpha1", "BpfProgram") ?? assert.fail();
 const view: LintView = {
   findPods: (isMeant) => [{ name: "web-1", namespace: "default", labels: { app: "web" } }].filter(isMeant),
-  hasNode: () => undefined,
+  findNodes: () => undefined,
   ownAddresses: [{ address: "172.16.0.1", owner: "node worker-1" }],
 };
 

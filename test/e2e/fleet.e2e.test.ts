@@ -6,11 +6,14 @@ import { delimiter, join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { registryAbsence } from "@bpfleet/oci/testing";
+import { daemonCapabilities } from "@bpfleet/operator/desired";
 import { buildControlPlane } from "../../tools/build-control-plane.ts";
+import { capabilityNumbers } from "../../tools/images/names.ts";
 import { wholeClusterAbsence } from "../cluster/whole/whole-cluster.ts";
 import { Fleet, root } from "./fleet.ts";
 import { killLeader, Pings } from "./kill-leader.ts";
-import { ownProcesses } from "./own-processes.ts";
+import { ownProcesses, tryToWrite } from "./own-processes.ts";
+import { ServedPlaces } from "./served-places.ts";
 import { ServicePolicies } from "./service-policies.ts";
 
 const skip = wholeClusterAbsence() ?? registryAbsence() ?? false;
@@ -104,8 +107,10 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
         new Set(["bpfd", "bpfd-agent", "cni", "controller"]),
         "what runs in kube-system",
       );
-      const numbers = [2n, 12n, 21n, 38n, 39n];
-      const ofDaemon = numbers.reduce((sum, number) => sum | (1n << number), 0n);
+      const numbers = (Object.keys(daemonCapabilities) as (keyof typeof daemonCapabilities)[]).map(
+        (name) => capabilityNumbers[name],
+      );
+      const ofDaemon = numbers.reduce((sum, number) => sum | (1n << BigInt(number)), 0n);
       for (const name of containers) {
         const own = processes.filter(({ container }) => container === name);
         assert.ok(own.length > 0, `${name} has no process`);
@@ -116,6 +121,15 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
       }
     },
   );
+
+  await step("no container of ours can write to its own file system", async () => {
+    const tried = await tryToWrite(fleet, ["/x", "/tmp/x", "/etc/x", "/usr/bin/x"]);
+    assert.deepEqual(
+      new Set(tried.map(({ container }) => container)),
+      new Set(["bpfd", "bpfd-agent", "cni", "controller"]),
+    );
+    for (const { container, errors } of tried) assert.deepEqual(errors, Array(4).fill("EROFS"), container);
+  });
 
   let podAddress = "";
   await step("the document's blacklist drops what comes to the node and to a pod on it, and nothing else", async () => {
@@ -150,6 +164,13 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
       assert.equal(await fleet.pings(free, node.address), true);
     },
   );
+
+  await step("programs get to every kind of place, and maps to where documents have them", async () => {
+    const places = new ServedPlaces(fleet);
+    await places.declare();
+    await places.judge();
+    await places.remove();
+  });
 
   await step("the log and exec commands of the documents work", async () => {
     const logs = await kubectl(["logs", "-n", "kube-system", "-l", "app=fos1-ebpf-controller", "--tail=-1"]);

@@ -80,7 +80,9 @@ export class Fleet implements AsyncDisposable {
   async pushBytecode(source: string, name: string): Promise<void> {
     const { folder } = this.cluster;
     const object = join(folder, `${name}.bpf.o`);
-    execFileSync("clang", ["-target", "bpf", "-O2", "-g", "-c", source, "-o", object]);
+    const multiarch = `/usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`;
+    const headers = ["-I", join(root, "build/include"), "-I", multiarch];
+    execFileSync("clang", ["-target", "bpf", "-O2", "-g", ...headers, "-c", source, "-o", object]);
     const image = join(folder, `${name}.tar`);
     const { network } = this.cluster;
     await network.run([...ebpfctl, "image", "build", object, "-o", image]);

@@ -10,6 +10,7 @@ export interface OwnProcess {
 
 interface Pods {
   readonly items: readonly {
+    readonly metadata: { readonly name: string };
     readonly status: {
       readonly containerStatuses?: readonly { readonly name: string; readonly containerID?: string }[];
     };
@@ -18,13 +19,32 @@ interface Pods {
 
 const listing = `for p in /proc/[0-9]*; do echo "$(cat $p/cgroup $p/status 2>/dev/null | tr '\\n\\t' '; ')"; done`;
 
+const ours = ["-n", "kube-system", "get", "pods", "-l", "app.kubernetes.io/part-of=bpfleet", "-o", "json"];
+
+/** What each running container of ours is told when it writes to these files, by the Node that it has. */
+export async function tryToWrite({ cluster }: Fleet, paths: readonly string[]) {
+  const script = `const { writeFileSync } = require("fs");
+    console.log(JSON.stringify(${JSON.stringify(paths)}.map((path) => {
+      try { writeFileSync(path, ""); } catch ({ code }) { return code; }
+    })))`;
+  const { items } = JSON.parse(await cluster.kubectl(ours)) as Pods;
+  const all = items.flatMap(({ metadata, status: { containerStatuses = [] } }) =>
+    containerStatuses.map(({ name }) => [metadata.name, name] as const),
+  );
+  const tried: { readonly container: string; readonly errors: readonly (string | null)[] }[] = [];
+  for (const [pod, container] of all) {
+    const command = ["-n", "kube-system", "exec", pod, "-c", container, "--", "node", "-e", script];
+    tried.push({ container, errors: JSON.parse(await cluster.kubectl(command)) });
+  }
+  return tried;
+}
+
 /** Every process in a container of ours on the first node, whatever its program, with the containers that are to have some. */
 export async function ownProcesses({ cluster, node }: Fleet): Promise<{
   readonly containers: readonly string[];
   readonly processes: readonly OwnProcess[];
 }> {
-  const selected = ["-n", "kube-system", "get", "pods", "-l", "app.kubernetes.io/part-of=bpfleet", "-o", "json"];
-  const { items } = JSON.parse(await cluster.kubectl(selected)) as Pods;
+  const { items } = JSON.parse(await cluster.kubectl(ours)) as Pods;
   const containers = items.flatMap(({ status: { containerStatuses = [] } }) =>
     containerStatuses.flatMap(({ name, containerID = "" }) => {
       const [, id] = /^containerd:\/\/([0-9a-f]{64})$/.exec(containerID) ?? [];

@@ -120,6 +120,42 @@ test("bpfleet-cni lets pods start at once that no policy selects", async () => {
   }
 });
 
+test("a pod on the network of its node starts without bpfleet-cni and is judged by no policy that selects it, nor holds one back", async () => {
+  node.install(...patient);
+  node.routeToPeer();
+  const [web, agent] = [node.pod("shop", "web"), node.pod("shop", "agent")];
+  const onHost = podObject(agent, { app: "web" });
+  const { objects } = await node.change({
+    write: [
+      policyObject("shop"),
+      podObject(web, { app: "web" }),
+      { ...onHost, spec: { ...(onHost as { readonly spec: object }).spec, hostNetwork: true } },
+    ],
+  });
+  const closed = objects.find(({ ref }) => ref.name === "closed");
+  assert.doesNotMatch(JSON.stringify(closed), /agent/, "nothing is waited for");
+  succeeded(await node.add(node.readList(), web));
+  assert.equal(of(await sendAfterAdd(web, 200), deniedPort).count, 0);
+  const receiver = await node.packets.receive(node.peer.netns, [deniedPort, allowedPort]);
+  {
+    await using _sending = node.packets.send({
+      netns: node.netns,
+      interface: "cni0",
+      fromMac: "02:00:00:00:00:98",
+      toMac: node.peer.mac,
+      from: "10.88.0.1",
+      to: node.peer.address,
+      ports: [deniedPort, allowedPort],
+      cgroup: agent.cgroup.folder,
+    });
+    await sleep(200);
+  }
+  const received = await receiver.end();
+  for (const port of [deniedPort, allowedPort]) assert.ok(of(received, port).count > 100, `${port}`);
+  const { objects: after } = await node.change({});
+  assert.equal(after.find(({ ref }) => ref.name === "closed")?.state, "in-force", JSON.stringify(after));
+});
+
 test("bpfleet-cni fails closed without the daemon for whom policies select, and for nobody else", async () => {
   node.install("--timeout-ms", "300");
   const [web, db] = [node.pod("shop", "web"), node.pod("shop", "db")];

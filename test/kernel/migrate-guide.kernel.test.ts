@@ -92,7 +92,7 @@ test("the guide of migration: the old policy, the new one beside it, and the new
       "exec",
       names.get(from) ?? "",
       "timeout",
-      "1",
+      "4",
       "bash",
       "-c",
       `</dev/tcp/${to}/${port}`,

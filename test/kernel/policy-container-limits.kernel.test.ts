@@ -1,14 +1,12 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { request, type IncomingMessage } from "node:http";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { LineProcess, until } from "@bpfleet/daemon/testing";
 import type { KubeObject } from "@bpfleet/kinds";
 import type { HoldAnswer, HoldCommand } from "./policy-rig/hold-connections.ts";
 import { podKey, rigPod, type RigPod } from "./policy-rig/pod-network.ts";
-import { namespaceObject, podObject, PolicyRig } from "./policy-rig/policy-rig.ts";
+import { namespaceObject, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
 
 const [client, db] = [rigPod("x", "client", 1), rigPod("x", "db", 2)];
 const port = 5432;
@@ -48,14 +46,9 @@ async function put(rig: PolicyRig, policy: KubeObject): Promise<{ readonly conne
   return status?.metrics ?? {};
 }
 
-async function stateOf(rig: PolicyRig, what: string): Promise<number | undefined> {
-  const asked = request({ socketPath: join(rig.network.sandbox.dir, "node.sock.metrics"), path: "/metrics" });
-  asked.end();
-  const [answer] = (await once(asked, "response")) as [IncomingMessage];
-  const labels =
-    'kind="EBPFContainerPolicy",namespace="x",name="database",pod="db",pod_namespace="x",what="' + `${what}"`;
-  const line = (await text(answer)).split("\n").find((each) => each.startsWith(`bpfleet_object_state{${labels}}`));
-  return line === undefined ? undefined : Number(line.split(" ").at(-1));
+function stateOf(rig: PolicyRig, what: string): Promise<number | undefined> {
+  const labels = 'kind="EBPFContainerPolicy",namespace="x",name="database",pod="db",pod_namespace="x",what="';
+  return rig.metric("bpfleet_object_state", `${labels}${what}"`);
 }
 
 test("maxConnections lets a pod have so many connections open, also over edits and restarts, with real sockets", async () => {
@@ -116,4 +109,61 @@ test("bandwidthLimits lets a pod receive and send so much each second, measured 
   // More than the rate, by a little, where a busy machine lets the stream wait while the limit saves up.
   assert.ok(received > 0.8 && received < 1.15, `received ${received}`);
   assert.ok(sent > 0.8 && sent < 1.15, `sent ${sent}`);
+});
+
+function slowRule(bitsPerSecond: number): KubeObject {
+  const toPorts = [{ ports: [{ port: String(port), protocol: "TCP" }] }];
+  return {
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumNetworkPolicy",
+    metadata: { name: "slow", namespace: "x" },
+    spec: {
+      endpointSelector: { matchLabels: { app: "client" } },
+      egress: [{ toEndpoints: [{}], toPorts, toBandwidth: { bitsPerSecond } }],
+    },
+  };
+}
+
+test("limits that are raised under a transfer are followed by it at once, over the same connection", async (context) => {
+  await using rig = await makeRig();
+  await using server = new Holder(rig, db);
+  await server.ask({ listen: port });
+  const [low, high] = [8_000_000, 80_000_000];
+  const pod = (bits: number): KubeObject => limiting({ bandwidthLimits: { ingressBitsPerSecond: bits } });
+  for (const [what, policyOf] of [
+    ["bandwidthLimits", pod],
+    ["toBandwidth", slowRule],
+  ] as const) {
+    const change = async (bits: number): Promise<void> => {
+      const { objects, trouble } = await rig.change({ write: [policyOf(bits)] });
+      assert.equal(trouble, undefined, rig.log);
+      const { kind } = policyOf(bits);
+      assert.equal(objects.find(({ ref }) => ref.kind === kind)?.state, "in-force", JSON.stringify(objects));
+    };
+    const rateOver = async (ms: number): Promise<number> => {
+      const [begun, begunMs] = [await server.ask({}), performance.now()];
+      await sleep(ms);
+      const ended = await server.ask({});
+      assert.ok(ended.bytes >= begun.bytes, "another connection begins anew");
+      return ((ended.bytes - begun.bytes) * 8) / ((performance.now() - begunMs) / 1000);
+    };
+    await change(low);
+    const { bytes: stale } = await server.ask({});
+    await using sender = new Holder(rig, client);
+    sender.write(JSON.stringify({ stream: { host: db.ipv4, port, ms: 120_000 } }));
+    await until("it flows", async () => ![0, stale].includes((await server.ask({})).bytes), 30_000);
+    const slow = await rateOver(2000);
+    assert.ok(slow > 0 && slow < low * 1.3, `${what}: ${slow}`);
+    await change(high);
+    const raisedMs = performance.now();
+    await until("it is faster", async () => (await rateOver(200)) > 3 * low, 30_000);
+    const tookMs = performance.now() - raisedMs;
+    const fast = await rateOver(1000);
+    context.diagnostic(
+      `${what}: ${(slow / 1e6).toFixed(1)} Mbit/s, raised ${(fast / 1e6).toFixed(1)}, more than threefold after ${tookMs.toFixed(0)} ms`,
+    );
+    assert.ok(tookMs < 5000 && fast < high * 1.3, `${what}: ${tookMs} ms, ${fast}`);
+    await sender.kill();
+    await rig.change({ remove: [refOfPolicy(policyOf(high))] });
+  }
 });

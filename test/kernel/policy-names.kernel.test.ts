@@ -3,11 +3,11 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { LineProcess } from "@bpfleet/daemon/testing";
+import { LineProcess, until } from "@bpfleet/daemon/testing";
 import type { KubeObject } from "@bpfleet/kinds";
 import type { DnsAnswers } from "./policy-rig/dns-server.ts";
 import type { NameAnswer } from "./policy-rig/name-client.ts";
-import { podKey, rigPod } from "./policy-rig/pod-network.ts";
+import { gatewayIpv4, podKey, rigPod } from "./policy-rig/pod-network.ts";
 import { namespaceObject, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
 
 const [client, dns] = [rigPod("x", "client", 1), rigPod("kube-system", "dns", 2)];
@@ -91,6 +91,11 @@ class NameRig implements AsyncDisposable {
   /** What became of it. */
   async met(name: string, port = 80, family: 4 | 6 = 4): Promise<string> {
     return (await this.ask(`${name} ${port} ${family}`))[0]?.met ?? "";
+  }
+
+  /** What `ebpfctl policy names` counts too. */
+  async counted(what: string): Promise<number> {
+    return (await this.rig.metric("bpfleet_object_state", `what="names_${what}"`)) ?? 0;
   }
 
   async connects(to: string, port = 80): Promise<boolean> {
@@ -198,7 +203,30 @@ describe("names of DNS as peers, with a real server and a real resolver", () => 
     });
     await names.put(policy([{ matchPattern: "*" }]));
     assert.equal(await names.met("pod.test"), "connect: nothing");
-    assert.equal(await names.met("cut.test"), "connect: nothing");
+    const [cut, byTcp] = [await names.counted("cut"), await names.counted("by_tcp")];
+    assert.equal(await names.met("cut.test"), "connect: nothing", "heard by TCP");
+    await until("it is counted", async () => (await names.counted("cut")) > cut);
+    await until("and how it was heard", async () => (await names.counted("by_tcp")) > byTcp);
+  });
+
+  it("an answer in fragments is heard, teaches nothing, and is counted; in one piece it teaches", async () => {
+    const { network } = names.rig;
+    const inPieces = (...mtu: readonly string[]): void =>
+      void network.sandbox.ip(
+        ...([network.netnsOf(dns), "route", "change", "default", "via", gatewayIpv4, "dev", "eth0"].concat(mtu) as [
+          string,
+        ]),
+      );
+    const records = Array.from({ length: 40 }, () => ({ name: "wide.example", type: "A", data: bad.ipv4 }) as const);
+    await names.answer({ records: { "wide.example": records } });
+    await names.put(policy([{ matchPattern: "*" }]));
+    const before = await names.counted("in_fragments");
+    inPieces("mtu", "600");
+    assert.equal(await names.met("wide.example"), "connect: nothing");
+    assert.equal(await names.connects(bad.ipv4), false);
+    await until("it is counted", async () => (await names.counted("in_fragments")) > before);
+    inPieces();
+    assert.equal(await names.met("wide.example"), "connected");
   });
 
   it("an answer with another id, to another question or from elsewhere teaches nothing", async () => {

@@ -1,17 +1,39 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { KubeObject } from "@bpfleet/kinds";
+import { DaemonClient } from "@bpfleet/daemon/client";
+import { readTrials } from "@bpfleet/features";
+import { renderAddress, type KubeObject } from "@bpfleet/kinds";
 import { podKey, rigPod } from "./policy-rig/pod-network.ts";
+import type { Probe } from "./policy-rig/prober.ts";
 import { matrixOf, namespaceObject, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
 
 const pods = [rigPod("x", "a", 1), rigPod("x", "b", 2), rigPod("y", "a", 3)];
+
+const annotations = { "bpfleet.io/mode": "shadow" };
+
+/** Beside the other one: what denies a pair that it lets pass too. */
+function denying(isShadow: boolean): KubeObject {
+  const matchLabels = { pod: "a", "k8s:io.kubernetes.pod.namespace": "y" };
+  const toPorts = [{ ports: [{ port: "81" }] }];
+  return {
+    apiVersion: "cilium.io/v2",
+    kind: "CiliumNetworkPolicy",
+    metadata: { name: "deny", namespace: "x", ...(isShadow && { annotations }) },
+    spec: {
+      endpointSelector: { matchLabels: { pod: "a" } },
+      enableDefaultDeny: { ingress: false },
+      ingressDeny: [{ fromEndpoints: [{ matchLabels }], toPorts }],
+    },
+  };
+}
 
 function policy(isShadow: boolean): KubeObject {
   return {
     apiVersion: "networking.k8s.io/v1",
     kind: "NetworkPolicy",
-    metadata: { name: "try", namespace: "x", ...(isShadow && { annotations: { "bpfleet.io/mode": "shadow" } }) },
+    metadata: { name: "try", namespace: "x", ...(isShadow && { annotations }) },
     spec: {
       podSelector: { matchLabels: { pod: "a" } },
       policyTypes: ["Ingress"],
@@ -25,15 +47,13 @@ test("a policy that is only tried out drops nothing, and foretells what it drops
   const world = pods.map((pod) => podObject(pod, rig.network.netns.get(podKey(pod)) ?? "", { pod: pod.name }));
   const namespaces = ["x", "y"].map((name) => namespaceObject(name, {}));
   const cells = (["ipv4", "ipv6"] as const).flatMap((family) => matrixOf(pods, family, ["TCP", "UDP"]));
-  const answered = async (): Promise<readonly boolean[]> =>
-    (await rig.prober.probe(cells, 400)).map((met) => met === "answered");
+  const met = async (): Promise<ReadonlySet<string>> => {
+    const all = await rig.prober.probe(cells, 400);
+    return new Set(cells.flatMap((cell, at) => (all[at] === "answered" ? [] : [pairOf(cell)])));
+  };
 
-  await rig.change({ write: [...namespaces, ...world, policy(true)] });
-  assert.deepEqual(
-    (await answered()).filter((each) => !each),
-    [],
-    "nothing is dropped",
-  );
+  await rig.change({ write: [...namespaces, ...world, policy(true), denying(true)] });
+  assert.deepEqual(await met(), new Set(), "nothing is dropped");
   // Several reports in a row share one reading of the counters.
   await sleep(200);
   const report = await rig.change({});
@@ -41,10 +61,28 @@ test("a policy that is only tried out drops nothing, and foretells what it drops
   const foretold = Number(
     /on its pods (\d+) flows that pass would be dropped, 0 that/.exec(JSON.stringify(status))?.[1],
   );
+  using daemon = new DaemonClient(join(rig.network.sandbox.dir, "node.sock"));
+  const { entries } = await daemon.readMap({ map: { by: "key", key: "policy/trials" }, max: 1000 });
+  const trials = readTrials(entries).map(({ peer, protocol, port, would, opened, flows, rule }) => {
+    const from = pods.find(({ ipv4, ipv6 }) => [ipv4, ipv6].includes(renderAddress(peer)));
+    const pair = `${from && podKey(from)} ${protocol === 6 ? "TCP" : "UDP"} ${port} ${peer.length === 4 ? "ipv4" : "ipv6"}`;
+    return { pair, would, opened, flows, isByRule: rule > 0 };
+  });
 
-  await rig.change({ write: [policy(false)] });
-  const dropped = (await answered()).filter((each) => !each).length;
-  assert.ok(dropped > 0);
-  assert.equal(foretold, dropped, JSON.stringify([status, rig.log]));
-  await rig.change({ remove: [refOfPolicy(policy(false))] });
+  await rig.change({ write: [policy(false), denying(false)] });
+  const dropped = await met();
+  assert.ok(dropped.size > 0);
+  assert.equal(foretold, dropped.size, JSON.stringify([status, rig.log]));
+  // Pair by pair; what a rule denies is told to be by it, all else by the lack of one.
+  assert.deepEqual(new Set(trials.map(({ pair }) => pair)), dropped);
+  for (const { pair, isByRule, ...trial } of trials) {
+    assert.deepEqual(trial, { would: "drop", opened: "ingress", flows: 1n }, pair);
+    assert.equal(isByRule, /^y\/a \w+ 81 /.test(pair), pair);
+  }
+  assert.equal(trials.filter(({ isByRule }) => isByRule).length, 4);
+  await rig.change({ remove: [policy(false), denying(false)].map(refOfPolicy) });
 });
+
+function pairOf({ from, to, protocol, port }: Probe): string {
+  return `${from} ${protocol} ${port} ${to.includes(":") ? "ipv6" : "ipv4"}`;
+}

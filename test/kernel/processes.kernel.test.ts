@@ -121,19 +121,46 @@ describe("daemon and agent as processes of their own", () => {
     assert.equal(node.answers(blocked), true);
   });
 
-  it("apply the last plan after the kernel lost everything, before there is an agent", async () => {
+  it("of two versions do not work together where programs differ: it is told, and what is in force stays", async () => {
     await using node = await TwoProcesses.make();
     declare(node, [blocked]);
     await node.startDaemon();
     node.startAgent();
     await until("the packet is dropped", () => !node.answers(blocked));
+    await node.stop("daemon");
+    const list = node.env["BPFLEET_OBJECTS"] ?? "";
+    const own = readFileSync(list, "utf8");
+    const { filter, ...rest } = JSON.parse(own) as Record<string, object>;
+    writeFileSync(list, JSON.stringify({ ...rest, filter: { ...filter, layout: "of another version" } }));
+    await node.startDaemon();
+    declare(node, [other]);
+    const said = /its programs filter are not those that agent .* plans for; run agent and daemon of one version/;
+    await until("the agent says so", () => said.test(node.said("agent")), 60_000);
+    assert.deepEqual([node.answers(blocked), node.answers(other)], [false, true]);
+    await node.stop("agent");
+    node.startAgent();
+    await until("a new agent says so too", () => said.test(node.said("agent")), 60_000);
+    assert.deepEqual([node.answers(blocked), node.answers(other)], [false, true]);
+    await node.stop("daemon");
+    writeFileSync(list, own);
+    await node.startDaemon();
+    await until("the new plan is in force", () => !node.answers(other), 60_000);
+    assert.equal(node.answers(blocked), true);
+  });
+
+  it("apply the last plan after the kernel lost everything, before there is an agent", async () => {
+    await using node = await TwoProcesses.make();
+    declare(node, [blocked]);
+    await node.startDaemon();
+    node.startAgent();
+    await until("the packet is dropped", () => !node.answers(blocked), 60_000);
     await node.stop("agent");
     await node.stop("daemon", "SIGKILL");
     // As after a reboot: with its pins everything of ours leaves the kernel.
     rmSync(join(node.env["BPFLEET_BPFFS"] ?? "", "bpfleet"), { recursive: true });
     await until("the kernel has lost it", () => node.answers(blocked));
     await node.startDaemon();
-    await until("the packet is dropped again", () => !node.answers(blocked));
+    await until("the packet is dropped again", () => !node.answers(blocked), 60_000);
     assert.equal(node.answers(free), true);
   });
 

@@ -21,6 +21,8 @@ const sources: Programs = {
   daemon: [process.execPath, join(apps, "daemon/src/main.ts")],
   agent: [process.execPath, join(apps, "agent/src/main.ts")],
 };
+/** A second; a loaded machine may take its time. */
+const startMs = 90_000;
 /** Gone with this process, however that dies. */
 const withUs = ["setpriv", "--pdeathsig", "KILL"];
 /** As in the DaemonSet: the agent has no rights at all. */
@@ -97,10 +99,11 @@ export class TwoProcesses implements AsyncDisposable {
     const words = [...this.#programs.daemon, "--tls-dir", tls, "--agent-group", `${plainUser}`];
     this.#run("daemon", [...withUs, "nsenter", `--net=/run/netns/${this.far}`, ...words], env);
     const { env: own } = this;
-    await until("the daemon serves", async () => {
+    const serves = async (): Promise<boolean> => {
       this.#mustRun("daemon");
       return (await answerOf({ socketPath: own["BPFLEET_METRICS_ADDR"]?.slice(5) ?? "", path: "/metrics" })) === 200;
-    });
+    };
+    await until("the daemon serves", serves, startMs);
   }
 
   /** Over the directory, unless `env` says where a cluster is. */

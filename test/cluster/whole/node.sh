@@ -49,6 +49,8 @@ mount_all() {
 	mount --make-rprivate /
 	mount -t proc proc /proc
 	mount -t sysfs sysfs /sys
+	# As systemd has it.
+	mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null || true
 	mount_cgroups
 	mount -t bpf bpf /sys/fs/bpf
 	mount -t tmpfs -o mode=755 tmpfs /run

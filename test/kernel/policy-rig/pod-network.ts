@@ -13,7 +13,7 @@ export type Wiring = "routed" | "bridged";
 
 export const nodeIpv4 = "192.168.1.200";
 export const nodeIpv6 = "fd00:192:168:1::c8";
-const gatewayIpv4 = "169.254.1.1";
+export const gatewayIpv4 = "169.254.1.1";
 const gatewayIpv6 = "fe80::1";
 
 /** `x/a` */

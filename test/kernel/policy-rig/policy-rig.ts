@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { cpSync, existsSync, readdirSync } from "node:fs";
+import { get, type IncomingMessage } from "node:http";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import type { ObjectRef } from "@bpfleet/base";
 import type { Explanation } from "@bpfleet/daemon";
 import { LineProcess } from "@bpfleet/daemon/testing";
@@ -46,6 +48,8 @@ export interface RigOptions {
   readonly ports?: readonly number[] | undefined;
   readonly hostAccess?: RunNodeOptions["hostAccess"];
   readonly failSafePorts?: RunNodeOptions["failSafePorts"];
+  /** Of the disk that holds the state alone; it shares one with everything else when not given. */
+  readonly stateBytes?: number | undefined;
 }
 
 /** Pods in network namespaces of their own with real servers, and the daemon and agent of their node. */
@@ -53,6 +57,9 @@ export class PolicyRig implements AsyncDisposable {
   readonly network: PodNetwork;
   readonly #bpffs: string;
   readonly #options: RigOptions;
+  readonly state: string;
+  /** What is declared. */
+  readonly store: string;
   #node: LineProcess | undefined;
   #prober: Prober | undefined;
 
@@ -60,6 +67,10 @@ export class PolicyRig implements AsyncDisposable {
     this.network = network;
     this.#bpffs = bpffs;
     this.#options = options;
+    this.store = join(network.sandbox.dir, "objects");
+    const { stateBytes } = options;
+    this.state =
+      stateBytes === undefined ? join(network.sandbox.dir, "state") : network.sandbox.disk("state", stateBytes);
   }
 
   static async make(wiring: Wiring, pods: readonly RigPod[] = ninePods, options: RigOptions = {}): Promise<PolicyRig> {
@@ -90,7 +101,7 @@ export class PolicyRig implements AsyncDisposable {
   }
 
   /** Starts daemon and agent, again after `stop`. */
-  async start(): Promise<void> {
+  async start({ isDaemonAlone }: Pick<RunNodeOptions, "isDaemonAlone"> = {}): Promise<void> {
     const { dir } = this.network.sandbox;
     // Whoever builds meanwhile does not change what is tested.
     const objects = join(dir, "bpf");
@@ -98,11 +109,12 @@ export class PolicyRig implements AsyncDisposable {
     const options: RunNodeOptions = {
       objects: join(objects, "objects.json"),
       bpffs: this.#bpffs,
-      state: join(dir, "state"),
-      store: join(dir, "objects"),
+      state: this.state,
+      store: this.store,
       socket: join(dir, "node.sock"),
       hostAccess: this.#options.hostAccess,
       failSafePorts: this.#options.failSafePorts,
+      isDaemonAlone,
     };
     const node = new LineProcess(this.network.node.name, script, [JSON.stringify(options)]);
     this.#node = node;
@@ -114,6 +126,20 @@ export class PolicyRig implements AsyncDisposable {
   async stop(): Promise<void> {
     await this.#node?.[Symbol.asyncDispose]();
     this.#node = undefined;
+  }
+
+  /** Without a chance to say anything. */
+  async kill(): Promise<void> {
+    await this.#node?.kill();
+    this.#node = undefined;
+  }
+
+  /** One scrape of the daemon. */
+  async metrics(): Promise<string> {
+    const socketPath = join(this.network.sandbox.dir, "node.sock.metrics");
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    get({ socketPath, path: "/metrics" }, resolve).on("error", reject);
+    return text(await promise);
   }
 
   /** Resolves when the kernel was brought to it as far as it goes. */
@@ -131,6 +157,13 @@ export class PolicyRig implements AsyncDisposable {
   async explain(hook: string, packet: Uint8Array): Promise<Explanation | undefined> {
     const { explanation } = await this.change({ explain: { hook, packet: Buffer.from(packet).toString("base64") } });
     return explanation;
+  }
+
+  /** What a metric says; `undefined`: there is none whose labels say so, written as they are there. */
+  async metric(name: string, labels: string): Promise<number | undefined> {
+    const lines = (await this.metrics()).split("\n");
+    const line = lines.find((each) => each.startsWith(`${name}{`) && each.includes(labels));
+    return line === undefined ? undefined : Number(line.split(" ").at(-1));
   }
 
   /** Keys of the hooks that are pinned. */

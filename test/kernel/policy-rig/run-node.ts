@@ -1,4 +1,5 @@
 /** A daemon and its agent over a directory, for tests. Each line of its input changes the directory; the answer tells what became of it. */
+import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { DirectoryStore, startAgent } from "@bpfleet/agent";
 import type { ObjectRef } from "@bpfleet/base";
@@ -18,6 +19,8 @@ export interface RunNodeOptions {
   readonly hostAccess?: HostAccess | undefined;
   /** As settings write them; as the product has them when not given. */
   readonly failSafePorts?: string | undefined;
+  /** Nobody hands in a plan: what is in force, or on the disk, is all that the daemon knows. */
+  readonly isDaemonAlone?: boolean | undefined;
 }
 
 export interface RunNodeCommand {
@@ -60,6 +63,13 @@ await using daemon = await startDaemon({
   },
   log: { level: "error" },
 });
+if (options.isDaemonAlone === true) {
+  await daemon.settled();
+  say({ is: "ready" });
+  await once(process.stdin.resume(), "end");
+  await daemon.stop();
+  process.exit(0);
+}
 await using agent = await startAgent({
   store: options.store,
   stateDir: options.state,
