@@ -7,6 +7,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** The whole call, answer included. */
   readonly timeoutMs?: number | undefined;
+  /** Waits behind no other call of this client, however slow the server is. For few. */
+  readonly isUrgent?: boolean | undefined;
 }
 
 export interface Selection {

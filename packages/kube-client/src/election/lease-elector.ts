@@ -8,7 +8,7 @@ import type { Timing } from "../timing.ts";
 import type { LeaderElector, LeaderElectorOptions } from "./leader-elector.ts";
 import { Term } from "./term.ts";
 
-const releaseTimeoutMs = 2000;
+const releasing = { timeoutMs: 2000, isUrgent: true };
 
 export function createLeaderElector(
   client: KubeClient,
@@ -111,7 +111,7 @@ class LeaseElector extends Candidate {
       election.see({ saw: "waited" }, this.#timing.monotonicMs());
       return;
     }
-    const call = { timeoutMs: step.timeoutMs, signal: this.stopping.signal };
+    const call = { timeoutMs: step.timeoutMs, signal: this.stopping.signal, isUrgent: true };
     try {
       if (step.do === "read") {
         const lease = await this.#client.find<Lease>(this.#address(), call);
@@ -160,14 +160,14 @@ class LeaseElector extends Candidate {
   }
 
   async #findOurs(): Promise<Lease | undefined> {
-    const found = await this.#client.find<Lease>(this.#address(), { timeoutMs: releaseTimeoutMs });
+    const found = await this.#client.find<Lease>(this.#address(), releasing);
     const isOurs = found?.spec?.holderIdentity === this.#config.identity;
     return isOurs ? releasedLease(found, this.#timing.now()) : undefined;
   }
 
   async #giveUp(lease: Lease): Promise<boolean> {
     try {
-      await this.#client.update<Lease>(this.#address(), lease, { timeoutMs: releaseTimeoutMs });
+      await this.#client.update<Lease>(this.#address(), lease, releasing);
       return true;
     } catch (cause) {
       if (isApiError(cause) && cause.isConflict) return false;

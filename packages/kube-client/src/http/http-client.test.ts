@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { ServerResponse } from "node:http";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { ApiError } from "@bpfleet/kube";
@@ -64,6 +65,20 @@ test("KubeClient writes with the query and the body that the API wants", async (
     ],
     ["application/json", options],
   ]);
+});
+
+test("KubeClient: an urgent call waits behind no others, however many have no answer", async () => {
+  const held = new Set<ServerResponse>();
+  const hold: Answerer = (request, response) => {
+    if (request.url?.endsWith("/a") === true) held.add(response);
+    else answerJson(pod)(request, response);
+  };
+  await using server = await ScriptServer.start(hold);
+  await using client = connectKube(server.access);
+  const others = Array.from({ length: 20 }, () => client.get({ ...pods, name: "a" }).catch(() => undefined));
+  await client.get({ ...pods, name: "b" }, { timeoutMs: 5000, isUrgent: true });
+  await assert.rejects(client.get({ ...pods, name: "b" }, { timeoutMs: 500 }), /no answer within 0.5 s/);
+  assert.ok(held.size > 0 && held.size < others.length, `${held.size} asked`);
 });
 
 test("KubeClient reads packed lists, and names the items of built-in kinds", async () => {

@@ -149,8 +149,8 @@ class HttpKubeClient implements KubeClient {
   }
 
   async request(request: RawRequest): Promise<unknown> {
-    const { signal, timeoutMs, ...rest } = request;
-    return this.#json(`${request.method} ${request.path}`, rest, { signal, timeoutMs });
+    const { signal, timeoutMs, isUrgent, ...rest } = request;
+    return this.#json(`${request.method} ${request.path}`, rest, { signal, timeoutMs, isUrgent });
   }
 
   async readList<T extends ApiObject>(address: ResourceAddress, query: StreamQuery<T>): Promise<ListEnd> {
@@ -203,7 +203,7 @@ class HttpKubeClient implements KubeClient {
     return this.#json<T>(`${verb} ${renderAddress(named)}`, request, options);
   }
 
-  async #json<T>(doing: string, request: Omit<RawRequest, "signal" | "timeoutMs">, options: CallOptions): Promise<T> {
+  async #json<T>(doing: string, request: Omit<RawRequest, keyof CallOptions>, options: CallOptions): Promise<T> {
     const endMs = performance.now() + (options.timeoutMs ?? callTimeoutMs);
     for (let tries = 1; ; tries++) {
       try {
@@ -217,7 +217,7 @@ class HttpKubeClient implements KubeClient {
     }
   }
 
-  async #once<T>(doing: string, request: Omit<RawRequest, "signal" | "timeoutMs">, options: CallOptions): Promise<T> {
+  async #once<T>(doing: string, request: Omit<RawRequest, keyof CallOptions>, options: CallOptions): Promise<T> {
     const timeout = AbortSignal.timeout(Math.ceil(options.timeoutMs ?? callTimeoutMs));
     const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
     const outgoing: Outgoing = {
@@ -227,7 +227,7 @@ class HttpKubeClient implements KubeClient {
       contentType: request.contentType,
       accept: request.accept,
       signal,
-      lane: "calls",
+      lane: options.isUrgent === true ? "urgent" : "calls",
       headersTimeoutMs: callTimeoutMs,
       bodyTimeoutMs: callTimeoutMs,
     };

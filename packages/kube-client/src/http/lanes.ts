@@ -2,8 +2,11 @@ import type { Dispatcher } from "undici";
 import type { ClusterAccess, Proof } from "./access.ts";
 import { hasSameConnection, makeDispatcher } from "./make-dispatcher.ts";
 
-/** Calls and streams have connections of their own: of HTTP/1.1 and, where the server has it, HTTP/2. */
-export type LaneName = "calls" | "streams";
+/**
+ * Calls and streams have connections of their own: of HTTP/1.1 and, where the server has it, HTTP/2. So have urgent
+ * calls, which would else wait until one of the others is answered.
+ */
+export type LaneName = "calls" | "urgent" | "streams";
 
 export interface Lane {
   readonly name: LaneName;
@@ -11,6 +14,8 @@ export interface Lane {
   readonly dispatcher: Dispatcher;
   /** Set when requests that have no answer yet are better sent again, over another lane. */
   readonly left: AbortSignal;
+  /** When a request over it was last answered, of the monotonic clock. */
+  answeredAtMs: number;
 }
 
 /** What is still under way on a connection that seems dead has so long to end by itself. */
@@ -31,9 +36,9 @@ export class Lanes implements AsyncDisposable {
     if (current !== undefined && hasSameConnection(current.proof, proof)) return current;
     // Running watches end by themselves; new requests come with the new certificate.
     if (current !== undefined) this.#retire(current.dispatcher);
-    const dispatcher = makeDispatcher(this.#access, proof, name === "calls");
+    const dispatcher = makeDispatcher(this.#access, proof, name !== "streams");
     const leaving = new AbortController();
-    const lane = { name, proof, dispatcher, leaving, left: leaving.signal };
+    const lane = { name, proof, dispatcher, leaving, left: leaving.signal, answeredAtMs: -Infinity };
     this.#current.set(name, lane);
     if (name === "streams") dispatcher.on("disconnect", () => this.leave(lane));
     return lane;

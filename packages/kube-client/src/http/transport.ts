@@ -71,10 +71,13 @@ export class Transport implements AsyncDisposable {
     for (let lanes = 1; ; lanes++) {
       outgoing.signal?.throwIfAborted();
       const lane = this.#lanes.get(outgoing.lane, proof);
+      const beganMs = performance.now();
       try {
         return await this.#open(outgoing, proof, lane);
       } catch (cause) {
-        if (isTimeout(cause) || isTimeout(outgoing.signal?.reason)) this.#lanes.suspect(lane);
+        // A server that answers others meanwhile is slow, and a request that waited for its turn says nothing.
+        const isSilent = lane.answeredAtMs < beganMs;
+        if (isSilent && (isTimeout(cause) || isTimeout(outgoing.signal?.reason))) this.#lanes.suspect(lane);
         outgoing.signal?.throwIfAborted();
         const isLeft = lane.left.aborted && cause === lane.left.reason;
         if (isLeft && lanes < mostLanes) continue;
@@ -90,18 +93,20 @@ export class Transport implements AsyncDisposable {
     const timer = setTimeout(() => opening.abort(late), outgoing.headersTimeoutMs);
     const leave = (): void => opening.abort(lane.left.reason);
     lane.left.addEventListener("abort", leave, { once: true });
-    const signals = [opening.signal, ...(outgoing.signal === undefined ? [] : [outgoing.signal])];
+    const signal = AbortSignal.any([opening.signal, ...(outgoing.signal === undefined ? [] : [outgoing.signal])]);
     try {
-      const answer = await lane.dispatcher.request({
+      const request = lane.dispatcher.request({
         origin: this.#origin,
         path: `${this.#prefix}${outgoing.path}`,
         method: outgoing.method,
         headers: headersOf(proof, outgoing),
         body: outgoing.body ?? null,
-        signal: AbortSignal.any(signals),
+        signal,
         headersTimeout: 0,
         bodyTimeout: outgoing.bodyTimeoutMs,
       });
+      const answer = await orAborted(request, signal);
+      lane.answeredAtMs = performance.now();
       return {
         status: answer.statusCode,
         headers: answer.headers,
@@ -112,6 +117,19 @@ export class Transport implements AsyncDisposable {
       clearTimeout(timer);
       lane.left.removeEventListener("abort", leave);
     }
+  }
+}
+
+/** The library looks at the signal of a request that waits in its queue only when its turn comes, and then does not send it. */
+async function orAborted<T>(request: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    return await Promise.race([request, promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
   }
 }
 

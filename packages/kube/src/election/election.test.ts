@@ -148,8 +148,12 @@ test("Election stops to lead ten seconds after the last renewal that succeeded w
   assert.ok(!election.isLeader(11_000));
   assert.deepEqual(election.next(time(2000)), { do: "wait", ms: 1000 });
   assert.equal(election.next(time(4000)).do, "update");
+  election.see({ saw: "failed" }, 4100);
+  assert.deepEqual(election.next(time(4100)), { do: "wait", ms: 1400 }, "asked again no sooner than a retry period");
+  assert.equal(election.next(time(5500)).do, "read");
   election.see({ saw: "failed" }, 9000);
   assert.ok(election.isLeader(10_999));
+  assert.deepEqual(election.next(time(9000)), { do: "read", timeoutMs: 2000 }, "it waited long enough");
   const retry = election.next(time(10_600));
   assert.deepEqual(retry, { do: "read", timeoutMs: 400 });
 });

@@ -49,6 +49,8 @@ export class Election {
   #wasRead = false;
   #mustRead = true;
   #waitUntilMs = -Infinity;
+  /** When the call went out that has no answer yet, or the last one. */
+  #askedAtMs = -Infinity;
   #leadsUntilMs = -Infinity;
   #sent: { readonly atMs: number } | undefined;
   #isReleasing = false;
@@ -84,6 +86,7 @@ export class Election {
   next({ nowMs, wallMs }: ElectionTime): ElectionStep {
     if (this.#waitUntilMs > nowMs) return { do: "wait", ms: this.#waitUntilMs - nowMs };
     const timeoutMs = this.#timeoutMs(nowMs);
+    this.#askedAtMs = nowMs;
     if (this.#mustRead) return { do: "read", timeoutMs };
     const waitMs = this.#respectUntilMs - nowMs;
     if (waitMs > 0) {
@@ -113,7 +116,8 @@ export class Election {
       case "failed":
         this.#sent = undefined;
         this.#mustRead = true;
-        this.#waitUntilMs = nowMs + this.#pollMs();
+        // Who waited long for no answer does not wait once more.
+        this.#waitUntilMs = this.#askedAtMs + this.#pollMs();
         return;
     }
   }
