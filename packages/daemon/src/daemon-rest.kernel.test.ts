@@ -3,8 +3,11 @@ import { test } from "node:test";
 import type { TestFilter } from "./testing/run-daemon.ts";
 import { always, Scene } from "./testing/scene.ts";
 
-/** Before the first measure, and between the two; a daemon at rest takes an hour for 360. */
-const looks = Number(process.env["BPFLEET_REST_LOOKS"] ?? 200);
+/**
+ * Before the first measure, and between the two; a daemon at rest takes an hour for 360. What is loaded when it is first
+ * needed is there by then.
+ */
+const looks = Number(process.env["BPFLEET_REST_LOOKS"] ?? 500);
 const interfaces = 4;
 /** Caches and compiled code settle; a leak of one object a look would be far more. */
 const slackBytes = 512 << 10;
