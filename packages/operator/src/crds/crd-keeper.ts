@@ -14,6 +14,8 @@ export interface CrdKeeperOptions {
   readonly kinds: readonly DefinedKind[];
   readonly teller: Teller;
   readonly timing: Timing;
+  /** What the API server makes of a kind is another from now on. */
+  readonly onSchema: (kind: DefinedKind) => void;
 }
 
 /** Whether a CRD that is there is ours: we applied it, and nobody else has taken over anything of its spec. */
@@ -38,16 +40,21 @@ export class CrdKeeper implements Part {
       teller: options.teller,
       reconcile: (name, stop) => this.#keep(name, stop),
     });
-    const { client, kinds, teller } = options;
+    const { client, kinds, teller, onSchema } = options;
     const theirs = kinds.filter((kind) => isOfOthers(kind) && kind.crd() !== undefined);
     this.#wanted = new Map(theirs.map((kind) => [crdName(kind), labelled(kind.crd() as AnyObject)]));
     this.#informers = new Map(
-      [...this.#wanted.keys()].map((name) => {
+      theirs.map((kind) => {
+        const name = crdName(kind);
         const informer = createInformer<AnyObject>(client, {
           resource: { ...resources.crds, name },
           onFault: (error) => teller.fault(error),
         });
-        informer.onChange(() => this.#work.add(name));
+        informer.onChange((change) => {
+          this.#work.add(name);
+          const before = change.type === "updated" ? change.before.metadata.generation : undefined;
+          if (before !== change.object.metadata.generation) onSchema(kind);
+        });
         return [name, informer.start()] as const;
       }),
     );

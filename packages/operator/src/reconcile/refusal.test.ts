@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { refusal } from "@bpfleet/kube";
-import { isOfContent, isOfImmutableField } from "./refusal.ts";
+import { isOfContent, isOfImmutableField, isOfSchema } from "./refusal.ts";
 
 function refused(status: number, ...causes: readonly object[]): Error {
   return refusal("apply daemonsets.apps kube-system/bpfd-daemon", status, { code: status, details: { causes } });
@@ -33,4 +33,18 @@ test("isOfContent is true where fields stand in the way for what they would be, 
   assert.ok(!isOfContent(refused(422)));
   assert.ok(!isOfContent(refused(422, { message: "Duplicate value" })));
   assert.ok(!isOfContent(refused(500, twice)));
+});
+
+test("isOfSchema is true where the CRD has no place for a field of the status, and for no other 500", () => {
+  const told = (message: string, status = 500): Error =>
+    refusal("apply ciliumnetworkpolicies.cilium.io shop/a status", status, { code: status, message });
+  const typed = "failed to create typed patch object (shop/a; cilium.io/v2, Kind=CiliumNetworkPolicy):";
+  assert.ok(isOfSchema(told(`${typed} .status.nodes: field not declared in schema`)));
+  assert.ok(
+    isOfSchema(told(`${typed} errors:\n  .status.a: field not declared in schema\n  .status.b: expected list`)),
+  );
+  assert.ok(!isOfSchema(told(`${typed} .status.nodes: field not declared in schema`, 422)));
+  assert.ok(!isOfSchema(told("etcdserver: leader changed")));
+  assert.ok(!isOfSchema(told(`Internal error occurred: failed calling webhook "x": ${typed} .status.a: field`)));
+  assert.ok(!isOfSchema(new Error(`apply a: ${typed} .status.nodes: field not declared in schema`)));
 });

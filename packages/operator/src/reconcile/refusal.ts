@@ -16,6 +16,14 @@ export function isOfContent(error: unknown): error is ApiError {
   return isOfFields(error, (message) => !immutable.test(message));
 }
 
+/** How an API server says, with a 500 and without a cause, that its schema has no place for what is applied as a status. */
+const noPlace = /^[^:]*: failed to create typed patch object\b.*?\.status\b/;
+
+/** Whether a status was refused for a field that the CRD does not declare, or declares to be something else. */
+export function isOfSchema(error: unknown): error is ApiError {
+  return isApiError(error) && error.status === 500 && noPlace.test(error.message);
+}
+
 function isOfFields(error: unknown, isMeant: (message: string) => boolean): error is ApiError {
   return (
     isApiError(error) &&

@@ -143,7 +143,7 @@ class RunningOperator implements Operator {
     this.#parts = [
       fleet,
       this.certificates,
-      new CrdKeeper(shared),
+      new CrdKeeper({ ...shared, onSchema: (kind) => this.#aggregator.lookAgain(kind) }),
       this.#aggregator,
       new ConfigFinalizer({ ...shared, programs: this.#programs }),
       new NodeCleaner({

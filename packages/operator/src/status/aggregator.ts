@@ -127,6 +127,13 @@ export class Aggregator implements Part {
     this.#everything();
   }
 
+  /** Its CRD is another: what the one before refused may have a place. */
+  lookAgain(kind: DefinedKind): void {
+    this.#writer.forgetSchema(kind);
+    const found = this.#objects.get(`${kind.group}/${kind.kind}`);
+    for (const object of found?.informer.list() ?? []) this.#soon(keyOf(kind, object), this.#betweenMs);
+  }
+
   /** What every node told. */
   get states(): Pick<Informer<NodeReport>, "synced" | "list" | "find" | "onChange"> {
     return this.#reports;

@@ -4,6 +4,7 @@ import { compareResourceVersions, isApiError, type AnyObject, type ResourceType 
 import type { KubeClient } from "@bpfleet/kube-client";
 import { isOfOthers } from "../desired/access.ts";
 import { fieldManager } from "../desired/names.ts";
+import { isOfSchema } from "../reconcile/refusal.ts";
 import { bareStatus } from "./bare-status.ts";
 
 /** What was last written of an object, so that an older copy of it, or what the server left out, is no difference. */
@@ -75,8 +76,7 @@ export class StatusWriter {
         onRefused(error.message);
         return false;
       }
-      // A field that the CRD does not declare is answered with 500.
-      if (!isApiError(error) || error.status !== 500 || !isOfOthers(kind) || this.#foreign.has(kind)) throw error;
+      if (!isOfSchema(error) || !isOfOthers(kind) || this.#foreign.has(kind)) throw error;
       this.#foreign.add(kind);
       return this.write(kind, type, object, outcome, signal);
     }
@@ -115,6 +115,11 @@ export class StatusWriter {
 
   forget(kind: DefinedKind, object: AnyObject): void {
     this.#written.delete(keyOf(kind, object));
+  }
+
+  /** The CRD is another: it may have a place for everything. */
+  forgetSchema(kind: DefinedKind): void {
+    this.#foreign.delete(kind);
   }
 }
 
