@@ -1,9 +1,9 @@
-import { AgentHealth, serveAgent, serveHealth, startAgent, startClusterAgent, type Agent } from "@bpfleet/agent";
+import { AgentHealth, serveAgent, startAgent, startClusterAgent, type Agent } from "@bpfleet/agent";
 import { usePlainHeaders, type Clock } from "@bpfleet/base";
 import { RemoteDaemon } from "@bpfleet/daemon/client";
 import { features, objectLayouts as layouts } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
-import { connectKube, loadAccess } from "@bpfleet/kube-client";
+import { connectKube, loadAccess, serveHealth } from "@bpfleet/kube-client";
 import { logLevels, version, type AgentConfig, type LogLevel } from "./options.ts";
 
 const clock: Clock = { now: () => Date.now(), monotonicMs: () => performance.now() };

@@ -1,5 +1,5 @@
 import type { DaemonResults } from "@bpfleet/daemon";
-import type { HealthSource } from "./health-server.ts";
+import type { HealthSource } from "@bpfleet/kube-client";
 import type { ObjectReport } from "./report.ts";
 
 const states = ["in-force", "waiting", "failed", "pending"] as const;

@@ -13,7 +13,6 @@ export * from "./records.ts";
 export * from "./compile.ts";
 export { lowerObjects, type LoweredObjects } from "./lowering.ts";
 export { AgentHealth } from "./agent-health.ts";
-export * from "./health-server.ts";
 export { LastPlan } from "./last-plan.ts";
 export { startClusterAgent, type ClusterAgentOptions } from "./cluster/cluster-agent.ts";
 export type { PolicyState } from "./policy/policy-state.ts";

@@ -3,6 +3,7 @@ export { createController } from "./controller/queue-controller.ts";
 export * from "./election/leader-elector.ts";
 export { createLeaderElector } from "./election/lease-elector.ts";
 export * from "./events/event-recorder.ts";
+export * from "./health/health-server.ts";
 export * from "./http/access.ts";
 export { connectKube } from "./http/http-client.ts";
 export * from "./informer/informer.ts";

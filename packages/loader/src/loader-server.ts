@@ -16,7 +16,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createContextKey, createContextValues, type ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { listenOnOwnSocket } from "@bpfleet/agent";
-import { Loader as LoaderService, LoaderMessageSchema, type LoaderMessage } from "@bpfleet/wire";
+import { guardHandler, Loader as LoaderService, LoaderMessageSchema, type LoaderMessage } from "@bpfleet/wire";
 import type { BpfdConfig, TlsFiles } from "./bpfd-config.ts";
 import { readCredentials, renewCredentials } from "./credentials.ts";
 import type { Caller } from "./declaration.ts";
@@ -60,7 +60,7 @@ export async function serveLoader(
   const only = { grpc: true, grpcWeb: false, connect: false } as const;
   const local: Caller = { name: "unix", isAdministrator: true };
   const contextValues = () => createContextValues().set(callerKey, local);
-  const unix = createServer(connectNodeAdapter({ ...options, ...only, contextValues }));
+  const unix = createServer(guardHandler(connectNodeAdapter({ ...options, ...only, contextValues })));
   const taken = `serve ${config.unix}: another process answers there; stop it, or set grpc.endpoint.unix`;
   await listenOnOwnSocket(unix, config.unix, taken);
   closing.defer(() => rm(config.unix, { force: true }));
@@ -68,7 +68,7 @@ export async function serveLoader(
   let port: number | undefined;
   if (config.tls !== undefined) {
     const tcp = await createTlsServer(config.tls, config, { renewMs, onNotice }, (contextValues) =>
-      connectNodeAdapter({ ...options, ...only, contextValues }),
+      guardHandler(connectNodeAdapter({ ...options, ...only, contextValues })),
     );
     const sessions = closingOf(tcp);
     tcp.listen(config.port, config.address);

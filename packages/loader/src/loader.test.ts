@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
+import { connect } from "node:net";
 import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -63,6 +66,16 @@ for (const layout of ["p1", "p2", "p2b", "p3", "p4"] as const)
     assert.deepEqual(await list(client, layout), []);
     assert.equal(bench.daemon.plan.programs.length, 0);
   });
+
+test("serveLoader refuses a request whose authority is none, and goes on", async () => {
+  const session = connectHttp2("http://localhost", { createConnection: () => connect(bench.config.unix) });
+  const stream = session.request({ ":method": "POST", ":path": "/bpfd.v1.Loader/List", ":authority": "[" });
+  const [headers] = (await once(stream.end(), "response")) as [IncomingHttpHeaders];
+  session.destroy();
+  assert.equal(headers[":status"], 400);
+  using client = bench.localClient();
+  assert.deepEqual(await list(client, "p2"), []);
+});
 
 test("Loader stores a Load as a config that says who loaded it, and global data reaches the program", async () => {
   using client = bench.client(app);

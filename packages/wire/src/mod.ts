@@ -8,3 +8,4 @@ export * from "./generated/kernel_pb.ts";
 export * from "./generated/loader_pb.ts";
 export * from "./generated/machine_pb.ts";
 export * from "./generated/plan_pb.ts";
+export * from "./guard-handler.ts";

@@ -1,5 +1,6 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { guardHandler } from "@bpfleet/wire";
 import type { Machine } from "../machine/machine.ts";
 import { routeDaemon, type ServedDaemon } from "./daemon-routes.ts";
 import { routeMachine } from "./machine-routes.ts";
@@ -15,5 +16,5 @@ export function createApiHandler(daemon: ServedDaemon | undefined, machine: Mach
     if (daemon !== undefined) routeDaemon(router, daemon);
     if (machine !== undefined) routeMachine(router, machine);
   };
-  return connectNodeAdapter({ routes, readMaxBytes });
+  return guardHandler(connectNodeAdapter({ routes, readMaxBytes }));
 }

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { connect as connectHttp2, type IncomingHttpHeaders } from "node:http2";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -304,6 +306,17 @@ test("DaemonClient says what to do when nobody answers", async (t) => {
   writeFileSync(socket, "");
   using refused = new DaemonClient(socket);
   await assert.rejects(refused.version(), isUnreachable("ECONNREFUSED"));
+});
+
+test("ApiServer refuses a request whose authority is none, and goes on", async (t) => {
+  const { client, socket, daemon } = await serve(t);
+  const session = connectHttp2("http://localhost", { createConnection: () => connect(socket) });
+  t.after(() => session.destroy());
+  const path = "/bpfleet.daemon.v1.DaemonService/GetVersion";
+  const stream = session.request({ ":method": "POST", ":path": path, ":authority": "[" });
+  const [headers] = (await once(stream.end(), "response")) as [IncomingHttpHeaders];
+  assert.equal(headers[":status"], 400);
+  assert.deepEqual(await client.version(), daemon.version());
 });
 
 test("DaemonClient traces until its signal, and the daemon then stops sampling", async (t) => {

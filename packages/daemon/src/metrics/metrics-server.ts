@@ -22,7 +22,8 @@ export class MetricsServer implements AsyncDisposable {
   static async listen(address: MetricsAddress, render: () => AsyncIterable<string>): Promise<MetricsServer> {
     const server = createServer(
       { requestTimeout: 10_000, headersTimeout: 5_000 },
-      (request, response) => void answer(request, response, render),
+      // Half an answer must not look like a whole one: the connection is cut, and the scrape counts as failed.
+      (request, response) => void answer(request, response, render).catch(() => response.destroy()),
     );
     const where = "unix" in address ? address.unix : `${address.host ?? "127.0.0.1"}:${address.port}`;
     // The caller holds the node's lock, so a socket that is there is of a process that is gone.
@@ -62,17 +63,12 @@ async function answer(
   response: ServerResponse,
   render: () => AsyncIterable<string>,
 ): Promise<void> {
-  const path = new URL(request.url ?? "/", "http://localhost").pathname;
-  if (path !== "/metrics")
+  // Not by URL: what it cannot read it throws at.
+  if (request.url?.split("?")[0] !== "/metrics")
     return void response.writeHead(404, { "content-type": "text/plain" }).end("metrics are at /metrics\n");
   if (request.method !== "GET" && request.method !== "HEAD")
     return void response.writeHead(405, { allow: "GET, HEAD" }).end();
   response.writeHead(200, { "content-type": expositionType });
   if (request.method === "HEAD") return void response.end();
-  try {
-    await pipeline(Readable.from(render(), { objectMode: true }), response);
-  } catch {
-    // Half an answer must not look like a whole one: the connection is cut, and the scrape counts as failed.
-    response.destroy();
-  }
+  await pipeline(Readable.from(render(), { objectMode: true }), response);
 }

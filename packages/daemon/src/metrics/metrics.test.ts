@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { request } from "node:http";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -278,6 +280,18 @@ test("MetricsServer serves /metrics on a unix socket, and cuts an answer that it
   assert.equal(await get("/metrics", "POST"), "405 ");
   fails = true;
   await assert.rejects(get("/metrics"));
+});
+
+test("MetricsServer answers whatever target is asked for", async (t) => {
+  const server = await MetricsServer.listen({ port: 0 }, async function* () {
+    yield "up 1\n";
+  });
+  t.after(() => server[Symbol.asyncDispose]());
+  for (const target of ["//", "http://[", "*", "/metrics"]) {
+    const socket = connect(server.port!, "127.0.0.1");
+    socket.end(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    assert.match(await text(socket), target === "/metrics" ? /^HTTP\/1\.1 200 / : /^HTTP\/1\.1 404 /, target);
+  }
 });
 
 test("metricFamilies has no metric that docs/reference/metrics.md does not tell, and that tells no other", () => {

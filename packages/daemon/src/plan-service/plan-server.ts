@@ -5,6 +5,7 @@ import type { TLSSocket } from "node:tls";
 import { Code, ConnectError, createContextKey, createContextValues, type Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { KernelError } from "@bpfleet/base";
+import { guardHandler } from "@bpfleet/wire";
 import { listenOnSocket, type SocketAccess } from "../api/unix-socket.ts";
 import { errorText } from "../error-text.ts";
 import { agentIdentity, whyNotPeer } from "../tls/peer-identity.ts";
@@ -101,7 +102,7 @@ export class PlanServer implements AsyncDisposable {
         minVersion: "TLSv1.3",
         settings: { initialWindowSize: largestFrameWindow },
       },
-      handler,
+      guardHandler(handler),
     );
     server.on("connection", (connection: Socket) => {
       this.#connections.add(connection);

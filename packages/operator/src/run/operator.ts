@@ -3,8 +3,10 @@ import type { ElectionConfig } from "@bpfleet/kube";
 import {
   createEventRecorder,
   createLeaderElector,
+  serveHealth,
   systemTiming,
   type EventRecorder,
+  type HealthServer,
   type KubeClient,
   type LeaderElector,
   type Timing,
@@ -18,7 +20,6 @@ import { FleetKeeper } from "../fleet/fleet-keeper.ts";
 import { removeFromCluster } from "../fleet/remove-from-cluster.ts";
 import { tellUndeployed } from "../fleet/tell-undeployed.ts";
 import { counter, gauge, renderMetrics } from "../metrics/operator-metrics.ts";
-import { serveHealth, type HealthServer } from "../metrics/health-server.ts";
 import { IndexKeeper } from "../index/index-keeper.ts";
 import { AgentWatch } from "../nodes/agent-watch.ts";
 import { ConfigFinalizer } from "../nodes/config-finalizer.ts";
@@ -214,8 +215,8 @@ class RunningOperator implements Operator {
     if (metrics !== undefined)
       this.#health = await serveHealth(metrics, {
         metrics: () => this.metrics(),
-        unhealthy: () => this.#ended?.message ?? this.#account.why(timing.monotonicMs()),
-        unready: () =>
+        whyUnhealthy: () => this.#ended?.message ?? this.#account.why(timing.monotonicMs()),
+        whyUnready: () =>
           this.#ended?.message ?? (this.#elector.leader === undefined ? "no leader is known yet" : undefined),
       });
     this.#running = this.#elector

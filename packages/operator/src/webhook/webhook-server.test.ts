@@ -78,6 +78,7 @@ test("serveWebhook answers reviews, and says it is well", async () => {
 test("serveWebhook refuses what is no review, and lives on", async () => {
   const statusOf = async (...args: Parameters<typeof ask>): Promise<number> => (await ask(...args)).status;
   assert.equal(await statusOf("/", "{}"), 404);
+  assert.equal(await statusOf("//", "{}"), 404);
   assert.equal(await statusOf("/validate", undefined, { method: "GET" }), 405);
   assert.equal(await statusOf("/validate", "{}", { headers: { "content-type": "text/plain" } }), 415);
   assert.equal(await statusOf("/validate", "{"), 400);

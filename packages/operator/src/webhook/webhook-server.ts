@@ -59,7 +59,7 @@ function tls({ certificate, key }: KeyPair): { readonly cert: string; readonly k
 }
 
 async function respond(request: IncomingMessage, response: ServerResponse, options: WebhookOptions): Promise<void> {
-  const { pathname } = new URL(request.url ?? "/", "https://webhook");
+  const pathname = request.url?.split("?")[0];
   if (pathname === "/healthz" || pathname === "/readyz") {
     request.resume();
     send(response, 200, "ok");

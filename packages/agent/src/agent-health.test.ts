@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { serveHealth } from "@bpfleet/kube-client";
 import { AgentHealth } from "./agent-health.ts";
-import { serveHealth } from "./health-server.ts";
 
 test("serveHealth answers probes by what the agent says of itself", async () => {
   const health = new AgentHealth("0.1.0", 1_700_000_000_000);

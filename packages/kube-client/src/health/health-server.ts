@@ -15,27 +15,19 @@ export interface HealthServer extends AsyncDisposable {
   readonly port: number;
 }
 
-/** Serves /healthz, /readyz and /metrics. */
+/** Serves /healthz, /readyz and /metrics to the kubelet and Prometheus. */
 export async function serveHealth(
   { host, port }: { readonly host?: string | undefined; readonly port: number },
   source: HealthSource,
 ): Promise<HealthServer> {
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
-    const say = (status: number, text: string): void =>
-      void response
+    try {
+      const [status, text] = answer(request.method, request.url, source);
+      response
         .writeHead(status, { "content-type": "text/plain; version=0.0.4; charset=utf-8" })
         .end(request.method === "HEAD" ? undefined : text);
-    const judge = (why: string | undefined): void => say(why === undefined ? 200 : 503, `${why ?? "ok"}\n`);
-    if (request.method !== "GET" && request.method !== "HEAD") return say(405, "");
-    switch (request.url?.split("?")[0]) {
-      case "/healthz":
-        return judge(source.whyUnhealthy());
-      case "/readyz":
-        return judge(source.whyUnready());
-      case "/metrics":
-        return say(200, source.metrics());
-      default:
-        return say(404, "there are /healthz, /readyz and /metrics\n");
+    } catch {
+      response.destroy();
     }
   });
   server.listen({ port, ...(host !== undefined && { host }) });
@@ -48,4 +40,20 @@ export async function serveHealth(
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+function answer(method: string | undefined, target: string | undefined, source: HealthSource): [number, string] {
+  const judge = (why: string | undefined): [number, string] => [why === undefined ? 200 : 503, `${why ?? "ok"}\n`];
+  if (method !== "GET" && method !== "HEAD") return [405, ""];
+  // Not by URL: what it cannot read it throws at.
+  switch (target?.split("?")[0]) {
+    case "/healthz":
+      return judge(source.whyUnhealthy());
+    case "/readyz":
+      return judge(source.whyUnready());
+    case "/metrics":
+      return [200, source.metrics()];
+    default:
+      return [404, "there are /healthz, /readyz and /metrics\n"];
+  }
 }
