@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { isAsked, mergeReports, renderMarkdown, type BenchReport } from "./report.ts";
 import type { BenchResult } from "./result.ts";
@@ -42,6 +44,27 @@ test("mergeReports replaces what a question said before, whatever its results ar
     });
   assert.equal(twice.apart?.length, 1);
   assert.match(renderMarkdown(twice), /run of their own: node, daemon; load before 4, at the end 5; commit b;/);
+});
+
+test("renderMarkdown names the targets that are missed", () => {
+  const targets: Readonly<Record<string, string | null>> = {
+    over: "< 50 ms",
+    at: "< 51 ms",
+    within: "<= 51.5 ms",
+    none: "0",
+    told: "a lease: 17 s",
+    free: null,
+  };
+  const of = report(Object.fromEntries(Object.keys(targets).map((name) => [name, 51])));
+  const results = of.results.map((result) => ({ ...result, target: targets[result.name] ?? null }));
+  assert.match(renderMarkdown({ ...of, results }), /^Targets missed: over, at, none\.$/m);
+  assert.match(renderMarkdown(of), /^Targets missed: none\.$/m);
+});
+
+test("renderMarkdown makes the committed results of what was measured", () => {
+  const results = join(import.meta.dirname, "results");
+  const latest = JSON.parse(readFileSync(join(results, "latest.json"), "utf8")) as BenchReport;
+  assert.equal(readFileSync(join(results, "latest.md"), "utf8"), renderMarkdown(latest));
 });
 
 test("isAsked knows a question by its name, its beginning, and its results", () => {

@@ -49,6 +49,12 @@ export function mergeReports(
   };
 }
 
+/** A target that is a number alone is met by no more than that. */
+function isMissed({ value, target }: BenchResult): boolean {
+  const [, sign, limit] = /^(<=?)? ?(\d[\d.]*)/.exec(target ?? "") ?? [];
+  return limit !== undefined && (sign === "<" ? value >= Number(limit) : value > Number(limit));
+}
+
 export function renderMarkdown(report: BenchReport): string {
   const { machine } = report;
   const lines = [
@@ -65,6 +71,8 @@ export function renderMarkdown(report: BenchReport): string {
         `| ${result.name} | ${result.value} | ${result.unit} | ${result.peer} | ${result.peerValue} | ${result.ratio} | ${result.target ?? ""} |`,
     ),
   ];
+  const missed = report.results.filter(isMissed).map(({ name }) => name);
+  lines.push("", `Targets missed: ${missed.length === 0 ? "none" : missed.join(", ")}.`);
   for (const { questions, machine: own, seconds, loadBefore } of report.apart ?? [])
     lines.push(
       "",

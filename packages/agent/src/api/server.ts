@@ -5,23 +5,23 @@ import type { Agent, EditRequest } from "../agent.ts";
 import { listenOnOwnSocket } from "./own-socket.ts";
 import { encodeReport } from "./report-json.ts";
 
+type Route = (agent: Agent, body: Promise<string>) => Promise<string>;
+
+const routes = new Map<string, Route>([
+  ["GET /v1/report", async (agent) => encodeReport(await agent.report())],
+  ["POST /v1/sync", async (agent) => encodeReport(await agent.sync())],
+  ["GET /v1/policy", async (agent) => JSON.stringify(agent.policyState())],
+  ["POST /v1/edit", async (agent, body) => JSON.stringify(agent.adviseEdit(parseEditRequest(await body)))],
+]);
+
 /** Serves the agent's reports on a unix socket that only its owner may open. */
 export async function serveAgent(agent: Agent, socket: string): Promise<AsyncDisposable> {
   const server = createServer((request, response) => {
     const body = text(request);
     body.catch(() => undefined);
-    switch (`${request.method} ${request.url}`) {
-      case "GET /v1/report":
-        return void reply(response, () => agent.report(), encodeReport);
-      case "POST /v1/sync":
-        return void reply(response, () => agent.sync(), encodeReport);
-      case "GET /v1/policy":
-        return void reply(response, async () => agent.policyState(), JSON.stringify);
-      case "POST /v1/edit":
-        return void reply(response, async () => agent.adviseEdit(parseEditRequest(await body)), JSON.stringify);
-      default:
-        response.writeHead(404, { "content-type": "text/plain" }).end("GET /v1/report or POST /v1/sync\n");
-    }
+    const route = routes.get(`${request.method} ${request.url}`);
+    if (route !== undefined) return void reply(response, () => route(agent, body));
+    response.writeHead(404, { "content-type": "text/plain" }).end(`there are ${[...routes.keys()].join(", ")}\n`);
   });
   const taken = `serve ${socket}: another agent answers there already; stop it, or give --socket`;
   await listenOnOwnSocket(server, socket, taken);
@@ -35,9 +35,9 @@ export async function serveAgent(agent: Agent, socket: string): Promise<AsyncDis
   };
 }
 
-async function reply<T>(response: ServerResponse, work: () => Promise<T>, encode: (value: T) => string): Promise<void> {
+async function reply(response: ServerResponse, work: () => Promise<string>): Promise<void> {
   try {
-    const body = encode(await work());
+    const body = await work();
     response.writeHead(200, { "content-type": "application/json" }).end(body);
   } catch (error) {
     response
