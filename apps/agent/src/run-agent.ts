@@ -1,5 +1,5 @@
 import { AgentHealth, serveAgent, startAgent, startClusterAgent, type Agent } from "@bpfleet/agent";
-import { usePlainHeaders, type Clock } from "@bpfleet/base";
+import { errorText, usePlainHeaders, type Clock } from "@bpfleet/base";
 import { RemoteDaemon } from "@bpfleet/daemon/client";
 import { features, objectLayouts as layouts } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
@@ -19,7 +19,7 @@ export async function runAgent(config: AgentConfig, env: NodeJS.ProcessEnv): Pro
     return 0;
   } catch (error) {
     if (error instanceof Ended) return 0;
-    log("error", error instanceof Error ? error.message : String(error));
+    log("error", errorText(error));
     return 1;
   }
 }
@@ -90,7 +90,7 @@ async function start(
     closing.use(await serveAgent(agent, socket));
   } catch (error) {
     // For people who look; nothing that is in force depends on it.
-    onNotice(`answer ebpfctl at ${socket}: ${error instanceof Error ? error.message : String(error)}`);
+    onNotice(`answer ebpfctl at ${socket}: ${errorText(error)}`);
   }
   return ending(agent, closing.move());
 }

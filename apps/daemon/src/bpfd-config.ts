@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { errorText } from "@bpfleet/base";
 import type { DaemonOptions } from "@bpfleet/daemon";
 
 /** What a bpfd.toml says of this node. Its API is one of a node without a cluster: here programs are declared. */
@@ -13,6 +14,6 @@ export async function readXdpModes(
     for (const notice of notices) onNotice(`${path}: ${notice}`);
     return xdpModes;
   } catch (cause) {
-    throw new Error(`read ${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new Error(`read ${path}: ${errorText(cause)}`, { cause });
   }
 }

@@ -1,4 +1,4 @@
-import { usePlainHeaders } from "@bpfleet/base";
+import { errorText, usePlainHeaders } from "@bpfleet/base";
 import { startDaemon } from "@bpfleet/daemon";
 import { readXdpModes } from "./bpfd-config.ts";
 import { helpText, parseDaemonRun } from "./options.ts";
@@ -19,7 +19,7 @@ else if (run.is === "mistakes") {
     await using _daemon = await startDaemon({ ...run.options, xdpModes, flowLogFd: 1 });
     await ended;
   } catch (error) {
-    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`error: ${errorText(error)}\n`);
     process.exitCode = 1;
   }
 }

@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { readOptions, renderOptions, type OptionRow } from "@bpfleet/base";
+import { errorText, readOptions, renderOptions, type OptionRow } from "@bpfleet/base";
 import type { DaemonOptions, LogOptions, MetricsAddress } from "@bpfleet/daemon";
 import {
   failSafeGrammar,
@@ -179,7 +179,7 @@ export function parseDaemonRun(argv: readonly string[], env: Readonly<Record<str
   try {
     proxies = readProxies(env);
   } catch (error) {
-    mistakes.push(error instanceof Error ? error.message : String(error));
+    mistakes.push(errorText(error));
   }
   if (mistakes.length > 0) return { is: "mistakes", mistakes };
   const { socket = "", state = "", bpffs = "", "tls-dir": tls = "" } = values;

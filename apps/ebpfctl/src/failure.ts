@@ -1,4 +1,4 @@
-import { errorCodes, ImageError, KernelError } from "@bpfleet/base";
+import { errorCodes, errorText, ImageError, KernelError } from "@bpfleet/base";
 import type { Output } from "./world.ts";
 
 /** Ends a command: said to the user as it stands, without a stack. */
@@ -36,7 +36,7 @@ export function reportFailure(error: unknown, err: Output, isVerbose: boolean): 
   } else if (isOfTheSystem(error)) {
     err.write(`error: ${renderSystemError(error)}\n`);
   } else {
-    err.write(`error: ${error instanceof Error ? error.message : String(error)}; ${errorCodes.internal.hint}\n`);
+    err.write(`error: ${errorText(error)}; ${errorCodes.internal.hint}\n`);
   }
   if (isVerbose) reportCauses(error, err);
   return error instanceof Failure ? error.exitCode : isOfTheWorld(error) ? errorCodes[error.code].exitCode : 1;

@@ -1,3 +1,4 @@
+import { errorText } from "@bpfleet/base";
 import { kinds } from "@bpfleet/kinds";
 import { connectKube, loadAccess } from "@bpfleet/kube-client";
 import { startOperator, type LogLine } from "@bpfleet/operator";
@@ -26,6 +27,6 @@ try {
   });
   log({ level: "info", message: `${await promise}: giving the lease back` });
 } catch (error) {
-  log({ level: "error", message: error instanceof Error ? error.message : String(error) });
+  log({ level: "error", message: errorText(error) });
   process.exitCode = 1;
 }

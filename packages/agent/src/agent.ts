@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { getSystemErrorMessage } from "node:util";
-import { refKey, type ObjectRef } from "@bpfleet/base";
+import { errorText, refKey, type ObjectRef } from "@bpfleet/base";
 import { policy, policyScope, readOpening, type InstanceCounters, type PlanMemory } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
@@ -395,8 +395,4 @@ class ObjectAgent implements Agent {
 function systemText(error: unknown): string {
   if (!(error instanceof Error) || !("errno" in error) || !("code" in error)) return errorText(error);
   return `${getSystemErrorMessage(Number(error.errno))} (${String(error.code)})`;
-}
-
-function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

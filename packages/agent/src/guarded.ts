@@ -1,4 +1,4 @@
-import type { ObjectRef } from "@bpfleet/base";
+import { errorText, type ObjectRef } from "@bpfleet/base";
 import type { PlanProblem } from "@bpfleet/kernel";
 
 /** What goes wrong inside of one object's work is that object's problem alone. */
@@ -15,5 +15,5 @@ export function bugProblem(object: ObjectRef, deed: string, bug: unknown): PlanP
 }
 
 export function bugText(deed: string, bug: unknown): string {
-  return `${deed}: ${bug instanceof Error ? bug.message : String(bug)}; report it with the object`;
+  return `${deed}: ${errorText(bug)}; report it with the object`;
 }

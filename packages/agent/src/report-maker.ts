@@ -1,4 +1,4 @@
-import { refKey, type ObjectRef } from "@bpfleet/base";
+import { errorText, refKey, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type ItemResult, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { Kind, KubeObject } from "@bpfleet/kinds";
@@ -163,8 +163,4 @@ export class ReportMaker {
     const report = { ref, object: { ...object, status }, state, messages: messagesOf(fate, state), events };
     return standing === undefined ? report : { ...report, standing };
   }
-}
-
-function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

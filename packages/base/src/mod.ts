@@ -1,5 +1,6 @@
 export * from "./bytes.ts";
 export * from "./clock.ts";
+export * from "./error-text.ts";
 export * from "./errors.ts";
 export * from "./fingerprint.ts";
 export * from "./object-meta.ts";

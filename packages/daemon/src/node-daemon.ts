@@ -1,5 +1,5 @@
 import { release } from "node:os";
-import { KernelError, type Clock } from "@bpfleet/base";
+import { errorText, KernelError, type Clock } from "@bpfleet/base";
 import type { Feature, InstanceCounters } from "@bpfleet/features";
 import {
   mapIdentity,
@@ -27,7 +27,6 @@ import type {
   TraceEvent,
   TraceOptions,
 } from "./daemon.ts";
-import { errorText } from "./error-text.ts";
 import { EventHub } from "./events.ts";
 import { explainPacket, whyNotInForce } from "./explain.ts";
 import { FlowLog } from "./flow-log.ts";

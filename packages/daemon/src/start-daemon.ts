@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Clock } from "@bpfleet/base";
+import { errorText, type Clock } from "@bpfleet/base";
 import { parseHookKey, type ItemResult, type KernelPort } from "@bpfleet/kernel";
 import { isBpffs, NodeKernel } from "@bpfleet/native";
 import { ContentStore } from "@bpfleet/oci/local";
@@ -13,7 +13,6 @@ import { KnownPods } from "./cni/known-pods.ts";
 import { PodGate } from "./cni/pod-gate.ts";
 import { ContentCollector, objectsInUse } from "./bytecode/content-collector.ts";
 import type { AgentAccess, Daemon, DaemonOptions, LogOptions } from "./daemon.ts";
-import { errorText } from "./error-text.ts";
 import { NodeFactsWatch } from "./facts/node-facts.ts";
 import { BpfObjects } from "./facts/objects.ts";
 import { WorkLoop } from "./loop/work-loop.ts";

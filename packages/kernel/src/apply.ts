@@ -1,4 +1,4 @@
-import { KernelError, type ErrorCode } from "@bpfleet/base";
+import { errorText, KernelError, type ErrorCode } from "@bpfleet/base";
 import { renderAction, type Action } from "./action.ts";
 import { carryCounters } from "./carry.ts";
 import { slotsOf } from "./entries.ts";
@@ -265,7 +265,7 @@ function toItemError(error: unknown, action: Action): ItemError {
       retry: error.retry,
       ...(shortages.has(error.errno) && { isShortage: true }),
     };
-  const text = error instanceof Error ? error.message : String(error);
+  const text = errorText(error);
   return {
     code: "internal",
     message: `${renderAction(action)}: ${text}`,

@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createSecureContext } from "node:tls";
+import { errorText } from "@bpfleet/base";
 import type { TlsFiles } from "./bpfd-config.ts";
 
 export interface Credentials {
@@ -62,7 +63,7 @@ export function renewCredentials(files: TlsFiles, first: Credentials, options: R
         told = undefined;
       } catch (error) {
         if (signal.aborted) return;
-        const text = error instanceof Error ? error.message : String(error);
+        const text = errorText(error);
         if (text !== told) onNotice(`${text}; bpfd's API goes on with the certificates from before`);
         told = text;
       }
@@ -76,7 +77,7 @@ async function read(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = errorText(cause);
     throw new Error(`read ${path}, which bpfd's configuration names: ${text}`, { cause });
   }
 }
@@ -94,7 +95,7 @@ function parsing<T>(path: string, what: string, work: () => T): T {
   try {
     return work();
   } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const text = errorText(cause);
     throw new Error(`use ${path}: it is not ${what}: ${text}`, { cause });
   }
 }

@@ -1,3 +1,4 @@
+import { errorText } from "@bpfleet/base";
 import { Fields } from "./fields.ts";
 import { recognizeLayout, type Layout } from "./layout.ts";
 import {
@@ -31,7 +32,7 @@ export function parseLoadRequest(bytes: Uint8Array): LoadRequest {
     return { layout, wish: readers[layout](fields) };
   } catch (cause) {
     if (cause instanceof Refusal) throw cause;
-    throw new Refusal("invalid-argument", `read LoadRequest: ${textOf(cause)}`);
+    throw new Refusal("invalid-argument", `read LoadRequest: ${errorText(cause)}`);
   }
 }
 
@@ -39,11 +40,9 @@ export function readFields(bytes: Uint8Array): Fields {
   try {
     return Fields.parse(bytes);
   } catch (cause) {
-    throw new Refusal("invalid-argument", `read message: ${textOf(cause)}`);
+    throw new Refusal("invalid-argument", `read message: ${errorText(cause)}`);
   }
 }
-
-const textOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
 const readers: Readonly<Record<Layout, (fields: Fields) => LoadWish>> = {
   p1: readP1,

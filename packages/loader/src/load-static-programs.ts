@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { refKey } from "@bpfleet/base";
+import { errorText, refKey } from "@bpfleet/base";
 import type { Agent, DirectoryStore } from "@bpfleet/agent";
 import { isStatic } from "./declaration.ts";
 import { parseStaticPrograms, type StaticProgram } from "./static-programs.ts";
@@ -41,7 +41,7 @@ async function readFolder(
   let isWhole = true;
   const fail = (path: string, why: unknown): void => {
     isWhole = false;
-    onNotice(`read ${path}: ${why instanceof Error ? why.message : String(why)}`);
+    onNotice(`read ${path}: ${errorText(why)}`);
   };
   const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOENT") fail(folder, error);

@@ -16,6 +16,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createContextKey, createContextValues, type ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { listenOnOwnSocket } from "@bpfleet/agent";
+import { errorText } from "@bpfleet/base";
 import { guardHandler, Loader as LoaderService, LoaderMessageSchema, type LoaderMessage } from "@bpfleet/wire";
 import type { BpfdConfig, TlsFiles } from "./bpfd-config.ts";
 import { readCredentials, renewCredentials } from "./credentials.ts";
@@ -76,7 +77,7 @@ export async function serveLoader(
       await once(tcp, "listening");
     } catch (cause) {
       throw new Error(
-        `serve [${config.address}]:${config.port}: ${textOf(cause)}; stop the other one, or set grpc.endpoint`,
+        `serve [${config.address}]:${config.port}: ${errorText(cause)}; stop the other one, or set grpc.endpoint`,
         {
           cause,
         },
@@ -100,7 +101,7 @@ function routeLoader(router: ConnectRouter, loader: Loader): void {
       return fromBinary(LoaderMessageSchema, await work(toBinary(LoaderMessageSchema, request), caller));
     } catch (error) {
       // Nobody but the client can do something about it; bpfd said ABORTED to whatever happened.
-      throw new ConnectError(textOf(error), error instanceof Refusal ? codes[error.code] : Code.Aborted);
+      throw new ConnectError(errorText(error), error instanceof Refusal ? codes[error.code] : Code.Aborted);
     }
   };
   router.service(LoaderService, {
@@ -182,8 +183,4 @@ function closingOf(server: Http2Server | Http2SecureServer): AsyncDisposable {
       await closed;
     },
   };
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

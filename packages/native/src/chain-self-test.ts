@@ -1,3 +1,4 @@
+import { errorText } from "@bpfleet/base";
 import type { MemberMode, Offer } from "@bpfleet/kernel";
 import { asm, chainHooks } from "@bpfleet/kernel/chain";
 import type { ChainHook, ChainOffers } from "@bpfleet/kernel/chain";
@@ -70,7 +71,7 @@ async function proveHook(hook: ChainHook): Promise<ChainOffers> {
     const inline = await prove(proof, "inline");
     return { inline, stub: await prove(proof, "stub") };
   } catch (error) {
-    const why = messageOf(error);
+    const why = errorText(error);
     return { inline: { has: false, why }, stub: { has: false, why } };
   }
 }
@@ -80,7 +81,7 @@ async function prove(proof: Proof, mode: MemberMode): Promise<Offer> {
     const why = await findFault(proof, mode);
     return why === undefined ? { has: true } : { has: false, why: `on ${proof.hook}, ${why}` };
   } catch (error) {
-    return { has: false, why: messageOf(error) };
+    return { has: false, why: errorText(error) };
   }
 }
 
@@ -113,10 +114,6 @@ async function findFault({ hook, trace, parts, expectations }: Proof, mode: Memb
     ({ seen, proceeded }, index) => seen !== expected[index]?.[0] || proceeded !== expected[index]?.[1],
   );
   return wrong < 0 ? undefined : `the counters of member ${wrong + 1} are not those of the packets sent`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 const FIRST_BYTE = 14;

@@ -1,3 +1,4 @@
+import { errorText } from "@bpfleet/base";
 import { DaemonClient } from "@bpfleet/daemon/client";
 import { kinds } from "@bpfleet/kinds";
 import { parseConfig, type Config } from "../config.ts";
@@ -37,7 +38,7 @@ export const defineDiff: DefineCommand = (program, world) => {
         if (await showDifferences(flags, config, world)) throw new SilentFailure(exitDifferent);
       } catch (error) {
         if (error instanceof SilentFailure) throw error;
-        const message = error instanceof Error ? error.message : String(error);
+        const message = errorText(error);
         throw new Failure(message, { exitCode: exitError, cause: error });
       }
     });

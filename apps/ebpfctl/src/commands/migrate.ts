@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { renderRef } from "@bpfleet/base";
+import { errorText, renderRef } from "@bpfleet/base";
 import { kinds } from "@bpfleet/kinds";
 import { parseConfig } from "../config.ts";
 import { Failure, SilentFailure } from "../failure.ts";
@@ -42,7 +42,7 @@ export const defineMigrate: DefineCommand = (program, world) => {
         if (await migrate(flags, world)) throw new SilentFailure(exitDifferent);
       } catch (error) {
         if (error instanceof SilentFailure) throw error;
-        const message = error instanceof Error ? error.message : String(error);
+        const message = errorText(error);
         throw new Failure(message, { exitCode: exitError, cause: error });
       }
     });

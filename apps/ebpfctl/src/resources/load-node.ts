@@ -1,5 +1,5 @@
 import { DirectoryStore, fetchReport, isoSeconds, Records, type NodeReport, type ObjectReport } from "@bpfleet/agent";
-import { KernelError, refKey } from "@bpfleet/base";
+import { errorText, KernelError, refKey } from "@bpfleet/base";
 import { findKind, type KubeObject } from "@bpfleet/kinds";
 import type { Config } from "../config.ts";
 import { Failure } from "../failure.ts";
@@ -71,5 +71,5 @@ export function openStore(config: Config, world: Pick<World, "clock">, records?:
 
 export function errnoOf(error: unknown): string {
   if (error instanceof Error && "code" in error) return String(error.code);
-  return error instanceof Error ? error.message : String(error);
+  return errorText(error);
 }

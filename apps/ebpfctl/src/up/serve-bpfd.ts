@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { DirectoryStore, type Agent } from "@bpfleet/agent";
-import type { Clock } from "@bpfleet/base";
+import { errorText, type Clock } from "@bpfleet/base";
 import { Loader, loadStaticPrograms, parseBpfdConfig, serveLoader, type BpfdConfig } from "@bpfleet/loader";
 import { Failure } from "../failure.ts";
 
@@ -22,7 +22,7 @@ export async function serveBpfd(
     await loadStaticPrograms(join(dirname(node.path), "programs.d"), { ...node, store });
     return await serveLoader(new Loader({ store, agent: node.agent, layout: config.layout }), config, node);
   } catch (cause) {
-    throw new Failure(cause instanceof Error ? cause.message : String(cause));
+    throw new Failure(errorText(cause));
   }
 }
 
@@ -30,6 +30,6 @@ export async function readBpfdConfig(path: string): Promise<BpfdConfig> {
   try {
     return parseBpfdConfig(await readFile(path, "utf8"));
   } catch (cause) {
-    throw new Failure(`read ${path}: ${cause instanceof Error ? cause.message : String(cause)}`);
+    throw new Failure(`read ${path}: ${errorText(cause)}`);
   }
 }

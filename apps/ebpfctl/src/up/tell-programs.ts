@@ -1,4 +1,5 @@
 import type { Agent } from "@bpfleet/agent";
+import { errorText } from "@bpfleet/base";
 import type { Daemon } from "@bpfleet/daemon";
 import { ProgramFiles, programsFolder, type ProgramFilesAccess } from "./program-files.ts";
 
@@ -26,7 +27,7 @@ export function tellPrograms({ agent, daemon, socket, access, onTrouble }: TellO
       const report = await agent.report();
       if (!isClosed) files.update(report);
     } catch (error) {
-      onTrouble(`write below ${directory}: ${error instanceof Error ? error.message : String(error)}`);
+      onTrouble(`write below ${directory}: ${errorText(error)}`);
     }
   };
   const tellSoon = (): void => {

@@ -1,6 +1,7 @@
 import { createServer, type ServerResponse } from "node:http";
 import { rm } from "node:fs/promises";
 import { text } from "node:stream/consumers";
+import { errorText } from "@bpfleet/base";
 import type { Agent, EditRequest } from "../agent.ts";
 import { listenOnOwnSocket } from "./own-socket.ts";
 import { encodeReport } from "./report-json.ts";
@@ -40,9 +41,7 @@ async function reply(response: ServerResponse, work: () => Promise<string>): Pro
     const body = await work();
     response.writeHead(200, { "content-type": "application/json" }).end(body);
   } catch (error) {
-    response
-      .writeHead(500, { "content-type": "text/plain" })
-      .end(`${error instanceof Error ? error.message : String(error)}\n`);
+    response.writeHead(500, { "content-type": "text/plain" }).end(`${errorText(error)}\n`);
   }
 }
 

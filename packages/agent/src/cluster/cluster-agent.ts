@@ -1,4 +1,4 @@
-import { canonicalJson } from "@bpfleet/base";
+import { canonicalJson, errorText } from "@bpfleet/base";
 import type { DaemonVersion } from "@bpfleet/daemon";
 import { emptyPlan, type Inventory, type NodePlan } from "@bpfleet/kernel";
 import { isOfFacts, type DefinedKind } from "@bpfleet/kinds";
@@ -99,7 +99,7 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
         failure = "";
       },
       onFailure: (error) => {
-        const text = error instanceof Error ? error.message : String(error);
+        const text = errorText(error);
         if (text !== failure) onNotice(text);
         failure = text;
       },
@@ -123,7 +123,7 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
   const teller = new EventTeller(events, (ref) => made.find(ref)?.metadata.uid);
   const earlier = async (): Promise<EarlierReports> => ({
     nodeState: await nodeState.read().catch((error: unknown) => {
-      onNotice(error instanceof Error ? error.message : String(error));
+      onNotice(errorText(error));
       return undefined;
     }),
     made: await made.known(earlierMs),

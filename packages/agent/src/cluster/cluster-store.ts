@@ -1,4 +1,4 @@
-import { canonicalJson, refKey, type ObjectRef } from "@bpfleet/base";
+import { canonicalJson, errorText, refKey, type ObjectRef } from "@bpfleet/base";
 import { asksForServices, type DefinedKind, type KubeObject } from "@bpfleet/kinds";
 import type { AnyObject, ApiError } from "@bpfleet/kube";
 import type { KubeClient, Timing } from "@bpfleet/kube-client";
@@ -82,7 +82,7 @@ export class ClusterStore implements ObjectSource, AsyncDisposable {
     this.#looks = new Repeat({
       paceMs: 1000,
       run: () => this.#lookAtSecrets(),
-      onFailure: (error) => onNotice(error instanceof Error ? error.message : String(error)),
+      onFailure: (error) => onNotice(errorText(error)),
     });
     const core = { group: "", version: "v1" };
     const shared = {

@@ -1,3 +1,4 @@
+import { errorText } from "@bpfleet/base";
 import { collectionOf, type DefinedKind } from "@bpfleet/kinds";
 import { isApiError, type AnyObject } from "@bpfleet/kube";
 import { systemTiming, type KubeClient, type Timing } from "@bpfleet/kube-client";
@@ -142,7 +143,7 @@ export class KindFollowers implements AsyncDisposable {
         if (signal.aborted) return;
         // The server does not know the kind.
         if (isApiError(error) && error.isNotFound) return;
-        onNotice(error instanceof Error ? error.message : String(error));
+        onNotice(errorText(error));
         await this.#timing.sleep(waitMs * (1 + this.#timing.random()), signal);
         waitMs = Math.min(longestWaitMs, waitMs * 2);
       }

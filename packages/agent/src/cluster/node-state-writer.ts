@@ -1,4 +1,4 @@
-import { canonicalJson, type Clock } from "@bpfleet/base";
+import { canonicalJson, errorText, type Clock } from "@bpfleet/base";
 import type { DaemonResults, DaemonVersion } from "@bpfleet/daemon";
 import type { Inventory, NodePlan } from "@bpfleet/kernel";
 import { boundNodeState, renderTime, type Condition, type NodeStateResult, type NodeStateStatus } from "@bpfleet/kinds";
@@ -259,7 +259,7 @@ export class NodeStateWriter implements AsyncDisposable {
   }
 
   #tellFailure(error: unknown): void {
-    const text = error instanceof Error ? error.message : String(error);
+    const text = errorText(error);
     if (text !== this.#failure) this.#options.onNotice(text);
     this.#failure = text;
   }

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { readFileSync, statSync, type BigIntStats } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { canonicalJson, refKey, type Clock, type Issue, type ObjectRef } from "@bpfleet/base";
+import { canonicalJson, errorText, refKey, type Clock, type Issue, type ObjectRef } from "@bpfleet/base";
 import { parseManifest, type KubeObject, type ObjectMeta } from "@bpfleet/kinds";
 import { isUnfinished, writeFilesAtomically, type NewFile } from "../atomic-file.ts";
 import { shiftPosition, type ObjectSource } from "./cut-manifest.ts";
@@ -370,7 +370,7 @@ function withoutReading(path: string, facts: BigIntStats, before: CachedFile | u
 function unread(path: string, error: unknown): CachedFile | undefined {
   if (isMissing(error)) return undefined;
   if (error instanceof Error && "code" in error && shortages.has(error.code)) throw error;
-  const why = error instanceof Error ? error.message : String(error);
+  const why = errorText(error);
   return { version: why, content: broken(path, why) };
 }
 

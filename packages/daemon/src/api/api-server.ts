@@ -1,8 +1,7 @@
 import { rmSync } from "node:fs";
 import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
 import { connect } from "node:net";
-import { KernelError } from "@bpfleet/base";
-import { errorText } from "../error-text.ts";
+import { errorText, KernelError } from "@bpfleet/base";
 import type { Machine } from "../machine/machine.ts";
 import type { ApiHandler } from "./api-handler.ts";
 import type { ServedDaemon } from "./daemon-routes.ts";

@@ -1,11 +1,10 @@
 import { stat } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
-import { errorCodes, ImageError, KernelError, type ErrorCode } from "@bpfleet/base";
+import { errorCodes, errorText, ImageError, KernelError, type ErrorCode } from "@bpfleet/base";
 import { renderSource, type BytecodeFacts, type BytecodeReady, type BytecodeSource } from "@bpfleet/kernel";
 import type * as oci from "@bpfleet/oci";
 import type { Bytecode, FetchProgress, FetchRequest } from "@bpfleet/oci";
 import { ContentStore, isDigest, openPolicy, type ImagePolicy, type Proxies } from "@bpfleet/oci/local";
-import { errorText } from "../error-text.ts";
 import type { ObjectFacts } from "./read-object.ts";
 import { readSourceFile } from "./read-source-file.ts";
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { KernelError } from "@bpfleet/base";
+import { errorText, KernelError } from "@bpfleet/base";
 import { Btf, layoutFingerprint, renderType } from "@bpfleet/btf";
 import type {
   BytecodeGlobal,
@@ -11,7 +11,6 @@ import type {
   ProgramType,
 } from "@bpfleet/kernel";
 import { BpfError, BpfObject, type Global } from "@bpfleet/native";
-import { errorText } from "../error-text.ts";
 import { findLegacyMaps } from "./legacy-maps.ts";
 
 export type ObjectFacts = Pick<BytecodeReady, "objectDigest" | "programs" | "maps" | "globals" | "license">;

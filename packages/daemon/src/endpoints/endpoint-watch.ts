@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { errorText } from "@bpfleet/base";
 import type { EndpointFacts, EndpointWish } from "@bpfleet/kernel";
 import { mainTable, type Link } from "@bpfleet/netlink";
 import { isOf, type AnnouncedPods } from "../cni/announced-pods.ts";
 import type { Announcement } from "../cni/announcement.ts";
-import { errorText } from "../error-text.ts";
 import { readMounts } from "../facts/mounts.ts";
 import { dumpTable } from "../facts/netlink-dump.ts";
 import {

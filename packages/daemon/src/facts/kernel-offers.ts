@@ -1,8 +1,8 @@
 import { accessSync, constants } from "node:fs";
 import { release } from "node:os";
+import { errorText } from "@bpfleet/base";
 import type { KernelFacts, Offer } from "@bpfleet/kernel";
 import { BpfMap, BpfProgram, queryHook, selfTestChain } from "@bpfleet/native";
-import { errorText } from "../error-text.ts";
 import { findCgroup2, type Mount } from "./mounts.ts";
 
 /** The loopback interface of every network namespace. */

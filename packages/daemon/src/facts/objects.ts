@@ -2,9 +2,8 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { KernelError } from "@bpfleet/base";
+import { errorText, KernelError } from "@bpfleet/base";
 import type { NodeFacts, ObjectFacts } from "@bpfleet/kernel";
-import { errorText } from "../error-text.ts";
 
 /** Objects that can be loaded, each a file `NAME.bpf.o` beside the list. */
 export class BpfObjects {

@@ -1,6 +1,5 @@
-import type { Clock } from "@bpfleet/base";
+import { errorText, type Clock } from "@bpfleet/base";
 import type { Journal, NodePlan } from "@bpfleet/kernel";
-import { errorText } from "../error-text.ts";
 import type { NodeState } from "../state/node-state.ts";
 import type { BackoffOptions } from "./backoff.ts";
 import type { Sayings } from "./sayings.ts";

@@ -1,6 +1,6 @@
+import { errorText } from "@bpfleet/base";
 import { renderAction, type ActionOutcome } from "@bpfleet/kernel";
 import type { Logger } from "pino";
-import { errorText } from "../error-text.ts";
 
 /** Lines of the log about what is done and what is not: what fails again only when it fails in another way. */
 export class Sayings {

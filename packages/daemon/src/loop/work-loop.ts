@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { KernelError, type Clock } from "@bpfleet/base";
+import { errorText, KernelError, type Clock } from "@bpfleet/base";
 import {
   applyActions,
   diffPlan,
@@ -19,7 +19,6 @@ import {
 } from "@bpfleet/kernel";
 import type { Logger } from "pino";
 import type { DaemonResults, Healed } from "../daemon.ts";
-import { errorText } from "../error-text.ts";
 import type { NodeState, Remembered } from "../state/node-state.ts";
 import { Backoff, type BackoffOptions } from "./backoff.ts";
 import { Keeping } from "./keeping.ts";

@@ -3,9 +3,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { rmSync } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { KernelError } from "@bpfleet/base";
+import { errorText, KernelError } from "@bpfleet/base";
 import type { MetricsAddress } from "../daemon.ts";
-import { errorText } from "../error-text.ts";
 import { expositionType } from "./exposition.ts";
 
 /** Serves `/metrics`, and nothing else. */

@@ -1,5 +1,5 @@
+import { errorText } from "@bpfleet/base";
 import { BpfError, BpfObject, openElf, type OpenOptions } from "@bpfleet/native";
-import { errorText } from "../error-text.ts";
 import { explainRefusal, type Refusal } from "./explain-refusal.ts";
 import { readFeatures, type ObjectFeature } from "./object-features.ts";
 import { youngest } from "./oldest-kernels.ts";

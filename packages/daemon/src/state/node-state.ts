@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { errorText } from "@bpfleet/base";
 import { emptyJournal, type Journal, type NodePlan } from "@bpfleet/kernel";
-import { errorText } from "../error-text.ts";
 import { isSamePlan, parsePlan, planVersion, renderPlan } from "./plan-text.ts";
 import { SealedFiles } from "./sealed-files.ts";
 import { StateFile } from "./state-file.ts";
@@ -60,7 +60,7 @@ export class NodeState {
       try {
         return parsePlan(text, (file) => this.#sealed.load(file));
       } catch (error) {
-        unusable.push(`read ${this.#plan.path}: ${error instanceof Error ? error.message : String(error)}`);
+        unusable.push(`read ${this.#plan.path}: ${errorText(error)}`);
         return undefined;
       }
     };

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { errorText } from "@bpfleet/base";
 import { PlanServer, type PlanServerOptions } from "../plan-service/plan-server.ts";
 import { RemoteDaemon, type RemoteDaemonOptions } from "../plan-service/remote-daemon.ts";
 import type { TlsPaths } from "../tls/tls-files.ts";
@@ -29,7 +30,7 @@ export class RemoteBench implements AsyncDisposable {
     this.#server = await PlanServer.start(this.node.daemon, {
       socket: this.socket,
       tls: this.#daemonTls,
-      onTrouble: (error) => void this.troubles.push(error instanceof Error ? error.message : String(error)),
+      onTrouble: (error) => void this.troubles.push(errorText(error)),
       pollMs: 20,
       ...more,
     });

@@ -1,7 +1,7 @@
 import { X509Certificate, createPrivateKey } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
-import { errorText } from "../error-text.ts";
+import { errorText } from "@bpfleet/base";
 
 /** Paths of PEM files, as a Secret volume shows them. */
 export interface TlsPaths {

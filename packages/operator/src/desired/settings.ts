@@ -1,5 +1,5 @@
 import type { Issue, Result } from "@bpfleet/base";
-import { ok, refused } from "@bpfleet/base";
+import { errorText, ok, refused } from "@bpfleet/base";
 import { failSafeGrammar, hostAccesses, parseSeconds, readFailSafePorts, type HostAccess } from "@bpfleet/kernel";
 import { didYouMean } from "@bpfleet/kinds";
 import { parseBpfdConfig } from "@bpfleet/loader/config";
@@ -190,7 +190,7 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
       return parseBpfdConfig(text);
     } catch (error) {
       // What a file that is no TOML is told goes on with the lines around the place.
-      const [reason = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+      const [reason = ""] = errorText(error).split("\n");
       complain(reason);
       return undefined;
     }

@@ -1,3 +1,4 @@
+import { errorText } from "@bpfleet/base";
 import { isApiError, referenceTo, type AnyObject, type Happening } from "@bpfleet/kube";
 import type { EventRecorder } from "@bpfleet/kube-client";
 import { Counters } from "../metrics/operator-metrics.ts";
@@ -39,7 +40,7 @@ export class Telling implements Teller {
     this.#counters.add("bpfleet_operator_errors_total", "Work that failed and is tried again.", { part, reason });
     // Somebody was faster: it is read and done again, and nobody need know.
     const level = isApiError(error) && error.isConflict ? "debug" : "warn";
-    this.#log({ level, message: `${part}${key === "" ? "" : ` ${key}`}: ${textOf(error)}` });
+    this.#log({ level, message: `${part}${key === "" ? "" : ` ${key}`}: ${errorText(error)}` });
   }
 
   fault(error: Error): void {
@@ -67,8 +68,4 @@ export class Telling implements Teller {
     told.set(text, now);
     return true;
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,10 +1,10 @@
-import { refKey } from "@bpfleet/base";
+import { errorText, refKey } from "@bpfleet/base";
 import type { RuleRef } from "@bpfleet/kernel";
 import { PolicyTableLimitError } from "../table/policy-table.ts";
 import { writeTable, type WrittenTable } from "../table/write-table.ts";
 import { CompileMemory } from "./compile-memory.ts";
 import { compilePolicy, type CompileFacts, type CompiledPolicy, type PolicyInput } from "./compile-policy.ts";
-import { mistakeText, policyLimits, textOf, type ClosedPolicy, type PolicyLimits } from "./limits.ts";
+import { mistakeText, policyLimits, type ClosedPolicy, type PolicyLimits } from "./limits.ts";
 
 export interface WrittenPolicy extends CompiledPolicy {
   readonly written: WrittenTable;
@@ -52,7 +52,7 @@ function compileWithin(
     } catch (error) {
       const most = error instanceof PolicyTableLimitError ? largestOf(compiled, closed) : undefined;
       if (most === undefined) throw error;
-      closed.set(refKey(most.ref), { ...most, why: textOf(error) });
+      closed.set(refKey(most.ref), { ...most, why: errorText(error) });
     }
   }
 }

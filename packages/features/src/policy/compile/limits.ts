@@ -1,4 +1,4 @@
-import type { ObjectRef } from "@bpfleet/base";
+import { errorText, type ObjectRef } from "@bpfleet/base";
 
 /** What a node's table may hold. Beyond it an object is refused, and whom it selects is closed. */
 export interface PolicyLimits {
@@ -43,10 +43,6 @@ export interface ClosedPolicy {
   readonly why: string;
 }
 
-export function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 export function mistakeText(doing: string, error: unknown): string {
-  return `${doing}: ${textOf(error)}; this is a mistake of bpfleet, please report it`;
+  return `${doing}: ${errorText(error)}; this is a mistake of bpfleet, please report it`;
 }
