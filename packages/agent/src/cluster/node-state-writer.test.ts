@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { emptyPlan } from "@bpfleet/kernel";
 import type { Condition, NodeStateStatus } from "@bpfleet/kinds";
 import { ApiError, type AnyObject } from "@bpfleet/kube";
@@ -169,3 +169,119 @@ test("NodeStateWriter tries again what it could not write, and writes nothing of
   await sleep(50);
   assert.deepEqual(client.asked.slice(length), []);
 });
+
+test("NodeStateWriter tells numbers of a fleet of 5,000 at most 20 times a second, news of all as fast as ever", async (t) => {
+  const fleet = new CountingFleet(t, 5000, 500);
+  await fleet.pass(60);
+  assert.ok(fleet.take() >= 500, "each was told of");
+  for (let minutes = 0; minutes < 10; minutes++) {
+    await fleet.pass(60);
+    const written = fleet.take();
+    assert.ok(written <= (20 * 60) / 10, `${written} in a minute`);
+  }
+  assert.ok(fleet.oldestSeconds < 480, `told ${fleet.oldestSeconds} s ago`);
+  fleet.state = "failed";
+  await fleet.pass(60);
+  assert.equal(fleet.failed, 500, "all tell that it failed");
+  fleet.take();
+  for (let minutes = 0; minutes < 10; minutes++) {
+    await fleet.pass(60);
+    const written = fleet.take();
+    assert.ok(written <= (20 * 60) / 10, `${written} in a minute after news of all`);
+  }
+});
+
+test("NodeStateWriter tells numbers of a small fleet once a minute", async (t) => {
+  const fleet = new CountingFleet(t, 10, 10);
+  await fleet.pass(60);
+  fleet.take();
+  await fleet.pass(600);
+  const written = fleet.take();
+  assert.ok(written >= 90 && written <= 130, `${written} in ten minutes`);
+});
+
+/** Writers of some nodes of a fleet, whose numbers grow, in a time of their own. */
+class CountingFleet {
+  state: "in-force" | "failed" = "in-force";
+  readonly #t: TestContext;
+  readonly #writers: NodeStateWriter[];
+  readonly #toldAt: number[] = [];
+  readonly #failed = new Set<number>();
+  #nowMs = 0;
+  #written = 0;
+
+  constructor(t: TestContext, nodes: number, writers: number) {
+    this.#t = t;
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const clock = { now: () => this.#nowMs, monotonicMs: () => this.#nowMs };
+    t.mock.method(performance, "now", clock.monotonicMs);
+    this.#writers = Array.from(
+      { length: writers },
+      (_, at) =>
+        new NodeStateWriter({
+          client: this.#client(at),
+          nodeName: "n1",
+          version: "1",
+          clock,
+          daemon: {
+            version: () => ({ version: "1", kernel: "6.1", node: "0", libbpf: "1.7" }),
+            inventory: async () => ({ programs: [], maps: [], links: [] }),
+          },
+          plan: () => emptyPlan,
+          node: () => n1,
+          whyNotSynced: () => undefined,
+          onNotice: (notice) => assert.fail(notice),
+          // As the index tells it: the next power of two.
+          nodes: () => 2 ** Math.ceil(Math.log2(nodes)),
+        }),
+    );
+    t.after(() => Promise.all(this.#writers.map((writer) => writer[Symbol.asyncDispose]())));
+  }
+
+  /** Status writes since it was asked last. */
+  take(): number {
+    const written = this.#written;
+    this.#written = 0;
+    return written;
+  }
+
+  get failed(): number {
+    return this.#failed.size;
+  }
+
+  get oldestSeconds(): number {
+    return (this.#nowMs - Math.min(...this.#toldAt)) / 1000;
+  }
+
+  async pass(seconds: number): Promise<void> {
+    for (let at = 0; at < seconds; at++) {
+      if (at % 30 === 0) for (const writer of this.#writers) writer.reports([this.#report()], settledResults);
+      this.#nowMs += 1000;
+      this.#t.mock.timers.tick(1000);
+      await nextTurn();
+    }
+  }
+
+  #report(): Parameters<NodeStateWriter["reports"]>[0][number] {
+    const ref = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "p" };
+    const object = { apiVersion: "networking.fos1.io/v1alpha1", kind: "EBPFProgram", metadata: { name: "p" } };
+    const status = { metrics: { packetsPassed: this.#nowMs } };
+    return { ref, object: { ...object, status }, state: this.state, messages: [], events: [] };
+  }
+
+  #client(at: number): Client {
+    const object = new OneObject();
+    object.set(n1);
+    return {
+      find: () => object.find(),
+      request: (options) => object.request(options),
+      apply: (address, body) => object.apply(address, body),
+      updateStatus: (address, body: object) => {
+        this.#written++;
+        this.#toldAt[at] = this.#nowMs;
+        if ((body as Stored).status?.objects?.failed === 1) this.#failed.add(at);
+        return object.updateStatus(address, body);
+      },
+    };
+  }
+}

@@ -8,6 +8,7 @@ import type { ObjectReport } from "../report.ts";
 import { fieldManager } from "./agent-marks.ts";
 import { inventoryFindings } from "./node-inventory.ts";
 import { resultsOfReports, type Unwritten } from "./node-results.ts";
+import { NumbersRound } from "./numbers-round.ts";
 import { Repeat } from "./repeat.ts";
 import { WriteSpread } from "./write-spread.ts";
 
@@ -28,9 +29,9 @@ export interface NodeStateWriterOptions {
   readonly onNotice: (notice: string) => void;
   /** Of writes that tell news; 1 s when not given. */
   readonly paceMs?: number | undefined;
-  /** Of writes that tell numbers only; about 60 s when not given. */
+  /** Of looks, and in a small fleet of writes that tell numbers only; about 60 s when not given. */
   readonly refreshMs?: number | undefined;
-  /** About how many nodes tell news of one change at the same time. */
+  /** About how many nodes the fleet has: all of them tell news of one change, and numbers. */
   readonly nodes?: (() => number) | undefined;
 }
 
@@ -46,7 +47,7 @@ const lastTold = "LastTold";
 const usualPaceMs = 1000;
 const usualRefreshMs = 60_000;
 
-/** Keeps the one object of this node: soon when something became of an object, else once in a while. */
+/** Keeps the one object of this node: soon when something became of an object; of mere numbers once in a while. */
 export class NodeStateWriter implements AsyncDisposable {
   readonly #options: NodeStateWriterOptions;
   readonly #writes: Repeat;
@@ -58,6 +59,9 @@ export class NodeStateWriter implements AsyncDisposable {
   #whole = "";
   readonly #transitions = new Map<string, { readonly status: string; readonly at: string }>();
   readonly #spread = new WriteSpread();
+  readonly #round = new NumbersRound();
+  /** When numbers that are all that changed may be told. */
+  #numbersDueMs = 0;
   /** The object as the server had it last, where that is known. */
   #there: AnyObject | undefined;
   #isAbsent = false;
@@ -88,6 +92,10 @@ export class NodeStateWriter implements AsyncDisposable {
     else this.#askForNews();
   }
 
+  get #nodes(): number {
+    return this.#options.nodes?.() ?? 1;
+  }
+
   /** The daemon was lost, or is there again, or paused: what became of objects is told by `reports`. */
   daemonSays(results: DaemonResults): void {
     if (this.#daemonResults === undefined) return;
@@ -103,12 +111,12 @@ export class NodeStateWriter implements AsyncDisposable {
   #askForNews(): void {
     if (this.#isNewsDue) return;
     this.#isNewsDue = true;
-    this.#writes.ask(Math.random() * this.#spread.windowMs(this.#options.nodes?.() ?? 1));
+    this.#writes.ask(Math.random() * this.#spread.windowMs(this.#nodes));
   }
 
   /** Not all nodes at the same moment. */
-  #refreshMs(): number {
-    return (this.#options.refreshMs ?? usualRefreshMs) * (0.8 + Math.random() * 0.2);
+  #refreshMs(chance = Math.random()): number {
+    return (this.#options.refreshMs ?? usualRefreshMs) * (0.8 + chance * 0.2);
   }
 
   #newsOf(): string {
@@ -126,11 +134,17 @@ export class NodeStateWriter implements AsyncDisposable {
     const observedAt = renderTime(clock.now());
     const status = await this.#status();
     const whole = canonicalJson({ ...status, conditions: news });
-    if (whole === this.#whole && (await this.#isThere())) return this.#writes.ask(this.#refreshMs());
+    const isSame = whole === this.#whole;
+    const waitMs = this.#numbersDueMs - clock.monotonicMs();
+    if (isSame || (news === this.#news && waitMs > 0 && this.#whole !== "")) {
+      const askMs = this.#refreshMs();
+      if (await this.#isThere()) return this.#writes.ask(isSame ? askMs : Math.min(askMs, waitMs));
+    }
     await this.#replaceStatus({ ...status, observedAt, conditions: this.#timed(observedAt) });
     this.#news = news;
     this.#whole = whole;
     this.#failure = "";
+    this.#numbersDueMs = this.#round.nextMs(clock.monotonicMs(), this.#nodes, this.#refreshMs(0));
     this.#writes.ask(this.#refreshMs());
   }
 

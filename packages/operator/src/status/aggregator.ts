@@ -10,6 +10,7 @@ import { LeadingController } from "../run/leading-controller.ts";
 import type { Part, Teller } from "../run/part.ts";
 import { changedResults, compactNodeState, expandResult, Interning, type NodeReport } from "./node-report.ts";
 import { typeOf } from "../fleet/remove-from-cluster.ts";
+import { betweenWritesMs, usualPace, type Pace } from "./pace.ts";
 import { StatusWriter } from "./status-writer.ts";
 
 export interface AggregatorOptions {
@@ -27,21 +28,6 @@ export interface AggregatorOptions {
   readonly activity: Activity;
   readonly pace?: Partial<Pace> | undefined;
 }
-
-/** How soon what changed is written. */
-export interface Pace {
-  /** What many nodes say at about the same time is one write. */
-  readonly gatherMs: number;
-  /** Between two writes of one object. */
-  readonly betweenMs: number;
-  /** More of it for each node: each of them is told of every write. */
-  readonly betweenMsPerNode: number;
-  /** The same when only numbers changed. */
-  readonly numbersMs: number;
-  readonly workers: number;
-}
-
-export const usualPace: Pace = { gatherMs: 100, betweenMs: 1000, betweenMsPerNode: 1, numbersMs: 30_000, workers: 4 };
 
 /** Makes the status of every object of what its nodes say. One writer, whatever the number of nodes. */
 export class Aggregator implements Part {
@@ -82,7 +68,7 @@ export class Aggregator implements Part {
       const { before, object } = change;
       if (before.lostBecause !== object.lostBecause || before.cut !== object.cut) return this.#everything();
       for (const [key, difference] of changedResults(change.before, change.object))
-        this.#soon(key, difference === "numbers" ? this.#pace.numbersMs : this.#betweenMs);
+        this.#soon(key, betweenWritesMs(this.#pace, options.nodes.size, difference));
     });
     for (const kind of kinds) {
       const informer = createInformer<AnyObject>(client, {
@@ -163,8 +149,7 @@ export class Aggregator implements Part {
   }
 
   get #betweenMs(): number {
-    const { betweenMs, betweenMsPerNode } = this.#pace;
-    return Math.max(betweenMs, betweenMsPerNode * this.#options.nodes.size);
+    return betweenWritesMs(this.#pace, this.#options.nodes.size, "state");
   }
 
   #everything(): void {
