@@ -74,3 +74,28 @@ test("isAsked knows a question by its name, its beginning, and its results", () 
   assert.equal(isAsked("node", "nodes.x"), false);
   assert.equal(isAsked("failover", "node"), false);
 });
+
+/** Figures by which others judge us. */
+const asked = [
+  "cluster.in-force.p99-ms",
+  "node.pss-mib.1000-pods",
+  "failover.released-s",
+  "failover.killed-s",
+  "scale.5000-nodes.propagation-p99-s",
+  "policy.established.ns-over-empty",
+  "policy.new-flow.ns-over-empty",
+  "policy.rules-10000-over-10.ratio",
+  "policy.enforced.p99-ms",
+  "policy.12500-rules.s",
+];
+
+test("bench/results has every figure that is asked for, and the page shows what the data says", () => {
+  const read = (name: string): string => readFileSync(join(import.meta.dirname, "results", name), "utf8");
+  const latest = JSON.parse(read("latest.json")) as BenchReport;
+  const names = new Set(latest.results.map(({ name }) => name));
+  assert.deepEqual(
+    asked.filter((name) => !names.has(name)),
+    [],
+  );
+  assert.equal(read("latest.md"), renderMarkdown(latest));
+});
