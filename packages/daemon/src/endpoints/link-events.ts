@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { NetlinkSocket } from "@bpfleet/native";
 import { eventGroups } from "@bpfleet/netlink";
+import { EventReader } from "../facts/event-reader.ts";
 
 export interface LinkEventsOptions {
   /** Interfaces of this network namespace changed. */
@@ -13,22 +13,25 @@ export interface LinkEventsOptions {
 }
 
 const groups = [eventGroups.link, eventGroups.ipv4Address, eventGroups.ipv6Address];
-const reopenMs = 1000;
 /** RTM_NEWLINK, RTM_DELLINK. */
 const linkTypes = new Set([16, 17]);
 
 /** When interfaces change, here and in the network namespaces of pods. */
 export class LinkEvents implements AsyncDisposable {
-  readonly #options: LinkEventsOptions;
-  readonly #reading: Promise<void>;
-  #socket: NetlinkSocket;
-  #isClosed = false;
+  readonly #reader: EventReader;
   #hearsOthers = false;
 
-  constructor(options: LinkEventsOptions) {
-    this.#options = options;
-    this.#socket = this.#open();
-    this.#reading = this.#read();
+  constructor({ onOwn, onOther, onLost, onTrouble }: LinkEventsOptions) {
+    this.#reader = new EventReader({
+      open: () => this.#open(),
+      onEvent: ({ data, namespaceId }) => {
+        if (namespaceId !== undefined) onOther(namespaceId);
+        else if (linkTypes.has(data.readUInt16LE(4))) onOwn();
+      },
+      onAnew: onLost,
+      onTrouble,
+    });
+    this.#reader.start();
   }
 
   /** Without CAP_NET_BROADCAST only this namespace is heard of. */
@@ -37,30 +40,7 @@ export class LinkEvents implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true;
-    await this.#socket.close();
-    await this.#reading;
-  }
-
-  async #read(): Promise<void> {
-    while (!this.#isClosed) {
-      try {
-        for await (const event of this.#socket) {
-          if (event.kind === "overrun") break;
-          if (event.namespaceId !== undefined) this.#options.onOther(event.namespaceId);
-          else if (linkTypes.has(event.data.readUInt16LE(4))) this.#options.onOwn();
-        }
-        if (this.#isClosed) return;
-        // After an overrun the kernel drops what comes until all was read: a new socket is empty.
-        await this.#socket.close();
-        this.#socket = this.#open();
-        this.#options.onLost();
-      } catch (error) {
-        if (this.#isClosed) return;
-        this.#options.onTrouble(error);
-        await sleep(reopenMs);
-      }
-    }
+    await this.#reader[Symbol.asyncDispose]();
   }
 
   #open(): NetlinkSocket {

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { InterfaceFacts } from "@bpfleet/kernel";
 import { NetlinkSocket } from "@bpfleet/native";
-import { decodeEvent, eventGroups, mainTable, NetlinkError, parseMessages, type RouteEvent } from "@bpfleet/netlink";
+import { decodeEvent, eventGroups, mainTable, parseMessages } from "@bpfleet/netlink";
+import { EventReader } from "./event-reader.ts";
 import { hasXdp, InterfaceTable } from "./interface-table.ts";
 import { dumpTable } from "./netlink-dump.ts";
 
@@ -13,7 +13,6 @@ const groups = [
   eventGroups.ipv6Route,
   eventGroups.trafficControl,
 ];
-const reopenMs = 1000;
 /** Between two looks at hooks that others hold. */
 const heldMs = 500;
 
@@ -28,16 +27,26 @@ export interface InterfaceWatchOptions {
 export class InterfaceWatch implements AsyncDisposable {
   readonly #options: InterfaceWatchOptions;
   readonly #table = new InterfaceTable();
-  #socket: NetlinkSocket;
+  readonly #reader: EventReader;
   #isClosed = false;
   #isTelling = false;
-  #reading: Promise<void> | undefined;
   #held: ReadonlySet<string> = new Set();
   #heldTimer: NodeJS.Timeout | undefined;
 
   private constructor(options: InterfaceWatchOptions) {
     this.#options = options;
-    this.#socket = open();
+    this.#reader = new EventReader({
+      open: () => NetlinkSocket.open({ family: "route", groups, window: 256 }),
+      onEvent: async ({ data }) => {
+        await this.#accept(data);
+        this.#tell();
+      },
+      onAnew: async () => {
+        await this.#relist();
+        this.#tell();
+      },
+      onTrouble: options.onTrouble,
+    });
   }
 
   /** Resolves when the first list is complete; it is `list()`, not told to `onChange`. */
@@ -47,10 +56,10 @@ export class InterfaceWatch implements AsyncDisposable {
       // Events since the socket was opened wait in it and are applied on top of the list.
       await watch.#relist();
     } catch (error) {
-      await watch.#socket.close();
+      await watch.#reader[Symbol.asyncDispose]();
       throw error;
     }
-    watch.#reading = watch.#read();
+    watch.#reader.start();
     return watch;
   }
 
@@ -68,8 +77,7 @@ export class InterfaceWatch implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     this.#endHeld();
-    await this.#socket.close();
-    await this.#reading;
+    await this.#reader[Symbol.asyncDispose]();
   }
 
   async #lookAtHeld(): Promise<void> {
@@ -87,57 +95,10 @@ export class InterfaceWatch implements AsyncDisposable {
     this.#heldTimer = undefined;
   }
 
-  async #read(): Promise<void> {
-    while (!this.#isClosed) {
-      try {
-        await this.#readUntilOverrun();
-        if (!this.#isClosed) await this.#startAnew();
-      } catch (error) {
-        if (this.#isClosed) return;
-        this.#options.onTrouble(error);
-        await sleep(reopenMs);
-      }
-    }
-  }
-
-  async #readUntilOverrun(): Promise<void> {
-    for await (const event of this.#socket) {
-      if (event.kind === "overrun") return;
-      await this.#accept(event.data);
-      this.#tell();
-    }
-  }
-
-  /**
-   * After an overrun the kernel says nothing of what it drops until the socket was read empty, so a list
-   * made before that moment may be old for good. A new socket is empty.
-   */
-  async #startAnew(): Promise<void> {
-    await this.#socket.close();
-    if (this.#isClosed) return;
-    this.#socket = open();
-    try {
-      await this.#relist();
-    } catch (error) {
-      // Events on top of no list mean nothing; the next attempt opens another one.
-      await this.#socket.close();
-      throw error;
-    }
-    this.#tell();
-  }
-
   async #accept(datagram: Uint8Array): Promise<void> {
-    let events: RouteEvent[];
-    try {
-      events = parseMessages(datagram)
-        .map(decodeEvent)
-        .filter((event) => event !== undefined);
-    } catch (error) {
-      if (!(error instanceof NetlinkError)) throw error;
-      // What it said is lost: as good as an overrun.
-      this.#options.onTrouble(error);
-      return this.#relist();
-    }
+    const events = parseMessages(datagram)
+      .map(decodeEvent)
+      .filter((event) => event !== undefined);
     const answers = events.map((event) => this.#table.apply(event));
     if (answers.includes("routes")) this.#table.resetRoutes(await mainRoutes());
   }
@@ -160,10 +121,6 @@ export class InterfaceWatch implements AsyncDisposable {
       if (!this.#isClosed) this.#options.onChange(this.#table.list(), this.#table.takeFreed());
     });
   }
-}
-
-function open(): NetlinkSocket {
-  return NetlinkSocket.open({ family: "route", groups, window: 256 });
 }
 
 async function mainRoutes() {
