@@ -3,7 +3,8 @@
 # packages of the lockfile, the native addon, the BPF objects. Each step is skipped when it is up to
 # date, so that a second run takes well under a second. Used by make setup, demo, test and bench; with
 # the word "bench" it installs the programs that we are measured against as well, with "test" the
-# registry that images are pulled from, and what Kubernetes is built with and a node of it consists of.
+# registry that images are pulled from, what Kubernetes is built with and a node of it consists of, and what
+# tests talk and count packets with.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -45,6 +46,8 @@ needs() {
 		containerd               containerd      containerd              containerd        containerd
 		runc                     runc            runc                    runc              runc
 		iptables                 iptables        iptables                iptables          iptables
+		nft                      nftables        nftables                nftables          nftables
+		nc                       netcat-openbsd  netcat                  openbsd-netcat    netcat-openbsd
 		/bin/busybox             busybox-static  busybox                 busybox           busybox-static
 	END
 	[ "$purpose" = bench ] || return 0
