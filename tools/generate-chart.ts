@@ -1,7 +1,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { kinds, renderYaml } from "@bpfleet/kinds";
-import { baseManifests, builtImages, lockName, logLevels, ownGroups } from "@bpfleet/operator/desired";
+import {
+  baseManifests,
+  builtImages,
+  lockName,
+  logLevels,
+  oldestKubernetes,
+  ownGroups,
+} from "@bpfleet/operator/desired";
 
 const folder = "manifests/helm/bpfleet";
 const header = "# Made by tools/generate-chart.ts from packages/operator/src/desired. Do not edit.\n";
@@ -27,7 +34,7 @@ export function generateChart(root: string): ReadonlyMap<string, string> {
         type: "application",
         version,
         appVersion: version,
-        kubeVersion: ">=1.30.0-0",
+        kubeVersion: `>=${oldestKubernetes}.0-0`,
       }),
   );
   files.set(`${folder}/values.yaml`, header + values);

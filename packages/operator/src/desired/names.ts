@@ -1,3 +1,6 @@
+/** Older ones refuse rules of our CRDs: `isIP` and `isCIDR` are of 1.30, and taken in new rules from the next on. */
+export const oldestKubernetes = "1.31";
+
 /** Where everything of ours runs. */
 export const ownNamespace = "kube-system";
 /** Where ConfigMaps and Secrets that bpfd's documents name are also read from. */
