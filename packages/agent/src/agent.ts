@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { getSystemErrorMessage } from "node:util";
-import { errorText, refKey, type ObjectRef } from "@bpfleet/base";
+import { errorText, refKey, renderTime, type ObjectRef } from "@bpfleet/base";
 import { policy, policyScope, readOpening, type InstanceCounters, type PlanMemory } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
@@ -20,7 +20,6 @@ import { recordOfReport, Records, type ObjectRecord, type ObjectRecords } from "
 import { samePlan } from "./same-plan.ts";
 import type { NodeReport, ObjectReport } from "./report.ts";
 import { DirectorySource } from "./store/directory-source.ts";
-import { isoSeconds } from "./store/directory-store.ts";
 import type { ObjectSource } from "./store/object-source.ts";
 import type { StoreHint } from "./store/watch-store.ts";
 
@@ -157,7 +156,7 @@ class ObjectAgent implements Agent {
       await this.#saves;
     }
     return {
-      takenAt: isoSeconds(clock.now()),
+      takenAt: renderTime(clock.now()),
       isPaused: results.isPaused,
       objects,
       broken: this.#desired.broken(),

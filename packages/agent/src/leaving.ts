@@ -1,10 +1,9 @@
-import type { Clock, ObjectRef } from "@bpfleet/base";
+import { renderTime, type Clock, type ObjectRef } from "@bpfleet/base";
 import type { ItemResult } from "@bpfleet/kernel";
 import type { Kind, KubeObject, Outcome, Parsed } from "@bpfleet/kinds";
 import { nextEvents } from "./events.ts";
 import type { ObjectRecord, ObjectRecords } from "./records.ts";
 import type { ObjectReport } from "./report.ts";
-import { isoSeconds } from "./store/directory-store.ts";
 
 export interface LeavingParts {
   readonly records: ObjectRecords;
@@ -53,7 +52,7 @@ function madeReport(
   message: string,
 ): ObjectReport {
   const { ref } = record;
-  const now = isoSeconds(clock.now());
+  const now = renderTime(clock.now());
   const metadata = { ...object.metadata, deletionTimestamp: object.metadata.deletionTimestamp ?? now };
   const leaving = { ...object, metadata };
   const parsed: Parsed = { object: leaving, ref, positionOf: () => undefined };
@@ -71,7 +70,7 @@ function ownerReport(
   { from: ref, object: made }: Made,
   message: string,
 ): ObjectReport {
-  const now = isoSeconds(clock.now());
+  const now = renderTime(clock.now());
   const record = records.find(ref);
   const object: KubeObject = {
     apiVersion: made.apiVersion,

@@ -1,9 +1,8 @@
-import { errorCodes, refKey, type Clock, type ObjectRef } from "@bpfleet/base";
+import { errorCodes, refKey, renderTime, type Clock, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
 import { notSelectedReason, type ItemResult, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import { notServedReason } from "@bpfleet/kinds";
 import type { ObjectReport, ObjectState } from "./report.ts";
-import { isoSeconds } from "./store/directory-store.ts";
 
 /** What one object became: the part of the node's results that is its own. */
 export interface ObjectFate {
@@ -86,7 +85,7 @@ export function stateOf(fate: ObjectFate, isCurrent: boolean, isPaused: boolean)
 export function refusedStatus(fate: ObjectFate, clock: Clock): unknown {
   const [worst] = worstFirst(fate);
   const reason = worst?.reason ?? errorCodes.internal.reason;
-  const lastTransitionTime = isoSeconds(clock.now());
+  const lastTransitionTime = renderTime(clock.now());
   const message = (worst === undefined ? messagesOf(fate, "failed")[0] : renderProblem(worst)) ?? "";
   return { conditions: [{ type: "Ready", status: "False", reason, message, lastTransitionTime }] };
 }

@@ -1,4 +1,4 @@
-import { errorText, refKey, type ObjectRef } from "@bpfleet/base";
+import { errorText, refKey, renderTime, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type ItemResult, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { Kind, KubeObject } from "@bpfleet/kinds";
@@ -11,7 +11,6 @@ import { identifyMade, recordOfSame } from "./made-object.ts";
 import { Fates, messagesOf, refusedStatus, standingOf, stateOf, type ObjectFate } from "./object-fate.ts";
 import { recordOfReport, type ObjectRecord, type ObjectRecords } from "./records.ts";
 import type { ObjectReport } from "./report.ts";
-import { isoSeconds } from "./store/directory-store.ts";
 
 /** What was planned last, and what it counted. */
 export interface Planned {
@@ -87,7 +86,7 @@ export class ReportMaker {
 
   /** The objects that a kind makes of one. */
   #made({ kind, parsed }: AcceptedObject, own: ObjectReport, fate: ObjectFate): readonly ObjectReport[] {
-    const now = isoSeconds(this.#parts.options.clock.now());
+    const now = renderTime(this.#parts.options.clock.now());
     const recordOf = (ref: ObjectRef) => recordOfSame(this.#parts.records.find(ref), parsed.object);
     try {
       return kind
@@ -157,7 +156,7 @@ export class ReportMaker {
     fate: ObjectFate,
     previous: ObjectRecord | undefined,
   ): ObjectReport {
-    const now = isoSeconds(this.#parts.options.clock.now());
+    const now = renderTime(this.#parts.options.clock.now());
     const events = nextEvents(previous?.events ?? [], previous?.status, status, now);
     const standing = standingOf(fate);
     const report = { ref, object: { ...object, status }, state, messages: messagesOf(fate, state), events };

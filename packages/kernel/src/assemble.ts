@@ -1,4 +1,4 @@
-import { canonicalJson, type ObjectRef, type Origin } from "@bpfleet/base";
+import { canonicalJson, compareText, type ObjectRef, type Origin } from "@bpfleet/base";
 import { renderHookKey } from "./specs.ts";
 import type {
   FeatureInstance,
@@ -121,7 +121,7 @@ function hookSpec(key: string, point: HookPoint, members: readonly HookMember[])
   return {
     key,
     point,
-    members: members.toSorted((a, b) => a.priority - b.priority || compare(a.program, b.program)),
+    members: members.toSorted((a, b) => a.priority - b.priority || compareText(a.program, b.program)),
   };
 }
 
@@ -175,9 +175,5 @@ function originOf(owner: ObjectRef | undefined, key: string): Origin {
 }
 
 function byKey(a: { readonly key: string }, b: { readonly key: string }): number {
-  return compare(a.key, b.key);
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return compareText(a.key, b.key);
 }

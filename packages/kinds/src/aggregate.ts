@@ -1,7 +1,6 @@
-import type { Clock } from "@bpfleet/base";
+import { isRecord, type Clock } from "@bpfleet/base";
 import type { Condition, KubeObject } from "./kind.ts";
 import { previousConditions, stampStatus, type Aspect } from "./status/conditions.ts";
-import { isRecord } from "./yaml/read-yaml.ts";
 
 /** What became of an object on one node, as the node's own object says it. */
 export interface NodeResult {

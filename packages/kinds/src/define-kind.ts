@@ -1,5 +1,5 @@
 import type { Issue, ObjectRef, Position, Result } from "@bpfleet/base";
-import { ok, refused } from "@bpfleet/base";
+import { isRecord, ok, refused } from "@bpfleet/base";
 import type { TSchema } from "typebox";
 import type { KindAccess } from "./access.ts";
 import { aggregateStatus, type FleetOutcome } from "./aggregate.ts";
@@ -18,7 +18,6 @@ import type {
 import { admitMetadata } from "./metadata.ts";
 import { admit, describe, IssueList, type UnknownFieldMeaning } from "./schema/admit.ts";
 import { renderCrd } from "./schema/crd.ts";
-import { isRecord } from "./yaml/read-yaml.ts";
 
 /** What the folder of a kind says; `defineKind` makes the kind of it. */
 export interface KindSource<T extends KubeObject> {

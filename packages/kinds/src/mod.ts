@@ -77,7 +77,7 @@ export type {
   PodConfigMapConfigStatus,
 } from "./podconfig.example.com/podconfigmapconfig/schema.ts";
 export { maskBytes, parsePrefix, renderAddress, renderPrefix, type PrefixReading } from "./address/prefix.ts";
-export { refusedStatus, renderTime } from "./status/conditions.ts";
+export { refusedStatus } from "./status/conditions.ts";
 export { listFields, type FieldFacts } from "./schema/fields-of.ts";
 export { didYouMean, findNearest } from "./schema/suggest.ts";
 export { parseManifest, type Manifest, type ManifestObject } from "./yaml/parse-manifest.ts";

@@ -2,7 +2,3 @@
 export interface JsonObject {
   readonly [key: string]: unknown;
 }
-
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}

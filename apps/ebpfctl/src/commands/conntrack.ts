@@ -4,6 +4,7 @@ import { DaemonClient } from "@bpfleet/daemon/client";
 import { parseConfig } from "../config.ts";
 import { Failure } from "../failure.ts";
 import { renderJson } from "../maps/json.ts";
+import { parseForm } from "../output/parse-form.ts";
 import { parseAddress } from "../packet/address.ts";
 import { parseProtocolText } from "../policy/address-text.ts";
 import { listFlows, renderFlows } from "../policy/flow-list.ts";
@@ -33,10 +34,7 @@ export const defineConntrack: DefineCommand = (program, world) => {
     .option("--no-headers", "leave the first line out")
     .option("-o, --output <form>", "json|wide")
     .action(async (pod, flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json" && flags.output !== "wide")
-        throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|wide`,
-        );
+      parseForm(flags.output, "json", "wide");
       const max = whole("--limit", flags.limit, 10_000_000);
       const address = flags.address === undefined ? undefined : parseAddress(flags.address);
       if (flags.address !== undefined && address === undefined)

@@ -8,6 +8,7 @@ import { Failure, SilentFailure } from "../failure.ts";
 import { admitObjects } from "../manifests/admit-objects.ts";
 import { readInputs } from "../manifests/read-inputs.ts";
 import { countMistakes, renderIssues } from "../manifests/render-issues.ts";
+import { parseForm } from "../output/parse-form.ts";
 import type { World } from "../world.ts";
 import { fileOptions, type FileFlags } from "./file-options.ts";
 import type { DefineCommand } from "./mod.ts";
@@ -45,10 +46,7 @@ export const defineDiff: DefineCommand = (program, world) => {
 };
 
 async function showDifferences(flags: DiffFlags, config: Config, world: World): Promise<boolean> {
-  if (flags.output !== undefined && flags.output !== "json")
-    throw new Failure(
-      `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
-    );
+  parseForm(flags.output, "json");
   const { objects, issues } = admitObjects(await readInputs(flags, world), kinds, flags.namespace);
   world.err.write(renderIssues(issues));
   if (issues.some((issue) => issue.severity === "error")) throw new Failure(countMistakes(issues));

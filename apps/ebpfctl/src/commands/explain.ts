@@ -8,6 +8,7 @@ import { Failure, SilentFailure } from "../failure.ts";
 import { askForEdit, unallowedReasons } from "../explain/drop-advice.ts";
 import { findHooks } from "../explain/find-hooks.ts";
 import { packetJson, renderExplained, type ExplainedPacket } from "../explain/render-explained.ts";
+import { parseForm } from "../output/parse-form.ts";
 import { whileTelling } from "../output/progress.ts";
 import { encodePacket } from "../packet/packet.ts";
 import { packetOfFlags, type PacketFlags } from "../packet/packet-flags.ts";
@@ -43,10 +44,7 @@ export const defineExplain: DefineCommand = (program, world) => {
     .option("--pcap <file>", "packets of a capture instead, or - for standard input")
     .option("-o, --output <form>", "json")
     .action(async (flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json")
-        throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
-        );
+      parseForm(flags.output, "json");
       const direction = parseDirection(flags.direction);
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);

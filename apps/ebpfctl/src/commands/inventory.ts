@@ -7,6 +7,7 @@ import { links, maps, programs, type Listing } from "../inventory/listings.ts";
 import { SurveyRows } from "../inventory/rows.ts";
 import { renderSampleCost } from "../inventory/sample-cost.ts";
 import { renderJson } from "../maps/json.ts";
+import { parseForm } from "../output/parse-form.ts";
 import { sortKeys } from "../output/print-objects.ts";
 import type { World } from "../world.ts";
 import type { DefineCommand } from "./mod.ts";
@@ -46,10 +47,7 @@ function define<T extends Item>(program: Parameters<DefineCommand>[0], world: Wo
     list.option("--sample [duration]", `count runs in a window from now on (${usualSample}); RUNS are then per second`);
   list.action(async (given, command) => {
     const flags: typeof given & { readonly sample?: string | true } = given;
-    if (flags.output !== undefined && flags.output !== "json" && flags.output !== "wide")
-      throw new Failure(
-        `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|wide`,
-      );
+    parseForm(flags.output, "json", "wide");
     const sampleMs = flags.sample === undefined ? 0 : parseDuration(flags.sample === true ? usualSample : flags.sample);
     const survey = await readSurvey(command, world, sampleMs, flags.output !== undefined);
     const items = listing.pick(new SurveyRows(survey)).filter(({ ours }) => flags.ours !== true || ours !== undefined);
@@ -73,10 +71,7 @@ function define<T extends Item>(program: Parameters<DefineCommand>[0], world: Wo
     .option("-o, --output <form>", "json")
     .action(async (id, flags, command) => {
       if (!/^[1-9]\d{0,9}$/.test(id)) throw new Failure(`invalid id ${JSON.stringify(id)}: give a number from 1`);
-      if (flags.output !== undefined && flags.output !== "json")
-        throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
-        );
+      parseForm(flags.output, "json");
       const survey = await readSurvey(command, world, 0, true);
       const item = listing.pick(new SurveyRows(survey)).find((each) => each.id === Number(id));
       if (item === undefined) throw new Failure(`there is no ${name} ${id}; \`ebpfctl ${name} list\` has them all`);

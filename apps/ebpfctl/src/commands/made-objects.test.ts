@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, test } from "node:test";
-import { isoSeconds, Records } from "@bpfleet/agent";
+import { Records } from "@bpfleet/agent";
+import { renderTime } from "@bpfleet/base";
 import { kinds } from "@bpfleet/kinds";
 import { CommandBench, type CommandRun } from "../testing/run-command.ts";
 
@@ -39,7 +40,7 @@ const told = (run: CommandRun): string => `${run.out}${run.err.replaceAll(noAgen
 async function make(from: string): Promise<void> {
   const records = new Records(bench.env.BPFLEET_STATE);
   const uid = "384d3d5c-e62b-4be3-9bf0-c6cf0e315acf";
-  const now = isoSeconds(bench.nowMs);
+  const now = renderTime(bench.nowMs);
   const maps = { stats: "/run/bpfd/fs/maps/bdeac6d3-4128-464e-9161-6010684eca27/stats" };
   const condition = { type: "Loaded", status: "True", reason: "bpfdLoaded", message: "m", lastTransitionTime: now };
   await records.save({

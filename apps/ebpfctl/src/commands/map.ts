@@ -11,6 +11,7 @@ import { renderJson } from "../maps/json.ts";
 import { compareEntries, type MapChange } from "../maps/map-changes.ts";
 import { parseMapRef } from "../maps/map-ref.ts";
 import { entryJson, renderEntries, renderValue } from "../maps/render-entries.ts";
+import { parseForm } from "../output/parse-form.ts";
 import type { World } from "../world.ts";
 import { defineMapListing } from "./inventory.ts";
 import type { DefineCommand } from "./mod.ts";
@@ -36,7 +37,7 @@ export const defineMap: DefineCommand = (program, world) => {
     .option("--limit <number>", "not more entries than this", usualLimit)
     .option("-o, --output <form>", "table|json", "table")
     .action(async (name, flags, command) => {
-      const isJson = parseForm(flags.output);
+      const isJson = parseForm(flags.output, "table", "json") === "json";
       using session = open(command, world);
       const max = parseWhole("--limit", flags.limit);
       const reading = await session.daemon.readMap({ map: refOf(name, flags.namespace), max });
@@ -58,7 +59,7 @@ export const defineMap: DefineCommand = (program, world) => {
     .option("--per-cpu", "the value of every CPU instead of their sum")
     .option("-o, --output <form>", "table|json", "table")
     .action(async (name, key, flags, command) => {
-      const isJson = parseForm(flags.output);
+      const isJson = parseForm(flags.output, "table", "json") === "json";
       using session = open(command, world);
       const ref = refOf(name, flags.namespace);
       const codec = await session.codec(ref);
@@ -112,7 +113,7 @@ export const defineMap: DefineCommand = (program, world) => {
     .option("--limit <number>", "look at not more entries than this", usualLimit)
     .option("-o, --output <form>", "table|json: one document a line", "table")
     .action(async (name, flags, command) => {
-      const isJson = parseForm(flags.output);
+      const isJson = parseForm(flags.output, "table", "json") === "json";
       const ref = refOf(name, flags.namespace);
       const max = parseWhole("--limit", flags.limit);
       const pauseMs = Math.max(10, parseDuration(flags.interval));
@@ -160,13 +161,6 @@ function renderChange(change: MapChange, nowMs: number, isJson: boolean): string
   const sign = { added: "+", changed: "~", removed: "-" }[change.change];
   const text = before === undefined ? renderValue(value) : `${renderValue(before)} → ${renderValue(value)}`;
   return `${at.slice(11, 23)} ${sign} ${renderValue(key)}: ${text}\n`;
-}
-
-function parseForm(form: string): boolean {
-  if (form === "json" || form === "table") return form === "json";
-  throw new Failure(
-    `unable to match a printer suitable for the output format "${form}", allowed formats are: table|json`,
-  );
 }
 
 function parseWhole(flag: string, text: string): number {

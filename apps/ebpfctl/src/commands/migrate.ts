@@ -10,6 +10,7 @@ import { count, countMistakes, renderIssues } from "../manifests/render-issues.t
 import { isOldPolicy, migrateObjects, type MigratedObjects } from "../migrate/migrate-objects.ts";
 import { renderDifference } from "../migrate/render-difference.ts";
 import { renderMigrated } from "../migrate/render-migrated.ts";
+import { parseForm } from "../output/parse-form.ts";
 import type { World } from "../world.ts";
 import { fileOptions, type FileFlags } from "./file-options.ts";
 import type { DefineCommand } from "./mod.ts";
@@ -50,10 +51,7 @@ export const defineMigrate: DefineCommand = (program, world) => {
 
 /** Whether anything differs. */
 async function migrate(flags: MigrateFlags, world: World): Promise<boolean> {
-  if (flags.output !== undefined && flags.output !== "yaml")
-    throw new Failure(
-      `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: yaml`,
-    );
+  parseForm(flags.output, "yaml");
   const { objects, issues } = admitObjects(await readInputs(flags, world), kinds, flags.namespace);
   const faults = issues.filter(({ severity, code }) => severity === "error" || code !== "deprecated-kind");
   world.err.write(renderIssues(faults));

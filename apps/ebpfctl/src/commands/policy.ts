@@ -14,6 +14,7 @@ import { parseConfig } from "../config.ts";
 import { parseDuration } from "../duration.ts";
 import { Failure } from "../failure.ts";
 import { renderJson } from "../maps/json.ts";
+import { parseForm } from "../output/parse-form.ts";
 import { listNames, renderForgotten, renderNameEvents, renderNames } from "../policy/name-list.ts";
 import { makeDump, renderDump } from "../policy/policy-dump.ts";
 import { renderLogEntry } from "../policy/log-line.ts";
@@ -41,7 +42,7 @@ export const definePolicy: DefineCommand = (program, world) => {
     .option("-n, --namespace <name>", "only pods of this namespace")
     .option("-o, --output <form>", "table|json", "table")
     .action(async (endpoint, flags, command) => {
-      const isJson = parseForm(flags.output);
+      const isJson = parseForm(flags.output, "table", "json") === "json";
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);
       const policies = await readPolicies({ lines: mostLines }, daemon, config.agentSocket);
@@ -63,10 +64,7 @@ export const definePolicy: DefineCommand = (program, world) => {
     .option("--since <duration>", "those that did not for so long, as 12h or 7d, and were counted all the while")
     .option("-o, --output <form>", "json")
     .action(async (flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json")
-        throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
-        );
+      parseForm(flags.output, "json");
       const withinMs = flags.since === undefined ? undefined : parseDuration(flags.since);
       if (withinMs === 0)
         throw new Failure(`invalid argument ${JSON.stringify(flags.since)} for "--since": give more than 0`);
@@ -87,10 +85,7 @@ export const definePolicy: DefineCommand = (program, world) => {
     )
     .option("-o, --output <form>", "json|wide")
     .action(async (flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json" && flags.output !== "wide")
-        throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|wide`,
-        );
+      parseForm(flags.output, "json", "wide");
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);
       const state = await fetchPolicyState(config.agentSocket);
@@ -118,7 +113,7 @@ export const definePolicy: DefineCommand = (program, world) => {
     .argument("[pod]", "only this pod (name, or namespace/name)")
     .option("-o, --output <form>", "table|json", "table")
     .action(async (pod, flags, command) => {
-      const isJson = parseForm(flags.output);
+      const isJson = parseForm(flags.output, "table", "json") === "json";
       const config = parseConfig(command.optsWithGlobals(), world);
       using daemon = new DaemonClient(config.socket);
       // What is added meanwhile is not taken for forgotten.
@@ -143,10 +138,7 @@ export const definePolicy: DefineCommand = (program, world) => {
     .option("--tail <number>", "so many of the last 500", "20")
     .option("-o, --output <form>", "json: one document a line")
     .action(async (flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json")
-        throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
-        );
+      parseForm(flags.output, "json");
       if (!/^\d{1,9}$/.test(flags.tail))
         throw new Failure(`invalid argument ${JSON.stringify(flags.tail)} for "--tail": give a number`);
       const config = parseConfig(command.optsWithGlobals(), world);
@@ -177,11 +169,4 @@ async function readPolicies<Role extends string>(
 function sayNone(world: World, isJson: boolean): void {
   world.err.write("No policy selects a pod of this node\n");
   if (isJson) world.out.write("{}\n");
-}
-
-function parseForm(form: string): boolean {
-  if (form === "json" || form === "table") return form === "json";
-  throw new Failure(
-    `unable to match a printer suitable for the output format "${form}", allowed formats are: table|json`,
-  );
 }

@@ -5,6 +5,7 @@ import { basename, join, resolve } from "node:path";
 import { renderTable } from "@bpfleet/base";
 import type { CheckedProgram, PreflightReport } from "@bpfleet/daemon";
 import { Failure, SilentFailure } from "../failure.ts";
+import { parseForm } from "../output/parse-form.ts";
 import type { World } from "../world.ts";
 import { collect } from "./collect.ts";
 import { authFlag, mirrorsFlag, platformFlag, policyFlag, readAccess, readPolicy } from "./image-access.ts";
@@ -34,10 +35,7 @@ export const definePreflight: DefineCommand = (program, world) => {
     .addOption(policyFlag)
     .addOption(platformFlag)
     .action(async (name, flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json")
-        throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
-        );
+      parseForm(flags.output, "json");
       const isImageFile = name.endsWith(".tar");
       const elf = isImageFile
         ? await readImageFile(resolve(world.cwd, name), flags.platform)

@@ -7,6 +7,7 @@ import { renderSampleCost } from "../inventory/sample-cost.ts";
 import { SurveyRows } from "../inventory/rows.ts";
 import { busyPrograms, renderTop } from "../inventory/top-programs.ts";
 import { renderJson } from "../maps/json.ts";
+import { parseForm } from "../output/parse-form.ts";
 import { sortKeys } from "../output/print-objects.ts";
 import type { World } from "../world.ts";
 import type { DefineCommand } from "./mod.ts";
@@ -27,10 +28,7 @@ export const defineTop: DefineCommand = (program, world) => {
     .option("-w, --watch", "again and again")
     .option("-o, --output <form>", "json")
     .action(async (flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json")
-        throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
-        );
+      parseForm(flags.output, "json");
       const windowMs = Math.round(parseDuration(flags.window));
       if (windowMs < 1) throw new Failure(`invalid duration "${flags.window}" for "--window": give at least 1ms`);
       const config = parseConfig(command.optsWithGlobals(), world);

@@ -6,6 +6,7 @@ import { parseConfig, type Config } from "../config.ts";
 import { DropAdvice } from "../explain/drop-advice.ts";
 import { renderAdvice, renderOrigin } from "../explain/render-explained.ts";
 import { Failure } from "../failure.ts";
+import { parseForm } from "../output/parse-form.ts";
 import { renderSummary, summarizePacket } from "../packet/describe-packet.ts";
 import { parseResourceArgs } from "../resources/resource-args.ts";
 import { PeerNames, type Names } from "../policy/peer-names.ts";
@@ -26,10 +27,7 @@ export const defineTrace: DefineCommand = (program, world) => {
     .option("--count <number>", "end after so many")
     .option("-o, --output <form>", "json: one document a line")
     .action(async (words, flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json")
-        throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json`,
-        );
+      parseForm(flags.output, "json");
       if (flags.drops === true && flags.flows === true)
         throw new Failure("trace shows drops, or connections and drops: give --drops or --flows");
       const config = parseConfig(command.optsWithGlobals(), world);

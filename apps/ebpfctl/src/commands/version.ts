@@ -1,7 +1,7 @@
 import { KernelError } from "@bpfleet/base";
 import type { Offer } from "@bpfleet/kernel";
 import { parseConfig } from "../config.ts";
-import { Failure } from "../failure.ts";
+import { parseForm } from "../output/parse-form.ts";
 import { productVersion } from "../product.ts";
 import type { DefineCommand } from "./mod.ts";
 
@@ -21,15 +21,11 @@ export const defineVersion: DefineCommand = (program, world) => {
     .option("--client", "only ebpfctl itself; asks nobody")
     .option("-o, --output <form>", "json|yaml")
     .action(async (flags, command) => {
-      if (flags.output !== undefined && flags.output !== "json" && flags.output !== "yaml") {
-        throw new Failure(
-          `unable to match a printer suitable for the output format "${flags.output}", allowed formats are: json|yaml`,
-        );
-      }
+      const form = parseForm(flags.output, "json", "yaml");
       const config = parseConfig(command.optsWithGlobals(), world);
       const versions: Versions = { client: { version: productVersion, node: process.version } };
       const failure = flags.client === true ? undefined : await askDaemon(versions, config.socket);
-      world.out.write(await render(versions, flags.output));
+      world.out.write(await render(versions, form));
       if (failure !== undefined) throw failure;
     });
 };

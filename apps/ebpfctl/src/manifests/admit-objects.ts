@@ -1,5 +1,5 @@
 import { checkRef } from "@bpfleet/agent";
-import { refKey, renderRef, type Issue, type ObjectRef, type Position } from "@bpfleet/base";
+import { isRecord, refKey, renderRef, type Issue, type ObjectRef, type Position } from "@bpfleet/base";
 import { apiVersionOf, felixFromValues, type Kind, type Parsed } from "@bpfleet/kinds";
 import type { InputObject, ReadInputs } from "./read-inputs.ts";
 
@@ -158,8 +158,4 @@ function unknownKind(apiVersion: string, name: string, kinds: readonly Kind[]): 
   return offers.length > 0
     ? `${sentence}; there is ${offers.join(", ")}`
     : `${sentence}; 'ebpfctl api-resources' lists what there is`;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -5,6 +5,7 @@ import { Failure } from "../failure.ts";
 import { singularName } from "../resources/resource-args.ts";
 import type { SelectedKind } from "../resources/select-objects.ts";
 import { findByPath, JsonPathError, renderTemplate, renderValue } from "./json-path.ts";
+import { noSuchForm } from "./parse-form.ts";
 
 export type OutputFormat =
   | { readonly form: "table"; readonly isWide: boolean }
@@ -19,9 +20,7 @@ export function parseOutputFormat(text: string | undefined): OutputFormat {
   if (text === "json" || text === "yaml" || text === "name") return { form: text };
   const template = /^jsonpath=(.*)$/s.exec(text)?.[1];
   if (template !== undefined) return { form: "jsonpath", template };
-  throw new Failure(
-    `unable to match a printer suitable for the output format "${text}", allowed formats are: ${outputForms}`,
-  );
+  throw noSuchForm(text, outputForms);
 }
 
 export interface TableOptions {

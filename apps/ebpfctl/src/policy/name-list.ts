@@ -1,5 +1,5 @@
 import type { PolicyState } from "@bpfleet/agent";
-import { renderTable } from "@bpfleet/base";
+import { compareText, renderTable } from "@bpfleet/base";
 import type { ForgottenNames, LearntName, NameEvents } from "@bpfleet/features";
 import { renderAddress } from "@bpfleet/kinds";
 import { endpointName } from "./endpoint-name.ts";
@@ -26,11 +26,7 @@ export function listNames(
       const secondsLeft = Math.max(0, Number((untilNs - nowNs) / 1_000_000_000n));
       return [{ pod, name, address: renderAddress(address), secondsLeft }];
     })
-    .toSorted((a, b) => compare(a.pod, b.pod) || compare(a.name, b.name) || compare(a.address, b.address));
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+    .toSorted((a, b) => compareText(a.pod, b.pod) || compareText(a.name, b.name) || compareText(a.address, b.address));
 }
 
 export function renderNames(names: readonly ListedName[]): string {

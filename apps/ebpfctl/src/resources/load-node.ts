@@ -1,5 +1,5 @@
-import { DirectoryStore, fetchReport, isoSeconds, Records, type NodeReport, type ObjectReport } from "@bpfleet/agent";
-import { errorText, KernelError, refKey } from "@bpfleet/base";
+import { DirectoryStore, fetchReport, Records, type NodeReport, type ObjectReport } from "@bpfleet/agent";
+import { errorText, KernelError, refKey, renderTime } from "@bpfleet/base";
 import { findKind, type KubeObject } from "@bpfleet/kinds";
 import type { Config } from "../config.ts";
 import { Failure } from "../failure.ts";
@@ -35,7 +35,7 @@ export async function readNode(config: Config, world: Pick<World, "clock">): Pro
   const { objects, broken } = store.snapshot();
   const written = objects.map(({ ref, object }) => reportOf(ref, admitted(object), records));
   return {
-    takenAt: isoSeconds(world.clock.now()),
+    takenAt: renderTime(world.clock.now()),
     isPaused: false,
     objects: [...written, ...madeOf(written, records)],
     broken,

@@ -1,4 +1,5 @@
-import { isoSeconds, type NodeReport } from "@bpfleet/agent";
+import { type NodeReport } from "@bpfleet/agent";
+import { renderTime } from "@bpfleet/base";
 import type { ClusterObjects } from "../cluster/cluster-objects.ts";
 import type { ClusterPlace } from "../cluster/cluster-place.ts";
 import type { Config } from "../config.ts";
@@ -19,7 +20,7 @@ export interface ObjectsAsked {
 export async function loadObjects(config: Config, world: World, asked: ObjectsAsked): Promise<NodeReport> {
   if (config.cluster === undefined) return asked.isBare === true ? readNode(config, world) : loadNode(config, world);
   await using cluster = await openCluster(config.cluster, world);
-  return await cluster.read(asked.wishes, asked.scope, isoSeconds(world.clock.now()), asked.withEvents);
+  return await cluster.read(asked.wishes, asked.scope, renderTime(world.clock.now()), asked.withEvents);
 }
 
 /** Its code is loaded where a cluster is asked. */

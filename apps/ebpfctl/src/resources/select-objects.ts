@@ -1,4 +1,5 @@
 import type { NodeReport, ObjectReport } from "@bpfleet/agent";
+import { compareText } from "@bpfleet/base";
 import type { Kind } from "@bpfleet/kinds";
 import { notFound, type Failure } from "../failure.ts";
 import type { Labels } from "./label-selector.ts";
@@ -31,7 +32,7 @@ export function selectObjects(report: NodeReport, wishes: readonly ResourceWish[
         ({ ref }) => kind.scope === "Cluster" || scope.namespace === undefined || ref.namespace === scope.namespace,
       )
       .filter(({ object }) => scope.matches?.(object.metadata.labels ?? {}) !== false)
-      .toSorted((a, b) => compare(a.ref.namespace, b.ref.namespace) || compare(a.ref.name, b.ref.name));
+      .toSorted((a, b) => compareText(a.ref.namespace, b.ref.namespace) || compareText(a.ref.name, b.ref.name));
     if (names.length === 0) return { kind, objects: all };
     const objects = names.flatMap((name) => {
       const found = all.filter(({ ref }) => ref.name === name);
@@ -41,8 +42,4 @@ export function selectObjects(report: NodeReport, wishes: readonly ResourceWish[
     return { kind, objects };
   });
   return { kinds, failures };
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -1,7 +1,7 @@
-import { canonicalJson, errorText, type Clock } from "@bpfleet/base";
+import { canonicalJson, errorText, renderTime, type Clock } from "@bpfleet/base";
 import type { DaemonResults, DaemonVersion } from "@bpfleet/daemon";
 import type { Inventory, NodePlan } from "@bpfleet/kernel";
-import { boundNodeState, renderTime, type Condition, type NodeStateResult, type NodeStateStatus } from "@bpfleet/kinds";
+import { boundNodeState, type Condition, type NodeStateResult, type NodeStateStatus } from "@bpfleet/kinds";
 import { isApiError, resourcePath, type AnyObject } from "@bpfleet/kube";
 import type { KubeClient } from "@bpfleet/kube-client";
 import type { ObjectReport } from "../report.ts";

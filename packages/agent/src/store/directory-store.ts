@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { readFileSync, statSync, type BigIntStats } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { canonicalJson, errorText, refKey, type Clock, type Issue, type ObjectRef } from "@bpfleet/base";
+import { canonicalJson, errorText, refKey, renderTime, type Clock, type Issue, type ObjectRef } from "@bpfleet/base";
 import { parseManifest, type KubeObject, type ObjectMeta } from "@bpfleet/kinds";
 import { isUnfinished, writeFilesAtomically, type NewFile } from "../atomic-file.ts";
 import { shiftPosition, type ObjectSource } from "./cut-manifest.ts";
@@ -170,7 +170,7 @@ export class DirectoryStore {
       path,
       text: renderStored(text, {
         uid: meta?.uid ?? randomUUID(),
-        creationTimestamp: meta?.creationTimestamp ?? isoSeconds(this.#options.clock.now()),
+        creationTimestamp: meta?.creationTimestamp ?? renderTime(this.#options.clock.now()),
         generation: (meta?.generation ?? 0) + (stored?.spec === spec ? 0 : 1),
         resourceVersion:
           outcome === "unchanged" ? (meta?.resourceVersion ?? "1") : this.#nextVersion(meta?.resourceVersion),
@@ -293,7 +293,7 @@ export class DirectoryStore {
     return {
       name: ref.name,
       uid: known?.uid ?? uidOf(ref, bornAt),
-      creationTimestamp: known?.creationTimestamp ?? isoSeconds(bornAt),
+      creationTimestamp: known?.creationTimestamp ?? renderTime(bornAt),
       generation: known === undefined ? 1 : known.generation + (isSame ? 0 : 1),
       resourceVersion:
         known === undefined ? "1" : isSame ? known.resourceVersion : String(Number(known.resourceVersion) + 1),
@@ -385,9 +385,4 @@ async function listFiles(directory: string): Promise<readonly string[]> {
     if (isMissing(error)) return [];
     throw error;
   }
-}
-
-/** As Kubernetes writes times: whole seconds, UTC. */
-export function isoSeconds(atMs: number): string {
-  return new Date(atMs).toISOString().replace(/\.\d+Z$/, "Z");
 }

@@ -1,3 +1,4 @@
+import { isRecord } from "@bpfleet/base";
 /** What the plug-in at the end of a chain says of a pod whose interface was just made. */
 export interface Announcement {
   readonly container: string;
@@ -80,8 +81,4 @@ function attachmentsOf(valid: unknown): readonly { container: string; ifname: st
 function textOf(record: Readonly<Record<string, unknown>>, name: string): string {
   const value = record[name];
   return typeof value === "string" ? value : "";
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null;
 }

@@ -1,4 +1,4 @@
-import { KernelError } from "@bpfleet/base";
+import { isRecord, KernelError } from "@bpfleet/base";
 import {
   parseHookKey,
   type FeatureInstance,
@@ -101,10 +101,6 @@ function isContents(value: unknown): boolean {
 
 function isReference(value: unknown): boolean {
   return isRecord(value) && typeof value["slot"] === "number" && typeof value["map"] === "string";
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null;
 }
 
 function refusal(name: string, why: string): KernelError {

@@ -1,8 +1,7 @@
-import type { Clock } from "@bpfleet/base";
+import { isRecord, renderTime, type Clock } from "@bpfleet/base";
 import type { Condition } from "../kind.ts";
-import { previousConditions, renderTime } from "../status/conditions.ts";
+import { previousConditions } from "../status/conditions.ts";
 import type { Aspect } from "../status/conditions.ts";
-import { isRecord } from "../yaml/read-yaml.ts";
 
 /** Ours beside bpfd's, whose fixed messages never say why. They come first, for the last condition is current. */
 const ourTypes = ["Cause", "Note"];

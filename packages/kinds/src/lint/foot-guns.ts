@@ -1,4 +1,4 @@
-import type { Origin } from "@bpfleet/base";
+import { isRecord, type Origin } from "@bpfleet/base";
 import type { Policy, PolicyRule, Requirement } from "@bpfleet/features";
 import { parsePrefix } from "../address/prefix.ts";
 import type { Parsed } from "../kind.ts";
@@ -6,7 +6,6 @@ import { matchesLabels } from "../labels/label-selector.ts";
 import { findPolicy } from "../policy/read-policy.ts";
 import { meetsAll, type LabelFacts } from "../policy/requirements.ts";
 import { renderPath } from "../yaml/places.ts";
-import { isRecord } from "../yaml/read-yaml.ts";
 import type { LintView } from "./lint-view.ts";
 import { OwnAddressIndex } from "./own-address-index.ts";
 import { asksInOneNamespace, labelledElsewhere } from "./narrowed.ts";

@@ -1,10 +1,9 @@
-import type { Issue } from "@bpfleet/base";
+import { isRecord, type Issue } from "@bpfleet/base";
 import type { PolicySubject } from "@bpfleet/features";
 import type { Parsed } from "../kind.ts";
 import { findPolicy } from "../policy/read-policy.ts";
 import { inNamespace, labelsOf, toRequirements } from "../policy/requirements.ts";
 import { valueAt } from "../yaml/places.ts";
-import { isRecord } from "../yaml/read-yaml.ts";
 import type { LintView } from "./lint-view.ts";
 import { nameSubject } from "./names.ts";
 import { findOrdered } from "./ordered-statement.ts";

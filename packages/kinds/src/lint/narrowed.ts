@@ -1,8 +1,8 @@
+import { isRecord } from "@bpfleet/base";
 import type { Peer, Policy, PolicyRule, Requirement } from "@bpfleet/features";
 import type { Parsed } from "../kind.ts";
 import { inNamespace, meetsAll, namespaceKey, parseSelectorKey, toRequirements } from "../policy/requirements.ts";
 import { renderPath, valueAt } from "../yaml/places.ts";
-import { isRecord } from "../yaml/read-yaml.ts";
 import type { LintView } from "./lint-view.ts";
 import { listPods, nameSubject } from "./names.ts";
 

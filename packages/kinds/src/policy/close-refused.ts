@@ -1,6 +1,6 @@
+import { isRecord } from "@bpfleet/base";
 import type { PolicyDirection, PolicyIntent, PolicyRule, Requirement } from "@bpfleet/features";
 import type { Closing, RefusedObject } from "../kind.ts";
-import { isRecord } from "../yaml/read-yaml.ts";
 import { modesOf, readContext, type ReadContext } from "./read-context.ts";
 import { inNamespace } from "./requirements.ts";
 

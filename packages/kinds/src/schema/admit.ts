@@ -1,6 +1,6 @@
-import type { Issue, Position } from "@bpfleet/base";
+import { isRecord, type Issue, type Position } from "@bpfleet/base";
 import { joinPointer, renderPath } from "../yaml/places.ts";
-import { isRecord, setField } from "../yaml/read-yaml.ts";
+import { setField } from "../yaml/read-yaml.ts";
 import { asJsonSchema, entriesOf, enumOf, nullableOf } from "./json-schema.ts";
 import type { JsonSchema, Rule } from "./json-schema.ts";
 import { didYouMean } from "./suggest.ts";

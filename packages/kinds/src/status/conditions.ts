@@ -1,7 +1,6 @@
-import { canonicalJson } from "@bpfleet/base";
+import { canonicalJson, isRecord, renderTime } from "@bpfleet/base";
 import type { Clock, Issue } from "@bpfleet/base";
 import type { Condition } from "../kind.ts";
-import { isRecord } from "../yaml/read-yaml.ts";
 
 /** One aspect as it is now; `stampStatus` adds since when. */
 export type Aspect = Pick<Condition, "type" | "status" | "reason" | "message">;
@@ -53,11 +52,6 @@ export function refusedStatus(issues: readonly Issue[], source: StampSource): un
     { type: "Accepted", status: "False", reason: "Invalid", message },
   ];
   return stampStatus({ state: "Failed", reason: message }, aspects, undefined, source);
-}
-
-/** RFC 3339 in UTC with whole seconds, as the API server writes times. */
-export function renderTime(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
 /** Of a status that was read; what is no condition is left out. */

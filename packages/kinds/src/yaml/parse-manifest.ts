@@ -1,8 +1,8 @@
-import type { Issue, Position } from "@bpfleet/base";
+import { isRecord, type Issue, type Position } from "@bpfleet/base";
 import { findPlace, joinPointer, LineTable, placeOffset } from "./places.ts";
 import type { Place } from "./places.ts";
 import { readJson } from "./read-json.ts";
-import { isRecord, readYaml } from "./read-yaml.ts";
+import { readYaml } from "./read-yaml.ts";
 import type { ReadDocument } from "./read-yaml.ts";
 
 /** One object of a manifest, as it was written: not pruned, defaulted or validated yet. */

@@ -1,3 +1,4 @@
+import { isRecord } from "@bpfleet/base";
 import { isAlias, isMap, isScalar, isSeq, parseAllDocuments } from "yaml";
 import type { Alias, Document, Node, Pair, Scalar as ScalarNode, YAMLMap, YAMLSeq } from "yaml";
 import { shortenLists } from "./long-lists.ts";
@@ -275,10 +276,6 @@ function resolveScalar(node: ScalarNode): ScalarResult {
 
 function isMergeKey(node: Node | null): boolean {
   return isScalar(node) && node.type === "PLAIN" && node.value === "<<";
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A plain assignment, except that `__proto__` is a name like any other. */

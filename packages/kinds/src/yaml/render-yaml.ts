@@ -1,4 +1,4 @@
-import { isRecord } from "./read-yaml.ts";
+import { isRecord } from "@bpfleet/base";
 import { renderKey, renderText } from "./render-text.ts";
 
 /** YAML as `kubectl get -o yaml` prints it: keys sorted, lists not indented, text quoted only where it must be. */

@@ -1,4 +1,4 @@
-import { renderTime } from "./micro-time.ts";
+import { renderTime } from "@bpfleet/base";
 
 /** https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties */
 export interface Condition {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { renderTime } from "@bpfleet/base";
 import fc from "fast-check";
-import { parseTime, renderMicroTime, renderTime } from "./micro-time.ts";
+import { parseTime, renderMicroTime } from "./micro-time.ts";
 
 test("renderMicroTime always has six digits, renderTime none", () => {
   assert.equal(renderMicroTime(1_700_000_000_000), "2023-11-14T22:13:20.000000Z");

@@ -5,11 +5,6 @@ export function renderMicroTime(epochMs: number): string {
   return new Date(whole).toISOString().replace("Z", `${String(extra).padStart(3, "0")}Z`);
 }
 
-/** `2026-11-21T18:00:00Z`: Time of the API, whole seconds. */
-export function renderTime(epochMs: number): string {
-  return new Date(epochMs).toISOString().replace(/\.\d+Z$/, "Z");
-}
-
 /** Milliseconds since the epoch of a Time or MicroTime (RFC 3339); `undefined` for anything else. */
 export function parseTime(text: string): number | undefined {
   const match = /^(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/.exec(text);

@@ -1,5 +1,5 @@
+import { isRecord } from "@bpfleet/base";
 import type { BytecodeLabels } from "../bytecode.ts";
-import { isJsonObject } from "../json-object.ts";
 import { malformed, textsOf } from "./manifest.ts";
 
 const names = {
@@ -19,7 +19,7 @@ export type LabelFacts = Omit<BytecodeLabels, "all">;
 /** The labels of a configuration; those that are not of eBPF stay in `all` only. `what` names the image in messages. */
 export function readLabels(config: Readonly<Record<string, unknown>>, what: string): BytecodeLabels {
   const inner = config["config"];
-  const all = textsOf(isJsonObject(inner) ? inner["Labels"] : undefined);
+  const all = textsOf(isRecord(inner) ? inner["Labels"] : undefined);
   const single = Object.entries(names).flatMap(([field, label]) => {
     const value = all[label];
     return value === undefined || value === "" ? [] : [[field, value] as const];
@@ -83,7 +83,7 @@ function readTable(
     return malformed(`read ${what}: its label ${label} is not JSON; write {"name": "type"}`);
   }
   const table = textsOf(value);
-  if (!isJsonObject(value) || Object.keys(table).length !== Object.keys(value).length)
+  if (!isRecord(value) || Object.keys(table).length !== Object.keys(value).length)
     return malformed(`read ${what}: its label ${label} must be an object of names and types, {"name": "type"}`);
   return table;
 }

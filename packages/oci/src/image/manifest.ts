@@ -1,7 +1,6 @@
-import { ImageError } from "@bpfleet/base";
+import { ImageError, isRecord } from "@bpfleet/base";
 import { isDigest } from "../digest.ts";
 import type { Digest } from "../digest.ts";
-import { isJsonObject } from "../json-object.ts";
 
 /** Names bytes: their type, digest and size. */
 export interface Descriptor {
@@ -95,7 +94,7 @@ export function choosePlatform(index: Index, platform: string, what: string): De
 export function parseJson(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
-    return isJsonObject(value) ? value : undefined;
+    return isRecord(value) ? value : undefined;
   } catch {
     return undefined;
   }
@@ -105,7 +104,7 @@ export function parseJson(bytes: Uint8Array): Readonly<Record<string, unknown>> 
 const word = /^[\x20-\x7e]{1,255}$/;
 
 export function readDescriptor(value: unknown): Descriptor | undefined {
-  if (!isJsonObject(value)) return undefined;
+  if (!isRecord(value)) return undefined;
   const { mediaType, digest, size, annotations, artifactType, platform } = value;
   if (typeof mediaType !== "string" || !word.test(mediaType) || !isDigest(digest)) return undefined;
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) return undefined;
@@ -120,7 +119,7 @@ export function readDescriptor(value: unknown): Descriptor | undefined {
 }
 
 function readPlatform(value: unknown): { readonly platform?: Platform } {
-  if (!isJsonObject(value)) return {};
+  if (!isRecord(value)) return {};
   const { os, architecture, variant } = value;
   if (typeof os !== "string" || typeof architecture !== "string" || !word.test(os + architecture)) return {};
   return { platform: { os, architecture, ...(typeof variant === "string" && variant !== "" ? { variant } : {}) } };
@@ -128,7 +127,7 @@ function readPlatform(value: unknown): { readonly platform?: Platform } {
 
 /** The entries of an object that are text. */
 export function textsOf(value: unknown): Readonly<Record<string, string>> {
-  const entries = isJsonObject(value) ? Object.entries(value) : [];
+  const entries = isRecord(value) ? Object.entries(value) : [];
   return Object.fromEntries(entries.filter((entry): entry is [string, string] => typeof entry[1] === "string"));
 }
 

@@ -1,9 +1,8 @@
 import { gunzipSync } from "node:zlib";
-import { ImageError } from "@bpfleet/base";
+import { ImageError, isRecord } from "@bpfleet/base";
 import type { BytecodeLabels } from "../bytecode.ts";
 import { digestOf } from "../digest.ts";
 import type { Digest } from "../digest.ts";
-import { isJsonObject } from "../json-object.ts";
 import { readLabels } from "./labels.ts";
 import { malformed, mediaTypes, parseJson } from "./manifest.ts";
 import type { Descriptor, Manifest } from "./manifest.ts";
@@ -82,7 +81,7 @@ function unpack(layer: Uint8Array, what: string): Uint8Array {
 
 /** The configuration says what the layer unpacks to; those of old builders say nothing. */
 function checkDiffId(archive: Uint8Array, { rootfs }: Readonly<Record<string, unknown>>, what: string): void {
-  const said = isJsonObject(rootfs) ? rootfs["diff_ids"] : undefined;
+  const said = isRecord(rootfs) ? rootfs["diff_ids"] : undefined;
   if (said === undefined) return;
   const found = digestOf(archive);
   if (Array.isArray(said) && said.length === 1 && said[0] === found) return;

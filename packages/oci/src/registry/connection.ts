@@ -1,10 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { getCACertificates } from "node:tls";
-import { ImageError } from "@bpfleet/base";
+import { ImageError, isRecord } from "@bpfleet/base";
 import { Agent, ProxyAgent, type buildConnector, type Dispatcher } from "undici";
 import type { FetchProgress } from "../fetch-request.ts";
-import { isJsonObject } from "../json-object.ts";
 import { defaultHost } from "../reference.ts";
 import { parseChallenges } from "./challenge.ts";
 import type { Challenge } from "./challenge.ts";
@@ -325,7 +324,7 @@ function readToken(body: Uint8Array): string | undefined {
   } catch {
     return undefined;
   }
-  const token = isJsonObject(answer) ? (answer["token"] ?? answer["access_token"]) : undefined;
+  const token = isRecord(answer) ? (answer["token"] ?? answer["access_token"]) : undefined;
   return typeof token === "string" && /^[\x21-\x7e]+$/.test(token) ? token : undefined;
 }
 

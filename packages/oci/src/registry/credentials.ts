@@ -1,7 +1,6 @@
 import { inspect } from "node:util";
-import { ok, refused } from "@bpfleet/base";
+import { isRecord, ok, refused } from "@bpfleet/base";
 import type { Issue, Result } from "@bpfleet/base";
-import { isJsonObject } from "../json-object.ts";
 import { defaultHost } from "../reference.ts";
 
 /** What is shown to one host, and to no other. Printing one never prints its secret. */
@@ -63,17 +62,17 @@ export function parseDockerConfig(text: string): Result<Credentials> {
     add("", "syntax", "read pull secret: it is not JSON; make it with `kubectl create secret docker-registry`");
     return refused(issues);
   }
-  if (!isJsonObject(config)) {
+  if (!isRecord(config)) {
     add("", "type", "read pull secret: it must be a JSON object with a field auths");
     return refused(issues);
   }
   const auths = config["auths"] ?? config;
   const credentials = new Map<string, Credential>();
-  for (const [place, entry] of Object.entries(isJsonObject(auths) ? auths : {})) {
+  for (const [place, entry] of Object.entries(isRecord(auths) ? auths : {})) {
     const path = `/auths/${place.replaceAll("~", "~0").replaceAll("/", "~1")}`;
     // Tools that keep passwords elsewhere leave an empty entry.
-    if (isJsonObject(entry) && Object.keys(entry).length === 0) continue;
-    const credential = isJsonObject(entry) ? readEntry(entry) : undefined;
+    if (isRecord(entry) && Object.keys(entry).length === 0) continue;
+    const credential = isRecord(entry) ? readEntry(entry) : undefined;
     if (credential === undefined)
       add(path, "invalid", `read pull secret: the entry of ${place} has no auth, no username with password, no token`);
     else credentials.set(normalizePlace(place), credential);

@@ -1,8 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
-import { ImageError } from "@bpfleet/base";
+import { ImageError, isRecord } from "@bpfleet/base";
 import { parse } from "smol-toml";
-import { isJsonObject } from "../json-object.ts";
 import { defaultHost } from "../reference.ts";
 
 export type Capability = "pull" | "resolve" | "push";
@@ -51,9 +50,9 @@ export function parseHosts(text: string, path: string, host: string): readonly E
   }
   const reader = new HostsReader(path);
   const hosts = file["host"] ?? {};
-  if (!isJsonObject(hosts)) return reader.refuse("host", 'must be tables: [host."https://mirror.example"]');
+  if (!isRecord(hosts)) return reader.refuse("host", 'must be tables: [host."https://mirror.example"]');
   const mirrors = Object.entries(hosts).map(([url, table]) =>
-    isJsonObject(table)
+    isRecord(table)
       ? reader.endpoint(`host.${JSON.stringify(url)}`, url, table)
       : reader.refuse(`host.${JSON.stringify(url)}`, "must be a table"),
   );
@@ -121,7 +120,7 @@ class HostsReader {
 
   #headers(table: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
     const { header = {} } = table;
-    if (!isJsonObject(header)) return this.refuse("header", "must be a table");
+    if (!isRecord(header)) return this.refuse("header", "must be a table");
     return Object.fromEntries(
       Object.entries(header).map(([name, value]) => {
         const text = Array.isArray(value) ? value.join(", ") : value;

@@ -1,6 +1,5 @@
-import { ImageError } from "@bpfleet/base";
+import { ImageError, isRecord } from "@bpfleet/base";
 import type { ErrorCode, Retry } from "@bpfleet/base";
-import { isJsonObject } from "../json-object.ts";
 
 /** What was asked, for messages: verb and object, e.g. `pull manifest latest of quay.io/a/b`. */
 export interface Question {
@@ -43,8 +42,8 @@ function judge(question: Question, status: number, said: string): [ErrorCode, Re
 function errorOf(body: Uint8Array): string {
   try {
     const answer: unknown = JSON.parse(Buffer.from(body).toString());
-    const errors = isJsonObject(answer) && Array.isArray(answer["errors"]) ? (answer["errors"] as unknown[]) : [];
-    const first = errors.find(isJsonObject);
+    const errors = isRecord(answer) && Array.isArray(answer["errors"]) ? (answer["errors"] as unknown[]) : [];
+    const first = errors.find(isRecord);
     if (first === undefined) return "";
     const { code, message } = first;
     return printable(

@@ -1,10 +1,10 @@
+import { isRecord } from "@bpfleet/base";
 import { bundleFromJSON } from "@sigstore/bundle";
 import { toSignedEntity } from "@sigstore/verify";
 import type { SignedEntity } from "@sigstore/verify";
 import { hexOf } from "../digest.ts";
 import type { Digest } from "../digest.ts";
 import { parseJson } from "../image/manifest.ts";
-import { isJsonObject } from "../json-object.ts";
 import { signPredicate } from "./evidence.ts";
 
 const statementTypes = ["https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"];
@@ -33,8 +33,8 @@ function checkStatement(payload: Uint8Array, over: Digest): void {
   if (predicateType !== signPredicate)
     throw new Error(`it states ${JSON.stringify(predicateType)}, which is no signature (${signPredicate})`);
   const digests = (Array.isArray(subject) ? (subject as unknown[]) : []).map((each) => {
-    const digest = isJsonObject(each) ? each["digest"] : undefined;
-    return isJsonObject(digest) && typeof digest["sha256"] === "string" ? digest["sha256"] : "";
+    const digest = isRecord(each) ? each["digest"] : undefined;
+    return isRecord(digest) && typeof digest["sha256"] === "string" ? digest["sha256"] : "";
   });
   if (!digests.includes(hexOf(over)))
     throw new Error(`it signs ${digests.map((digest) => `sha256:${digest}`).join(", ") || "nothing"}, not ${over}`);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { isRecord } from "@bpfleet/base";
 import { digestOf } from "../digest.ts";
-import { isJsonObject } from "../json-object.ts";
 import {
   acceptedIdentity,
   acceptedKey,
@@ -110,7 +110,7 @@ test("decideSignature takes no attestation for a signature", () => {
 test("decideSignature refuses a bundle with any byte of its payload or signature flipped", () => {
   const json = readJsonFixture("key.bundle.json");
   const envelope = json["dsseEnvelope"];
-  assert.ok(isJsonObject(envelope));
+  assert.ok(isRecord(envelope));
   const payload = Buffer.from(String(envelope["payload"]), "base64");
   for (let at = 0; at < payload.length; at += 7) {
     const changed = Buffer.from(payload);

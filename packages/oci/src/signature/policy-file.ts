@@ -1,9 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { ok, refused } from "@bpfleet/base";
+import { isRecord, ok, refused } from "@bpfleet/base";
 import type { Result } from "@bpfleet/base";
 import { TrustedRoot } from "@sigstore/protobuf-specs";
-import { isJsonObject } from "../json-object.ts";
 import type { JsonObject } from "../json-object.ts";
 import { openPolicy } from "./policy.ts";
 import type { ImagePolicy } from "./policy.ts";
@@ -55,7 +54,7 @@ function rootOf(file: string, text: string | Unusable | undefined): JsonObject |
   if (typeof text !== "string") return text;
   try {
     const root: unknown = JSON.parse(text);
-    if (isJsonObject(root) && TrustedRoot.fromJSON(root).certificateAuthorities.length > 0) return root;
+    if (isRecord(root) && TrustedRoot.fromJSON(root).certificateAuthorities.length > 0) return root;
   } catch {
     // Said below: why it cannot be read matters less than what it must be.
   }

@@ -1,10 +1,10 @@
 import { createHash, X509Certificate } from "node:crypto";
+import { isRecord } from "@bpfleet/base";
 import { bundleFromJSON } from "@sigstore/bundle";
 import { toSignedEntity } from "@sigstore/verify";
 import type { SignedEntity } from "@sigstore/verify";
 import type { Digest } from "../digest.ts";
 import { parseJson } from "../image/manifest.ts";
-import { isJsonObject } from "../json-object.ts";
 
 const annotationNames = {
   signature: "dev.cosignproject.cosign/signature",
@@ -36,13 +36,13 @@ export function readSimpleSigning(
 
 function checkPayload(payload: Uint8Array, over: Digest): void {
   const critical = parseJson(payload)?.["critical"];
-  if (!isJsonObject(critical)) throw new Error("its payload is not of the form simplesigning");
+  if (!isRecord(critical)) throw new Error("its payload is not of the form simplesigning");
   if (critical["type"] !== "cosign container image signature")
     throw new Error(
       `its payload is of type ${JSON.stringify(critical["type"])}, not "cosign container image signature"`,
     );
   const image = critical["image"];
-  const digest = isJsonObject(image) ? image["docker-manifest-digest"] : undefined;
+  const digest = isRecord(image) ? image["docker-manifest-digest"] : undefined;
   if (digest !== over) throw new Error(`it signs ${typeof digest === "string" ? digest : "nothing"}, not ${over}`);
 }
 
@@ -63,8 +63,7 @@ function proofsOf(annotations: Readonly<Record<string, string>>): object {
 
 function readLogEntry(entry: Readonly<Record<string, unknown>>): object {
   const { SignedEntryTimestamp: signedEntryTimestamp, Payload: payload } = entry;
-  if (!isJsonObject(payload) || typeof signedEntryTimestamp !== "string")
-    throw new Error("its log entry is incomplete");
+  if (!isRecord(payload) || typeof signedEntryTimestamp !== "string") throw new Error("its log entry is incomplete");
   const { body, integratedTime, logIndex, logID } = payload;
   const kindVersion = parseJson(Buffer.from(String(body), "base64"));
   return {

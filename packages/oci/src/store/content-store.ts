@@ -1,11 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import { ImageError } from "@bpfleet/base";
+import { ImageError, isRecord } from "@bpfleet/base";
 import type { ErrorCode } from "@bpfleet/base";
 import { digestOf, hexOf, isDigest } from "../digest.ts";
 import type { Digest } from "../digest.ts";
-import { isJsonObject } from "../json-object.ts";
 
 /** A signature artifact of an image, kept beside it so that it can be verified again without a network. */
 export interface StoredEvidence {
@@ -218,7 +217,7 @@ function parseRecord(text: string): ImageRecord | undefined {
   } catch {
     return undefined;
   }
-  if (!isJsonObject(value)) return undefined;
+  if (!isRecord(value)) return undefined;
   const hasDigests = ["root", "manifest", "config", "layer", "object"].every((key) => isDigest(value[key]));
   const hasNames = typeof value["reference"] === "string" && typeof value["platform"] === "string";
   const evidence = value["evidence"];
@@ -226,11 +225,11 @@ function parseRecord(text: string): ImageRecord | undefined {
     Array.isArray(evidence) &&
     evidence.every(
       (each: unknown) =>
-        isJsonObject(each) &&
+        isRecord(each) &&
         isDigest(each["digest"]) &&
         isDigest(each["over"]) &&
         (each["format"] === "bundle" || each["format"] === "simplesigning") &&
-        isJsonObject(each["annotations"]) &&
+        isRecord(each["annotations"]) &&
         Object.values(each["annotations"]).every((text) => typeof text === "string"),
     );
   return hasDigests && hasNames && hasEvidence ? (value as unknown as ImageRecord) : undefined;

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { isRecord } from "@bpfleet/base";
 import type { Digest } from "../digest.ts";
 import type { BuiltImage } from "../image/build-image.ts";
 import { parseLayout } from "../image/layout.ts";
-import { isJsonObject } from "../json-object.ts";
 import type { JsonObject } from "../json-object.ts";
 import type { Evidence } from "../signature/evidence.ts";
 import type { AcceptedIdentity, AcceptedKey } from "../signature/policy.ts";
@@ -20,7 +20,7 @@ export function readFixture(name: string): Buffer {
 
 export function readJsonFixture(name: string): JsonObject {
   const value: unknown = JSON.parse(readFixture(name).toString());
-  if (!isJsonObject(value)) throw new TypeError(`${name} is no object`);
+  if (!isRecord(value)) throw new TypeError(`${name} is no object`);
   return value;
 }
 

@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from "node:net";
+import { isRecord } from "@bpfleet/base";
 import { readYaml } from "@bpfleet/kinds";
 import { checkPolicyText } from "@bpfleet/oci/policy-text";
 
@@ -38,7 +39,7 @@ export function parseTolerations(text: string, complain: Complain): readonly Tol
 export function parseNodeSelector(text: string, complain: Complain): Readonly<Record<string, string>> | undefined {
   const value = readValue(text, complain);
   if (value === undefined) return undefined;
-  if (!isMap(value)) return refuse(complain, "must be labels and their values: pool: edge");
+  if (!isRecord(value)) return refuse(complain, "must be labels and their values: pool: edge");
   const wrong = Object.entries(value).flatMap(([key, label]) => {
     if (!isLabelKey(key)) return `${JSON.stringify(key)} is no label`;
     if (typeof label !== "string" || !labelValue.test(label))
@@ -68,7 +69,7 @@ export function parseTimeoutMs(text: string, complain: Complain): number | undef
 }
 
 function whyNoToleration(value: unknown): string | undefined {
-  if (!isMap(value)) return "must be a toleration";
+  if (!isRecord(value)) return "must be a toleration";
   const unknown = Object.keys(value).find((name) => !tolerationFields.includes(name));
   if (unknown !== undefined) return `has ${unknown}, which a toleration has not`;
   const { key, operator = "Equal", value: wanted, effect, tolerationSeconds } = value;
@@ -89,7 +90,7 @@ const policyFields = ["apiVersion", "kind", "trustedRoot", "default", "rules"];
 export function parsePolicyText(text: string, complain: Complain): string | undefined {
   const value = readValue(text, complain);
   if (value === undefined) return undefined;
-  if (!isMap(value) || value["apiVersion"] !== "bpfleet.io/v1alpha1" || value["kind"] !== "ImagePolicy")
+  if (!isRecord(value) || value["apiVersion"] !== "bpfleet.io/v1alpha1" || value["kind"] !== "ImagePolicy")
     return refuse(complain, "must begin with apiVersion: bpfleet.io/v1alpha1 and kind: ImagePolicy");
   const unknown = Object.keys(value).filter((key) => !policyFields.includes(key));
   for (const key of unknown) complain(`${key} is no field of an ImagePolicy; there are ${policyFields.join(", ")}`);
@@ -132,8 +133,4 @@ export function readValue(text: string, complain: Complain): unknown {
 export function refuse(complain: Complain, message: string): undefined {
   complain(message);
   return undefined;
-}
-
-export function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,5 +1,6 @@
+import { isRecord } from "@bpfleet/base";
 import { compareQuantities, parseQuantity, type Quantity } from "@bpfleet/kube";
-import { isLabelKey, isMap, readValue, refuse, type Complain } from "./pod-settings.ts";
+import { isLabelKey, readValue, refuse, type Complain } from "./pod-settings.ts";
 
 export interface Resources {
   readonly requests?: Readonly<Record<string, string>>;
@@ -17,14 +18,14 @@ const unit = 1_000_000_000n;
 export function parseResources(text: string, complain: Complain): Resources | undefined {
   const value = readValue(text, complain);
   if (value === undefined) return undefined;
-  if (!isMap(value)) return refuse(complain, "must be requests and limits, as a container has them");
+  if (!isRecord(value)) return refuse(complain, "must be requests and limits, as a container has them");
   const wrong = Object.keys(value)
     .filter((name) => name !== "requests" && name !== "limits")
     .map((name) => `${name} is neither requests nor limits`);
   const read: Amounts = { requests: {}, limits: {} };
   for (const part of parts) {
     const amounts = value[part] ?? {};
-    if (!isMap(amounts)) wrong.push(`${part} must be resources and their amounts`);
+    if (!isRecord(amounts)) wrong.push(`${part} must be resources and their amounts`);
     else
       for (const [name, amount] of Object.entries(amounts)) {
         const words = typeof amount === "number" ? String(amount) : amount;

@@ -1,4 +1,5 @@
-import { renderTime, type Condition, type NodeState } from "@bpfleet/kinds";
+import { renderTime } from "@bpfleet/base";
+import { type Condition, type NodeState } from "@bpfleet/kinds";
 import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { daemonLabels, daemonSetName, fieldManager, ownNamespace } from "../desired/names.ts";

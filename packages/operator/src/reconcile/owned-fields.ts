@@ -1,3 +1,4 @@
+import { isRecord } from "@bpfleet/base";
 import type { AnyObject } from "@bpfleet/kube";
 
 /**
@@ -86,14 +87,14 @@ function project(value: unknown, fields: FieldSet): unknown {
 
 function find(value: unknown, step: string): unknown {
   const rest = step.slice(2);
-  if (step.startsWith("f:")) return isObject(value) && Object.hasOwn(value, rest) ? value[rest] : undefined;
+  if (step.startsWith("f:")) return isRecord(value) && Object.hasOwn(value, rest) ? value[rest] : undefined;
   if (!Array.isArray(value)) return undefined;
   if (step.startsWith("i:")) return value[Number(rest)];
   const wanted = JSON.parse(rest) as unknown;
   if (step.startsWith("v:")) return value.find((item) => item === wanted);
-  if (!isObject(wanted)) return undefined;
+  if (!isRecord(wanted)) return undefined;
   const keys = Object.entries(wanted);
-  return value.find((item) => isObject(item) && keys.every(([name, key]) => matchesKey(item[name], name, key)));
+  return value.find((item) => isRecord(item) && keys.every(([name, key]) => matchesKey(item[name], name, key)));
 }
 
 /** Keys that the server defaults may be missing from what it hands out. */
@@ -103,12 +104,8 @@ function matchesKey(value: unknown, name: string, key: unknown): boolean {
 
 function canonical(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(canonical);
-  if (!isObject(value)) return value;
+  if (!isRecord(value)) return value;
   return Object.entries(value)
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, field]) => [name, canonical(field)]);
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,4 @@
-import type { Issue } from "@bpfleet/base";
+import { isRecord, type Issue } from "@bpfleet/base";
 import { renderPath } from "@bpfleet/kinds";
 
 /** https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#request */
@@ -113,8 +113,4 @@ function withWarnings(warnings: readonly string[]): { readonly warnings?: readon
   const rest = unique.length - kept.length;
   if (rest > 0) kept.push(`and ${rest} more`);
   return kept.length === 0 ? {} : { warnings: kept };
-}
-
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

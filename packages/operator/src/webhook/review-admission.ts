@@ -1,13 +1,6 @@
-import { canonicalJson, renderRef, type Issue } from "@bpfleet/base";
+import { canonicalJson, isRecord, renderRef, type Issue } from "@bpfleet/base";
 import { apiVersionOf, findFootGuns, nameAffected, type DefinedKind, type LintView } from "@bpfleet/kinds";
-import {
-  allow,
-  isRecord,
-  parseReview,
-  refuse,
-  type AdmissionAnswer,
-  type AdmissionRequest,
-} from "./admission-review.ts";
+import { allow, parseReview, refuse, type AdmissionAnswer, type AdmissionRequest } from "./admission-review.ts";
 
 export interface AdmissionContext {
   readonly kinds: readonly DefinedKind[];

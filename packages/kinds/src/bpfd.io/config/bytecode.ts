@@ -1,8 +1,8 @@
+import { isRecord } from "@bpfleet/base";
 import type { BytecodeSource } from "@bpfleet/kernel";
 import { admit, describe } from "../../schema/admit.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { Type } from "../../schema/type.ts";
-import { isRecord } from "../../yaml/read-yaml.ts";
 
 /** Where Secrets for pulling are looked for, the first that has one of the name. */
 export const pullSecretNamespaces = ["bpfd", "kube-system"] as const;

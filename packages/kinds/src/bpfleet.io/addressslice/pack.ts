@@ -1,4 +1,4 @@
-import { canonicalJson } from "@bpfleet/base";
+import { canonicalJson, compareText } from "@bpfleet/base";
 import { maxSliceAddresses } from "./schema.ts";
 import type { AddressLabelSet, AddressSlice, AddressSliceSpec } from "./schema.ts";
 
@@ -200,21 +200,17 @@ function groupOf({ of, namespace }: Pick<KnownAddress, "of" | "namespace">): str
 }
 
 function byName(a: AddressSlice, b: AddressSlice): number {
-  return compare(a.metadata.name, b.metadata.name);
+  return compareText(a.metadata.name, b.metadata.name);
 }
 
 /** Versions are numbers that grow; what has none was never written. */
 function byVersion(a: AddressSlice, b: AddressSlice): number {
   const [first, second] = [a, b].map(({ metadata }) => metadata.resourceVersion ?? "");
-  return (first ?? "").length - (second ?? "").length || compare(first ?? "", second ?? "") || byName(a, b);
+  return (first ?? "").length - (second ?? "").length || compareText(first ?? "", second ?? "") || byName(a, b);
 }
 
 function byAddress(a: Pick<KnownAddress, "ip">, b: Pick<KnownAddress, "ip">): number {
-  return compare(a.ip, b.ip);
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return compareText(a.ip, b.ip);
 }
 
 /** What an address adds to a slice, in JSON: at least that, and not much more. */

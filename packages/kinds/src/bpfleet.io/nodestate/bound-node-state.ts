@@ -1,4 +1,4 @@
-import { encodeUtf8 } from "@bpfleet/base";
+import { compareText, encodeUtf8 } from "@bpfleet/base";
 import { nodeStateLimits } from "./schema.ts";
 import type {
   NodeStateLink,
@@ -42,7 +42,7 @@ export function boundNodeState(findings: NodeFindings): NodeStateStatus {
   };
   const total = { programs: programs.length, maps: maps.length, links: links.length };
   const room = nodeStateLimits.bytes - sizeOf(head) - sizeOf({ total, omitted: total }) - 256;
-  const said = results.map(boundResult).toSorted((a, b) => compare(refText(a), refText(b)));
+  const said = results.map(boundResult).toSorted((a, b) => compareText(refText(a), refText(b)));
   const kept = take(said, ({ state }) => weights[state], nodeStateLimits.results, room * resultShare);
   const left = { bytes: room - kept.bytes };
   const spend = <T extends { readonly id: number; readonly isOurs: boolean }>(
@@ -146,8 +146,4 @@ function countStates(results: readonly NodeStateResult[]): NonNullable<NodeState
 
 function refText({ group, kind, namespace, name }: NodeStateResult): string {
   return `${group}/${kind}/${namespace}/${name}`;
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

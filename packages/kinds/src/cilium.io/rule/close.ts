@@ -1,3 +1,4 @@
+import { isRecord } from "@bpfleet/base";
 import type { Closing, RefusedObject } from "../../kind.ts";
 import {
   closeRefused,
@@ -10,7 +11,6 @@ import {
   type Closure,
 } from "../../policy/close-refused.ts";
 import { parseSelectorKey } from "../../policy/requirements.ts";
-import { isRecord } from "../../yaml/read-yaml.ts";
 import { ruleSchema } from "./rule-schema.ts";
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -1,3 +1,4 @@
+import { isRecord } from "@bpfleet/base";
 import { defineKind, type DefinedKind, type KindSource } from "../../define-kind.ts";
 import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import { lowerPolicy } from "../../policy/lower-policy.ts";
@@ -5,7 +6,6 @@ import { aggregatePolicy } from "../../policy/policy-aggregate.ts";
 import { policyConditions, policyStatus } from "../../policy/policy-status.ts";
 import { unknownFieldIn } from "../../policy/unknown-fields.ts";
 import type { IssueList } from "../../schema/admit.ts";
-import { isRecord } from "../../yaml/read-yaml.ts";
 import { checkRule, learnsNames, policyCode } from "./check-rule.ts";
 import { closeCiliumPolicy } from "./close.ts";
 import { readCiliumPolicy, type CiliumPolicyObject } from "./read-rule.ts";

@@ -1,6 +1,6 @@
+import { isRecord } from "@bpfleet/base";
 import type { KubeObject } from "../../kind.ts";
 import { Type } from "../../schema/type.ts";
-import { isRecord } from "../../yaml/read-yaml.ts";
 
 /** Kubernetes judges the rest of a node. */
 export const anySchema = Type.Unknown();

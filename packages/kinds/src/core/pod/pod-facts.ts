@@ -1,6 +1,6 @@
+import { isRecord } from "@bpfleet/base";
 import type { NamedPort } from "@bpfleet/features";
 import type { KubeObject } from "../../kind.ts";
-import { isRecord } from "../../yaml/read-yaml.ts";
 
 /** What of a pod decides who it is to others. */
 export interface PodFacts {

@@ -1,7 +1,7 @@
+import { isRecord } from "@bpfleet/base";
 import { defineKind } from "../../define-kind.ts";
 import type { IssueList } from "../../schema/admit.ts";
 import { describe } from "../../schema/admit.ts";
-import { isRecord } from "../../yaml/read-yaml.ts";
 import { secretAccess } from "./access.ts";
 import { isBase64 } from "./base64.ts";
 import { secretColumns } from "./columns.ts";

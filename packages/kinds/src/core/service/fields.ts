@@ -1,5 +1,5 @@
+import { isRecord } from "@bpfleet/base";
 import type { PortProtocol } from "@bpfleet/features";
-import { isRecord } from "../../yaml/read-yaml.ts";
 
 const protocols = ["TCP", "UDP", "SCTP"] as const;
 

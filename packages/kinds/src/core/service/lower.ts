@@ -1,6 +1,6 @@
+import { isRecord } from "@bpfleet/base";
 import type { ServiceIntent, ServicePort } from "@bpfleet/features";
 import type { Lowered, Parsed } from "../../kind.ts";
-import { isRecord } from "../../yaml/read-yaml.ts";
 import { numberOf, protocolOf, recordsOf, textsOf } from "./fields.ts";
 import type { Service } from "./schema.ts";
 

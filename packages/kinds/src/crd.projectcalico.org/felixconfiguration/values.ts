@@ -1,6 +1,6 @@
+import { isRecord } from "@bpfleet/base";
 import type { KubeObject } from "../../kind.ts";
 import { asJsonSchema } from "../../schema/json-schema.ts";
-import { isRecord } from "../../yaml/read-yaml.ts";
 import { specSchema } from "./schema.ts";
 
 const known = new Set(Object.keys(asJsonSchema(specSchema).properties ?? {}));

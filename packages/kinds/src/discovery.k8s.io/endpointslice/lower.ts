@@ -1,7 +1,7 @@
+import { isRecord } from "@bpfleet/base";
 import type { Backend, BackendsIntent } from "@bpfleet/features";
 import { numberOf, protocolOf, recordsOf, textsOf } from "../../core/service/fields.ts";
 import type { Lowered, Parsed } from "../../kind.ts";
-import { isRecord } from "../../yaml/read-yaml.ts";
 import type { EndpointSlice } from "./schema.ts";
 
 /** https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetesioservice-name */
