@@ -30,7 +30,7 @@ export function podsOf(objects: readonly AcceptedObject[], nodeName: string): re
 }
 
 /** The cgroups that pods name, each once. */
-export function cgroupsOf(objects: readonly KubeObject[]): readonly string[] {
+function cgroupsOf(objects: readonly KubeObject[]): readonly string[] {
   const paths = objects.map((object) => object.metadata.annotations?.[cgroupAnnotation]);
   return [...new Set(paths.filter((path) => path !== undefined))].toSorted();
 }

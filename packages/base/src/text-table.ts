@@ -6,7 +6,7 @@ export interface TabOptions {
 }
 
 /** What `kubectl get` uses for its tables. */
-export const listTabs: TabOptions = { minWidth: 6, padding: 3 };
+const listTabs: TabOptions = { minWidth: 6, padding: 3 };
 
 /** What `kubectl describe` uses. */
 export const describeTabs: TabOptions = { minWidth: 0, padding: 2 };

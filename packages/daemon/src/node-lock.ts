@@ -32,7 +32,7 @@ export function lockFolder(path: string): Disposable {
 }
 
 /** Lines of /proc/locks: `1: FLOCK  ADVISORY  WRITE 1234 00:2f:5678 0 EOF`. A pid of another namespace is 0 or missing. */
-export function findHolder(path: string, locks = readFileSync("/proc/locks", "utf8")): number | undefined {
+function findHolder(path: string, locks = readFileSync("/proc/locks", "utf8")): number | undefined {
   const { dev, ino } = statSync(path, { bigint: true });
   const [major, minor] = [(dev >> 8n) & 0xfffn, (dev & 0xffn) | ((dev >> 12n) & 0xfff00n)];
   const hex = (value: bigint): string => value.toString(16).padStart(2, "0");

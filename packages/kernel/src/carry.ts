@@ -43,7 +43,7 @@ const noEntries: MapEntries = { count: 0, keys: new Uint8Array(0), values: new U
  * the hits of those that came after it. When `present` is itself among the older ones (an edit was
  * taken back before the old pair was removed), its own hits are in there already.
  */
-export function carriedBase(earlier: readonly PairReading[], present: PairReading): readonly Count[] {
+function carriedBase(earlier: readonly PairReading[], present: PairReading): readonly Count[] {
   const ordered = earlier.toSorted((a, b) => a.baseId - b.baseId);
   const newest = ordered.findLastIndex((pair) => pair.isComplete);
   const parts: readonly Count[][] = [

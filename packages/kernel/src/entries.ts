@@ -123,6 +123,6 @@ export function diffEntries(
   return { puts: packEntries(puts), deletes: noEntries };
 }
 
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

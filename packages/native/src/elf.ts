@@ -38,7 +38,7 @@ export function openElf(bytes: Uint8Array): Elf | undefined {
   }
 }
 
-export class Elf {
+class Elf {
   readonly #bytes: Buffer;
   readonly sections: readonly ElfSection[];
   readonly #segments: readonly Segment[];

@@ -6,7 +6,7 @@ import { hasCode, kernelError, refusal } from "./kernel-error.ts";
 import { replacePin } from "./pins.ts";
 
 /** Where the kernel is told to attach; throws not-found and not-supported with what helps. */
-export function tracingTarget(point: TracingPoint): Target {
+function tracingTarget(point: TracingPoint): Target {
   const what = `attach to ${point.hook} ${placeOf(point)}`;
   switch (point.hook) {
     case "tracepoint":

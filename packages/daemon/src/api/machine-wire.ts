@@ -109,7 +109,7 @@ function decodeEntries(entries: wire.MapEntries | undefined): MapEntries {
   return entries === undefined ? noEntries : { count: entries.count, keys: entries.keys, values: entries.values };
 }
 
-export function encodeMapRef(ref: MapRef): wire.MapRef {
+function encodeMapRef(ref: MapRef): wire.MapRef {
   const by =
     ref.by === "id"
       ? ({ case: "id", value: ref.id } as const)
@@ -119,7 +119,7 @@ export function encodeMapRef(ref: MapRef): wire.MapRef {
   return create(wire.MapRefSchema, { by });
 }
 
-export function decodeMapRef(ref: wire.MapRef | undefined): MapRef {
+function decodeMapRef(ref: wire.MapRef | undefined): MapRef {
   const by = ref?.by;
   if (by?.case === "id") return { by: "id", id: by.value };
   if (by?.case === "pinPath") return { by: "pin-path", path: by.value };

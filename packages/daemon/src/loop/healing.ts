@@ -3,7 +3,7 @@ import { planGenerations, type Action, type ActionOutcome, type ItemResult, type
 import type { Healed } from "../daemon.ts";
 
 /** `map key`, to look an item up by. */
-export function itemName(item: Pick<ItemResult, "item" | "key">): string {
+function itemName(item: Pick<ItemResult, "item" | "key">): string {
   return `${item.item} ${item.key}`;
 }
 

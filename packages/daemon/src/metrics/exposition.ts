@@ -25,7 +25,7 @@ export interface ExpositionOptions {
 }
 
 export const expositionType = "text/plain; version=0.0.4; charset=utf-8";
-export const droppedFamily = "bpfleet_metrics_series_left_out";
+const droppedFamily = "bpfleet_metrics_series_left_out";
 
 /** The text that Prometheus reads, in pieces. Families without a series are left out. */
 export async function* renderExposition(

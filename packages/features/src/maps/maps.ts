@@ -16,7 +16,7 @@ export const maps: Feature<MapIntent> = {
 /** The kernel's limit, without the terminating zero. */
 const longestName = 15;
 
-export function planMaps(intents: readonly MapIntent[], facts: NodeFacts): FeaturePlan {
+function planMaps(intents: readonly MapIntent[], facts: NodeFacts): FeaturePlan {
   const plan = { maps: [] as MapSpec[], instances: [] as FeatureInstance[], problems: [] as PlanProblem[] };
   const pins = new Map<string, ObjectRef>();
   for (const intent of intents) {

@@ -61,7 +61,7 @@ export function valueAt(root: unknown, pointer: string): unknown {
   return here;
 }
 
-export function splitPointer(pointer: string): readonly string[] {
+function splitPointer(pointer: string): readonly string[] {
   if (pointer === "") return [];
   return pointer
     .slice(1)

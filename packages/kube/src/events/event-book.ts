@@ -17,7 +17,7 @@ export interface EventBookOptions {
   readonly refillMs: number;
 }
 
-export const defaultEventBookOptions = {
+const defaultEventBookOptions = {
   most: 4096,
   seriesMs: 360_000,
   writeMs: 60_000,

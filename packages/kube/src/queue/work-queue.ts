@@ -9,7 +9,7 @@ export interface WorkQueueOptions {
   readonly retryBurst: number;
 }
 
-export const defaultWorkQueueOptions: WorkQueueOptions = {
+const defaultWorkQueueOptions: WorkQueueOptions = {
   firstWaitMs: 5,
   longestWaitMs: 1_000_000,
   retriesPerSecond: 10,

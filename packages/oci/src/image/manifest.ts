@@ -103,7 +103,7 @@ export function parseJson(bytes: Uint8Array): Readonly<Record<string, unknown>> 
 /** Words of a manifest go into messages: one line of printable characters. */
 const word = /^[\x20-\x7e]{1,255}$/;
 
-export function readDescriptor(value: unknown): Descriptor | undefined {
+function readDescriptor(value: unknown): Descriptor | undefined {
   if (!isRecord(value)) return undefined;
   const { mediaType, digest, size, annotations, artifactType, platform } = value;
   if (typeof mediaType !== "string" || !word.test(mediaType) || !isDigest(digest)) return undefined;

@@ -10,7 +10,7 @@ import { readTar } from "./tar.ts";
 import type { TarEntry } from "./tar.ts";
 
 /** The object out of the one layer may have this many bytes, and the layer unpacked not many more. */
-export const maxObjectBytes = 64 * 1024 * 1024;
+const maxObjectBytes = 64 * 1024 * 1024;
 const maxUnpackedBytes = maxObjectBytes + 1024 * 1024;
 
 /** The bytes of an image, each checked against its digest. */

@@ -39,7 +39,7 @@ const accept = Type.Object(
 );
 
 /** The file as it is written; docs/guides/images.md explains each field. */
-export const policyFileSchema = Type.Object(
+const policyFileSchema = Type.Object(
   {
     apiVersion: Type.Enum(["bpfleet.io/v1alpha1"]),
     kind: Type.Enum(["ImagePolicy"]),

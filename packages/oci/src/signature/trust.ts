@@ -54,7 +54,7 @@ function renderSubject(subject: string | RegExp): string {
 }
 
 /** sha256 over the key's SubjectPublicKeyInfo, in hexadecimal. */
-export function fingerprintOf(key: KeyObject): string {
+function fingerprintOf(key: KeyObject): string {
   return createHash("sha256")
     .update(key.export({ type: "spki", format: "der" }))
     .digest("hex");

@@ -42,7 +42,7 @@ export interface CertificateNames {
 }
 
 /** Clocks of nodes differ: a certificate holds from this much before it was made. */
-export const backdatedMs = 3_600_000;
+const backdatedMs = 3_600_000;
 const dayMs = 86_400_000;
 const keys = { name: "ECDSA", namedCurve: "P-256" } as const;
 const signing = { name: "ECDSA", hash: "SHA-256" } as const;

@@ -28,7 +28,7 @@ const appliedVerbs = [...applyVerbs, "delete", "list", "watch"] as const;
 const trialVerbs = ["create", "patch"] as const;
 
 /** Secret for pulling that the documents name; any other is to be in namespace `bpfd`. */
-export const documentedPullSecret = "regcred";
+const documentedPullSecret = "regcred";
 
 /** What the agent does: it reads what is declared, and writes what became of it on its node. */
 export function agentAccess(kinds: readonly DefinedKind[]): readonly AccessRule[] {

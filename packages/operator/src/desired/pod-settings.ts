@@ -112,7 +112,7 @@ export function parsePullSecrets(text: string, complain: Complain): readonly str
 }
 
 /** As objects are called, and what stands before the `/` of a label. */
-export function isDnsName(text: string): boolean {
+function isDnsName(text: string): boolean {
   return text.length <= 253 && /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/.test(text);
 }
 

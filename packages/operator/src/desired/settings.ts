@@ -21,11 +21,11 @@ export const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] a
 export type LogLevel = (typeof logLevels)[number];
 
 /** Whether policies of a kind are enforced whose own agents may run here too. */
-export const enforcements = ["auto", "always", "never"] as const;
+const enforcements = ["auto", "always", "never"] as const;
 export type Enforcement = (typeof enforcements)[number];
 
 /** Pods that do not start when nobody says that their policy is in force. */
-export const failurePolicies = ["selected", "never", "always"] as const;
+const failurePolicies = ["selected", "never", "always"] as const;
 
 export interface CniSettings {
   readonly isOn: boolean;

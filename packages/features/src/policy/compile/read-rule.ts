@@ -112,15 +112,13 @@ function readPorts(rule: PolicyRule, isAllow: boolean): Pick<KnownRule, "ports" 
 /** Where messages of DNS are looked at. */
 const dnsPort = 53;
 
-export function isOfDns(
-  match: PortMatch,
-): match is Extract<PortMatch, { match: "ports" }> & { dns: readonly NamePattern[] } {
+function isOfDns(match: PortMatch): match is Extract<PortMatch, { match: "ports" }> & { dns: readonly NamePattern[] } {
   if (match.match !== "ports" || match.dns === undefined) return false;
   return match.protocol === "UDP" && match.from === dnsPort && match.to === dnsPort;
 }
 
 /** Elsewhere it cannot be enforced which names may be asked for: such a port lets nothing through. */
-export function restrictsNames(match: PortMatch): boolean {
+function restrictsNames(match: PortMatch): boolean {
   return "dns" in match && match.dns !== undefined && !isOfDns(match) && !match.dns.some(isAnyName);
 }
 
@@ -129,7 +127,7 @@ function isAnyName({ is, text }: NamePattern): boolean {
 }
 
 /** Lower is more specific: fewer ports, then fewer peers, as they are written. */
-export function spanOf({ peers, ports }: PolicyRule): number {
+function spanOf({ peers, ports }: PolicyRule): number {
   const portSpan = ports === "any" ? 1 << 20 : ports.reduce((sum, match) => sum + widthOf(match), 0);
   const peerSpan = peers === "any" ? 1023 : peers.reduce((widest, peer) => Math.max(widest, peerWidth(peer)), 0);
   return Math.min(portSpan, 1 << 20) * 1024 + peerSpan;

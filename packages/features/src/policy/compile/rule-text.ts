@@ -44,7 +44,7 @@ function renderPeer(peer: Peer): string {
   }
 }
 
-export function renderWhere(where: readonly Requirement[]): string {
+function renderWhere(where: readonly Requirement[]): string {
   return where.map(renderRequirement).join(" ");
 }
 

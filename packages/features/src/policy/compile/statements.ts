@@ -128,7 +128,7 @@ function closeNamespace(ref: ObjectRef): PolicyStatement {
 }
 
 /** Whether a statement has a say about a direction. */
-export function speaksOf({ statement, intent }: Statement, direction: Direction): boolean {
+function speaksOf({ statement, intent }: Statement, direction: Direction): boolean {
   const { isDefaultDeny, allow, deny } = statement[direction];
   const isLimited =
     intent.mostConnections !== undefined || (direction === "egress" && intent.connectionRate !== undefined);

@@ -30,7 +30,7 @@ export function mapDefinition(spec: EBPFMapSpec): MapDefinition {
 }
 
 /** The smallest size of a ring buffer that the kernel takes and that holds so many bytes. */
-export function ringBytes(atLeast: number): number {
+function ringBytes(atLeast: number): number {
   let bytes = pageSizeBytes;
   while (bytes < atLeast && bytes < maxRingBytes) bytes *= 2;
   return bytes;

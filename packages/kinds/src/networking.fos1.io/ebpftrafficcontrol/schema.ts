@@ -8,7 +8,7 @@ import { Type } from "../../schema/type.ts";
 import { portRange } from "../parts/ports.ts";
 import { actionRules, notZero, trafficControlRules } from "./rules.ts";
 
-export const disciplines = ["htb", "tbf", "sfq", "fq_codel", "hfsc"] as const;
+const disciplines = ["htb", "tbf", "sfq", "fq_codel", "hfsc"] as const;
 
 function rate(description: string): ReturnType<typeof Type.String> {
   return Type.String({
