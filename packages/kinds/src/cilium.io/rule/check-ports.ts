@@ -90,7 +90,37 @@ function checkL7(rule: CiliumPortRule, rules: L7Rules, path: string, place: Port
         "policy",
         "must be left out beside rules.dns, which take no ranges",
       );
+  if (place.direction === "egress") warnOfDeafPorts(ports, rules.dns, path, found);
   for (const [index, name] of rules.dns.entries()) checkName(name, `${at}/dns/${index}`, found);
+}
+
+function warnOfDeafPorts(
+  ports: readonly PortItem[],
+  names: NonNullable<L7Rules["dns"]>,
+  path: string,
+  found: IssueList,
+): void {
+  if (names.length === 0) return;
+  const isAnyName = names.some(({ matchPattern }) => matchPattern === "*" || matchPattern === "**");
+  const but = isAnyName ? "" : ", and nobody is let through by it";
+  for (const [index, { port, endPort = 0 }] of ports.entries())
+    if (!isDnsPort(port) && endPort === 0)
+      found.warning(
+        `${path}/ports/${index}/port`,
+        "no-dns",
+        `is not 53, at which alone questions are read (of a Service it is the targetPort that counts): nothing is learnt${but}`,
+      );
+}
+
+function isDnsPort(port: string): boolean {
+  const read = parsePort(port);
+  return read.is === "number" && read.number === 53;
+}
+
+/** Whether messages at one of its ports are read for names. */
+export function readsNames({ ports = [], rules }: CiliumPortRule): boolean {
+  if ((rules?.dns ?? []).length === 0) return false;
+  return ports.some(({ port, protocol = "ANY" }) => isDnsPort(port) && (protocol === "ANY" || protocol === "UDP"));
 }
 
 export function checkIcmps(rules: NonNullable<AnyRule["icmps"]>, at: string, found: IssueList): void {

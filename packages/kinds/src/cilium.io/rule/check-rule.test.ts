@@ -164,6 +164,28 @@ test("CiliumNetworkPolicy learns no names by an empty list of DNS rules, and say
   assert.deepEqual(warned([{ matchPattern: "*" }]), []);
 });
 
+test("CiliumNetworkPolicy learns no names at another port than 53, whatever Service asks there, and says so", () => {
+  const warned = (port: object, pattern = "*"): readonly string[] => {
+    const toPorts = [{ ports: [port], rules: { dns: [{ matchPattern: pattern }] } }];
+    const egress = [{ toFQDNs: [{ matchName: "a.test" }] }, { toPorts }];
+    return parsePolicy({ ...onWeb, egress }).issues.map(({ code, path }) => `${code} ${path}`);
+  };
+  const nothingIsLearnt = "no-dns /spec/egress/0/toFQDNs";
+  for (const port of [{ port: "5353" }, { port: "dns", protocol: "UDP" }])
+    assert.deepEqual(warned(port), ["no-dns /spec/egress/1/toPorts/0/ports/0/port", nothingIsLearnt]);
+  assert.deepEqual(warned({ port: "53", protocol: "TCP" }), [nothingIsLearnt]);
+  for (const port of [{ port: "53" }, { port: "53", protocol: "ANY" }]) assert.deepEqual(warned(port, "a.*"), []);
+  const toPorts = (pattern: string): object => ({
+    toPorts: [{ ports: [{ port: "5353" }], rules: { dns: [{ matchPattern: pattern }] } }],
+  });
+  const says = (pattern: string): string =>
+    parsePolicy({ ...onWeb, egress: [toPorts(pattern)] })
+      .issues.map(({ message }) => message)
+      .join();
+  assert.match(says("*"), /is not 53, .*: nothing is learnt$/);
+  assert.match(says("*.test"), /: nothing is learnt, and nobody is let through by it$/);
+});
+
 test("CiliumNetworkPolicy learns names by what any of its specs says of the same pods", () => {
   const dns = { toPorts: [{ ports: [{ port: "53", protocol: "UDP" }], rules: { dns: [{ matchPattern: "*" }] } }] };
   const names = { ...onWeb, egress: [{ toFQDNs: [{ matchName: "a.test" }] }] };

@@ -4,7 +4,7 @@ import { parsePort } from "../../policy/port-text.ts";
 import { asksNoMore, namespaceKey, parseSelectorKey, toRequirements } from "../../policy/requirements.ts";
 import { joinPointer } from "../../yaml/places.ts";
 import { checkPeers, isBlank } from "./check-peers.ts";
-import { checkIcmps, checkPorts } from "./check-ports.ts";
+import { checkIcmps, checkPorts, readsNames } from "./check-ports.ts";
 import { checkSelector } from "./check-selector.ts";
 import { warnOfLockOut } from "./lock-out.ts";
 import { egressPeerFields, ingressPeerFields, type AnyRule, type PeerField } from "./peer-fields.ts";
@@ -181,7 +181,7 @@ function warnOfNames(rule: CiliumRule, path: string, { learning }: RuleScope, fo
 }
 
 export function learnsNames({ egress = [] }: CiliumRule): boolean {
-  return egress.some((each) => each.toPorts?.some((ports) => (ports.rules?.dns ?? []).length > 0) === true);
+  return egress.some((each) => each.toPorts?.some(readsNames) === true);
 }
 
 /** All of them, as far as can be told from the selectors. */
