@@ -60,8 +60,6 @@ export class NodeStateWriter implements AsyncDisposable {
   readonly #transitions = new Map<string, { readonly status: string; readonly at: string }>();
   readonly #spread = new WriteSpread();
   readonly #round = new NumbersRound();
-  /** When numbers that are all that changed may be told. */
-  #numbersDueMs = 0;
   /** The object as the server had it last, where that is known. */
   #there: AnyObject | undefined;
   #isAbsent = false;
@@ -115,8 +113,8 @@ export class NodeStateWriter implements AsyncDisposable {
   }
 
   /** Not all nodes at the same moment. */
-  #refreshMs(chance = Math.random()): number {
-    return (this.#options.refreshMs ?? usualRefreshMs) * (0.8 + chance * 0.2);
+  #refreshMs(): number {
+    return (this.#options.refreshMs ?? usualRefreshMs) * (0.8 + Math.random() * 0.2);
   }
 
   #newsOf(): string {
@@ -135,17 +133,23 @@ export class NodeStateWriter implements AsyncDisposable {
     const status = await this.#status();
     const whole = canonicalJson({ ...status, conditions: news });
     const isSame = whole === this.#whole;
-    const waitMs = this.#numbersDueMs - clock.monotonicMs();
-    if (isSame || (news === this.#news && waitMs > 0 && this.#whole !== "")) {
-      const askMs = this.#refreshMs();
-      if (await this.#isThere()) return this.#writes.ask(isSame ? askMs : Math.min(askMs, waitMs));
-    }
+    const now = clock.monotonicMs();
+    const refreshMs = this.#refreshMs();
+    if (isSame) this.#round.missed(now, this.#nodes, refreshMs);
+    const waitMs = this.#round.waitMs(now);
+    const isWritten = this.#whole !== "" && news === this.#news && (isSame || waitMs > 0);
+    if (isWritten && (await this.#isThere())) return this.#askForLook(refreshMs);
     await this.#replaceStatus({ ...status, observedAt, conditions: this.#timed(observedAt) });
     this.#news = news;
     this.#whole = whole;
     this.#failure = "";
-    this.#numbersDueMs = this.#round.nextMs(clock.monotonicMs(), this.#nodes, this.#refreshMs(0));
-    this.#writes.ask(this.#refreshMs());
+    this.#round.told(clock.monotonicMs(), this.#nodes, refreshMs);
+    this.#askForLook(refreshMs);
+  }
+
+  #askForLook(refreshMs: number): void {
+    const waitMs = this.#round.waitMs(this.#options.clock.monotonicMs());
+    this.#writes.ask(waitMs > 0 ? Math.min(refreshMs, waitMs) : refreshMs);
   }
 
   /**
