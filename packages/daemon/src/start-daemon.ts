@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { errorText, type Clock } from "@bpfleet/base";
+import { errorText, tellEach, type Clock } from "@bpfleet/base";
 import { parseHookKey, type ItemResult, type KernelPort } from "@bpfleet/kernel";
 import { isBpffs, NodeKernel } from "@bpfleet/native";
 import { ContentStore } from "@bpfleet/oci/local";
@@ -59,14 +59,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       announced,
       policySettings: options.policySettings,
       onTrouble,
-      onChange: (after, places) => {
-        for (const listener of factsListeners) listener(after, places);
-      },
+      onChange: (after, places) => tellEach(factsListeners, onTrouble, after, places),
     }),
   );
   if (remembered.plan !== undefined) facts.plannedAs(remembered.plan);
   const { store = join(options.state, "content"), ...places } = options.bytecode ?? {};
-  const bytecode = closing.use(new BytecodeWatch({ store, ...places, onChange: (found) => facts.bytecodeIs(found) }));
+  const bytecode = closing.use(
+    new BytecodeWatch({ store, ...places, onTrouble, onChange: (found) => facts.bytecodeIs(found) }),
+  );
   const { chainInline, chainStub, tcx } = facts.get().kernel;
   const kernel =
     options.kernel ??

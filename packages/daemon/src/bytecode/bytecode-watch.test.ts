@@ -91,6 +91,7 @@ async function watching(
     pollMs: 10,
     retry: { firstMs: 20, longestMs: 40 },
     onChange: () => waiting.forEach((wake) => wake()),
+    onTrouble: (error) => assert.fail(String(error)),
     ...more,
   });
   const until = async (state: string): Promise<BytecodeFacts> => {
@@ -124,6 +125,22 @@ test("BytecodeWatch tells how far a fetch that hangs has come, and again as time
   await told(/^still fetching quay\.io\/a\/b:c after 0\.1 s: nothing was answered yet$/);
   progress?.({ bytes: 1000, total: 65_536 });
   await told(/^still fetching quay\.io\/a\/b:c after 0\.[2-9] s: 1000 of 65536 bytes$/);
+});
+
+test("BytecodeWatch goes on when whom it tells throws", async () => {
+  const troubles: unknown[] = [];
+  const { watch } = await watching({
+    onChange: () => {
+      throw new Error("no ear");
+    },
+    onTrouble: (error) => void troubles.push(error),
+  });
+  await using _ = watch;
+  const path = join(dir, "told.o");
+  writeFileSync(path, "no object");
+  watch.watch([{ from: "file", path }], {});
+  while (troubles.length < 2) await new Promise<void>((wake) => setTimeout(wake, 5));
+  assert.equal(Object.values(watch.facts())[0]?.state, "failed");
 });
 
 test("BytecodeWatch reads a file, hands its bytes out by digest, and reads it again when it changes", async () => {

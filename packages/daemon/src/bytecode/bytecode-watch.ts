@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
-import { errorCodes, errorText, ImageError, KernelError, type ErrorCode } from "@bpfleet/base";
+import { errorCodes, errorText, ImageError, KernelError, tellEach, type ErrorCode } from "@bpfleet/base";
 import { renderSource, type BytecodeFacts, type BytecodeReady, type BytecodeSource } from "@bpfleet/kernel";
 import type * as oci from "@bpfleet/oci";
 import type { Bytecode, FetchProgress, FetchRequest } from "@bpfleet/oci";
@@ -22,6 +22,7 @@ export interface BytecodeWatchOptions {
   readonly mirrors?: string | undefined;
   readonly proxies?: Proxies | undefined;
   readonly onChange: (facts: Readonly<Record<string, BytecodeFacts>>) => void;
+  readonly onTrouble: (error: unknown) => void;
   /** Between two looks at files and the policy. */
   readonly pollMs?: number | undefined;
   /** After a failure: the first wait, doubled up to the longest. */
@@ -253,7 +254,7 @@ export class BytecodeWatch implements AsyncDisposable {
     const facts = Object.fromEntries([...this.#watched].map(([key, watched]) => [key, watched.facts]));
     if (isDeepStrictEqual(facts, this.#published)) return;
     this.#published = facts;
-    this.#options.onChange(facts);
+    tellEach([this.#options.onChange], this.#options.onTrouble, facts);
   }
 }
 

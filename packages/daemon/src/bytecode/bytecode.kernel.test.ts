@@ -74,6 +74,7 @@ class Node implements AsyncDisposable {
       store: join(sandbox.dir, `store-${pair.near.name}`),
       pollMs: 20,
       onChange: () => this.#wake(),
+      onTrouble: (error) => assert.fail(String(error)),
     });
     this.kernel = undefined as unknown as NodeKernel;
     this.#facts = nodeFacts({

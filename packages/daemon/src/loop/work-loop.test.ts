@@ -135,6 +135,44 @@ test("WorkLoop puts a plan in force and says how long it took", async (t) => {
   assert.equal(results.applyMs, times[0]);
 });
 
+test("WorkLoop goes on when those whom it tells throw, and tells the others", async (t) => {
+  const world = new FakeWorld();
+  world.addInterface("eth0");
+  const lines: string[] = [];
+  const fault = (): never => {
+    throw new Error("no ear");
+  };
+  const log = pino({ level: "error" }, { write: (line) => void lines.push(line) });
+  const loop = startLoop(t, world, undefined, { log, onInForce: fault, onFailed: fault });
+  loop.onChange(fault);
+  const revisions: number[] = [];
+  loop.onChange(({ revision }) => void revisions.push(revision));
+  loop.setPlan(filterOn("eth0", "missing"), true);
+  await until(loop, ({ isSettled, revision }) => isSettled && revision === 1);
+  loop.setPlan(filterOn("eth0"), true);
+  const results = await until(loop, ({ isSettled, revision }) => isSettled && revision === 2);
+  assert.equal(stateOf(results, "xdp/eth0"), "in-force");
+  assert.equal(results.trouble, undefined);
+  assert.equal(revisions.at(-1), 2);
+  assert.match(lines[0] ?? "", /no ear/);
+});
+
+test("WorkLoop says again what fails again after it left the plan", async (t) => {
+  const world = new FakeWorld();
+  world.addInterface("eth0");
+  world.intercept = ({ method }) =>
+    method === "setHook" ? fakeError("busy", "attach xdp/eth0: busy (EBUSY)", "x", "EBUSY") : undefined;
+  const lines: string[] = [];
+  const log = pino({ level: "warn" }, { write: (line) => void lines.push(line) });
+  const loop = startLoop(t, world, undefined, { log, driftMs: 1, backoff: { firstMs: 1, longestMs: 2 } });
+  const said = (): number => lines.filter((line) => line.includes("EBUSY")).length;
+  for (const plan of [filterOn("eth0"), emptyPlan, filterOn("eth0")]) {
+    loop.setPlan(plan, true);
+    await loop.settled();
+  }
+  assert.equal(said(), 2);
+});
+
 test("WorkLoop makes one pass of many plans that come at once, for the last of them", async (t) => {
   const world = new FakeWorld();
   for (const name of ["a", "b", "c"]) world.addInterface(name);

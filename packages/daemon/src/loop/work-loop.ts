@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { errorText, KernelError, type Clock } from "@bpfleet/base";
+import { errorText, KernelError, tellEach, type Clock } from "@bpfleet/base";
 import {
   applyActions,
   diffPlan,
@@ -218,6 +218,7 @@ export class WorkLoop {
         wanted?.isComplete ?? false,
         isPaused,
       );
+      this.#sayings.areAll(actions);
       const outcomes = await this.#apply(
         actions.filter((action) => action.do !== "inline-hook"),
         target,
@@ -267,7 +268,7 @@ export class WorkLoop {
       onAction: (outcome) => this.#report(outcome),
     });
     const failures = this.#backoff.learn(applied.outcomes, now);
-    if (failures.length > 0 && !this.#isStopped) this.#options.onFailed?.(plan, failures);
+    if (failures.length > 0 && !this.#isStopped) this.#tell([this.#options.onFailed], plan, failures);
     if (actions.length > 0) await this.#keepJournal(journalAfter(this.#journal, plan, applied.results));
     return applied;
   }
@@ -327,7 +328,7 @@ export class WorkLoop {
     this.#triedFor = wish;
     const reached = outcomes.some((outcome) => outcome.state === "done" && outcome.isIdle !== true);
     const applyMs = isFirst && reached && wanted !== undefined ? clock.monotonicMs() - wanted.sinceMs : undefined;
-    if (applyMs !== undefined) onInForce?.(applyMs);
+    if (applyMs !== undefined) this.#tell([onInForce], applyMs);
     const stuck = outcomes.find((outcome) => outcome.state === "failed" && isRemoval(outcome.action));
     this.#sayings.works("observe");
     this.#keeping.tell();
@@ -379,7 +380,13 @@ export class WorkLoop {
     this.#results = { ...before, ...change };
     if (this.#results.isSettled) this.#wakeWaiters();
     if (isDeepStrictEqual(before, this.#results)) return;
-    for (const listener of this.#listeners) listener(this.#results);
+    this.#tell(this.#listeners, this.#results);
+  }
+
+  /** Whoever throws ends no pass. */
+  #tell<Told extends readonly unknown[]>(whom: Iterable<((...told: Told) => void) | undefined>, ...told: Told): void {
+    const listeners = [...whom].filter((listener) => listener !== undefined);
+    tellEach(listeners, (error) => this.#options.log.error({ why: errorText(error) }, "results not taken in"), ...told);
   }
 
   #wakeWaiters(): void {

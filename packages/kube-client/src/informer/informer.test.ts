@@ -117,6 +117,102 @@ test("Informer tells who comes late what is there, once, and nothing to who has 
   assert.equal(late.filter((line) => line.startsWith("added")).length, 2);
 });
 
+test("Informer goes on past a listener that throws, and says so", async () => {
+  await using server = await ScriptServer.start(
+    answerStream(
+      "stay",
+      event("ADDED", "a", "3"),
+      event("ADDED", "b", "4"),
+      initialEnd("5"),
+      event("MODIFIED", "b", "6"),
+    ),
+  );
+  await using client = connectKube(server.access);
+  const faults: string[] = [];
+  await using informer = createInformer<ApiObject>(client, {
+    resource: pods,
+    onFault: ({ message }) => faults.push(message),
+  });
+  informer.onChange(({ key }) => {
+    if (key === "a") throw new Error("no ear");
+  });
+  const told: string[] = [];
+  informer.onChange(({ type, key }) => told.push(`${type} ${key}`));
+  await informer.start().synced();
+  await until(() => told.length === 3);
+  assert.deepEqual(told, ["added a", "added b", "updated b"]);
+  assert.deepEqual(faults, ["follow pods: a was not taken in: no ear; it is tried again where that can help"]);
+});
+
+test("Informer follows the others of an object that it cannot read, and keeps what was read of it", async () => {
+  const list = (...lines: readonly string[]): string[] => [...lines, initialEnd("5")];
+  await using server = await ScriptServer.start(
+    answerStream(
+      "break",
+      ...list(event("ADDED", "a", "3"), event("ADDED", "b", "4"), event("ADDED", "never", "5")),
+      event("MODIFIED", "a", "6"),
+      event("MODIFIED", "b", "7"),
+      event("ADDED", "never", "8"),
+      event("MODIFIED", "b", "9"),
+    ),
+    answerStream("stay", event("DELETED", "a", "10"), event("DELETED", "never", "11"), event("MODIFIED", "b", "12")),
+  );
+  await using client = connectKube(server.access);
+  const faults: string[] = [];
+  await using informer = createInformer<ApiObject & { readonly seen?: string | undefined }>(client, {
+    resource: pods,
+    policy: quick,
+    transform: (object) => {
+      const { name, resourceVersion = "" } = object.metadata;
+      if (name === "never" || (name === "a" && Number(resourceVersion) > 5)) throw new Error("other form");
+      return { ...object, seen: resourceVersion };
+    },
+    onFault: ({ message }) => faults.push(message),
+  });
+  const told: string[] = [];
+  informer.onChange(({ type, key, object }) => told.push(`${type} ${key} ${object.seen}`));
+  await informer.start().synced();
+  await until(() => told.at(-1) === "updated b 12");
+  assert.deepEqual(told, [
+    "added a 3",
+    "added b 4",
+    "updated a 3",
+    "updated b 7",
+    "updated b 9",
+    "deleted a 3",
+    "updated b 12",
+  ]);
+  assert.match(faults[0] ?? "", /^read Pod never: other form/);
+  assert.match(faults[1] ?? "", /^read Pod a: other form/);
+});
+
+test("Informer keeps of a list what it cannot read of it as it was", async () => {
+  const items = (version: string) =>
+    ["a", "b"].map((name) => ({ metadata: { name, uid: name, resourceVersion: version } }));
+  await using server = await ScriptServer.start(
+    answerJson({ kind: "PodList", apiVersion: "v1", metadata: { resourceVersion: "5" }, items: items("5") }),
+    answerJson({ reason: "Expired", code: 410, message: "too old" }, 410),
+    answerJson({ kind: "PodList", apiVersion: "v1", metadata: { resourceVersion: "9" }, items: items("9") }),
+    answerStream("stay"),
+  );
+  await using client = connectKube(server.access);
+  await using informer = createInformer<ApiObject & { readonly seen?: string | undefined }>(client, {
+    resource: pods,
+    policy: { ...quick, usesWatchList: false },
+    transform: (object) => {
+      const { name, resourceVersion } = object.metadata;
+      if (name === "a" && resourceVersion === "9") throw new Error("other form");
+      return { ...object, seen: resourceVersion };
+    },
+  });
+  await informer.start().synced();
+  await until(() => server.asked.length === 4);
+  assert.deepEqual(
+    informer.list().map(({ metadata, seen }) => `${metadata.name} ${seen}`),
+    ["a 5", "b 9"],
+  );
+});
+
 test("Informer stops while it waits for its first list, and says so to who waits too", async () => {
   await using server = await ScriptServer.start(() => undefined);
   await using client = connectKube(server.access);

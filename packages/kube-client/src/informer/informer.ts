@@ -1,4 +1,4 @@
-import { ObjectCache, Reflection, isApiError, renderAddress, unanswered } from "@bpfleet/kube";
+import { ObjectCache, Reflection, isApiError, objectKey, renderAddress, unanswered } from "@bpfleet/kube";
 import type {
   ApiError,
   ApiObject,
@@ -20,11 +20,14 @@ export interface InformerOptions<T extends ApiObject> extends Selection {
   /** One namespace, one object, or everything. */
   readonly resource: ResourceAddress;
   readonly indexes?: Readonly<Record<string, Indexer<T>>> | undefined;
-  /** Leaves out of each object what is not needed, before it is kept; `metadata` must keep name, uid and version. */
+  /**
+   * Leaves out of each object what is not needed, before it is kept; `metadata` must keep name, uid and version. Where
+   * it throws, what was kept of the object before stays.
+   */
   readonly transform?: ((object: T) => T) | undefined;
   readonly policy?: Partial<WatchPolicy> | undefined;
   readonly timing?: Timing | undefined;
-  /** Told of each failed list or watch; the informer goes on by itself. */
+  /** Told of each failed list or watch, and of what is not taken in; the informer goes on by itself. */
   readonly onFault?: ((error: ApiError) => void) | undefined;
 }
 
@@ -175,7 +178,7 @@ class ClientInformer<T extends ApiObject> implements Informer<T> {
       query: { ...this.#selection(), ...query },
       signal: this.#stop.signal,
       onItems: (items) => {
-        const kept = items.map((item) => this.#kept(item));
+        const kept = items.map((item) => this.#kept(item)).filter((item) => item !== undefined);
         this.#see(this.#reflection.see({ saw: "items", items: kept }, this.#nowMs()));
       },
     });
@@ -193,7 +196,10 @@ class ClientInformer<T extends ApiObject> implements Informer<T> {
       },
       onEvent: (type, object) => {
         const kept = type === "BOOKMARK" ? object : this.#kept(object);
-        this.#see(this.#reflection.see({ saw: "event", type, object: kept }, this.#nowMs()));
+        if (kept !== undefined || type === "DELETED")
+          this.#see(this.#reflection.see({ saw: "event", type, object: kept ?? object }, this.#nowMs()));
+        else if (this.#reflection.phase === "watch")
+          this.#reflection.see({ saw: "event", type: "BOOKMARK", object }, this.#nowMs());
         return this.#reflection.wantsStream;
       },
     });
@@ -202,8 +208,20 @@ class ClientInformer<T extends ApiObject> implements Informer<T> {
     if (end !== "server") this.#failed(unanswered(`watch ${renderAddress(this.resource)}`, endings[end]));
   }
 
-  #kept(object: T): T {
-    return this.#options.transform === undefined ? object : this.#options.transform(object);
+  /** What cannot be read is as it was before; `undefined` when there was nothing. */
+  #kept(object: T): T | undefined {
+    const { transform } = this.#options;
+    if (transform === undefined || !hasName(object)) return object;
+    try {
+      return transform(object);
+    } catch (cause) {
+      const key = objectKey(object);
+      this.#notTaken(`read ${object.kind} ${key}`, cause);
+      const before = this.#cache.find(key);
+      const { uid, resourceVersion } = object.metadata;
+      if (before === undefined || before.metadata.uid !== uid) return undefined;
+      return { ...before, metadata: { ...before.metadata, ...(resourceVersion !== undefined && { resourceVersion }) } };
+    }
   }
 
   #selection(): WatchQuery {
@@ -242,11 +260,24 @@ class ClientInformer<T extends ApiObject> implements Informer<T> {
       this.#untold = [];
       for (const { change, to } of batch) {
         for (const [listener, since] of this.#listeners)
-          if (typeof to === "number" ? since < to : listener === to) listener(change);
+          if (typeof to === "number" ? since < to : listener === to) this.#tellOne(listener, change);
         if (breather.isDue) await breather.breathe();
       }
     }
     if (this.isSynced) this.#firstList.resolve();
+  }
+
+  #tellOne(listener: ChangeListener<T>, change: CacheChange<T>): void {
+    try {
+      listener(change);
+    } catch (cause) {
+      this.#notTaken(`follow ${renderAddress(this.resource)}: ${change.key} was not taken in`, cause);
+    }
+  }
+
+  /** It does not stand in the way of others: the collection is followed all the same. */
+  #notTaken(doing: string, cause: unknown): void {
+    this.#options.onFault?.(unanswered(doing, saidBy(cause), cause));
   }
 
   #failed(error: ApiError): void {
@@ -257,6 +288,10 @@ class ClientInformer<T extends ApiObject> implements Informer<T> {
   #nowMs(): number {
     return this.#timing.monotonicMs();
   }
+}
+
+function hasName({ metadata }: { readonly metadata?: Partial<ApiObject["metadata"]> }): boolean {
+  return typeof metadata?.name === "string";
 }
 
 const endings = {
