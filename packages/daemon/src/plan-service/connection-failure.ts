@@ -10,6 +10,7 @@ const sayings: Readonly<Record<string, string>> = {
   ECONNRESET: "the connection was lost",
   EPIPE: "the connection was lost",
   CERT_HAS_EXPIRED: "the daemon's certificate has ended; renew it",
+  CERT_NOT_YET_VALID: "the daemon's certificate does not hold yet; look at the clock of this node and of who issued it",
 };
 
 /** What broke the connection or a call, as a KernelError with what helps. */

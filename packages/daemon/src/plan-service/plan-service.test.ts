@@ -306,3 +306,18 @@ test("PlanServer says that its certificate has ended", async () => {
   bench.certificates.issueDaemon();
   assert.ok((await connecting).isConnected);
 });
+
+test("RemoteDaemon says whose certificate does not hold yet, its own or the daemon's", async () => {
+  await using bench = new RemoteBench();
+  const from = new Date(Date.now() + 86_400_000);
+  bench.certificates.issueDaemon({ from });
+  bench.certificates.issueAgent({ from });
+  await bench.serve();
+  const connecting = bench.connect();
+  const says = (saying: RegExp) => until(String(saying), () => bench.notices.some((notice) => saying.test(notice)));
+  await says(/the agent's certificate .* does not hold yet; look at the clock/);
+  bench.certificates.issueAgent();
+  await says(/the daemon's certificate does not hold yet; look at the clock/);
+  bench.certificates.issueDaemon();
+  assert.ok((await connecting).isConnected);
+});

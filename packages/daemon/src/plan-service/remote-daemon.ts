@@ -198,6 +198,10 @@ export class RemoteDaemon implements AgentDaemon, AsyncDisposable {
       const material = this.#files.current();
       if (material !== undefined && material.notAfter < Date.now())
         this.#cannotReach(`reach the daemon: the agent's certificate ${this.#options.tls.cert} has ended; renew it`);
+      else if (material !== undefined && material.notBefore > Date.now())
+        this.#cannotReach(
+          `reach the daemon: the agent's certificate ${this.#options.tls.cert} does not hold yet; look at the clock of this node and of who issued it`,
+        );
       else if (material !== undefined) {
         const wasUp = await this.#connect(material);
         waitMs = wasUp ? firstMs : waitMs;

@@ -9,6 +9,8 @@ export interface CertificateWish {
   readonly uri?: string | undefined;
   /** In seconds from now; a week when not given. */
   readonly validSeconds?: number | undefined;
+  /** Not before; long ago when not given. */
+  readonly from?: Date | undefined;
   /** Other than this folder's authority. */
   readonly authority?: string | undefined;
 }
@@ -55,7 +57,10 @@ export class Certificates {
   }
 
   /** The files `tls.crt`, `tls.key` and `ca.crt` below a link that is swapped when they are made again. */
-  issue(name: string, { commonName, uri, validSeconds = 7 * 86_400, authority = "ca" }: CertificateWish): TlsPaths {
+  issue(
+    name: string,
+    { commonName, uri, validSeconds = 7 * 86_400, from, authority = "ca" }: CertificateWish,
+  ): TlsPaths {
     const volume = join(this.#folder, name);
     const version = join(volume, `..${process.pid}-${++serial}`);
     mkdirSync(version, { recursive: true });
@@ -65,7 +70,7 @@ export class Certificates {
       ...(uri === undefined ? [] : [`subjectAltName=URI:${uri}`]),
     ];
     const signer = join(this.#folder, authority);
-    this.#sign(join(version, "tls"), `/CN=${commonName}`, extensions, signer, validSeconds);
+    this.#sign(join(version, "tls"), `/CN=${commonName}`, extensions, signer, validSeconds, from);
     execFileSync("cp", [`${signer}.crt`, join(version, "ca.crt")]);
     symlinkSync(basename(version), join(volume, "..new"));
     renameSync(join(volume, "..new"), join(volume, "..data"));
@@ -86,6 +91,7 @@ export class Certificates {
     extensions: readonly string[],
     signer: string | undefined,
     validSeconds: number,
+    from = new Date("2020-01-01T00:00:00Z"),
   ): void {
     const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", `${path}.key`];
     openssl("req", "-new", "-config", join(this.#folder, "ca.cnf"), "-subj", subject, ...key, "-out", `${path}.csr`);
@@ -94,7 +100,7 @@ export class Certificates {
       signer === undefined
         ? ["-selfsign", "-keyfile", `${path}.key`]
         : ["-cert", `${signer}.crt`, "-keyfile", `${signer}.key`];
-    const dates = ["-startdate", "20200101000000Z", "-enddate", renderDate(Date.now() + validSeconds * 1000)];
+    const dates = ["-startdate", renderDate(from.getTime()), "-enddate", renderDate(Date.now() + validSeconds * 1000)];
     const files = ["-in", `${path}.csr`, "-extfile", `${path}.ext`, "-out", `${path}.crt`];
     // Of all its commands only `ca` signs for less than a day.
     openssl(

@@ -15,7 +15,8 @@ export interface TlsMaterial {
   readonly cert: string;
   readonly key: string;
   readonly ca: string;
-  /** Milliseconds since the epoch. */
+  /** Both in milliseconds since the epoch. */
+  readonly notBefore: number;
   readonly notAfter: number;
 }
 
@@ -100,7 +101,8 @@ function readMaterial({ cert, key, ca }: TlsPaths): TlsMaterial {
   parsed(ca, () => new X509Certificate(caText));
   if (!certificate.checkPrivateKey(privateKey)) throw new Error(`read ${key}: it is not the key of ${cert}`);
   parsed(cert, () => createSecureContext({ cert: certText, key: keyText, ca: caText }));
-  return { cert: certText, key: keyText, ca: caText, notAfter: certificate.validToDate.getTime() };
+  const [notBefore, notAfter] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()];
+  return { cert: certText, key: keyText, ca: caText, notBefore, notAfter };
 }
 
 function parsed<T>(path: string, read: () => T): T {

@@ -1,6 +1,6 @@
 import type { Authority } from "./authority.ts";
 import { makeAuthority } from "./authority.ts";
-import { readCertificate, renewAt, splitPem } from "./renewal.ts";
+import { isAhead, readCertificate, renewAt, splitPem } from "./renewal.ts";
 
 /**
  * The authority of one installation. A new one is trusted before it signs, and an old one after it has ceased to:
@@ -40,35 +40,52 @@ export const defaultAuthorityPlan: AuthorityPlan = {
 };
 
 /**
- * One step of the authority's life; the same value when there is nothing to do. An authority that is damaged or over
- * is replaced at once: nobody can trust it any more. One that is lost goes on being trusted, by its certificate among
- * the `survivors`, which those have that it signed for: the next one signs when all have had the time to learn of it.
+ * One step of the authority's life; the same value when there is nothing to do. An authority that is damaged or over,
+ * or was made by a clock that was far ahead of `latest`, is replaced at once: nobody can trust it. One that is lost goes
+ * on being trusted, by its certificate among the `survivors`, which those have that it signed for: the next one signs
+ * when all have had the time to learn of it.
  */
 export async function advanceAuthority(
   state: AuthorityState | undefined,
   plan: AuthorityPlan,
   at: number,
   survivors: () => Promise<readonly string[]> = async () => [],
+  latest = at,
 ): Promise<AuthorityState> {
   const make = (): Promise<Authority> => makeAuthority(plan.commonName, { at, days: plan.days });
   const isOver = (pem: string): boolean => (readCertificate(pem)?.validToDate.getTime() ?? 0) <= at;
-  const certificate = state === undefined ? undefined : readCertificate(state.current.certificate);
-  if (state === undefined || (certificate === undefined && state.next === undefined)) {
+  if (state === undefined || (readCertificate(state.current.certificate) === undefined && state.next === undefined)) {
     const [lost, ...others] = (await survivors()).filter((pem) => !isOver(pem)).slice(0, mostLost);
     if (lost === undefined) return { current: await make(), next: undefined, previous: undefined, since: at };
     const previous = others.length > 0 ? others.join("") : undefined;
     return { current: { certificate: lost, key: undefined }, next: await make(), previous, since: at };
   }
-  if (certificate === undefined || isOver(state.current.certificate))
-    return { current: state.next ?? (await make()), next: undefined, previous: undefined, since: at };
-  const isLearnt = at - state.since >= plan.overlapMs;
-  if (state.next !== undefined) {
+  const { current, next, previous, since } = state;
+  const isUseless = (pem: string): boolean => isOver(pem) || isAhead(beginOf(pem), latest);
+  const isNextSound = next !== undefined && !isUseless(next.certificate);
+  if (isUseless(current.certificate))
+    return { current: isNextSound ? next : await make(), next: undefined, previous: undefined, since: at };
+  if (next !== undefined && !isNextSound)
+    return { ...state, next: current.key === undefined ? await make() : undefined, since: at };
+  if ((next ?? previous) !== undefined && isAhead(since, latest)) return { ...state, since: at };
+  const isLearnt = at - since >= plan.overlapMs;
+  if (next !== undefined) {
     if (!isLearnt) return state;
-    const previous = `${state.current.certificate}${state.previous ?? ""}`;
-    return { current: state.next, next: undefined, previous, since: at };
+    return { current: next, next: undefined, previous: `${current.certificate}${previous ?? ""}`, since: at };
   }
-  if (state.previous !== undefined) return isLearnt ? { ...state, previous: undefined, since: at } : state;
-  return at >= renewAt(certificate) ? { ...state, next: await make(), since: at } : state;
+  if (previous !== undefined) return isLearnt ? { ...state, previous: undefined, since: at } : state;
+  const certificate = readCertificate(current.certificate);
+  const isDue = certificate !== undefined && at >= renewAt(certificate);
+  return isDue ? { ...state, next: await make(), since: at } : state;
+}
+
+/** What of it may have been told by a clock that was ahead, in milliseconds since the epoch. */
+export function momentsOf({ current, next, since }: AuthorityState): readonly number[] {
+  return [since, beginOf(current.certificate), beginOf(next?.certificate ?? "")];
+}
+
+function beginOf(pem: string): number {
+  return readCertificate(pem)?.validFromDate.getTime() ?? 0;
 }
 
 /** Who signs what must be issued now. */

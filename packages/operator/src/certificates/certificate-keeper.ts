@@ -1,4 +1,4 @@
-import { recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
+import { leases, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import { fieldManager, madeByOperator, ownNamespace, secretNames } from "../desired/names.ts";
 import { resources } from "../reconcile/resources.ts";
@@ -28,6 +28,8 @@ interface KeptSecret extends AnyObject {
 
 const usualEveryMs = 60_000;
 const key = "certificates";
+/** Of an object that is never made. */
+const clockName = "bpfleet-clock";
 
 /** Keeps the authority and its certificates in Secrets, and replaces each before it ends. */
 export class CertificateKeeper implements Part {
@@ -98,6 +100,7 @@ export class CertificateKeeper implements Part {
       {
         read: (name) => this.#read(name, signal),
         write: (name, live, type, data, because) => this.#write(name, live, type, data, because, signal),
+        otherClock: () => this.#serverClock(signal),
       },
       { authority: { ...defaultAuthorityPlan, ...plan }, leafDays: this.#options.leafDays ?? leafDays },
       timing.now(),
@@ -108,6 +111,21 @@ export class CertificateKeeper implements Part {
   /** As it is now: a copy that is a moment old would make a second authority. */
   #read(name: string, signal: AbortSignal): Promise<KeptSecret | undefined> {
     return this.#options.client.find<KeptSecret>({ ...resources.secrets, namespace: ownNamespace, name }, { signal });
+  }
+
+  /** The API server's clock, from the object that it would make. */
+  async #serverClock(signal: AbortSignal): Promise<number> {
+    const lease = {
+      apiVersion: "coordination.k8s.io/v1",
+      kind: "Lease",
+      metadata: { name: clockName, namespace: ownNamespace },
+    };
+    const answer = await this.#options.client.create<AnyObject>({ ...leases, namespace: ownNamespace }, lease, {
+      fieldManager,
+      isDryRun: true,
+      signal,
+    });
+    return Date.parse(answer.metadata.creationTimestamp ?? "");
   }
 
   async #write(

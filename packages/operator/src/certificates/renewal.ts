@@ -4,15 +4,20 @@ import type { CertificateNames, KeyPair } from "./authority.ts";
 /** A certificate is renewed when this share of its life is over. */
 const usedShare = 2 / 3;
 
+/** Clocks differ; what is further in the future than this was made by one that was wrong. */
+const aheadMs = 2 * 86_400_000;
+
 /**
  * Why a certificate must be issued anew, in words; `undefined` while it is good. Whatever is kept may have been
- * damaged or changed by others: then it is issued anew too. `issuers` are one PEM text.
+ * damaged or changed by others: then it is issued anew too. `issuers` are one PEM text; `latest` is what the clock says
+ * that is ahead of others, so that one which is behind takes nothing good for early.
  */
 export function whyRenew(
   kept: Partial<KeyPair> | undefined,
   names: CertificateNames,
   issuers: string,
   at: number,
+  latest = at,
 ): string | undefined {
   if (kept?.certificate === undefined || kept.key === undefined) return "there is none";
   const certificate = readCertificate(kept.certificate);
@@ -21,6 +26,7 @@ export function whyRenew(
   if (!splitPem(issuers).some((pem) => isIssuedBy(certificate, pem))) return "another authority signs now";
   const missing = missingName(certificate, names);
   if (missing !== undefined) return `it is not for ${missing}`;
+  if (isAhead(certificate.validFromDate.getTime(), latest)) return `it does not hold before ${certificate.validFrom}`;
   if (at >= renewAt(certificate)) return `two thirds of its life are over; it ends ${certificate.validTo}`;
   return undefined;
 }
@@ -29,6 +35,11 @@ export function whyRenew(
 export function renewAt(certificate: Pick<X509Certificate, "validFromDate" | "validToDate">): number {
   const [from, to] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()];
   return from + (to - from) * usedShare;
+}
+
+/** Whether only a clock that was far ahead can have told this moment. */
+export function isAhead(moment: number, latest: number): boolean {
+  return moment > latest + aheadMs;
 }
 
 /** The first certificate of a PEM text, or undefined. */

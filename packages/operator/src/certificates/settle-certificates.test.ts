@@ -20,6 +20,7 @@ interface Kept {
 class Secrets {
   readonly kept = new Map<string, Kept>();
   readonly written: string[] = [];
+  otherNow = start;
 
   async read(name: string): Promise<Kept | undefined> {
     return this.kept.get(name);
@@ -29,6 +30,10 @@ class Secrets {
     assert.equal(live, this.kept.get(name));
     this.kept.set(name, { data });
     this.written.push(`${name}: ${because}`);
+  }
+
+  async otherClock(): Promise<number> {
+    return this.otherNow;
   }
 
   async look(at = start): Promise<number> {
@@ -158,4 +163,58 @@ test("settleCertificates leaves alone what others put beside the authority, and 
   assert.deepEqual(secrets.kept.get(secretNames.authority), { data });
   await secrets.look(start + 600 * day);
   assert.ok(secrets.written.includes(`${secretNames.authority}: its time has come`));
+});
+
+for (const days of [70, 500, 800])
+  for (const looks of [1, 3])
+    test(`settleCertificates leaves only what holds now when the clock was ${days} days ahead for ${looks} of its looks`, async () => {
+      const secrets = await installed();
+      for (let look = 0; look < looks; look++) await secrets.look(start + (days + 2 * look) * day);
+      assert.ok(secrets.written.length > 4);
+      await secrets.look(start + day);
+      const authority = decodeAuthority(secrets.kept.get(secretNames.authority)?.data) ?? assert.fail();
+      const signing = [authority.current, authority.next].flatMap((each) => (each === undefined ? [] : [each]));
+      for (const pem of [
+        ...signing.map(({ certificate }) => certificate),
+        ...leaves.map((name) => secrets.pem(name).leaf),
+      ]) {
+        const { validFromDate, validToDate } = new X509Certificate(pem);
+        assert.ok(validFromDate.getTime() <= start + day, `it holds from ${validFromDate.toISOString()}`);
+        assert.ok(validToDate.getTime() > start + 2 * day, `it holds to ${validToDate.toISOString()}`);
+      }
+      assert.deepEqual(secrets.distrust(), []);
+      assert.equal(await secrets.look(start + day), 0);
+      // Whatever was begun ahead of time ends in time.
+      await secrets.look(start + 3 * day);
+      await secrets.look(start + 5 * day);
+      const { next, previous } = decodeAuthority(secrets.kept.get(secretNames.authority)?.data) ?? assert.fail();
+      assert.deepEqual([next, previous], [undefined, undefined]);
+      assert.deepEqual(secrets.distrust(), []);
+    });
+
+test("settleCertificates changes nothing when the clock was ahead by a day or is behind by one", async () => {
+  const secrets = await installed();
+  for (const at of [start + day, start, start - day]) assert.equal(await secrets.look(at), 0);
+});
+
+test("settleCertificates takes nothing for early because its own clock is far behind", async () => {
+  const secrets = await installed();
+  for (const days of [3, 100, 10_000]) assert.equal(await secrets.look(start - days * day), 0);
+  // Where that of the API server is behind too, nobody can tell.
+  secrets.otherNow = start - 100 * day;
+  assert.equal(await secrets.look(start - 100 * day), 4);
+  assert.deepEqual(secrets.distrust(), []);
+});
+
+test("settleCertificates does not wait for a next authority that was made ahead of time while the key is lost", async () => {
+  const secrets = await installed();
+  secrets.kept.delete(secretNames.authority);
+  await secrets.look(start + 40 * day);
+  await secrets.look(start);
+  const { current, next } = decodeAuthority(secrets.kept.get(secretNames.authority)?.data) ?? assert.fail();
+  assert.equal(current.key, undefined);
+  assert.ok(new X509Certificate(next?.certificate ?? assert.fail()).validFromDate.getTime() <= start);
+  await secrets.look(start + 1.1 * day);
+  assert.notEqual(decodeAuthority(secrets.kept.get(secretNames.authority)?.data)?.current.key, undefined);
+  assert.deepEqual(secrets.distrust(), []);
 });

@@ -3,6 +3,7 @@ import {
   advanceAuthority,
   findSurvivors,
   goodIssuers,
+  momentsOf,
   signerOf,
   trustBundle,
   type AuthorityPlan,
@@ -10,7 +11,7 @@ import {
 } from "./authority-state.ts";
 import { issueCertificate } from "./authority.ts";
 import { leafCertificates, type LeafCertificate } from "./leaf-certificates.ts";
-import { whyRenew } from "./renewal.ts";
+import { isAhead, readCertificate, whyRenew } from "./renewal.ts";
 import {
   decodeAuthority,
   decodeBundle,
@@ -24,6 +25,15 @@ import {
 export interface KeptSecrets<T extends { readonly data?: SecretData }> {
   read(name: string): Promise<T | undefined>;
   write(name: string, live: T | undefined, type: string, data: SecretData, because: string): Promise<void>;
+  /** What the clock says of who keeps them. */
+  otherClock(): Promise<number>;
+}
+
+/** What the time is. */
+interface Moment {
+  readonly at: number;
+  /** What the clock says that is ahead; the other one is asked only where a moment that was told seems to be ahead of ours. */
+  readonly latest: (told: readonly number[]) => Promise<number>;
 }
 
 export interface CertificatePlan {
@@ -37,21 +47,25 @@ export async function settleCertificates<T extends { readonly data?: SecretData 
   plan: CertificatePlan,
   at: number,
 ): Promise<void> {
-  const authority = await settleAuthority(secrets, plan.authority, at);
-  for (const leaf of leafCertificates) await settleLeaf(secrets, leaf, authority, { at, days: plan.leafDays });
+  let other: Promise<number> | undefined;
+  const latest = async (told: readonly number[]): Promise<number> =>
+    told.some((each) => isAhead(each, at)) ? Math.max(at, await (other ??= secrets.otherClock())) : at;
+  const authority = await settleAuthority(secrets, plan.authority, { at, latest });
+  for (const leaf of leafCertificates) await settleLeaf(secrets, leaf, authority, { at, latest, days: plan.leafDays });
 }
 
 async function settleAuthority<T extends { readonly data?: SecretData }>(
   secrets: KeptSecrets<T>,
   plan: AuthorityPlan,
-  at: number,
+  { at, latest }: Moment,
 ): Promise<AuthorityState> {
   const live = await secrets.read(secretNames.authority);
   const before = decodeAuthority(live?.data);
-  const after = await advanceAuthority(before, plan, at, () => survivorsOf(secrets));
+  const late = await latest(before === undefined ? [] : momentsOf(before));
+  const after = await advanceAuthority(before, plan, at, () => survivorsOf(secrets), late);
   const wanted = encodeAuthority(after, trustBundle(after));
   if (!has(live?.data, wanted))
-    await secrets.write(secretNames.authority, live, "Opaque", wanted, whyWrite(before, after));
+    await secrets.write(secretNames.authority, live, "Opaque", wanted, whyWrite(before, after, late));
   return after;
 }
 
@@ -60,8 +74,10 @@ function has(data: SecretData = {}, wanted: SecretData): boolean {
   return Object.entries(wanted).every(([name, value]) => data[name] === value);
 }
 
-function whyWrite(before: AuthorityState | undefined, after: AuthorityState): string {
+function whyWrite(before: AuthorityState | undefined, after: AuthorityState, latest: number): string {
   if (before === after) return "it was edited";
+  if (before !== undefined && momentsOf(before).some((each) => isAhead(each, latest)))
+    return "a clock that was far ahead made it";
   if (before !== undefined) return "its time has come";
   return after.current.key === undefined
     ? "the one before is lost; it is trusted until all know the next one"
@@ -84,11 +100,12 @@ async function settleLeaf<T extends { readonly data?: SecretData }>(
   secrets: KeptSecrets<T>,
   { secret, names }: LeafCertificate,
   authority: AuthorityState,
-  { at, days }: { readonly at: number; readonly days: number },
+  { at, latest, days }: Moment & { readonly days: number },
 ): Promise<void> {
   const live = await secrets.read(secret);
   const kept = decodeKeyPair(live?.data);
-  const why = whyRenew(kept, names, goodIssuers(authority), at);
+  const begins = readCertificate(kept?.certificate ?? "")?.validFromDate.getTime() ?? 0;
+  const why = whyRenew(kept, names, goodIssuers(authority), at, await latest([begins]));
   const bundle = trustBundle(authority);
   if (why === undefined && decodeBundle(live?.data) === bundle) return;
   const pair =
