@@ -25,7 +25,10 @@ before(async () => {
   if (skip !== undefined) return;
   audit = new AuditLog();
   cluster = await startFleetCluster(audit.flags);
-  cluster.server.kubectl(["delete", `crd/${late}`]);
+  // Not by kubectl's own waiting, which says nothing of what it waits for.
+  const crd = { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions", name: late };
+  await cluster.admin.delete(crd);
+  await until("the CRD is gone", async () => (await cluster.admin.find(crd)) === undefined || undefined, 60_000);
   running = await cluster.startOperator({ webhook: { host: "127.0.0.1", port: 0 } });
   node = await ClusterNode.make(cluster.server);
   await node.processes.stop("agent");
@@ -216,7 +219,7 @@ test("agent and operator write by server-side apply, but for what a list says", 
   });
   await node.until("the node has its object", async () => {
     const made = await find("BpfProgram", "xdp-pass-all-nodes-n1");
-    return made?.status !== undefined;
+    return (made?.status?.conditions ?? []).length > 0;
   });
   for (const [name, account] of [
     ["agent", "bpfd-daemon"],
