@@ -62,12 +62,15 @@ export class CniServer implements AsyncDisposable {
     const begun = performance.now();
     const gone = new AbortController();
     socket.on("close", () => gone.abort());
-    const question = parseQuestion(await readAll(socket));
-    if (question === undefined) {
-      const why = "the daemon does not understand the plug-in; run both of one version";
-      socket.end(JSON.stringify({ is: "unknown", why } satisfies CniAnswer));
-      return;
-    }
+    const text = await readAll(socket);
+    if (text === undefined)
+      return refuse(
+        socket,
+        `the question is longer than ${longestQuestion} bytes, the most that the daemon reads; look at what the plug-ins before gave (prevResult)`,
+      );
+    const question = parseQuestion(text);
+    if (question === undefined)
+      return refuse(socket, "the daemon does not understand the plug-in; run both of one version");
     const answer = await this.#answer(question, gone.signal);
     socket.end(`${JSON.stringify(answer)}\n`);
     this.#options.onAnswer(question, answer, performance.now() - begun);
@@ -94,14 +97,22 @@ export class CniServer implements AsyncDisposable {
   }
 }
 
-async function readAll(socket: Socket): Promise<string> {
+function refuse(socket: Socket, why: string): void {
+  socket.end(JSON.stringify({ is: "unknown", why } satisfies CniAnswer));
+}
+
+/** `undefined` for what is too long; the rest of it is read past, since who is not heard out hears no answer. */
+async function readAll(socket: Socket): Promise<string | undefined> {
   const pieces: Buffer[] = [];
   let length = 0;
   socket.setTimeout(patienceMs, () => socket.destroy());
   for await (const piece of socket.iterator({ destroyOnReturn: false })) {
     pieces.push(piece as Buffer);
     length += (piece as Buffer).length;
-    if (length > longestQuestion) throw new RangeError("the question is too long");
+    if (length <= longestQuestion) continue;
+    socket.resume();
+    setTimeout(() => socket.destroy(), patienceMs).unref();
+    return undefined;
   }
   socket.setTimeout(0);
   return Buffer.concat(pieces).toString();

@@ -176,7 +176,7 @@ export class DaemonConnection {
     for (let attempt = 1; ; attempt++) {
       const plan = this.#sent?.plan;
       const value = await this.#call(() =>
-        readValue(this.#client.readCounters({ session: this.#session() }), () => undefined),
+        readValue("the counters", this.#client.readCounters({ session: this.#session() }), () => undefined),
       );
       const counters = plan === this.#sent?.plan ? decodeAllCounters(value, plan ?? emptyPlan) : undefined;
       if (counters !== undefined) return counters;
@@ -191,7 +191,11 @@ export class DaemonConnection {
 
   async lastPlan(): Promise<NodePlan> {
     try {
-      const value = await readValue(this.#client.readPlan({ session: this.#session() }), () => undefined);
+      const value = await readValue(
+        "the last plan",
+        this.#client.readPlan({ session: this.#session() }),
+        () => undefined,
+      );
       return decodePlan(value);
     } catch (error) {
       // A daemon from before that could be asked.

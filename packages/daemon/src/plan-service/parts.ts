@@ -12,15 +12,22 @@ export function* cutValue(value: unknown, session: string): Generator<BytesPart>
     yield create(BytesPartSchema, { session, bytes: bytes.subarray(at, at + partBytes) });
 }
 
-/** The inverse of cutValue. */
-export async function readValue(parts: AsyncIterable<BytesPart>, check: (session: string) => void): Promise<unknown> {
+/** The inverse of cutValue; `what` it is stands in the refusal of one that is too large. */
+export async function readValue(
+  what: string,
+  parts: AsyncIterable<BytesPart>,
+  check: (session: string) => void,
+): Promise<unknown> {
   const pieces: Uint8Array[] = [];
   let sizeBytes = 0;
   for await (const { session, bytes } of parts) {
     check(session);
     sizeBytes += bytes.length;
     if (sizeBytes > largestDocumentBytes)
-      throw new ConnectError("read a value: it is too large", Code.ResourceExhausted);
+      throw new ConnectError(
+        `read ${what}: ${sizeBytes} bytes and more, where at most ${largestDocumentBytes} cross between agent and daemon; declare less for this node`,
+        Code.ResourceExhausted,
+      );
     pieces.push(bytes);
   }
   return decodeValue(Buffer.concat(pieces));

@@ -124,7 +124,7 @@ export function routePlan(
 
     watchEndpoints: (parts) =>
       answer(async () => {
-        const { wishes, reach } = (await readValue(parts, check)) as {
+        const { wishes, reach } = (await readValue("the pods that are looked for", parts, check)) as {
           wishes: readonly EndpointWish[];
           reach: PolicyReach;
         };
@@ -134,7 +134,7 @@ export function routePlan(
 
     watchBytecode: (parts) =>
       answer(async () => {
-        const { sources, secrets } = (await readValue(parts, check)) as {
+        const { sources, secrets } = (await readValue("the sources of programs", parts, check)) as {
           sources: readonly BytecodeSource[];
           secrets: PullSecrets;
         };

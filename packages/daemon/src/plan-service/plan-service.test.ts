@@ -255,7 +255,10 @@ test("PlanServer keeps its certificates while the files are half written or do n
     const agent = await bench.connect();
     await agent[Symbol.asyncDispose]();
   }
-  assert.match(bench.troubles.at(-1) ?? "", /tls\.key: it is not the key of .*tls\.crt$/);
+  assert.match(
+    bench.troubles.at(-1) ?? "",
+    /tls\.key: it is not the key of .*tls\.crt; put the two there that were issued together$/,
+  );
 });
 
 test("PlanServer starts to listen when its certificates come", async () => {

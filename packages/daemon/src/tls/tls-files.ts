@@ -99,7 +99,8 @@ function readMaterial({ cert, key, ca }: TlsPaths): TlsMaterial {
   const certificate = parsed(cert, () => new X509Certificate(certText));
   const privateKey = parsed(key, () => createPrivateKey(keyText));
   parsed(ca, () => new X509Certificate(caText));
-  if (!certificate.checkPrivateKey(privateKey)) throw new Error(`read ${key}: it is not the key of ${cert}`);
+  if (!certificate.checkPrivateKey(privateKey))
+    throw new Error(`read ${key}: it is not the key of ${cert}; put the two there that were issued together`);
   parsed(cert, () => createSecureContext({ cert: certText, key: keyText, ca: caText }));
   const [notBefore, notAfter] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()];
   return { cert: certText, key: keyText, ca: caText, notBefore, notAfter };

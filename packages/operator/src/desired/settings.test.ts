@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { builtImages } from "./operator-deployment.ts";
-import { parseSettings } from "./settings.ts";
+import { parseSettings, usualSettings } from "./settings.ts";
 
 function messages(data: Readonly<Record<string, string>>): readonly string[] {
   const parsed = parseSettings(data, builtImages);
@@ -60,4 +60,12 @@ test("parseSettings refuses labels, names of Secrets and folders that an API ser
     assert.deepEqual(messages({ "bpfleet.cni-bin-dir": folder }), [
       `bpfleet.cni-bin-dir: must be the path of a folder from the root, is ${JSON.stringify(folder)}`,
     ]);
+});
+
+test("usualSettings says what of the operator's own is wrong with them", () => {
+  const images = { daemonImage: "a daemon", agentImage: "agent:1" };
+  assert.throws(() => usualSettings(images), {
+    message:
+      'read the usual settings: bpfd.image: must be the name of an image, is "a daemon"; put right BPFD_IMG and BPFD_AGENT_IMG of the operator',
+  });
 });

@@ -238,6 +238,14 @@ export function parseSettings(data: Readonly<Record<string, string>>, images: De
   return issues.some(({ severity }) => severity === "error") ? refused(issues) : ok(settings, issues);
 }
 
+/** Of a cluster whose ConfigMap says nothing: only what the operator itself was given can be wrong with them. */
+export function usualSettings(images: DefaultImages): Settings {
+  const parsed = parseSettings({}, images);
+  if (parsed.ok) return parsed.value;
+  const why = parsed.issues.map(({ message }) => message).join("; ");
+  throw new TypeError(`read the usual settings: ${why}; put right BPFD_IMG and BPFD_AGENT_IMG of the operator`);
+}
+
 function readSeconds(text: string, complain: Complain): number | undefined {
   const seconds = parseSeconds(text.trim());
   if (seconds === undefined) complain(`must be whole seconds, 999999 at most, is ${JSON.stringify(text)}`);

@@ -13,7 +13,7 @@ import {
 import { partingDaemonSet } from "../desired/parting-set.ts";
 import { nodeObjects } from "../desired/node-objects.ts";
 import { agentIdentity } from "../desired/roles.ts";
-import { parseSettings, type DefaultImages } from "../desired/settings.ts";
+import { usualSettings, type DefaultImages } from "../desired/settings.ts";
 import { idOf, KeptObjects } from "../reconcile/kept-objects.ts";
 import { resourceOf, resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
@@ -106,9 +106,7 @@ export class FleetKeeper implements Part {
       },
       onFault: (error) => teller.fault(error),
     });
-    const usual = parseSettings({}, images);
-    if (!usual.ok) throw new TypeError("read the usual settings: they are refused");
-    const setup = { settings: usual.value, followsCilium: true, followsCalico: true };
+    const setup = { settings: usualSettings(images), followsCilium: true, followsCalico: true };
     const webhook = [webhookService(), webhookConfiguration(kinds, "")];
     for (const object of [...agentIdentity(kinds), ...nodeObjects(setup), ...webhook])
       this.#kept.follow(resourceOf(object), object.metadata);

@@ -5,7 +5,7 @@ import { cleanupDaemonSet } from "../desired/daemon-set.ts";
 import type { Manifest } from "../desired/manifest.ts";
 import { nodeObjects } from "../desired/node-objects.ts";
 import { agentIdentity } from "../desired/roles.ts";
-import { parseSettings, type DefaultImages, type Enforcement, type Settings } from "../desired/settings.ts";
+import { parseSettings, usualSettings, type DefaultImages, type Enforcement } from "../desired/settings.ts";
 import { judgedKinds, webhookConfiguration, webhookService } from "../webhook/webhook-objects.ts";
 import { parseUndeploy } from "./undeploy.ts";
 
@@ -68,12 +68,6 @@ export function planFleet(sight: FleetSight): FleetPlan {
 
 function isFollowed(enforcement: Enforcement, makersAgentRuns: boolean): boolean {
   return enforcement === "always" || (enforcement === "auto" && !makersAgentRuns);
-}
-
-function usualSettings(images: DefaultImages): Settings {
-  const parsed = parseSettings({}, images);
-  if (!parsed.ok) throw new TypeError("read the usual settings: they are refused");
-  return parsed.value;
 }
 
 function dataOf(configMap: AnyObject): Readonly<Record<string, string>> {

@@ -34,6 +34,7 @@ import type { Part } from "./part.ts";
 import { RefusedAccount } from "./refused-account.ts";
 import { tellFollowed } from "./tell-followed.ts";
 import { Telling, type LogLine } from "./telling.ts";
+import { whyLeaderless } from "./why-leaderless.ts";
 
 export interface OperatorOptions {
   readonly client: KubeClient;
@@ -96,6 +97,7 @@ class RunningOperator implements Operator {
   #health: HealthServer | undefined;
   #running: Promise<void> | undefined;
   #ended: Error | undefined;
+  #electionFault: Error | undefined;
 
   constructor(options: OperatorOptions) {
     this.#options = options;
@@ -189,6 +191,7 @@ class RunningOperator implements Operator {
       },
       onLeader: (identity) => this.#telling.note(`the leader is ${identity}`),
       onFault: (error) => {
+        this.#electionFault = error;
         this.#account.see(error, timing.monotonicMs());
         this.#telling.fault(error);
       },
@@ -218,7 +221,7 @@ class RunningOperator implements Operator {
         metrics: () => this.metrics(),
         whyUnhealthy: () => this.#ended?.message ?? this.#account.why(timing.monotonicMs()),
         whyUnready: () =>
-          this.#ended?.message ?? (this.#elector.leader === undefined ? "no leader is known yet" : undefined),
+          this.#ended?.message ?? whyLeaderless(this.#options.election, this.#elector.leader, this.#electionFault),
       });
     this.#running = this.#elector
       .run((signal) => this.#lead(signal))
