@@ -33,7 +33,7 @@ test-conformance: ## Every case of test/conformance with IPv4 and IPv6, pods rou
 	@tools/setup.sh test
 	@CONFORMANCE=all node tools/test.ts kernel test/kernel/policy-conformance.kernel.test.ts $(ARGS)
 
-test-kernels: setup ## Run the compact tests in emulated Linux 5.10, 6.1 and 6.12, as root; not part of test, up to 25 minutes each
+test-kernels: setup ## Run the compact tests in emulated Linux 5.10, 6.1 and 6.12, as root; not part of test, up to 40 minutes each
 	@tools/kernels/test.sh $(KERNELS)
 
 bench: ## Measure against the peers, as root; writes bench/results

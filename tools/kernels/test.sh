@@ -1,14 +1,16 @@
 #!/bin/sh
-# test.sh [KERNEL...]: the tests of test/kernels and of the chain in other kernels than this machine's, one
-# after another, each in an emulated machine of its own. Installs and fetches what is missing. A kernel is
-# named SUITE:VERSION-PREFIX, after the Debian release that has it.
+# test.sh [KERNEL...]: the tests of test/kernels and of the chain, then whether the programs of policy load and judge,
+# in other kernels than this machine's, one after another, each time in an emulated machine of its own. Installs and
+# fetches what is missing. A kernel is named SUITE:VERSION-PREFIX, after the Debian release that has it.
 set -eu
 cd "$(dirname "$0")/../.."
 here=tools/kernels
 cache=${KM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kernel-matrix}
-# Files whose path contains one of these run; KM_FILES chooses others.
+# Files whose path contains one of these run; KM_FILES chooses others, and no policy.
 files=${KM_FILES:-test/kernels/ packages/native/src/chain.kernel}
 limit=${KM_LIMIT:-1500}
+policy=packages/features/src/policy/policy-verifier.kernel
+policy_limit=${KM_POLICY_LIMIT:-900}
 [ $# -gt 0 ] || set -- bullseye-security:5.10 bookworm: bookworm-security:6.12
 
 missing=
@@ -26,29 +28,36 @@ fi
 
 mkdir -p build/kernels build/compile-cache
 passed=0 failed=0
-for kernel; do
-	suite=${kernel%%:*} prefix=${kernel#*:}
-	[ "$prefix" != "$kernel" ] || prefix=
-	name=$suite${prefix:+-$prefix}-amd64
-	[ -s "$cache/$name/release" ] || "$here/fetch-kernel.sh" "$suite" "$prefix"
-	log=build/kernels/$name.log begin=$(date +%s)
-	echo "▸ $(cat "$cache/$name/release")"
+# run NAME LOG LIMIT FILE...: the files in an emulated machine; counts what passed and failed.
+run() {
+	name=$1 log=build/kernels/$2.log seconds=$3 begin=$(date +%s)
+	shift 3
 	# One CPU: emulated ones run stale code of the XDP dispatcher of 6.12 when another CPU swaps it.
 	# What Node compiled is written through: the first run in a kernel is several times slower.
-	"$here/vm-run.sh" -c 1 -m 1500 -t "$limit" -w build/compile-cache "$name" \
+	"$here/vm-run.sh" -c 1 -m 1500 -t "$seconds" -w build/compile-cache "$name" \
 		sh -c 'PATH=$PWD/node_modules/.bin:$PATH NODE_COMPILE_CACHE=$PWD/build/compile-cache
 			export PATH NODE_COMPILE_CACHE
-			exec node tools/test.ts kernel "$@" --types=skip' sh $files >"$log" 2>&1 && rc=0 || rc=$?
+			exec node tools/test.ts kernel "$@" --types=skip' sh "$@" >"$log" 2>&1 && rc=0 || rc=$?
 	sed 's/^/  /' "$log"
 	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1)
 	if [ -z "$line" ]; then
 		echo "  ✗ no test ended (exit code $rc)"
 		failed=$((failed + 1))
-		continue
+		return
 	fi
 	passed=$((passed + $(echo "$line" | cut -d' ' -f1)))
 	failed=$((failed + $(echo "$line" | cut -d' ' -f3)))
 	echo "  in $(($(date +%s) - begin)) s"
+}
+
+for kernel; do
+	suite=${kernel%%:*} prefix=${kernel#*:}
+	[ "$prefix" != "$kernel" ] || prefix=
+	guest=$suite${prefix:+-$prefix}-amd64
+	[ -s "$cache/$guest/release" ] || "$here/fetch-kernel.sh" "$suite" "$prefix"
+	echo "▸ $(cat "$cache/$guest/release")"
+	run "$guest" "$guest" "$limit" $files
+	[ -n "${KM_FILES:-}" ] || run "$guest" "$guest-policy" "$policy_limit" "$policy"
 done
 echo
 echo "$passed passed, $failed failed"
