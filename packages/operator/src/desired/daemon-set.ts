@@ -267,6 +267,9 @@ function failSafeEnv({ failSafePorts, metricsPort }: Settings): readonly object[
   return written === undefined ? [] : [env("BPFLEET_FAIL_SAFE_PORTS", written)];
 }
 
+/** By which agents are told whose kinds they follow. */
+export const followVariables = { cilium: "BPFLEET_FOLLOW_CILIUM", calico: "BPFLEET_FOLLOW_CALICO" } as const;
+
 function agentContainer({ settings, followsCilium, followsCalico }: NodeSetup): object {
   return {
     name: "bpfd-agent",
@@ -275,8 +278,8 @@ function agentContainer({ settings, followsCilium, followsCalico }: NodeSetup): 
       // The agent has no level below debug.
       ...nodeEnv(settings.agentLogLevel === "trace" ? "debug" : settings.agentLogLevel),
       env("BPFLEET_HEALTH_ADDR", `127.0.0.1:${ports.agent}`),
-      env("BPFLEET_FOLLOW_CILIUM", String(followsCilium)),
-      env("BPFLEET_FOLLOW_CALICO", String(followsCalico)),
+      env(followVariables.cilium, String(followsCilium)),
+      env(followVariables.calico, String(followsCalico)),
     ],
     securityContext: { ...locked, runAsNonRoot: true, runAsUser: plainUser, runAsGroup: plainUser },
     volumeMounts: [

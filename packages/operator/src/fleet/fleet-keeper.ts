@@ -20,7 +20,7 @@ import type { Activity } from "../run/activity.ts";
 import { LeadingController } from "../run/leading-controller.ts";
 import type { Part, Teller } from "../run/part.ts";
 import { webhookConfiguration, webhookService } from "../webhook/webhook-objects.ts";
-import { planFleet, type FleetPlan, type Follows } from "./fleet-plan.ts";
+import { followsOf, planFleet, type FleetPlan, type Follows } from "./fleet-plan.ts";
 import { renderUndeployed, rolloutOf, uncleanNodes } from "./undeploy.ts";
 
 export interface FleetKeeperOptions {
@@ -156,10 +156,12 @@ export class FleetKeeper implements Part {
       configMap: this.#configMap(),
       ciliumRuns: this.#cilium.size > 0,
       calicoRuns: this.#calico.size > 0,
+      followed: followsOf(this.#kept.find(daemonSetId)),
     });
   }
 
-  #tellFollows(follows: Follows): void {
+  #want({ objects, follows }: Extract<FleetPlan, { readonly follows: Follows }>): void {
+    for (const object of objects) this.#kept.want(idOf(resourceOf(object), object.metadata), object);
     const isSame = this.#follows?.cilium === follows.cilium && this.#follows.calico === follows.calico;
     this.#follows = follows;
     if (!isSame) this.#options.onFollows();
@@ -211,17 +213,18 @@ export class FleetKeeper implements Part {
     if (plan.do !== "remove-daemon-set") this.#parting = undefined;
     switch (plan.do) {
       case "remove-daemon-set":
+        this.#want(plan);
         return this.#part(signal);
       case "keep":
+        this.#want(plan);
         this.#tellOfConfig("Warning", "Invalid", plan.issues);
         for (const { message } of plan.issues)
           teller.note(`ConfigMap ${configMapName}: ${message}; nothing is changed until it is corrected`);
         return awaitChange;
       case "run":
         this.#tellOfConfig("Warning", "Ignored", plan.issues);
-        this.#tellFollows(plan.follows);
+        this.#want(plan);
         for (const { message } of plan.issues) teller.note(`ConfigMap ${configMapName}: ${message}`);
-        for (const object of plan.objects) this.#kept.want(idOf(resourceOf(object), object.metadata), object);
         return awaitChange;
       case "undeploy":
         if (this.#configMap()?.metadata.resourceVersion === this.#reportedOver) return awaitChange;

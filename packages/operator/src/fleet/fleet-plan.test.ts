@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { kinds } from "@bpfleet/kinds";
 import type { AnyObject } from "@bpfleet/kube";
 import { builtImages } from "../desired/operator-deployment.ts";
-import { planFleet, type FleetSight } from "./fleet-plan.ts";
+import { followsOf, planFleet, type FleetSight } from "./fleet-plan.ts";
 import { parseUndeploy, renderUndeployed, rolloutOf, uncleanNodes } from "./undeploy.ts";
 
 function configMap(
@@ -25,6 +25,7 @@ function sight(fields: Partial<FleetSight> = {}): FleetSight {
     configMap: configMap(),
     ciliumRuns: false,
     calicoRuns: false,
+    followed: undefined,
     webhookBundle: "PEM",
     ...fields,
   };
@@ -35,7 +36,7 @@ function kindsOf(plan: ReturnType<typeof planFleet>): readonly string[] {
 }
 
 test("planFleet has no DaemonSet without a ConfigMap, and changes nothing by one that is wrong", () => {
-  assert.deepEqual(planFleet(sight({ configMap: undefined })), { do: "remove-daemon-set" });
+  assert.equal(planFleet(sight({ configMap: undefined })).do, "remove-daemon-set");
   const plan = planFleet(sight({ configMap: configMap({ "bpfd.log.level": "loud" }) }));
   assert.ok(plan.do === "keep" && plan.issues.length === 1);
 });
@@ -57,6 +58,44 @@ test("planFleet tells API servers of the webhook when there is a certificate, an
   const plan = planFleet(sight({ ciliumRuns: true }));
   assert.ok(kindsOf(plan).includes("ValidatingWebhookConfiguration"));
   assert.ok(plan.do === "run" && !JSON.stringify(plan.objects.at(-1)).includes('"cilium.io"'));
+});
+
+test("planFleet wants what no setting decides, whatever the ConfigMap says", () => {
+  const wrong = configMap({ "bpfd.log.level": "loud", "bpfleet.enforce.cilium": "always" });
+  for (const ciliumRuns of [true, false]) {
+    const usual = planFleet(sight({ ciliumRuns }));
+    assert.ok(usual.do === "run");
+    const settled = usual.objects.filter(
+      ({ kind, metadata }) =>
+        kind !== "DaemonSet" &&
+        !/^bpfd-daemon(?:-config)?$/.test(kind === "ConfigMap" || kind === "Service" ? metadata.name : ""),
+    );
+    assert.equal(settled.length, 5);
+    for (const map of [undefined, wrong]) {
+      const plan = planFleet(sight({ ciliumRuns, configMap: map }));
+      assert.ok(plan.do === "remove-daemon-set" || plan.do === "keep");
+      assert.deepEqual(plan.objects, settled);
+      assert.deepEqual(plan.follows, usual.follows);
+    }
+  }
+});
+
+test("planFleet goes on with what the agents were told while the ConfigMap is wrong", () => {
+  const followed = { cilium: true, calico: false };
+  const plan = planFleet(sight({ ciliumRuns: true, followed, configMap: configMap({ "bpfd.log.level": "loud" }) }));
+  assert.ok(plan.do === "keep");
+  assert.deepEqual(plan.follows, followed);
+  const judged = JSON.stringify(plan.objects.at(-1));
+  assert.ok(judged.includes('"cilium.io"') && !judged.includes('"crd.projectcalico.org"'));
+});
+
+test("followsOf reads what a DaemonSet tells its agents", () => {
+  const settings = planFleet(sight({ ciliumRuns: true }));
+  assert.ok(settings.do === "run");
+  const set = settings.objects.find(({ kind }) => kind === "DaemonSet");
+  assert.deepEqual(followsOf(set as AnyObject | undefined), { cilium: false, calico: true });
+  assert.equal(followsOf(undefined), undefined);
+  assert.equal(followsOf({ apiVersion: "apps/v1", kind: "DaemonSet", metadata: { name: "x" } }), undefined);
 });
 
 test("planFleet undeploys by an annotation, also with a ConfigMap that is wrong, and does nothing once that is told", () => {

@@ -1,11 +1,17 @@
 import type { Issue } from "@bpfleet/base";
 import type { DefinedKind } from "@bpfleet/kinds";
 import type { AnyObject } from "@bpfleet/kube";
-import { cleanupDaemonSet } from "../desired/daemon-set.ts";
+import { cleanupDaemonSet, followVariables } from "../desired/daemon-set.ts";
 import type { Manifest } from "../desired/manifest.ts";
 import { nodeObjects } from "../desired/node-objects.ts";
 import { agentIdentity } from "../desired/roles.ts";
-import { parseSettings, usualSettings, type DefaultImages, type Enforcement } from "../desired/settings.ts";
+import {
+  parseSettings,
+  usualSettings,
+  type DefaultImages,
+  type Enforcement,
+  type Settings,
+} from "../desired/settings.ts";
 import { judgedKinds, webhookConfiguration, webhookService } from "../webhook/webhook-objects.ts";
 import { parseUndeploy } from "./undeploy.ts";
 
@@ -17,24 +23,26 @@ export interface FleetSight {
   readonly configMap: AnyObject | undefined;
   readonly ciliumRuns: boolean;
   readonly calicoRuns: boolean;
+  /** Whose kinds the agents follow by the DaemonSet that is there. */
+  readonly followed: Follows | undefined;
   /** What API servers are to trust of the webhook; without it there is none. */
   readonly webhookBundle: string | undefined;
 }
 
 export type FleetPlan =
   /** Without a ConfigMap there is no DaemonSet, as with bpfd; what is in force on the nodes stays so. */
-  | { readonly do: "remove-daemon-set" }
-  /** Nothing is changed until it can be read. */
-  | { readonly do: "keep"; readonly issues: readonly Issue[] }
-  | {
-      readonly do: "run";
-      readonly objects: readonly Manifest[];
-      readonly issues: readonly Issue[];
-      readonly follows: Follows;
-    }
+  | ({ readonly do: "remove-daemon-set" } & Wanted)
+  /** Nothing that a setting decides is changed until it can be read. */
+  | ({ readonly do: "keep"; readonly issues: readonly Issue[] } & Wanted)
+  | ({ readonly do: "run"; readonly issues: readonly Issue[] } & Wanted)
   | { readonly do: "undeploy"; readonly objects: readonly Manifest[]; readonly patienceMs: number }
   /** Everything was removed; nothing is made until the annotation goes. */
   | { readonly do: "nothing"; readonly report: string };
+
+interface Wanted {
+  readonly objects: readonly Manifest[];
+  readonly follows: Follows;
+}
 
 export interface Follows {
   readonly cilium: boolean;
@@ -43,7 +51,9 @@ export interface Follows {
 
 export function planFleet(sight: FleetSight): FleetPlan {
   const { configMap, images, kinds } = sight;
-  if (configMap === undefined) return { do: "remove-daemon-set" };
+  const usual = followsBy(usualSettings(images), sight);
+  if (configMap === undefined)
+    return { do: "remove-daemon-set", objects: settledObjects(sight, usual), follows: usual };
   const undeploy = parseUndeploy(configMap);
   if (undeploy?.report !== undefined) return { do: "nothing", report: undeploy.report };
   const parsed = parseSettings(dataOf(configMap), images);
@@ -51,19 +61,52 @@ export function planFleet(sight: FleetSight): FleetPlan {
     const settings = parsed.ok ? parsed.value : usualSettings(images);
     return { do: "undeploy", objects: [cleanupDaemonSet(settings)], patienceMs: undeploy.patienceMs };
   }
-  if (!parsed.ok) return { do: "keep", issues: parsed.issues };
-  const follows = {
-    cilium: isFollowed(parsed.value.enforceCilium, sight.ciliumRuns),
-    calico: isFollowed(parsed.value.enforceCalico, sight.calicoRuns),
-  };
+  if (!parsed.ok) {
+    const follows = sight.followed ?? usual;
+    return { do: "keep", objects: settledObjects(sight, follows), issues: parsed.issues, follows };
+  }
+  const follows = followsBy(parsed.value, sight);
   const setup = { settings: parsed.value, followsCilium: follows.cilium, followsCalico: follows.calico };
-  const foreign = [...(follows.cilium ? [] : ["cilium.io"]), ...(follows.calico ? [] : ["crd.projectcalico.org"])];
-  const webhook =
-    sight.webhookBundle === undefined
-      ? []
-      : [webhookService(), webhookConfiguration(judgedKinds(kinds, foreign), sight.webhookBundle)];
-  const objects = [...agentIdentity(kinds), ...nodeObjects(setup), ...webhook];
+  const objects = [...agentIdentity(kinds), ...nodeObjects(setup), ...webhookObjects(sight, follows)];
   return { do: "run", objects, issues: parsed.issues, follows };
+}
+
+/** What no setting decides: with no ConfigMap or a wrong one it is kept all the same. */
+function settledObjects(sight: FleetSight, follows: Follows): readonly Manifest[] {
+  return [...agentIdentity(sight.kinds), ...webhookObjects(sight, follows)];
+}
+
+function webhookObjects({ kinds, webhookBundle }: FleetSight, follows: Follows): readonly Manifest[] {
+  if (webhookBundle === undefined) return [];
+  const foreign = [...(follows.cilium ? [] : ["cilium.io"]), ...(follows.calico ? [] : ["crd.projectcalico.org"])];
+  return [webhookService(), webhookConfiguration(judgedKinds(kinds, foreign), webhookBundle)];
+}
+
+/** Whose kinds the agents of a DaemonSet follow; `undefined` where it does not say. */
+export function followsOf(set: AnyObject | undefined): Follows | undefined {
+  const { template } = (set?.["spec"] ?? {}) as PodOwner;
+  const told = new Map(
+    template?.spec?.containers?.flatMap(({ env = [] }) => env.map(({ name, value }) => [name, value] as const)),
+  );
+  const [cilium, calico] = [told.get(followVariables.cilium), told.get(followVariables.calico)];
+  return cilium === undefined || calico === undefined
+    ? undefined
+    : { cilium: cilium === "true", calico: calico === "true" };
+}
+
+interface PodOwner {
+  readonly template?: {
+    readonly spec?: {
+      readonly containers?: readonly { readonly env?: readonly { readonly name: string; readonly value?: string }[] }[];
+    };
+  };
+}
+
+function followsBy(settings: Settings, { ciliumRuns, calicoRuns }: FleetSight): Follows {
+  return {
+    cilium: isFollowed(settings.enforceCilium, ciliumRuns),
+    calico: isFollowed(settings.enforceCalico, calicoRuns),
+  };
 }
 
 function isFollowed(enforcement: Enforcement, makersAgentRuns: boolean): boolean {
