@@ -71,11 +71,21 @@ export class PlanServer implements AsyncDisposable {
 
   async #listenWhenReady(): Promise<void> {
     if (this.#files.current() !== undefined) return this.#listen();
+    let told: string | undefined;
+    const start = async (): Promise<void> => {
+      try {
+        await this.#listen();
+        clearInterval(this.#waiting);
+      } catch (error) {
+        const text = errorText(error);
+        if (text !== told) this.#options.onTrouble(error);
+        told = text;
+      }
+      this.#starting = undefined;
+    };
     // Whatever was planned before goes on meanwhile.
     this.#waiting = setInterval(() => {
-      if (this.#files.current() === undefined || this.#starting !== undefined) return;
-      clearInterval(this.#waiting);
-      this.#starting = this.#listen().catch(this.#options.onTrouble);
+      if (this.#files.current() !== undefined) this.#starting ??= start();
     }, this.#options.pollMs ?? 500);
     this.#waiting.unref();
   }
@@ -115,6 +125,7 @@ export class PlanServer implements AsyncDisposable {
       // The caller holds the node's lock: a socket that is there is of a process that is gone.
       await listenOnSocket(server, socket, access);
     } catch (cause) {
+      server.close();
       throw new KernelError(`serve plans at ${socket}: ${errorText(cause)}; choose another socket`, {
         code: "internal",
         call: "BIND",

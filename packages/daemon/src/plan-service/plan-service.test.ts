@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer, connect as connectPlain, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -62,6 +62,23 @@ test("RemoteDaemon keeps what it was told while the daemon is away, says so afte
   assert.deepEqual([...world.hooks.keys()], [identityKey("xdp/eth1")]);
   assert.equal(daemon.results().trouble, undefined);
   assert.match(bench.notices.at(-1) ?? "", /it answers again$/);
+});
+
+test("PlanServer listens when its certificates have come and its socket can be made, whichever is last", async () => {
+  await using bench = new RemoteBench();
+  const { cert } = bench.certificates.pathsOf("daemon");
+  const folder = join(bench.folder, "later");
+  const socket = join(folder, "plan.sock");
+  renameSync(cert, `${cert}.away`);
+  writeFileSync(folder, "");
+  await bench.serve({ socket });
+  renameSync(`${cert}.away`, cert);
+  const refused = (): number => bench.troubles.filter((trouble) => /^serve plans at .*later/.test(trouble)).length;
+  await until("it is refused", () => refused() > 0);
+  rmSync(folder);
+  const daemon = await bench.connect({ socket });
+  assert.equal(daemon.isConnected, true);
+  assert.equal(refused(), 1);
 });
 
 test("PlanServer takes a new agent's whole plan in place of the last one's", async () => {

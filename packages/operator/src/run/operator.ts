@@ -259,7 +259,9 @@ class RunningOperator implements Operator {
     await Promise.all([...this.#parts, this.#nodes, this.#programs].map((part) => part[Symbol.asyncDispose]()));
     // The lease is given back already: nobody waits for events that cannot be written.
     const { timing = systemTiming } = this.#options;
-    await Promise.race([this.#recorder[Symbol.asyncDispose](), timing.sleep(lastEventsMs)]);
+    const written = new AbortController();
+    await Promise.race([this.#recorder[Symbol.asyncDispose](), timing.sleep(lastEventsMs, written.signal)]);
+    written.abort();
     await this.#webhook?.[Symbol.asyncDispose]();
     await this.#health?.[Symbol.asyncDispose]();
   }

@@ -1,6 +1,6 @@
 import type { DefinedKind, LintPod, LintView, OwnAddress } from "@bpfleet/kinds";
 import type { AnyObject } from "@bpfleet/kube";
-import { createInformer, type Informer, type KubeClient } from "@bpfleet/kube-client";
+import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
 import type { AddressedPod } from "../addresses/known-addresses.ts";
 import type { CertificateKeeper } from "../certificates/certificate-keeper.ts";
 import { daemonSetName, operatorName, ownNamespace } from "../desired/names.ts";
@@ -15,11 +15,15 @@ export interface WebhookRunnerOptions {
   readonly kinds: readonly DefinedKind[];
   readonly host?: string | undefined;
   readonly port: number;
-  readonly certificates: CertificateKeeper;
-  readonly nodes: NodeRegister;
+  readonly certificates: Pick<CertificateKeeper, "webhookCertificate" | "onWebhookCertificate">;
+  readonly nodes: Pick<NodeRegister, "size" | "list">;
   readonly pods: () => readonly AddressedPod[] | undefined;
   readonly teller: Teller;
+  readonly timing: Timing;
 }
+
+/** Between two tries to listen. */
+const listenAgainMs = 5000;
 
 const ownUsers = [daemonSetName, operatorName].map((account) => `system:serviceaccount:${ownNamespace}:${account}`);
 
@@ -28,6 +32,7 @@ export class WebhookRunner implements AsyncDisposable {
   readonly #options: WebhookRunnerOptions;
   readonly #namespaces: Informer<AnyObject>;
   readonly #stopListening: () => void;
+  readonly #ending = new AbortController();
   #server: Promise<WebhookServer | undefined> = Promise.resolve(undefined);
   #port: number | undefined;
 
@@ -53,6 +58,7 @@ export class WebhookRunner implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopListening();
+    this.#ending.abort();
     const server = await this.#server;
     await server?.[Symbol.asyncDispose]();
     await this.#namespaces.stop();
@@ -63,18 +69,26 @@ export class WebhookRunner implements AsyncDisposable {
     const certificate = certificates.webhookCertificate();
     if (certificate === undefined) return;
     this.#server = this.#server.then(async (server) => {
+      if (this.#ending.signal.aborted) return server;
       try {
         if (server === undefined) return await this.#serve(certificate);
         server.useCertificate(certificate);
       } catch (error) {
         teller.failed("webhook", { key: "", error });
+        if (server === undefined) void this.#renewLater();
       }
       return server;
     });
   }
 
+  async #renewLater(): Promise<void> {
+    const { signal } = this.#ending;
+    await this.#options.timing.sleep(listenAgainMs, signal);
+    if (!signal.aborted) this.#renew();
+  }
+
   async #serve(certificate: Parameters<WebhookServer["useCertificate"]>[0]): Promise<WebhookServer> {
-    const { kinds, host = "::", port, teller } = this.#options;
+    const { kinds, host, port, teller } = this.#options;
     const server = await serveWebhook({
       host,
       port,

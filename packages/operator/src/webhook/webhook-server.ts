@@ -6,7 +6,8 @@ import type { KeyPair } from "../certificates/authority.ts";
 import { webhookPath } from "./webhook-objects.ts";
 
 export interface WebhookOptions {
-  readonly host: string;
+  /** Every address of the families that there are when left out. */
+  readonly host?: string | undefined;
   /** 0 takes a free one. */
   readonly port: number;
   readonly certificate: KeyPair;
@@ -44,7 +45,7 @@ export async function serveWebhook(options: WebhookOptions): Promise<WebhookServ
       send(response, 500, "the review was not judged");
     });
   });
-  server.listen(options.port, options.host);
+  server.listen({ port: options.port, ...(options.host !== undefined && { host: options.host }) });
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   return {
