@@ -67,11 +67,16 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
     denied.out,
     /dropped .*: no rule allows it, and NetworkPolicy shop\/db-from-web lets pod shop\/db receive/,
   );
-  assert.match(denied.out, /isolated by NetworkPolicy shop\/db-from-web spec, .*:\d+/);
+  assert.match(denied.out, /isolated by NetworkPolicy shop\/db-from-web spec, .*:23$/m);
   assert.match(
     denied.out,
-    /add to NetworkPolicy shop\/db-from-web spec\.ingress\[0\]\.ports, .*:\d+\n {2}\+ - port: 80\n {2}\+ {3}protocol: TCP/,
+    /add to NetworkPolicy shop\/db-from-web spec\.ingress\[0\]\.ports, .*:31\n {2}\+ - port: 80\n {2}\+ {3}protocol: TCP/,
   );
+  for (const document of ["README.md", "docs/guides/policy.md"])
+    assert.match(
+      readFileSync(join(import.meta.dirname, "../..", document), "utf8"),
+      /add to NetworkPolicy shop\/db-from-web spec\.ingress\[0\]\.ports, \S*shop\.yaml:31$/m,
+    );
   assert.match(denied.out, /nothing else that is known to this node would pass by it/);
 
   const dump = await node.do("policy", "dump", "db");
@@ -141,7 +146,7 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
   );
   assert.match(
     (await told).out,
-    /isolated by NetworkPolicy shop\/db-from-web spec, .*:\d+\n {4}the smallest edit that lets it through: add to NetworkPolicy shop\/db-from-web spec\.ingress, .*:\d+\n {6}\+ - from:/,
+    /isolated by NetworkPolicy shop\/db-from-web spec, .*:23\n {4}the smallest edit that lets it through: add to NetworkPolicy shop\/db-from-web spec\.ingress, .*:27\n {6}\+ - from:/,
   );
 
   const flows = node.run(["trace", "networkpolicy", "db-from-web", "-n", "shop", "--flows", "--count", "1"]);
