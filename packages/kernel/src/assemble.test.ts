@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { assemblePlan, type PlanPart } from "./assemble.ts";
-import type { HookPoint, MapSpec, ProgramSpec } from "./specs.ts";
+import type { HookPoint } from "./hook-point.ts";
+import type { MapSpec, ProgramSpec } from "./specs.ts";
 
 const map = (key: string, maxEntries = 4): MapSpec => ({
   key,

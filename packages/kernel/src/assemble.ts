@@ -1,15 +1,7 @@
 import { canonicalJson, compareText, type ObjectRef, type Origin } from "@bpfleet/base";
-import { renderHookKey } from "./specs.ts";
-import type {
-  FeatureInstance,
-  HookMember,
-  HookPoint,
-  HookSpec,
-  MapSpec,
-  NodePlan,
-  PlanProblem,
-  ProgramSpec,
-} from "./specs.ts";
+import { renderHookKey } from "./hook-point.ts";
+import type { HookPoint } from "./hook-point.ts";
+import type { FeatureInstance, HookMember, HookSpec, MapSpec, NodePlan, PlanProblem, ProgramSpec } from "./specs.ts";
 
 /** What one feature contributes to a plan (features export it as FeaturePlan). */
 export interface PlanPart {

@@ -11,10 +11,9 @@ import { FakeKernel } from "./fake-kernel.ts";
 import { FakeWorld } from "./fake-world.ts";
 import { mapIdentity, planGenerations, renderIdentity } from "./identity.ts";
 import { emptyJournal, journalAfter, journalBefore, type Journal } from "./journal.ts";
+import { renderHookKey, type HookPoint } from "./hook-point.ts";
 import {
   emptyPlan,
-  renderHookKey,
-  type HookPoint,
   type MapContents,
   type MapDefinition,
   type MapSpec,

@@ -14,7 +14,8 @@ import type {
 } from "./port.ts";
 import { findPredecessor } from "./observe-plan.ts";
 import { References } from "./references.ts";
-import type { HookPoint, HookSpec, MapSpec, NodePlan } from "./specs.ts";
+import type { HookPoint } from "./hook-point.ts";
+import type { HookSpec, MapSpec, NodePlan } from "./specs.ts";
 import { Users } from "./users.ts";
 
 /** The kernel lets a packet make so many tail calls, and every stub makes one. */

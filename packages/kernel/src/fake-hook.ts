@@ -1,6 +1,6 @@
 import { fakeError } from "./fake-world.ts";
 import type { HookRequest } from "./port.ts";
-import { isInterfacePoint, placeOf, type HookPoint } from "./specs.ts";
+import { isInterfacePoint, placeOf, type HookPoint } from "./hook-point.ts";
 
 /** What the kernel says where there is nothing to attach to. */
 export function missingPlace(point: HookPoint): Error {

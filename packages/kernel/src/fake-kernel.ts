@@ -18,8 +18,9 @@ import type {
   TestRun,
   TestRunResult,
 } from "./port.ts";
-import { isInterfacePoint, parseHookKey, renderHookKey } from "./specs.ts";
-import type { HookPoint, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
+import { isInterfacePoint, parseHookKey, renderHookKey } from "./hook-point.ts";
+import type { HookPoint } from "./hook-point.ts";
+import type { MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
 
 /** The kernel port in memory. It passes the contract that the real kernel passes; state is all in its world. */
 export class FakeKernel implements KernelPort {

@@ -1,6 +1,7 @@
 import { KernelError } from "@bpfleet/base";
 import type { HookResult, MapIdentity, ProgramIdentity } from "./port.ts";
-import { isInterfacePoint, type HookPoint, type MapDefinition, type ProgramSpec } from "./specs.ts";
+import { isInterfacePoint, type HookPoint } from "./hook-point.ts";
+import { type MapDefinition, type ProgramSpec } from "./specs.ts";
 
 /** What a kernel holds, as a value that outlives every FakeKernel over it; a process restart is a new FakeKernel. */
 export class FakeWorld {

@@ -1,13 +1,7 @@
 import { canonicalJson, fingerprint } from "@bpfleet/base";
 import type { ChainMember, Identity, MapIdentity, MemberMode, ProgramIdentity } from "./port.ts";
-import {
-  isInterfacePoint,
-  type HookPoint,
-  type HookSpec,
-  type MapSpec,
-  type NodePlan,
-  type ProgramSpec,
-} from "./specs.ts";
+import { isInterfacePoint, type HookPoint } from "./hook-point.ts";
+import { type HookSpec, type MapSpec, type NodePlan, type ProgramSpec } from "./specs.ts";
 import { needsMain } from "./chain/hook.ts";
 import { encodedKeyLimit, encodePinName } from "./pin-name.ts";
 

@@ -10,7 +10,7 @@ import {
   type ContractHarness,
 } from "./kernel-port-setup.contract.ts";
 import type { ChainMember, HookRequest } from "./port.ts";
-import { renderHookKey, type HookPoint } from "./specs.ts";
+import { renderHookKey, type HookPoint } from "./hook-point.ts";
 
 export function hookContract(contract: Contract): void {
   const points: readonly {

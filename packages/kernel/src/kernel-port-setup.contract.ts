@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { noEntries } from "./entries.ts";
 import { hookGeneration, mapIdentity, programIdentity, renderIdentity } from "./identity.ts";
 import type { ChainMember, HookRequest, KernelPort, MapIdentity, ObservedKernel } from "./port.ts";
-import { renderHookKey } from "./specs.ts";
-import type { GlobalValue, HookPoint, MapContents, MapDefinition, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
+import { renderHookKey } from "./hook-point.ts";
+import type { HookPoint } from "./hook-point.ts";
+import type { GlobalValue, MapContents, MapDefinition, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
 
 /** What the suites of kernel-port.contract.ts have in common. */
 

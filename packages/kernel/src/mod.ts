@@ -8,6 +8,7 @@ export * from "./facts.ts";
 export * from "./fail-safe-ports.ts";
 export * from "./fake-kernel.ts";
 export * from "./fake-world.ts";
+export * from "./hook-point.ts";
 export * from "./identity.ts";
 export * from "./journal.ts";
 export * from "./observe-plan.ts";

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { identityKey } from "./identity.ts";
 import { decodeIdentity, decodePinName, encodedKeyLimit, encodeIdentity, encodePinName } from "./pin-name.ts";
-import { parseHookKey, renderHookKey, type HookPoint } from "./specs.ts";
+import { parseHookKey, renderHookKey, type HookPoint } from "./hook-point.ts";
 
 const text = fc.string({ unit: "grapheme", maxLength: 300 });
 

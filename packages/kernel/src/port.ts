@@ -1,5 +1,6 @@
 import type { ErrorCode, Retry } from "@bpfleet/base";
-import type { HookPoint, HookSpec, MapDefinition, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
+import type { HookPoint } from "./hook-point.ts";
+import type { HookSpec, MapDefinition, MapEntries, MapSpec, ProgramSpec } from "./specs.ts";
 
 /**
  * The kernel as the node uses it. Two implementations: the real one (packages/native) and the fake

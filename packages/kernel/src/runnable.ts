@@ -1,7 +1,7 @@
 import type { Deed } from "./action.ts";
 import { hookGeneration, identityKey, renderIdentity } from "./identity.ts";
 import type { ChainMember, ObservedHook, ObservedKernel, ObservedProgram } from "./port.ts";
-import { isInterfacePoint } from "./specs.ts";
+import { isInterfacePoint } from "./hook-point.ts";
 
 type SetHook = Extract<Deed, { do: "set-hook" }>;
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseHookKey, placeOf, renderHookKey, type HookPoint } from "./specs.ts";
+import { parseHookKey, placeOf, renderHookKey, type HookPoint } from "./hook-point.ts";
 
 test("parseHookKey is the inverse of renderHookKey for what programs watch", () => {
   const member = "bytecode/a/0000/program";
