@@ -8,10 +8,11 @@ interface Told {
   readonly state?: string;
   readonly message?: string;
   readonly packets?: number;
+  readonly gauge?: number;
 }
 
 function nodeState(node: string, told: readonly Told[], omittedResults = 0): AnyObject {
-  const results = told.map(({ name = "o", state = "InForce", message = "m", packets = 1 }) => ({
+  const results = told.map(({ name = "o", state = "InForce", message = "m", packets = 1, gauge }) => ({
     group: "g",
     kind: "K",
     namespace: "n",
@@ -20,7 +21,7 @@ function nodeState(node: string, told: readonly Told[], omittedResults = 0): Any
     observedGeneration: 1,
     state,
     conditions: [{ type: "Ready", status: "True", reason: "R", message }],
-    numbers: { "/metrics/packets": packets },
+    numbers: { "/metrics/packets": packets, ...(gauge !== undefined && { "/metrics/gauges/open": gauge }) },
   }));
   const inventory = { programs: Array.from({ length: 500 }, (_, id) => ({ id })) };
   return {
@@ -79,6 +80,8 @@ test("changedResults tells changes of numbers from changes of state, and what ca
   ];
   assert.deepEqual(changes([{}], [{}]), []);
   assert.deepEqual(changes([{}], [{ packets: 2 }]), [["g/K/n/o", "numbers"]]);
+  assert.deepEqual(changes([{}], [{ gauge: 0 }]), [["g/K/n/o", "numbers"]], "one more number");
+  assert.deepEqual(changes([{ gauge: 3 }], [{}]), [["g/K/n/o", "numbers"]], "one less");
   assert.deepEqual(changes([{}], [{ state: "Failed", packets: 2 }]), [["g/K/n/o", "state"]]);
   assert.deepEqual(changes([{}], [{ message: "other" }]), [["g/K/n/o", "state"]]);
   assert.deepEqual(changes([{}], [{}, { name: "p" }]), [["g/K/n/p", "state"]]);

@@ -151,6 +151,10 @@ export function changedResults(
 function compare(before: CompactResult | undefined, after: CompactResult): Difference {
   if (before === after) return "none";
   if (before === undefined) return "state";
-  if (before.said !== after.said && canonicalJson(before.said) !== canonicalJson(after.said)) return "state";
+  if (before.said !== after.said) {
+    const [{ pointers: old, ...said }, { pointers, ...now }] = [before.said, after.said];
+    if (canonicalJson(said) !== canonicalJson(now)) return "state";
+    if (canonicalJson(old) !== canonicalJson(pointers)) return "numbers";
+  }
   return before.values.every((value, at) => value === after.values[at]) ? "none" : "numbers";
 }
