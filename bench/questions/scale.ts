@@ -8,7 +8,9 @@ import { answer, quantile, Unanswerable, type BenchContext, type BenchQuestion, 
 import { versionOf } from "../scale/lines.ts";
 import { SimulatedFleet, usageOf } from "../scale/fleet.ts";
 import { declareMap, declareProgram, maps, programs, type Collection, type Declared } from "../scale/declared.ts";
+import { measureAddresses } from "../scale/addresses.ts";
 import { measureUnderChange } from "../scale/under-change.ts";
+import { measureUnderTraffic } from "../scale/under-traffic.ts";
 
 interface Tier {
   readonly nodes: number;
@@ -48,7 +50,8 @@ export const question: BenchQuestion = {
     const operator = await fleet.startOperator(context.scratchDir);
     let [agents, whole, isMapKnown] = [0, 0, false];
     const idleWatches = await fleet.watches();
-    for (const tier of chosenTiers(context.isQuick)) {
+    const tiers = chosenTiers(context.isQuick);
+    for (const tier of tiers) {
       await fleet.addNodes(nodes, tier.nodes);
       await fleet.addPods(pods, tier.pods, tier.nodes);
       [nodes, pods] = [tier.nodes, tier.pods];
@@ -68,6 +71,16 @@ export const question: BenchQuestion = {
         isMapKnown = true;
         measured.push(await measureFirst(fleet, tier, maps, declareMap("first-map")));
       }
+      if (agents > whole) {
+        const busy = { name: nameOf(tier), operator, operatorMib: operatorMibOf(tier) };
+        const told = (version: string): Promise<number> => statusOf(fleet.client, programs, version, agents);
+        measured.push(...(await measureUnderTraffic(context, fleet, { ...busy, told })));
+      }
+      // Last, since what it leaves is more than there was.
+      if (agents > whole && tier === tiers.at(-1)) {
+        const place = { name: nameOf(tier), operator, nodes, pods, agents: agents - whole };
+        measured.push(...(await measureAddresses(context, fleet, place)));
+      }
       for (const { name, value, unit } of measured) context.progress(`${name}: ${value} ${unit}`);
       results.push(...measured);
     }
@@ -86,6 +99,11 @@ function chosenTiers(isQuick: boolean): readonly Tier[] {
     const [nodes = 0, pods = 0, agents = 0, whole = Math.min(agents, 20)] = words.split(":").map(Number);
     return { nodes, pods, agents, whole };
   });
+}
+
+/** As docs/guides/cluster.md has it. */
+function operatorMibOf({ nodes }: Tier): number {
+  return nodes > usualNodes ? 256 : 128;
 }
 
 /** Nodes without an agent stand in the name. */
@@ -189,7 +207,7 @@ async function measure(
   const all = seen.flatMap(({ times }) => times);
   const told = seen.map(({ toldMs }) => toldMs);
   const bareSeconds = seconds(Math.max(...seen.map(({ bareMs }) => bareMs)));
-  const limit = tier.nodes > usualNodes ? 256 : 128;
+  const limit = operatorMibOf(tier);
   return [
     answer(`${name}.propagation-p50-s`, "s", seconds(quantile(all, 0.5)), peer, bareSeconds),
     answer(`${name}.propagation-p99-s`, "s", seconds(quantile(all, 0.99)), peer, bareSeconds, "<= 5 s"),

@@ -2,18 +2,20 @@
  * Many agents in one process: `agents.ts KUBECONFIG FIRST LAST whole|follower`. A whole one is the real agent of a node,
  * with connections of its own, over a daemon that says that everything is in force. A follower is all of it that speaks
  * with the API server at a change, without a plan: it holds the same watches and writes the same NodeState; some share
- * their connections, and at its start it does not look whether there are objects of other kinds. What is printed is in
- * lines.ts.
+ * their connections, and at its start it does not look whether there are objects of other kinds. What is printed, and
+ * read, is in lines.ts.
  */
+import { createInterface } from "node:readline";
 import { startClusterAgent } from "@bpfleet/agent";
-import { ObedientDaemon, startClusterFollower } from "@bpfleet/agent/testing";
+import { ObedientDaemon, startClusterFollower, type ClusterFollower } from "@bpfleet/agent/testing";
 import type { DaemonVersion } from "@bpfleet/daemon";
 import { features } from "@bpfleet/features";
 import type { Inventory } from "@bpfleet/kernel";
 import { kinds, type KubeObject } from "@bpfleet/kinds";
 import { connectKube, loadAccess, type KubeClient } from "@bpfleet/kube-client";
+import { watchAddresses } from "./address-watch.ts";
 import { declaredKinds } from "./declared.ts";
-import { nodeName, versionOf, type AgentLine } from "./lines.ts";
+import { nodeName, versionOf, type AgentLine, type AgentWord } from "./lines.ts";
 
 /** In one process; all of them together are what two processors can greet in time. */
 const startedAtOnce = 6;
@@ -36,6 +38,7 @@ class SimulatedDaemon extends ObedientDaemon {
 const seen = new Map<string, number[]>();
 const changed = kinds.filter(({ kind }) => declaredKinds.has(kind));
 const clients = new Map<number, KubeClient>();
+const followers: ClusterFollower[] = [];
 let started = 0;
 let notices = 0;
 
@@ -46,6 +49,12 @@ function clientOf(at: number): KubeClient {
   return client;
 }
 
+function has(version: string): void {
+  const times = seen.get(version) ?? [];
+  times.push(Date.now());
+  seen.set(version, times);
+}
+
 async function start(name: string): Promise<AsyncDisposable> {
   const known = new Set<string>();
   const see = (objects: readonly KubeObject[]): void => {
@@ -53,9 +62,7 @@ async function start(name: string): Promise<AsyncDisposable> {
       const version = versionOf(metadata);
       if (!declaredKinds.has(kind) || known.has(`${kind} ${version}`)) continue;
       known.add(`${kind} ${version}`);
-      const times = seen.get(version) ?? [];
-      times.push(Date.now());
-      seen.set(version, times);
+      has(version);
     }
   };
   const shared = {
@@ -65,7 +72,11 @@ async function start(name: string): Promise<AsyncDisposable> {
       if (++notices <= 5) process.stderr.write(`${name}: ${notice}\n`);
     },
   };
-  if (sort === "follower") return startClusterFollower({ ...shared, kinds: changed, onObjects: see });
+  if (sort === "follower") {
+    const follower = await startClusterFollower({ ...shared, kinds: changed, onObjects: see });
+    followers.push(follower);
+    return follower;
+  }
   return startClusterAgent({
     ...shared,
     kinds,
@@ -93,6 +104,14 @@ await Promise.all(
   }),
 );
 say({ is: "ready", agents: agents.length });
+createInterface(process.stdin).on("line", (line) => {
+  const word = line as AgentWord;
+  if (word !== "addresses") for (const follower of followers) follower.carry(word === "traffic");
+  else
+    void watchAddresses(() => connectKube(loadAccess({ env: process.env, kubeconfig })), followers.length, has).then(
+      () => say({ is: "watching" }),
+    );
+});
 const told = new Map<string, number>();
 setInterval(() => {
   for (const [version, times] of seen) {

@@ -10,8 +10,8 @@ import { startApiServer, type ApiServer } from "../../test/cluster/api-server.ts
 import { buildControlPlane } from "../../tools/build-control-plane.ts";
 import { bundle } from "../../tools/images/bundle.ts";
 import { smallNodeWords } from "../../tools/images/node-start.ts";
-import type { AgentLine } from "./lines.ts";
-import { putObjects, storedNode, storedPod } from "./store-objects.ts";
+import type { AgentLine, AgentWord } from "./lines.ts";
+import { putObjects, storedNode, storedPod, type StoredObject } from "./store-objects.ts";
 
 const root = join(import.meta.dirname, "../..");
 /** Pods are in so many namespaces. */
@@ -30,6 +30,7 @@ export class SimulatedFleet implements AsyncDisposable {
   readonly #children: ChildProcess[] = [];
   readonly #progress: (line: string) => void;
   readonly #seen = new Map<ChildProcess, Map<string, readonly number[]>>();
+  readonly #followers: { readonly child: ChildProcess; readonly watching: Promise<void> }[] = [];
 
   private constructor(server: ApiServer, progress: (line: string) => void) {
     this.#server = server;
@@ -99,6 +100,8 @@ export class SimulatedFleet implements AsyncDisposable {
       const child = this.#spawn("nice", args);
       const seen = new Map<string, readonly number[]>();
       this.#seen.set(child, seen);
+      const watching = Promise.withResolvers<void>();
+      if (sort === "follower") this.#followers.push({ child, watching: watching.promise });
       ready.push(
         new Promise((resolve, reject) => {
           child.once("exit", (code) => reject(new Error(`simulated agents ended with ${code}`)));
@@ -107,12 +110,35 @@ export class SimulatedFleet implements AsyncDisposable {
             const line = JSON.parse(text) as AgentLine;
             if (line.is === "started") this.#progress(`${line.agents} agents of a process have started`);
             else if (line.is === "ready") resolve();
+            else if (line.is === "watching") watching.resolve();
             else seen.set(line.version, line.times);
           });
         }),
       );
     }
     await Promise.all(ready);
+  }
+
+  /** Followers carry traffic from now on, or rest. */
+  tell(word: Exclude<AgentWord, "addresses">): void {
+    for (const { child } of this.#followers) child.stdin?.write(`${word}\n`);
+  }
+
+  /** Followers hear of every address from now on. */
+  async watchAddresses(): Promise<void> {
+    for (const { child } of this.#followers) child.stdin?.write("addresses\n");
+    await Promise.all(this.#followers.map(({ watching }) => watching));
+  }
+
+  /** As somebody else's writes leave them, at once. */
+  store(objects: Iterable<StoredObject>): Promise<void> {
+    return putObjects(this.#server.store, objects);
+  }
+
+  /** MiB that the store wrote to its log so far. */
+  async storeMib(): Promise<number> {
+    const text = await (await fetch(`${this.#server.store}/metrics`)).text();
+    return Number(/^etcd_disk_wal_write_bytes_total (\S+)$/m.exec(text)?.[1]) / 1024 ** 2;
   }
 
   /** When each agent had a version of the program; once all `count` have it. */
@@ -185,7 +211,7 @@ export class SimulatedFleet implements AsyncDisposable {
     // Gone with us, however we end.
     const child = spawn("setpriv", ["--pdeathsig", "KILL", program, ...args], {
       env: { ...process.env, ...env },
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["pipe", "pipe", "inherit"],
     });
     child.stdout?.resume();
     this.#children.push(child);
@@ -210,7 +236,7 @@ function* range<T>(first: number, last: number, make: (at: number) => T): Genera
   for (let at = first; at < last; at++) yield make(at);
 }
 
-function namespaceName(number: number): string {
+export function namespaceName(number: number): string {
   return `team-${number}`;
 }
 

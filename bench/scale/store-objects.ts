@@ -59,8 +59,8 @@ export function storedNode(at: number): StoredObject {
 }
 
 /** A running pod, one of a deployment, on one of `nodes` nodes. */
-export function storedPod(at: number, nodes: number, namespace: string): StoredObject {
-  const podIP = `10.${128 + (at >> 16)}.${(at >> 8) & 255}.${at & 255}`;
+export function storedPod(at: number, nodes: number, namespace: string, address?: string): StoredObject {
+  const podIP = address ?? `10.${128 + (at >> 16)}.${(at >> 8) & 255}.${at & 255}`;
   const app = `app-${at % 1000}`;
   const name = `${app}-7d8f9c6b5-${at}`;
   return {

@@ -6,6 +6,7 @@ import { followedKinds } from "../cluster/cluster-kinds.ts";
 import { ClusterStore } from "../cluster/cluster-store.ts";
 import { NodeStateWriter } from "../cluster/node-state-writer.ts";
 import type { ObjectReport } from "../report.ts";
+import { busyInventory } from "./busy-inventory.ts";
 
 export interface FollowerOptions {
   readonly client: KubeClient;
@@ -16,7 +17,15 @@ export interface FollowerOptions {
   readonly onObjects: (objects: readonly KubeObject[]) => void;
 }
 
+export interface ClusterFollower extends AsyncDisposable {
+  /** From now on packets pass: the numbers of each object and of a whole inventory grow. */
+  carry(isTraffic: boolean): void;
+}
+
 const version = "0.1.0";
+/** Agents count every few seconds; only what is there when they write goes to the server. */
+const countMs = 30_000;
+const packetsPerCount = 30_000;
 /** Of a daemon that has carried out all of an empty plan. */
 export const settledResults: DaemonResults = {
   revision: 1,
@@ -31,12 +40,14 @@ export const settledResults: DaemonResults = {
 
 /**
  * All of the agent of a node that speaks with the API server at a change: it follows what the real one follows, by the
- * same code, and writes the NodeState when and as that does. What it is told of counts as in force; nothing is planned.
+ * same code, and writes the NodeState when and as that does. What it is told of counts as in force; nothing is planned, and nothing
+ * counted until it is told to carry traffic.
  */
-export async function startClusterFollower(options: FollowerOptions): Promise<AsyncDisposable> {
+export async function startClusterFollower(options: FollowerOptions): Promise<ClusterFollower> {
   const { client, nodeName, kinds, onNotice, onObjects } = options;
   await using closing = new AsyncDisposableStack();
   const follow = { cilium: false, calico: false };
+  let packets = 0;
   const store = closing.use(new ClusterStore({ client, nodeName, kinds: followedKinds(kinds, follow), onNotice }));
   const nodeState = closing.use(
     new NodeStateWriter({
@@ -46,7 +57,7 @@ export async function startClusterFollower(options: FollowerOptions): Promise<As
       clock: { now: () => Date.now(), monotonicMs: () => performance.now() },
       daemon: {
         version: () => ({ version, kernel: "6.18", node: process.version, libbpf: "1.7" }),
-        inventory: async () => ({ programs: [], maps: [], links: [] }),
+        inventory: async () => (packets > 0 ? busyInventory(packets) : { programs: [], maps: [], links: [] }),
       },
       plan: () => emptyPlan,
       node: () => store.find({ group: "", kind: "Node", namespace: "", name: nodeName }),
@@ -55,11 +66,16 @@ export async function startClusterFollower(options: FollowerOptions): Promise<As
       nodes: () => store.nodes,
     }),
   );
-  const tell = async (): Promise<void> => {
-    if (!(await store.refresh())) return;
+  const report = (): readonly KubeObject[] => {
     const { objects } = store.snapshot();
-    onObjects(objects.map(({ object }) => object));
-    nodeState.reports(objects.map(inForce), settledResults);
+    nodeState.reports(
+      objects.map((each) => inForce(each, packets)),
+      settledResults,
+    );
+    return objects.map(({ object }) => object);
+  };
+  const tell = async (): Promise<void> => {
+    if (await store.refresh()) onObjects(report());
   };
   let isFollowing = false;
   closing.use(await store.follow(() => (isFollowing ? void tell() : undefined)));
@@ -67,16 +83,42 @@ export async function startClusterFollower(options: FollowerOptions): Promise<As
   // As the real one looks at what it said before.
   await nodeState.read();
   await tell();
+  let counting: NodeJS.Timeout | undefined;
+  const count = (inMs: number): void => {
+    counting = setTimeout(() => {
+      packets += packetsPerCount;
+      report();
+      count(countMs);
+    }, inMs);
+  };
+  closing.defer(() => clearTimeout(counting));
   const owned = closing.move();
-  return { [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return {
+    carry: (isTraffic) => {
+      clearTimeout(counting);
+      // Not all nodes at the same moment.
+      if (isTraffic) count(Math.random() * countMs);
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
 }
 
-function inForce({ ref, object }: { readonly ref: ObjectReport["ref"]; readonly object: KubeObject }): ObjectReport {
+function inForce(
+  { ref, object }: { readonly ref: ObjectReport["ref"]; readonly object: KubeObject },
+  packets: number,
+): ObjectReport {
   const conditions = ["Ready", "Accepted", "Loaded", "Attached"].map((type) => ({
     type,
     status: "True",
     reason: type,
     message: "in force",
   }));
-  return { ref, object: { ...object, status: { conditions } }, state: "in-force", messages: [], events: [] };
+  const metrics = {
+    packetsPassed: packets,
+    bytesPassed: 800 * packets,
+    packetsDropped: packets / 10,
+    bytesDropped: 80 * packets,
+  };
+  const status = { conditions, ...(packets > 0 && { metrics }) };
+  return { ref, object: { ...object, status }, state: "in-force", messages: [], events: [] };
 }
