@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { getSystemErrorMessage } from "node:util";
-import { errorText, refKey, renderTime, type ObjectRef } from "@bpfleet/base";
+import { errorText, refKey, renderTime, SaidLately, type ObjectRef } from "@bpfleet/base";
 import { policy, policyScope, readOpening, type InstanceCounters, type PlanMemory } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
@@ -103,7 +103,7 @@ class ObjectAgent implements Agent {
   /** What was read last has no results yet. */
   #isPlanning = false;
   #placed = "";
-  readonly #told = new Set<string>();
+  readonly #told: SaidLately;
 
   constructor(options: ObjectAgentOptions) {
     this.#options = options;
@@ -111,6 +111,7 @@ class ObjectAgent implements Agent {
     this.#source = options.source;
     this.#pods = options.podPlaces ?? annotatedPods;
     this.#desired = new DesiredObjects(options.kinds);
+    this.#told = new SaidLately(options.clock, { forMs: 3_600_000, most: 1000 });
     this.#reports = new ReportMaker({
       options,
       desired: this.#desired,
@@ -382,11 +383,9 @@ class ObjectAgent implements Agent {
     return this.#records.all().flatMap(({ ref }) => (isHeld(ref) ? [ref] : []));
   }
 
-  /** Each thing once. */
+  /** Each thing once an hour. */
   #tell(notice: string): void {
-    if (this.#told.has(notice)) return;
-    this.#told.add(notice);
-    this.#options.onNotice?.(notice);
+    if (this.#told.isNews(notice)) this.#options.onNotice?.(notice);
   }
 }
 

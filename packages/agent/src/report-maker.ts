@@ -1,4 +1,4 @@
-import { errorText, refKey, renderTime, type ObjectRef } from "@bpfleet/base";
+import { refKey, renderRef, renderTime, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
 import { emptyPlan, type ItemResult, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { Kind, KubeObject } from "@bpfleet/kinds";
@@ -8,6 +8,7 @@ import type { DesiredObjects } from "./desired-objects.ts";
 import { nextEvents } from "./events.ts";
 import { leavingReports } from "./leaving.ts";
 import { identifyMade, recordOfSame } from "./made-object.ts";
+import { bugText } from "./guarded.ts";
 import { Fates, messagesOf, refusedStatus, standingOf, stateOf, type ObjectFate } from "./object-fate.ts";
 import { recordOfReport, type ObjectRecord, type ObjectRecords } from "./records.ts";
 import type { ObjectReport } from "./report.ts";
@@ -52,7 +53,7 @@ export class ReportMaker {
       if (!of(accepted.parsed.ref)) return [];
       const fate = fates.of(accepted.parsed.ref);
       const previous = this.#parts.records.find(accepted.parsed.ref);
-      const status = this.#status(() => accepted.kind.status(accepted.parsed, this.#outcome(fate, previous)), fate);
+      const status = this.#status(accepted, fate, previous);
       const known = stateOf(fate, results.isSettled && results.trouble === undefined, results.isPaused);
       const state = spoilt.has(accepted) ? "failed" : known;
       const own = this.#reportOf(accepted.parsed.ref, accepted.parsed.object, status, state, fate, previous);
@@ -103,9 +104,7 @@ export class ReportMaker {
           return report;
         });
     } catch (error) {
-      this.#parts.tell(
-        `tell what ${kind.kind} ${parsed.ref.name} became: ${errorText(error)}; report it with the object`,
-      );
+      this.#parts.tell(bugText(`tell what ${renderRef(parsed.ref)} became`, error));
       return [];
     }
   }
@@ -133,11 +132,11 @@ export class ReportMaker {
     };
   }
 
-  #status(make: () => unknown, fate: ObjectFate): unknown {
+  #status({ kind, parsed }: AcceptedObject, fate: ObjectFate, previous: ObjectRecord | undefined): unknown {
     try {
-      return make();
+      return kind.status(parsed, this.#outcome(fate, previous));
     } catch (error) {
-      this.#parts.tell(`tell status: ${errorText(error)}; report it with the object`);
+      this.#parts.tell(bugText(`tell the status of ${renderRef(parsed.ref)}`, error));
       return refusedStatus(fate, this.#parts.options.clock);
     }
   }

@@ -11,5 +11,6 @@ export * from "./option-table.ts";
 export * from "./plain-headers.ts";
 export * from "./render-time.ts";
 export * from "./result.ts";
+export * from "./said-lately.ts";
 export * from "./tell-each.ts";
 export * from "./text-table.ts";

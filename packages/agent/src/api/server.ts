@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from "node:http";
 import { rm } from "node:fs/promises";
 import { text } from "node:stream/consumers";
-import { errorText } from "@bpfleet/base";
+import { errorText, isRecord } from "@bpfleet/base";
 import type { Agent, EditRequest } from "../agent.ts";
 import { listenOnOwnSocket } from "./own-socket.ts";
 import { encodeReport } from "./report-json.ts";
@@ -41,14 +41,28 @@ async function reply(response: ServerResponse, work: () => Promise<string>): Pro
     const body = await work();
     response.writeHead(200, { "content-type": "application/json" }).end(body);
   } catch (error) {
-    response.writeHead(500, { "content-type": "text/plain" }).end(`${errorText(error)}\n`);
+    response
+      .writeHead(error instanceof MalformedRequest ? 400 : 500, { "content-type": "text/plain" })
+      .end(`${errorText(error)}\n`);
   }
 }
 
+class MalformedRequest extends Error {}
+
 function parseEditRequest(body: string): EditRequest {
-  const { interface: name, direction, frame, peer } = JSON.parse(body) as Readonly<Record<string, unknown>>;
+  const { interface: name, direction, frame, peer } = parseRecord(body);
   if (typeof name !== "string" || typeof frame !== "string" || (direction !== "ingress" && direction !== "egress"))
-    throw new SyntaxError("give interface, direction and frame");
-  if (peer !== undefined && typeof peer !== "string") throw new SyntaxError("give peer as an address");
+    throw new MalformedRequest("give interface, direction and frame");
+  if (peer !== undefined && typeof peer !== "string") throw new MalformedRequest("give peer as an address");
   return { interface: name, direction, frame: Buffer.from(frame, "base64"), peer };
+}
+
+/** Nothing is in what is no object of JSON. */
+function parseRecord(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) ? value : {};
+  } catch {
+    return {};
+  }
 }

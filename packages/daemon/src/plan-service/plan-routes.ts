@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { randomUUID } from "node:crypto";
-import { KernelError } from "@bpfleet/base";
+import { KernelError, renderTime } from "@bpfleet/base";
 import { emptyPlan, type BytecodeSource, type EndpointWish, type NodePlan, type PolicyReach } from "@bpfleet/kernel";
 import {
   DocumentReader,
@@ -60,6 +60,8 @@ const gatherMs = 20;
 interface Session {
   readonly id: string;
   readonly agentId: string;
+  readonly version: string;
+  readonly sinceMs: number;
   readonly end: () => void;
 }
 
@@ -83,10 +85,19 @@ export function routePlan(
     async *open(request, context) {
       const protocol = agree(request, protocols, daemon);
       if (session !== undefined && session.agentId !== request.agentId)
-        throw new ConnectError("drive this daemon: another agent does already; stop it", Code.FailedPrecondition);
+        throw new ConnectError(
+          `drive this daemon: another agent, ${session.version}, does since ${renderTime(session.sinceMs)}; stop it`,
+          Code.FailedPrecondition,
+        );
       session?.end();
       const ended = new AbortController();
-      const own: Session = { id: randomUUID(), agentId: request.agentId, end: () => ended.abort() };
+      const own: Session = {
+        id: randomUUID(),
+        agentId: request.agentId,
+        version: request.agentVersion,
+        sinceMs: Date.now(),
+        end: () => ended.abort(),
+      };
       session = own;
       // The agent knows of no plan: it will send a whole one.
       held = undefined;

@@ -107,7 +107,9 @@ test("PlanServer lets one agent in at a time; the next comes when the first is g
   await bench.serve({ onAgent: (what) => void told.push(what) });
   const first = await bench.connect();
   const waiting = bench.connect();
-  await until("the second is refused", () => bench.notices.some((notice) => /another agent does already/.test(notice)));
+  await until("the second is refused", () =>
+    bench.notices.some((notice) => /another agent, 0\.1\.0, does since \d{4}-.*Z; stop it/.test(notice)),
+  );
   assert.equal(first.isConnected, true);
   await first[Symbol.asyncDispose]();
   const second = await waiting;
