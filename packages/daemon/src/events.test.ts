@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ObjectRef } from "@bpfleet/base";
-import { eventsSpec, instanceIdOf, lostEventsSpec, traceSpec, type Decision, type Feature } from "@bpfleet/features";
+import {
+  eventsSpec,
+  instanceIdOf,
+  lostEventsSpec,
+  traceSpec,
+  type Decision,
+  type Feature,
+  type MapReadings,
+} from "@bpfleet/features";
 import { emptyPlan, FakeKernel, FakeWorld, mapIdentity, noEntries, type NodePlan } from "@bpfleet/kernel";
 import { CounterReader } from "./counters.ts";
 import type { TraceEvent } from "./daemon.ts";
@@ -57,14 +65,14 @@ function record(key: string, verdict: "pass" | "drop" | "opens", reason = 0): Ui
   return bytes;
 }
 
-async function setUp(world = new FakeWorld(), current: { plan: NodePlan } = { plan }) {
+async function setUp(world = new FakeWorld(), current: { plan: NodePlan } = { plan }, feature = judge) {
   const kernel = new FakeKernel(world);
   for (const spec of current.plan.maps) await kernel.createMap(spec);
   const troubles: unknown[] = [];
   const hub = new EventHub({
     kernel,
-    features: [judge],
-    reader: new CounterReader(kernel, [judge]),
+    features: [feature],
+    reader: new CounterReader(kernel, [feature]),
     plan: () => current.plan,
     facts: () => undefined,
     clock: { now: () => Date.now(), monotonicMs: () => performance.now() },
@@ -239,4 +247,47 @@ test("EventHub tells what the kernel lost since somebody looks, once, also when 
   assert.equal(await tell(), 0, "nobody looked when it was lost");
   assert.deepEqual(troubles, []);
   await hub[Symbol.asyncDispose]();
+});
+
+test("EventHub explains by what the maps hold since the plan changed", async () => {
+  const definition = { type: "hash", keySize: 1, valueSize: 1, maxEntries: 4, flags: 0 } as const;
+  const listed = (key: string, value: number) => ({
+    key,
+    name: "list",
+    definition,
+    contents: {
+      kind: "sealed",
+      digest: key,
+      entries: { count: 1, keys: Uint8Array.of(1), values: Uint8Array.of(value) },
+    } as const,
+  });
+  const explanations = {
+    twin: { globals: {}, scratch: "explained" },
+    roles: ["list"],
+    explain: (of: { readonly owner: ObjectRef }, _: unknown, readings: MapReadings): Decision => ({
+      owner: of.owner,
+      verdict: "pass",
+      reason: "r",
+      text: `${readings.get("list")?.values[0]}`,
+    }),
+  };
+  const planOf = (key: string, value: number): NodePlan => ({
+    ...plan,
+    maps: [...plan.maps, listed(key, value)],
+    instances: [{ ...instance("a"), maps: { list: key } }],
+  });
+  const current = { plan: planOf("one", 1) };
+  const { hub, world, kernel } = await setUp(new FakeWorld(), current, { ...judge, explanations });
+  const texts: string[] = [];
+  await hub.subscribe({ every: 1, only: "all" }, (events) =>
+    texts.push(...events.map(({ decision }) => decision.text)),
+  );
+  world.emit("node/events", record("a", "pass"));
+  await until(() => texts.length === 1);
+  current.plan = planOf("two", 2);
+  await kernel.createMap(listed("two", 2));
+  await hub.refresh();
+  world.emit("node/events", record("a", "pass"));
+  await until(() => texts.length === 2);
+  assert.deepEqual(texts, ["1", "2"]);
 });

@@ -115,6 +115,8 @@ export class EventHub implements AsyncDisposable {
   async #apply(): Promise<void> {
     await this.#reader?.[Symbol.asyncDispose]();
     this.#reader = undefined;
+    // Maps are large, and may be others now.
+    this.#readings.clear();
     const { kernel, plan } = this.#options;
     const [trace, ring] = [traceSpec, eventsSpec].map(({ key }) => plan().maps.find((spec) => spec.key === key));
     if (trace === undefined || ring === undefined) return;

@@ -3,6 +3,9 @@ import type { Announcement } from "./announcement.ts";
 
 type Attachment = Pick<Announcement, "container" | "ifname">;
 
+/** More than any node has pods: beyond, it is those whose end was lost. */
+const most = 4096;
+
 /** Pods whose interfaces were announced, and not taken away since. */
 export class AnnouncedPods {
   readonly #byAttachment = new Map<string, Announcement>();
@@ -12,6 +15,10 @@ export class AnnouncedPods {
     // The newest one counts.
     this.#byAttachment.delete(key);
     this.#byAttachment.set(key, announced);
+    for (const oldest of this.#byAttachment.keys()) {
+      if (this.#byAttachment.size <= most) break;
+      this.#byAttachment.delete(oldest);
+    }
   }
 
   /** What was known of it. */

@@ -125,6 +125,16 @@ test("AnnouncedPods finds the newest interface of a pod, by its uid where both k
   assert.equal(pods.find(wish), undefined);
 });
 
+test("AnnouncedPods forgets the oldest of more pods than a node has, whose end nobody told", () => {
+  const pods = new AnnouncedPods();
+  pods.add(web);
+  for (let number = 0; number < 4096; number++)
+    pods.add({ ...web, container: `x${number}`, pod: { ...web.pod, uid: `${number}` } });
+  assert.equal(pods.find(wish), undefined);
+  pods.add(web);
+  assert.equal(pods.find(wish), web);
+});
+
 test("parseQuestion takes what the plug-in asks, and nothing that is not as it should be", () => {
   const question = {
     version: 1,

@@ -34,6 +34,13 @@ test("EventBook tells the first of a kind as an event of events.k8s.io", () => {
   });
 });
 
+test("EventBook forgets of which objects it told, when it may tell of them as of any other", () => {
+  const mine = book({ burst: 2, refillMs: 100, most: 8 });
+  for (let number = 0; number < 1000; number++)
+    mine.note({ ...refused, regarding: { ...regarding, name: `${number}` } }, { nowMs: number, wallMs });
+  assert.ok(mine.size <= 8 + 2 * 100 + 1, `${mine.size}`);
+});
+
 test("EventBook counts what comes again: the second time at once, further ones together", () => {
   const mine = book();
   const count = (nowMs: number) => mine.note(refused, { nowMs, wallMs: wallMs + nowMs })?.event.series?.count;

@@ -44,12 +44,20 @@ export class EventBook {
   /** In the order in which they were last seen. */
   readonly #entries = new Map<string, Entry>();
   readonly #fullAtMs = new Map<string, number>();
+  /** That many are remembered without a look at which of them may be forgotten. */
+  #fullAtMost: number;
   #made = 0;
   /** Happenings that were not told because there were too many of one object. */
   suppressed = 0;
 
   constructor(options: Pick<EventBookOptions, "controller" | "instance"> & Partial<EventBookOptions>) {
     this.#options = { ...defaultEventBookOptions, ...options };
+    this.#fullAtMost = this.#options.most;
+  }
+
+  /** What is remembered of happenings and objects. */
+  get size(): number {
+    return this.#entries.size + this.#fullAtMs.size;
   }
 
   /** What to write now, if anything; a later `due` writes what was counted. */
@@ -87,7 +95,6 @@ export class EventBook {
         writes.push(this.#write(entry, nowMs));
       if (entry.isWritten && nowMs - entry.lastSeenMs >= this.#options.seriesMs) this.#entries.delete(key);
     }
-    for (const [object, fullAtMs] of this.#fullAtMs) if (fullAtMs <= nowMs) this.#fullAtMs.delete(object);
     return writes;
   }
 
@@ -116,7 +123,14 @@ export class EventBook {
     const fullAtMs = Math.max(this.#fullAtMs.get(object) ?? nowMs, nowMs) + refillMs;
     if (fullAtMs - nowMs > burst * refillMs) return false;
     this.#fullAtMs.set(object, fullAtMs);
+    if (this.#fullAtMs.size > this.#fullAtMost) this.#forgetFull(nowMs);
     return true;
+  }
+
+  /** Of which as many may be told as of one that is new. */
+  #forgetFull(nowMs: number): void {
+    for (const [object, fullAtMs] of this.#fullAtMs) if (fullAtMs <= nowMs) this.#fullAtMs.delete(object);
+    this.#fullAtMost = Math.max(this.#options.most, 2 * this.#fullAtMs.size);
   }
 
   #make(happening: Happening, wallMs: number): KubeEvent {
