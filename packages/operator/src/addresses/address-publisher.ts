@@ -123,10 +123,14 @@ export class AddressPublisher implements Part {
     if (!this.#options.activity.isServing) return this.#options.activity.askAgain();
     const { client, teller, timing } = this.#options;
     this.#lastAt.set(group, timing.monotonicMs());
-    const { write, remove } = packAddresses(this.#current(group), this.#wanted(group));
+    const [current, wanted] = [this.#current(group), this.#wanted(group)];
+    // Nobody is in it any more.
+    if (current.length === 0 && wanted.length === 0) this.#lastAt.delete(group);
+    const { write, remove } = packAddresses(current, wanted);
     for (const name of remove) {
       await client.delete({ ...resources.addressSlices, name }, { signal });
-      this.#written.set(name, "removed");
+      // Its event may have come before the answer.
+      if (this.#slices.find(name) !== undefined) this.#written.set(name, "removed");
       teller.wrote("delete", `AddressSlice ${name}`);
     }
     for (const slice of write) {
@@ -135,7 +139,8 @@ export class AddressPublisher implements Part {
         isForced: true,
         signal,
       });
-      this.#written.set(slice.metadata.name, keepSlice(answer));
+      const seen = this.#slices.find(slice.metadata.name);
+      if (seen === undefined || isOlder(seen, answer)) this.#written.set(slice.metadata.name, keepSlice(answer));
       teller.wrote("apply", `AddressSlice ${slice.metadata.name}`);
     }
     return awaitChange;

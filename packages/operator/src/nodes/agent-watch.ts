@@ -10,6 +10,7 @@ import type { Part, Teller } from "../run/part.ts";
 import { lastToldCondition, type NodeReport } from "../status/node-report.ts";
 import { judgeAgent, type AgentVerdict } from "./agent-verdict.ts";
 import type { NodeRegister } from "./node-register.ts";
+import { Silence } from "./silence.ts";
 
 export interface AgentWatchOptions {
   readonly client: KubeClient;
@@ -51,10 +52,7 @@ export class AgentWatch implements Part {
   readonly #options: AgentWatchOptions;
   readonly #pods: Informer<AgentPod>;
   readonly #set: Informer<AnyObject>;
-  /** Nodes without an agent that is ready, since when. */
-  readonly #unreadySince = new Map<string, number>();
-  readonly #wroteAt = new Map<string, number>();
-  #followsSince: number;
+  readonly #silence: Silence;
   #podsAreMade = false;
   readonly #work: LeadingController;
 
@@ -67,7 +65,7 @@ export class AgentWatch implements Part {
       reconcile: (name, stop) => this.#judge(name, stop),
     });
     const { client, nodes, states, teller, timing } = options;
-    this.#followsSince = timing.monotonicMs();
+    this.#silence = new Silence(timing);
     this.#pods = createInformer<AgentPod>(client, {
       resource: { ...resources.pods, namespace: ownNamespace },
       labelSelector: `name=${daemonLabels.name}`,
@@ -75,11 +73,7 @@ export class AgentWatch implements Part {
       indexes: { node: ({ node }) => [node] },
       onFault: (error) => teller.fault(error),
     });
-    this.#pods.onChange(({ object: { node } }) => {
-      if (this.#unready(node) === undefined) this.#unreadySince.delete(node);
-      else if (!this.#unreadySince.has(node)) this.#unreadySince.set(node, timing.monotonicMs());
-      this.#work.add(node);
-    });
+    this.#pods.onChange(({ object: { node } }) => this.#look(node));
     this.#set = createInformer<AnyObject>(client, {
       resource: { ...resources.daemonSets, namespace: ownNamespace, name: daemonSetName },
       onFault: (error) => teller.fault(error),
@@ -92,13 +86,16 @@ export class AgentWatch implements Part {
     });
     states.onChange((change) => {
       const { name } = change.object.metadata;
-      if (change.type === "deleted") this.#wroteAt.delete(name);
-      else if (change.type === "updated" && change.before.observedAt !== change.object.observedAt)
-        this.#wroteAt.set(name, timing.monotonicMs());
+      if (change.type === "deleted") this.#silence.forgetReport(name);
+      else if (change.type === "added" || change.before.observedAt !== change.object.observedAt)
+        this.#silence.wrote(name);
       const isOther = change.type !== "updated" || change.before.lostBecause !== change.object.lostBecause;
       if (isOther) this.#work.add(name);
     });
-    nodes.onChange((name) => this.#work.add(name));
+    nodes.onChange((name, isThere) => {
+      if (!isThere) this.#silence.forgetNode(name);
+      this.#look(name);
+    });
     nodes.onLoss((name) => this.#work.add(name));
     this.#pods.start();
     this.#set.start();
@@ -119,6 +116,12 @@ export class AgentWatch implements Part {
     for (const { metadata } of this.#options.states.list()) this.#work.add(metadata.name);
   }
 
+  #look(node: string): void {
+    const isThere = this.#options.nodes.has(node);
+    this.#silence.see(node, { isThere, isReady: this.#unready(node) === undefined });
+    this.#work.add(node);
+  }
+
   /** The pods of a node, of which none has an agent that is ready. */
   #unready(node: string): readonly string[] | undefined {
     const pods = this.#pods.byIndex("node", node);
@@ -126,16 +129,15 @@ export class AgentWatch implements Part {
   }
 
   async #judge(name: string, signal: AbortSignal): Promise<Outcome> {
-    const { activity, nodes, states, timing, graceMs = usualGraceMs } = this.#options;
+    const { activity, nodes, states, graceMs = usualGraceMs } = this.#options;
     if (!activity.isServing) return activity.askAgain();
     const report = states.find(name);
     if (report === undefined || !nodes.has(name)) return awaitChange;
-    const since = Math.max(this.#unreadySince.get(name) ?? this.#followsSince, this.#wroteAt.get(name) ?? -Infinity);
     const verdict = judgeAgent({
       isNodeLost: nodes.isLost(name),
       podsAreMade: this.#podsAreMade,
       unready: this.#unready(name),
-      silentMs: timing.monotonicMs() - since,
+      silentMs: this.#silence.forMs(name),
       graceMs,
     });
     if (verdict.is === "silent") {

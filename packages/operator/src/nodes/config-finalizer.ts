@@ -99,7 +99,7 @@ export class ConfigFinalizer implements Part {
       .filter(({ metadata }) => metadata.finalizers?.includes(finalizers.program) === true);
     if (loaded.length > 0) return recheckAfter(recheckMs);
     if (!(await removeFinalizer(client, type, config, finalizers.config, signal))) return awaitChange;
-    this.#released.set(key, resourceVersion);
+    if (informer?.find(name) !== undefined) this.#released.set(key, resourceVersion);
     teller.wrote("release", `${kind} ${name}`, "no node has its program any more");
     return awaitChange;
   }

@@ -86,9 +86,7 @@ export class Aggregator implements Part {
           // Our own write is no reason to look again: numbers that grow meanwhile would make it an endless one.
           return this.#writer.isOwn(kind, object) ? undefined : this.#soon(key, this.#betweenMs);
         }
-        this.#writer.forget(kind, object);
-        this.#lastAt.delete(key);
-        this.#withdrawn.delete(key);
+        this.#forget(key, kind, object);
       });
     }
     this.#writer = new StatusWriter({
@@ -188,6 +186,7 @@ export class Aggregator implements Part {
       if (!(await this.#writer.write(kind, type, object, outcome, signal))) this.#lastAt.set(key, before ?? -Infinity);
     } finally {
       this.#writing.delete(key);
+      this.#forgetGone(key, kind, object);
     }
     // What others did meanwhile was not looked at, also where our write came after it.
     if (meanwhile.some((each) => !this.#writer.isOwn(kind, each))) this.#soon(key, this.#betweenMs);
@@ -199,7 +198,21 @@ export class Aggregator implements Part {
     if (!this.#options.isLeft(kind) || this.#withdrawn.has(key)) return awaitChange;
     await this.#writer.withdraw(kind, typeOf(kind), object, signal);
     this.#withdrawn.add(key);
+    this.#forgetGone(key, kind, object);
     return awaitChange;
+  }
+
+  /** It may have gone while its status was on its way: its event was then before our answer. */
+  #forgetGone(key: string, kind: DefinedKind, object: AnyObject): void {
+    const { namespace, name } = object.metadata;
+    const there = this.#objects.get(`${kind.group}/${kind.kind}`)?.informer.get(namespace, name);
+    if (there === undefined) this.#forget(key, kind, object);
+  }
+
+  #forget(key: string, kind: DefinedKind, object: AnyObject): void {
+    this.#writer.forget(kind, object);
+    this.#lastAt.delete(key);
+    this.#withdrawn.delete(key);
   }
 
   #resultsOf(
