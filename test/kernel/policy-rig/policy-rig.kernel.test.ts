@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { test } from "node:test";
+import { podKey } from "./pod-network.ts";
 import { families, matrixOf, namespaceObject, ninePods, podObject, PolicyRig } from "./policy-rig.ts";
 
 for (const wiring of ["routed", "bridged"] as const) {
@@ -28,3 +30,26 @@ for (const wiring of ["routed", "bridged"] as const) {
     assert.deepEqual(await rig.prober.probe([unserved]), ["refused"]);
   });
 }
+
+test("Prober tells each probe that arrives after it was given up, and no other", async () => {
+  const [from, to, other] = ninePods;
+  assert.ok(from && to && other);
+  await using rig = await PolicyRig.make("bridged", [from, to, other]);
+  const { network, prober } = rig;
+  const netns = network.netnsOf(from);
+  // What is sent waits for an answer that does not come.
+  network.sandbox.ip(network.netnsOf(to), "link", "set", "eth0", "arp", "off");
+  execFileSync("ip", ["netns", "exec", netns, "sysctl", "-qw", "net.ipv4.neigh.eth0.mcast_solicit=60"]);
+  const [waiting, never, answered] = [to.ipv4, "192.168.1.77", other.ipv4].map(
+    (address) => ({ from: podKey(from), to: address, protocol: "UDP", port: 80 }) as const,
+  );
+  assert.ok(waiting && never && answered);
+  assert.deepEqual(await prober.probe([waiting, never, answered], 400), ["nothing", "nothing", "answered"]);
+  assert.deepEqual(await prober.late(), []);
+  const mac = execFileSync("ip", ["netns", "exec", network.netnsOf(to), "cat", "/sys/class/net/eth0/address"]);
+  const neighbour = [to.ipv4, "lladdr", String(mac).trim(), "dev", "eth0", "nud", "permanent"];
+  network.sandbox.ip(netns, "neighbour", "replace", ...neighbour);
+  const late = await prober.late();
+  assert.equal(late.length, 1);
+  assert.equal(late[0], waiting, "the very one that was asked");
+});

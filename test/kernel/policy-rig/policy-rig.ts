@@ -3,7 +3,7 @@ import { cpSync, existsSync, readdirSync } from "node:fs";
 import { get, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import type { ObjectRef } from "@bpfleet/base";
+import { refKey, type ObjectRef } from "@bpfleet/base";
 import type { Explanation } from "@bpfleet/daemon";
 import { LineProcess } from "@bpfleet/daemon/testing";
 import { decodePinName } from "@bpfleet/kernel";
@@ -220,4 +220,23 @@ export function refOfPolicy(policy: KubeObject): ObjectRef {
   const [group = ""] = policy.apiVersion.split("/");
   const { name, namespace = "" } = policy.metadata;
   return { group, kind: policy.kind, namespace, name };
+}
+
+/** What of these is told as anything but served in full: a policy that is refused drops too, and proves nothing. */
+export function notAsWritten(objects: RunNodeAnswer["objects"], wanted: readonly ObjectRef[]): readonly string[] {
+  return wanted.flatMap((ref) => {
+    const told = objects.find((each) => refKey(each.ref) === refKey(ref));
+    const { state = "not there", messages = [], status } = told ?? {};
+    const { conditions = [] } = (status ?? {}) as { readonly conditions?: readonly Condition[] };
+    const bad = conditions.filter((each) => each.status !== "True");
+    if (state === "in-force" && bad.length === 0) return [];
+    const reasons = bad.map(({ type, reason }) => `${type} is ${reason}`);
+    return [`${refKey(ref)} is ${state}: ${[...reasons, ...messages].join("; ")}`];
+  });
+}
+
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
 }

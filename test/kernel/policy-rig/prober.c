@@ -5,10 +5,13 @@
  *
  *   listen PLACE tcp|udp|sctp PORT         ok
  *   probe QUIET-MS COUNT                   a character for each of the COUNT lines `PLACE PROTOCOL ADDRESS PORT` that
- *                                          follow, a blank, and how many of earlier probes arrived since
+ *                                          follow, the id of the first of them, which the others are numbered from, and the
+ *                                          ids of those of earlier probes that arrived since
  *   open PLACE tcp|udp ADDRESS PORT        the number of a flow that is kept, or `refused`
  *   poke QUIET-MS NUMBER                   as probe, over that flow
  *   close NUMBER                           ok
+ *
+ * A probe of nothing waits for what arrives late.
  *
  * `y`: the answer came back; `a`: it arrived, no answer came back; `r`: refused; `n`: nothing. A probe ends when nothing has
  * come for QUIET-MS. Protocols: tcp, udp, sctp (INIT, crafted), icmp (echo).
@@ -52,7 +55,8 @@ static struct handle sctp[PLACES][2], icmp[PLACES][2], *flows[FLOWS];
 static unsigned char serves_sctp[PLACES][PORTS / 8];
 static uint64_t next_id = 1, batch_first;
 static struct probe *batch;
-static size_t batch_count, batch_open, late;
+static size_t batch_count, batch_open, late_count, late_room;
+static uint64_t *late;
 
 static void fail(const char *what)
 {
@@ -115,10 +119,22 @@ static void drop(struct handle *handle)
 	free(handle);
 }
 
+static void note_late(uint64_t id)
+{
+	if (late_count == late_room) {
+		late_room = late_room * 2 + 16;
+		late = realloc(late, late_room * sizeof(*late));
+		if (late == NULL)
+			fail("realloc");
+	}
+	late[late_count++] = id;
+}
+
 static void tell(uint64_t id, char result)
 {
 	if (id < batch_first || id >= batch_first + batch_count) {
-		late += result == 'a';
+		if (result != 'r')
+			note_late(id);
 		return;
 	}
 	struct probe *probe = &batch[id - batch_first];
@@ -346,8 +362,11 @@ static void end_batch(void)
 {
 	for (size_t at = 0; at < batch_count; at++)
 		putchar(batch[at].result);
-	printf(" %zu\n", late);
-	late = 0;
+	printf(" %llu", (unsigned long long)batch_first);
+	for (size_t at = 0; at < late_count; at++)
+		printf(" %llu", (unsigned long long)late[at]);
+	putchar('\n');
+	late_count = 0;
 	batch_count = 0;
 	batch_first = next_id;
 }
@@ -402,6 +421,8 @@ static void probe_all(double quiet_ms, size_t count)
 			exit(2);
 		start_probe(&batch[at], place, name, address, port);
 	}
+	if (count == 0)
+		batch_open = 1;
 	run(quiet_ms);
 	for (size_t at = 0; at < count; at++)
 		if (batch[at].handle != NULL)

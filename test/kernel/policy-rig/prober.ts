@@ -25,8 +25,10 @@ export class Prober implements AsyncDisposable {
   readonly #lines: AsyncIterator<string>;
   readonly #places: ReadonlyMap<string, number>;
   #turn: Promise<unknown> = Promise.resolve();
-  /** Of probes that were given up, how many arrived later. */
-  late = 0;
+  /** By their ids: probes that met nothing, and have not arrived since. */
+  readonly #givenUp = new Map<number, Probe>();
+  readonly #late: Probe[] = [];
+  readonly #flows = new Map<number, Probe>();
 
   private constructor(child: ChildProcessWithoutNullStreams, names: readonly string[]) {
     this.#child = child;
@@ -53,23 +55,35 @@ export class Prober implements AsyncDisposable {
     const lines = probes.map(
       ({ from, to, protocol, port }) => `${this.#at(from)} ${protocol.toLowerCase()} ${to} ${port}`,
     );
-    return this.#met(await this.#ask([`probe ${quietMs} ${probes.length}`, ...lines].join("\n")));
+    return this.#met(probes, await this.#ask([`probe ${quietMs} ${probes.length}`, ...lines].join("\n")));
+  }
+
+  /** Of all probes that met nothing, those that arrived after they were given up; waits until nothing has come for so long. */
+  async late(quietMs = 200): Promise<readonly Probe[]> {
+    this.#met([], await this.#ask(`probe ${quietMs} 0`));
+    return [...this.#late];
   }
 
   /** A flow that stays open; `undefined` when it is not let through. */
-  async open({ from, to, protocol, port }: Probe): Promise<number | undefined> {
+  async open(probe: Probe): Promise<number | undefined> {
+    const { from, to, protocol, port } = probe;
     const answer = await this.#ask(`open ${this.#at(from)} ${protocol.toLowerCase()} ${to} ${port}`);
-    return answer === "refused" ? undefined : Number(answer);
+    if (answer === "refused") return undefined;
+    this.#flows.set(Number(answer), probe);
+    return Number(answer);
   }
 
   /** Sends over an open flow. */
   async poke(flow: number, quietMs = 40): Promise<Met> {
-    const [met] = this.#met(await this.#ask(`poke ${quietMs} ${flow}`));
+    const probe = this.#flows.get(flow);
+    if (probe === undefined) throw new RangeError(`find flow ${flow}: it is not open`);
+    const [met] = this.#met([probe], await this.#ask(`poke ${quietMs} ${flow}`));
     return met ?? "nothing";
   }
 
   async close(flow: number): Promise<void> {
     await this.#ask(`close ${flow}`);
+    this.#flows.delete(flow);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -85,10 +99,16 @@ export class Prober implements AsyncDisposable {
     return at;
   }
 
-  #met(answer: string): readonly Met[] {
-    const [results = "", late] = answer.split(" ");
-    this.late += Number(late);
-    return [...results].map((letter) => words[letter] ?? "nothing");
+  #met(probes: readonly Probe[], answer: string): readonly Met[] {
+    const [results = "", first, ...late] = answer.split(" ");
+    for (const id of late.map(Number)) {
+      const probe = this.#givenUp.get(id);
+      if (probe === undefined || !this.#givenUp.delete(id)) continue;
+      this.#late.push(probe);
+    }
+    const met = [...results].map((letter) => words[letter] ?? "nothing");
+    for (const [at, probe] of probes.entries()) if (met[at] === "nothing") this.#givenUp.set(Number(first) + at, probe);
+    return met;
   }
 
   #ask(command: string): Promise<string> {
