@@ -1,17 +1,11 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
 import { idOfPort, places, placesOf, ServiceRig, type Answer } from "@bpfleet/features/testing/services";
 import { buildControlPlane, whyNoBuild } from "../../tools/build-control-plane.ts";
-import { buildWholeCluster, isWholeClusterBuilt } from "../../tools/build-whole-cluster.ts";
+import { isWholeClusterBuilt } from "../../tools/build-whole-cluster.ts";
 import { startApiServer, type ApiServer } from "./api-server.ts";
-import { kubeProxyConfig } from "./whole/node-config.ts";
+import { startKubeProxy } from "./kube-proxy.ts";
 
 const skip = whyNoBuild() ?? (isWholeClusterBuilt() ? undefined : "kube-proxy is not built");
 const { service, first, second, pod } = places.ipv4;
@@ -48,52 +42,6 @@ async function declare(server: ApiServer): Promise<void> {
   });
 }
 
-/** Makes the API server's port one of the rig's node too: by a socket that is a file. */
-async function relay(rig: ServiceRig, port: number, path: string): Promise<Disposable> {
-  const outer = createServer((socket) => {
-    const onward = connect(port, "127.0.0.1");
-    socket.pipe(onward).pipe(socket);
-    for (const each of [socket, onward]) each.on("error", () => (socket.destroy(), onward.destroy()));
-  });
-  await new Promise<void>((done) => outer.listen(path, done));
-  await rig.node.run(
-    async ({ port, path }) => {
-      const { connect, createServer } = process.getBuiltinModule("node:net");
-      const inner = createServer((socket) => {
-        const onward = connect(path);
-        socket.pipe(onward).pipe(socket);
-        for (const each of [socket, onward]) each.on("error", () => (socket.destroy(), onward.destroy()));
-      });
-      await new Promise<void>((done) => inner.listen(port, "127.0.0.1", done));
-    },
-    { port, path },
-  );
-  return { [Symbol.dispose]: () => void outer.close() };
-}
-
-/** kube-proxy on the rig's node. */
-function startKubeProxy(rig: ServiceRig, server: ApiServer, mode: string, folder: string): AsyncDisposable {
-  const config = join(folder, "kube-proxy.json");
-  const usual = JSON.parse(kubeProxyConfig(server.kubeconfig, "10.9.0.0/24")) as object;
-  writeFileSync(config, JSON.stringify({ ...usual, mode }));
-  const program = join(buildWholeCluster().node, "kube-proxy");
-  const inside = [
-    `--net=/run/netns/${rig.nodeNetns}`,
-    program,
-    `--config=${config}`,
-    `--hostname-override=${nodeName}`,
-  ];
-  const child = spawn("nsenter", inside, { stdio: "ignore" });
-  return {
-    [Symbol.asyncDispose]: async () => {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const ended = once(child, "exit");
-      child.kill("SIGKILL");
-      await ended;
-    },
-  };
-}
-
 const askAll = (rig: ServiceRig, { protocol, port }: (typeof ports)[number], count: number): Promise<Answer[]> =>
   Promise.all(Array.from({ length: count }, () => rig.ask(protocol, service, port)));
 
@@ -102,10 +50,8 @@ for (const mode of ["iptables", "nftables"]) {
     await using server = await startApiServer(buildControlPlane(), ["--disable-admission-plugins=ServiceAccount"]);
     await declare(server);
     await using rig = await ServiceRig.start();
-    const folder = mkdtempSync(join(tmpdir(), "bpft-kube-proxy-"));
-    using _folder = { [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
-    using _relay = await relay(rig, Number(new URL(server.url).port), join(folder, "api.sock"));
-    await using _proxy = startKubeProxy(rig, server, mode, folder);
+    const place = { inside: rig.node, netns: rig.nodeNetns, nodeName, podRange: "10.9.0.0/24" };
+    await using _proxy = await startKubeProxy(place, server, mode);
 
     await rig.allow([], { egress: [], ingress: [{ rules: [{ rule: 1 }] }] });
     for (let tries = 0; (await rig.ask("tcp", service, 80)).what !== "answered"; tries++) {

@@ -190,14 +190,13 @@ test("bpfleet-cni waits two seconds for a daemon that takes its question and say
   await once(daemon, "listening");
   const asked: Socket[] = [];
   daemon.on("connection", (socket) => asked.push(socket.on("error", () => undefined)));
-  const begunMs = performance.now();
   const [, refused] = await node.add(node.readList(), web);
-  const seconds = (performance.now() - begunMs) / 1000;
   for (const socket of asked) socket.destroy();
   assert.equal(refused?.exitCode, 1);
   assert.match(refused?.output ?? "", /a policy selects it/);
   assert.ok(asked.length > 0);
-  assert.ok(seconds >= 2 && seconds < 10, `${seconds} s`);
+  // Its own run alone; nothing else that it may wait for ends between.
+  assert.ok(refused !== undefined && refused.ms >= 2000 && refused.ms < 5000, `${refused?.ms} ms`);
 });
 
 test("bpfleet-cni answers as the CNI specification has it", async () => {

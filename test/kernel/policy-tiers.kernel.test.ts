@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { request, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
-import { after, before, describe, it } from "node:test";
+import { after, before, describe, it, test } from "node:test";
 import type { KubeObject } from "@bpfleet/kinds";
-import { podKey, rigPod, type RigPod } from "./policy-rig/pod-network.ts";
-import type { Protocol } from "./policy-rig/prober.ts";
-import { families, namespaceObject, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
+import { gatewayIpv4, podKey, rigPod, type RigPod } from "./policy-rig/pod-network.ts";
+import type { Met, Protocol } from "./policy-rig/prober.ts";
+import { families, namespaceObject, notAsWritten, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
 
 const [a, b, other] = [rigPod("x", "a", 1), rigPod("x", "b", 2), rigPod("y", "a", 3)];
 const pods = [a, b, other];
@@ -113,12 +114,11 @@ describe("containers and their ports, with real packets", () => {
     await within(objects, async () => {
       assert.equal(await answered(b, a), "TCP/53 TCP/80 UDP/53 UDP/80");
       assert.equal(await answered(other, b), "TCP/53 TCP/80 TCP/81 UDP/53 UDP/80 UDP/81");
+      const everything = ["TCP", "UDP"].flatMap((protocol) => ports.map((port) => `${protocol}/${port}`));
       assert.equal(
-        await answered(a, other),
-        ports
-          .flatMap((port) => `TCP/${port}`)
-          .concat(ports.map((port) => `UDP/${port}`))
-          .join(" "),
+        await answered(a, other, ["TCP", "UDP", "ICMP"]),
+        [...everything, "ICMP/0"].join(" "),
+        "what it asks is answered, at ports that nobody may ask",
       );
     });
   });
@@ -257,3 +257,72 @@ describe("containers and their ports, with real packets", () => {
     });
   });
 });
+
+test("EBPFContainerPolicy counts each packet and byte of its pods, and each packet that is refused, once", async () => {
+  await using rig = await PolicyRig.make("routed", [a, b], { ports });
+  stayStill(rig, [a, b]);
+  const deny81 = {
+    enableEgressControl: true,
+    egressRules: [{ ports: [{ protocol: "UDP", port: 81 }], action: "deny" }],
+  };
+  const policy = containerPolicy("a", deny81);
+  const declared = [a, b].map((pod) => podObject(pod, rig.network.netnsOf(pod), { app: pod.name }));
+  const { objects } = await rig.change({
+    write: [namespaceObject("x", {}), ...declared, { ...policy, spec: { ...policy.spec, resourceLimits: {} } }],
+  });
+  assert.deepEqual(notAsWritten(objects, [refOfPolicy(policy)]), []);
+  const send = async (from: RigPod, to: RigPod, protocol: Protocol, port: number, count: number): Promise<Met[]> => [
+    ...(await rig.prober.probe(
+      Array.from({ length: count }, () => ({ from: podKey(from), to: to.ipv4, protocol, port })),
+      patientMs,
+    )),
+  ];
+  // Each is a packet of eight bytes (of an echo: sixteen with its header) that is answered by an equal one.
+  const sent = [
+    { from: b, to: a, protocol: "UDP", port: 80, count: 40 },
+    { from: a, to: b, protocol: "UDP", port: 80, count: 25 },
+    { from: b, to: a, protocol: "ICMP", port: 0, count: 10 },
+  ] as const;
+  for (const { from, to, protocol, port, count } of sent)
+    assert.deepEqual(new Set(await send(from, to, protocol, port, count)), new Set(["answered"]));
+  assert.deepEqual(new Set(await send(a, b, "UDP", 81, 15)), new Set(["nothing"]));
+  const packets = sent.reduce((sum, { count }) => sum + count, 0);
+  const bytes = packets * (14 + 20 + 8 + 8);
+  const stateOf = async (what: string): Promise<number> =>
+    (await rig.metric("bpfleet_object_state", `what="${what}"`)) ?? 0;
+  for (let tries = 0; (await stateOf("packets_in")) < packets; tries++) {
+    assert.ok(tries < 60, rig.log);
+    await setTimeout(500);
+  }
+  const told = Object.fromEntries(
+    await Promise.all(
+      ["packets_in", "packets_out", "bytes_in", "bytes_out", "blocked"].map(
+        async (what) => [what, await stateOf(what)] as const,
+      ),
+    ),
+  );
+  assert.deepEqual(told, {
+    packets_in: packets,
+    packets_out: packets,
+    bytes_in: bytes,
+    bytes_out: bytes,
+    blocked: 15,
+  });
+});
+
+/** Nobody sends but who is asked to: no questions for neighbours, and nothing of IPv6, which speaks unasked. */
+function stayStill({ network }: PolicyRig, still: readonly RigPod[]): void {
+  const run = (netns: string, ...words: readonly string[]): string =>
+    execFileSync("ip", ["netns", "exec", netns, ...words], { encoding: "utf8" });
+  const neighbour = (netns: string, device: string, address: string, mac: string): void =>
+    void network.sandbox.ip(netns, "neighbour", "replace", address, "lladdr", mac, "dev", device, "nud", "permanent");
+  const macOf = (netns: string, device: string): string => run(netns, "cat", `/sys/class/net/${device}/address`).trim();
+  for (const pod of still) {
+    const netns = network.netnsOf(pod);
+    const [, device = ""] = /dev (\S+)/.exec(run(network.node.name, "ip", "route", "get", pod.ipv4)) ?? [];
+    neighbour(network.node.name, device, pod.ipv4, macOf(netns, "eth0"));
+    neighbour(netns, "eth0", gatewayIpv4, macOf(network.node.name, device));
+  }
+  for (const netns of [network.node.name, ...still.map((pod) => network.netnsOf(pod))])
+    run(netns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1");
+}
