@@ -93,7 +93,7 @@ test("followsOf reads what a DaemonSet tells its agents", () => {
   const settings = planFleet(sight({ ciliumRuns: true }));
   assert.ok(settings.do === "run");
   const set = settings.objects.find(({ kind }) => kind === "DaemonSet");
-  assert.deepEqual(followsOf(set as AnyObject | undefined), { cilium: false, calico: true });
+  assert.deepEqual(followsOf(set), { cilium: false, calico: true });
   assert.equal(followsOf(undefined), undefined);
   assert.equal(followsOf({ apiVersion: "apps/v1", kind: "DaemonSet", metadata: { name: "x" } }), undefined);
 });
