@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -119,5 +120,64 @@ test(
       assert.equal(operator.isLeader, true);
       assert.deepEqual(await secrets(), before);
     }
+  },
+);
+
+test(
+  "certificates of a clock that was 70 or 800 days ahead for a moment hold again within a look of its correction",
+  { skip },
+  async () => {
+    const dayMs = 86_400_000;
+    let stepMs = 0;
+    await using running = await cluster.startOperator({
+      timing: { ...systemTiming, now: () => systemTiming.now() + stepMs },
+      certificates: { everyMs: 200 },
+    });
+    await until("it leads", () => running.operator.isLeader || undefined);
+    const names = ["bpfleet-ca", "bpfleet-daemon-tls", "bpfleet-agent-tls", "bpfleet-webhook-tls"];
+    const certificates = async (): Promise<readonly X509Certificate[] | undefined> => {
+      const secrets = await Promise.all(
+        names.map((name) =>
+          cluster.admin.find<AnyObject & { readonly data?: Readonly<Record<string, string>> }>({
+            group: "",
+            version: "v1",
+            plural: "secrets",
+            namespace: "kube-system",
+            name,
+          }),
+        ),
+      );
+      const packed = secrets.flatMap((secret) => secret?.data?.["tls.crt"] ?? []);
+      return packed.length < names.length
+        ? undefined
+        : packed.map((pem) => new X509Certificate(Buffer.from(pem, "base64")));
+    };
+    const [authority] = await until("all are issued", certificates);
+    for (const [days, replaced] of [
+      [70, 3],
+      [800, 4],
+    ] as const) {
+      stepMs = days * dayMs;
+      await until(`${replaced} are issued ${days} days ahead`, async () => {
+        const issued = (await certificates()) ?? [];
+        return (
+          issued.filter(({ validFromDate }) => validFromDate.getTime() > Date.now()).length === replaced || undefined
+        );
+      });
+      stepMs = 0;
+      const now = await until("all hold", async () => {
+        const issued = (await certificates()) ?? [];
+        const isHolding = ({ validFromDate, validToDate }: X509Certificate): boolean =>
+          validFromDate.getTime() <= Date.now() && validToDate.getTime() > Date.now();
+        return issued.length === names.length && issued.every(isHolding) ? issued : undefined;
+      });
+      for (const leaf of now.slice(1)) assert.ok(now[0] !== undefined && leaf.verify(now[0].publicKey));
+      assert.equal(now[0]?.fingerprint256 === authority?.fingerprint256, days === 70);
+    }
+    // A clock that is behind takes nothing good for early.
+    const before = await certificates();
+    stepMs = -100 * dayMs;
+    await sleep(3000);
+    assert.deepEqual((await certificates())?.map(String), before?.map(String));
   },
 );

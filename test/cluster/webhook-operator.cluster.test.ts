@@ -284,34 +284,48 @@ test(
   },
 );
 
+/** Both are trusted before the next one signs, and no object slips through. */
+async function replaceAuthority(): Promise<void> {
+  await using load = new Load();
+  await load.refuses();
+  const before = await kept("bpfleet-webhook-tls", "tls.crt");
+  const lost = await kept("bpfleet-ca", "tls.crt");
+  await cluster.admin.delete({ ...secretType, name: "bpfleet-ca" });
+  const both = await load.while(
+    until("the API server is to trust another one too", async () => {
+      const bundle = await trusted();
+      return bundle.includes(lost) && bundle.length > lost.length ? bundle : undefined;
+    }),
+  );
+  const after = await load.while(renewed(before));
+  const issuer = new X509Certificate(both.replace(lost, ""));
+  assert.ok(new X509Certificate(after).verify(issuer.publicKey), "the next one signs");
+  await load.refuses();
+  await load.while(
+    until("the lost one is trusted no more", async () => {
+      const bundle = await trusted();
+      return !bundle.includes(lost) || undefined;
+    }),
+  );
+  await load.refuses();
+}
+
 test(
   "the authority's Secret is deleted: both are trusted before the next one signs, and no object slips through",
   { skip },
-  async () => {
-    await using load = new Load();
-    await load.refuses();
-    const before = await kept("bpfleet-webhook-tls", "tls.crt");
-    const lost = await kept("bpfleet-ca", "tls.crt");
-    await cluster.admin.delete({ ...secretType, name: "bpfleet-ca" });
-    const both = await load.while(
-      until("the API server is to trust another one too", async () => {
-        const bundle = await trusted();
-        return bundle.includes(lost) && bundle.length > lost.length ? bundle : undefined;
-      }),
-    );
-    const after = await load.while(renewed(before));
-    const issuer = new X509Certificate(both.replace(lost, ""));
-    assert.ok(new X509Certificate(after).verify(issuer.publicKey), "the next one signs");
-    await load.refuses();
-    await load.while(
-      until("the lost one is trusted no more", async () => {
-        const bundle = await trusted();
-        return !bundle.includes(lost) || undefined;
-      }),
-    );
-    await load.refuses();
-  },
+  replaceAuthority,
 );
+
+test("the same while ConfigMap bpfd-config is wrong, and while there is none", { skip }, async () => {
+  const place = { group: "", version: "v1", plural: "configmaps", namespace: "kube-system", name: "bpfd-config" };
+  const { apiVersion, kind, metadata, ...rest } = await cluster.admin.get<AnyObject>(place);
+  const { namespace, name, labels } = metadata;
+  await cluster.admin.patch(place, { data: { "bpfd.log.level": "loud" } }, { type: "merge" });
+  await replaceAuthority();
+  await cluster.admin.delete(place);
+  await replaceAuthority();
+  await cluster.admin.create<AnyObject>(place, { apiVersion, kind, metadata: { namespace, name, labels }, ...rest });
+});
 
 test("all Secrets are deleted at once: the webhook is trusted again in a bounded time", { skip }, async () => {
   const before = await kept("bpfleet-webhook-tls", "tls.crt");
