@@ -167,7 +167,11 @@ export async function until<T>(
 }
 
 export function nodeObject(name: string): AnyObject {
-  return { apiVersion: "v1", kind: "Node", metadata: { name, labels: { "kubernetes.io/hostname": name } } };
+  return {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name, labels: { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux" } },
+  };
 }
 
 function agentPod(node: string): AnyObject {

@@ -266,6 +266,49 @@ test(
 );
 
 test(
+  "a deleted config says where no agent is to run that could unload it, and goes when one may again or its finalizer is gone",
+  { skip },
+  async () => {
+    const map = {
+      group: "",
+      version: "v1",
+      plural: "configmaps",
+      namespace: "kube-system",
+      name: "bpfd-config",
+    } as const;
+    const select = (text: string | null) =>
+      cluster.admin.patch(map, { data: { "bpfleet.node-selector": text } }, { type: "merge" });
+    const label = (name: string, pool: string | null) =>
+      cluster.admin.patch({ ...nodes, name }, { metadata: { labels: { pool } } }, { type: "merge" });
+    const config = await makeConfig("narrowed");
+    for (const node of ["n1", "n2"]) await makeNodeProgram(cluster.admin, config, node);
+    await label("n1", "edge");
+    await select("pool: edge");
+    await cluster.admin.delete({ ...configs, name: "narrowed" });
+    const says = (what: string, holds: (message: string) => boolean) =>
+      statusThat(configs, "narrowed", what, ({ conditions = [] }) => conditions.some(({ message }) => holds(message)));
+    const waits = "no agent is to run on n2 (DaemonSet bpfd-daemon asks for pool=edge)";
+    await says("it says where it waits", (message) => message.includes(waits) && message.endsWith("narrowed-n2"));
+    await label("n2", "edge");
+    await says(
+      "it waits for an agent",
+      (message) => message.startsWith("being deleted") && !message.includes("no agent"),
+    );
+    for (const node of ["n1", "n2"])
+      await cluster.admin.patch(
+        { ...nodePrograms, name: `narrowed-${node}` },
+        { metadata: { finalizers: null } },
+        { type: "merge" },
+      );
+    await until("it is gone", async () =>
+      (await cluster.admin.find({ ...configs, name: "narrowed" })) === undefined ? true : undefined,
+    );
+    await select(null);
+    for (const node of ["n1", "n2"]) await label(node, null);
+  },
+);
+
+test(
   "what is deleted and held by a finalizer of others says which nodes have it, then who holds it",
   { skip },
   async () => {

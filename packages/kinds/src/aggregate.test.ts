@@ -213,6 +213,10 @@ test("aggregateConfig says of what is being deleted no success, but who holds it
     "Note True Deleting: being deleted: made of it and still there: o-a",
     waiting[0],
   ]);
+  assert.deepEqual(said({ remaining: [{ name: "o-a", cannotUnload: false }], unattended: "no agent runs on a" }), [
+    "Note True Deleting: being deleted: made of it and still there: o-a; no agent runs on a",
+    waiting[0],
+  ]);
   assert.deepEqual(said({ silentNodes: ["a"] }), [
     "Note True Deleting: being deleted: off all nodes; held by finalizer example.com/keep",
     waiting[0],

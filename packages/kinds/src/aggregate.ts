@@ -25,6 +25,8 @@ export interface FleetOutcome {
   readonly notListed?: readonly { readonly nodeName: string; readonly isSound: boolean }[] | undefined;
   /** Of an object that is being deleted: what was made of it and is still there. */
   readonly remaining?: readonly { readonly name: string; readonly cannotUnload: boolean }[] | undefined;
+  /** Of such an object: why nobody unloads it somewhere, and what helps. */
+  readonly unattended?: string | undefined;
   /** The fleet has left the cluster: what came of the nodes, and whether nothing is in force on any of them. */
   readonly undeployed?: { readonly isClean: boolean; readonly report: string } | undefined;
   readonly previousStatus: unknown;
@@ -223,6 +225,7 @@ export function sayDeleting(
     ...(heard.length > 0 ? [`still on ${listNames(heard.map(nameOf))}`] : []),
     ...(unknown.length > 0 ? [`unknown whether still on ${listNames(unknown)}`] : []),
     ...(made.length > 0 ? [`made of it and still there: ${listNames(made)}`] : []),
+    ...(fleet.unattended === undefined ? [] : [fleet.unattended]),
     ...(isOff ? ["off all nodes"] : []),
     ...(heard.length === 0 && made.length === 0 && finalizers.length > 0
       ? [`held by ${finalizers.length === 1 ? "finalizer" : "finalizers"} ${listNames(finalizers, finalizers.length)}`]

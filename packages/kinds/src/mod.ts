@@ -1,5 +1,5 @@
 export type * from "./access.ts";
-export { aggregateStatus, type FleetOutcome, type NodeResult } from "./aggregate.ts";
+export { aggregateStatus, listNames, type FleetOutcome, type NodeResult } from "./aggregate.ts";
 export { apiVersionOf } from "./define-kind.ts";
 export type { DefinedKind, KindSource } from "./define-kind.ts";
 export * from "./kind.ts";

@@ -117,6 +117,11 @@ export class FleetKeeper implements Part {
     return this.#follows;
   }
 
+  /** The DaemonSet that is there. */
+  get daemonSet(): AnyObject | undefined {
+    return this.#kept.find(daemonSetId);
+  }
+
   /** Objects that the API server refuses as they are wanted: they stay as they are. */
   get refused(): number {
     return this.#refused.size;

@@ -37,6 +37,10 @@ export class NodeRegister implements AsyncDisposable {
     return this.#informer.find(name) !== undefined;
   }
 
+  find(name: string): KnownNode | undefined {
+    return this.#informer.find(name);
+  }
+
   isLost(name: string): boolean {
     return this.#informer.find(name)?.isLost === true;
   }

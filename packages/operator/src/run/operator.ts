@@ -141,6 +141,7 @@ class RunningOperator implements Operator {
       isLeft: (kind) => fleet.follows !== undefined && !isFollowed(kind),
       nodes: this.#nodes,
       programs: this.#programs,
+      daemonSet: () => fleet.daemonSet,
       pace: options.pace,
     });
     this.#addresses = new AddressPublisher({ ...shared, nodes: this.#nodes });

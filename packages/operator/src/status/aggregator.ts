@@ -2,6 +2,7 @@ import { refKey } from "@bpfleet/base";
 import type { DefinedKind, FleetOutcome, NodeResult } from "@bpfleet/kinds";
 import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient, type Timing } from "@bpfleet/kube-client";
+import { finalizers } from "../desired/names.ts";
 import type { NodePrograms } from "../nodes/node-programs.ts";
 import type { NodeRegister } from "../nodes/node-register.ts";
 import { kindPolicy, resources } from "../reconcile/resources.ts";
@@ -10,6 +11,7 @@ import { LeadingController } from "../run/leading-controller.ts";
 import type { Part, Teller } from "../run/part.ts";
 import { changedResults, compactNodeState, expandResult, Interning, type NodeReport } from "./node-report.ts";
 import { typeOf } from "../fleet/remove-from-cluster.ts";
+import { tellUnattended } from "../fleet/unattended.ts";
 import { betweenWritesMs, usualPace, type Pace } from "./pace.ts";
 import { StatusWriter } from "./status-writer.ts";
 
@@ -23,11 +25,15 @@ export interface AggregatorOptions {
   readonly isLeft: (kind: DefinedKind) => boolean;
   readonly nodes: NodeRegister;
   readonly programs: NodePrograms;
+  /** By which agents run. */
+  readonly daemonSet: () => AnyObject | undefined;
   readonly teller: Teller;
   readonly timing: Timing;
   readonly activity: Activity;
   readonly pace?: Partial<Pace> | undefined;
 }
+
+const remainingMs = 5000;
 
 /** Makes the status of every object of what its nodes say. One writer, whatever the number of nodes. */
 export class Aggregator implements Part {
@@ -175,7 +181,7 @@ export class Aggregator implements Part {
     const waitMs = (this.#lastAt.get(key) ?? -Infinity) + this.#betweenMs - now;
     if (waitMs > 0) return recheckAfter(waitMs);
     const { kind } = found;
-    const outcome = { ...this.#resultsOf(key, object), remaining: this.#remaining(kind, object) };
+    const outcome = { ...this.#resultsOf(key, object), ...this.#remaining(kind, object) };
     const type = typeOf(kind);
     const meanwhile: AnyObject[] = [];
     this.#writing.set(key, meanwhile);
@@ -190,7 +196,8 @@ export class Aggregator implements Part {
     }
     // What others did meanwhile was not looked at, also where our write came after it.
     if (meanwhile.some((each) => !this.#writer.isOwn(kind, each))) this.#soon(key, this.#betweenMs);
-    return awaitChange;
+    // Whether anybody unloads it is a matter of labels of nodes too.
+    return (outcome.remaining ?? []).length > 0 ? recheckAfter(remainingMs) : awaitChange;
   }
 
   /** What was in force by us is not any more: nobody would correct the status. */
@@ -238,14 +245,18 @@ export class Aggregator implements Part {
     return { results, silentNodes, lostNodes, notListed };
   }
 
-  #remaining(
-    kind: DefinedKind,
-    object: AnyObject,
-  ): readonly { readonly name: string; readonly cannotUnload: boolean }[] {
-    if (kind.group !== "bpfd.io" || object.metadata.deletionTimestamp === undefined) return [];
-    return this.#options.programs
-      .ofConfig(object)
-      .map((program) => ({ name: program.metadata.name, cannotUnload: program.lastCondition === "NotUnLoaded" }));
+  #remaining(kind: DefinedKind, object: AnyObject): Pick<FleetOutcome, "remaining" | "unattended"> {
+    if (kind.group !== "bpfd.io" || object.metadata.deletionTimestamp === undefined) return {};
+    const { programs, nodes, daemonSet } = this.#options;
+    const made = programs.ofConfig(object);
+    const waiting = made.filter(({ metadata }) => metadata.finalizers?.includes(finalizers.program) === true);
+    return {
+      remaining: made.map((program) => ({
+        name: program.metadata.name,
+        cannotUnload: program.lastCondition === "NotUnLoaded",
+      })),
+      unattended: tellUnattended(waiting, nodes, daemonSet()),
+    };
   }
 }
 
