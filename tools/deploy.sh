@@ -153,13 +153,40 @@ release() {
 	for plural in bpfdebpfprograms bpfprograms bpfprogramconfigs ebpfprogramconfigs; do
 		kubectl get "$plural.bpfd.io" -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.finalizers[*]}{"\n"}{end}' 2>/dev/null |
 			while read -r name held; do
-				case $held in
-				bpfd.io.operator/finalizer | bpfd.io.agent/finalizer)
-					kubectl patch "$plural.bpfd.io" "$name" --type=merge -p '{"metadata": {"finalizers": null}}' </dev/null
-					;;
+				case " $held " in
+				*' bpfd.io.operator/finalizer '* | *' bpfd.io.agent/finalizer '*) release_one "$plural.bpfd.io" "$name" ;;
 				esac
 			done
 	done
+}
+
+# Takes ours out of the finalizers, and leaves those of others. Who else takes out his makes the API server refuse.
+release_one() {
+	for _ in 1 2 3 4 5; do
+		held=$(kubectl get "$1" "$2" --ignore-not-found -o 'jsonpath={.metadata.finalizers[*]}' </dev/null)
+		# shellcheck disable=SC2086
+		patch=$(without_ours $held)
+		[ -n "$patch" ] || return 0
+		kubectl patch "$1" "$2" --type=json -p "$patch" </dev/null && return
+		sleep 1
+	done
+	return 1
+}
+
+# The patch that takes ours out of these finalizers, the last first; nothing where there is none.
+without_ours() {
+	at=0
+	steps=
+	for each; do
+		case $each in
+		bpfd.io.operator/finalizer | bpfd.io.agent/finalizer)
+			path="\"path\": \"/metadata/finalizers/$at\""
+			steps="{\"op\": \"test\", $path, \"value\": \"$each\"}, {\"op\": \"remove\", $path}${steps:+, $steps}"
+			;;
+		esac
+		at=$((at + 1))
+	done
+	[ -z "$steps" ] || echo "[$steps]"
 }
 
 uninstall() {

@@ -106,13 +106,13 @@ function made(): string {
   return `${kubectl("-n", "kube-system", "get", "secrets,services,configmaps,daemonsets", ...own)}${webhooks}`;
 }
 
-function createConfig(name: string, finalizer: string): void {
+function createConfig(name: string, ...finalizers: readonly string[]): void {
   cluster.server.kubectl(
     ["create", "-f", "-"],
     JSON.stringify({
       apiVersion: "bpfd.io/v1alpha1",
       kind: "BpfProgramConfig",
-      metadata: { name, finalizers: [finalizer] },
+      metadata: { name, finalizers },
       spec: {
         name: "pass",
         type: "XDP",
@@ -175,13 +175,34 @@ test("make uninstall takes away what is left of an operator that is gone with it
   await cluster.admin.delete(theSet);
   createConfig("ours", "bpfd.io.operator/finalizer");
   createConfig("foreign", "example.com/keep");
+  createConfig(
+    "both",
+    "example.com/keep",
+    "bpfd.io.agent/finalizer",
+    "example.com/keep-too",
+    "bpfd.io.operator/finalizer",
+  );
+  // As `kubectl delete --cascade=foreground` leaves it where nobody collects garbage.
+  createConfig("foreground", "bpfd.io.agent/finalizer");
+  kubectl("delete", "bpfprogramconfigs.bpfd.io", "foreground", "--cascade=foreground", "--wait=false");
+  const held = (name: string): readonly string[] =>
+    JSON.parse(
+      kubectl("get", "bpfprogramconfigs.bpfd.io", name, "-o", "jsonpath={.metadata.finalizers}") || "[]",
+    ) as readonly string[];
+  assert.ok(held("foreground").includes("foregroundDeletion"));
   const uninstalled = deploy("uninstall");
-  await until("ours is gone", () =>
-    kubectl("get", "bpfprogramconfigs.bpfd.io", "-o", "name") === "bpfprogramconfig.bpfd.io/foreign\n"
+  await until("ours are gone", () =>
+    !kubectl("get", "bpfprogramconfigs.bpfd.io", "-o", "yaml").includes("bpfd.io.operator/finalizer") &&
+    !kubectl("get", "bpfprogramconfigs.bpfd.io", "-o", "yaml").includes("bpfd.io.agent/finalizer")
       ? true
       : undefined,
   );
-  kubectl("patch", "bpfprogramconfigs.bpfd.io", "foreign", "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
+  assert.deepEqual(held("both"), ["example.com/keep", "example.com/keep-too"]);
+  assert.deepEqual(held("foreign"), ["example.com/keep"]);
+  // The garbage collector's own, where there is one.
+  for (const name of ["foreign", "both", "foreground"])
+    if (held(name).length > 0)
+      kubectl("patch", "bpfprogramconfigs.bpfd.io", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
   const { errors, isDone } = await uninstalled;
   assert.ok(isDone, errors);
   assert.equal(
