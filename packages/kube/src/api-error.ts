@@ -120,6 +120,17 @@ export function unanswered(doing: string, said: string, cause?: unknown): ApiErr
   });
 }
 
+/** It came, and our own code could not take it in. */
+export function notTakenIn(doing: string, said: string, cause: unknown): ApiError {
+  return new ApiError(`${doing}: ${said}; report it with the object`, {
+    code: "internal",
+    status: 0,
+    reason: "NotTakenIn",
+    retry: "when-changed",
+    cause,
+  });
+}
+
 function parseCauses(causes: unknown): readonly StatusCause[] {
   if (!Array.isArray(causes)) return [];
   return causes.flatMap((cause: unknown): StatusCause[] => {

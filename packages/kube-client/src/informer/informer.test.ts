@@ -141,7 +141,7 @@ test("Informer goes on past a listener that throws, and says so", async () => {
   await informer.start().synced();
   await until(() => told.length === 3);
   assert.deepEqual(told, ["added a", "added b", "updated b"]);
-  assert.deepEqual(faults, ["follow pods: a was not taken in: no ear; it is tried again where that can help"]);
+  assert.deepEqual(faults, ["follow pods: a was not taken in: no ear; report it with the object"]);
 });
 
 test("Informer follows the others of an object that it cannot read, and keeps what was read of it", async () => {
@@ -182,7 +182,7 @@ test("Informer follows the others of an object that it cannot read, and keeps wh
     "deleted a 3",
     "updated b 12",
   ]);
-  assert.match(faults[0] ?? "", /^read Pod never: other form/);
+  assert.match(faults[0] ?? "", /^read Pod never: other form; report it with the object$/);
   assert.match(faults[1] ?? "", /^read Pod a: other form/);
 });
 

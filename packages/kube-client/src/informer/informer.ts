@@ -1,4 +1,4 @@
-import { ObjectCache, Reflection, isApiError, objectKey, renderAddress, unanswered } from "@bpfleet/kube";
+import { ObjectCache, Reflection, isApiError, notTakenIn, objectKey, renderAddress, unanswered } from "@bpfleet/kube";
 import type {
   ApiError,
   ApiObject,
@@ -277,7 +277,7 @@ class ClientInformer<T extends ApiObject> implements Informer<T> {
 
   /** It does not stand in the way of others: the collection is followed all the same. */
   #notTaken(doing: string, cause: unknown): void {
-    this.#options.onFault?.(unanswered(doing, saidBy(cause), cause));
+    this.#options.onFault?.(notTakenIn(doing, saidBy(cause), cause));
   }
 
   #failed(error: ApiError): void {

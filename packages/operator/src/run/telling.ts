@@ -1,4 +1,4 @@
-import { errorText } from "@bpfleet/base";
+import { errorText, SaidLately } from "@bpfleet/base";
 import { isApiError, referenceTo, type AnyObject, type Happening } from "@bpfleet/kube";
 import type { EventRecorder } from "@bpfleet/kube-client";
 import { Counters } from "../metrics/operator-metrics.ts";
@@ -14,8 +14,8 @@ export interface LogLine {
 export class Telling implements Teller {
   readonly #log: (line: LogLine) => void;
   readonly #counters = new Counters();
-  readonly #notes = new Map<string, number>();
-  readonly #faults = new Map<string, number>();
+  readonly #notes = saidLately();
+  readonly #faults = saidLately();
 
   readonly #recorder: Pick<EventRecorder, "record">;
 
@@ -44,28 +44,28 @@ export class Telling implements Teller {
   }
 
   fault(error: Error): void {
-    this.#counters.add("bpfleet_operator_faults_total", "Lists and watches that broke and were begun again.", {
-      reason: isApiError(error) ? error.reason : "Internal",
-    });
+    this.#counters.add(
+      "bpfleet_operator_faults_total",
+      "Lists and watches that broke and were begun again, and objects that could not be read.",
+      {
+        reason: isApiError(error) ? error.reason : "Internal",
+      },
+    );
     // A kind whose CRD is not there yet is followed as soon as it is.
     const level = isApiError(error) && error.isNotFound ? "debug" : "warn";
-    if (this.#isDue(this.#faults, error.message)) this.#log({ level, message: error.message });
+    if (this.#faults.isNews(error.message)) this.#log({ level, message: error.message });
   }
 
   note(text: string): void {
-    if (this.#isDue(this.#notes, text)) this.#log({ level: "info", message: text });
+    if (this.#notes.isNews(text)) this.#log({ level: "info", message: text });
   }
 
   families(): ReturnType<Counters["families"]> {
     return this.#counters.families();
   }
+}
 
-  /** The same text is told again only after ten minutes. */
-  #isDue(told: Map<string, number>, text: string): boolean {
-    const now = performance.now();
-    if (now - (told.get(text) ?? -Infinity) < 600_000) return false;
-    if (told.size > 1000) told.clear();
-    told.set(text, now);
-    return true;
-  }
+/** The same text is told again only after ten minutes. */
+function saidLately(): SaidLately {
+  return new SaidLately({ monotonicMs: () => performance.now() }, { forMs: 600_000, most: 1000 });
 }
