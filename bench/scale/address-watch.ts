@@ -40,7 +40,7 @@ async function watch(
   let resourceVersion = from;
   const onEvent = (_type: string, slice: AnyObject): boolean => {
     resourceVersion = slice.metadata.resourceVersion ?? resourceVersion;
-    for (const { ip } of (slice as AnyObject as AnyObject & AddressSlice).spec.addresses) {
+    for (const { ip } of (slice as AnyObject & AddressSlice).spec.addresses) {
       if (!isNewAddress(ip) || known.has(ip)) continue;
       known.add(ip);
       onAddress(ip);

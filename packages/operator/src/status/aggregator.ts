@@ -34,6 +34,8 @@ export interface AggregatorOptions {
 }
 
 const remainingMs = 5000;
+/** A key that no object has. */
+const everything = "everything";
 
 /** Makes the status of every object of what its nodes say. One writer, whatever the number of nodes. */
 export class Aggregator implements Part {
@@ -60,7 +62,11 @@ export class Aggregator implements Part {
       timing: options.timing,
       teller: options.teller,
       workers: this.#pace.workers,
-      reconcile: (key, stop) => this.#write(key, stop),
+      reconcile: async (key, stop) => {
+        if (key !== everything) return this.#write(key, stop);
+        this.#lookAtEach();
+        return awaitChange;
+      },
     });
     const { client, kinds, nodes, programs, teller, timing } = options;
     this.#reports = createInformer<NodeReport>(client, {
@@ -143,7 +149,7 @@ export class Aggregator implements Part {
   async lead(signal: AbortSignal): Promise<void> {
     const { nodes, programs } = this.#options;
     await Promise.all([this.#reports.synced(signal), nodes.synced(signal), programs.synced(signal)]);
-    await this.#work.lead(signal, () => this.#everything());
+    await this.#work.lead(signal, () => this.#lookAtEach());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -156,8 +162,12 @@ export class Aggregator implements Part {
     return betweenWritesMs(this.#pace, this.#options.nodes.size, "state");
   }
 
+  /** A zone that is lost is many nodes at about the same time, and one look at each object. */
   #everything(): void {
-    if (!this.#work.isLeading) return;
+    this.#work.addAfter(everything, this.#pace.gatherMs);
+  }
+
+  #lookAtEach(): void {
     for (const { kind, informer } of this.#objects.values())
       for (const object of informer.list()) this.#soon(keyOf(kind, object), this.#betweenMs);
   }
