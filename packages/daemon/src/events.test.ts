@@ -15,6 +15,7 @@ import { emptyPlan, FakeKernel, FakeWorld, mapIdentity, noEntries, type NodePlan
 import { CounterReader } from "./counters.ts";
 import type { TraceEvent } from "./daemon.ts";
 import { EventHub } from "./events.ts";
+import type { FlowLog } from "./flow-log.ts";
 
 const owner = (name: string): ObjectRef => ({ group: "g", kind: "K", namespace: "default", name });
 const judge: Feature = {
@@ -65,7 +66,12 @@ function record(key: string, verdict: "pass" | "drop" | "opens", reason = 0): Ui
   return bytes;
 }
 
-async function setUp(world = new FakeWorld(), current: { plan: NodePlan } = { plan }, feature = judge) {
+async function setUp(
+  world = new FakeWorld(),
+  current: { plan: NodePlan } = { plan },
+  feature = judge,
+  log?: Pick<FlowLog, "isWanted" | "take">,
+) {
   const kernel = new FakeKernel(world);
   for (const spec of current.plan.maps) await kernel.createMap(spec);
   const troubles: unknown[] = [];
@@ -77,6 +83,7 @@ async function setUp(world = new FakeWorld(), current: { plan: NodePlan } = { pl
     facts: () => undefined,
     clock: { now: () => Date.now(), monotonicMs: () => performance.now() },
     onTrouble: (error) => void troubles.push(error),
+    log,
   });
   /** [every, samples, instance] of struct trace_switch. */
   const sampling = async () => {
@@ -290,4 +297,20 @@ test("EventHub explains by what the maps hold since the plan changed", async () 
   world.emit("node/events", record("a", "pass"));
   await until(() => texts.length === 2);
   assert.deepEqual(texts, ["1", "2"]);
+});
+
+test("EventHub goes on when the log throws at a record", async () => {
+  const log = {
+    isWanted: () => true,
+    take: () => {
+      throw new RangeError("no record");
+    },
+  };
+  const { hub, world, troubles } = await setUp(new FakeWorld(), { plan }, judge, log);
+  const events: TraceEvent[] = [];
+  await hub.subscribe({ every: 1, only: "all" }, (more) => void events.push(...more));
+  world.emit("node/events", new Uint8Array(8));
+  world.emit("node/events", record("a", "pass"));
+  await until(() => events.length === 1);
+  assert.deepEqual(troubles, [new RangeError("no record")]);
 });

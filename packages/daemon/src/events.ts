@@ -1,5 +1,5 @@
 import { setImmediate as yieldToLoop } from "node:timers/promises";
-import { sameRef, type Clock } from "@bpfleet/base";
+import { sameRef, tellEach, type Clock } from "@bpfleet/base";
 import {
   decodeEvent,
   eventSize,
@@ -186,7 +186,9 @@ export class EventHub implements AsyncDisposable {
       else if (this.#subscriptions.size > 0 && this.#throttle.take(timeOf(record), now))
         copies.push(Uint8Array.from(record));
     }
-    if (logged.length > 0) this.#options.log?.take(logged);
+    const { log, onTrouble } = this.#options;
+    if (logged.length > 0 && log !== undefined)
+      tellEach([(taken: typeof logged) => log.take(taken)], onTrouble, logged);
     if (this.#throttle.rises()) this.#slowDown();
     if (copies.length === 0) return;
     this.#delivery = this.#delivery
