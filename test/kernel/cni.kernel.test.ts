@@ -14,6 +14,7 @@ import {
   bridgeList,
   CniNode,
   deniedPort,
+  oneWayPolicy,
   podObject,
   policyObject,
   ptpList,
@@ -82,6 +83,75 @@ test("bpfleet-cni closes pods that ptp connects, each by a route of its own", as
     assert.equal(of(received, deniedPort).count > 0, pod === free);
     await node.delete(node.readList(), pod);
   }
+});
+
+const [ACK, SYN_ACK] = [0x10, 0x12];
+
+/** What reaches the other end of segments that answer nothing, by which no connection can be opened. */
+async function answersThatPass(pod: CniPod, sender: "pod" | "peer", flags: number): Promise<Map<number, Received>[]> {
+  const all: Map<number, Received>[] = [];
+  for (const [own, other] of [
+    [pod.address, node.peer.address],
+    ["fd00::99", "fd00::2"],
+  ] as const) {
+    const isOfPod = sender === "pod";
+    const receiver = await node.packets.receiveSegments(isOfPod ? node.peer.netns : pod.netns, [
+      deniedPort,
+      allowedPort,
+    ]);
+    {
+      await using _sending = node.packets.sendSegments({
+        netns: isOfPod ? pod.netns : node.peer.netns,
+        interface: "eth0",
+        fromMac: isOfPod ? "02:00:00:00:00:99" : node.peer.mac,
+        from: isOfPod ? own : other,
+        to: isOfPod ? other : own,
+        flags,
+        // By the ports, and by SYN and ACK, the other end seems to have opened the connection.
+        fromPort: isOfPod ? 1 : 40_000,
+        ports: [deniedPort, allowedPort],
+        cgroup: isOfPod ? pod.cgroup.folder : undefined,
+      });
+      await sleep(200);
+    }
+    all.push(await receiver.end());
+  }
+  return all;
+}
+
+test("bpfleet-cni lets a pod start without a grace: TCP that answers nothing passes no sooner than a connection may", async () => {
+  node.install(...patient);
+  const [caller, server, older] = [node.pod("shop", "caller"), node.pod("shop", "server"), node.pod("shop", "older")];
+  const isShut = (received: readonly Map<number, Received>[]): void => {
+    for (const each of received) {
+      assert.equal(of(each, deniedPort).count, 0);
+      assert.ok(of(each, allowedPort).count > 100, "what may be opened passes");
+    }
+  };
+  await node.change({
+    write: [
+      oneWayPolicy("shop", "Egress"),
+      oneWayPolicy("shop", "Ingress"),
+      podObject(caller, { app: "egress" }),
+      podObject(server, { app: "ingress" }),
+      podObject(older, { app: "egress" }),
+    ],
+  });
+  succeeded(await node.add(node.readList(), caller));
+  isShut(await answersThatPass(caller, "pod", ACK));
+  succeeded(await node.add(node.readList(), server));
+  isShut(await answersThatPass(server, "peer", SYN_ACK));
+  await using _caller = node.live(caller);
+  await using _server = node.live(server);
+  await node.stop();
+  await node.start();
+  await node.change({});
+  isShut(await answersThatPass(caller, "pod", ACK));
+  isShut(await answersThatPass(server, "peer", SYN_ACK));
+  // Nobody knows what began in it before.
+  succeeded(await node.add(bridgeList, older));
+  const [open = assert.fail()] = await answersThatPass(older, "pod", ACK);
+  assert.ok(of(open, deniedPort).count > 100, "its connections may be older than its policy");
 });
 
 test("without bpfleet-cni a pod is open until its processes were found and its hooks are there", async (t) => {

@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { errorText, tellEach, type Clock } from "@bpfleet/base";
-import { parseHookKey, type ItemResult, type KernelPort } from "@bpfleet/kernel";
+import { gracesKey, withoutGrace } from "@bpfleet/features";
+import { mapIdentity, noEntries, parseHookKey, type ItemResult, type KernelPort, type NodePlan } from "@bpfleet/kernel";
 import { isBpffs, NodeKernel } from "@bpfleet/native";
 import { ContentStore } from "@bpfleet/oci/local";
 import { pino, type Logger } from "pino";
@@ -106,7 +107,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   );
   loop.onChange(() => collector.changed());
   loop.onChange(({ items }) => facts.watchHeld(heldInterfaces(items)));
-  const gate = new PodGate({ facts: () => facts.get(), results: () => loop.results() });
+  const gate = new PodGate({
+    facts: () => facts.get(),
+    results: () => loop.results(),
+    endGrace: (ifindex) => endGrace(kernel, loop.plan(), ifindex),
+  });
   const known = closing.use(new KnownPods(join(options.state, "cni-known"), onTrouble));
   gate.onWished((wished) => known.are(wished));
   factsListeners.add(() => gate.look());
@@ -177,6 +182,7 @@ function serveCni(
         if (pod !== undefined) void facts.announcementsChanged(pod);
       },
       keepOnly: (valid) => announced.keepOnly(valid),
+      admit: (pod, timeoutMs, signal) => gate.admit(pod, timeoutMs, signal),
       wait: (pod, timeoutMs, signal) => gate.wait(pod, timeoutMs, signal),
     },
     onAnswer: (question, answer, ms) => {
@@ -186,6 +192,11 @@ function serveCni(
       log[level]({ pod: `${namespace}/${name}`, ...answer, ms: Math.round(ms) }, "pod announced");
     },
   });
+}
+
+async function endGrace(kernel: KernelPort, plan: NodePlan, ifindex: number): Promise<void> {
+  const spec = plan.maps.find(({ key }) => key === gracesKey);
+  if (spec !== undefined) await kernel.writeMap(mapIdentity(spec), withoutGrace(ifindex), noEntries);
 }
 
 /** Loaded where an agent is served: in one process with its agent a daemon has no use for it. */

@@ -32,6 +32,7 @@ export {
 export { isWholeSpace, isWithinPieces, renderNumber, renderPieces } from "./policy/compare/address-pieces.ts";
 export * from "./policy/intent.ts";
 export { nodeInstanceKey, type PolicyData, type PolicyEndpoint } from "./policy/plan.ts";
+export { gracesKey, withoutGrace } from "./policy/grace.ts";
 export { policy } from "./policy/policy-feature.ts";
 export { readOpening, type Opening } from "./policy/read-opening.ts";
 export * from "./policy/policy.ts";

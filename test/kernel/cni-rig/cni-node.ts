@@ -7,7 +7,14 @@ import type { KubeObject } from "@bpfleet/kinds";
 import { KernelSandbox } from "@bpfleet/native/testing";
 import { buildWholeCluster } from "../../../tools/build-whole-cluster.ts";
 import type { RunNodeAnswer, RunNodeCommand, RunNodeOptions } from "../policy-rig/run-node.ts";
-import { FirstPackets, PluginChain, type AttachedPod, type NetworkList, type PluginRun } from "./first-packet.ts";
+import {
+  FirstPackets,
+  PluginChain,
+  startIn,
+  type AttachedPod,
+  type NetworkList,
+  type PluginRun,
+} from "./first-packet.ts";
 
 const script = join(import.meta.dirname, "../policy-rig/run-node.ts");
 const built = join(import.meta.dirname, "../../../build");
@@ -179,6 +186,11 @@ export class CniNode implements AsyncDisposable {
     });
   }
 
+  /** A process of the pod, by which a daemon finds it that was started since. */
+  live(pod: CniPod): AsyncDisposable {
+    return startIn(pod.netns, pod.cgroup.folder, ["sleep", "infinity"]);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
     await this.sandbox[Symbol.asyncDispose]();
@@ -210,6 +222,21 @@ export function podObject({ namespace, name, cgroup }: CniPod, labels: Readonly<
     kind: "Pod",
     metadata: { name, namespace, labels, annotations: { "bpfleet.io/cgroup": cgroup.path } },
     spec: { containers: [{ name: "web", image: "none" }] },
+  };
+}
+
+/** In one direction alone: whom it selects is open in the other. */
+export function oneWayPolicy(namespace: string, direction: "Ingress" | "Egress"): KubeObject {
+  const rules = [{ ports: [{ protocol: "TCP", port: allowedPort }] }];
+  return {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: direction.toLowerCase(), namespace },
+    spec: {
+      podSelector: { matchLabels: { app: direction.toLowerCase() } },
+      policyTypes: [direction],
+      ...(direction === "Ingress" ? { ingress: rules } : { egress: rules }),
+    },
   };
 }
 

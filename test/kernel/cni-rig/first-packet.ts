@@ -24,25 +24,64 @@ export interface Sending {
   readonly cgroup?: string | undefined;
 }
 
-/** Sends and counts packets (`first-packet.c`). */
+/** TCP for everybody on the link, of IPv4 or IPv6 as the addresses are. */
+export interface Segments {
+  readonly netns: string;
+  readonly interface: string;
+  readonly fromMac: string;
+  readonly from: string;
+  readonly to: string;
+  readonly flags: number;
+  readonly fromPort: number;
+  readonly ports: readonly number[];
+  readonly cgroup?: string | undefined;
+}
+
+/** Sends and counts packets (`first-packet.c`, `first-segment.c`). */
 export class FirstPackets {
   readonly #program: string;
+  readonly #segments: string;
 
   constructor(folder: string) {
-    this.#program = join(folder, "first-packet");
-    execFileSync("cc", ["-O2", "-Wall", "-o", this.#program, join(import.meta.dirname, "first-packet.c")]);
+    const [packets, segments] = ["first-packet", "first-segment"].map((name) => {
+      const program = join(folder, name);
+      execFileSync("cc", ["-O2", "-Wall", "-o", program, join(import.meta.dirname, `${name}.c`)]);
+      return program;
+    });
+    this.#program = packets ?? "";
+    this.#segments = segments ?? "";
   }
 
   /** Returns what ends it. */
   send({ netns, interface: name, fromMac, toMac, from, to, ports, cgroup }: Sending): AsyncDisposable {
-    const join_ = cgroup === undefined ? "" : 'echo $$ >"$0"; ';
-    const words = ["sh", "-c", `${join_}exec "$@"`, cgroup === undefined ? "sh" : join(cgroup, "cgroup.procs")];
-    const send = [this.#program, "send", name, fromMac, toMac, from, to, ...ports.map(String)];
-    return ending(spawn("nsenter", [`--net=/run/netns/${netns}`, ...words, ...send], { stdio: "inherit" }));
+    return startIn(netns, cgroup, [this.#program, "send", name, fromMac, toMac, from, to, ...ports.map(String)]);
   }
 
-  async receive(netns: string, ports: readonly number[]): Promise<{ end(): Promise<Map<number, Received>> }> {
-    const words = [`--net=/run/netns/${netns}`, this.#program, "receive", ...ports.map(String)];
+  sendSegments({
+    netns,
+    interface: name,
+    fromMac,
+    from,
+    to,
+    flags,
+    fromPort,
+    ports,
+    cgroup,
+  }: Segments): AsyncDisposable {
+    const numbers = [flags, fromPort, ...ports].map(String);
+    return startIn(netns, cgroup, [this.#segments, "send", name, fromMac, from, to, ...numbers]);
+  }
+
+  receive(netns: string, ports: readonly number[]): Promise<Receiver> {
+    return this.#receive(this.#program, netns, ports);
+  }
+
+  receiveSegments(netns: string, ports: readonly number[]): Promise<Receiver> {
+    return this.#receive(this.#segments, netns, ports);
+  }
+
+  async #receive(program: string, netns: string, ports: readonly number[]): Promise<Receiver> {
+    const words = [`--net=/run/netns/${netns}`, program, "receive", ...ports.map(String)];
     const child = spawn("nsenter", words, { stdio: ["pipe", "pipe", "inherit"] });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     await lines.next();
@@ -58,6 +97,17 @@ export class FirstPackets {
       },
     };
   }
+}
+
+export interface Receiver {
+  end(): Promise<Map<number, Received>>;
+}
+
+/** In the cgroup whose folder is given, from its first system call on. */
+export function startIn(netns: string, cgroup: string | undefined, command: readonly string[]): AsyncDisposable {
+  const join_ = cgroup === undefined ? "" : 'echo $$ >"$0"; ';
+  const words = ["sh", "-c", `${join_}exec "$@"`, cgroup === undefined ? "sh" : join(cgroup, "cgroup.procs")];
+  return ending(spawn("nsenter", [`--net=/run/netns/${netns}`, ...words, ...command], { stdio: "inherit" }));
 }
 
 function ending(child: ChildProcess): AsyncDisposable {

@@ -12,6 +12,7 @@ const host = {
   announce: async () => undefined,
   withdraw: () => undefined,
   keepOnly: () => undefined,
+  admit: async () => ({ is: "ready" as const }),
   wait: async () => ({ is: "ready" as const }),
 };
 

@@ -9,6 +9,8 @@ export interface CniHost {
   announce(announced: Announcement): Promise<void>;
   withdraw(attachment: Pick<Announcement, "container" | "ifname">): void;
   keepOnly(valid: readonly Pick<Announcement, "container" | "ifname">[]): void;
+  /** No process of the pod runs before it is answered. */
+  admit(announced: Announcement, timeoutMs: number, signal: AbortSignal): Promise<CniAnswer>;
   wait(announced: Announcement, timeoutMs: number, signal: AbortSignal): Promise<CniAnswer>;
 }
 
@@ -81,7 +83,7 @@ export class CniServer implements AsyncDisposable {
     switch (question.command) {
       case "ADD":
         await host.announce(question.announced);
-        return host.wait(question.announced, question.timeoutMs, signal);
+        return host.admit(question.announced, question.timeoutMs, signal);
       case "CHECK":
         // A daemon that was started since knows it by its processes.
         return host.wait({ ...question.announced, namespaceId: undefined }, 0, signal);

@@ -34,7 +34,17 @@ function resultsOf(change: Partial<DaemonResults> = {}): DaemonResults {
 class Node {
   facts: Pick<NodeFacts, "endpoints"> = { endpoints: {} };
   results = resultsOf();
-  readonly gate = new PodGate({ facts: () => this.facts as NodeFacts, results: () => this.results });
+  /** Interfaces; an error is what becomes of the next one. */
+  graceless: (number | Error)[] = [];
+  readonly gate = new PodGate({
+    facts: () => this.facts as NodeFacts,
+    results: () => this.results,
+    endGrace: async (ifindex) => {
+      const last = this.graceless.at(-1);
+      if (last instanceof Error) throw last;
+      this.graceless.push(ifindex);
+    },
+  });
 
   get said(): string {
     return this.gate.judge(web).is;
@@ -42,9 +52,10 @@ class Node {
 }
 
 /** A plan that judges at one interface. */
-function planAt(ifindex: number): NodePlan {
+function planAt(ifindex: number, isRestricted?: true): NodePlan {
   const owner = { group: "", kind: "Node", namespace: "", name: "n1" };
-  const data = { about: "node", endpoints: [{ namespace: "shop", pod: "web", interface: "h0", ifindex }] };
+  const endpoint = { namespace: "shop", pod: "web", interface: "h0", ifindex, isRestricted };
+  const data = { about: "node", endpoints: [endpoint] };
   const node = { feature: "policy", key: "policy/node", owner, programs: [], maps: {}, rules: [], data };
   return { ...emptyPlan, instances: [node] };
 }
@@ -109,6 +120,28 @@ test("PodGate wait ends with what is asked for, with the time, or with the one w
   const left = node.gate.wait(web, 60_000, gone.signal);
   gone.abort();
   assert.equal((await left).is, "late");
+});
+
+test("PodGate admit ends the grace of a pod that is restricted from its start, and of no other", async () => {
+  const node = new Node();
+  const { signal } = new AbortController();
+  node.gate.wishesAre({ wishes: [wish], reach: [] });
+  node.facts = { endpoints: { k1: found } };
+  assert.equal((await node.gate.admit(web, 5, signal)).is, "late");
+  node.results = resultsOf({ items: inForce });
+  node.gate.planned(1, planAt(7));
+  assert.equal((await node.gate.admit(web, 5, signal)).is, "in-force");
+  assert.deepEqual(node.graceless, [], "nothing is on record of what begins there");
+  node.gate.planned(2, planAt(7, true));
+  node.results = resultsOf({ revision: 2, items: inForce });
+  assert.equal((await node.gate.wait(web, 5, signal)).is, "in-force");
+  assert.deepEqual(node.graceless, [], "it may have been there for long");
+  assert.equal((await node.gate.admit(web, 5, signal)).is, "in-force");
+  assert.deepEqual(node.graceless, [7]);
+  node.graceless = [new Error("no room")];
+  assert.deepEqual(await node.gate.admit(web, 5, signal), { is: "late", why: "no room" });
+  node.gate.wishesAre({ wishes: [{ ...wish, isSelected: false }], reach: [] });
+  assert.equal((await node.gate.admit(web, 5, signal)).is, "free");
 });
 
 test("AnnouncedPods finds the newest interface of a pod, by its uid where both know one", () => {

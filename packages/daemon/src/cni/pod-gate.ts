@@ -1,4 +1,5 @@
-import { judgedAt, policyTableKey } from "@bpfleet/features";
+import { errorText } from "@bpfleet/base";
+import { judgedAt, policyTableKey, type JudgedInterface } from "@bpfleet/features";
 import type { EndpointWish, NodeFacts, NodePlan, PolicyReach } from "@bpfleet/kernel";
 import type { DaemonResults } from "../daemon.ts";
 import type { Announcement, CniAnswer } from "./announcement.ts";
@@ -7,6 +8,8 @@ import { isOf } from "./announced-pods.ts";
 export interface PodGateParts {
   readonly facts: () => NodeFacts;
   readonly results: () => DaemonResults;
+  /** Of the interface of a pod whose connections are all younger than its policy. */
+  readonly endGrace: (ifindex: number) => Promise<void>;
 }
 
 /** What an agent has told of the pods of this node. */
@@ -23,7 +26,7 @@ export class PodGate {
   readonly #parts: PodGateParts;
   readonly #waiting = new Set<() => void>();
   /** By revision: where it judges. */
-  readonly #judged = new Map<number, ReadonlyMap<number, readonly string[]>>();
+  readonly #judged = new Map<number, ReadonlyMap<number, JudgedInterface>>();
   #wished: WishedPods | undefined;
   #onWished: ((wished: WishedPods) => void) | undefined;
 
@@ -67,6 +70,19 @@ export class PodGate {
     return wish.isSelected === true ? this.#judgeSelected(wish, announced, results) : { is: "free" };
   }
 
+  /** `wait` for a pod of which no process has run yet: it can have no connections that nobody saw begin. */
+  async admit(announced: Announcement, timeoutMs: number, signal: AbortSignal): Promise<CniAnswer> {
+    const answer = await this.wait(announced, timeoutMs, signal);
+    const ifindex = answer.is === "in-force" ? this.#restrictedOf(announced) : undefined;
+    if (ifindex === undefined) return answer;
+    try {
+      await this.#parts.endGrace(ifindex);
+    } catch (error) {
+      return { is: "late", why: errorText(error) };
+    }
+    return answer;
+  }
+
   /** As soon as it may start, or when the time is over, or the one who asked is gone. */
   async wait(announced: Announcement, timeoutMs: number, signal: AbortSignal): Promise<CniAnswer> {
     const end = performance.now() + timeoutMs;
@@ -85,14 +101,22 @@ export class PodGate {
     // Of a sandbox before this one.
     if (announced.namespaceId !== undefined && facts.namespaceId !== announced.namespaceId)
       return { is: "late", why: `${facts.interface} leads to another network namespace` };
-    const hooks = this.#judged.get(results.revision)?.get(facts.ifindex);
-    if (hooks === undefined) return { is: "late", why: `nothing is planned yet for ${facts.interface}` };
-    const wanted = new Set([...hooks.map((key) => `hook ${key}`), `map ${policyTableKey}`]);
+    const judged = this.#judged.get(results.revision)?.get(facts.ifindex);
+    if (judged === undefined) return { is: "late", why: `nothing is planned yet for ${facts.interface}` };
+    const wanted = new Set([...judged.hooks.map((key) => `hook ${key}`), `map ${policyTableKey}`]);
     const states = results.items.filter(({ item, key }) => wanted.has(`${item} ${key}`));
     const missing = states.find(({ state }) => state !== "in-force");
     if (states.length === wanted.size && missing === undefined) return { is: "in-force" };
     const why = missing?.error?.message ?? results.trouble ?? `${facts.interface} is being attended to`;
     return { is: "late", why };
+  }
+
+  #restrictedOf(announced: Announcement): number | undefined {
+    const wish = this.#wished?.wishes.find((each) => isOf(each, announced));
+    const facts = wish && this.#parts.facts().endpoints?.[wish.key];
+    if (facts?.found !== true) return undefined;
+    const judged = this.#judged.get(this.#parts.results().revision)?.get(facts.ifindex);
+    return judged?.isRestricted === true ? facts.ifindex : undefined;
   }
 
   async #change(leftMs: number, signal: AbortSignal): Promise<void> {

@@ -73,6 +73,8 @@ export interface PolicyEndpoint {
   readonly isolatedBy?: Readonly<Record<"ingress" | "egress", readonly number[]>> | undefined;
   /** Indexes in `trying`. */
   readonly triedBy?: Readonly<Record<"ingress" | "egress", readonly number[]>> | undefined;
+  /** Some rule, or what is there without one, is asked in some direction: then its flows are on record. */
+  readonly isRestricted?: true | undefined;
 }
 
 export function planPolicy(
@@ -332,11 +334,19 @@ function instancesOf(
   const byPolicy = new Map<string, { readonly intent: PolicyIntent; readonly endpoints: PolicyEndpoint[] }>();
   for (const { intent } of selection.statements) byPolicy.set(refKey(intent.policy.ref), { intent, endpoints: [] });
   const all: PolicyEndpoint[] = [];
+  const restricted = new Set(
+    table.endpoints.flatMap(({ ifindex, ingress, egress }) => (ingress.length + egress.length > 0 ? [ifindex] : [])),
+  );
   for (const { workload, facts, statements, isNode } of pods) {
     if (!facts?.found) continue;
     const { namespace, name } = workload.pod;
     const endpoint = { isNode, namespace, pod: name, interface: facts.interface, ifindex: facts.ifindex };
-    all.push({ ...endpoint, isolatedBy: isolation.of.get(facts.ifindex), triedBy: trials.of.get(facts.ifindex) });
+    all.push({
+      ...endpoint,
+      isolatedBy: isolation.of.get(facts.ifindex),
+      triedBy: trials.of.get(facts.ifindex),
+      ...(restricted.has(facts.ifindex) && { isRestricted: true }),
+    });
     const selecting = new Set(
       statements.flatMap((number) => {
         const ref = selection.statements[number]?.intent.policy.ref;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { withoutGrace } from "./grace.ts";
 import { ACK, peers, stranger, SYN, tcpPacket as tcp, udpPacket as udp } from "./testing/endpoint-packets.ts";
 import { LoadedPolicy, reasonsOf } from "./testing/loaded-policy.ts";
 import { smallTable, type SmallPolicy } from "./testing/small-table.ts";
@@ -82,4 +83,25 @@ test("policy_egress begins the grace of an endpoint with the first packet, and i
     assert.ok(performance.now() - begunMs < 5000, "it does not end");
   assert.ok(performance.now() - begunMs > 500, "the clock is coarse, but not so much");
   assert.equal((await policy.run("egress", answers)).verdict, "drop");
+});
+
+test("policy_egress knows no grace of an endpoint that can have no older connection", async () => {
+  await using policy = await LoadedPolicy.load(4096, { grace_seconds: 60 });
+  const openIngress = { peers, egress: [{ rules: [] }] } satisfies SmallPolicy;
+  const openEgress = { peers, ingress: [{ rules: [] }] } satisfies SmallPolicy;
+  const sent = tcp("egress", 1, 8081, ACK);
+  const received = [tcp("ingress", 40000, 443, ACK), tcp("ingress", 40000, 443, SYN | ACK)];
+  await policy.put(smallTable(openIngress));
+  assert.deepEqual(await reasonsOf(policy, [["egress", sent]]), ["pass unrestricted"]);
+  const { keys, values } = withoutGrace(1);
+  policy.map("graces").setRaw(Buffer.from(keys), Buffer.from(values));
+  assert.deepEqual(await reasonsOf(policy, [["egress", sent]]), ["drop no_connection"]);
+  await policy.put(smallTable({ ...openEgress, serial: 2n }));
+  assert.deepEqual(
+    await reasonsOf(
+      policy,
+      received.map((packet) => ["ingress", packet]),
+    ),
+    ["drop no_connection", "drop no_connection"],
+  );
 });

@@ -45,22 +45,24 @@ function namespacesOf(where: readonly Requirement[]): readonly string[] | undefi
   return where.find(({ on, operator }) => on === "namespace-name" && operator === "In")?.values;
 }
 
-/** Interfaces of the node at which a plan judges, by their numbers, with the hooks that must be there for it. */
-export function judgedAt(plan: Pick<NodePlan, "instances">): ReadonlyMap<number, readonly string[]> {
+export interface JudgedInterface {
+  /** Keys of those that must be there for it. */
+  readonly hooks: readonly string[];
+  /** In some direction: then the flows there are on record. */
+  readonly isRestricted: boolean;
+}
+
+/** Interfaces of the node at which a plan judges, by their numbers. */
+export function judgedAt(plan: Pick<NodePlan, "instances">): ReadonlyMap<number, JudgedInterface> {
   const node = plan.instances.find((each) => each.feature === feature && each.key === nodeInstanceKey);
   return new Map(
-    endpointsOf(node).flatMap(({ ifindex, interface: name, isNode }) =>
-      isNode === true
-        ? []
-        : [
-            [
-              ifindex,
-              (["ingress", "egress"] as const).map((direction) =>
-                renderHookKey({ hook: "tc", interface: name, direction }),
-              ),
-            ] as const,
-          ],
-    ),
+    endpointsOf(node).flatMap(({ ifindex, interface: name, isNode, isRestricted = false }) => {
+      if (isNode === true) return [];
+      const hooks = (["ingress", "egress"] as const).map((direction) =>
+        renderHookKey({ hook: "tc", interface: name, direction }),
+      );
+      return [[ifindex, { hooks, isRestricted }] as const];
+    }),
   );
 }
 
