@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
-import { availableParallelism, loadavg } from "node:os";
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { Traffic } from "@bpfleet/daemon/testing";
@@ -8,6 +8,7 @@ import type { AnyObject } from "@bpfleet/kube";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import { target } from "../kernel/two-processes.ts";
 import { AuditLog, type Write } from "./audit-log.ts";
+import { busySeconds } from "./busy-seconds.ts";
 import { ClusterNode, documented } from "./cluster-node.ts";
 import {
   makeNodeProgram,
@@ -149,12 +150,6 @@ async function managersOfStatus(name: string): Promise<readonly string[]> {
     readonly subresource?: string;
   }[];
   return managers.filter(({ subresource }) => subresource === "status").map(({ manager }) => manager);
-}
-
-/** The limits are those of a machine that has as much to do as it has processors: half a second for each further time. */
-function busySeconds(): number {
-  const [load = 0] = loadavg();
-  return Math.max(0, load / availableParallelism() - 1) / 2;
 }
 
 interface HandOver {

@@ -11,7 +11,8 @@ import { buildControlPlane } from "../../tools/build-control-plane.ts";
 import { capabilityNumbers } from "../../tools/images/names.ts";
 import { wholeClusterAbsence } from "../cluster/whole/whole-cluster.ts";
 import { Fleet, root } from "./fleet.ts";
-import { killLeader, Pings } from "./kill-leader.ts";
+import { busySeconds } from "../cluster/busy-seconds.ts";
+import { endLeader, killLeader, Pings } from "./kill-leader.ts";
 import { ownProcesses, tryToWrite } from "./own-processes.ts";
 import { ServedPlaces } from "./served-places.ts";
 import { ServicePolicies } from "./service-policies.ts";
@@ -255,11 +256,21 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     const [dropped, passing] = [listed, free].map((from) => new Pings(cluster, from, node.address));
     const { startedSeconds, heldSeconds } = await killLeader(fleet);
     t.diagnostic(`the kubelet needed ${startedSeconds.toFixed(2)} s, the operator ${heldSeconds.toFixed(2)} s`);
-    assert.ok(heldSeconds < 10, `it took ${heldSeconds} s`);
+    // The kubelet starts a container at once that ends for the first time.
+    assert.ok(startedSeconds + heldSeconds < 10 + busySeconds(), `it took ${startedSeconds} s and ${heldSeconds} s`);
     assert.equal((await dropped?.stop())?.answered, 0);
     const { sent = 0, answered = 0 } = (await passing?.stop()) ?? {};
     // The last may be on its way.
     assert.ok(sent > 20 && answered >= sent - 1, `${answered} of ${sent} were answered`);
+  });
+
+  await step("an operator whose pod ends gives its lease back: the other replica has it in under 3 s", async () => {
+    const passing = new Pings(cluster, free, node.address);
+    const { heldSeconds } = await endLeader(fleet);
+    t.diagnostic(`the other replica had the lease ${heldSeconds.toFixed(2)} s after the end of the leader`);
+    assert.ok(heldSeconds < 3 + busySeconds(), `it took ${heldSeconds} s`);
+    const { sent, answered } = await passing.stop();
+    assert.ok(sent > 10 && answered >= sent - 1, `${answered} of ${sent} were answered`);
   });
 
   await step("an edit of the DaemonSet is undone", async () => {

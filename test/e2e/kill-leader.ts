@@ -18,14 +18,10 @@ export interface KilledLeader {
 export async function killLeader({ cluster, node }: Fleet): Promise<KilledLeader> {
   const before = await leaseOf(cluster);
   const pod = before.holder;
-  const pids = async (): Promise<readonly string[]> => {
-    const script = `for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/environ | grep -qx 'POD_NAME=${pod}' && echo \${p#/proc/}; done 2>/dev/null; true`;
-    return (await node.run(["sh", "-c", script])).split("\n").filter((line) => line !== "");
-  };
-  const [pid = ""] = await pids();
+  const [pid = ""] = await pidsOf(node, pod);
   await node.run(["kill", "-9", pid]);
   const killedAt = Date.now();
-  await cluster.until("the next container", async () => (await pids()).some((each) => each !== pid));
+  await cluster.until("the next container", async () => (await pidsOf(node, pod)).some((each) => each !== pid));
   const startedAt = Date.now();
   const after = await cluster.until("its lease", async () => {
     const lease = await leaseOf(cluster);
@@ -45,14 +41,47 @@ export async function killLeader({ cluster, node }: Fleet): Promise<KilledLeader
   };
 }
 
+/**
+ * Deletes the pod of the operator that leads: its kubelet ends it by SIGTERM. Resolves, with the seconds from the end of
+ * its processes, when the other replica holds the lease, and there are two again.
+ */
+export async function endLeader({ cluster, node }: Fleet): Promise<{ readonly heldSeconds: number }> {
+  const { holder: pod } = await leaseOf(cluster);
+  const stands = await cluster.kubectl([...inSystem, "get", "pods", "-o", "name"]);
+  await cluster.kubectl([...inSystem, "delete", "pod", pod, "--wait=false"]);
+  const deletedAt = Date.now();
+  const ended = cluster.until("its end", async () => (await pidsOf(node, pod)).length === 0 && Date.now());
+  const after = await cluster.until("another leader", async () => {
+    const lease = await leaseOf(cluster);
+    return lease.holder !== "" && lease.holder !== pod && lease;
+  });
+  assert.ok(stands.includes(`pod/${after.holder}\n`), `${after.holder} was there before`);
+  assert.ok(after.acquiredAt >= deletedAt - 1000, "it is a lease of its own");
+  const endedAt = await ended;
+  await cluster.kubectl([...inSystem, "rollout", "status", "deployment/podconfigmap-controller", "--timeout=120s"]);
+  return { heldSeconds: Math.max(0, (after.acquiredAt - endedAt) / 1000) };
+}
+
+async function pidsOf(node: Fleet["node"], pod: string): Promise<readonly string[]> {
+  const script = `for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/environ | grep -qx 'POD_NAME=${pod}' && echo \${p#/proc/}; done 2>/dev/null; true`;
+  return (await node.run(["sh", "-c", script])).split("\n").filter((line) => line !== "");
+}
+
 interface Lease {
-  readonly spec: { readonly holderIdentity: string; readonly renewTime: string; readonly leaseTransitions?: number };
+  readonly spec: {
+    /** Nobody's, where it was given back. */
+    readonly holderIdentity?: string;
+    readonly acquireTime: string;
+    readonly renewTime: string;
+    readonly leaseTransitions?: number;
+  };
 }
 
 async function leaseOf(cluster: WholeCluster) {
   const text = await cluster.kubectl([...inSystem, "get", "lease", "podconfigmap-controller-lock", "-o", "json"]);
-  const { holderIdentity, renewTime, leaseTransitions } = (JSON.parse(text) as Lease).spec;
-  return { holder: holderIdentity, renewedAt: Date.parse(renewTime), transitions: leaseTransitions };
+  const { holderIdentity, acquireTime, renewTime, leaseTransitions } = (JSON.parse(text) as Lease).spec;
+  const [acquiredAt, renewedAt] = [Date.parse(acquireTime), Date.parse(renewTime)];
+  return { holder: holderIdentity ?? "", acquiredAt, renewedAt, transitions: leaseTransitions };
 }
 
 /** Pings from an address of the switch, twenty in a second, until it is told to end. */
