@@ -54,7 +54,6 @@ static __always_inline void keep_account(const struct flow_key *key, enum flow_d
 		return;
 	if (!passes) {
 		account->refused_packets += 1;
-		account->blocked_packets += is_blocked;
 	} else if (direction == FLOW_INGRESS) {
 		account->received_packets += 1;
 		account->received_bytes += bytes;
@@ -64,6 +63,7 @@ static __always_inline void keep_account(const struct flow_key *key, enum flow_d
 	}
 	if (direction != FLOW_INGRESS)
 		return;
+	account->blocked_packets += !passes & is_blocked;
 	account->tcp_packets += key->protocol == IPPROTO_TCP;
 	account->udp_packets += key->protocol == IPPROTO_UDP;
 }

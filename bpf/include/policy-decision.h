@@ -72,7 +72,8 @@ static __always_inline void renew_flow(struct work *work)
 	if (!work->ruling.drops)
 		work->flow.flags = work->ruling.keeps * FLOW_KEEPS;
 	else
-		work->flow.flags = flags & FLOW_KEEPS ? FLOW_KEEPS | FLOW_KEPT : FLOW_DENIED;
+		work->flow.flags = flags & FLOW_KEEPS ? FLOW_KEEPS | FLOW_KEPT :
+						       FLOW_DENIED | work->ruling.is_blocked * FLOW_BLOCKED;
 	work->flow.flags |= flags & FLOW_TRANSLATED;
 	if (!work->ruling.drops && work->ruling.has_effect)
 		work->flow.flags |= FLOW_PER_PACKET;

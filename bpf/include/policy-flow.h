@@ -45,6 +45,7 @@ enum flow_flag {
 	FLOW_PER_PACKET = 8, /* its rule does something to each packet */
 	FLOW_TRANSLATED = 16, /* the endpoint sends it to a Service */
 	FLOW_FORWARDED = 32, /* none of the node's, whose address it has: see policy-host.h */
+	FLOW_BLOCKED = 64, /* denied, by a table of ports */
 };
 
 struct flow {

@@ -94,6 +94,7 @@ static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direc
 	work->serial = in_force.header->serial;
 	work->is_effective = (flow->flags & FLOW_PER_PACKET) != 0;
 	work->is_followed = flow->connection && view->kind != PACKET_RELATED;
+	work->ruling.is_blocked = (flow->flags & FLOW_BLOCKED) != 0;
 	if (!dry_run)
 		see(flow, work->now_ns);
 	follow(flow, view->kind == PACKET_RELATED, view->tcp_flags, direction, &work->decision);

@@ -62,6 +62,16 @@ async function metricsOf(rig: PolicyRig): Promise<readonly string[]> {
   return (await text(answer)).split("\n");
 }
 
+function withMetrics(config: ReturnType<typeof podConfig>): KubeObject {
+  const { ebpfConfig } = config.spec;
+  return { ...config, spec: { ...config.spec, ebpfConfig: { ...ebpfConfig, metricsExport: { enabled: true } } } };
+}
+
+function numberIn(told: readonly string[], pod: string, type: string): number {
+  const head = `podconfigmap_controller_ebpf_l4_firewall_total{namespace="x",pod_name="${pod}",stat_type="${type}"} `;
+  return Number(told.find((line) => line.startsWith(head))?.slice(head.length));
+}
+
 describe("containers and their ports, with real packets", () => {
   let rig: PolicyRig;
   before(async () => {
@@ -104,6 +114,10 @@ describe("containers and their ports, with real packets", () => {
     const [first, second] = found;
     assert.equal(first, second);
     return first ?? "";
+  }
+
+  async function firewallMetrics(): Promise<readonly string[]> {
+    return (await metricsOf(rig)).filter((line) => line.startsWith("podconfigmap_controller_ebpf_"));
   }
 
   it("l4Firewall of several objects: blocked by any, else allowed by any, else as any says by default", async () => {
@@ -165,17 +179,11 @@ describe("containers and their ports, with real packets", () => {
 
   it("l4Firewall is told by its metrics, where they are exported, for each pod", async () => {
     const firewall = podConfig("f", { defaultAction: "block", allowedPorts: [80] });
-    const exported = {
-      ...firewall,
-      spec: { ...firewall.spec, ebpfConfig: { ...firewall.spec.ebpfConfig, metricsExport: { enabled: true } } },
-    };
+    const exported = withMetrics(firewall);
     await within([exported], async () => {
       assert.equal(await answered(other, a), "TCP/80 UDP/80");
-      const told = (await metricsOf(rig)).filter((line) => line.startsWith("podconfigmap_controller_ebpf_"));
-      const numberOf = (pod: string, type: string): number => {
-        const head = `podconfigmap_controller_ebpf_l4_firewall_total{namespace="x",pod_name="${pod}",stat_type="${type}"} `;
-        return Number(told.find((line) => line.startsWith(head))?.slice(head.length));
-      };
+      const told = await firewallMetrics();
+      const numberOf = (pod: string, type: string): number => numberIn(told, pod, type);
       assert.ok(numberOf("a", "allowed") >= 8 && numberOf("a", "blocked") >= 12, told.join("\n"));
       assert.ok(numberOf("a", "tcp_packets") > numberOf("a", "udp_packets"), told.join("\n"));
       assert.equal(
@@ -195,6 +203,25 @@ describe("containers and their ports, with real packets", () => {
         [],
       ),
     );
+  });
+
+  it("l4Firewall counts as blocked each packet of a connection that is open when its port is blocked", async () => {
+    await within([withMetrics(podConfig("f", { defaultAction: "block", allowedPorts: [80] }))], async () => {
+      const probe = { from: podKey(other), to: a.ipv4, protocol: "TCP", port: 80 } as const;
+      const flow = (await rig.prober.open(probe)) ?? assert.fail("not let through");
+      assert.equal(await rig.prober.poke(flow, patientMs), "answered");
+      await rig.change({ write: [withMetrics(podConfig("f", { defaultAction: "allow", blockedPorts: [80] }))] });
+      const before = numberIn(await firewallMetrics(), "a", "blocked");
+      for (let times = 0; times < 4; times++) assert.notEqual(await rig.prober.poke(flow, patientMs), "answered");
+      await rig.prober.close(flow);
+      const told = await firewallMetrics();
+      assert.ok(numberIn(told, "a", "blocked") >= before + 4, told.join("\n"));
+      assert.equal(
+        numberIn(told, "a", "tcp_packets") + numberIn(told, "a", "udp_packets"),
+        numberIn(told, "a", "allowed") + numberIn(told, "a", "blocked"),
+        told.join("\n"),
+      );
+    });
   });
 
   it("EBPFContainerPolicy counts what its pods receive and send, and what is refused", async () => {

@@ -98,7 +98,7 @@ static __always_inline int run_known(struct __sk_buff *skb, enum flow_direction 
 	else if (!arrive(skb, in_force.header->serial))
 		return NOT_KNOWN;
 	follow(flow, false, view.tcp_flags, direction, &decision);
-	return finish(&packet, in_force.header->counters, &view, direction, false, &decision);
+	return finish(&packet, in_force.header->counters, &view, direction, (flow->flags & FLOW_BLOCKED) != 0, &decision);
 }
 
 /* Functions of their own, for what they have on the stack is not there while others judge: all of it is 512 bytes. */

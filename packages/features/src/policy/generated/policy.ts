@@ -2,7 +2,7 @@
 import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 /** Another one where C and TypeScript agree on something else; the list of objects has it too. */
-export const policyObjectLayout = "93f505747e3afcaf";
+export const policyObjectLayout = "84fe79e7350ea904";
 
 export const policyMaps = {
   accounts: { type: "lru_percpu_hash", keySize: 4, valueSize: 64, maxEntries: 1, flags: 0 },
@@ -99,6 +99,7 @@ export const flowFlag = {
   per_packet: 8,
   translated: 16,
   forwarded: 32,
+  blocked: 64,
 } as const;
 
 export const flowState = {
