@@ -2,7 +2,7 @@ import type { FeatureInstance, MapEntries } from "@bpfleet/kernel";
 import { readReasons, readRules } from "../counters.ts";
 import { accountSize, decodeAccount, type Account } from "./generated/policy.ts";
 import type { InstanceCounters, MapReadings } from "../feature.ts";
-import type { PolicyData } from "./plan.ts";
+import type { PolicyData } from "./instances.ts";
 import { alwaysShown, reasonNames } from "./reasons.ts";
 import { countForgotten, readNameEvents } from "./learnt.ts";
 import { openConnections } from "./tend-connections.ts";

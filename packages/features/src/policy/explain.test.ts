@@ -5,7 +5,7 @@ import { encodeExplained, explainedFlag, explainedSize, verdict } from "../gener
 import type { MapReadings, SeenPacket } from "../feature.ts";
 import * as make from "../filter/testing/packets.ts";
 import { policyReason } from "./generated/policy.ts";
-import type { PolicyData } from "./plan.ts";
+import type { PolicyData } from "./instances.ts";
 import { policy } from "./policy-feature.ts";
 import { passReasons, reasonNames, reasonTexts } from "./reasons.ts";
 import { nameEntries } from "./testing/learnt-names.ts";

@@ -4,7 +4,7 @@ import type { Decision, MapReadings, SeenPacket } from "../feature.ts";
 import { renderAddress } from "../filter/address.ts";
 import { faultTexts } from "../filter/reasons.ts";
 import { decodeExplained, explainedFlag, explainedSize, verdict, type Explained } from "../generated/shared.ts";
-import type { PolicyData, PolicyEndpoint } from "./plan.ts";
+import type { PolicyData, PolicyEndpoint } from "./instances.ts";
 import { namesOf } from "./learnt.ts";
 import { readOpening } from "./read-opening.ts";
 import { reasonNames, reasonTexts } from "./reasons.ts";

@@ -1,5 +1,5 @@
 import type { FeatureInstance, NodePlan } from "@bpfleet/kernel";
-import { feature, type PolicyData } from "./plan.ts";
+import { feature, type PolicyData } from "./instances.ts";
 
 /** A pod that the l4Firewall of some PodConfigMapConfig judges and counts. */
 export interface FirewalledPod {

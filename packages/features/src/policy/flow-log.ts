@@ -1,7 +1,7 @@
 import type { FeatureInstance, NodeFacts } from "@bpfleet/kernel";
 import { renderAddress } from "../filter/address.ts";
 import { decodeLoggedFlow, loggedFlowSize } from "./generated/policy.ts";
-import type { PolicyData, PolicyEndpoint } from "./plan.ts";
+import type { PolicyData, PolicyEndpoint } from "./instances.ts";
 
 /** A flow that a rule with action log opened, or a packet that one which logs denied. */
 export interface LoggedFlow {

@@ -11,7 +11,7 @@ import type { Attachment } from "../feature.ts";
 import { hostInterfaces, type HostInterfaces } from "./compile/node-endpoint.ts";
 import type { WrittenPolicy } from "./compile/compile-safely.ts";
 import { policyPrograms } from "./generated/policy.ts";
-import type { PolicyEndpoint } from "./plan.ts";
+import type { PolicyEndpoint } from "./instances.ts";
 import type { PolicyStatement } from "./policy.ts";
 
 /** Tells what is judged of the node itself from what is judged of its pods, in events and explanations. */

@@ -8,7 +8,7 @@ import { bytesOfKey, parseAddressKey } from "./compile/address-key.ts";
 import { compilePolicy } from "./compile/compile-policy.ts";
 import { endpointNumber } from "./generated/policy.ts";
 import type { PolicyFeatureIntent, PolicyIntent, WorkloadIntent } from "./intent.ts";
-import type { PolicyData } from "./plan.ts";
+import type { PolicyData } from "./instances.ts";
 import { triedEntry } from "./compile/place-endpoints.ts";
 import { policy as feature } from "./policy-feature.ts";
 import type { Policy, PolicyRule } from "./policy.ts";

@@ -4,7 +4,8 @@ import { CompileMemory } from "./compile/compile-memory.ts";
 import { counterRoles, countPolicy } from "./counters.ts";
 import { explainPolicy, learntRoles } from "./explain.ts";
 import type { PolicyFeatureIntent } from "./intent.ts";
-import { feature, planPolicy, scratch, type PolicyData } from "./plan.ts";
+import { feature, type PolicyData } from "./instances.ts";
+import { planPolicy, scratch } from "./plan.ts";
 import { passReasons } from "./reasons.ts";
 import { tendConnections } from "./tend-connections.ts";
 

@@ -2,7 +2,7 @@ import { renderHookKey, type FeatureInstance, type NodePlan, type PolicyReach } 
 import type { Intent } from "../feature.ts";
 import { selectPods } from "./compile/statements.ts";
 import type { PolicyFeatureIntent, PolicyIntent, WorkloadIntent } from "./intent.ts";
-import { feature, nodeInstanceKey, type PolicyData } from "./plan.ts";
+import { feature, nodeInstanceKey, type PolicyData } from "./instances.ts";
 import type { Requirement } from "./policy.ts";
 
 /** Whom policies select, before it is known where that is. */

@@ -8,7 +8,7 @@ import {
   decodeConnectionCount,
   flowKeySize,
 } from "./generated/policy.ts";
-import type { PolicyData } from "./plan.ts";
+import type { PolicyData } from "./instances.ts";
 
 const second = 1_000_000_000n;
 /** As records of flows end, but for those that nobody went on with: anybody can ask for many. */
