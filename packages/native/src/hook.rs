@@ -8,9 +8,10 @@ use napi::bindgen_prelude::{AsyncTask, BigInt};
 use napi_derive::napi;
 
 use crate::error::{Failure, Res, check};
-use crate::handle::{Handle, Job, c_string, job, own};
+use crate::handle::{Handle, Job, job, own};
 use crate::netns::{descriptor, open_path, within};
 use crate::system::attach_type_number;
+use crate::tracing::{attach_probe, attach_raw_tracepoint, attach_tracepoint};
 
 /// A hook in the words of `binding.ts`; which fields count depends on `kind`.
 #[napi(object)]
@@ -134,79 +135,6 @@ impl Target {
     fn number(&self) -> i32 {
         self.file.as_ref().map_or(self.ifindex, |file| file.as_raw_fd())
     }
-}
-
-fn tracepoint_name<'a>(hook: &'a Hook, object: &str) -> Res<&'a str> {
-    hook.tracepoint.as_deref().ok_or_else(|| Failure::invalid("attach", object, "no name of a tracepoint"))
-}
-
-fn attach_raw_tracepoint(program: &OwnedFd, hook: &Hook, object: &str) -> Res<OwnedFd> {
-    let name = c_string(tracepoint_name(hook, object)?, "attach", object)?;
-    // SAFETY: the name is NUL-terminated, the descriptor is held for the call.
-    own(unsafe { sys::bpf_raw_tracepoint_open(name.as_ptr(), program.as_raw_fd()) }, "attach", object)
-}
-
-/// `category/name`, through a perf event that the link keeps.
-fn attach_tracepoint(program: &OwnedFd, hook: &Hook, object: &str) -> Res<OwnedFd> {
-    let name = tracepoint_name(hook, object)?;
-    if name.split('/').any(|part| part.is_empty() || part.starts_with('.')) || name.split('/').count() != 2 {
-        return Err(Failure::invalid("attach", object, "a tracepoint is written category/name"));
-    }
-    let id = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-        .iter()
-        .find_map(|root| std::fs::read_to_string(format!("{root}/events/{name}/id")).ok())
-        .and_then(|text| text.trim().parse::<u64>().ok())
-        .ok_or_else(|| Failure::new("attach", object, libc::ENOENT))?;
-    // SAFETY: a plain C struct; zero is the value of every unused field.
-    let mut attr: sys::perf_event_attr = unsafe { zeroed() };
-    attr.type_ = sys::PERF_TYPE_TRACEPOINT;
-    attr.config = id;
-    attr.__bindgen_anon_1.sample_period = 1;
-    attach_to_event(program, open_perf_event(attr, object)?, object)
-}
-
-/// A function of the kernel or of a binary, through a perf event of the dynamic unit of that name.
-fn attach_probe(program: &OwnedFd, hook: &Hook, object: &str) -> Res<OwnedFd> {
-    let unit = format!("/sys/bus/event_source/devices/{}", hook.kind);
-    let number = |file: &str| std::fs::read_to_string(format!("{unit}/{file}")).ok();
-    let kind = number("type").and_then(|text| text.trim().parse().ok());
-    let Some(kind) = kind else { return Err(Failure::new("attach", object, libc::EOPNOTSUPP)) };
-    let place = c_string(tracepoint_name(hook, object)?, "attach", object)?;
-    // SAFETY: a plain C struct; zero is the value of every unused field.
-    let mut attr: sys::perf_event_attr = unsafe { zeroed() };
-    attr.type_ = kind;
-    if hook.is_return == Some(true) {
-        let bit = number("format/retprobe").and_then(|text| text.trim().strip_prefix("config:")?.parse::<u32>().ok());
-        attr.config |= 1u64 << bit.unwrap_or(0);
-    }
-    attr.__bindgen_anon_3.config1 = place.as_ptr() as u64;
-    attr.__bindgen_anon_4.config2 = hook.offset.as_ref().map_or(0, |offset| offset.get_u64().1);
-    let event = open_perf_event(attr, object)?;
-    attach_to_event(program, event, object)
-}
-
-fn attach_to_event(program: &OwnedFd, event: OwnedFd, object: &str) -> Res<OwnedFd> {
-    // SAFETY: a plain C struct; zero is the value of every unused field.
-    let mut opts: sys::bpf_link_create_opts = unsafe { zeroed() };
-    opts.sz = size_of_val(&opts) as sys::size_t;
-    // SAFETY: both descriptors are held for the call.
-    let ret = unsafe { sys::bpf_link_create(program.as_raw_fd(), event.as_raw_fd(), sys::BPF_PERF_EVENT, &opts) };
-    let link = own(ret, "attach", object)?;
-    // SAFETY: plain system call; PERF_EVENT_IOC_ENABLE takes no pointer.
-    check(unsafe { libc::ioctl(event.as_raw_fd(), PERF_EVENT_IOC_ENABLE, 0) }, "enable", object)?;
-    Ok(link)
-}
-
-const PERF_EVENT_IOC_ENABLE: libc::c_ulong = 0x2400;
-const PERF_FLAG_FD_CLOEXEC: libc::c_ulong = 8;
-
-fn open_perf_event(mut attr: sys::perf_event_attr, object: &str) -> Res<OwnedFd> {
-    attr.size = size_of_val(&attr) as u32;
-    // Any CPU's event serves: a program on a tracepoint runs on all of them.
-    let (process, cpu, group) = (-1, 0, -1);
-    // SAFETY: `attr` outlives the call.
-    let ret = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attr, process, cpu, group, PERF_FLAG_FD_CLOEXEC) };
-    own(ret as i32, "open perf event for", object)
 }
 
 /// Attaches without a link (BPF_PROG_ATTACH), for hooks and kernels that have none.
@@ -358,118 +286,4 @@ fn xdp_link(ifindex: i32, program: u32) -> Res<u32> {
         }
     }
     Ok(0)
-}
-
-/// A filter of the cls_bpf classifier in direct-action mode.
-#[napi(object)]
-#[derive(Clone)]
-pub struct ClsBpf {
-    pub ifindex: i32,
-    pub is_egress: bool,
-    pub handle: u32,
-    pub priority: u32,
-}
-
-impl ClsBpf {
-    fn name(&self) -> String {
-        let direction = if self.is_egress { "egress" } else { "ingress" };
-        format!("cls_bpf {direction} of ifindex {}, priority {}, handle {}", self.ifindex, self.priority, self.handle)
-    }
-
-    fn hook(&self) -> sys::bpf_tc_hook {
-        // SAFETY: a plain C struct; zero is the value of every unused field.
-        let mut hook: sys::bpf_tc_hook = unsafe { zeroed() };
-        hook.sz = size_of_val(&hook) as sys::size_t;
-        hook.ifindex = self.ifindex;
-        hook.attach_point = if self.is_egress { sys::BPF_TC_EGRESS } else { sys::BPF_TC_INGRESS };
-        hook
-    }
-
-    fn opts(&self) -> sys::bpf_tc_opts {
-        // SAFETY: a plain C struct; zero is the value of every unused field.
-        let mut opts: sys::bpf_tc_opts = unsafe { zeroed() };
-        opts.sz = size_of_val(&opts) as sys::size_t;
-        opts.handle = self.handle;
-        opts.priority = self.priority;
-        opts
-    }
-}
-
-#[napi(object)]
-pub struct ClsBpfState {
-    pub handle: u32,
-    pub priority: u32,
-    pub program_id: u32,
-}
-
-impl ClsBpfState {
-    fn of(opts: &sys::bpf_tc_opts) -> Self {
-        ClsBpfState { handle: opts.handle, priority: opts.priority, program_id: opts.prog_id }
-    }
-}
-
-/// Adds a filter, and the clsact qdisc if there is none; `replace` swaps the program of an existing one in place.
-#[napi]
-pub fn attach_cls_bpf(
-    program: &Handle,
-    at: ClsBpf,
-    replace: bool,
-    netns: Option<&Handle>,
-) -> napi::Result<AsyncTask<Job<ClsBpfState>>> {
-    let object = format!("program to {}", at.name());
-    let program = program.get("attach", &object)?;
-    let netns = descriptor(netns)?;
-    Ok(job(move || {
-        within(netns, || {
-            let mut hook = at.hook();
-            // SAFETY: `hook` is a filled struct of libbpf's.
-            let ret = unsafe { crate::error::printed(|| sys::bpf_tc_hook_create(&mut hook)).0 };
-            if ret != -libc::EEXIST {
-                check(ret, "create", format!("clsact qdisc for {}", at.name()))?;
-            }
-            let mut opts = at.opts();
-            opts.prog_fd = program.as_raw_fd();
-            opts.flags = if replace { sys::BPF_TC_F_REPLACE } else { 0 };
-            // SAFETY: both are filled structs of libbpf's; the descriptor is held for the call.
-            let (ret, said) = crate::error::printed(|| unsafe { sys::bpf_tc_attach(&hook, &mut opts) });
-            check(ret, "attach", &object).map_err(|failure| Failure { warnings: said.warnings, ..failure })?;
-            Ok(ClsBpfState::of(&opts))
-        })
-    }))
-}
-
-/// False when there was no such filter.
-#[napi]
-pub fn detach_cls_bpf(at: ClsBpf, netns: Option<&Handle>) -> napi::Result<AsyncTask<Job<bool>>> {
-    let netns = descriptor(netns)?;
-    Ok(job(move || {
-        within(netns, || {
-            let (hook, opts) = (at.hook(), at.opts());
-            // SAFETY: both are filled structs of libbpf's.
-            let ret = crate::error::printed(|| unsafe { sys::bpf_tc_detach(&hook, &opts) }).0;
-            found(ret, "detach", &at)
-        })
-    }))
-}
-
-/// Null when there is no such filter.
-#[napi]
-pub fn query_cls_bpf(at: ClsBpf, netns: Option<&Handle>) -> napi::Result<AsyncTask<Job<Option<ClsBpfState>>>> {
-    let netns = descriptor(netns)?;
-    Ok(job(move || {
-        within(netns, || {
-            let (hook, mut opts) = (at.hook(), at.opts());
-            // SAFETY: both are filled structs of libbpf's.
-            let ret = crate::error::printed(|| unsafe { sys::bpf_tc_query(&hook, &mut opts) }).0;
-            Ok(found(ret, "query", &at)?.then(|| ClsBpfState::of(&opts)))
-        })
-    }))
-}
-
-/// The kernel answers ENOENT without the filter, EINVAL without the qdisc.
-fn found(ret: i32, op: &'static str, at: &ClsBpf) -> Res<bool> {
-    if ret == -libc::ENOENT || ret == -libc::EINVAL {
-        return Ok(false);
-    }
-    check(ret, op, at.name()).map(|_| true)
 }

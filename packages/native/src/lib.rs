@@ -5,6 +5,7 @@
 // A failure carries all that the kernel and libbpf said; it is made once, when nothing is fast any more.
 #![allow(clippy::result_large_err)]
 
+mod cls_bpf;
 mod error;
 mod handle;
 mod hook;
@@ -21,3 +22,4 @@ mod object_open;
 mod program;
 mod ring;
 mod system;
+mod tracing;
