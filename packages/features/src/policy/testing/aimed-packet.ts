@@ -2,7 +2,8 @@ import type { Policy, PolicyDirection, PolicyRule, PortMatch } from "../policy.t
 import type { Chance } from "./random.ts";
 import { peersOf, randomPacket, randomProtocol, withQuestion } from "./random-world.ts";
 import { isIpv6, words } from "./words.ts";
-import { findEnd, isPeer, selects } from "./reference.ts";
+import { findEnd, isPeer } from "./reference-peers.ts";
+import { selects } from "./reference.ts";
 import type { World, WorldPacket, WorldPod } from "./world.ts";
 
 /** A packet that one of the rules is probably about; whether it decides is another question. */
