@@ -1,11 +1,11 @@
 import { mkdir } from "node:fs/promises";
-import { getSystemErrorMessage } from "node:util";
 import { errorText, refKey, renderTime, SaidLately, type ObjectRef } from "@bpfleet/base";
-import { policy, policyScope, readOpening, type InstanceCounters, type PlanMemory } from "@bpfleet/features";
+import { policy, policyScope, readOpening, type PlanMemory } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
 import { lacksSecret, pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
 import { planIntents, type AcceptedObject } from "./compile.ts";
+import { CounterReading } from "./counter-reading.ts";
 import { DesiredObjects } from "./desired-objects.ts";
 import { Gathering } from "./gathering.ts";
 import { LastPlan } from "./last-plan.ts";
@@ -19,6 +19,7 @@ import { annotatedPods, type PodPlaces } from "./pod-cgroups.ts";
 import { recordOfReport, Records, type ObjectRecord, type ObjectRecords } from "./records.ts";
 import { samePlan } from "./same-plan.ts";
 import type { NodeReport, ObjectReport } from "./report.ts";
+import { StatusSaving, systemText } from "./status-saving.ts";
 import { DirectorySource } from "./store/directory-source.ts";
 import type { ObjectSource } from "./store/object-source.ts";
 import type { StoreHint } from "./store/watch-store.ts";
@@ -49,8 +50,6 @@ export interface EditRequest {
 
 /** Counters reach the stored status at most this often. */
 const countersMs = 5000;
-/** Several readers in a row share one reading. */
-const freshMs = 100;
 
 /** Resolves when the objects that are there now are planned for. */
 export async function startAgent({ store, stateDir, ...parts }: AgentOptions): Promise<Agent> {
@@ -90,13 +89,13 @@ class ObjectAgent implements Agent {
   readonly #memory: PlanMemory = new Map();
   #problems: readonly PlanProblem[] = [];
   #planned: NodeFacts | undefined;
-  #counters: readonly InstanceCounters[] = [];
-  #countedAt = -Infinity;
-  #counting: Promise<void> = Promise.resolve();
+  readonly #counters: CounterReading;
   readonly #gathering = new Gathering(() => this.#pass());
   #passes: Promise<void> = Promise.resolve();
-  #saves: Promise<void> = Promise.resolve();
-  #isSaveDue = false;
+  readonly #saving = new StatusSaving(
+    () => this.#save(),
+    (notice) => this.#tell(notice),
+  );
   #isClosed = false;
   /** Before that nobody knows what is declared. */
   #isFollowing = false;
@@ -112,6 +111,7 @@ class ObjectAgent implements Agent {
     this.#pods = options.podPlaces ?? annotatedPods;
     this.#desired = new DesiredObjects(options.kinds);
     this.#told = new SaidLately(options.clock, { forMs: 3_600_000, most: 1000 });
+    this.#counters = new CounterReading(options.clock, options.daemon, (notice) => this.#tell(notice));
     this.#reports = new ReportMaker({
       options,
       desired: this.#desired,
@@ -124,12 +124,15 @@ class ObjectAgent implements Agent {
   async start(): Promise<void> {
     await this.#records.load();
     const { daemon } = this.#options;
-    const counting = setInterval(() => void this.#count().then(() => this.#saveSoon()), countersMs);
+    const counting = setInterval(
+      () => void this.#counters.read(this.#plan).then(() => this.#saving.soon()),
+      countersMs,
+    );
     counting.unref();
     this.#closing.push(
       () => clearInterval(counting),
       daemon.onFacts(() => this.#onHint(new Set())),
-      daemon.onChange(() => this.#saveSoon()),
+      daemon.onChange(() => this.#saving.soon()),
     );
     const follow = await this.#source.follow((hint) => this.#onHint(hint));
     this.#closing.push(() => follow[Symbol.dispose]());
@@ -146,15 +149,15 @@ class ObjectAgent implements Agent {
   }
 
   async #report(): Promise<NodeReport> {
-    await this.#count();
+    await this.#counters.read(this.#plan);
     const { daemon, clock } = this.#options;
     const results = daemon.results();
     const objects = this.#reports.make(this.#presently());
     // What is told is stored, so that no version is given twice after a restart.
     const made = objects.filter(({ madeFrom }) => madeFrom !== undefined);
     if (results.isSettled && made.length > 0) {
-      if (made.some((report) => !this.#isStored(report))) this.#saveSoon();
-      await this.#saves;
+      if (made.some((report) => !this.#isStored(report))) this.#saving.soon();
+      await this.#saving.done;
     }
     return {
       takenAt: renderTime(clock.now()),
@@ -208,10 +211,11 @@ class ObjectAgent implements Agent {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
+    this.#saving.close();
     this.#gathering[Symbol.dispose]();
     for (const close of this.#closing) close();
     await this.#passes;
-    await this.#saves;
+    await this.#saving.done;
   }
 
   #onHint(hint: StoreHint): void {
@@ -252,7 +256,7 @@ class ObjectAgent implements Agent {
     } finally {
       this.#isPlanning = false;
     }
-    this.#saveSoon();
+    this.#saving.soon();
   }
 
   async #replan(known: NodeFacts, isAsked: boolean): Promise<void> {
@@ -320,39 +324,6 @@ class ObjectAgent implements Agent {
     return held.length === 0;
   }
 
-  /** Whoever asks while counters are being read waits for them: what was read before may be seconds old. */
-  #count(): Promise<void> {
-    const now = this.#options.clock.monotonicMs();
-    if (this.#plan.instances.length === 0) this.#counters = [];
-    else if (now - this.#countedAt >= freshMs) {
-      this.#countedAt = now;
-      this.#counting = this.#readCounters();
-    }
-    return this.#counting;
-  }
-
-  async #readCounters(): Promise<void> {
-    try {
-      this.#counters = await this.#options.daemon.counters();
-    } catch (error) {
-      this.#tell(`read counters: ${errorText(error)}`);
-    }
-  }
-
-  /** Status goes to disk when it changed; one writing at a time, the last state is always written. */
-  #saveSoon(): void {
-    if (this.#isSaveDue || this.#isClosed) return;
-    this.#isSaveDue = true;
-    this.#saves = this.#saves.then(async () => {
-      this.#isSaveDue = false;
-      try {
-        await this.#save();
-      } catch (error) {
-        this.#tell(`keep status: ${systemText(error)}`);
-      }
-    });
-  }
-
   /** Nothing is known yet of what is being tried just now: its end tells again. */
   async #save(): Promise<void> {
     const results = this.#options.daemon.results();
@@ -373,7 +344,7 @@ class ObjectAgent implements Agent {
   }
 
   #presently(): Planned {
-    return { plan: this.#plan, problems: this.#problems, counters: this.#counters };
+    return { plan: this.#plan, problems: this.#problems, counters: this.#counters.last };
   }
 
   #heldRefs(): readonly ObjectRef[] {
@@ -387,10 +358,4 @@ class ObjectAgent implements Agent {
   #tell(notice: string): void {
     if (this.#told.isNews(notice)) this.#options.onNotice?.(notice);
   }
-}
-
-/** Without names of drafts, which are others each time. */
-function systemText(error: unknown): string {
-  if (!(error instanceof Error) || !("errno" in error) || !("code" in error)) return errorText(error);
-  return `${getSystemErrorMessage(Number(error.errno))} (${String(error.code)})`;
 }
