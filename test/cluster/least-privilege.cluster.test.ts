@@ -345,3 +345,50 @@ test("the operator's account may do what its rules say, and no action just outsi
     t.diagnostic(text),
   );
 });
+
+const [configs, programs] = [
+  ["bpfd.io/bpfprogramconfigs", "bpfd.io/ebpfprogramconfigs"],
+  ["bpfd.io/bpfdebpfprograms", "bpfd.io/bpfprograms"],
+];
+const declared = [
+  ...configs,
+  "cilium.io/ciliumclusterwidenetworkpolicies",
+  "cilium.io/ciliumnetworkpolicies",
+  "crd.projectcalico.org/felixconfigurations",
+  "networking.fos1.io/ebpfcontainerpolicies",
+  "networking.fos1.io/ebpfmaps",
+  "networking.fos1.io/ebpfnatpolicies",
+  "networking.fos1.io/ebpfnetworkpolicies",
+  "networking.fos1.io/ebpfprograms",
+  "networking.fos1.io/ebpftrafficcontrols",
+  "podconfig.example.com/podconfigmapconfigs",
+];
+
+/** What each role for people lets them write; of bpfd's two spellings one. */
+const userWrites: Readonly<Record<string, readonly string[]>> = {
+  "bpfd-bpfprogramconfig-editor": configs,
+  "bpfd-bpfprogramconfig-viewer": [],
+  "bpfd-bpfprogram-editor": programs,
+  "bpfd-bpfprogram-viewer": [],
+  "bpfd-admin-role": [...configs, ...programs],
+  "bpfleet-editor": declared,
+  "bpfleet-viewer": [],
+};
+
+for (const [role, resources] of Object.entries(userWrites))
+  test(`who has ${role} may do what its rules say, and no action just outside of any`, { skip }, async (t) => {
+    const account = `holder-of-${role}`;
+    const { kubectl } = cluster.server;
+    kubectl(["-n", "kube-system", "create", "serviceaccount", account]);
+    kubectl([
+      "create",
+      "clusterrolebinding",
+      account,
+      `--clusterrole=${role}`,
+      `--serviceaccount=kube-system:${account}`,
+    ]);
+    const writes = resources.map((each) => `${each}: create delete patch update`).toSorted();
+    await examine(account, cluster.clientOf(account), { roles: [role], writes, exceptions: [] }, (text) =>
+      t.diagnostic(text),
+    );
+  });

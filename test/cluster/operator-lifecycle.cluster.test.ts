@@ -99,31 +99,35 @@ test(
   },
 );
 
-test(
-  "agents are told not to follow Cilium's kinds where its own agents run, unless the ConfigMap says so",
-  { skip },
-  async () => {
-    const follows = (value: string): Promise<true> =>
-      until(`agents are told ${value}`, async () => {
-        const set = await cluster.admin.find<AnyObject>(theSet);
-        return JSON.stringify(set).includes(`{"name":"BPFLEET_FOLLOW_CILIUM","value":"${value}"}`) ? true : undefined;
-      });
-    await follows("true");
-    const template = { metadata: { labels: { a: "b" } }, spec: { containers: [{ name: "c", image: "i" }] } };
-    await cluster.admin.create<AnyObject>(
-      { ...daemonSets, namespace: "default" },
-      {
-        apiVersion: "apps/v1",
-        kind: "DaemonSet",
-        metadata: { name: "cilium", namespace: "default" },
-        spec: { selector: { matchLabels: { a: "b" } }, template },
-      },
-    );
-    await follows("false");
-    await cluster.admin.patch(theConfig, { data: { "bpfleet.enforce.cilium": "always" } }, { type: "merge" });
-    await follows("true");
-  },
-);
+for (const [owner, set, variable, key] of [
+  ["Cilium", "cilium", "BPFLEET_FOLLOW_CILIUM", "bpfleet.enforce.cilium"],
+  ["Calico", "calico-node", "BPFLEET_FOLLOW_CALICO", "bpfleet.enforce.calico"],
+] as const)
+  test(
+    `agents are told not to follow ${owner}'s kinds where its own agents run, unless the ConfigMap says so`,
+    { skip },
+    async () => {
+      const follows = (value: string): Promise<true> =>
+        until(`agents are told ${value}`, async () => {
+          const found = await cluster.admin.find<AnyObject>(theSet);
+          return JSON.stringify(found).includes(`{"name":"${variable}","value":"${value}"}`) ? true : undefined;
+        });
+      await follows("true");
+      const template = { metadata: { labels: { a: "b" } }, spec: { containers: [{ name: "c", image: "i" }] } };
+      await cluster.admin.create<AnyObject>(
+        { ...daemonSets, namespace: "default" },
+        {
+          apiVersion: "apps/v1",
+          kind: "DaemonSet",
+          metadata: { name: set, namespace: "default" },
+          spec: { selector: { matchLabels: { a: "b" } }, template },
+        },
+      );
+      await follows("false");
+      await cluster.admin.patch(theConfig, { data: { [key]: "always" } }, { type: "merge" });
+      await follows("true");
+    },
+  );
 
 test(
   "certificates are replaced before they end, and the authority of both is trusted meanwhile",
