@@ -192,6 +192,23 @@ test("Reflection waits no longer than it is told to while the server does not kn
   assert.deepEqual(waits, [500, 1000, 1000, 1000, 1000, 2000, 1000]);
 });
 
+test("Reflection keeps what it has while the kind is not served any more, and reads anew when it is again", () => {
+  const reflection = watching();
+  const see = (sight: Parameters<typeof reflection.see>[0], atMs: number): string | undefined =>
+    reflection.see(sight, atMs)?.change;
+  for (const atMs of [60_000, 70_000, 80_000]) {
+    assert.deepEqual(see({ saw: "failed", error: refusal("watch", 404, {}) }, atMs), undefined);
+    assert.equal(reflection.next().do, "wait");
+    assert.deepEqual(see({ saw: "waited" }, atMs), undefined);
+    assert.equal(queryOf(reflection.next())["resourceVersion"], "10");
+  }
+  see({ saw: "opened" }, 90_000);
+  see({ saw: "failed", error: refusal("watch", 500, { code: 410, reason: "Expired" }) }, 90_001);
+  see({ saw: "waited" }, 90_001);
+  assert.equal(reflection.next().do, "list");
+  assert.deepEqual(see({ saw: "page-end", resourceVersion: "30" }, 90_002), "replace");
+});
+
 test("Reflection takes a watch that ends at once, and with nothing in it, for a failure", () => {
   const reflection = watching();
   reflection.see({ saw: "ended", because: "server" }, 999);
