@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { KubeObject } from "@bpfleet/kinds";
 import { InnerProcess } from "@bpfleet/native/testing";
+import { FirstPackets } from "./cni-rig/first-packet.ts";
 import { podKey, rigPod, type RigPod, type Wiring } from "./policy-rig/pod-network.ts";
 import type { Probe } from "./policy-rig/prober.ts";
 import { families, namespaceObject, notAsWritten, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
@@ -40,6 +43,47 @@ for (const wiring of ["routed", "bridged"] as const)
   for (const order of ["removed first", "in one change"] as const)
     test(`an address that another pod takes over has that pod's identity, also for open flows (${wiring}, ${order})`, () =>
       takeOver(wiring, order));
+
+test("a pod of a bridge that makes its own packets is taken for another one by its address, until a policy selects it, if only to allow everything", async () => {
+  const port = 7001;
+  const forger = rigPod("x", "forger", 4);
+  await using rig = await PolicyRig.make("bridged", [a, b, forger]);
+  const declared = [a, b, forger].map((pod) => podObject(pod, rig.network.netnsOf(pod), { app: pod.name }));
+  const hears: KubeObject = {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: "hears", namespace: "x" },
+    spec: {
+      podSelector: { matchLabels: { app: "a" } },
+      policyTypes: ["Ingress"],
+      ingress: [{ from: [{ podSelector: { matchLabels: { app: "b" } } }], ports: [{ protocol: "UDP", port }] }],
+    },
+  };
+  const all: KubeObject = {
+    ...hears,
+    metadata: { name: "all", namespace: "x" },
+    spec: { podSelector: { matchLabels: { app: "forger" } }, policyTypes: ["Ingress"], ingress: [{}] },
+  };
+  await rig.change({ write: [namespaceObject("x", {}), ...declared, hears] });
+  const packets = new FirstPackets(rig.network.sandbox.dir);
+  const heard = async (from: string): Promise<boolean> => {
+    const receiver = await packets.receive(rig.network.netnsOf(a), [port]);
+    {
+      const [fromMac, toMac] = [forger, a].map((pod) => macOf(rig, pod));
+      assert.ok(fromMac !== undefined && toMac !== undefined);
+      const sent = { interface: "eth0", fromMac, toMac, from, to: a.ipv4, ports: [port] };
+      await using _sending = packets.send({ netns: rig.network.netnsOf(forger), ...sent });
+      await sleep(1000);
+    }
+    return ((await receiver.end()).get(port)?.count ?? 0) > 0;
+  };
+  assert.deepEqual([await heard(forger.ipv4), await heard(b.ipv4)], [false, true]);
+  const { objects } = await rig.change({ write: [all] });
+  assert.deepEqual(notAsWritten(objects, [hears, all].map(refOfPolicy)), []);
+  assert.deepEqual([await heard(forger.ipv4), await heard(b.ipv4)], [false, false]);
+  const probe = { from: podKey(forger), to: b.ipv4, protocol: "TCP", port: 80 } as const;
+  assert.deepEqual(await rig.prober.probe([probe], patientMs), ["answered"], "with its own address it sends as before");
+});
 
 async function takeOver(wiring: Wiring, order: "removed first" | "in one change"): Promise<void> {
   await using rig = await PolicyRig.make(wiring, [a, b, z]);
@@ -133,4 +177,9 @@ async function sayByUdp({ to, forMs }: { to: string; forMs: number }): Promise<s
   } finally {
     socket.close();
   }
+}
+
+function macOf({ network }: PolicyRig, pod: RigPod): string {
+  const words = ["netns", "exec", network.netnsOf(pod), "cat", "/sys/class/net/eth0/address"];
+  return execFileSync("ip", words, { encoding: "utf8" }).trim();
 }
