@@ -5,6 +5,8 @@ import { afterEach, beforeEach, test } from "node:test";
 import type { EndpointFacts, EndpointWish } from "@bpfleet/kernel";
 import { InnerProcess, KernelSandbox } from "@bpfleet/native/testing";
 import { LineProcess } from "../testing/line-process.ts";
+import { EndpointWatch, type Endpoints } from "./endpoint-watch.ts";
+import { NamespaceQuery } from "./namespace-query.ts";
 
 const script = new URL("./testdata/watch-endpoints.ts", import.meta.url).pathname;
 /** From what happens to the facts; measured: about 50. */
@@ -230,4 +232,21 @@ test("EndpointWatch finds pods of root as another user, with the capabilities th
   ip("link", "delete", "h0");
   await limited.until("the other", ({ process: found }) => found?.found === true && found.interface === "h1");
   await inner[Symbol.asyncDispose]();
+});
+
+test("EndpointWatch looks again by itself after a look that failed as a whole", async () => {
+  const query = new NamespaceQuery();
+  let failures = 1;
+  const links: typeof query.links = (id) =>
+    failures-- > 0 ? Promise.reject(new Error("no list")) : NamespaceQuery.prototype.links.call(query, id);
+  const troubles: unknown[] = [];
+  const { promise: told, resolve } = Promise.withResolvers<Endpoints>();
+  await using watch = new EndpointWatch({
+    query: Object.assign(query, { links }),
+    onChange: resolve,
+    onTrouble: (error) => void troubles.push(error),
+  });
+  await watch.watch([{ key: "a", netns: `bpft-none-${process.pid}` }]);
+  assert.deepEqual(troubles, [new Error("no list")]);
+  assert.equal((await told)["a"]?.found, false);
 });

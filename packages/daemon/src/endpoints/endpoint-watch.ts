@@ -27,6 +27,7 @@ export interface EndpointWatchOptions {
   readonly announced?: Pick<AnnouncedPods, "find"> | undefined;
   readonly onChange: (endpoints: Endpoints) => void;
   readonly onTrouble: (error: unknown) => void;
+  readonly query?: Pick<NamespaceQuery, "idOf" | "links" | "addresses" | typeof Symbol.asyncDispose> | undefined;
 }
 
 /** What is looked for comes soon after something has happened. */
@@ -60,7 +61,7 @@ interface Entry {
 /** Finds where the traffic of pods can be judged, and follows them. */
 export class EndpointWatch implements AsyncDisposable {
   readonly #options: EndpointWatchOptions;
-  readonly #query = new NamespaceQuery();
+  readonly #query: NonNullable<EndpointWatchOptions["query"]>;
   readonly #events: LinkEvents;
   readonly #folders = new FolderWatches((folder, name) => this.#onFolder(folder, name));
   readonly #entries = new Map<string, Entry>();
@@ -77,6 +78,7 @@ export class EndpointWatch implements AsyncDisposable {
 
   constructor(options: EndpointWatchOptions) {
     this.#options = options;
+    this.#query = options.query ?? new NamespaceQuery();
     this.#events = new LinkEvents({
       onOwn: () => {
         this.#areLinksOther = true;
@@ -172,7 +174,12 @@ export class EndpointWatch implements AsyncDisposable {
   #pass(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timerAt = Infinity;
-    this.#passes = this.#passes.then(() => this.#lookAtDue()).catch((error: unknown) => this.#options.onTrouble(error));
+    this.#passes = this.#passes
+      .then(() => this.#lookAtDue())
+      .catch((error: unknown) => {
+        this.#options.onTrouble(error);
+        this.#wakeAt(performance.now() + mostGapMs);
+      });
     return this.#passes;
   }
 
@@ -197,7 +204,12 @@ export class EndpointWatch implements AsyncDisposable {
   async #readLinks(): Promise<void> {
     const hadEvents = this.#areLinksOther;
     this.#areLinksOther = false;
-    this.#links = await this.#query.links();
+    try {
+      this.#links = await this.#query.links();
+    } catch (error) {
+      this.#areLinksOther ||= hadEvents;
+      throw error;
+    }
     if (!hadEvents) return;
     const byId = Map.groupBy(this.#links, ({ peerNetnsId }) => peerNetnsId);
     for (const entry of this.#entries.values()) {

@@ -19,11 +19,20 @@ import {
 
 const attempts = 5;
 
+export type QuerySocket = Pick<NetlinkSocket, "send" | "close" | typeof Symbol.asyncIterator>;
+
 /** Questions about other network namespaces, asked in this one: nothing is entered, and no process is traced. */
 export class NamespaceQuery implements AsyncDisposable {
-  readonly #socket = NetlinkSocket.open({ family: "route" });
+  readonly #open: () => QuerySocket;
+  #socket: QuerySocket | undefined;
+  #isClosed = false;
   #sequence = 0;
   #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(open: () => QuerySocket = () => NetlinkSocket.open({ family: "route" })) {
+    this.#open = open;
+    this.#socket = open();
+  }
 
   /** Its number here, a new one where it has none; `undefined`: there is no such namespace. */
   idOf(which: NamespaceRef): Promise<number | undefined> {
@@ -51,15 +60,18 @@ export class NamespaceQuery implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#socket.close();
+    this.#isClosed = true;
+    await this.#closeSocket();
     await this.#turn;
   }
 
   async #ask(encode: (sequence: number) => Uint8Array): Promise<Reading> {
     const sequence = ++this.#sequence;
-    await this.#socket.send(encode(sequence));
-    for await (const event of this.#socket) {
-      if (event.kind === "overrun") continue;
+    const socket = this.#openSocket();
+    await socket.send(encode(sequence));
+    for await (const event of socket) {
+      // The answer may be what was lost.
+      if (event.kind === "overrun") break;
       const answer = parseMessages(event.data).find((message) => message.sequence === sequence);
       if (answer !== undefined) return readMessage(answer);
     }
@@ -86,8 +98,9 @@ export class NamespaceQuery implements AsyncDisposable {
   ): Promise<readonly RouteItem[] | undefined> {
     const sequence = ++this.#sequence;
     const collector = new DumpCollector(sequence);
-    await this.#socket.send(encodeDumpRequest(table, { sequence, namespaceId }));
-    for await (const event of this.#socket) {
+    const socket = this.#openSocket();
+    await socket.send(encodeDumpRequest(table, { sequence, namespaceId }));
+    for await (const event of socket) {
       if (event.kind === "overrun") return undefined;
       const progress = collector.accept(event.data);
       if (progress.state === "complete") return progress.items;
@@ -99,9 +112,28 @@ export class NamespaceQuery implements AsyncDisposable {
 
   /** One question at a time: the kernel gives one list to a socket. */
   #inTurn<T>(ask: () => Promise<T>): Promise<T> {
-    const answer = this.#turn.then(ask);
+    const answer = this.#turn.then(async () => {
+      try {
+        return await ask();
+      } catch (error) {
+        // One that broke never gives anything again; the kernel's own refusals come by one that works.
+        if (!(error instanceof KernelError)) await this.#closeSocket();
+        throw error;
+      }
+    });
     this.#turn = answer.catch(() => undefined);
     return answer;
+  }
+
+  #openSocket(): QuerySocket {
+    if (this.#isClosed) throw new TypeError("ask about network namespaces: it is closed");
+    return (this.#socket ??= this.#open());
+  }
+
+  async #closeSocket(): Promise<void> {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    await socket?.close();
   }
 }
 
