@@ -104,10 +104,10 @@ static __always_inline void end_connection(struct work *work)
 }
 
 /*
- * A packet that asks for a connection. 0: the endpoint has as many, or there is no room for more on this node. At the
- * limit each CPU may let one more begin at once. Global, so that the verifier follows it once.
+ * A packet that asks for a connection, which is counted if it `begins_now`. 0: the endpoint has as many, or there is no room for
+ * more on this node. At the limit each CPU may let one more begin at once. Global, so that the verifier follows it once.
  */
-__noinline int begin_connection(__u32 most)
+__noinline int begin_connection(__u32 most, __u32 begins_now)
 {
 	struct work *work = work_in_hand();
 	struct connection_count *count;
@@ -119,7 +119,7 @@ __noinline int begin_connection(__u32 most)
 	known = bpf_map_lookup_elem(&connections, &work->view.key);
 	if (known && !(known->state & CONNECTION_RESET)) {
 		/* It asks again, or for another one of the same ports. */
-		if (!dry_run) {
+		if (begins_now && !dry_run) {
 			known->seen_ns = flow_clock();
 			known->state = CONNECTION_NEW;
 		}
@@ -131,7 +131,7 @@ __noinline int begin_connection(__u32 most)
 		open = count->opened - count->closed - (aged ? *aged : 0);
 	if (open >= (__s64)most)
 		return 0;
-	if (dry_run)
+	if (dry_run || !begins_now)
 		return 1;
 	if (!known)
 		return add_connection(work, CONNECTION_NEW);

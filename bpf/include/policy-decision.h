@@ -84,6 +84,15 @@ static __always_inline void renew_flow(struct work *work)
 		put_flow(&work->view.key, work->view.is_ipv6, &work->flow);
 }
 
+static __always_inline void limit_connections(struct work *work, bool begins_now)
+{
+	if (!counts_connections || !work->ruling.most_connections || work->ruling.drops ||
+	    !asks_for_connection(&work->view) || begin_connection(work->ruling.most_connections, begins_now))
+		return;
+	rule_out(work, REASON_CONNECTION_LIMIT);
+	work->ruling.rule = 0;
+}
+
 /* There is no flow: the packet opens one, or stands for itself. */
 static __always_inline void open_flow(enum flow_direction direction, __u32 bytes, struct work *work)
 {
@@ -91,16 +100,16 @@ static __always_inline void open_flow(enum flow_direction direction, __u32 bytes
 	struct decision *out = &work->decision;
 	__u32 rate = work->ruling.connection_rate;
 
+	/* What one of the two limits refuses takes nothing of the other. */
+	limit_connections(work, false);
+	forget();
 	if (rate && !work->ruling.drops && begins(view, direction) &&
 	    !may_begin(&view->key.ifindex, rate, work->now_ns, &work->high)) {
 		rule_out(work, REASON_CONNECTION_RATE);
 		work->ruling.rule = 0;
 	}
-	if (counts_connections && work->ruling.most_connections && !work->ruling.drops && asks_for_connection(view) &&
-	    !begin_connection(work->ruling.most_connections)) {
-		rule_out(work, REASON_CONNECTION_LIMIT);
-		work->ruling.rule = 0;
-	}
+	forget();
+	limit_connections(work, true);
 	forget();
 	if (logs_flows && work->ruling.logs && !dry_run && (!work->ruling.drops || work->ruling.reason == REASON_DENIED))
 		log_flow(bytes);

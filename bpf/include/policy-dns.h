@@ -279,6 +279,8 @@ __noinline int learn_answer(struct __sk_buff *skb)
 			return 0;
 		}
 	}
+	if (records > DNS_RECORDS)
+		count_name(NAME_UNREADABLE);
 	return 0;
 }
 

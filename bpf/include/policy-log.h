@@ -19,16 +19,19 @@ struct logged_flow {
 	__u8 drops;
 	__u8 icmp_type;
 	__u32 length;
-	__u32 unused;
+	__u32 counters; /* slot of that table's */
 };
 _Static_assert(sizeof(struct logged_flow) == 80, "map ABI: regenerate the codecs");
+
+/* More rules than so many have no room in a table; there are 256 slots. */
+#define LOG_SLOT_SHIFT 24
 
 struct log_bucket {
 	__u64 full_at; /* as in token-bucket.h */
 	__u64 missed;
 };
 
-/* By the index of the rule; 0: of all. */
+/* By the index of the rule, and the slot of the counters that it is an index in; 0: of all. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__type(key, __u32);
@@ -36,14 +39,14 @@ struct {
 	__uint(max_entries, 1); /* from user space */
 } log_buckets SEC(".maps");
 
-static __always_inline struct log_bucket *log_bucket_of(__u32 rule)
+static __always_inline struct log_bucket *log_bucket_of(__u32 key)
 {
-	struct log_bucket fresh = {}, *bucket = bpf_map_lookup_elem(&log_buckets, &rule);
+	struct log_bucket fresh = {}, *bucket = bpf_map_lookup_elem(&log_buckets, &key);
 
 	if (bucket)
 		return bucket;
-	bpf_map_update_elem(&log_buckets, &rule, &fresh, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&log_buckets, &rule);
+	bpf_map_update_elem(&log_buckets, &key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&log_buckets, &key);
 }
 
 /* A second's worth at once. */
@@ -72,7 +75,7 @@ __noinline int log_flow(__u32 length)
 	if (!work)
 		return 0;
 	all = log_bucket_of(0);
-	own = log_bucket_of(work->ruling.logs);
+	own = log_bucket_of(work->counters << LOG_SLOT_SHIFT | work->ruling.logs);
 	if (!all || !own)
 		return 0;
 	if (!logs_per_second || !all_logs_per_second || !may_log(own, logs_per_second, now_ns) ||
@@ -93,7 +96,7 @@ __noinline int log_flow(__u32 length)
 	told->drops = work->ruling.drops;
 	told->icmp_type = work->view.icmp_type;
 	told->length = length;
-	told->unused = 0;
+	told->counters = work->counters;
 	bpf_ringbuf_submit(told, 0);
 	return 0;
 missed:

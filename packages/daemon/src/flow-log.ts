@@ -21,7 +21,7 @@ export class FlowLog {
   readonly #listeners = new Set<(lines: readonly string[]) => void>();
   #recent: string[] = [];
   #instances: readonly FeatureInstance[] = [];
-  readonly #missed = new Map<number, number>();
+  readonly #missed = new Map<string, number>();
 
   constructor(options: FlowLogOptions) {
     this.#options = options;
@@ -60,11 +60,12 @@ export class FlowLog {
     const flow = readLoggedFlow(record);
     if (flow === undefined) return undefined;
     this.isWanted();
-    const before = this.#missed.get(flow.rule) ?? 0;
-    this.#missed.set(flow.rule, flow.missed);
+    const bucket = `${flow.counterSlot} ${flow.rule}`;
+    const before = this.#missed.get(bucket) ?? 0;
+    this.#missed.set(bucket, flow.missed);
     const instance = this.#instances.find(({ data }) => (data as PolicyData).serial === String(flow.serial));
     const atMs = clock.now() - Number(process.hrtime.bigint() - flow.timeNs) / 1e6;
-    // Another rule may have the index by now, and its own count.
+    // Another list of rules may have the slot by now.
     const missed = flow.missed >= before ? flow.missed - before : flow.missed;
     return describeLoggedFlow(flow, instance, facts()?.endpoints, atMs, missed);
   }

@@ -9,8 +9,9 @@ export interface LoggedFlow {
   readonly timeNs: bigint;
   /** Of the table that decided. */
   readonly serial: bigint;
-  /** Index of the rule in that table. */
+  /** Index of the rule in that table, and the slot of the counters that it is an index in. */
   readonly rule: number;
+  readonly counterSlot: number;
   /** Of the rule, so far: not told, since there were too many. */
   readonly missed: number;
   readonly direction: "ingress" | "egress";
@@ -37,7 +38,8 @@ const keyAt = 16;
 export function readLoggedFlow(record: Uint8Array): LoggedFlow | undefined {
   if (record.byteLength !== loggedFlowSize) return undefined;
   const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
-  const { timeNs, serial, key, rule, missed, opened, isIpv6, drops, icmpType, length } = decodeLoggedFlow(view);
+  const { timeNs, serial, key, rule, missed, opened, isIpv6, drops, icmpType, length, counters } =
+    decodeLoggedFlow(view);
   const bytesAt = (at: number, count: number): Uint8Array => record.subarray(keyAt + at, keyAt + at + count);
   const address = (low: number, high: number): Uint8Array =>
     isIpv6 === 0 ? bytesAt(low, 4).slice() : Uint8Array.of(...bytesAt(high, 12), ...bytesAt(low, 4));
@@ -45,6 +47,7 @@ export function readLoggedFlow(record: Uint8Array): LoggedFlow | undefined {
     timeNs,
     serial,
     rule,
+    counterSlot: counters,
     missed,
     direction: opened === 0 ? "ingress" : "egress",
     verdict: drops === 0 ? "allow" : "deny",

@@ -205,3 +205,24 @@ test("tendConnections puts a number right that is wrong", async () => {
   assert.equal(await countedOf(policy), 1);
   assert.deepEqual(await say(policy, 9002, [["ingress", SYN]]), ["allowed_by_default"]);
 });
+
+test("policy_egress takes nothing of one limit for a connection that the other refuses", async () => {
+  await using policy = await LoadedPolicy.load(4096, { counts_connections: true });
+  const table = limited(1n);
+  await policy.put({ ...table, tables: table.tables.map((each) => ({ ...each, connectionRate: 1000 })) });
+  const begin = async (port: number): Promise<string> =>
+    (await policy.run("egress", tcpPacket("egress", 20_000 + port, 80, SYN))).reason;
+  const ratesAt = (): Buffer => policy.map("connection_rates").getRaw(loopback) ?? assert.fail("no rate");
+  for (let port = 1; port < most; port++) assert.equal(await begin(port), "allowed_by_default");
+  const ahead = Buffer.alloc(8);
+  ahead.writeBigUInt64LE(process.hrtime.bigint() + 1_000_000_000_000n);
+  policy.map("connection_rates").setRaw(loopback, ahead);
+  assert.equal(await begin(100), "connection_rate");
+  assert.equal(isOpenOf(policy), most - 1);
+  policy.map("connection_rates").setRaw(loopback, Buffer.alloc(8));
+  assert.equal(await begin(most), "allowed_by_default");
+  const before = ratesAt();
+  assert.equal(await begin(101), "connection_limit");
+  assert.deepEqual(ratesAt(), before);
+  assert.equal(isOpenOf(policy), most);
+});

@@ -272,6 +272,26 @@ test("policy_ingress keeps a name for the TTL and half a minute, and at least fo
   }
 });
 
+test("policy_ingress counts an answer with more records than it reads, and learns from those that it reads", async () => {
+  await using listener = await Listener.make();
+  for (const [count, unreadable] of [
+    [64, 0],
+    [65, 1],
+  ] as const) {
+    const asked = { id: 7, name: `of${count}.test`, type: types.A };
+    listener.ask(asked);
+    const before = listener.events();
+    const questions = [{ type: "A", name: asked.name } as const];
+    const answers = Array.from(
+      { length: count },
+      (_, at) => ({ type: "A", name: asked.name, ttl: 60, data: `203.0.113.${at}` }) as const,
+    );
+    await listener.hear(encode({ type: "response", id: asked.id, questions, answers }));
+    const grown = listener.events().map((after, at) => after - (before[at] ?? 0));
+    assert.deepEqual([grown[nameEvent.learnt], grown[nameEvent.unreadable]], [64, unreadable], `${count}`);
+  }
+});
+
 test("policy_ingress forgets what was unused for longest where its maps are full, and says nothing wrong of the rest", async () => {
   await using listener = await Listener.make({}, 256);
   const addresses = Array.from({ length: 2000 }, (_, at) => `203.${at >> 8}.113.${at & 255}`);

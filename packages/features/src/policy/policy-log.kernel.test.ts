@@ -20,7 +20,7 @@ test("policy_ingress counts flows that find the ring full, by rule too, and lets
     assert.equal(retval | 0, -1);
   }
   const lost = readLostEvents(await policy.map("lost_events").readBatch());
-  const bucket = policy.map("log_buckets").getRaw(Buffer.of(1, 0, 0, 0));
+  const bucket = policy.map("log_buckets").getRaw(Buffer.of(1, 0, 0, 1));
   assert.ok(bucket);
   const { missed } = decodeLogBucket(new DataView(bucket.buffer, bucket.byteOffset, bucket.length));
   const told: number[] = [];
@@ -35,5 +35,31 @@ test("policy_ingress counts flows that find the ring full, by rule too, and lets
   assert.deepEqual(
     told,
     told.map((_, at) => 10_001 + at),
+  );
+});
+
+test("policy_ingress hands nothing of what was missed of a rule to the one that has its place after an edit", async () => {
+  const limited = { logs_per_second: 1, all_logs_per_second: 1_000_000 };
+  await using policy = await LoadedPolicy.load(4096, { logs_flows: true, ...limited }, false);
+  const told: (readonly [slot: number, missed: number])[] = [];
+  const ring = policy.map("events").ringbuf((records) => {
+    for (const record of records) {
+      const flow = readLoggedFlow(record) ?? assert.fail();
+      told.push([flow.counterSlot, flow.missed]);
+    }
+  });
+  for (const serial of [1n, 2n]) {
+    await policy.put(smallTable({ serial, peers, ingress: [{ rules: [{ rule: 1, logs: true }] }] }));
+    const first = 10_000 * Number(serial);
+    for (let port = first; port < first + 50; port++)
+      await policy.programs.ingress.testRun({ data: tcpPacket("ingress", 80, port, SYN) });
+  }
+  for (let waited = 0; told.filter(([slot]) => slot === 2).length === 0 && waited < 20_000; waited += 10)
+    await sleep(10);
+  await ring.close();
+  assert.deepEqual(
+    told.find(([slot]) => slot === 2),
+    [2, 0],
+    JSON.stringify(told),
   );
 });

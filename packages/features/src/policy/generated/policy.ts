@@ -2,7 +2,7 @@
 import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 /** Another one where C and TypeScript agree on something else; the list of objects has it too. */
-export const policyObjectLayout = "84fe79e7350ea904";
+export const policyObjectLayout = "5b66bb1bf50caeca";
 
 export const policyMaps = {
   accounts: { type: "lru_percpu_hash", keySize: 4, valueSize: 64, maxEntries: 1, flags: 0 },
@@ -596,7 +596,7 @@ export interface LoggedFlow {
   readonly drops: number;
   readonly icmpType: number;
   readonly length: number;
-  readonly unused: number;
+  readonly counters: number;
 }
 export const loggedFlowSize = 80;
 export function decodeLoggedFlow(view: DataView, at = 0): LoggedFlow {
@@ -611,7 +611,7 @@ export function decodeLoggedFlow(view: DataView, at = 0): LoggedFlow {
     drops: view.getUint8(at + 70),
     icmpType: view.getUint8(at + 71),
     length: view.getUint32(at + 72, true),
-    unused: view.getUint32(at + 76, true),
+    counters: view.getUint32(at + 76, true),
   };
 }
 export function encodeLoggedFlow(value: LoggedFlow, view: DataView, at = 0): void {
@@ -625,7 +625,7 @@ export function encodeLoggedFlow(value: LoggedFlow, view: DataView, at = 0): voi
   view.setUint8(at + 70, value.drops);
   view.setUint8(at + 71, value.icmpType);
   view.setUint32(at + 72, value.length, true);
-  view.setUint32(at + 76, value.unused, true);
+  view.setUint32(at + 76, value.counters, true);
 }
 
 export interface NamesWork {

@@ -67,7 +67,8 @@ export function readAnswer(whole: Buffer, asked: Question): Taught {
   const addresses: Uint8Array[] = [];
   let owner = question.text;
   let at = question.end + 4;
-  for (let record = 0; record < Math.min(mostRecords, message.readUInt16BE(6)); record++) {
+  const count = message.readUInt16BE(6);
+  for (let record = 0; record < Math.min(mostRecords, count); record++) {
     const named = readName(message, at);
     if (named === undefined || named.end + 10 > message.length) return { addresses, event: "unreadable" };
     const type = message.readUInt16BE(named.end);
@@ -83,5 +84,5 @@ export function readAnswer(whole: Buffer, asked: Question): Taught {
       addresses.push(message.subarray(data, at));
     }
   }
-  return { addresses, event: undefined };
+  return { addresses, event: count > mostRecords ? "unreadable" : undefined };
 }
