@@ -87,7 +87,11 @@ test("a pod of a bridge that makes its own packets is taken for another one by i
 
 async function takeOver(wiring: Wiring, order: "removed first" | "in one change"): Promise<void> {
   await using rig = await PolicyRig.make(wiring, [a, b, z]);
-  const declared = (pod: RigPod): KubeObject => podObject(pod, rig.network.netnsOf(pod), { app: pod.name });
+  // As an API server has it: who holds an address is known by the object, wherever the interface is.
+  const declared = (pod: RigPod): KubeObject & { readonly status: object } => ({
+    ...podObject(pod, rig.network.netnsOf(pod), { app: pod.name }),
+    status: { podIPs: families.map((family) => ({ ip: pod[family] })) },
+  });
   const inForce = async (change: Parameters<PolicyRig["change"]>[0]): Promise<void> => {
     const { objects, trouble } = await rig.change(change);
     assert.equal(trouble, undefined, rig.log);
