@@ -45,6 +45,14 @@ static __always_inline bool is_of_link(bool is_ipv6, __u64 high, __u64 low)
 	return (__u32)low == 0 || (__u32)low >> 16 == 0xa9fe;
 }
 
+/* To several on the link, or to one that has an address of it alone. */
+static __always_inline bool goes_to_link(bool is_ipv6, __u64 high, __u64 low)
+{
+	if (is_of_link(is_ipv6, high, low))
+		return true;
+	return is_ipv6 ? high >> 56 == 0xff : (__u32)low >> 28 == 0xe || (__u32)low == 0xffffffff;
+}
+
 static __always_inline const struct policy_annex *annex_of(const struct table_view *table)
 {
 	return line_at(table, 1);
@@ -57,10 +65,14 @@ static __always_inline bool has_own_source(const struct table_view *table, __u32
 	bool is_ipv6 = work->view.is_ipv6;
 
 	local_words(&work->view, &work->high, &work->low);
-	if (!annex || is_of_link(is_ipv6, work->high, work->low))
+	if (!annex || is_in_owners(table, annex, ifindex, work->high, work->low))
 		return true;
-	return is_in_owners(table, annex, ifindex, work->high, work->low) ||
-	       !is_in_owners(table, annex, ifindex | OWNER_OF_MORE, 0, is_ipv6 ? 0 : 0xffff00000000ULL);
+	if (is_of_link(is_ipv6, work->high, work->low)) {
+		/* Others would take it for somebody of the world. */
+		remote_words(&work->view, &work->high, &work->low);
+		return goes_to_link(is_ipv6, work->high, work->low);
+	}
+	return !is_in_owners(table, annex, ifindex | OWNER_OF_MORE, 0, is_ipv6 ? 0 : 0xffff00000000ULL);
 }
 
 /*

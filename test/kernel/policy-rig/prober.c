@@ -20,6 +20,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
 #include <sched.h>
@@ -145,8 +146,12 @@ static void tell(uint64_t id, char result)
 	}
 }
 
-static int parse_address(const char *text, int port, struct sockaddr_storage *to)
+/* Of one link: with the interface of the present namespace behind it, fe80::1%eth0. */
+static int parse_address(const char *name, int port, struct sockaddr_storage *to)
 {
+	char text[64];
+	const char *zone = strchr(name, '%');
+	snprintf(text, sizeof(text), "%.*s", (int)strcspn(name, "%"), name);
 	struct sockaddr_in *four = (void *)to;
 	struct sockaddr_in6 *six = (void *)to;
 	memset(to, 0, sizeof(*to));
@@ -156,6 +161,7 @@ static int parse_address(const char *text, int port, struct sockaddr_storage *to
 	} else if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1) {
 		six->sin6_family = AF_INET6;
 		six->sin6_port = htons(port);
+		six->sin6_scope_id = zone ? if_nametoindex(zone + 1) : 0;
 	} else {
 		fprintf(stderr, "no address: %s\n", text);
 		exit(2);
@@ -384,6 +390,7 @@ static enum protocol protocol_of(const char *text)
 static struct handle *connect_client(int place, enum protocol protocol, const char *address, int port, uint64_t id)
 {
 	struct sockaddr_storage to;
+	enter(place);
 	int family = parse_address(address, port, &to);
 	struct handle *client = new_handle((struct handle){ .what = CLIENT, .protocol = protocol, .family = family, .id = id });
 	client->fd = open_socket(place, family, protocol == TCP ? SOCK_STREAM : SOCK_DGRAM, 0);

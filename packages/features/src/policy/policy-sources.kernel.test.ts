@@ -23,37 +23,36 @@ test("policy_egress drops what an endpoint sends with an address that it does no
   await using policy = await LoadedPolicy.load();
   for (const [serial, egress] of [open.egress, undefined].entries()) {
     const passes = egress === undefined ? "unrestricted" : "allowed_by_default";
-    await policy.put(smallTable({ ...open, serial: BigInt(serial + 1), egress, own: [us, us6] }));
+    const linkLocal = make.v4("169.254.172.9");
+    await policy.put(smallTable({ ...open, serial: BigInt(serial + 1), egress, own: [us, us6, linkLocal] }));
     const packets = [
       sent(us, friend),
       sent(us6, friend6),
+      sent(linkLocal, friend),
       sent(stranger, friend),
       sent(stranger6, friend6),
       sent(make.v4("10.0.0.3"), friend),
-      // Of nobody, and of the link alone.
-      sent(make.v4("0.0.0.0"), make.v4("255.255.255.255")),
-      sent(make.v4("169.254.3.4"), friend),
-      sent(make.v6("::"), make.v6("ff02::16")),
-      sent(make.v6("fe80::77"), friend6),
       sent(make.v6("fec0::77"), friend6),
+      // Of nobody, and of the link alone, to what is not.
+      ...["0.0.0.0", "169.254.3.4"].map((source) => sent(make.v4(source), friend)),
+      ...["::", "fe80::77"].map((source) => sent(make.v6(source), friend6)),
     ];
-    const own = "source_not_own";
+    const near = [
+      sent(make.v4("0.0.0.0"), make.v4("255.255.255.255")),
+      ...["255.255.255.255", "224.0.0.251", "169.254.169.254"].map((to) => sent(make.v4("169.254.3.4"), make.v4(to))),
+      sent(make.v6("::"), make.v6("ff02::16")),
+      ...["ff02::1:2", "fe80::1"].map((to) => sent(make.v6("fe80::77"), make.v6(to))),
+    ];
+    const goesOn = serial === 0 ? passes : "established";
+    assert.deepEqual(await reasonsOf(policy, packets, "egress"), [
+      goesOn,
+      goesOn,
+      goesOn,
+      ...packets.slice(3).map(() => "source_not_own"),
+    ]);
     assert.deepEqual(
-      await reasonsOf(policy, packets, "egress"),
-      serial === 0
-        ? [passes, passes, own, own, own, passes, passes, passes, passes, own]
-        : [
-            "established",
-            "established",
-            own,
-            own,
-            own,
-            "established",
-            "established",
-            "established",
-            "established",
-            own,
-          ],
+      await reasonsOf(policy, near, "egress"),
+      near.map(() => goesOn),
     );
   }
 });

@@ -85,11 +85,19 @@ export function bytesOfKey(key: AddressKey): Uint8Array {
   return bytes;
 }
 
+/** fe80::/10: whoever is on the link, a pod as well as a router. */
+export const linkPrefix = { key: `${family6}\ufe80${"\0".repeat(7)}`, length: 10 } as const;
+
+/** A prefix of such addresses alone. */
+export function isOfLinks({ key, length }: { readonly key: AddressKey; readonly length: number }): boolean {
+  return key.startsWith(family6) && length >= linkPrefix.length && (key.charCodeAt(1) & 0xffc0) === 0xfe80;
+}
+
 /** Addresses that mean somebody else on every link, or in every pod: nobody is known by them. */
 export function isOfOneLink(key: AddressKey): boolean {
   const first = key.charCodeAt(1);
   if (key.startsWith(family4)) return first >> 8 === 127 || first >> 8 === 0;
-  return (first & 0xffc0) === 0xfe80 || key === loopback6 || key === unspecified6;
+  return isOfLinks({ key, length: 128 }) || key === loopback6 || key === unspecified6;
 }
 
 const loopback6 = `${family6}${"\0".repeat(7)}\u0001`;

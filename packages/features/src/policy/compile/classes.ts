@@ -1,11 +1,11 @@
 import type { ServiceAddresses } from "../services/service-addresses.ts";
 import type { ClassedPrefix } from "../table/policy-table.ts";
-import { bytesOfKey, lastOfPrefix, widthOf, type AddressKey } from "./address-key.ts";
+import { bytesOfKey, isOfLinks, lastOfPrefix, linkPrefix, widthOf, type AddressKey } from "./address-key.ts";
 import { lowerBound } from "./lower-bound.ts";
 import type { CompiledNames } from "./names.ts";
 import { Partition } from "./partition.ts";
 import type { KeyedPrefix, NumberedPeer, PeerMeaning, ServedEntity } from "./peers.ts";
-import { world4, world6, type Population } from "./population.ts";
+import { link6, world4, world6, type Population } from "./population.ts";
 
 /** Addresses that no peer tells apart are one class. */
 export interface Classes {
@@ -44,8 +44,8 @@ export function classify(
 
   const pieces = cutIntoPieces(partition, population, byAddress, [...serviceAddresses.values()].flat());
   const finer = new PiecePartition(partition, pieces);
-  for (const { id, meaning } of byAddress) {
-    if (meaning.is === "addresses") finer.divideByPrefix(id, meaning);
+  for (const { id, meaning, needsAll } of byAddress) {
+    if (meaning.is === "addresses") finer.divideByPrefix(id, meaning, needsAll);
     else if (meaning.is === "services") finer.divideByAddresses(id, serviceAddresses.get(id) ?? []);
   }
   const classes = finer.toClasses(peers.length, names !== undefined);
@@ -82,6 +82,8 @@ function isOfHolders(meaning: PeerMeaning): meaning is HolderMeaning {
 
 function holdersOf({ meaning, needsAll }: NumberedPeer, population: Population): readonly number[] {
   const meant = plainHoldersOf(meaning, population, needsAll ? "certain" : "perhaps");
+  // Anybody but of IPv4 alone may have such an address.
+  if (!needsAll && meant.some((holder) => holder !== world4)) meant.push(link6);
   const first = population.holders.length - 1;
   if (population.holders[first]?.is !== "several") return meant;
   const isMeant = new Set(meant);
@@ -142,6 +144,7 @@ function cutIntoPieces(
   const add = ({ key, length }: KeyedPrefix): unknown => further.add(nameOf(key, length));
   add({ key: "4\0\0", length: 0 });
   add({ key: `6${"\0".repeat(8)}`, length: 0 });
+  add(linkPrefix);
   for (const { meaning } of peers) {
     if (meaning.is !== "addresses") continue;
     add(meaning.prefix);
@@ -178,14 +181,20 @@ function mergePieces(
     const length = name.charCodeAt(name.length - 1);
     const isWhole = length === widthOf(key);
     const isKnown = isWhole && addresses.keys[at] === key;
-    put(key, length, isKnown ? addresses.holderAt(at++) : worldOf(key));
+    put(key, length, isKnown ? addresses.holderAt(at++) : worldOf(key, length));
   }
   putBefore();
   return pieces;
 }
 
-function worldOf(key: AddressKey): number {
-  return key.startsWith("4") ? world4 : world6;
+/** Whose it is where nobody is known to have it. */
+function worldOf(key: AddressKey, length = widthOf(key)): number {
+  if (key.startsWith("4")) return world4;
+  return isOfLinks({ key, length }) ? link6 : world6;
+}
+
+function collectWithin(pieces: readonly number[], from: number, to: number, members: number[]): void {
+  for (let index = lowerBound(pieces, from); (pieces[index] ?? to) < to; index++) members.push(pieces[index] ?? 0);
 }
 
 /** Sorts by key, then by length. */
@@ -198,21 +207,35 @@ class PiecePartition {
   readonly #pieces: Pieces;
   readonly #partition: Partition;
   readonly #ofWorld: readonly number[];
+  readonly #ofLink: readonly number[];
 
   constructor(holders: Partition, pieces: Pieces) {
     this.#pieces = pieces;
     this.#ofWorld = pieces.holders.flatMap((holder, at) => (holder === world4 || holder === world6 ? [at] : []));
+    this.#ofLink = pieces.holders.flatMap((holder, at) => (holder === link6 ? [at] : []));
     this.#partition = holders.refined(pieces.holders);
   }
 
-  divideByPrefix(set: number, { prefix, except, ofWorld }: Extract<PeerMeaning, { readonly is: "addresses" }>): void {
+  /**
+   * Whoever writes a prefix of all addresses means nobody whose address is of a link, unless that is what must not pass:
+   * it may be a pod that is not meant.
+   */
+  divideByPrefix(
+    set: number,
+    { prefix, except, ofWorld }: Extract<PeerMeaning, { readonly is: "addresses" }>,
+    needsAll: boolean,
+  ): void {
+    const withLinks = !needsAll || isOfLinks(prefix);
+    const of = ofWorld ? [this.#ofWorld, ...(withLinks ? [this.#ofLink] : [])] : undefined;
     const [from, to] = this.#rangeOf(prefix);
     const holes = except.map((each) => this.#rangeOf(each)).toSorted(([a], [b]) => a - b);
     const members: number[] = [];
     let at = from;
-    for (const [start, end] of [...holes, [to, to] as const]) {
-      this.#collect(at, Math.min(start, to), ofWorld, members);
-      at = Math.max(at, end);
+    for (const [start, behind] of [...holes, [to, to] as const]) {
+      const end = Math.min(start, to);
+      if (of !== undefined) for (const each of of) collectWithin(each, at, end, members);
+      else this.#collect(at, end, withLinks, members);
+      at = Math.max(at, behind);
     }
     this.#partition.divide(set, members);
   }
@@ -222,13 +245,8 @@ class PiecePartition {
     this.#partition.divide(set, members);
   }
 
-  #collect(from: number, to: number, ofWorld: boolean, members: number[]): void {
-    if (!ofWorld) {
-      for (let at = from; at < to; at++) members.push(at);
-      return;
-    }
-    for (let index = lowerBound(this.#ofWorld, from); (this.#ofWorld[index] ?? to) < to; index++)
-      members.push(this.#ofWorld[index] ?? 0);
+  #collect(from: number, to: number, withLinks: boolean, members: number[]): void {
+    for (let at = from; at < to; at++) if (withLinks || this.#pieces.holders[at] !== link6) members.push(at);
   }
 
   /** First piece inside the prefix, and the first behind it. */

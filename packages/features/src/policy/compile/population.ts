@@ -7,7 +7,7 @@ import { portName, portWithNumber } from "./peers.ts";
 
 /** What somebody who has an address is; equal ones are one. */
 export interface Holder {
-  readonly is: "world4" | "world6" | "pod" | "this-node" | "node" | "several";
+  readonly is: "world4" | "world6" | "link6" | "pod" | "this-node" | "node" | "several";
   /** Of a pod: its ports whose names somebody asks for, `TCP/http=8080`. */
   readonly ports: readonly string[];
   /** Several who claim one address. */
@@ -16,8 +16,10 @@ export interface Holder {
 
 export const world4 = 0;
 export const world6 = 1;
+/** Whoever is on the link: a pod, a node or somebody else. */
+export const link6 = 2;
 
-/** Everybody there is, and who has which address; all other addresses are the world's. */
+/** Everybody there is, and who has which address; all others are the world's, but for those of a link. */
 export interface Population {
   readonly holders: readonly Holder[];
   readonly addresses: AddressBook;
@@ -96,7 +98,7 @@ function keysOf(slice: AddressesIntent): readonly AddressKey[] {
 }
 
 class Census {
-  readonly #holders: Holder[] = [plain("world4"), plain("world6")];
+  readonly #holders: Holder[] = [plain("world4"), plain("world6"), plain("link6")];
   readonly #addresses = new AddressBook();
   readonly #pods: LabelIndex;
   readonly #nodes: LabelIndex;

@@ -13,7 +13,7 @@ const worldAddresses = [
   "203.0.113.10",
   "2001:db8::1",
   "2001:db8::ffff",
-  "2001:db8:1::1",
+  "fe80::c8",
   "fd00::c8",
 ] as const;
 

@@ -1,5 +1,5 @@
 import type { Entity, Peer } from "../policy.ts";
-import { bitsOf, isWithin } from "./reference-addresses.ts";
+import { bitsOf, bitsOfBytes, isWithin } from "./reference-addresses.ts";
 import { meetsNode, meetsPod, meetsService } from "./reference-labels.ts";
 import { isCalled } from "./reference-names.ts";
 import { hasAddressOf } from "./reference-services.ts";
@@ -42,6 +42,24 @@ function endOf(world: World, address: string): End {
 }
 
 export function isPeer(peer: Peer, end: End, world: World, isSure = true): boolean {
+  // It may be any of them: whom rules that deny mean, and no rule that allows.
+  const ends = isOfLink(end) && !isSure ? everyEnd(world, end) : [end];
+  return ends.some((each) => isPeerAt(peer, each, world, isSure));
+}
+
+function everyEnd(world: World, end: End): readonly End[] {
+  return [end, ...world.pods.map((pod) => ({ ...end, pod })), ...world.nodes.map((node) => ({ ...end, node }))];
+}
+
+/** Of a pod, a node or somebody else beside them: nobody can tell by it. */
+export function isOfLink({ address }: End): boolean {
+  return bitsOf(address).startsWith(linkBits);
+}
+
+const linkBits = "1111111010";
+
+function isPeerAt(peer: Peer, end: End, world: World, isSure: boolean): boolean {
+  const mayBeWorld = !isSure || !isOfLink(end);
   switch (peer.peer) {
     case "pods":
       return (
@@ -50,12 +68,22 @@ export function isPeer(peer: Peer, end: End, world: World, isSure = true): boole
     case "nodes":
       return end.node !== undefined && peer.where.every((requirement) => meetsNode(requirement, end.node as WorldNode));
     case "entity":
-      return peer.entity === "kube-apiserver"
-        ? hasAddressOf(world, end.address, ({ namespace, name }) => namespace === "default" && name === "kubernetes")
-        : isEntity(peer.entity, end);
+      if (peer.entity === "kube-apiserver")
+        return hasAddressOf(
+          world,
+          end.address,
+          ({ namespace, name }) => namespace === "default" && name === "kubernetes",
+        );
+      return isEntity(peer.entity, end) && (peer.entity === "all" || mayBeWorld);
     case "addresses": {
+      const isWritten = bitsOfBytes(peer.prefix.bytes).slice(0, peer.prefix.length).startsWith(linkBits);
       const isMeant = peer.matches === "everything" || isEntity("world", end);
-      return isMeant && isWithin(end.address, peer.prefix) && !peer.except.some((each) => isWithin(end.address, each));
+      return (
+        (mayBeWorld || isWritten) &&
+        isMeant &&
+        isWithin(end.address, peer.prefix) &&
+        !peer.except.some((each) => isWithin(end.address, each))
+      );
     }
     case "service":
       return hasAddressOf(world, end.address, (each) => each.namespace === peer.namespace && each.name === peer.name);
@@ -68,7 +96,7 @@ export function isPeer(peer: Peer, end: End, world: World, isSure = true): boole
           peer.where.every((requirement) => meetsService(requirement, each)),
       );
     case "name":
-      return isEntity("world", end) && end.names.some((name) => isCalled(peer.name, name));
+      return mayBeWorld && isEntity("world", end) && end.names.some((name) => isCalled(peer.name, name));
   }
 }
 

@@ -11,7 +11,7 @@ import {
   type WorldPacket,
   type WorldPod,
 } from "./world.ts";
-import { findEnd, isPeer, type End } from "./reference-peers.ts";
+import { findEnd, isOfLink, isPeer, type End } from "./reference-peers.ts";
 
 /*
  * What policies mean, written from their documents as plainly as can be: rule by rule, with no table, no class of
@@ -266,10 +266,16 @@ function findRule(
   // Rules that allow mean whom they surely mean, those that deny whom they may.
   const isMeant = (each: Peer): boolean => isPeer(each, end, world, list === "allow");
   const target = packet.direction === "ingress" ? subject : end.pod;
+  const isThere = (each: PortMatch): boolean =>
+    isPort(each, target, packet) ||
+    (list === "deny" &&
+      packet.direction === "egress" &&
+      isOfLink(end) &&
+      world.pods.some((pod) => isPort(each, pod, packet)));
   for (const { policy, rules } of selecting) {
     for (const rule of rules[list]) {
       const peer = rule.peers === "any" ? "any" : rule.peers.find(isMeant);
-      const port = rule.ports === "any" ? "any" : rule.ports.find((each) => isPort(each, target, packet));
+      const port = rule.ports === "any" ? "any" : rule.ports.find(isThere);
       if (peer === undefined || port === undefined) continue;
       return {
         by: "rule",
