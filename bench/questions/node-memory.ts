@@ -52,8 +52,9 @@ async function withPolicies(context: BenchContext): Promise<readonly BenchResult
   const pods = context.isQuick ? 50 : 1000;
   await using cluster = await BenchCluster.start(context);
   const { server, admin, node } = cluster;
-  await using wired = new WiredPods();
   using cgroups = new PodCgroups();
+  // Their processes end before their cgroups go.
+  await using wired = new WiredPods();
   const bare = await bareNodeMemory(cluster.programs.node, 2);
   for (const each of [namespace, "elsewhere"]) server.kubectl(["create", "namespace", each]);
   const uids = await createPods(server, namespace, "n1", [0, pods]);
