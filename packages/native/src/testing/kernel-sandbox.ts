@@ -76,6 +76,8 @@ export class KernelSandbox implements AsyncDisposable {
   addNetns(name: string): void {
     run("ip", "netns", "add", name);
     this.#netnses.push(name);
+    // Nobody answers them, and they would be counted whenever they come.
+    run("ip", "netns", "exec", name, "sysctl", "-qe", "net.ipv6.conf.default.router_solicitations=0");
     run("ip", "-n", name, "link", "set", "lo", "up");
   }
 
