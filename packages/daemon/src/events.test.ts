@@ -256,6 +256,40 @@ test("EventHub tells what the kernel lost since somebody looks, once, also when 
   await hub[Symbol.asyncDispose]();
 });
 
+test("EventHub counts what the kernel lost before programs heed another rate as so many as it stood for then", async () => {
+  const { hub, world, kernel, sampling, losesOnEach, troubles } = await setUp();
+  const writeMap = kernel.writeMap.bind(kernel);
+  let hasLost = false;
+  kernel.writeMap = async (identity, ...entries) => {
+    if (identity.key === traceSpec.key && (await sampling())[0] === 1 && !hasLost) {
+      hasLost = true;
+      await losesOnEach(1000);
+    }
+    await writeMap(identity, ...entries);
+  };
+  const events: TraceEvent[] = [];
+  const looking = await hub.subscribe({ every: 1, only: "all" }, (some) => void events.push(...some));
+  const flood = 4000;
+  for (let each = 0; each < flood; each++) world.emit("node/events", record("a", "drop"));
+  await until(() => hasLost);
+  const factor = Number((await sampling())[0]);
+  assert.ok(factor > 4, `one in ${factor}`);
+  const count = (): number => events.reduce((sum, { missed = 0 }) => sum + 1 + missed, 0);
+  let after = 0;
+  for (; count() < flood + 2000 && after < 100; after++) {
+    world.emit("node/events", record("a", "drop"));
+    await sleep(20);
+  }
+  assert.ok(count() >= flood + 2000, `${count()} of ${flood + 2000}`);
+  assert.ok(
+    count() <= flood + 2000 + (after + 1) * factor,
+    `${count()} of ${flood + 2000}, ${after} of ${factor} each`,
+  );
+  await looking[Symbol.asyncDispose]();
+  assert.deepEqual(troubles, []);
+  await hub[Symbol.asyncDispose]();
+});
+
 test("EventHub explains by what the maps hold since the plan changed", async () => {
   const definition = { type: "hash", keySize: 1, valueSize: 1, maxEntries: 4, flags: 0 } as const;
   const listed = (key: string, value: number) => ({

@@ -148,9 +148,11 @@ export class EventHub implements AsyncDisposable {
     this.#work = this.#work
       .then(async () => {
         const trace = this.#options.plan().maps.find(({ key }) => key === traceSpec.key);
-        await this.#countLosses(0);
         if (trace !== undefined && this.#reader !== undefined) await this.#write(trace, this.#sampling());
-        this.#throttle.switched(kernelMs());
+        const atMs = kernelMs();
+        // What was lost until now stood for as many as before.
+        await this.#countLosses(0);
+        this.#throttle.switched(atMs);
       })
       .catch((error: unknown) => this.#options.onTrouble(error));
     return this.#work;
