@@ -401,6 +401,29 @@ test("diffPlan orders an edit: create, load, replace, remove program, remove map
   assert.deepEqual(actions.map(isRemoval), [false, false, false, true, true]);
 });
 
+test("planGenerations holds what equal members are on many hooks once, and what others are apart", () => {
+  const pointOf = (name: string, direction: "ingress" | "egress"): HookPoint => ({
+    hook: "tc",
+    interface: name,
+    direction,
+  });
+  const attachments = ["eth0", "eth1"].flatMap((name) => [
+    { point: pointOf(name, "ingress"), member: { program: programA.key, priority: 0, proceedOn: [-1] } },
+    { point: pointOf(name, "egress"), member: { program: "p/b", priority: 0, proceedOn: [-1] } },
+  ]);
+  const programs = [programA, { ...programA, key: "p/b" }];
+  const plan = assemblePlan([{ maps: [mapA], programs, attachments, instances: [], problems: [] }]);
+  const { hooks } = planGenerations(plan);
+  const [in0, in1, out0, out1] = (["ingress", "egress"] as const).flatMap((direction) =>
+    ["eth0", "eth1"].map((name) => hooks.get(renderHookKey(pointOf(name, direction)))),
+  );
+  assert.ok(in0 && in1 && out0 && out1);
+  assert.deepEqual([in0.members === in1.members, out0.members === out1.members], [true, true]);
+  assert.deepEqual([in0.isChain, in0.members[0]?.spec.key, out0.members[0]?.spec.key], [false, "p/a", "p/b"]);
+  assert.notDeepEqual(in0.generation, out0.generation);
+  assert.notEqual(in0.key, in1.key);
+});
+
 test("diffPlan attaches by stubs first and inlines last, and not again after a refusal", async () => {
   const world = freshWorld();
   const plan = onePlan(mapA, [programA, { ...programA, key: "p/b" }]);

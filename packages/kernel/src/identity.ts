@@ -43,32 +43,30 @@ function workOutGenerations(plan: NodePlan): PlanGenerations {
     if (identity !== undefined) programs.set(spec.key, identity);
   }
   const hooks = new Map<string, HookGenerations>();
-  // One program may be attached to hundreds of hooks by itself.
-  const direct = new Map<ProgramIdentity, string>();
+  // The same members may be on thousands of hooks: what they are there is worked out, and held, once.
+  const alike = new Map<string, Omit<HookGenerations, "key"> | undefined>();
   for (const hook of plan.hooks) {
-    const members = hookMembers(hook, specs, programs, maps);
-    if (members === undefined) continue;
-    const [first] = members;
-    if (first !== undefined && !isChain(hook.point, members)) {
-      const own = direct.get(first.identity) ?? directGeneration(first.identity);
-      direct.set(first.identity, own);
-      const generation = { inline: own, stub: own };
-      hooks.set(hook.key, { key: identityKey(hook.key), isChain: false, generation, members });
-      continue;
+    const { point } = hook;
+    const place = JSON.stringify([point.hook, hook.members.map(({ program, proceedOn }) => [program, proceedOn])]);
+    if (!alike.has(place)) {
+      const members = hookMembers(hook, specs, programs, maps);
+      alike.set(place, members && generationsAt(point, members));
     }
-    const generation = (mode: MemberMode) =>
-      hookGeneration(
-        hook.point,
-        members.map((member) => ({ ...member, mode })),
-      );
-    hooks.set(hook.key, {
-      key: identityKey(hook.key),
-      isChain: isChain(hook.point, members),
-      generation: { inline: generation("inline"), stub: generation("stub") },
-      members,
-    });
+    const known = alike.get(place);
+    if (known !== undefined) hooks.set(hook.key, { key: identityKey(hook.key), ...known });
   }
   return { maps, programs, hooks };
+}
+
+function generationsAt(point: HookPoint, members: HookGenerations["members"]): Omit<HookGenerations, "key"> {
+  const generation = (mode: MemberMode) =>
+    hookGeneration(
+      point,
+      members.map((member) => ({ ...member, mode })),
+    );
+  const inline = generation("inline");
+  const chain = isChain(point, members);
+  return { isChain: chain, generation: { inline, stub: chain ? generation("stub") : inline }, members };
 }
 
 /**
