@@ -50,6 +50,9 @@ pub fn map_read(map: &Handle, max: Option<u32>, and_delete: bool) -> napi::Resul
         let count = if and_delete { read } else { read.min(max) };
         keys.truncate(count * map.shape.key);
         values.truncate(count * map.shape.whole_value);
+        // V8 knows only of what is left: with the room for thousands it would let many of these lie about.
+        keys.shrink_to_fit();
+        values.shrink_to_fit();
         Ok(MapBatch { keys: keys.into(), values: values.into(), count: count as u32 })
     }))
 }
