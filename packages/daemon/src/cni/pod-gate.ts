@@ -1,5 +1,5 @@
 import { errorText } from "@bpfleet/base";
-import { judgedAt, policyTableKey, type JudgedInterface } from "@bpfleet/features";
+import { hooksAt, judgedAt, policyTableKey, type JudgedInterface } from "@bpfleet/features";
 import type { EndpointWish, NodeFacts, NodePlan, PolicyReach } from "@bpfleet/kernel";
 import type { DaemonResults } from "../daemon.ts";
 import type { Announcement, CniAnswer } from "./announcement.ts";
@@ -27,6 +27,8 @@ export class PodGate {
   readonly #waiting = new Set<() => void>();
   /** By revision: where it judges. */
   readonly #judged = new Map<number, ReadonlyMap<number, JudgedInterface>>();
+  /** Of the plan that came last: most plans judge at the same interfaces as the one before. */
+  #lastJudged: ReadonlyMap<number, JudgedInterface> = new Map();
   #wished: WishedPods | undefined;
   #onWished: ((wished: WishedPods) => void) | undefined;
 
@@ -45,7 +47,8 @@ export class PodGate {
   }
 
   planned(revision: number, plan: NodePlan): void {
-    this.#judged.set(revision, judgedAt(plan));
+    this.#lastJudged = likeBefore(judgedAt(plan), this.#lastJudged);
+    this.#judged.set(revision, this.#lastJudged);
     const present = this.#parts.results().revision;
     for (const old of this.#judged.keys()) if (old < present && this.#judged.size > plansKept) this.#judged.delete(old);
   }
@@ -103,7 +106,7 @@ export class PodGate {
       return { is: "late", why: `${facts.interface} leads to another network namespace` };
     const judged = this.#judged.get(results.revision)?.get(facts.ifindex);
     if (judged === undefined) return { is: "late", why: `nothing is planned yet for ${facts.interface}` };
-    const wanted = new Set([...judged.hooks.map((key) => `hook ${key}`), `map ${policyTableKey}`]);
+    const wanted = new Set([...hooksAt(judged).map((key) => `hook ${key}`), `map ${policyTableKey}`]);
     const states = results.items.filter(({ item, key }) => wanted.has(`${item} ${key}`));
     const missing = states.find(({ state }) => state !== "in-force");
     if (states.length === wanted.size && missing === undefined) return { is: "in-force" };
@@ -132,4 +135,20 @@ export class PodGate {
       signal.addEventListener("abort", wake);
     });
   }
+}
+
+/** What is as it was before is the value from before. */
+function likeBefore(
+  now: ReadonlyMap<number, JudgedInterface>,
+  before: ReadonlyMap<number, JudgedInterface>,
+): ReadonlyMap<number, JudgedInterface> {
+  let isSame = now.size === before.size;
+  const shared = new Map<number, JudgedInterface>();
+  for (const [ifindex, judged] of now) {
+    const known = before.get(ifindex);
+    const isKnown = known?.name === judged.name && known.isRestricted === judged.isRestricted;
+    shared.set(ifindex, isKnown ? known : judged);
+    isSame &&= isKnown;
+  }
+  return isSame ? before : shared;
 }

@@ -46,8 +46,7 @@ function namespacesOf(where: readonly Requirement[]): readonly string[] | undefi
 }
 
 export interface JudgedInterface {
-  /** Keys of those that must be there for it. */
-  readonly hooks: readonly string[];
+  readonly name: string;
   /** In some direction: then the flows there are on record. */
   readonly isRestricted: boolean;
 }
@@ -57,13 +56,14 @@ export function judgedAt(plan: Pick<NodePlan, "instances">): ReadonlyMap<number,
   const node = plan.instances.find((each) => each.feature === feature && each.key === nodeInstanceKey);
   return new Map(
     endpointsOf(node).flatMap(({ ifindex, interface: name, isNode, isRestricted = false }) => {
-      if (isNode === true) return [];
-      const hooks = (["ingress", "egress"] as const).map((direction) =>
-        renderHookKey({ hook: "tc", interface: name, direction }),
-      );
-      return [[ifindex, { hooks, isRestricted }] as const];
+      return isNode === true ? [] : [[ifindex, { name, isRestricted }] as const];
     }),
   );
+}
+
+/** Keys of the hooks that must be there for it. */
+export function hooksAt({ name }: JudgedInterface): readonly string[] {
+  return (["ingress", "egress"] as const).map((direction) => renderHookKey({ hook: "tc", interface: name, direction }));
 }
 
 function endpointsOf(node: FeatureInstance | undefined): PolicyData["endpoints"] {
