@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { notSelectedReason, type PlanProblem } from "@bpfleet/kernel";
-import { messagesOf, refusedStatus, standingOf } from "./object-fate.ts";
+import { emptyPlan, notSelectedReason, type FeatureInstance, type ItemResult, type PlanProblem } from "@bpfleet/kernel";
+import { Fates, messagesOf, refusedStatus, standingOf } from "./object-fate.ts";
 
 const origin = { object: { group: "cilium.io", kind: "CiliumNetworkPolicy", namespace: "x", name: "p" }, path: "" };
 const note: PlanProblem = { origin, reason: "Warning", message: "it matches nothing", severity: "note" };
@@ -34,4 +34,42 @@ test("standingOf tells what means other nodes, unless the kernel has something o
   assert.equal(standingOf({ ...fate, problems }), "not-selected");
   const items = [{ item: "hook", key: "tc-ingress/eth0", state: "in-force" }] as const;
   assert.equal(standingOf({ ...fate, problems, items }), undefined);
+});
+
+test("Fates gives each policy the table, the programs and the hooks of the pods that it selects, in the order of the results", () => {
+  const node = { ...origin.object, group: "", kind: "Node", name: "n" };
+  const common = { feature: "policy", programs: ["policy/ingress"], maps: { table: "policy/table" }, rules: [] };
+  const pod = (name: string) => ({ namespace: "x", pod: name, interface: name, ifindex: 1 });
+  const of = (name: string, places: readonly (readonly number[])[]): FeatureInstance => ({
+    ...common,
+    owner: { ...origin.object, name },
+    key: name,
+    hooks: [],
+    data: { about: "policy", endpoints: [], places },
+  });
+  const ofNode = {
+    ...common,
+    owner: node,
+    key: "policy/node",
+    data: { about: "node", endpoints: ["a", "b", "c"].map(pod) },
+  };
+  const plan = { ...emptyPlan, instances: [ofNode, of("all", [[0, 2]]), of("last", [[2, 2]])] };
+  const hooks = ["c", "b", "a"].map((name): ItemResult => ({
+    item: "hook",
+    key: `tc-ingress/${name}`,
+    state: "failed",
+  }));
+  const items: readonly ItemResult[] = [
+    ...hooks,
+    { item: "map", key: "policy/table", state: "in-force" },
+    { item: "map", key: "policy/other", state: "in-force" },
+    { item: "program", key: "policy/ingress", state: "in-force" },
+  ];
+  const fates = new Fates(plan, [], items, []);
+  const saidOf = (name: string): readonly string[] =>
+    fates.of({ ...origin.object, name }).items.map(({ item, key }) => `${item} ${key}`);
+  const shared = ["map policy/table", "program policy/ingress"];
+  assert.deepEqual(saidOf("all"), ["hook tc-ingress/c", "hook tc-ingress/b", "hook tc-ingress/a", ...shared]);
+  assert.deepEqual(saidOf("last"), ["hook tc-ingress/c", ...shared]);
+  assert.deepEqual(saidOf("none"), []);
 });

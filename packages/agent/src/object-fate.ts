@@ -1,7 +1,13 @@
 import { errorCodes, refKey, renderTime, type Clock, type ObjectRef } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import { notSelectedReason, type ItemResult, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
-import { notServedReason } from "@bpfleet/kinds";
+import {
+  notSelectedReason,
+  type FeatureInstance,
+  type ItemResult,
+  type NodePlan,
+  type PlanProblem,
+} from "@bpfleet/kernel";
+import { instanceHooks, notServedReason } from "@bpfleet/kinds";
 import type { ObjectReport, ObjectState } from "./report.ts";
 
 /** What one object became: the part of the node's results that is its own. */
@@ -14,8 +20,12 @@ export interface ObjectFate {
 /** Everything of the node, by object; built once for all objects. */
 export class Fates {
   readonly #problems: Map<string, PlanProblem[]>;
-  readonly #items = new Map<string, ItemResult[]>();
   readonly #counters: Map<string, InstanceCounters[]>;
+  readonly #items: readonly ItemResult[];
+  /** Of items, by what they are and their keys. */
+  readonly #places = new Map<string, Map<string, number>>();
+  readonly #shares: ReadonlyMap<string, Share>;
+  readonly #plan: NodePlan;
 
   constructor(
     plan: NodePlan,
@@ -25,50 +35,77 @@ export class Fates {
   ) {
     this.#problems = Map.groupBy(problems, (problem) => refKey(problem.origin.object));
     this.#counters = Map.groupBy(counters, (each) => refKey(each.owner));
-    const owners = ownersOf(plan);
-    for (const item of items) {
-      for (const owner of owners.get(`${item.item} ${item.key}`) ?? []) {
-        const own = this.#items.get(owner);
-        if (own === undefined) this.#items.set(owner, [item]);
-        else own.push(item);
-      }
+    this.#plan = plan;
+    this.#items = items;
+    for (const [at, { item, key }] of items.entries()) {
+      const places = this.#places.get(item);
+      if (places === undefined) this.#places.set(item, new Map([[key, at]]));
+      else places.set(key, at);
     }
+    this.#shares = sharesOf(plan);
   }
 
   of(ref: ObjectRef): ObjectFate {
     const key = refKey(ref);
     return {
       problems: this.#problems.get(key) ?? [],
-      items: this.#items.get(key) ?? [],
+      items: this.#itemsOf(this.#shares.get(key)),
       counters: this.#counters.get(key) ?? [],
     };
   }
+
+  /** Only when they are asked for: many policies may share thousands of hooks. */
+  #itemsOf(share: Share | undefined): readonly ItemResult[] {
+    if (share === undefined) return [];
+    const found = new Set<number>();
+    const add = (item: ItemResult["item"], keys: Iterable<string>): void => {
+      for (const key of keys) {
+        const at = this.#places.get(item)?.get(key);
+        if (at !== undefined) found.add(at);
+      }
+    };
+    add("map", share.maps);
+    add("program", share.programs);
+    add("hook", share.hooks);
+    for (const instance of share.instances) {
+      add("map", Object.values(instance.maps));
+      add("program", instance.programs);
+      add("hook", instanceHooks(instance, this.#plan) ?? []);
+    }
+    return [...Uint32Array.from(found).toSorted()].flatMap((at) => this.#items[at] ?? []);
+  }
 }
 
-/**
- * `map KEY`, `program KEY`, `hook KEY` → the objects it is there for: a hook serves the owners of all its members, and
- * what an instance shares its owner.
- */
-function ownersOf(plan: NodePlan): ReadonlyMap<string, ReadonlySet<string>> {
-  const owners = new Map<string, Set<string>>();
-  const add = (item: string, owner: ObjectRef | undefined) => {
-    if (owner === undefined) return;
-    const known = owners.get(item);
-    if (known === undefined) owners.set(item, new Set([refKey(owner)]));
-    else known.add(refKey(owner));
+/** What is there for one object: a hook serves the owners of all its members, and what an instance shares its owner. */
+interface Share {
+  readonly maps: string[];
+  readonly programs: string[];
+  readonly hooks: string[];
+  /** Those that say at which hooks they work. */
+  readonly instances: FeatureInstance[];
+}
+
+function sharesOf(plan: NodePlan): ReadonlyMap<string, Share> {
+  const shares = new Map<string, Share>();
+  const shareOf = (owner: ObjectRef): Share => {
+    const key = refKey(owner);
+    const share = shares.get(key) ?? { maps: [], programs: [], hooks: [], instances: [] };
+    shares.set(key, share);
+    return share;
   };
-  const programs = new Map(plan.programs.map((program) => [program.key, program.owner]));
-  for (const map of plan.maps) add(`map ${map.key}`, map.owner);
-  for (const program of plan.programs) add(`program ${program.key}`, program.owner);
-  for (const hook of plan.hooks)
-    for (const member of hook.members) add(`hook ${hook.key}`, programs.get(member.program));
-  for (const { owner, hooks, programs: shared, maps } of plan.instances) {
-    if (hooks === undefined) continue;
-    for (const key of hooks) add(`hook ${key}`, owner);
-    for (const key of shared) add(`program ${key}`, owner);
-    for (const key of Object.values(maps)) add(`map ${key}`, owner);
+  const ofPrograms = new Map<string, Share>();
+  for (const { key, owner } of plan.maps) if (owner !== undefined) shareOf(owner).maps.push(key);
+  for (const { key, owner } of plan.programs) {
+    if (owner === undefined) continue;
+    const share = shareOf(owner);
+    ofPrograms.set(key, share);
+    share.programs.push(key);
   }
-  return owners;
+  for (const { key, members } of plan.hooks)
+    for (const { program } of members) ofPrograms.get(program)?.hooks.push(key);
+  for (const instance of plan.instances)
+    if (instance.hooks !== undefined) shareOf(instance.owner).instances.push(instance);
+  return shares;
 }
 
 /** `isCurrent`: the results are of the plan that holds this object as it is now. */

@@ -31,7 +31,7 @@ export {
 } from "./policy/compare/compare-policies.ts";
 export { isWholeSpace, isWithinPieces, renderNumber, renderPieces } from "./policy/compare/address-pieces.ts";
 export * from "./policy/intent.ts";
-export { nodeInstanceKey, type PolicyData, type PolicyEndpoint } from "./policy/instances.ts";
+export { nodeInstanceKey, type PlaceRange, type PolicyData, type PolicyEndpoint } from "./policy/instances.ts";
 export { gracesKey, withoutGrace } from "./policy/grace.ts";
 export { policy } from "./policy/policy-feature.ts";
 export { readOpening, type Opening } from "./policy/read-opening.ts";

@@ -4,6 +4,7 @@ export { apiVersionOf } from "./define-kind.ts";
 export type { DefinedKind, KindSource } from "./define-kind.ts";
 export * from "./kind.ts";
 export * from "./kinds.ts";
+export { instanceHooks } from "./policy/selected-endpoints.ts";
 export { asksForServices } from "./policy/asks-for-services.ts";
 export {
   packAddresses,

@@ -30,7 +30,12 @@ export function countPolicy(instance: FeatureInstance, readings: MapReadings): I
   if (about === "pod") return countPod(instance, readings);
   if (about === "policy") {
     const rules = readRules(instance.rules, readings.get("hits"), readings.get("base"));
-    return { owner, reasons: {}, rules, gauges: { endpoints: endpoints.length, ...trialGauges(instance, readings) } };
+    return {
+      owner,
+      reasons: {},
+      rules,
+      gauges: { endpoints: countSelected(instance), ...trialGauges(instance, readings) },
+    };
   }
   return {
     owner,
@@ -45,6 +50,11 @@ export function countPolicy(instance: FeatureInstance, readings: MapReadings): I
       ...nameGauges(readings),
     },
   };
+}
+
+function countSelected({ data }: FeatureInstance): number {
+  const { endpoints, places = [] } = data as PolicyData;
+  return places.reduce((sum, [first, last]) => sum + last - first + 1, endpoints.length);
 }
 
 /** Where rules are about names: what became of questions and answers, and what there was no room for. */
@@ -65,10 +75,10 @@ function nameGauges(readings: MapReadings): InstanceCounters["gauges"] {
 
 /** Of the pods of an object that is only tried out: flows whose verdict would be another one. */
 function trialGauges({ data }: FeatureInstance, readings: MapReadings): InstanceCounters["gauges"] {
-  const { mode, endpoints } = data as PolicyData;
+  const { mode, interfaces } = data as PolicyData;
   const entries = readings.get("trials");
   if (mode !== "shadow" || entries === undefined) return {};
-  const own = new Set(endpoints.map(({ ifindex }) => ifindex));
+  const own = new Set(interfaces);
   const sum = (would: "drop" | "pass"): number =>
     readTrials(entries).reduce(
       (total, trial) => (trial.would === would && own.has(trial.ifindex) ? total + Number(trial.flows) : total),

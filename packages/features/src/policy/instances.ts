@@ -17,8 +17,12 @@ export interface PolicyData {
    * them received and sent: `endpoints` is just that one. `host`: what is judged of the node itself.
    */
   readonly about: "node" | "policy" | "pod" | "host";
-  /** Pods that are judged, of this node or by this object, and the node itself. */
+  /** Of the node: pods that are judged, and the node itself. Of pods and of the host: that one. Of objects: none. */
   readonly endpoints: readonly PolicyEndpoint[];
+  /** Of an object: whom it selects, by their places among the node's `endpoints`, each from … to. */
+  readonly places?: readonly PlaceRange[] | undefined;
+  /** Of an object that is only tried out: interfaces of those. */
+  readonly interfaces?: readonly number[] | undefined;
   readonly tier?: PolicyIntent["tier"] | undefined;
   readonly tableLines?: number | undefined;
   readonly addresses?: number | undefined;
@@ -41,6 +45,9 @@ export interface PolicyData {
   /** Of the node: the serial of its table, in decimal digits. */
   readonly serial?: string | undefined;
 }
+
+/** Both are among them. */
+export type PlaceRange = readonly [first: number, last: number];
 
 export interface PolicyEndpoint {
   /** The node itself: `pod` is its name, and there is neither a namespace nor one interface. */
@@ -68,9 +75,15 @@ export function instancesOf(
   const isolation = isolationOf(compiled);
   const trials = isolationOf(compiled, "shadow");
   const common = { feature, programs: programs.map(({ key }) => key), maps: roles };
-  const byPolicy = new Map<string, { readonly intent: PolicyIntent; readonly endpoints: PolicyEndpoint[] }>();
-  for (const { intent } of selection.statements) byPolicy.set(refKey(intent.policy.ref), { intent, endpoints: [] });
+  const byPolicy = new Map<string, { readonly intent: PolicyIntent; readonly places: number[] }>();
+  const policyOf = selection.statements.map(({ intent }) => {
+    const key = refKey(intent.policy.ref);
+    const known = byPolicy.get(key) ?? { intent, places: [] };
+    byPolicy.set(key, known);
+    return known;
+  });
   const all: PolicyEndpoint[] = [];
+  const bare: PolicyEndpoint[] = [];
   const restricted = new Set(
     table.endpoints.flatMap(({ ifindex, ingress, egress }) => (ingress.length + egress.length > 0 ? [ifindex] : [])),
   );
@@ -84,13 +97,8 @@ export function instancesOf(
       triedBy: trials.of.get(facts.ifindex),
       ...(restricted.has(facts.ifindex) && { isRestricted: true }),
     });
-    const selecting = new Set(
-      statements.flatMap((number) => {
-        const ref = selection.statements[number]?.intent.policy.ref;
-        return ref === undefined ? [] : [refKey(ref)];
-      }),
-    );
-    for (const key of selecting) byPolicy.get(key)?.endpoints.push(endpoint);
+    const place = bare.push(endpoint) - 1;
+    for (const policy of new Set(statements.flatMap((number) => policyOf[number] ?? []))) policy.places.push(place);
   }
   const limited = limitedOf(compiled);
   const node: PolicyData = {
@@ -112,23 +120,29 @@ export function instancesOf(
       .map((endpoint) =>
         hostInstance(endpoint, { feature, maps: roles, rules }, owner, host, { isolating: isolation.statements }),
       ),
-    ...[...byPolicy].map(([key, { intent, endpoints }]): FeatureInstance => ({
-      ...common,
-      programs: [...common.programs, ...(endpoints.some(isOfNode) ? host.programs.map((each) => each.key) : [])],
-      owner: intent.policy.ref,
-      key: `policy/objects/${key}`,
-      rules: rulesOf.get(key) ?? [],
-      hooks: [...hooksOf(endpoints), ...(endpoints.some(isOfNode) ? host.hooks : [])],
-      data: {
-        about: "policy",
-        endpoints,
-        ...(intent.policy.mode === "shadow" && { mode: "shadow" }),
-      } satisfies PolicyData,
-    })),
-    ...[...byPolicy].flatMap(([key, { intent, endpoints }]) =>
+    ...[...byPolicy].map(([key, { intent, places }]): FeatureInstance => {
+      const own = endpointsAt(bare, places);
+      const isOfHost = own.some(isOfNode);
+      return {
+        ...common,
+        programs: [...common.programs, ...(isOfHost ? host.programs.map((each) => each.key) : [])],
+        owner: intent.policy.ref,
+        key: `policy/objects/${key}`,
+        rules: rulesOf.get(key) ?? [],
+        // Those of pods follow from their places: many policies may select all of thousands.
+        hooks: isOfHost ? host.hooks : [],
+        data: {
+          about: "policy",
+          endpoints: [],
+          places: rangesOf(places),
+          ...(intent.policy.mode === "shadow" && { mode: "shadow", interfaces: own.map(({ ifindex }) => ifindex) }),
+        } satisfies PolicyData,
+      };
+    }),
+    ...[...byPolicy].flatMap(([key, { intent, places }]) =>
       (intent.counts !== true && intent.mostConnections === undefined) || intent.policy.mode === "shadow"
         ? []
-        : endpoints.map((endpoint): FeatureInstance => ({
+        : endpointsAt(bare, places).map((endpoint): FeatureInstance => ({
             ...common,
             owner: intent.policy.ref,
             key: `policy/objects/${key}/pods/${endpoint.namespace}/${endpoint.pod}`,
@@ -148,6 +162,21 @@ export function instancesOf(
           })),
     ),
   ];
+}
+
+function endpointsAt(endpoints: readonly PolicyEndpoint[], places: readonly number[]): readonly PolicyEndpoint[] {
+  return places.flatMap((place) => endpoints[place] ?? []);
+}
+
+/** Of ascending places. */
+function rangesOf(places: readonly number[]): readonly PlaceRange[] {
+  const ranges: [first: number, last: number][] = [];
+  for (const place of places) {
+    const last = ranges.at(-1);
+    if (last?.[1] === place - 1) last[1] = place;
+    else ranges.push([place, place]);
+  }
+  return ranges;
 }
 
 function pick(roles: Readonly<Record<string, string>>, names: readonly string[]): Readonly<Record<string, string>> {

@@ -193,12 +193,27 @@ test("policy.plan has an instance of the node with all rules, and one of each ob
     owner.name,
     rules.map(({ index }) => index).join(),
     (data as PolicyData).endpoints.map(({ interface: name }) => name).join(),
+    (data as PolicyData).places?.join(" "),
   ]);
   assert.deepEqual(tell, [
-    ["policy/node", "node", "1,2,3,4", "veth-a,veth-b"],
-    ["policy/objects/networking.k8s.io/NetworkPolicy/x/p", "p", "2", "veth-a"],
-    ["policy/objects/networking.k8s.io/NetworkPolicy/x/q", "q", "3,4", "veth-b"],
+    ["policy/node", "node", "1,2,3,4", "veth-a,veth-b", undefined],
+    ["policy/objects/networking.k8s.io/NetworkPolicy/x/p", "p", "2", "", "0,0"],
+    ["policy/objects/networking.k8s.io/NetworkPolicy/x/q", "q", "3,4", "", "1,1"],
   ]);
+});
+
+test("policy.plan tells of an object that selects many pods as briefly as of one that selects one", () => {
+  const lengthFor = (pods: number): number => {
+    const names = Array.from({ length: pods }, (_, at) => `p${at}`);
+    const endpoints = Object.fromEntries(names.map((name, at) => [name, foundAt(`veth-${name}`, 10 + at)]));
+    const people = names.map((name, at) => workload(name, "many", `10.1.${at >> 8}.${at & 255}`));
+    const plan = planOf([...people, policyIntent("p", "many", [{ ports: port(80) }])], { ...facts, endpoints });
+    const own = plan.instances.find(({ owner }) => owner.name === "p");
+    assert.ok(own);
+    assert.deepEqual((own.data as PolicyData).places, [[0, pods - 1]]);
+    return JSON.stringify(own).length;
+  };
+  assert.ok(lengthFor(300) - lengthFor(1) < 10);
 });
 
 /** Whatever is asked of it throws. */

@@ -58,6 +58,34 @@ test("policyStatus is Enforced when the table, its programs and the hooks of the
   ]);
 });
 
+test("policyStatus finds the hooks of the selected pods by their places on the node", () => {
+  const pod = (name: string) => ({ namespace: "x", pod: name, interface: name, ifindex: 1 });
+  const node = { ...instance, key: "policy/node", owner: { ...parsed.ref, kind: "Node" } };
+  const endpoints = [pod("a"), pod("b"), { ...pod("n"), isNode: true }, pod("c")];
+  const hooksOf = (...names: readonly string[]): ItemResult[] =>
+    names.flatMap((name) =>
+      ["tc-ingress", "tc-egress"].map((hook): ItemResult => ({
+        item: "hook",
+        key: `${hook}/${name}`,
+        state: "in-force",
+      })),
+    );
+  const saidOf = (places: readonly (readonly number[])[], items: readonly ItemResult[]): string | undefined => {
+    const own = { ...instance, hooks: [], data: { about: "policy", endpoints: [], places } };
+    const instances = [{ ...node, data: { about: "node", endpoints } }, own];
+    return told({ plan: { ...plan, instances }, items: [...good.slice(0, 2), ...items] }).at(-1);
+  };
+  const enforced = "Enforced=True Enforced: decides on the packets of the pods it selects";
+  assert.equal(saidOf([[0, 1]], hooksOf("a", "b")), enforced);
+  assert.equal(saidOf([[0, 1]], hooksOf("a", "c")), "Enforced=False InProgress: not tried yet");
+  const both = [
+    [1, 1],
+    [3, 3],
+  ];
+  assert.equal(saidOf(both, hooksOf("b", "c")), enforced);
+  assert.equal(saidOf([[1, 3]], hooksOf("b", "c")), `${enforced}, and of the node itself`);
+});
+
 test("policyStatus tells of a pod that is not found, and nothing where no pod is selected", () => {
   const origin = { object: parsed.ref, path: "" };
   const problem = { origin, reason: "EndpointNotFound", message: "not in force on p", severity: "waiting" } as const;

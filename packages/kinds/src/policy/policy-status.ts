@@ -7,6 +7,7 @@ import { commonStatus } from "../schema/conditions.ts";
 import { Type } from "../schema/type.ts";
 import { stampStatus, type Aspect } from "../status/conditions.ts";
 import { aspectOf, ObjectFate, readyAspect } from "../status/fate.ts";
+import { instanceHooks, selectedEndpoints } from "./selected-endpoints.ts";
 
 export const policyStatusSchema = Type.Object(
   {
@@ -95,34 +96,35 @@ export function enforcedAspects(
   const fates = [
     fate.fateOf("map", Object.values(instance.maps)),
     fate.fateOf("program", instance.programs),
-    fate.fateOf("hook", instance.hooks ?? []),
+    fate.fateOf("hook", instanceHooks(instance, plan) ?? []),
   ];
   const [worst] = (["failed", "pending", "in-force"] as const).flatMap((state) =>
     fates.filter((each) => each.state === state),
   );
   if (worst === undefined) return [];
   if ((instance.data as { readonly mode?: string } | undefined)?.mode === "shadow")
-    return [aspectOf("Enforced", worst, { reason: "Shadow", message: triedText(instance, counters) })];
-  const whose = whomOf(instance, { pods: "the pods it selects", node: "the node itself", and: ", and of " });
+    return [aspectOf("Enforced", worst, { reason: "Shadow", message: triedText(instance, plan, counters) })];
+  const whose = whomOf(instance, plan, { pods: "the pods it selects", node: "the node itself", and: ", and of " });
   return [aspectOf("Enforced", worst, { reason: "Enforced", message: `decides on the packets of ${whose}` })];
 }
 
 type Instance = Outcome["plan"]["instances"][number];
 
 function whomOf(
-  { data }: Instance,
+  instance: Instance,
+  plan: Outcome["plan"],
   { pods, node, and }: { readonly pods: string; readonly node: string; readonly and: string },
 ): string {
-  const { endpoints = [] } = data as { readonly endpoints?: readonly { readonly isNode?: true }[] };
+  const endpoints = selectedEndpoints(instance, plan);
   const ofNode = endpoints.filter(({ isNode }) => isNode === true).length;
   if (ofNode === 0) return pods;
   return ofNode === endpoints.length ? node : `${pods}${and}${node}`;
 }
 
 /** What is only tried out decides nothing. */
-function triedText(instance: Instance, counters: Outcome["counters"]): string {
+function triedText(instance: Instance, plan: Outcome["plan"], counters: Outcome["counters"]): string {
   const own = counters.find(({ owner }) => sameRef(owner, instance.owner));
   const { would_drop: drop = 0, would_pass: pass = 0 } = own?.gauges ?? {};
-  const whose = whomOf(instance, { pods: "its pods", node: "the node itself", and: " and " });
+  const whose = whomOf(instance, plan, { pods: "its pods", node: "the node itself", and: " and " });
   return `tried out, and nothing is enforced: on ${whose} ${drop} flows that pass would be dropped, ${pass} that are dropped would pass`;
 }

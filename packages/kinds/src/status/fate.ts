@@ -23,7 +23,7 @@ interface Share {
 export class ObjectFate {
   readonly #outcome: Outcome;
   readonly #share: Share;
-  #results: ReadonlyMap<string, ItemResult> | undefined;
+  #results: ReadonlyMap<string, ReadonlyMap<string, ItemResult>> | undefined;
   readonly problems: readonly PlanProblem[];
 
   constructor(ref: ObjectRef, outcome: Outcome) {
@@ -49,8 +49,8 @@ export class ObjectFate {
   }
 
   result(item: ItemResult["item"], key: string): ItemResult | undefined {
-    this.#results ??= new Map(this.#outcome.items.map((result) => [`${result.item} ${result.key}`, result]));
-    return this.#results.get(`${item} ${key}`);
+    this.#results ??= resultsByKey(this.#outcome.items);
+    return this.#results.get(item)?.get(key);
   }
 
   /** The worst of what became of the items. */
@@ -78,6 +78,17 @@ export class ObjectFate {
       message: notes.length === 0 ? "served as declared" : notes.join("; "),
     };
   }
+}
+
+/** Without a text for each: there are thousands, of each of many objects. */
+function resultsByKey(items: readonly ItemResult[]): ReadonlyMap<string, ReadonlyMap<string, ItemResult>> {
+  const results = new Map<string, Map<string, ItemResult>>();
+  for (const result of items) {
+    const ofItem = results.get(result.item);
+    if (ofItem === undefined) results.set(result.item, new Map([[result.key, result]]));
+    else ofItem.set(result.key, result);
+  }
+  return results;
 }
 
 function messagesOf(problems: readonly PlanProblem[]): readonly string[] {

@@ -2,6 +2,7 @@ import type { PolicyData } from "@bpfleet/features";
 import { sameRef } from "@bpfleet/base";
 import type { Outcome, Parsed } from "../../kind.ts";
 import { appliedAspects } from "../../policy/applied.ts";
+import { selectedEndpoints } from "../../policy/selected-endpoints.ts";
 import { stampStatus } from "../../status/conditions.ts";
 import type { EBPFContainerPolicy, EBPFContainerPolicyStatus } from "./schema.ts";
 
@@ -55,7 +56,7 @@ function podsOf(
 ): NonNullable<EBPFContainerPolicyStatus["appliedTo"]> {
   return plan.instances
     .filter(({ feature, owner }) => feature === "policy" && sameRef(owner, ref))
-    .flatMap(({ data }) => (isOfPolicy(data) ? data.endpoints : []))
+    .flatMap((instance) => (isOfPolicy(instance.data) ? selectedEndpoints(instance, plan) : []))
     .map(({ pod, namespace }) => ({ podName: pod, namespace }))
     .toSorted((a, b) => (a.podName < b.podName ? -1 : 1))
     .slice(0, mostPods);
