@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { mkdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { EndpointFacts, EndpointWish } from "@bpfleet/kernel";
 import { InnerProcess, KernelSandbox } from "@bpfleet/native/testing";
 import { LineProcess } from "../testing/line-process.ts";
+import { someLink } from "../testing/some-link.ts";
 import { EndpointWatch, type Endpoints } from "./endpoint-watch.ts";
 import { NamespaceQuery } from "./namespace-query.ts";
 
@@ -232,6 +234,38 @@ test("EndpointWatch finds pods of root as another user, with the capabilities th
   ip("link", "delete", "h0");
   await limited.until("the other", ({ process: found }) => found?.found === true && found.interface === "h1");
   await inner[Symbol.asyncDispose]();
+});
+
+test("EndpointWatch looks together at endpoints that are due one after the other", async () => {
+  const count = 60;
+  const seen = { lists: 0, looks: 0 };
+  const pod = sandbox.netns().name;
+  const { promise: rounds, resolve } = Promise.withResolvers<void>();
+  await using watch = new EndpointWatch({
+    slowMs: 2000,
+    query: Object.assign(new NamespaceQuery(), {
+      idOf: async () => {
+        await sleep(2);
+        seen.looks++;
+        return 5;
+      },
+      links: async (id?: number) => {
+        if (id !== undefined) return [{ ...someLink, ifindex: 3, peerIfindex: 40 }];
+        seen.lists++;
+        return [{ ...someLink, name: "h0", ifindex: 40, peerIfindex: 3, peerNetnsId: 5 }];
+      },
+      addresses: async () => [],
+    }),
+    onChange: () => resolve(),
+    onTrouble: (error) => assert.fail(String(error)),
+  });
+  await watch.watch(Array.from({ length: count }, (_, at) => ({ key: `k${at}`, netns: pod })));
+  await rounds;
+  // While they are new they are looked at again and again.
+  await sleep(1500);
+  Object.assign(seen, { lists: 0, looks: 0 });
+  while (seen.looks < 2 * count) await sleep(100);
+  assert.ok(seen.lists <= count / 3, `${seen.lists} lists of all interfaces for ${seen.looks} looks`);
 });
 
 test("EndpointWatch looks again by itself after a look that failed as a whole", async () => {
