@@ -40,6 +40,8 @@ const longestRetryMs = 10_000;
 const stirredMs = 500;
 /** A look in any case, since not everything tells of its changes. */
 const slowMs = { withEvents: 30_000, without: 10_000 };
+/** Looks in any case cost what a busy node has better use for: no more a second than 20. */
+const gapOfLooksMs = 50;
 /** Of the wait for a look, which may be cut short by so much to have several in one pass. */
 const earlyShare = 0.1;
 /** Between two looks at one endpoint; more where it changes all the time. */
@@ -244,7 +246,7 @@ export class EndpointWatch implements AsyncDisposable {
       entry.retryMs = Math.min(longestRetryMs, entry.retryMs * 2);
     } else {
       const usualMs = this.#events.hearsOthers ? slowMs.withEvents : slowMs.without;
-      entry.dueAt = now + (this.#options.slowMs ?? usualMs);
+      entry.dueAt = now + (this.#options.slowMs ?? Math.max(usualMs, this.#entries.size * gapOfLooksMs));
     }
   }
 
