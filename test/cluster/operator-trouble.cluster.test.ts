@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AnyObject } from "@bpfleet/kube";
 import { connectKube, loadAccess, systemTiming, type Timing } from "@bpfleet/kube-client";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
-import { startFleetCluster, until, type FleetCluster } from "./fleet-cluster.ts";
+import { startFleetCluster, until, type FleetCluster, type RunningOperator } from "./fleet-cluster.ts";
 
 const skip = whyNoBuild();
 const account = "podconfigmap-controller";
@@ -34,6 +34,16 @@ const fast: Timing = {
   monotonicMs: () => systemTiming.monotonicMs() * 6,
   sleep: (ms, signal) => systemTiming.sleep(ms / 6, signal),
 };
+
+const dayMs = 86_400_000;
+
+/** Its wall clock is so much ahead; it looks at certificates all the time. */
+function startWithClock(clock: { readonly stepMs: number }): Promise<RunningOperator> {
+  return cluster.startOperator({
+    timing: { ...systemTiming, now: () => systemTiming.now() + clock.stepMs },
+    certificates: { everyMs: 200 },
+  });
+}
 
 test(
   "an operator whose token is refused for more than a minute leads again once its file holds a good one",
@@ -86,12 +96,8 @@ test(
   "an operator leads on, acts and renews nothing when its clock is stepped by a day, either way",
   { skip },
   async () => {
-    const dayMs = 86_400_000;
-    let stepMs = 0;
-    await using running = await cluster.startOperator({
-      timing: { ...systemTiming, now: () => systemTiming.now() + stepMs },
-      certificates: { everyMs: 200 },
-    });
+    const clock = { stepMs: 0 };
+    await using running = await startWithClock(clock);
     const { operator } = running;
     await until("it leads", () => operator.isLeader || undefined);
     const setOf = () => cluster.admin.find<AnyObject>(theSet);
@@ -108,7 +114,7 @@ test(
     const before = await secrets();
     assert.ok(before.length >= 3);
     for (const ms of [dayMs, -dayMs]) {
-      stepMs = ms;
+      clock.stepMs = ms;
       const { metadata } = (await setOf()) ?? assert.fail();
       await cluster.admin.delete(theSet);
       await until("it is made anew", async () => {
@@ -127,12 +133,8 @@ test(
   "certificates of a clock that was 70 or 800 days ahead for a moment hold again within a look of its correction",
   { skip },
   async () => {
-    const dayMs = 86_400_000;
-    let stepMs = 0;
-    await using running = await cluster.startOperator({
-      timing: { ...systemTiming, now: () => systemTiming.now() + stepMs },
-      certificates: { everyMs: 200 },
-    });
+    const clock = { stepMs: 0 };
+    await using running = await startWithClock(clock);
     await until("it leads", () => running.operator.isLeader || undefined);
     const names = ["bpfleet-ca", "bpfleet-daemon-tls", "bpfleet-agent-tls", "bpfleet-webhook-tls"];
     const certificates = async (): Promise<readonly X509Certificate[] | undefined> => {
@@ -157,14 +159,14 @@ test(
       [70, 3],
       [800, 4],
     ] as const) {
-      stepMs = days * dayMs;
+      clock.stepMs = days * dayMs;
       await until(`${replaced} are issued ${days} days ahead`, async () => {
         const issued = (await certificates()) ?? [];
         return (
           issued.filter(({ validFromDate }) => validFromDate.getTime() > Date.now()).length === replaced || undefined
         );
       });
-      stepMs = 0;
+      clock.stepMs = 0;
       const now = await until("all hold", async () => {
         const issued = (await certificates()) ?? [];
         const isHolding = ({ validFromDate, validToDate }: X509Certificate): boolean =>
@@ -176,7 +178,7 @@ test(
     }
     // A clock that is behind takes nothing good for early.
     const before = await certificates();
-    stepMs = -100 * dayMs;
+    clock.stepMs = -100 * dayMs;
     await sleep(3000);
     assert.deepEqual((await certificates())?.map(String), before?.map(String));
   },

@@ -23,36 +23,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-static uint64_t now(void)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	return at.tv_sec * 1000000000ull + at.tv_nsec;
-}
-
-static uint16_t sum(const void *bytes, size_t length)
-{
-	const uint16_t *words = bytes;
-	uint32_t total = 0;
-
-	for (size_t at = 0; at < length / 2; at++)
-		total += words[at];
-	while (total >> 16)
-		total = (total & 0xffff) + (total >> 16);
-	return ~total;
-}
-
-static void read_mac(const char *text, uint8_t mac[6])
-{
-	unsigned int part[6];
-
-	if (sscanf(text, "%x:%x:%x:%x:%x:%x", part, part + 1, part + 2, part + 3, part + 4, part + 5) != 6)
-		exit(2);
-	for (int at = 0; at < 6; at++)
-		mac[at] = part[at];
-}
+#include "first-frames.h"
 
 struct frame {
 	struct ether_header link;
@@ -94,7 +65,8 @@ static int send_all(int count, char **words)
 static int receive_all(int count, char **words)
 {
 	struct pollfd polled[17] = { { .fd = 0, .events = POLLIN } };
-	uint64_t counts[16] = { 0 }, first[16] = { 0 }, last[16] = { 0 }, sent;
+	struct tally tallies[16] = { 0 };
+	uint64_t sent;
 	int size = 8 << 20;
 
 	for (int at = 0; at < count; at++) {
@@ -109,18 +81,13 @@ static int receive_all(int count, char **words)
 	fflush(stdout);
 	while (poll(polled, count + 1, -1) >= 0 || errno == EINTR) {
 		for (int at = 0; at < count; at++) {
-			while (recv(polled[at + 1].fd, &sent, sizeof(sent), 0) == sizeof(sent)) {
-				if (!counts[at]++)
-					first[at] = sent;
-				last[at] = sent;
-			}
+			while (recv(polled[at + 1].fd, &sent, sizeof(sent), 0) == sizeof(sent))
+				add(&tallies[at], sent);
 		}
 		if (polled[0].revents)
 			break;
 	}
-	for (int at = 0; at < count; at++)
-		printf("%s %llu %llu %llu\n", words[at], (unsigned long long)counts[at], (unsigned long long)first[at],
-		       (unsigned long long)last[at]);
+	tell(count, words, tallies);
 	return 0;
 }
 

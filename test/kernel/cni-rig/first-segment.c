@@ -24,26 +24,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-static uint64_t now(void)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	return at.tv_sec * 1000000000ull + at.tv_nsec;
-}
-
-static uint16_t sum(const void *bytes, size_t length)
-{
-	const uint16_t *words = bytes;
-	uint32_t total = 0;
-
-	for (size_t at = 0; at < length / 2; at++)
-		total += words[at];
-	while (total >> 16)
-		total = (total & 0xffff) + (total >> 16);
-	return ~total;
-}
+#include "first-frames.h"
 
 /* The header of the network; how long it is. */
 static size_t write_network(uint8_t *out, const char *from, const char *to)
@@ -76,10 +57,9 @@ static int send_all(int count, char **words)
 	int socket_ = socket(AF_PACKET, SOCK_RAW, 0);
 	size_t network;
 
-	if (socket_ < 0 || sscanf(words[1], "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", link.ether_shost, link.ether_shost + 1,
-				  link.ether_shost + 2, link.ether_shost + 3, link.ether_shost + 4,
-				  link.ether_shost + 5) != 6)
+	if (socket_ < 0)
 		return 1;
+	read_mac(words[1], link.ether_shost);
 	memset(link.ether_dhost, 0xff, sizeof(link.ether_dhost));
 	memcpy(frame, &link, sizeof(link));
 	network = sizeof(link) + write_network(frame + sizeof(link), words[2], words[3]);
@@ -111,7 +91,7 @@ static int port_of(const uint8_t *packet, size_t length)
 static int receive_all(int count, char **words)
 {
 	struct pollfd polled[2] = { { .fd = 0, .events = POLLIN }, { .events = POLLIN } };
-	uint64_t counts[16] = { 0 }, first[16] = { 0 }, last[16] = { 0 };
+	struct tally tallies[16] = { 0 };
 	uint8_t packet[256];
 	int size = 8 << 20;
 
@@ -129,21 +109,15 @@ static int receive_all(int count, char **words)
 		while ((length = recvfrom(polled[1].fd, packet, sizeof(packet), 0, (void *)&from, &room)) > 0) {
 			int port = length < 20 || from.sll_pkttype == PACKET_OUTGOING ? 0 : port_of(packet, length);
 
-			for (int at = 0; at < count; at++) {
-				if (port != atoi(words[at]))
-					continue;
-				last[at] = now();
-				if (!counts[at]++)
-					first[at] = last[at];
-			}
+			for (int at = 0; at < count; at++)
+				if (port == atoi(words[at]))
+					add(&tallies[at], now());
 			room = sizeof(from);
 		}
 		if (polled[0].revents)
 			break;
 	}
-	for (int at = 0; at < count; at++)
-		printf("%s %llu %llu %llu\n", words[at], (unsigned long long)counts[at], (unsigned long long)first[at],
-		       (unsigned long long)last[at]);
+	tell(count, words, tallies);
 	return 0;
 }
 
