@@ -21,6 +21,8 @@ export interface HoldAnswer {
   /** Of the last stream that came in: bytes, and from the first to the last of them. */
   readonly bytes: number;
   readonly ms: number;
+  /** Of the same one, from its begin. */
+  readonly allBytes: number;
 }
 
 const patientMs = 700;
@@ -29,17 +31,19 @@ const streamPatientMs = 10_000;
 const sockets: Socket[] = [];
 /** Of a stream, before it is measured: a burst may come at once. */
 const settlingMs = 1500;
-let [bytes, firstMs, lastMs] = [0, 0, 0];
+let [bytes, firstMs, lastMs, allBytes] = [0, 0, 0, 0];
 
 function serve(socket: Socket): void {
   const begunMs = performance.now();
-  let isMeasured = false;
+  let [isStream, isMeasured] = [false, false];
   socket.on("error", () => undefined);
   socket.on("data", (chunk) => {
     const now = performance.now();
     if (chunk.length === 1) return void socket.write(chunk);
+    if (!isStream) [bytes, firstMs, lastMs, allBytes, isStream] = [0, 0, 0, 0, true];
+    allBytes += chunk.length;
     if (now - begunMs < settlingMs) return;
-    if (!isMeasured) [bytes, firstMs, isMeasured] = [0, now, true];
+    if (!isMeasured) [firstMs, isMeasured] = [now, true];
     bytes += chunk.length;
     lastMs = now;
   });
@@ -111,6 +115,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     ...(echoes !== undefined && { echoed: echoes.filter(Boolean).length }),
     bytes,
     ms: lastMs - firstMs,
+    allBytes,
   };
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
