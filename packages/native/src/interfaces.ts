@@ -5,6 +5,7 @@ import {
   encodeLinkRequest,
   parseMessages,
   readMessage,
+  type Link,
 } from "@bpfleet/netlink";
 import { NetlinkSocket, type Netns } from "./binding.ts";
 import { refusal } from "./kernel-error.ts";
@@ -15,17 +16,28 @@ export interface Interfaces {
   readonly byIndex: ReadonlyMap<number, string>;
 }
 
+/** With ids of the XDP programs on each that has any. */
+export interface ListedInterfaces extends Interfaces {
+  readonly xdp: ReadonlyMap<number, readonly number[]>;
+}
+
 const tries = 5;
 const noDevice = 19; // ENODEV
 
 export const noInterfaces: Interfaces = { byName: new Map(), byIndex: new Map() };
 
-export async function readInterfaces(netns?: string | Netns): Promise<Interfaces> {
+export async function readInterfaces(netns?: string | Netns): Promise<ListedInterfaces> {
   await using socket = NetlinkSocket.open({ family: "route", ...(netns !== undefined && { netns }) });
   for (let sequence = 1; sequence <= tries; sequence++) {
     const links = await dumpLinks(socket, sequence);
     if (links === undefined) continue;
-    return { byName: new Map(links), byIndex: new Map(links.map(([name, ifindex]) => [ifindex, name])) };
+    return {
+      byName: new Map(links.map(({ name, ifindex }) => [name, ifindex])),
+      byIndex: new Map(links.map(({ name, ifindex }) => [ifindex, name])),
+      xdp: new Map(
+        links.flatMap(({ ifindex, xdp }) => (xdp === undefined ? [] : [[ifindex, xdp.programIds] as const])),
+      ),
+    };
   }
   throw refusal("list interfaces", `the list changed ${tries} times while it was read`, "stale", "RTM_GETLINK");
 }
@@ -61,7 +73,7 @@ async function readLink(socket: NetlinkSocket, name: string, sequence: number): 
 }
 
 /** `undefined` when the list changed meanwhile. */
-async function dumpLinks(socket: NetlinkSocket, sequence: number): Promise<[string, number][] | undefined> {
+async function dumpLinks(socket: NetlinkSocket, sequence: number): Promise<readonly Link[] | undefined> {
   const collector = new DumpCollector(sequence);
   await socket.send(encodeDumpRequest("link", { sequence }));
   for await (const event of socket) {
@@ -70,11 +82,8 @@ async function dumpLinks(socket: NetlinkSocket, sequence: number): Promise<[stri
     if (progress.state === "torn") return undefined;
     if (progress.state === "refused")
       throw refusal("list interfaces", `the kernel refused (${progress.refusal.errno})`, "internal", "RTM_GETLINK");
-    if (progress.state === "complete") {
-      return progress.items.flatMap((item) =>
-        item.table === "link" ? [[item.link.name, item.link.ifindex] as [string, number]] : [],
-      );
-    }
+    if (progress.state === "complete")
+      return progress.items.flatMap((item) => (item.table === "link" ? [item.link] : []));
   }
   return undefined;
 }

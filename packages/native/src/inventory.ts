@@ -12,7 +12,7 @@ import { cgroupPaths } from "./cgroups.ts";
 import type { ChainRecords } from "./chain-record.ts";
 import { listProgramFilters } from "./clsact.ts";
 import { inNetns } from "./hook-places.ts";
-import { readInterfaces, type Interfaces } from "./interfaces.ts";
+import { readInterfaces, type Interfaces, type ListedInterfaces } from "./interfaces.ts";
 
 /** Everything on the machine; what is ours carries the key of what it is in the plan, or whose part it is. */
 export async function readInventory(
@@ -75,7 +75,7 @@ export async function readInventory(
         ours: ourLinks.get(link.id),
       })),
       ...observed.hooks.filter((hook) => hook.linkId === 0).map((hook) => filterLink(hook.key, hook.programId)),
-      ...(await withoutLink(links, here, interfaces, netns)),
+      ...withoutLink(links, here, interfaces),
       ...(await foreignFilters(observed, interfaces, netns)),
     ],
   };
@@ -88,23 +88,27 @@ export async function readInventory(
 async function linksHere(
   links: readonly LinkInfo[],
   ours: ReadonlyMap<number, string>,
-  interfaces: Interfaces,
+  interfaces: ListedInterfaces,
   netns: string | Netns | undefined,
 ): Promise<ReadonlySet<number>> {
   const here = new Set<number>();
   for (const link of links) {
-    const target = targetAt(link);
-    if (target === undefined || link.ifindex === undefined || !interfaces.byIndex.has(link.ifindex)) continue;
-    const state = await queryHook(target, inNetns({ netns })).catch(() => undefined);
-    const isHere = "xdp" in target ? state?.programs.includes(link.programId) : state?.links.includes(link.id);
-    if (isHere === true || ours.has(link.id)) here.add(link.id);
+    const { ifindex } = link;
+    if (ifindex === undefined || !interfaces.byIndex.has(ifindex)) continue;
+    const isXdpHere = link.type === "xdp" && interfaces.xdp.get(ifindex)?.includes(link.programId);
+    if (ours.has(link.id) || isXdpHere === true || (await isOnItsHook(link, netns))) here.add(link.id);
   }
   return here;
 }
 
+async function isOnItsHook(link: LinkInfo, netns: string | Netns | undefined): Promise<boolean> {
+  const target = targetAt(link);
+  const state = target && (await queryHook(target, inNetns({ netns })).catch(() => undefined));
+  return state?.links.includes(link.id) === true;
+}
+
 function targetAt({ type, attachType, ifindex }: LinkInfo): Target | undefined {
   if (ifindex === undefined || ifindex === 0) return undefined;
-  if (type === "xdp") return { xdp: ifindex };
   if (type === "tcx") return { tcx: ifindex, dir: attachType === "tcx_egress" ? "egress" : "ingress" };
   return type === "netkit" ? { netkit: ifindex, peer: attachType === "netkit_peer" } : undefined;
 }
@@ -165,19 +169,16 @@ async function foreignFilters(
     });
 }
 
-/** XDP programs that somebody attached by netlink. */
-async function withoutLink(
+/** XDP programs that somebody attached by netlink. To ask for each interface has the kernel list all of them each time. */
+function withoutLink(
   links: readonly LinkInfo[],
   here: ReadonlySet<number>,
-  interfaces: Interfaces,
-  netns: string | Netns | undefined,
-): Promise<InventoryLink[]> {
+  { byIndex, xdp }: ListedInterfaces,
+): InventoryLink[] {
   const held = new Set(links.filter((link) => link.type === "xdp" && here.has(link.id)).map((link) => link.ifindex));
-  const found: InventoryLink[] = [];
-  for (const [name, ifindex] of interfaces.byName) {
-    if (held.has(ifindex)) continue;
-    const state = await queryHook({ xdp: ifindex }, inNetns({ netns })).catch(() => undefined);
-    for (const programId of state?.programs ?? []) found.push({ id: 0, type: "xdp", programId, target: `xdp ${name}` });
-  }
-  return found;
+  return [...xdp].flatMap(([ifindex, programs]) =>
+    held.has(ifindex)
+      ? []
+      : programs.map((programId) => ({ id: 0, type: "xdp", programId, target: `xdp ${byIndex.get(ifindex)}` })),
+  );
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHook } from "node:async_hooks";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync } from "node:fs";
@@ -199,6 +200,29 @@ test("NodeKernel names interface and cgroup of every link in its inventory, and 
   assert.ok(Math.abs(Date.now() - Date.parse(ours?.loadedAt ?? "")) < 60_000);
   const constants = maps.filter((map) => map.ours === "test/a");
   assert.ok(constants.length >= 2, "its .rodata and scratch maps are ours too");
+});
+
+test("NodeKernel asks the kernel no more for its inventory where there are more interfaces", async () => {
+  await using kernel = await nodeHarness();
+  const port = await kernel.open();
+  const more = 20;
+  let calls = 0;
+  const hook = createHook({ init: (_id, type) => void (calls += type === "PROMISE" ? 0 : 1) });
+  const callsOfOne = async (): Promise<number> => {
+    await port.inventory();
+    const before = calls;
+    await port.inventory();
+    return calls - before;
+  };
+  hook.enable();
+  try {
+    const few = await callsOfOne();
+    for (let at = 0; at < more / 2; at++) kernel.sandbox.ip(kernel.netns.name, "link", "add", `d${at}`, "type", "veth");
+    const many = await callsOfOne();
+    assert.ok(many < few + more, `${few} calls, and ${many} with ${more} interfaces more`);
+  } finally {
+    hook.disable();
+  }
 });
 
 test("NodeKernel tells links at equal numbers of other namespaces from those at its own interfaces", async () => {
