@@ -18,7 +18,7 @@ demo: setup ## Show the product at work in a network of its own, as root; ARGS=-
 demo-shell: ## A shell inside a demo that ARGS=--keep left up
 	@demo/shell.sh
 
-test: ## Run all tests but the long ones, as root; KIND=unit|kernel|cluster|e2e for one suite, FILES=part-of-a-path for some
+test: ## Run all tests, as root, the long ones where there is time; KIND=unit|kernel|cluster|e2e for one suite, FILES=part-of-a-path for some
 	@tools/setup.sh test
 	@node tools/test.ts $(KIND) $(FILES) $(ARGS)
 
@@ -26,7 +26,7 @@ test-unit: ; @$(MAKE) --no-print-directory test KIND=unit
 test-kernel: ; @$(MAKE) --no-print-directory test KIND=kernel
 test-cluster: ; @$(MAKE) --no-print-directory test KIND=cluster
 
-test-e2e: ## Run the product on a whole cluster in namespaces of this machine, as root, with the long tests that make test leaves out
+test-e2e: ## Run the product on a whole cluster in namespaces of this machine, as root, its long tests whatever the time
 	@$(MAKE) --no-print-directory test KIND=e2e
 
 test-conformance: ## Every case of test/conformance with IPv4 and IPv6, pods routed and in a bridge, as root; of three forms test has samples

@@ -2,9 +2,10 @@
  * Runs the tests: `node tools/test.ts [unit|kernel|cluster|e2e]... [PART-OF-A-PATH]... [--types=skip] [--leaks=warn]`.
  *
  * Types first, so that nothing stale passes; then the suites in order. What is to be built for the later ones is built
- * meanwhile. Files named `x.long.SUITE.test.ts` run only where their suite or a part of their path is named. A suite fails as a whole when something stays behind on the machine, or when a test is skipped that
- * test/node/expected-refusals.json does not list. For work in a tree or on a machine that others change meanwhile:
- * `--types=skip` starts the tests at once, `--leaks=warn` lets what stays behind pass.
+ * meanwhile. Files named `x.long.SUITE.test.ts` run after all others, and not at all where it is late by then, unless their
+ * suite or a part of their path is named. A suite fails as a whole when something stays behind on the machine, or when a
+ * test is skipped that test/node/expected-refusals.json does not list. For work in a tree or on a machine that others
+ * change meanwhile: `--types=skip` starts the tests at once, `--leaks=warn` lets what stays behind pass.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -12,6 +13,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { delimiter, join } from "node:path";
 import { findAdded, findRemaining, killLeftProcesses, markerVariable, takeCensus } from "./testing/census.ts";
+import { renderLeft, runLongFiles } from "./testing/long-files.ts";
 import { findStaleRefusals, judgeSkips } from "./testing/refusals.ts";
 import type { RefusalList } from "./testing/refusals.ts";
 import { whyNoBuild } from "./go-programs.ts";
@@ -38,7 +40,7 @@ const knownFlags = ["--types=skip", "--leaks=warn"];
 interface Options {
   readonly suites: readonly Suite[];
   readonly parts: readonly string[];
-  /** Nobody asks for a suite or a file: what takes minutes is left to who does. */
+  /** Nobody asks for a suite or a file: what takes minutes is last, where there is time. */
   readonly isAll: boolean;
   readonly checksTypes: boolean;
   readonly leaksFail: boolean;
@@ -138,17 +140,24 @@ async function main(): Promise<void> {
     process.exitCode = 1;
     return;
   }
-  const reports: SuiteReport[] = [];
-  const found = options.suites.map((suite) => [suite, findTestFiles(root, suite.name, options.parts)] as const);
-  const filesOf = new Map(
-    found.map(([suite, files]) => [suite, options.isAll ? files.filter((file) => !isLong(file)) : files]),
-  );
-  const chosen = options.suites.filter((suite) => filesOf.get(suite)?.length !== 0);
-  const builds = startBuilds(chosen);
-  for (const suite of chosen) {
+  const found = options.suites
+    .map((suite) => [suite, findTestFiles(root, suite.name, options.parts)] as const)
+    .filter(([, files]) => files.length > 0);
+  const isLast = (file: string): boolean => options.isAll && isLong(file);
+  const builds = startBuilds(found.map(([suite]) => suite));
+  const begin = performance.now();
+  const shorter: SuiteReport[] = [];
+  for (const [suite, files] of found) {
     await builds.get(suite);
-    reports.push(await runSuite(suite, filesOf.get(suite) ?? [], options));
+    const now = files.filter((file) => !isLast(file));
+    if (now.length > 0) shorter.push(await runSuite(suite, now, options));
   }
+  const { reports, left } = await runLongFiles({
+    long: new Map(found.map(([suite, files]) => [suite, files.filter(isLast)])),
+    reports: shorter,
+    minutes: () => (performance.now() - begin) / 60_000,
+    run: (suite, files) => runSuite(suite, files, options),
+  });
   const counts = countResults(reports);
   mkdirSync("build", { recursive: true });
   const machine = { kernel: release(), cpus: cpus().length, node: process.version };
@@ -160,10 +169,7 @@ async function main(): Promise<void> {
   for (const failure of reports.flatMap(listFailures)) console.log(`✗ ${failure}`);
   const minutes = reports.reduce((sum, report) => sum + report.ms, 0) / 60_000;
   if (minutes > budgetMinutes) console.log(`✗ the tests took longer than their budget of ${budgetMinutes} minutes`);
-  for (const [suite, files] of found) {
-    const left = files.length - (filesOf.get(suite)?.length ?? 0);
-    if (left > 0) console.log(`- ${left} long files of ${suite.name} tests are left to make test-${suite.name}`);
-  }
+  for (const line of renderLeft(left)) console.log(line);
   if (counts.passed === 0) console.log("✗ no test ran and passed");
   console.log(renderClosingLine(counts));
   if (counts.failed > 0 || counts.passed === 0) process.exitCode = 1;
