@@ -84,3 +84,58 @@ for (const [what, address, edits] of [
       }
     },
   );
+
+test(
+  "edits of the DaemonSet are undone by a leader that begins while ConfigMap bpfd-config is wrong",
+  { skip },
+  async () => {
+    const kubeSystem = { version: "v1", namespace: "kube-system" } as const;
+    const config = { ...kubeSystem, group: "", plural: "configmaps", name: "bpfd-config" };
+    const set = { ...kubeSystem, group: "apps", plural: "daemonsets", name: "bpfd-daemon" };
+    const configure = (data: Readonly<Record<string, string | null>>): Promise<AnyObject> =>
+      cluster.admin.patch<AnyObject>(config, { data }, { type: "merge" });
+    const setThat = (what: string, holds: (spec: string) => boolean): Promise<AnyObject> =>
+      until(what, async () => {
+        const found = await cluster.admin.find<AnyObject>(set);
+        return found !== undefined && holds(JSON.stringify(found["spec"])) ? found : undefined;
+      });
+    const told = (): AnyObject[] => {
+      const of = [
+        "-n",
+        "kube-system",
+        "get",
+        "events",
+        "--field-selector=involvedObject.name=bpfd-config,reason=Invalid",
+      ];
+      return (JSON.parse(cluster.server.kubectl([...of, "-o", "json"])) as { items: AnyObject[] }).items;
+    };
+    const own = { "bpfleet.node-selector": "pool: edge", "bpfd.toml": '[interfaces.eth9]\nxdp_mode = "skb"\n' };
+    await configure(own);
+    const good = await setThat(
+      "it is as configured",
+      (spec) => spec.includes('"pool":"edge"') && spec.includes("BPFD_CONFIG"),
+    );
+    await running[Symbol.asyncDispose]();
+    const before = told().length;
+    await configure({ "bpfd.log.level": "loud", "bpfleet.node-selector": "pool: core" });
+    const edits = [
+      { op: "replace", path: "/spec/template/spec/nodeSelector/pool", value: "other" },
+      { op: "replace", path: "/spec/template/spec/hostNetwork", value: false },
+    ];
+    await cluster.admin.patch(set, edits, { type: "json" });
+    running = await cluster.startOperator({ identity: "operator-2", webhook: { host: "127.0.0.1", port: 0 } });
+    await setThat("it is as it was", (spec) => spec === JSON.stringify(good["spec"]));
+    await until("what is wrong is told", () => (told().length > before ? true : undefined));
+    // Deleted, it is made anew, and no edit of the configuration that is remembered counts.
+    const remembered = { ...config, name: "bpfd-daemon-config" };
+    await cluster.admin.patch(remembered, { data: null }, { type: "merge" });
+    await cluster.admin.delete(set);
+    const again = await setThat("it is another one", (spec) => spec === JSON.stringify(good["spec"]));
+    assert.notEqual(again.metadata.uid, good.metadata.uid);
+    await until("the configuration is back", async () =>
+      JSON.stringify((await cluster.admin.get<AnyObject>(remembered))["data"]).includes("eth9") ? true : undefined,
+    );
+    await configure({ "bpfd.log.level": null });
+    await setThat("the ConfigMap counts again", (spec) => spec.includes('"pool":"core"'));
+  },
+);

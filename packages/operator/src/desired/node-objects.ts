@@ -2,12 +2,15 @@ import { optional, type Manifest } from "./manifest.ts";
 import { daemonSet, type NodeSetup } from "./daemon-set.ts";
 import { daemonLabels, daemonServiceName, madeByOperator, nodeConfigMapName, ownNamespace, ports } from "./names.ts";
 
-/** Everything on behalf of the nodes that the operator keeps as it is here, in the order in which it is applied. */
-export function nodeObjects(setup: NodeSetup): readonly Manifest[] {
-  return [nodeConfigMap(setup), daemonService(), daemonSet(setup)];
+/**
+ * Everything on behalf of the nodes that the operator keeps as it is here, in the order in which it is applied;
+ * `remembered` lies beside what daemons read.
+ */
+export function nodeObjects(setup: NodeSetup, remembered: Readonly<Record<string, string>> = {}): readonly Manifest[] {
+  return [nodeConfigMap(setup, remembered), daemonService(), daemonSet(setup)];
 }
 
-function nodeConfigMap({ settings }: NodeSetup): Manifest {
+function nodeConfigMap({ settings }: NodeSetup, remembered: Readonly<Record<string, string>>): Manifest {
   return {
     apiVersion: "v1",
     kind: "ConfigMap",
@@ -15,6 +18,7 @@ function nodeConfigMap({ settings }: NodeSetup): Manifest {
     data: {
       "bpfd.toml": settings.bpfdToml ?? "",
       ...optional("image-policy.yaml", settings.imagePolicy),
+      ...remembered,
     },
   };
 }

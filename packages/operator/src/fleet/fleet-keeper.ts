@@ -7,6 +7,7 @@ import {
   bpfdNamespace,
   configMapName,
   daemonSetName,
+  nodeConfigMapName,
   ownNamespace,
   undeployManager,
 } from "../desired/names.ts";
@@ -21,6 +22,7 @@ import { LeadingController } from "../run/leading-controller.ts";
 import type { Part, Teller } from "../run/part.ts";
 import { webhookConfiguration, webhookService } from "../webhook/webhook-objects.ts";
 import { followsOf, planFleet, type FleetPlan, type Follows } from "./fleet-plan.ts";
+import { readLastGood, type LastGood } from "./last-good.ts";
 import { renderUndeployed, rolloutOf, uncleanNodes } from "./undeploy.ts";
 
 export interface FleetKeeperOptions {
@@ -40,6 +42,7 @@ export interface FleetKeeperOptions {
 
 const planKey = "plan";
 const daemonSetId = idOf(resources.daemonSets, { namespace: ownNamespace, name: daemonSetName });
+const nodeConfigMapId = idOf(resources.configMaps, { namespace: ownNamespace, name: nodeConfigMapName });
 const undeployPollMs = 1000;
 /** What was refused is asked for again at least so often: who refuses need not be the ConfigMap. */
 const longestWaitMs = 60_000;
@@ -63,6 +66,8 @@ export class FleetKeeper implements Part {
   /** Version of the ConfigMap that the report of the end of undeploying replaced. */
   #reportedOver: string | undefined;
   #follows: Follows | undefined;
+  /** Read when we begin to lead, and then our own: edits of it are undone as others are. */
+  #lastGood: LastGood | undefined;
 
   constructor(options: FleetKeeperOptions) {
     this.#options = options;
@@ -139,6 +144,7 @@ export class FleetKeeper implements Part {
     this.#undeployingSince = undefined;
     this.#parting = undefined;
     this.#refused.clear();
+    this.#lastGood = readLastGood(this.#kept.find(nodeConfigMapId));
     this.#options.activity.forget();
     await this.#work.lead(signal, () => this.#work.add(planKey));
   }
@@ -162,6 +168,7 @@ export class FleetKeeper implements Part {
       ciliumRuns: this.#cilium.size > 0,
       calicoRuns: this.#calico.size > 0,
       followed: followsOf(this.#kept.find(daemonSetId)),
+      lastGood: this.#lastGood,
     });
   }
 
@@ -227,6 +234,7 @@ export class FleetKeeper implements Part {
           teller.note(`ConfigMap ${configMapName}: ${message}; nothing is changed until it is corrected`);
         return awaitChange;
       case "run":
+        this.#lastGood = plan.made;
         this.#tellOfConfig("Warning", "Ignored", plan.issues);
         this.#want(plan);
         for (const { message } of plan.issues) teller.note(`ConfigMap ${configMapName}: ${message}`);

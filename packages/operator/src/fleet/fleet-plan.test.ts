@@ -4,6 +4,7 @@ import { kinds } from "@bpfleet/kinds";
 import type { AnyObject } from "@bpfleet/kube";
 import { builtImages } from "../desired/operator-deployment.ts";
 import { followsOf, planFleet, type FleetSight } from "./fleet-plan.ts";
+import { readLastGood } from "./last-good.ts";
 import { parseUndeploy, renderUndeployed, rolloutOf, uncleanNodes } from "./undeploy.ts";
 
 function configMap(
@@ -13,7 +14,7 @@ function configMap(
   return {
     apiVersion: "v1",
     kind: "ConfigMap",
-    metadata: { name: "bpfd-config", namespace: "kube-system", annotations },
+    metadata: { name: "bpfd-config", namespace: "kube-system", uid: "u1", annotations },
     data,
   };
 }
@@ -26,6 +27,7 @@ function sight(fields: Partial<FleetSight> = {}): FleetSight {
     ciliumRuns: false,
     calicoRuns: false,
     followed: undefined,
+    lastGood: undefined,
     webhookBundle: "PEM",
     ...fields,
   };
@@ -87,6 +89,36 @@ test("planFleet goes on with what the agents were told while the ConfigMap is wr
   assert.deepEqual(plan.follows, followed);
   const judged = JSON.stringify(plan.objects.at(-1));
   assert.ok(judged.includes('"cilium.io"') && !judged.includes('"crd.projectcalico.org"'));
+});
+
+test("planFleet keeps what this ConfigMap said when it could be read, as the daemons' configuration remembers it", () => {
+  const good = { "bpfd.image": "private.test/bpfd:1", "bpfleet.node-selector": "pool: edge", unknown: "1" };
+  const usual = planFleet(sight({ configMap: configMap(good), ciliumRuns: true }));
+  assert.ok(usual.do === "run");
+  const remembering = usual.objects.find(({ metadata }) => metadata.name === "bpfd-daemon-config");
+  const lastGood = readLastGood(remembering);
+  assert.deepEqual(lastGood?.follows, { cilium: false, calico: true });
+  const data = { ...good, "bpfd.log.level": "loud", "bpfleet.node-selector": "pool: core" };
+  // What others run, and what the set was edited to, decides nothing meanwhile.
+  const wrong = sight({ configMap: configMap(data), lastGood, followed: { cilium: true, calico: false } });
+  const plan = planFleet(wrong);
+  assert.ok(plan.do === "keep" && plan.issues.some(({ message }) => message.startsWith("bpfd.log.level: ")));
+  assert.deepEqual(plan.objects, usual.objects);
+  assert.deepEqual(plan.follows, usual.follows);
+  const undeploy = planFleet({ ...wrong, configMap: configMap(data, { "bpfleet.io/undeploy": "true" }) });
+  assert.match(JSON.stringify(undeploy), /"image":"private\.test\/bpfd:1"/);
+  const other = planFleet({ ...wrong, lastGood: { ...lastGood, of: "u0" } });
+  assert.ok(other.do === "keep" && !other.objects.some(({ kind }) => kind === "DaemonSet"));
+});
+
+test("readLastGood takes nothing but what was remembered", () => {
+  const map = (text: string): AnyObject => ({ ...configMap({ "made-of.json": text }) });
+  for (const text of ["", "{", "[]", "{}", '{"of":"u1","data":{}}', '{"of":1,"follows":{"cilium":true,"calico":true}}'])
+    assert.equal(readLastGood(map(text)), undefined);
+  const follows = { cilium: true, calico: true };
+  const read = readLastGood(map(JSON.stringify({ of: "u1", data: { a: "1", b: 2 }, follows })));
+  assert.deepEqual(read, { of: "u1", data: { a: "1" }, follows });
+  assert.equal(readLastGood(undefined), undefined);
 });
 
 test("followsOf reads what a DaemonSet tells its agents", () => {

@@ -13,6 +13,7 @@ import {
   type Settings,
 } from "../desired/settings.ts";
 import { judgedKinds, webhookConfiguration, webhookService } from "../webhook/webhook-objects.ts";
+import { dataOf, lastGoodData, type LastGood } from "./last-good.ts";
 import { parseUndeploy } from "./undeploy.ts";
 
 /** What is known of the cluster, for the decision what is to run on its nodes. */
@@ -25,6 +26,7 @@ export interface FleetSight {
   readonly calicoRuns: boolean;
   /** Whose kinds the agents follow by the DaemonSet that is there. */
   readonly followed: Follows | undefined;
+  readonly lastGood: LastGood | undefined;
   /** What API servers are to trust of the webhook; without it there is none. */
   readonly webhookBundle: string | undefined;
 }
@@ -32,9 +34,9 @@ export interface FleetSight {
 export type FleetPlan =
   /** Without a ConfigMap there is no DaemonSet, as with bpfd; what is in force on the nodes stays so. */
   | ({ readonly do: "remove-daemon-set" } & Wanted)
-  /** Nothing that a setting decides is changed until it can be read. */
+  /** Nothing that a setting decides is changed until it can be read; where it could be once, that is kept. */
   | ({ readonly do: "keep"; readonly issues: readonly Issue[] } & Wanted)
-  | ({ readonly do: "run"; readonly issues: readonly Issue[] } & Wanted)
+  | ({ readonly do: "run"; readonly issues: readonly Issue[]; readonly made: LastGood } & Wanted)
   | { readonly do: "undeploy"; readonly objects: readonly Manifest[]; readonly patienceMs: number }
   /** Everything was removed; nothing is made until the annotation goes. */
   | { readonly do: "nothing"; readonly report: string };
@@ -50,25 +52,43 @@ export interface Follows {
 }
 
 export function planFleet(sight: FleetSight): FleetPlan {
-  const { configMap, images, kinds } = sight;
+  const { configMap, images } = sight;
   const usual = followsBy(usualSettings(images), sight);
   if (configMap === undefined)
     return { do: "remove-daemon-set", objects: settledObjects(sight, usual), follows: usual };
   const undeploy = parseUndeploy(configMap);
   if (undeploy?.report !== undefined) return { do: "nothing", report: undeploy.report };
   const parsed = parseSettings(dataOf(configMap), images);
+  const last = parsed.ok ? undefined : lastSettings(sight, configMap);
   if (undeploy !== undefined) {
-    const settings = parsed.ok ? parsed.value : usualSettings(images);
+    const settings = parsed.ok ? parsed.value : (last?.settings ?? usualSettings(images));
     return { do: "undeploy", objects: [cleanupDaemonSet(settings)], patienceMs: undeploy.patienceMs };
   }
   if (!parsed.ok) {
-    const follows = sight.followed ?? usual;
-    return { do: "keep", objects: settledObjects(sight, follows), issues: parsed.issues, follows };
+    const follows = last?.made.follows ?? sight.followed ?? usual;
+    const objects = last === undefined ? settledObjects(sight, follows) : allObjects(sight, last.settings, last.made);
+    return { do: "keep", objects, issues: parsed.issues, follows };
   }
   const follows = followsBy(parsed.value, sight);
-  const setup = { settings: parsed.value, followsCilium: follows.cilium, followsCalico: follows.calico };
-  const objects = [...agentIdentity(kinds), ...nodeObjects(setup), ...webhookObjects(sight, follows)];
-  return { do: "run", objects, issues: parsed.issues, follows };
+  const made = { of: configMap.metadata.uid ?? "", data: dataOf(configMap), follows };
+  return { do: "run", objects: allObjects(sight, parsed.value, made), issues: parsed.issues, follows, made };
+}
+
+/** What this very ConfigMap said when it could be read. */
+function lastSettings(
+  { lastGood: made, images }: FleetSight,
+  { metadata }: AnyObject,
+): { readonly settings: Settings; readonly made: LastGood } | undefined {
+  if (made === undefined || made.of !== metadata.uid) return undefined;
+  const parsed = parseSettings(made.data, images);
+  return parsed.ok ? { settings: parsed.value, made } : undefined;
+}
+
+function allObjects(sight: FleetSight, settings: Settings, made: LastGood): readonly Manifest[] {
+  const { cilium, calico } = made.follows;
+  const setup = { settings, followsCilium: cilium, followsCalico: calico };
+  const node = nodeObjects(setup, lastGoodData(made));
+  return [...agentIdentity(sight.kinds), ...node, ...webhookObjects(sight, made.follows)];
 }
 
 /** What no setting decides: with no ConfigMap or a wrong one it is kept all the same. */
@@ -111,12 +131,4 @@ function followsBy(settings: Settings, { ciliumRuns, calicoRuns }: FleetSight): 
 
 function isFollowed(enforcement: Enforcement, makersAgentRuns: boolean): boolean {
   return enforcement === "always" || (enforcement === "auto" && !makersAgentRuns);
-}
-
-function dataOf(configMap: AnyObject): Readonly<Record<string, string>> {
-  const data = configMap["data"];
-  if (typeof data !== "object" || data === null) return {};
-  return Object.fromEntries(
-    Object.entries(data).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
-  );
 }
