@@ -3,6 +3,7 @@ import type { IssueList } from "../../schema/admit.ts";
 import { describe } from "../../schema/admit.ts";
 import { parseBandwidth } from "../../policy/bandwidth.ts";
 import { containsPrefix } from "../../policy/contains-prefix.ts";
+import { soundItems } from "../../schema/sound-items.ts";
 import { checkSelector } from "./check-selector.ts";
 import type { AnyRule, PeerField } from "./peer-fields.ts";
 import type { CiliumBandwidth, CiliumCidrRule, CiliumName, CiliumService } from "./rule-schema.ts";
@@ -15,7 +16,7 @@ export function checkPeers(
   isDeny: boolean,
   found: IssueList,
 ): void {
-  const given = fields.filter((field) => item[field] !== undefined);
+  const given = fields.filter((field) => Array.isArray(item[field]));
   const filled = given.filter((field) => (item[field] ?? []).length > 0);
   const empty = given.find((field) => (item[field] ?? []).length === 0);
   if (filled.length > 1) {
@@ -42,7 +43,7 @@ export function checkPeers(
   for (const field of given) checkField(item, field, `${at}/${field}`, found);
   for (const field of ["toBandwidth", "fromBandwidth"] as const) {
     const bandwidth = item[field];
-    if (bandwidth !== undefined) checkBandwidth(bandwidth, `${at}/${field}`, found);
+    if (bandwidth !== undefined && found.isSound(`${at}/${field}`)) checkBandwidth(bandwidth, `${at}/${field}`, found);
   }
 }
 
@@ -67,30 +68,30 @@ function checkField(item: AnyRule, field: PeerField, at: string, found: IssueLis
     case "toEndpoints":
     case "fromNodes":
     case "toNodes":
-      for (const [index, selector] of (item[field] ?? []).entries()) checkSelector(selector, `${at}/${index}`, found);
+      for (const [selector, path] of soundItems(item[field], at, found)) checkSelector(selector, path, found);
       break;
     case "fromCIDR":
     case "toCIDR":
-      for (const [index, text] of (item[field] ?? []).entries()) checkPrefix(text, `${at}/${index}`, found);
+      for (const [text, path] of soundItems(item[field], at, found)) checkPrefix(text, path, found);
       break;
     case "fromCIDRSet":
     case "toCIDRSet":
-      for (const [index, rule] of (item[field] ?? []).entries()) checkCidrRule(rule, `${at}/${index}`, found);
+      for (const [rule, path] of soundItems(item[field], at, found)) checkCidrRule(rule, path, found);
       break;
     case "toServices":
-      for (const [index, service] of (item.toServices ?? []).entries()) checkService(service, `${at}/${index}`, found);
+      for (const [service, path] of soundItems(item.toServices, at, found)) checkService(service, path, found);
       break;
     case "toFQDNs":
-      for (const [index, name] of (item.toFQDNs ?? []).entries()) {
-        checkName(name, `${at}/${index}`, found);
-        warnOfClusterName(name, `${at}/${index}`, found);
+      for (const [name, path] of soundItems(item.toFQDNs, at, found)) {
+        checkName(name, path, found);
+        warnOfClusterName(name, path, found);
       }
       break;
     case "fromEntities":
     case "toEntities":
-      for (const [index, entity] of (item[field] ?? []).entries())
+      for (const [entity, path] of soundItems(item[field], at, found))
         if (nobody.has(entity))
-          found.warning(`${at}/${index}`, "no-effect", `${entity} is nobody here: nothing like it is told apart`);
+          found.warning(path, "no-effect", `${entity} is nobody here: nothing like it is told apart`);
       break;
     case "fromGroups":
     case "toGroups":

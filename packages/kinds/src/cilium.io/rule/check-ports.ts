@@ -1,5 +1,6 @@
 import type { IssueList } from "../../schema/admit.ts";
 import { describe } from "../../schema/admit.ts";
+import { soundItems } from "../../schema/sound-items.ts";
 import { icmpTypes, parseIcmpType } from "../../policy/icmp-types.ts";
 import { parsePort, portlessProtocols } from "../../policy/port-text.ts";
 import { checkName } from "./check-peers.ts";
@@ -15,10 +16,13 @@ interface PortPlace {
 type PortItem = NonNullable<CiliumPortRule["ports"]>[number];
 type L7Rules = NonNullable<CiliumPortRule["rules"]>;
 
-export function checkPorts(rules: readonly CiliumPortRule[], at: string, place: PortPlace, found: IssueList): void {
-  for (const [index, rule] of rules.entries()) {
-    const path = `${at}/${index}`;
-    for (const [number, port] of (rule.ports ?? []).entries()) checkPort(port, `${path}/ports/${number}`, found);
+type Placed<T> = readonly (readonly [item: T, path: string])[];
+
+export function checkPorts(rules: Placed<CiliumPortRule>, place: PortPlace, found: IssueList): void {
+  for (const [rule, path] of rules) {
+    const isSound = found.isSound(path);
+    for (const [port, at] of soundItems(rule.ports, `${path}/ports`, found)) checkPort(port, at, found);
+    if (!isSound) continue;
     if (rule.ports?.length === 0)
       found.warning(
         `${path}/ports`,
@@ -123,11 +127,11 @@ export function readsNames({ ports = [], rules }: CiliumPortRule): boolean {
   return ports.some(({ port, protocol = "ANY" }) => isDnsPort(port) && (protocol === "ANY" || protocol === "UDP"));
 }
 
-export function checkIcmps(rules: NonNullable<AnyRule["icmps"]>, at: string, found: IssueList): void {
-  for (const [index, { fields = [] }] of rules.entries()) {
-    for (const [number, { family, type }] of fields.entries()) {
+export function checkIcmps(rules: Placed<NonNullable<AnyRule["icmps"]>[number]>, found: IssueList): void {
+  for (const [{ fields }, at] of rules) {
+    for (const [{ family, type }, field] of soundItems(fields, `${at}/fields`, found)) {
       if (parseIcmpType(family, type) !== undefined) continue;
-      const path = `${at}/${index}/fields/${number}/type`;
+      const path = `${field}/type`;
       const other = family === "IPv4" ? "IPv6" : "IPv4";
       const hint = Object.hasOwn(icmpTypes[other], type) ? `; it is one of ${other}` : "";
       found.error(path, "policy", `must be 0 to 255 or the name of a type of ${family}, is ${describe(type)}${hint}`);

@@ -2,6 +2,7 @@ import type { IssueList } from "../../schema/admit.ts";
 import { describe } from "../../schema/admit.ts";
 import { parsePort } from "../../policy/port-text.ts";
 import { asksNoMore, namespaceKey, parseSelectorKey, toRequirements } from "../../policy/requirements.ts";
+import { recordItems } from "../../schema/sound-items.ts";
 import { joinPointer } from "../../yaml/places.ts";
 import { checkPeers, isBlank } from "./check-peers.ts";
 import { checkIcmps, checkPorts, readsNames } from "./check-ports.ts";
@@ -40,11 +41,11 @@ export function checkRule(rule: CiliumRule, path: string, scope: RuleScope, foun
     for (const field of [side.allow, side.deny]) {
       const items = rule[field];
       if (!Array.isArray(items)) continue;
-      for (const [index, item] of items.entries()) {
-        const at = joinPointer(joinPointer(path, field), index);
-        if (!found.isSound(at)) continue;
+      for (const [item, at] of recordItems<AnyRule>(items, joinPointer(path, field))) {
+        const isSound = found.isSound(at);
         checkItem(item, at, { ...side, field, isNode }, found);
         if (
+          isSound &&
           items.length > 1 &&
           field === side.allow &&
           isBlank(item) &&
@@ -117,11 +118,13 @@ interface Place {
 function checkItem(item: AnyRule, at: string, place: Place, found: IssueList): void {
   const isDeny = place.field !== place.allow;
   checkPeers(item, at, place.peerFields, isDeny, found);
-  if (item.toPorts?.length === 0)
+  const ports = recordItems(item.toPorts, `${at}/toPorts`);
+  if (Array.isArray(item.toPorts) && item.toPorts.length === 0)
     found.warning(`${at}/toPorts`, "empty-list", "is an empty list, so every port is meant; leave it out to say so");
-  checkPorts(item.toPorts ?? [], `${at}/toPorts`, { direction: place.allow, isDeny, isNode: place.isNode }, found);
-  checkIcmps(item.icmps ?? [], `${at}/icmps`, found);
-  if ((item.icmps ?? []).length > 0 && (item.toPorts ?? []).length > 0)
+  checkPorts(ports, { direction: place.allow, isDeny, isNode: place.isNode }, found);
+  const icmps = recordItems(item.icmps, `${at}/icmps`);
+  checkIcmps(icmps, found);
+  if (icmps.length > 0 && ports.length > 0)
     found.error(`${at}/icmps`, policyCode, "must not stand beside toPorts; write a rule of its own for each");
   if (!found.isSound(at)) return;
   const consequence = isDeny ? "so the rule denies more than is written" : "so the rule allows nothing";

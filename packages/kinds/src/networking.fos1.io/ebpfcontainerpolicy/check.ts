@@ -1,5 +1,6 @@
 import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import type { IssueList } from "../../schema/admit.ts";
+import { recordItems } from "../../schema/sound-items.ts";
 import { checkIpBlock } from "../parts/ip-block.ts";
 import { warnOfLogging } from "../parts/rule-log.ts";
 import { warnOfUnreached } from "../parts/rule-order.ts";
@@ -11,6 +12,9 @@ type Controls = NonNullable<ContainerPolicySpec["networkControls"]>;
 export function checkContainerPolicy({ metadata, spec }: EBPFContainerPolicy, found: IssueList): void {
   checkPolicyAnnotations(metadata, found);
   const { networkControls: controls, deviceControl: devices, resourceLimits: limits, selector } = spec;
+  for (const field of ["ingressRules", "egressRules"] as const)
+    for (const [{ ipBlock }, at] of recordItems(controls?.[field], `/spec/networkControls/${field}`))
+      checkIpBlock(ipBlock, `${at}/ipBlock`, found);
   if (controls !== undefined && found.isSound("/spec/networkControls"))
     for (const direction of ["Ingress", "Egress"] as const) checkDirection(controls, direction, found);
   if (limits !== undefined && found.isSound("/spec/resourceLimits")) checkLimits(limits, found);
@@ -73,7 +77,6 @@ function checkDirection(controls: Controls, direction: "Ingress" | "Egress", fou
   const rules = controls[field] ?? [];
   const path = `/spec/networkControls/${field}`;
   for (const [index, { ipBlock, ports, action }] of rules.entries()) {
-    checkIpBlock(ipBlock, `${path}/${index}/ipBlock`, found);
     if (action === "log" && ipBlock === undefined && ports === undefined) warnOfLogging(`${path}/${index}`, found);
   }
   warnOfUnreached(rules, path, found, (rule: ContainerRule) => rule.ipBlock === undefined && rule.ports === undefined);

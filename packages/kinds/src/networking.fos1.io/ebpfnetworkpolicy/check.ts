@@ -1,6 +1,7 @@
 import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import { lockOutText } from "../../policy/lock-out.ts";
 import type { IssueList } from "../../schema/admit.ts";
+import { recordItems } from "../../schema/sound-items.ts";
 import { checkIpBlock } from "../parts/ip-block.ts";
 import { warnOfLogging } from "../parts/rule-log.ts";
 import { warnOfUnreached } from "../parts/rule-order.ts";
@@ -13,6 +14,10 @@ export function checkNetworkPolicy({ metadata, spec }: EBPFNetworkPolicy, found:
   checkPolicyAnnotations(metadata, found);
   for (const direction of ["ingress", "egress"] as const) {
     const rules = spec[direction] as readonly Rule[] | undefined;
+    const side = direction === "ingress" ? "from" : "to";
+    for (const [rule, at] of recordItems(rules, `/spec/${direction}`))
+      for (const [{ ipBlock }, place] of recordItems(rule[side], `${at}/${side}`))
+        checkIpBlock(ipBlock, `${place}/ipBlock`, found);
     if (rules === undefined || !Array.isArray(rules) || !found.isSound(`/spec/${direction}`)) continue;
     checkDirection(rules, direction, found);
     if (spec.selector?.nodeSelector !== undefined) warnOfLockOut(rules, direction, found);
@@ -46,8 +51,6 @@ function checkDirection(rules: readonly Rule[], direction: "ingress" | "egress",
     found.warning(path, "allows-all", "only limits: what no rule matches passes; end with a rule of action deny");
   for (const [index, rule] of rules.entries()) {
     const at = `${path}/${index}`;
-    for (const [place, peer] of (rule[side] ?? []).entries())
-      checkIpBlock(peer.ipBlock, `${at}/${side}/${place}/ipBlock`, found);
     for (const field of ["to", "from"] as const)
       if (field === side && rule[field]?.length === 0)
         found.warning(

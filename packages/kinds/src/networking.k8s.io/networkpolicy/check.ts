@@ -1,36 +1,37 @@
+import { isRecord } from "@bpfleet/base";
 import { parsePrefix, renderPrefix } from "../../address/prefix.ts";
 import { checkPolicyAnnotations } from "../../policy/check-annotations.ts";
 import { containsPrefix } from "../../policy/contains-prefix.ts";
 import { parsePort } from "../../policy/port-text.ts";
 import { describe } from "../../schema/admit.ts";
 import type { IssueList } from "../../schema/admit.ts";
+import { recordItems, soundItems } from "../../schema/sound-items.ts";
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from "./schema.ts";
 
 /** What an API server checks of a NetworkPolicy: there is none where an object comes from a directory. */
 export function checkNetworkPolicy({ metadata, spec }: NetworkPolicy, found: IssueList): void {
   checkPolicyAnnotations(metadata, found);
-  if (spec === undefined || !found.isSound("/spec")) return;
-  for (const [index, { ports = [], from = [] }] of (spec.ingress ?? []).entries()) {
-    checkPorts(ports, `/spec/ingress/${index}/ports`, found);
-    checkPeers(from, `/spec/ingress/${index}/from`, found);
+  if (!isRecord(spec)) return;
+  for (const [{ ports, from }, at] of recordItems(spec.ingress, "/spec/ingress")) {
+    checkPorts(ports, `${at}/ports`, found);
+    checkPeers(from, `${at}/from`, found);
   }
-  for (const [index, { ports = [], to = [] }] of (spec.egress ?? []).entries()) {
-    checkPorts(ports, `/spec/egress/${index}/ports`, found);
-    checkPeers(to, `/spec/egress/${index}/to`, found);
+  for (const [{ ports, to }, at] of recordItems(spec.egress, "/spec/egress")) {
+    checkPorts(ports, `${at}/ports`, found);
+    checkPeers(to, `${at}/to`, found);
   }
   const { policyTypes = [] } = spec;
-  if (policyTypes.length === 0) return;
+  if (!found.isSound("/spec/policyTypes") || policyTypes.length === 0) return;
   for (const [type, field] of [
     ["Ingress", "ingress"],
     ["Egress", "egress"],
   ] as const)
-    if ((spec[field] ?? []).length > 0 && !policyTypes.includes(type))
+    if (recordItems(spec[field], "").length > 0 && !policyTypes.includes(type))
       found.warning(`/spec/${field}`, "no-effect", `has no effect: ${type} is not among spec.policyTypes`);
 }
 
-function checkPorts(ports: readonly NetworkPolicyPort[], at: string, found: IssueList): void {
-  for (const [index, { port, endPort }] of ports.entries()) {
-    const place = `${at}/${index}`;
+function checkPorts(ports: readonly NetworkPolicyPort[] | undefined, at: string, found: IssueList): void {
+  for (const [{ port, endPort }, place] of soundItems(ports, at, found)) {
     if (typeof port === "number" && (port < 1 || port > 65535))
       found.error(`${place}/port`, "policy", `must be 1 to 65535, is ${port}`);
     if (typeof port === "string" && (parsePort(port).is !== "name" || port !== port.toLowerCase()))
@@ -42,14 +43,14 @@ function checkPorts(ports: readonly NetworkPolicyPort[], at: string, found: Issu
   }
 }
 
-function checkPeers(peers: readonly NetworkPolicyPeer[], at: string, found: IssueList): void {
-  for (const [index, { podSelector, namespaceSelector, ipBlock }] of peers.entries()) {
-    const place = `${at}/${index}`;
+function checkPeers(peers: readonly NetworkPolicyPeer[] | undefined, at: string, found: IssueList): void {
+  for (const [{ podSelector, namespaceSelector, ipBlock }, place] of recordItems(peers, at)) {
     const selects = podSelector !== undefined || namespaceSelector !== undefined;
     if (!selects && ipBlock === undefined)
       found.error(place, "policy", "must have podSelector, namespaceSelector or ipBlock");
+    const isSound = found.isSound(`${place}/ipBlock`);
     if (selects && ipBlock !== undefined) found.error(`${place}/ipBlock`, "policy", "must not stand beside selectors");
-    if (ipBlock === undefined) continue;
+    if (ipBlock === undefined || !isSound) continue;
     const whole = checkCidr(ipBlock.cidr, `${place}/ipBlock/cidr`, found);
     for (const [number, text] of (ipBlock.except ?? []).entries()) {
       const part = checkCidr(text, `${place}/ipBlock/except/${number}`, found);
