@@ -2,7 +2,7 @@
 /* How much an endpoint may receive and send each second, whatever rules let pass. */
 #pragma once
 
-#include "policy-flow.h"
+#include "policy-bucket.h"
 
 /* Some endpoint is limited. */
 const volatile bool limits_bandwidth;
@@ -46,43 +46,37 @@ static __always_inline __u64 time_of(__u64 bytes, __u64 bits_per_second)
  * bring it: else a raised limit would let nothing pass until what was charged at the old rate is over. A plain store:
  * the worst outcome is that what other CPUs charge at this moment is forgotten.
  */
-static __always_inline void catch_up(__u64 *full_at, __u64 until, __u64 now_ns, __u64 burst_bytes,
-				     __u64 bits_per_second)
+static __always_inline void catch_up(__u64 *full_at, __u64 now_ns, __u64 burst_bytes, __u64 bits_per_second)
 {
 	__u64 most = now_ns + time_of(burst_bytes + LARGEST_PACKET, bits_per_second);
 
-	if (until > most && !dry_run)
+	if (full_at && !dry_run && *(volatile __u64 *)full_at > most)
 		*(volatile __u64 *)full_at = most;
 }
 
 /*
- * 0: the burst is used up. What takes the last of it passes whole and is charged whole, however large: the kernel joins
- * packets, and TCP would lose them all at once. At the limit each CPU may let one more pass, which is charged too. A
- * function that is global, so that the verifier follows it once.
+ * False: the burst is used up. However large, what takes the last of it passes: the kernel joins packets, and TCP would
+ * lose them all at once.
  */
+static __always_inline bool take_bytes(__u64 *full_at, __u32 bytes, __u64 burst_bytes, __u64 bits_per_second)
+{
+	__u64 now_ns = bpf_ktime_get_ns();
+
+	if (take(full_at, now_ns, time_of(bytes, bits_per_second), time_of(burst_bytes, bits_per_second)))
+		return true;
+	catch_up(full_at, now_ns, burst_bytes, bits_per_second);
+	return false;
+}
+
+/* 0: the burst is used up. A function that is global, so that the verifier follows it once. */
 __noinline int take_share(struct __sk_buff *skb, __u32 direction)
 {
 	struct bandwidth_key key = { .ifindex = skb->ifindex, .direction = direction };
 	const struct bandwidth *limit = bpf_map_lookup_elem(&bandwidths, &key);
-	__u64 now_ns, until, cost, *full_at;
+	__u64 scratch;
 
 	if (!limit || !limit->bits_per_second)
 		return 1;
-	now_ns = bpf_ktime_get_ns();
-	cost = time_of(skb->len, limit->bits_per_second);
-	full_at = bpf_map_lookup_elem(&bandwidth_uses, &key);
-	until = full_at ? *(volatile __u64 *)full_at : 0;
-	if (until > now_ns) {
-		if (until > now_ns + time_of(limit->burst_bytes, limit->bits_per_second)) {
-			catch_up(full_at, until, now_ns, limit->burst_bytes, limit->bits_per_second);
-			return 0;
-		}
-		if (!dry_run)
-			__sync_fetch_and_add(full_at, cost);
-		return 1;
-	}
-	now_ns += cost;
-	if (!dry_run)
-		bpf_map_update_elem(&bandwidth_uses, &key, &now_ns, BPF_ANY);
-	return 1;
+	return take_bytes(bucket_of(&bandwidth_uses, &key, &scratch), skb->len, limit->burst_bytes,
+			  limit->bits_per_second);
 }

@@ -22,33 +22,6 @@ struct {
 	__uint(max_entries, 1); /* from user space */
 } rates SEC(".maps");
 
-/*
- * False when the burst is used up. What is more than a whole burst passes by a full bucket, since the kernel joins
- * packets. At the limit each CPU may let one more pass at once, which is charged.
- */
-static __always_inline bool take_bytes(const struct rule_effect *effect, __u32 bytes, struct work *work)
-{
-	__u64 now_ns = bpf_ktime_get_ns(), cost = time_of(bytes, effect->bits_per_second), until;
-	__u64 *full_at;
-
-	work->rate = (struct rate_key){ .ifindex = work->view.key.ifindex, .rule_id = effect->rule_id };
-	full_at = bpf_map_lookup_elem(&rates, &work->rate);
-	until = full_at ? *(volatile __u64 *)full_at : 0;
-	if (until > now_ns) {
-		if (until + cost > now_ns + time_of(effect->burst_bytes, effect->bits_per_second)) {
-			catch_up(full_at, until, now_ns, effect->burst_bytes, effect->bits_per_second);
-			return false;
-		}
-		if (!dry_run)
-			__sync_fetch_and_add(full_at, cost);
-		return true;
-	}
-	work->high = now_ns + cost;
-	if (!dry_run)
-		bpf_map_update_elem(&rates, &work->rate, &work->high, BPF_ANY);
-	return true;
-}
-
 /* For this node's own routes, queues and filters, and for those on the way. */
 static __always_inline void mark_packet(struct __sk_buff *skb, __u32 mark, const struct packet_view *view)
 {
@@ -85,5 +58,7 @@ __noinline int apply_effects(struct __sk_buff *skb, __u32 rule)
 		mark_packet(skb, effect->mark, &work->view);
 	if (!effect->bits_per_second || (work->opened == FLOW_EGRESS) != work->leaves)
 		return 1;
-	return take_bytes(effect, skb->len, work);
+	work->rate = (struct rate_key){ .ifindex = work->view.key.ifindex, .rule_id = effect->rule_id };
+	return take_bytes(bucket_of(&rates, &work->rate, &work->high), skb->len, effect->burst_bytes,
+			  effect->bits_per_second);
 }

@@ -2,7 +2,7 @@
 /* How many connections an endpoint may begin each second. */
 #pragma once
 
-#include "policy-flow.h"
+#include "policy-bucket.h"
 
 /*
  * By the index of the interface: the time at which the endpoint's bucket will be full again, as in token-bucket.h.
@@ -22,23 +22,6 @@ struct {
 static __always_inline bool may_begin(const __u32 *ifindex, __u32 rate, __u64 now_ns, __u64 *scratch)
 {
 	__u64 cost = SECOND_NS / rate;
-	__u64 *full_at = bpf_map_lookup_elem(&connection_rates, ifindex);
-	__u64 until;
 
-	if (!full_at) {
-		*scratch = now_ns + cost;
-		if (!dry_run)
-			bpf_map_update_elem(&connection_rates, ifindex, scratch, BPF_ANY);
-		return true;
-	}
-	until = *(volatile __u64 *)full_at;
-	if (until > now_ns) {
-		if (until + cost > now_ns + SECOND_NS)
-			return false;
-		if (!dry_run)
-			__sync_fetch_and_add(full_at, cost);
-	} else if (!dry_run) {
-		*(volatile __u64 *)full_at = now_ns + cost;
-	}
-	return true;
+	return take(bucket_of(&connection_rates, ifindex, scratch), now_ns, cost, SECOND_NS - cost);
 }

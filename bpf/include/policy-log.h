@@ -2,6 +2,7 @@
 /* Flows whose rule asks for it are told, in the ring of events, by records that are shorter than those of samples. */
 #pragma once
 
+#include "policy-bucket.h"
 #include "policy-opening.h"
 
 /* Of one rule, and of all together. */
@@ -52,16 +53,9 @@ static __always_inline struct log_bucket *log_bucket_of(__u32 key)
 /* A second's worth at once. */
 static __always_inline bool may_log(struct log_bucket *bucket, __u32 rate, __u64 now_ns)
 {
-	__u64 cost = SECOND_NS / rate, until = *(volatile __u64 *)&bucket->full_at;
+	__u64 cost = SECOND_NS / rate;
 
-	if (until > now_ns) {
-		if (until + cost > now_ns + SECOND_NS)
-			return false;
-		__sync_fetch_and_add(&bucket->full_at, cost);
-	} else {
-		*(volatile __u64 *)&bucket->full_at = now_ns + cost;
-	}
-	return true;
+	return take(&bucket->full_at, now_ns, cost, SECOND_NS - cost);
 }
 
 /* Of the packet in hand, as it is ruled. Global, so that the verifier follows it once. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KubeObject } from "@bpfleet/kinds";
+import { checkRate, Holder } from "./policy-rig/measured-stream.ts";
 import { podKey, rigPod } from "./policy-rig/pod-network.ts";
 import { namespaceObject, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
 
@@ -57,4 +58,22 @@ test("toBandwidth and rateLimit let so much of a pod's packets pass by their rul
     await rig.change({ remove: [refOfPolicy(policy)] });
     assert.equal(await answered(80), 60, policy.kind);
   }
+});
+
+test("toBandwidth lets a stream of TCP pass at about its rate, and never at more", async (context) => {
+  await using rig = await PolicyRig.make("routed", [from, to]);
+  const pods = [from, to].map((pod) => podObject(pod, rig.network.netnsOf(pod), { app: pod.name }));
+  const bitsPerSecond = 20_000_000;
+  const toPorts = [{ ports: [{ port: "5432", protocol: "TCP" }] }];
+  const egress = [{ toEndpoints: [{}], toPorts, toBandwidth: { bitsPerSecond } }];
+  const policy = { ...cilium, spec: { ...cilium.spec, egress } };
+  const { trouble } = await rig.change({ write: [namespaceObject("x", {}), ...pods, policy] });
+  assert.equal(trouble, undefined, rig.log);
+  await using server = new Holder(rig, to);
+  await using sender = new Holder(rig, from);
+  await server.ask({ listen: 5432 });
+  const stream = { from: sender, to: server, host: to.ipv4, port: 5432 };
+  // Half a second's may come at once.
+  const shares = await checkRate(stream, bitsPerSecond, bitsPerSecond / 16);
+  context.diagnostic(`${shares.join()} of the rate`);
 });

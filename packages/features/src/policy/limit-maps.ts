@@ -15,6 +15,7 @@ import {
   flowKeySize,
   policyMaps,
 } from "./generated/policy.ts";
+import { burstOf } from "./pace.ts";
 import type { Bandwidth } from "./policy.ts";
 import { mostBurst } from "./table/write-table.ts";
 
@@ -66,14 +67,6 @@ export function limitsOf(compiled: CompiledPolicy): Limits {
     countsConnections: limitedOf(compiled).length > 0,
     logsFlows: logsFlows(compiled),
   };
-}
-
-/**
- * Bytes at once, where nobody says: half a second's, since TCP waits a fifth of one when it has lost too much, and no
- * less than what the kernel joins to one packet.
- */
-function burstOf(bitsPerSecond: number): number {
-  return Math.max(65_536, Math.ceil(bitsPerSecond / 16));
 }
 
 /** Interfaces that may have so many connections open. */
@@ -135,10 +128,10 @@ function entriesOf(bandwidths: readonly EndpointBandwidth[]): {
   const keyBytes = new Uint8Array(count * bandwidthKeySize);
   const values = new Uint8Array(count * bandwidthSize);
   for (const [at, { ifindex, direction, bandwidth }] of bandwidths.entries()) {
-    const { bitsPerSecond, burstBytes = burstOf(bitsPerSecond) } = bandwidth;
     const key = { ifindex, direction: flowDirection[direction] };
     encodeBandwidthKey(key, new DataView(keyBytes.buffer), at * bandwidthKeySize);
-    const value = { bitsPerSecond: BigInt(bitsPerSecond), burstBytes: BigInt(Math.min(burstBytes, mostBurst)) };
+    const burstBytes = BigInt(Math.min(burstOf(bandwidth), mostBurst));
+    const value = { bitsPerSecond: BigInt(bandwidth.bitsPerSecond), burstBytes };
     encodeBandwidth(value, new DataView(values.buffer), at * bandwidthSize);
   }
   return { count, keys: keyBytes, values };

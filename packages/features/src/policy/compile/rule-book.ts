@@ -1,5 +1,6 @@
 import { refKey } from "@bpfleet/base";
 import { usualFailSafePorts, type NodeFacts, type PolicySettings, type RuleRef } from "@bpfleet/kernel";
+import { burstOf } from "../pace.ts";
 import type { PolicyRule } from "../policy.ts";
 import { failSafeRules } from "./fail-safe.ts";
 import { mistakeText, type ClosedPolicy } from "./limits.ts";
@@ -241,19 +242,11 @@ class Shelf {
   }
 }
 
-/** Bytes at once, where nobody says: a tenth of a second, and no less than what the kernel joins to one packet. */
-function burstOf(bitsPerSecond: number): number {
-  return Math.max(65_536, Math.ceil(bitsPerSecond / 80));
-}
-
 function effectOf({ bandwidth, mark }: PolicyRule, id: string): RuleEffect | undefined {
   if (bandwidth === undefined && mark === undefined) return undefined;
   return {
     ruleId: BigInt(id),
-    bandwidth: bandwidth && {
-      bitsPerSecond: bandwidth.bitsPerSecond,
-      burstBytes: bandwidth.burstBytes ?? burstOf(bandwidth.bitsPerSecond),
-    },
+    bandwidth: bandwidth && { bitsPerSecond: bandwidth.bitsPerSecond, burstBytes: burstOf(bandwidth) },
     mark,
   };
 }
