@@ -15,6 +15,16 @@ import {
   type FleetCluster,
   type RunningOperator,
 } from "./fleet-cluster.ts";
+import {
+  configs,
+  failToUnload,
+  makeConfig,
+  makeProgram,
+  programs,
+  statusThat,
+  typesOf,
+  type Reported,
+} from "./reported.ts";
 
 const skip = whyNoBuild();
 let cluster: FleetCluster;
@@ -22,14 +32,6 @@ let running: RunningOperator;
 
 const nodes = { group: "", version: "v1", plural: "nodes" } as const;
 const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
-const programs = {
-  group: "networking.fos1.io",
-  version: "v1alpha1",
-  plural: "ebpfprograms",
-  namespace: "default",
-} as const;
-const configs = { group: "bpfd.io", version: "v1alpha1", plural: "bpfprogramconfigs" } as const;
-
 /** What happens just before and just after the status of an object of this name is written. */
 let around: { readonly name: string; before(): Promise<unknown>; after(): Promise<unknown> } | undefined;
 
@@ -66,70 +68,11 @@ after(async () => {
   await cluster?.[Symbol.asyncDispose]();
 });
 
-interface Reported extends AnyObject {
-  readonly status?: {
-    readonly state?: string;
-    readonly nodes?: { readonly ready: number; readonly total: number };
-    readonly metrics?: { readonly packetsDropped: number };
-    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message: string }[];
-  };
-}
-
-function makeProgram(name: string): Promise<AnyObject> {
-  const object = {
-    apiVersion: "networking.fos1.io/v1alpha1",
-    kind: "EBPFProgram",
-    metadata: { name, namespace: "default" },
-    spec: { type: "xdp", interface: "eth0" },
-  };
-  return cluster.admin.create<AnyObject>(programs, object);
-}
-
-function makeConfig(name: string): Promise<AnyObject> {
-  const spec = {
-    name: "pass",
-    type: "XDP",
-    nodeselector: {},
-    attachpoint: { networkmultiattach: { interface: "eth0", priority: 0 } },
-    bytecode: "image://quay.io/bpfd-bytecode/xdp_pass:latest",
-  };
-  return cluster.admin.create<AnyObject>(configs, {
-    apiVersion: "bpfd.io/v1alpha1",
-    kind: "BpfProgramConfig",
-    metadata: { name },
-    spec,
-  });
-}
-
-function statusThat(
-  address: typeof programs | typeof configs,
-  name: string,
-  what: string,
-  holds: (status: NonNullable<Reported["status"]>) => boolean,
-): Promise<NonNullable<Reported["status"]>> {
-  return until(what, async () => {
-    const { status } = await cluster.admin.get<Reported>({ ...address, name });
-    return status !== undefined && holds(status) ? status : undefined;
-  });
-}
-
-/** What the agent says of a node's program that it can't unload. */
-async function failToUnload(name: string): Promise<void> {
-  const said = { type: "NotUnLoaded", status: "True", reason: "bpfdNotUnloaded", message: "m" };
-  const conditions = [{ ...said, lastTransitionTime: "2026-01-01T00:00:00Z" }];
-  const how = { type: "merge", subresource: "status" } as const;
-  await cluster.admin.patch({ ...nodePrograms, name }, { status: { conditions } }, how);
-}
-
-function typesOf({ conditions = [] }: NonNullable<Reported["status"]>): readonly string[] {
-  return conditions.map(({ type }) => type);
-}
-
 test(
   "the status of an object counts its nodes, adds up their numbers, and says which of them fail",
   { skip },
   async () => {
-    const object = await makeProgram("counted");
+    const object = await makeProgram(cluster.admin, "counted");
     await tellNodeState(cluster.admin, "n1", [
       resultOf(object, "InForce", { numbers: { "/metrics/packetsDropped": 4 } }),
     ]);
@@ -137,6 +80,7 @@ test(
       resultOf(object, "InForce", { numbers: { "/metrics/packetsDropped": 3 } }),
     ]);
     const status = await statusThat(
+      cluster.admin,
       programs,
       "counted",
       "two nodes have it in force",
@@ -144,7 +88,13 @@ test(
     );
     assert.deepEqual([status.state, status.metrics?.packetsDropped], ["Active", 7]);
     await tellNodeState(cluster.admin, "n2", [resultOf(object, "Failed")]);
-    const failed = await statusThat(programs, "counted", "one of them fails", (each) => each.state === "Failed");
+    const failed = await statusThat(
+      cluster.admin,
+      programs,
+      "counted",
+      "one of them fails",
+      (each) => each.state === "Failed",
+    );
     assert.equal(failed.conditions?.[0]?.message, "R1 is no pointer (on 1 of 2 nodes: n2)");
     assert.deepEqual(failed.nodes, { ready: 1, total: 2 });
   },
@@ -154,7 +104,7 @@ test(
   "what a node last said counts no more once its kubelet is silent, and does again when it is heard",
   { skip },
   async () => {
-    const object = await makeProgram("lost");
+    const object = await makeProgram(cluster.admin, "lost");
     const others = (await cluster.admin.list<AnyObject>(programs)).items.filter(
       ({ metadata }) => metadata.name !== "lost",
     );
@@ -164,7 +114,7 @@ test(
         name,
         [...others, object].map((each) => resultOf(each, "InForce")),
       );
-    await statusThat(programs, "lost", "two nodes have it in force", (each) => each.nodes?.ready === 2);
+    await statusThat(cluster.admin, programs, "lost", "two nodes have it in force", (each) => each.nodes?.ready === 2);
     // What the node controller does when nothing comes from a kubelet for its grace period.
     const say = (status: string): Promise<unknown> =>
       cluster.admin.patch(
@@ -174,22 +124,34 @@ test(
       );
     await say("True");
     await say("Unknown");
-    const lost = await statusThat(programs, "lost", "one of them is lost", (each) => each.nodes?.ready === 1);
+    const lost = await statusThat(
+      cluster.admin,
+      programs,
+      "lost",
+      "one of them is lost",
+      (each) => each.nodes?.ready === 1,
+    );
     assert.deepEqual(lost.nodes, { ready: 1, total: 2 });
     assert.deepEqual(
       lost.conditions?.map(({ status, message }) => [status, message]),
       [["Unknown", "1 of 2 nodes; not heard from: n2"]],
     );
     await say("False");
-    await statusThat(programs, "lost", "a kubelet that has trouble is heard", (each) => each.nodes?.ready === 2);
+    await statusThat(
+      cluster.admin,
+      programs,
+      "lost",
+      "a kubelet that has trouble is heard",
+      (each) => each.nodes?.ready === 2,
+    );
     await say("True");
     await cluster.admin.delete({ ...programs, name: "lost" });
   },
 );
 
 test("the conditions of a BpfProgramConfig come in bpfd's order and words", { skip }, async () => {
-  const object = await makeConfig("words");
-  await statusThat(configs, "words", "it waits", (status) => typesOf(status).includes("NotYetLoaded"));
+  const object = await makeConfig(cluster.admin, "words");
+  await statusThat(cluster.admin, configs, "words", "it waits", (status) => typesOf(status).includes("NotYetLoaded"));
   assert.deepEqual((await cluster.admin.get({ ...configs, name: "words" })).metadata.finalizers, [
     "bpfd.io.operator/finalizer",
   ]);
@@ -200,6 +162,7 @@ test("the conditions of a BpfProgramConfig come in bpfd's order and words", { sk
     resultOf(object, "Failed", { conditions: none }),
   ]);
   const error = await statusThat(
+    cluster.admin,
     configs,
     "words",
     "it failed",
@@ -218,6 +181,7 @@ test("the conditions of a BpfProgramConfig come in bpfd's order and words", { sk
     resultOf(object, "NotSelected", { conditions: none }),
   ]);
   const done = await statusThat(
+    cluster.admin,
     configs,
     "words",
     "it is done",
@@ -227,120 +191,21 @@ test("the conditions of a BpfProgramConfig come in bpfd's order and words", { sk
   assert.ok(done.conditions?.every(({ status }) => status === "True"));
 });
 
-test(
-  "a deleted config stays until its last node has unloaded it, and says what cannot be unloaded",
-  { skip },
-  async () => {
-    // Longer than a label has room for.
-    const name = `leaving-${"x".repeat(60)}`;
-    const object = await makeConfig(name);
-    await until(
-      "it has its finalizer",
-      async () => (await cluster.admin.get({ ...configs, name })).metadata.finalizers?.[0],
-    );
-    for (const node of ["n1", "n2"]) await makeNodeProgram(cluster.admin, object, node);
-    await failToUnload(`${name}-n2`);
-    await cluster.admin.delete({ ...configs, name });
-    const error = await statusThat(
-      configs,
-      name,
-      "the deletion fails",
-      (status) => typesOf(status).at(-1) === "DeleteError",
-    );
-    assert.match(
-      error.conditions?.at(-1)?.message ?? "",
-      /Deletion failed on the following bpfProgram Objects: \[leaving-x{60}-n2\]$/,
-    );
-    for (const node of ["n1", "n2"]) {
-      assert.ok((await cluster.admin.find({ ...configs, name })) !== undefined);
-      await cluster.admin.patch(
-        { ...nodePrograms, name: `${name}-${node}` },
-        { metadata: { finalizers: null } },
-        { type: "merge" },
-      );
-    }
-    await until("it is gone", async () =>
-      (await cluster.admin.find({ ...configs, name })) === undefined ? true : undefined,
-    );
-  },
-);
-
-test(
-  "a deleted config says where no agent is to run that could unload it, and goes when one may again or its finalizer is gone",
-  { skip },
-  async () => {
-    const map = {
-      group: "",
-      version: "v1",
-      plural: "configmaps",
-      namespace: "kube-system",
-      name: "bpfd-config",
-    } as const;
-    const select = (text: string | null) =>
-      cluster.admin.patch(map, { data: { "bpfleet.node-selector": text } }, { type: "merge" });
-    const label = (name: string, pool: string | null) =>
-      cluster.admin.patch({ ...nodes, name }, { metadata: { labels: { pool } } }, { type: "merge" });
-    const config = await makeConfig("narrowed");
-    for (const node of ["n1", "n2"]) await makeNodeProgram(cluster.admin, config, node);
-    await label("n1", "edge");
-    await select("pool: edge");
-    await cluster.admin.delete({ ...configs, name: "narrowed" });
-    const says = (what: string, holds: (message: string) => boolean) =>
-      statusThat(configs, "narrowed", what, ({ conditions = [] }) => conditions.some(({ message }) => holds(message)));
-    const waits = "no agent is to run on n2 (DaemonSet bpfd-daemon asks for pool=edge)";
-    await says("it says where it waits", (message) => message.includes(waits) && message.endsWith("narrowed-n2"));
-    await label("n2", "edge");
-    await says(
-      "it waits for an agent",
-      (message) => message.startsWith("being deleted") && !message.includes("no agent"),
-    );
-    for (const node of ["n1", "n2"])
-      await cluster.admin.patch(
-        { ...nodePrograms, name: `narrowed-${node}` },
-        { metadata: { finalizers: null } },
-        { type: "merge" },
-      );
-    await until("it is gone", async () =>
-      (await cluster.admin.find({ ...configs, name: "narrowed" })) === undefined ? true : undefined,
-    );
-    await select(null);
-    for (const node of ["n1", "n2"]) await label(node, null);
-  },
-);
-
-test(
-  "what is deleted and held by a finalizer of others says which nodes have it, then who holds it",
-  { skip },
-  async () => {
-    const held = { metadata: { finalizers: ["example.com/keep"] } };
-    const program = await makeProgram("kept");
-    await cluster.admin.patch({ ...programs, name: "kept" }, held, { type: "merge" });
-    await makeConfig("kept");
-    await statusThat(configs, "kept", "it has a status", (status) => typesOf(status).length > 0);
-    const both = { metadata: { finalizers: ["bpfd.io.operator/finalizer", "example.com/keep"] } };
-    await cluster.admin.patch({ ...configs, name: "kept" }, both, { type: "merge" });
-    await tellNodeState(cluster.admin, "n1", [resultOf(program, "InForce")]);
-    for (const type of [programs, configs]) await cluster.admin.delete({ ...type, name: "kept" });
-    const says = (type: typeof programs | typeof configs, text: string) =>
-      statusThat(type, "kept", text, ({ conditions }) => conditions?.[0]?.message === `being deleted: ${text}`);
-    await says(programs, "still on n1");
-    await tellNodeState(cluster.admin, "n1", []);
-    for (const type of [programs, configs]) {
-      await says(type, "off all nodes; held by finalizer example.com/keep");
-      await cluster.admin.patch({ ...type, name: "kept" }, { metadata: { finalizers: null } }, { type: "merge" });
-    }
-  },
-);
-
 test("an object that a full report does not list is counted, and keeps its state", { skip }, async () => {
-  const object = await makeProgram("unlisted");
+  const object = await makeProgram(cluster.admin, "unlisted");
   await tellNodeState(cluster.admin, "n1", [resultOf(object, "InForce")]);
   await tellNodeState(cluster.admin, "n2", [resultOf(object, "InForce")]);
-  await statusThat(programs, "unlisted", "it is in force", ({ nodes: counted }) => counted?.ready === 2);
+  await statusThat(cluster.admin, programs, "unlisted", "it is in force", ({ nodes: counted }) => counted?.ready === 2);
   const objects = { total: 1, inForce: 1, waiting: 0, failed: 0, pending: 0, notSelected: 0, notServed: 0 };
   const status = { results: [], omittedResults: 1, objects };
   await cluster.admin.patch({ ...nodeStates, name: "n2" }, { status }, { type: "merge", subresource: "status" });
-  const told = await statusThat(programs, "unlisted", "n2 lists it no more", (each) => each.nodes?.ready === 1);
+  const told = await statusThat(
+    cluster.admin,
+    programs,
+    "unlisted",
+    "n2 lists it no more",
+    (each) => each.nodes?.ready === 1,
+  );
   assert.deepEqual([told.state, told.nodes], ["Active", { ready: 1, total: 2 }]);
   assert.deepEqual(
     told.conditions?.map(({ type, message }) => [type, message]),
@@ -355,10 +220,10 @@ test(
   "what happens to an object while its status is on its way is looked at, also when our own write is the last to be seen",
   { skip },
   async () => {
-    const object = await makeConfig("overtaken");
-    await statusThat(configs, "overtaken", "it has a status", (status) => typesOf(status).length > 0);
+    const object = await makeConfig(cluster.admin, "overtaken");
+    await statusThat(cluster.admin, configs, "overtaken", "it has a status", (status) => typesOf(status).length > 0);
     await makeNodeProgram(cluster.admin, object, "n1");
-    await failToUnload("overtaken-n1");
+    await failToUnload(cluster.admin, "overtaken-n1");
     let isOvertaken = false;
     around = {
       name: "overtaken",
@@ -368,7 +233,13 @@ test(
     };
     await tellNodeState(cluster.admin, "n1", [resultOf(object, "Failed", { conditions: [] })]);
     await until("its failure was written", async () => (isOvertaken ? true : undefined));
-    await statusThat(configs, "overtaken", "the deletion fails", (status) => typesOf(status).at(-1) === "DeleteError");
+    await statusThat(
+      cluster.admin,
+      configs,
+      "overtaken",
+      "the deletion fails",
+      (status) => typesOf(status).at(-1) === "DeleteError",
+    );
     const released = { metadata: { finalizers: null } };
     await cluster.admin.patch({ ...nodePrograms, name: "overtaken-n1" }, released, { type: "merge" });
     await until("it is gone", async () =>
@@ -377,76 +248,29 @@ test(
   },
 );
 
-test(
-  "a node that is gone holds up nothing: its objects are released, its state removed, and it is counted no more",
-  { skip },
-  async () => {
-    const program = await makeProgram("outlives");
-    const config = await makeConfig("held");
-    for (const node of ["n1", "n3"]) {
-      await tellNodeState(cluster.admin, node, [resultOf(program, node === "n3" ? "Failed" : "InForce")]);
-      await makeNodeProgram(cluster.admin, config, node);
-    }
-    await statusThat(programs, "outlives", "n3 fails", ({ state }) => state === "Failed");
-    await cluster.admin.delete({ ...nodes, name: "n3" });
-    await cluster.admin.delete({ ...configs, name: "held" });
-    await until("its state is removed", async () =>
-      (await cluster.admin.find({ ...nodeStates, name: "n3" })) === undefined ? true : undefined,
-    );
-    await until("its program is removed", async () =>
-      (await cluster.admin.find({ ...nodePrograms, name: "held-n3" })) === undefined ? true : undefined,
-    );
-    assert.ok(
-      (await cluster.admin.find({ ...nodePrograms, name: "held-n1" })) !== undefined,
-      "n1 is there, and its agent unloads",
-    );
-    await statusThat(
-      programs,
-      "outlives",
-      "n3 is not counted",
-      ({ state, nodes: counted }) => state !== "Failed" && counted?.ready === 1,
-    );
-    await cluster.admin.patch(
-      { ...nodePrograms, name: "held-n1" },
-      { metadata: { finalizers: null } },
-      { type: "merge" },
-    );
-    await until("the config is gone", async () =>
-      (await cluster.admin.find({ ...configs, name: "held" })) === undefined ? true : undefined,
-    );
-  },
-);
-
-test(
-  "a program of no node that is known, which somebody made by hand, goes as soon as it is deleted",
-  { skip },
-  async () => {
-    const name = "by-hand";
-    const metadata = { name, finalizers: ["bpfd.io.agent/finalizer"] };
-    const byHand = { apiVersion: "bpfd.io/v1alpha1", kind: "BpfProgram", metadata, spec: { programs: {} } };
-    await cluster.admin.create<AnyObject>(nodePrograms, byHand);
-    await cluster.admin.delete({ ...nodePrograms, name });
-    await until("it is gone", async () =>
-      (await cluster.admin.find({ ...nodePrograms, name })) === undefined ? true : undefined,
-    );
-  },
-);
-
 test("results of another object of the same name, or of an older generation, do not count", { skip }, async () => {
-  const first = await makeProgram("twice");
+  const first = await makeProgram(cluster.admin, "twice");
   await cluster.admin.delete({ ...programs, name: "twice" });
-  const second = await makeProgram("twice");
+  const second = await makeProgram(cluster.admin, "twice");
   await tellNodeState(cluster.admin, "n1", [resultOf(first, "InForce")]);
   await statusThat(
+    cluster.admin,
     programs,
     "twice",
     "it is not in force",
     ({ nodes: counted }) => counted?.ready === 0 && (counted?.total ?? 0) > 0,
   );
   await tellNodeState(cluster.admin, "n1", [resultOf(second, "InForce")]);
-  await statusThat(programs, "twice", "n1 has it in force", ({ nodes: counted }) => counted?.ready === 1);
+  await statusThat(
+    cluster.admin,
+    programs,
+    "twice",
+    "n1 has it in force",
+    ({ nodes: counted }) => counted?.ready === 1,
+  );
   await cluster.admin.patch({ ...programs, name: "twice" }, { spec: { priority: 7 } }, { type: "merge" });
   const status = await statusThat(
+    cluster.admin,
     programs,
     "twice",
     "the new generation is not",
@@ -456,7 +280,7 @@ test("results of another object of the same name, or of an older generation, do 
 });
 
 test("an agent of an earlier version, which tells less, counts by what it tells", { skip }, async () => {
-  const object = await makeProgram("elder");
+  const object = await makeProgram(cluster.admin, "elder");
   const { uid: _uid, generation: _generation, ...told } = resultOf(object, "InForce");
   const status = { versions: { agent: "0.0.1" }, results: [{ ...told, conditions: [], numbers: {} }] };
   const head = { apiVersion: "bpfleet.io/v1alpha1", kind: "NodeState", metadata: { name: "n1" } };
@@ -464,7 +288,13 @@ test("an agent of an earlier version, which tells less, counts by what it tells"
     fieldManager: "bpfleet-agent",
     isForced: true,
   });
-  const { conditions } = await statusThat(programs, "elder", "n1 has it", ({ nodes: counted }) => counted?.ready === 1);
+  const { conditions } = await statusThat(
+    cluster.admin,
+    programs,
+    "elder",
+    "n1 has it",
+    ({ nodes: counted }) => counted?.ready === 1,
+  );
   assert.match(conditions?.[0]?.message ?? "", /^1 of 2 nodes; not yet: n2$/);
 });
 

@@ -62,6 +62,7 @@ test("nodeAddresses gives each address of a node once", () => {
     kind: "Node",
     metadata: { name: "n1", labels: { zone: "a" } },
     addresses: ["192.0.2.1", "192.0.2.1", "fd00::2"],
+    taints: [],
     isLost: false,
   };
   assert.deepEqual(

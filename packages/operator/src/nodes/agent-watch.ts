@@ -101,6 +101,11 @@ export class AgentWatch implements Part {
     this.#set.start();
   }
 
+  /** Whether a pod of the DaemonSet is on a node, ready or not. */
+  hasPod(node: string): boolean {
+    return this.#pods.byIndex("node", node).length > 0;
+  }
+
   async lead(signal: AbortSignal): Promise<void> {
     const { nodes, states } = this.#options;
     const informers = [nodes, states, this.#pods, this.#set];

@@ -1,16 +1,20 @@
 import type { AnyObject } from "@bpfleet/kube";
 import { createInformer, type Informer, type KubeClient } from "@bpfleet/kube-client";
+import { optional } from "../desired/manifest.ts";
+import type { Taint } from "../fleet/taints.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Teller } from "../run/part.ts";
 
 /** What is kept of a Node. */
 export interface KnownNode extends AnyObject {
   readonly addresses: readonly string[];
+  readonly taints: readonly Taint[];
   /** Its kubelet has been silent for longer than the cluster waits: nobody knows what is on it. */
   readonly isLost: boolean;
 }
 
 interface WireNode {
+  readonly spec?: { readonly taints?: readonly Taint[] };
   readonly status?: {
     readonly addresses?: readonly { readonly type?: string; readonly address?: string }[];
     readonly conditions?: readonly { readonly type?: string; readonly status?: string }[];
@@ -82,7 +86,7 @@ export class NodeRegister implements AsyncDisposable {
 
 function compactNode(object: KnownNode): KnownNode {
   const { name, uid, resourceVersion, labels } = object.metadata;
-  const { addresses: wire = [], conditions = [] } = (object as WireNode).status ?? {};
+  const { spec: { taints = [] } = {}, status: { addresses: wire = [], conditions = [] } = {} } = object as WireNode;
   const addresses = wire.flatMap(({ type, address }) =>
     address !== undefined && (type === "InternalIP" || type === "ExternalIP") ? [address] : [],
   );
@@ -91,6 +95,7 @@ function compactNode(object: KnownNode): KnownNode {
     kind: object.kind,
     metadata: { name, uid, resourceVersion, labels },
     addresses,
+    taints: taints.map(({ key, value, effect }) => ({ key, ...optional("value", value), effect })),
     // False is said by a kubelet that runs, and then the agent runs most likely too.
     isLost: conditions.some(({ type, status }) => type === "Ready" && status === "Unknown"),
   };

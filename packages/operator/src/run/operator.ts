@@ -142,7 +142,14 @@ class RunningOperator implements Operator {
       nodes: this.#nodes,
       programs: this.#programs,
       daemonSet: () => fleet.daemonSet,
+      hasPod: (node) => agents.hasPod(node),
       pace: options.pace,
+    });
+    const agents = new AgentWatch({
+      ...shared,
+      nodes: this.#nodes,
+      states: this.#aggregator.states,
+      graceMs: options.agentGraceMs,
     });
     this.#addresses = new AddressPublisher({ ...shared, nodes: this.#nodes });
     this.#parts = [
@@ -158,12 +165,7 @@ class RunningOperator implements Operator {
         states: this.#aggregator.states,
         graceMs: options.nodeGraceMs,
       }),
-      new AgentWatch({
-        ...shared,
-        nodes: this.#nodes,
-        states: this.#aggregator.states,
-        graceMs: options.agentGraceMs,
-      }),
+      agents,
       this.#addresses,
       new IndexKeeper({
         ...shared,

@@ -82,6 +82,7 @@ test("Aggregator looks at every object once, however many nodes are lost at the 
     nodes: register,
     programs,
     daemonSet: () => undefined,
+    hasPod: () => false,
     teller,
     timing,
     activity,

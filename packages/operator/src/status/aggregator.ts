@@ -27,6 +27,8 @@ export interface AggregatorOptions {
   readonly programs: NodePrograms;
   /** By which agents run. */
   readonly daemonSet: () => AnyObject | undefined;
+  /** Whether it has a pod on a node. */
+  readonly hasPod: (node: string) => boolean;
   readonly teller: Teller;
   readonly timing: Timing;
   readonly activity: Activity;
@@ -206,7 +208,7 @@ export class Aggregator implements Part {
     }
     // What others did meanwhile was not looked at, also where our write came after it.
     if (meanwhile.some((each) => !this.#writer.isOwn(kind, each))) this.#soon(key, this.#betweenMs);
-    // Whether anybody unloads it is a matter of labels of nodes too.
+    // Whether anybody unloads it is a matter of labels and taints of nodes too.
     return (outcome.remaining ?? []).length > 0 ? recheckAfter(remainingMs) : awaitChange;
   }
 
@@ -257,7 +259,7 @@ export class Aggregator implements Part {
 
   #remaining(kind: DefinedKind, object: AnyObject): Pick<FleetOutcome, "remaining" | "unattended"> {
     if (kind.group !== "bpfd.io" || object.metadata.deletionTimestamp === undefined) return {};
-    const { programs, nodes, daemonSet } = this.#options;
+    const { programs, nodes, daemonSet, hasPod } = this.#options;
     const made = programs.ofConfig(object);
     const waiting = made.filter(({ metadata }) => metadata.finalizers?.includes(finalizers.program) === true);
     return {
@@ -265,7 +267,7 @@ export class Aggregator implements Part {
         name: program.metadata.name,
         cannotUnload: program.lastCondition === "NotUnLoaded",
       })),
-      unattended: tellUnattended(waiting, nodes, daemonSet()),
+      unattended: tellUnattended(waiting, nodes, daemonSet(), hasPod),
     };
   }
 }
