@@ -145,6 +145,63 @@ test("findSmallestEdit speaks Cilium's language", () => {
   assert.match(world.yaml, /fromCIDR:\n\s+- 203\.0\.113\.7\/32/);
 });
 
+test("findSmallestEdit adds to an EBPFContainerPolicy a port of a rule that allows, or the peer's address", () => {
+  const policy = (rules: string) => `apiVersion: networking.fos1.io/v1alpha1
+kind: EBPFContainerPolicy
+metadata: { name: p, namespace: shop }
+spec:
+  selector: { podSelector: { matchLabels: { app: db } } }
+  networkControls: { enableIngressControl: true, defaultIngressAction: deny${rules} }`;
+  const port = advise(
+    policy(
+      ", ingressRules: [{ action: deny, ports: [{ port: 22 }] }, { ipBlock: { cidr: 10.0.0.11/32 }, ports: [{ port: 5432 }] }]",
+    ),
+    web,
+    6,
+    80,
+  );
+  assert.ok(port.found, JSON.stringify(port));
+  assert.equal(port.path, "/spec/networkControls/ingressRules/1/ports");
+  assert.deepEqual(port.alsoAllows, []);
+  const rule = advise(policy(""), web, 17, 53);
+  assert.ok(rule.found, JSON.stringify(rule));
+  assert.deepEqual(rule.patch, [
+    {
+      op: "add",
+      path: "/spec/networkControls/ingressRules",
+      value: [{ ipBlock: { cidr: "10.0.0.11/32" }, ports: [{ port: 53, protocol: "UDP" }] }],
+    },
+  ]);
+  assert.deepEqual(rule.alsoAllows, []);
+  const sctp = advise(policy(""), web, 132, 99);
+  assert.ok(sctp.found, JSON.stringify(sctp));
+  assert.deepEqual(sctp.alsoAllows, ["every port of the same peer"]);
+  const denied = advise(policy(", ingressRules: [{ action: deny, ports: [{ port: 22 }] }]"), web, 6, 22);
+  assert.ok(!denied.found);
+  assert.match(denied.why, /EBPFContainerPolicy shop\/p spec\.networkControls\.ingressRules\[0\] denies it/);
+});
+
+test("findSmallestEdit adds the port to an l4Firewall, and says who else reaches it then", () => {
+  const policy = `apiVersion: podconfig.example.com/v1alpha1
+kind: PodConfigMapConfig
+metadata: { name: p, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: db } }
+  ebpfConfig: { l4Firewall: { enabled: true, defaultAction: block, allowedPorts: [443], blockedPorts: [22] } }`;
+  const advice = advise(policy, web, 6, 80);
+  assert.ok(advice.found, JSON.stringify(advice));
+  assert.equal(advice.path, "/spec/ebpfConfig/l4Firewall/allowedPorts");
+  assert.equal(advice.yaml, "- 80\n");
+  assert.deepEqual(advice.patch, [{ op: "add", path: "/spec/ebpfConfig/l4Firewall/allowedPorts/-", value: 80 }]);
+  assert.ok(advice.alsoAllows.includes("pod shop/batch"), advice.alsoAllows.join());
+  for (const [protocol, port] of [
+    [6, 22],
+    [1, 8],
+    [132, 99],
+  ] as const)
+    assert.ok(!advise(policy, web, protocol, port).found);
+});
+
 test("findSmallestEdit proposes what lets packets to the node itself through", () => {
   const policy = `apiVersion: cilium.io/v2
 kind: CiliumClusterwideNetworkPolicy

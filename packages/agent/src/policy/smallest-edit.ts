@@ -168,7 +168,7 @@ export function findSmallestEdit(dropped: DroppedPacket, world: EditWorld): Edit
     const names = [...new Set(now.isolating.map(({ object }) => renderRef(object)))].join(", ");
     return no(
       candidates.length === 0
-        ? `${names === "" ? "nothing that is declared" : names} keeps it from passing, and rules of that kind are not proposed`
+        ? `${names === "" ? "nothing that is declared" : names} keeps it from passing, and no addition of one port, peer or rule is about such packets`
         : `no addition of one port, peer or rule to ${names} lets it through by itself`,
     );
   }
@@ -227,8 +227,9 @@ function peerOf({ direction, opening }: DroppedPacket, who: EditWorld["who"]): E
   const bytes = direction === "ingress" ? opening.source : opening.destination;
   const text = renderAddress(bytes);
   const known = who.get(text);
-  if (known?.is === "pod") return { is: "pod", namespace: known.namespace, labels: known.labels };
-  return { is: known?.is ?? "world", cidr: `${text}/${bytes.length * 8}` };
+  const cidr = `${text}/${bytes.length * 8}`;
+  if (known?.is === "pod") return { is: "pod", namespace: known.namespace, labels: known.labels, cidr };
+  return { is: known?.is ?? "world", cidr };
 }
 
 /** A rule that would allow it, were all of it served. */

@@ -7,8 +7,14 @@ export interface EditWish {
   readonly carries: EditTraffic;
 }
 
+/** `cidr` is the peer's address alone. */
 export type EditPeer =
-  | { readonly is: "pod"; readonly namespace: string; readonly labels: Readonly<Record<string, string>> }
+  | {
+      readonly is: "pod";
+      readonly namespace: string;
+      readonly labels: Readonly<Record<string, string>>;
+      readonly cidr: string;
+    }
   | { readonly is: "this-node" | "node" | "world"; readonly cidr: string };
 
 export type EditTraffic =
