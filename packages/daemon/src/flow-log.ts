@@ -30,9 +30,10 @@ export class FlowLog {
   /** Some rule of the plan logs. */
   isWanted(): boolean {
     const instance = this.#options.plan().instances.find(({ key }) => key === nodeInstanceKey);
-    if (instance !== undefined && this.#instances[0] !== instance)
-      this.#instances = [instance, ...this.#instances].slice(0, knownTables);
-    return instance !== undefined && (instance.data as PolicyData).logs === true;
+    // Each holds all pods of the node: none is kept of which no record can come.
+    if (instance === undefined || (instance.data as PolicyData).logs !== true) return false;
+    if (this.#instances[0] !== instance) this.#instances = [instance, ...this.#instances].slice(0, knownTables);
+    return true;
   }
 
   take(records: readonly Uint8Array[]): void {
