@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { errorText, refKey, renderTime, SaidLately, type ObjectRef } from "@bpfleet/base";
-import { policy, policyScope, readOpening, type PlanMemory } from "@bpfleet/features";
+import { policy, policyScope, readOpening, type InstanceCounters, type PlanMemory } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
 import type { AgentOptions, ObjectAgentOptions } from "./agent-options.ts";
 import { lacksSecret, pullSecretsOf, secretsNamedBy, sourcesOf } from "./bytecode-sources.ts";
@@ -90,6 +90,10 @@ class ObjectAgent implements Agent {
   #problems: readonly PlanProblem[] = [];
   #planned: NodeFacts | undefined;
   readonly #counters: CounterReading;
+  /** Those of the last saving, if all of it succeeded. */
+  #savedCounters: readonly InstanceCounters[] | undefined;
+  /** What was made of them is on the disk. */
+  readonly #saved = new WeakSet<ObjectReport>();
   readonly #gathering = new Gathering(() => this.#pass());
   #passes: Promise<void> = Promise.resolve();
   readonly #saving = new StatusSaving(
@@ -125,7 +129,10 @@ class ObjectAgent implements Agent {
     await this.#records.load();
     const { daemon } = this.#options;
     const counting = setInterval(
-      () => void this.#counters.read(this.#plan).then(() => this.#saving.soon()),
+      () =>
+        void this.#counters.read(this.#plan).then(() => {
+          if (this.#counters.last !== this.#savedCounters) this.#saving.soon();
+        }),
       countersMs,
     );
     counting.unref();
@@ -330,17 +337,24 @@ class ObjectAgent implements Agent {
     if (!results.isSettled || this.#planned === undefined || this.#isPlanning) return;
     const { keeps = () => true } = this.#options;
     const specs = this.#desired.specs(keeps);
+    const { last: counters } = this.#counters;
+    this.#savedCounters = undefined;
     const reports = this.#reports.make(this.#presently(), keeps);
     let failure = "";
     for (const report of reports) {
+      if (this.#saved.has(report)) continue;
       const record = recordOfReport(report, specs.get(refKey(report.ref)) ?? "");
-      await this.#records.save(record).catch((error: unknown) => (failure = systemText(error)));
+      await this.#records.save(record).then(
+        () => this.#saved.add(report),
+        (error: unknown) => (failure = systemText(error)),
+      );
     }
     const held = this.#heldRefs();
     this.#reports.keepOnly(reports);
     await this.#records.keepOnly([...reports.map(({ ref }) => ref), ...held, ...this.#records.madeFrom(held)]);
     this.#options.onReports?.({ reports, results, plan: this.#plan });
-    if (failure !== "") this.#tell(`keep status: ${failure}`);
+    if (failure === "") this.#savedCounters = counters;
+    else this.#tell(`keep status: ${failure}`);
   }
 
   #presently(): Planned {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { errorText, type Clock } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
 import type { NodePlan } from "@bpfleet/kernel";
@@ -5,13 +6,14 @@ import type { AgentDaemon } from "./agent-options.ts";
 
 /** Several readers in a row share one reading. */
 const freshMs = 100;
+const nothing: readonly InstanceCounters[] = [];
 
 /** What was counted, as it was last read of the daemon. */
 export class CounterReading {
   readonly #clock: Clock;
   readonly #daemon: Pick<AgentDaemon, "counters">;
   readonly #tell: (notice: string) => void;
-  #last: readonly InstanceCounters[] = [];
+  #last = nothing;
   #readAt = -Infinity;
   #reading: Promise<void> = Promise.resolve();
 
@@ -21,6 +23,7 @@ export class CounterReading {
     this.#tell = tell;
   }
 
+  /** What counted nothing since the reading before is the same object as then, and so is all of it. */
   get last(): readonly InstanceCounters[] {
     return this.#last;
   }
@@ -28,7 +31,7 @@ export class CounterReading {
   /** Whoever asks while counters are being read waits for them: what was read before may be seconds old. */
   read(plan: NodePlan): Promise<void> {
     const now = this.#clock.monotonicMs();
-    if (plan.instances.length === 0) this.#last = [];
+    if (plan.instances.length === 0) this.#last = nothing;
     else if (now - this.#readAt >= freshMs) {
       this.#readAt = now;
       this.#reading = this.#ask();
@@ -38,9 +41,17 @@ export class CounterReading {
 
   async #ask(): Promise<void> {
     try {
-      this.#last = await this.#daemon.counters();
+      this.#last = keepEqual(this.#last, await this.#daemon.counters());
     } catch (error) {
       this.#tell(`read counters: ${errorText(error)}`);
     }
   }
+}
+
+function keepEqual(before: readonly InstanceCounters[], now: readonly InstanceCounters[]): readonly InstanceCounters[] {
+  const kept = now.map((each, at) => {
+    const earlier = before[at];
+    return earlier !== undefined && isDeepStrictEqual(earlier, each) ? earlier : each;
+  });
+  return kept.length === before.length && kept.every((each, at) => each === before[at]) ? before : kept;
 }

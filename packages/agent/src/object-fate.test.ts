@@ -73,3 +73,24 @@ test("Fates gives each policy the table, the programs and the hooks of the pods 
   assert.deepEqual(saidOf("last"), ["hook tc-ingress/c", ...shared]);
   assert.deepEqual(saidOf("none"), []);
 });
+
+test("Fates gives policies that select the same pods one list of results", () => {
+  const common = { feature: "policy", programs: ["policy/ingress"], maps: {}, rules: [] };
+  const owned = (name: string, data: unknown): FeatureInstance => ({
+    ...common,
+    owner: { ...origin.object, name },
+    key: name,
+    hooks: [],
+    data,
+  });
+  const pods = ["a", "b"].map((name) => ({ namespace: "x", pod: name, interface: name, ifindex: 1 }));
+  const selecting = (name: string, last: number) =>
+    owned(name, { about: "policy", endpoints: [], places: [[0, last]] });
+  const node = { ...owned("node", { about: "node", endpoints: pods }), hooks: undefined };
+  const plan = { ...emptyPlan, instances: [node, selecting("p", 1), selecting("q", 1), selecting("r", 0)] };
+  const items = ["a", "b"].map((name): ItemResult => ({ item: "hook", key: `tc-egress/${name}`, state: "in-force" }));
+  const fates = new Fates(plan, [], items, []);
+  const itemsOf = (name: string) => fates.of({ ...origin.object, name }).items;
+  const [p, q, r] = [itemsOf("p"), itemsOf("q"), itemsOf("r")];
+  assert.deepEqual([p === q, p.length, r.length], [true, 2, 1]);
+});

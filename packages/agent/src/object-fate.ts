@@ -22,10 +22,13 @@ export class Fates {
   readonly #problems: Map<string, PlanProblem[]>;
   readonly #counters: Map<string, InstanceCounters[]>;
   readonly #items: readonly ItemResult[];
-  /** Of items, by what they are and their keys. */
-  readonly #places = new Map<string, Map<string, number>>();
-  readonly #shares: ReadonlyMap<string, Share>;
   readonly #plan: NodePlan;
+  #shares: ReadonlyMap<string, Share> | undefined;
+  #places: Places | undefined;
+  /** What was asked for last. */
+  #last:
+    | { readonly text: string; readonly hooks: readonly string[]; readonly items: readonly ItemResult[] }
+    | undefined;
 
   constructor(
     plan: NodePlan,
@@ -37,30 +40,40 @@ export class Fates {
     this.#counters = Map.groupBy(counters, (each) => refKey(each.owner));
     this.#plan = plan;
     this.#items = items;
-    for (const [at, { item, key }] of items.entries()) {
-      const places = this.#places.get(item);
-      if (places === undefined) this.#places.set(item, new Map([[key, at]]));
-      else places.set(key, at);
-    }
-    this.#shares = sharesOf(plan);
+  }
+
+  countersOf(ref: ObjectRef): ObjectFate["counters"] {
+    return this.#counters.get(refKey(ref)) ?? [];
   }
 
   of(ref: ObjectRef): ObjectFate {
     const key = refKey(ref);
+    this.#shares ??= sharesOf(this.#plan);
     return {
       problems: this.#problems.get(key) ?? [],
       items: this.#itemsOf(this.#shares.get(key)),
-      counters: this.#counters.get(key) ?? [],
+      counters: this.countersOf(ref),
     };
   }
 
-  /** Only when they are asked for: many policies may share thousands of hooks. */
+  /** Many policies may share thousands of hooks: those that select the same pods are given one list. */
   #itemsOf(share: Share | undefined): readonly ItemResult[] {
     if (share === undefined) return [];
+    const [instance, ...others] = share.instances;
+    if (instance === undefined || others.length > 0) return this.#findItems(share);
+    const hooks = instanceHooks(instance, this.#plan) ?? [];
+    const text = JSON.stringify([share.maps, share.programs, share.hooks, instance.maps, instance.programs]);
+    if (this.#last?.hooks !== hooks || this.#last.text !== text)
+      this.#last = { text, hooks, items: this.#findItems(share) };
+    return this.#last.items;
+  }
+
+  #findItems(share: Share): readonly ItemResult[] {
+    const places = (this.#places ??= placesOf(this.#items));
     const found = new Set<number>();
     const add = (item: ItemResult["item"], keys: Iterable<string>): void => {
       for (const key of keys) {
-        const at = this.#places.get(item)?.get(key);
+        const at = places.get(item)?.get(key);
         if (at !== undefined) found.add(at);
       }
     };
@@ -74,6 +87,19 @@ export class Fates {
     }
     return [...Uint32Array.from(found).toSorted()].flatMap((at) => this.#items[at] ?? []);
   }
+}
+
+/** Of items, by what they are and their keys. */
+type Places = ReadonlyMap<string, ReadonlyMap<string, number>>;
+
+function placesOf(items: readonly ItemResult[]): Places {
+  const places = new Map<string, Map<string, number>>();
+  for (const [at, { item, key }] of items.entries()) {
+    const ofItem = places.get(item);
+    if (ofItem === undefined) places.set(item, new Map([[key, at]]));
+    else ofItem.set(key, at);
+  }
+  return places;
 }
 
 /** What is there for one object: a hook serves the owners of all its members, and what an instance shares its owner. */

@@ -11,6 +11,7 @@ import { identifyMade, recordOfSame } from "./made-object.ts";
 import { bugText } from "./guarded.ts";
 import { Fates, messagesOf, refusedStatus, standingOf, stateOf, type ObjectFate } from "./object-fate.ts";
 import { recordOfReport, type ObjectRecord, type ObjectRecords } from "./records.ts";
+import { ReportMemory } from "./report-memory.ts";
 import type { ObjectReport } from "./report.ts";
 
 /** What was planned last, and what it counted. */
@@ -35,6 +36,7 @@ export class ReportMaker {
   readonly #passReasons: readonly string[];
   /** What was said last of objects that are made: their versions go on from there, stored or not. */
   readonly #said = new Map<string, ObjectRecord>();
+  readonly #memory = new ReportMemory();
   #planned: Planned = { plan: emptyPlan, problems: [], counters: [] };
 
   constructor(parts: ReportMakerParts) {
@@ -42,29 +44,50 @@ export class ReportMaker {
     this.#passReasons = parts.options.features.flatMap((feature) => feature.passReasons);
   }
 
-  /** Of every object that is declared, made of one, or still in the kernel; of sound ones only where it is asked `of`. */
-  make(planned: Planned, of: (ref: ObjectRef) => boolean = () => true): readonly ObjectReport[] {
+  /**
+   * Of every object that is declared, made of one, or still in the kernel; of sound ones only where it is asked `of`:
+   * those are remembered, and the same again until what they are made of is another.
+   */
+  make(planned: Planned, of?: (ref: ObjectRef) => boolean): readonly ObjectReport[] {
     const { daemon } = this.#parts.options;
     const results = daemon.results();
+    const { interfaces, nodeName } = daemon.facts();
+    const isCurrent = results.isSettled && results.trouble === undefined;
+    this.#memory.enter([
+      planned.plan,
+      planned.problems,
+      results.items,
+      isCurrent,
+      results.isPaused,
+      interfaces,
+      nodeName,
+    ]);
     const fates = new Fates(planned.plan, planned.problems, results.items, planned.counters);
     this.#planned = planned;
     const spoilt = new Set(this.#parts.desired.spoilt().map(({ good }) => good));
     const reports = this.#parts.desired.sound().flatMap((accepted) => {
-      if (!of(accepted.parsed.ref)) return [];
-      const fate = fates.of(accepted.parsed.ref);
-      const previous = this.#parts.records.find(accepted.parsed.ref);
-      const status = this.#status(accepted, fate, previous);
-      const known = stateOf(fate, results.isSettled && results.trouble === undefined, results.isPaused);
-      const state = spoilt.has(accepted) ? "failed" : known;
-      const own = this.#reportOf(accepted.parsed.ref, accepted.parsed.object, status, state, fate, previous);
-      return [own, ...this.#made(accepted, own, fate)];
+      const { ref, object } = accepted.parsed;
+      if (of?.(ref) === false) return [];
+      const previous = this.#parts.records.find(ref);
+      const isSpoilt = spoilt.has(accepted);
+      const counters = fates.countersOf(ref);
+      const same = isSpoilt ? undefined : this.#memory.find(accepted, counters, previous);
+      if (same !== undefined) return [same];
+      const fate = fates.of(ref);
+      const told = this.#status(accepted, fate, previous);
+      const state = isSpoilt ? "failed" : stateOf(fate, isCurrent, results.isPaused);
+      const report = this.#reportOf(ref, object, told.status, state, fate, previous);
+      const made = this.#made(accepted, report, fate);
+      if (of !== undefined && !told.isRefused && !isSpoilt && made.length === 0)
+        this.#memory.keep({ accepted, counters, previous, report });
+      return [report, ...made];
     });
     const refused = this.#parts.desired.refused().map(({ stored }) => {
       const fate = fates.of(stored.ref);
       return this.#reportOf(
         stored.ref,
         stored.object,
-        refusedStatus(fate, this.#parts.options.clock),
+        this.#refused(fate),
         "failed",
         fate,
         this.#parts.records.find(stored.ref),
@@ -132,12 +155,21 @@ export class ReportMaker {
     };
   }
 
-  #status({ kind, parsed }: AcceptedObject, fate: ObjectFate, previous: ObjectRecord | undefined): unknown {
+  #refused(fate: ObjectFate): unknown {
+    return refusedStatus(fate, this.#parts.options.clock);
+  }
+
+  /** Refused where its kind cannot tell it. */
+  #status(
+    { kind, parsed }: AcceptedObject,
+    fate: ObjectFate,
+    previous: ObjectRecord | undefined,
+  ): { readonly status: unknown; readonly isRefused: boolean } {
     try {
-      return kind.status(parsed, this.#outcome(fate, previous));
+      return { status: kind.status(parsed, this.#outcome(fate, previous)), isRefused: false };
     } catch (error) {
       this.#parts.tell(bugText(`tell the status of ${renderRef(parsed.ref)}`, error));
-      return refusedStatus(fate, this.#parts.options.clock);
+      return { status: this.#refused(fate), isRefused: true };
     }
   }
 
@@ -145,6 +177,7 @@ export class ReportMaker {
   keepOnly(reports: readonly ObjectReport[]): void {
     const there = new Set(reports.map(({ ref }) => refKey(ref)));
     for (const key of this.#said.keys()) if (!there.has(key)) this.#said.delete(key);
+    this.#memory.keepOnly(there);
   }
 
   #reportOf(

@@ -37,6 +37,8 @@ export interface ClusterAgentOptions extends Omit<AgentParts, "daemon" | "kinds"
 /** Objects that were made are looked at for so long before the first plan. */
 const earlierMs = 10_000;
 const madePaceMs = 200;
+/** Between two looks at whether everything is followed. */
+const syncLooksMs = 5000;
 
 /** The agent of one node of a cluster: resolves when everything that is declared was read and planned for. */
 export async function startClusterAgent(options: ClusterAgentOptions): Promise<Agent> {
@@ -84,6 +86,9 @@ export async function startClusterAgent(options: ClusterAgentOptions): Promise<A
       onChange: () => syncs.ask(),
     }),
   );
+  const looks = setInterval(() => nodeState.lookAtSync(), syncLooksMs);
+  looks.unref();
+  closing.defer(() => clearInterval(looks));
   let failure = "";
   const syncs: Repeat = closing.use(
     new Repeat({

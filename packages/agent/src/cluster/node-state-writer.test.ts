@@ -295,3 +295,35 @@ class CountingFleet {
     };
   }
 }
+
+test("NodeStateWriter tells that not everything is followed when it looks, whatever else changed", async (t) => {
+  const client = new OneObject();
+  let unsynced: string | undefined;
+  const writer = new NodeStateWriter({
+    client,
+    nodeName: "n1",
+    version: "1",
+    clock: { now: () => Date.now(), monotonicMs: () => performance.now() },
+    daemon: {
+      version: () => ({ version: "1", kernel: "6.1", node: "0", libbpf: "1.7" }),
+      inventory: async () => ({ programs: [], maps: [], links: [] }),
+    },
+    plan: () => emptyPlan,
+    node: () => n1,
+    whyNotSynced: () => unsynced,
+    onNotice: () => undefined,
+    paceMs: 1,
+    refreshMs: 3_600_000,
+  });
+  t.after(() => writer[Symbol.asyncDispose]());
+  writer.lookAtSync();
+  writer.reports([], settledResults);
+  const synced = () => client.object?.status?.conditions?.find(({ type }) => type === "Synced")?.status;
+  await client.until("it is written", () => synced() === "True");
+  unsynced = "list pods: forbidden";
+  writer.lookAtSync();
+  await client.until("it tells that it is not", () => synced() === "False");
+  unsynced = undefined;
+  writer.lookAtSync();
+  await client.until("it tells that it is", () => synced() === "True");
+});

@@ -65,6 +65,7 @@ export class NodeStateWriter implements AsyncDisposable {
   #isAbsent = false;
   #isNewsDue = false;
   #failure = "";
+  #unsynced: string | undefined;
 
   constructor(options: NodeStateWriterOptions) {
     this.#options = options;
@@ -98,6 +99,14 @@ export class NodeStateWriter implements AsyncDisposable {
   daemonSays(results: DaemonResults): void {
     if (this.#daemonResults === undefined) return;
     this.#daemonResults = results;
+    if (this.#newsOf() !== this.#news) this.#askForNews();
+  }
+
+  /** Whether everything is followed: nobody tells when that changes. */
+  lookAtSync(): void {
+    const unsynced = this.#options.whyNotSynced();
+    if (unsynced === this.#unsynced || this.#daemonResults === undefined) return;
+    this.#unsynced = unsynced;
     if (this.#newsOf() !== this.#news) this.#askForNews();
   }
 

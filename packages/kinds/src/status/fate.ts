@@ -80,14 +80,20 @@ export class ObjectFate {
   }
 }
 
+/** Objects that share all items share the list of their results. */
+const knownResults = new WeakMap<readonly ItemResult[], ReadonlyMap<string, ReadonlyMap<string, ItemResult>>>();
+
 /** Without a text for each: there are thousands, of each of many objects. */
 function resultsByKey(items: readonly ItemResult[]): ReadonlyMap<string, ReadonlyMap<string, ItemResult>> {
+  const known = knownResults.get(items);
+  if (known !== undefined) return known;
   const results = new Map<string, Map<string, ItemResult>>();
   for (const result of items) {
     const ofItem = results.get(result.item);
     if (ofItem === undefined) results.set(result.item, new Map([[result.key, result]]));
     else ofItem.set(result.key, result);
   }
+  knownResults.set(items, results);
   return results;
 }
 
