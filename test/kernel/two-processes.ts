@@ -17,7 +17,7 @@ export interface Programs {
   readonly agent: readonly string[];
 }
 
-const sources: Programs = {
+export const sources: Programs = {
   daemon: [process.execPath, join(apps, "daemon/src/main.ts")],
   agent: [process.execPath, join(apps, "agent/src/main.ts")],
 };
@@ -93,17 +93,22 @@ export class TwoProcesses implements AsyncDisposable {
     execFileSync("chmod", ["-R", "a+rX", join(this.sandbox.dir, "tls")]);
   }
 
-  async startDaemon(): Promise<void> {
+  /** Resolves when it `serves`: where its metrics are on a socket, when it answers there. */
+  async startDaemon(serves: () => Promise<boolean> = () => this.#servesOnSocket()): Promise<void> {
     const env = { ...this.env, BPFLEET_STATE: join(this.sandbox.dir, "daemon-state") };
     const tls = join(this.sandbox.dir, "tls/daemon/..data");
     const words = [...this.#programs.daemon, "--tls-dir", tls, "--agent-group", `${plainUser}`];
     this.#run("daemon", [...withUs, "nsenter", `--net=/run/netns/${this.far}`, ...words], env);
-    const { env: own } = this;
-    const serves = async (): Promise<boolean> => {
+    const looked = (): Promise<boolean> => {
       this.#mustRun("daemon");
-      return (await answerOf({ socketPath: own["BPFLEET_METRICS_ADDR"]?.slice(5) ?? "", path: "/metrics" })) === 200;
+      return serves();
     };
-    await until("the daemon serves", serves, startMs);
+    await until("the daemon serves", looked, startMs);
+  }
+
+  async #servesOnSocket(): Promise<boolean> {
+    const socketPath = this.env["BPFLEET_METRICS_ADDR"]?.slice("unix:".length) ?? "";
+    return (await answerOf({ socketPath, path: "/metrics" })) === 200;
   }
 
   /** Over the directory, unless `env` says where a cluster is. */

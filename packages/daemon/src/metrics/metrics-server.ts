@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { rmSync } from "node:fs";
+import type { ListenOptions } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { errorText, KernelError } from "@bpfleet/base";
@@ -27,11 +28,9 @@ export class MetricsServer implements AsyncDisposable {
     const where = "unix" in address ? address.unix : `${address.host ?? "127.0.0.1"}:${address.port}`;
     // The caller holds the node's lock, so a socket that is there is of a process that is gone.
     if ("unix" in address) rmSync(address.unix, { force: true });
-    server.listen(
-      "unix" in address ? { path: address.unix } : { host: address.host ?? "127.0.0.1", port: address.port },
-    );
+    const at = "unix" in address ? { path: address.unix } : { host: address.host ?? "127.0.0.1", port: address.port };
     try {
-      await once(server, "listening");
+      await listenAt(server, at);
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code === "EADDRINUSE" ? "busy" : "internal";
       throw new KernelError(`serve metrics on ${where}: ${errorText(cause)}; choose another address`, {
@@ -54,6 +53,16 @@ export class MetricsServer implements AsyncDisposable {
     this.#server.closeAllConnections();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
     if ("unix" in this.#address) rmSync(this.#address.unix, { force: true });
+  }
+}
+
+/** Every address is that of IPv4 where the kernel has no IPv6 (`ipv6.disable=1`). */
+async function listenAt(server: Server, at: ListenOptions): Promise<void> {
+  try {
+    await once(server.listen(at), "listening");
+  } catch (error) {
+    if (at.host !== "::" || (error as NodeJS.ErrnoException).code !== "EAFNOSUPPORT") throw error;
+    await once(server.listen({ ...at, host: "0.0.0.0" }), "listening");
   }
 }
 
