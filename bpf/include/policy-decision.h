@@ -98,13 +98,13 @@ static __always_inline void open_flow(enum flow_direction direction, __u32 bytes
 {
 	struct packet_view *view = &work->view;
 	struct decision *out = &work->decision;
-	__u32 rate = work->ruling.connection_rate;
+	__u32 connection_ns = work->ruling.connection_ns;
 
 	/* What one of the two limits refuses takes nothing of the other. */
 	limit_connections(work, false);
 	forget();
-	if (rate && !work->ruling.drops && begins(view, direction) &&
-	    !may_begin(&view->key.ifindex, rate, work->now_ns, &work->high)) {
+	if (connection_ns && !work->ruling.drops && begins(view, direction) &&
+	    !may_begin(&view->key.ifindex, connection_ns, work->now_ns, &work->high)) {
 		rule_out(work, REASON_CONNECTION_RATE);
 		work->ruling.rule = 0;
 	}

@@ -56,9 +56,8 @@ __noinline int apply_effects(struct __sk_buff *skb, __u32 rule)
 	effect += rule & 1;
 	if (marks_packets && effect->flags & EFFECT_MARKS && !dry_run)
 		mark_packet(skb, effect->mark, &work->view);
-	if (!effect->bits_per_second || (work->opened == FLOW_EGRESS) != work->leaves)
+	if (!effect->pace.byte_time || (work->opened == FLOW_EGRESS) != work->leaves)
 		return 1;
 	work->rate = (struct rate_key){ .ifindex = work->view.key.ifindex, .rule_id = effect->rule_id };
-	return take_bytes(bucket_of(&rates, &work->rate, &work->high), skb->len, effect->burst_bytes,
-			  effect->bits_per_second);
+	return take_bytes(bucket_of(&rates, &work->rate, &work->high), skb->len, &effect->pace);
 }

@@ -19,9 +19,7 @@ struct {
  * False when it is over the limit; at the limit each CPU may let one more pass at once, which is charged. Index and
  * `scratch` are in a map, since the stack is full.
  */
-static __always_inline bool may_begin(const __u32 *ifindex, __u32 rate, __u64 now_ns, __u64 *scratch)
+static __always_inline bool may_begin(const __u32 *ifindex, __u32 cost_ns, __u64 now_ns, __u64 *scratch)
 {
-	__u64 cost = SECOND_NS / rate;
-
-	return take(bucket_of(&connection_rates, ifindex, scratch), now_ns, cost, SECOND_NS - cost);
+	return take(bucket_of(&connection_rates, ifindex, scratch), now_ns, cost_ns, SECOND_NS - cost_ns);
 }

@@ -5,9 +5,9 @@
 #include "policy-bucket.h"
 #include "policy-opening.h"
 
-/* Of one rule, and of all together. */
-const volatile __u32 logs_per_second = 100;
-const volatile __u32 all_logs_per_second = 500;
+/* For each of one rule, and of all together. */
+const volatile __u32 log_ns = SECOND_NS / 100;
+const volatile __u32 all_log_ns = SECOND_NS / 500;
 
 struct logged_flow {
 	__u64 time_ns; /* since boot, without suspend */
@@ -51,11 +51,9 @@ static __always_inline struct log_bucket *log_bucket_of(__u32 key)
 }
 
 /* A second's worth at once. */
-static __always_inline bool may_log(struct log_bucket *bucket, __u32 rate, __u64 now_ns)
+static __always_inline bool may_log(struct log_bucket *bucket, __u32 cost_ns, __u64 now_ns)
 {
-	__u64 cost = SECOND_NS / rate;
-
-	return take(&bucket->full_at, now_ns, cost, SECOND_NS - cost);
+	return take(&bucket->full_at, now_ns, cost_ns, SECOND_NS - cost_ns);
 }
 
 /* Of the packet in hand, as it is ruled. Global, so that the verifier follows it once. */
@@ -72,8 +70,7 @@ __noinline int log_flow(__u32 length)
 	own = log_bucket_of(work->counters << LOG_SLOT_SHIFT | work->ruling.logs);
 	if (!all || !own)
 		return 0;
-	if (!logs_per_second || !all_logs_per_second || !may_log(own, logs_per_second, now_ns) ||
-	    !may_log(all, all_logs_per_second, now_ns))
+	if (!may_log(own, log_ns, now_ns) || !may_log(all, all_log_ns, now_ns))
 		goto missed;
 	told = bpf_ringbuf_reserve(&events, sizeof(*told), 0);
 	if (!told) {

@@ -105,7 +105,7 @@ struct verdict_table {
 	__u32 ports[PORT_SPACES];
 	__u32 number; /* in keys of cells; never 0 */
 	__u32 flags; /* enum table_flag */
-	__u32 connection_rate; /* that the endpoint may begin each second; 0: any number */
+	__u32 connection_ns; /* for each that the endpoint begins, of a second; 0: any number */
 	__u32 most_connections; /* that it may have open; 0: any number */
 	__u32 unused[2];
 };
@@ -130,13 +130,22 @@ enum rule_flag { RULE_DROPS = 1, RULE_KEEPS_FLOWS = 2, RULE_HAS_EFFECT = 4, RULE
 
 enum effect_flag { EFFECT_NONE = 0, EFFECT_MARKS = 1 };
 
+/*
+ * How many bytes each second, without a division for each packet: packages/features/src/policy/pace.ts. A byte's
+ * nanoseconds are a number of less than 2^43, whose fraction has as many bits as the last PACE_BITS say.
+ */
+#define PACE_BITS 6
+
+struct pace {
+	__u64 byte_time; /* 0: any number of bytes */
+	__u64 burst_ns;
+};
+
 struct rule_effect {
-	__u64 bits_per_second; /* 0: any number */
+	struct pace pace;
 	__u64 rule_id;
-	__u32 burst_bytes;
 	__u32 mark; /* a DSCP, of six bits */
 	__u32 flags; /* enum effect_flag */
-	__u32 unused;
 };
 _Static_assert(sizeof(struct rule_effect) * 2 == POLICY_LINE, "two in a line");
 

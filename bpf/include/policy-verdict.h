@@ -37,8 +37,8 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	if (!line)
 		return rule_out_all(work);
 	rule = (const struct ranked_rule *)line + (work->rank & 3);
-	/* The lower one; 0, which is any number, is the highest. */
-	work->ruling.connection_rate = lower(work->ruling.connection_rate - 1, verdicts->connection_rate - 1) + 1;
+	/* The longer time; below, the lower number: 0, which is any, is the highest. */
+	work->ruling.connection_ns = ~lower(~work->ruling.connection_ns, ~verdicts->connection_ns);
 	if (counts_connections && !(rule->flags & RULE_OF_HOST))
 		work->ruling.most_connections =
 			lower(work->ruling.most_connections - 1, verdicts->most_connections - 1) + 1;

@@ -34,7 +34,7 @@ struct ruling {
 	__u8 drops;
 	__u8 keeps;
 	__u8 is_blocked; /* by a table of ports */
-	__u32 connection_rate; /* 0: any number */
+	__u32 connection_ns; /* for each; 0: any number */
 	__u32 most_connections; /* 0: any number */
 	__u32 logs; /* index of the rule that asks for it; 0: none */
 	__u8 is_restricted; /* in some direction */

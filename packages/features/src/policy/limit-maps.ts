@@ -4,20 +4,20 @@ import { enforcedOf } from "./compile/statements.ts";
 import type { CompiledPolicy } from "./compile/compile-policy.ts";
 import {
   bandwidthKeySize,
-  bandwidthSize,
   connectionCountSize,
   connectionSize,
   connectionState,
-  encodeBandwidth,
   encodeBandwidthKey,
   endpointMark,
   flowDirection,
   flowKeySize,
+  encodePace,
+  paceSize,
+  policyLayout,
   policyMaps,
 } from "./generated/policy.ts";
-import { burstOf } from "./pace.ts";
+import { paceOf } from "./pace.ts";
 import type { Bandwidth } from "./policy.ts";
-import { mostBurst } from "./table/write-table.ts";
 
 /** Map name in the object, or role → key. */
 const keys = {
@@ -107,6 +107,7 @@ export function planLimitMaps(
         name: "bandwidths",
         definition: { ...policyMaps.bandwidths, maxEntries: isLimited ? bandwidthCount : 1 },
         contents: isLimited ? { kind: "kept", entries: entriesOf(bandwidths), prune: true } : { kind: "live" },
+        layout: String(policyLayout.pace_bits),
         owner,
       },
       live("bandwidth_uses", isLimited, bandwidthCount),
@@ -126,13 +127,11 @@ function entriesOf(bandwidths: readonly EndpointBandwidth[]): {
 } {
   const count = bandwidths.length;
   const keyBytes = new Uint8Array(count * bandwidthKeySize);
-  const values = new Uint8Array(count * bandwidthSize);
+  const values = new Uint8Array(count * paceSize);
   for (const [at, { ifindex, direction, bandwidth }] of bandwidths.entries()) {
     const key = { ifindex, direction: flowDirection[direction] };
     encodeBandwidthKey(key, new DataView(keyBytes.buffer), at * bandwidthKeySize);
-    const burstBytes = BigInt(Math.min(burstOf(bandwidth), mostBurst));
-    const value = { bitsPerSecond: BigInt(bandwidth.bitsPerSecond), burstBytes };
-    encodeBandwidth(value, new DataView(values.buffer), at * bandwidthSize);
+    encodePace(paceOf(bandwidth), new DataView(values.buffer), at * paceSize);
   }
   return { count, keys: keyBytes, values };
 }

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import * as make from "../filter/testing/packets.ts";
-import { encodeBandwidth, bandwidthSize, flowDirection } from "./generated/policy.ts";
+import { encodePace, flowDirection, paceSize } from "./generated/policy.ts";
+import { paceOf } from "./pace.ts";
 import { friend6, peers, udpPacket as udp } from "./testing/endpoint-packets.ts";
 import { LoadedPolicy, type Direction } from "./testing/loaded-policy.ts";
 import { smallTable } from "./testing/small-table.ts";
@@ -11,9 +12,8 @@ const passes = -1;
 const bytes = udp("egress", 1, 53).length;
 
 function limit(policy: LoadedPolicy, direction: Direction, bitsPerSecond: number, burstBytes: number): void {
-  const value = Buffer.alloc(bandwidthSize);
-  const limits = { bitsPerSecond: BigInt(bitsPerSecond), burstBytes: BigInt(burstBytes) };
-  encodeBandwidth(limits, new DataView(value.buffer, value.byteOffset));
+  const value = Buffer.alloc(paceSize);
+  encodePace(paceOf({ bitsPerSecond, burstBytes }), new DataView(value.buffer, value.byteOffset));
   policy.map("bandwidths").setRaw(Buffer.from(Uint32Array.of(1, flowDirection[direction]).buffer), value);
 }
 

@@ -12,7 +12,7 @@ import { smallTable } from "./testing/small-table.ts";
 const flows = 2000;
 
 test("policy_ingress counts flows that find the ring full, by rule too, and lets them pass", async () => {
-  const unlimited = { logs_per_second: 1_000_000, all_logs_per_second: 1_000_000 };
+  const unlimited = { log_ns: 1000, all_log_ns: 1000 };
   await using policy = await LoadedPolicy.load(4096, { logs_flows: true, ...unlimited }, false);
   await policy.put(smallTable({ peers, ingress: [{ rules: [{ rule: 1, logs: true }] }] }));
   for (let port = 1; port <= flows; port++) {
@@ -39,7 +39,7 @@ test("policy_ingress counts flows that find the ring full, by rule too, and lets
 });
 
 test("policy_ingress hands nothing of what was missed of a rule to the one that has its place after an edit", async () => {
-  const limited = { logs_per_second: 1, all_logs_per_second: 1_000_000 };
+  const limited = { log_ns: 1_000_000_000, all_log_ns: 1000 };
   await using policy = await LoadedPolicy.load(4096, { logs_flows: true, ...limited }, false);
   const told: (readonly [slot: number, missed: number])[] = [];
   const ring = policy.map("events").ringbuf((records) => {

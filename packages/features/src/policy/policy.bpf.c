@@ -24,6 +24,7 @@ enum policy_layout {
 	LAYOUT_SERVICE_BACKENDS = SERVICE_BACKENDS,
 	LAYOUT_LEARNT_NAMES = LEARNT_NAMES,
 	LAYOUT_NAME_CLASS_BITS = NAME_CLASS_BITS,
+	LAYOUT_PACE_BITS = PACE_BITS,
 };
 EXPORT_TYPE(enum, policy_layout);
 EXPORT_TYPE(struct, policy_line);
@@ -41,7 +42,7 @@ EXPORT_TYPE(enum, table_flag);
 EXPORT_TYPE(enum, owner_mark);
 EXPORT_TYPE(struct, account);
 EXPORT_TYPE(struct, bandwidth_key);
-EXPORT_TYPE(struct, bandwidth);
+EXPORT_TYPE(struct, pace);
 EXPORT_TYPE(enum, connection_state);
 EXPORT_TYPE(struct, connection);
 EXPORT_TYPE(struct, connection_count);

@@ -2,7 +2,7 @@
 import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 /** Another one where C and TypeScript agree on something else; the list of objects has it too. */
-export const policyObjectLayout = "5b66bb1bf50caeca";
+export const policyObjectLayout = "11e0e74c2e876aa2";
 
 export const policyMaps = {
   accounts: { type: "lru_percpu_hash", keySize: 4, valueSize: 64, maxEntries: 1, flags: 0 },
@@ -44,7 +44,7 @@ export const policyPrograms = {
 
 /** Variables that are set before load; 0 and false when they are not. */
 export interface PolicyGlobals {
-  readonly all_logs_per_second: number;
+  readonly all_log_ns: number;
   readonly counts_connections: boolean;
   readonly dry_run: boolean;
   readonly grace_seconds: number;
@@ -54,8 +54,8 @@ export interface PolicyGlobals {
   readonly instance_id: bigint;
   readonly keeps_accounts: boolean;
   readonly limits_bandwidth: boolean;
+  readonly log_ns: number;
   readonly logs_flows: boolean;
-  readonly logs_per_second: number;
   readonly marks_packets: boolean;
   readonly name_seconds_at_least: number;
   readonly takes_fragments: boolean;
@@ -138,6 +138,7 @@ export const policyLayout = {
   length_lines: 3,
   address_ways: 3,
   cell_ways: 5,
+  pace_bits: 6,
   learnt_names: 8,
   name_class_bits: 16,
   line_bytes: 64,
@@ -293,22 +294,6 @@ export function encodeAffinityKey(value: AffinityKey, view: DataView, at = 0): v
   view.setBigUint64(at + 0, value.service, true);
   view.setUint32(at + 8, value.ifindex, true);
   view.setUint32(at + 12, value.unused, true);
-}
-
-export interface Bandwidth {
-  readonly bitsPerSecond: bigint;
-  readonly burstBytes: bigint;
-}
-export const bandwidthSize = 16;
-export function decodeBandwidth(view: DataView, at = 0): Bandwidth {
-  return {
-    bitsPerSecond: view.getBigUint64(at + 0, true),
-    burstBytes: view.getBigUint64(at + 8, true),
-  };
-}
-export function encodeBandwidth(value: Bandwidth, view: DataView, at = 0): void {
-  view.setBigUint64(at + 0, value.bitsPerSecond, true);
-  view.setBigUint64(at + 8, value.burstBytes, true);
 }
 
 export interface BandwidthKey {
@@ -725,6 +710,22 @@ export function encodeNamesWork(value: NamesWork, view: DataView, at = 0): void 
   for (const [index, item] of value.classes.entries()) view.setUint32(at + 2648 + index * 4, item, true);
 }
 
+export interface Pace {
+  readonly byteTime: bigint;
+  readonly burstNs: bigint;
+}
+export const paceSize = 16;
+export function decodePace(view: DataView, at = 0): Pace {
+  return {
+    byteTime: view.getBigUint64(at + 0, true),
+    burstNs: view.getBigUint64(at + 8, true),
+  };
+}
+export function encodePace(value: Pace, view: DataView, at = 0): void {
+  view.setBigUint64(at + 0, value.byteTime, true);
+  view.setBigUint64(at + 8, value.burstNs, true);
+}
+
 export interface PacketView {
   readonly key: FlowKey;
   readonly identification: number;
@@ -988,31 +989,25 @@ export function encodeRateKey(value: RateKey, view: DataView, at = 0): void {
 }
 
 export interface RuleEffect {
-  readonly bitsPerSecond: bigint;
+  readonly pace: Pace;
   readonly ruleId: bigint;
-  readonly burstBytes: number;
   readonly mark: number;
   readonly flags: number;
-  readonly unused: number;
 }
 export const ruleEffectSize = 32;
 export function decodeRuleEffect(view: DataView, at = 0): RuleEffect {
   return {
-    bitsPerSecond: view.getBigUint64(at + 0, true),
-    ruleId: view.getBigUint64(at + 8, true),
-    burstBytes: view.getUint32(at + 16, true),
-    mark: view.getUint32(at + 20, true),
-    flags: view.getUint32(at + 24, true),
-    unused: view.getUint32(at + 28, true),
+    pace: decodePace(view, at + 0),
+    ruleId: view.getBigUint64(at + 16, true),
+    mark: view.getUint32(at + 24, true),
+    flags: view.getUint32(at + 28, true),
   };
 }
 export function encodeRuleEffect(value: RuleEffect, view: DataView, at = 0): void {
-  view.setBigUint64(at + 0, value.bitsPerSecond, true);
-  view.setBigUint64(at + 8, value.ruleId, true);
-  view.setUint32(at + 16, value.burstBytes, true);
-  view.setUint32(at + 20, value.mark, true);
-  view.setUint32(at + 24, value.flags, true);
-  view.setUint32(at + 28, value.unused, true);
+  encodePace(value.pace, view, at + 0);
+  view.setBigUint64(at + 16, value.ruleId, true);
+  view.setUint32(at + 24, value.mark, true);
+  view.setUint32(at + 28, value.flags, true);
 }
 
 export interface Ruling {
@@ -1021,7 +1016,7 @@ export interface Ruling {
   readonly drops: number;
   readonly keeps: number;
   readonly isBlocked: number;
-  readonly connectionRate: number;
+  readonly connectionNs: number;
   readonly mostConnections: number;
   readonly logs: number;
   readonly isRestricted: number;
@@ -1036,7 +1031,7 @@ export function decodeRuling(view: DataView, at = 0): Ruling {
     drops: view.getUint8(at + 8),
     keeps: view.getUint8(at + 9),
     isBlocked: view.getUint8(at + 10),
-    connectionRate: view.getUint32(at + 12, true),
+    connectionNs: view.getUint32(at + 12, true),
     mostConnections: view.getUint32(at + 16, true),
     logs: view.getUint32(at + 20, true),
     isRestricted: view.getUint8(at + 24),
@@ -1050,7 +1045,7 @@ export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
   view.setUint8(at + 8, value.drops);
   view.setUint8(at + 9, value.keeps);
   view.setUint8(at + 10, value.isBlocked);
-  view.setUint32(at + 12, value.connectionRate, true);
+  view.setUint32(at + 12, value.connectionNs, true);
   view.setUint32(at + 16, value.mostConnections, true);
   view.setUint32(at + 20, value.logs, true);
   view.setUint8(at + 24, value.isRestricted);
@@ -1311,7 +1306,7 @@ export interface VerdictTable {
   readonly ports: readonly number[];
   readonly number: number;
   readonly flags: number;
-  readonly connectionRate: number;
+  readonly connectionNs: number;
   readonly mostConnections: number;
   readonly unused: readonly number[];
 }
@@ -1325,7 +1320,7 @@ export function decodeVerdictTable(view: DataView, at = 0): VerdictTable {
     ports: Array.from({ length: 6 }, (_, index) => view.getUint32(at + 16 + index * 4, true)),
     number: view.getUint32(at + 40, true),
     flags: view.getUint32(at + 44, true),
-    connectionRate: view.getUint32(at + 48, true),
+    connectionNs: view.getUint32(at + 48, true),
     mostConnections: view.getUint32(at + 52, true),
     unused: Array.from({ length: 2 }, (_, index) => view.getUint32(at + 56 + index * 4, true)),
   };
@@ -1338,7 +1333,7 @@ export function encodeVerdictTable(value: VerdictTable, view: DataView, at = 0):
   for (const [index, item] of value.ports.entries()) view.setUint32(at + 16 + index * 4, item, true);
   view.setUint32(at + 40, value.number, true);
   view.setUint32(at + 44, value.flags, true);
-  view.setUint32(at + 48, value.connectionRate, true);
+  view.setUint32(at + 48, value.connectionNs, true);
   view.setUint32(at + 52, value.mostConnections, true);
   for (const [index, item] of value.unused.entries()) view.setUint32(at + 56 + index * 4, item, true);
 }

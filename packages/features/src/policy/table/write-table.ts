@@ -11,6 +11,7 @@ import {
   tableFlag,
   type PolicyHeader,
 } from "../generated/policy.ts";
+import { paceOf } from "../pace.ts";
 import { lengthLists } from "./address-words.ts";
 import type { Buckets } from "./buckets.ts";
 import { placePorts } from "./port-places.ts";
@@ -37,8 +38,6 @@ const rowsInLine = lineBytes / 2;
 const rulesInLine = 4;
 /** Of 64 bytes: half a gigabyte. */
 const mostLines = 1 << 23;
-/** Bytes: what the kernel makes a time of in 64 bits. */
-export const mostBurst = 0x7fff_ffff;
 /** In place of a line. */
 export const anyName = 0xffff_ffff;
 
@@ -116,7 +115,7 @@ export function writeTable(table: PolicyTable): WrittenTable {
         number: index + 1,
         flags:
           (each.isOfPorts === true ? tableFlag.ports : 0) | (each.rows.length > table.classCount ? tableFlag.names : 0),
-        connectionRate: each.connectionRate ?? 0,
+        connectionNs: each.connectionRate === undefined ? 0 : Math.max(1, Math.floor(1e9 / each.connectionRate)),
         mostConnections: each.mostConnections ?? 0,
         unused: [0, 0],
       },
@@ -233,12 +232,10 @@ function effectsOf(tables: readonly VerdictTable[]): ReadonlyMap<number, RuleEff
 
 function writeEffect(view: DataView, at: number, { ruleId, bandwidth, mark }: RuleEffect): void {
   const effect = {
-    bitsPerSecond: BigInt(bandwidth?.bitsPerSecond ?? 0),
+    pace: paceOf(bandwidth),
     ruleId,
-    burstBytes: Math.min(bandwidth?.burstBytes ?? 0, mostBurst),
     mark: mark ?? 0,
     flags: mark === undefined ? effectFlag.none : effectFlag.marks,
-    unused: 0,
   };
   encodeRuleEffect(effect, view, at);
 }
