@@ -52,6 +52,19 @@ test("kinds describe every field, for kubectl explain and the reference pages", 
   }
 });
 
+test("kinds show in columns on how many nodes an object is in force, where their status counts nodes", () => {
+  const counting = kinds.filter(({ source: { isOurs, crdOwner, statusSchema } }) => {
+    const fields = statusSchema === undefined ? [] : listFields(statusSchema, "status");
+    return isOurs && crdOwner === undefined && fields.some(({ path }) => path === "status.nodes.ready");
+  });
+  assert.ok(counting.length >= 7);
+  for (const { kind, columns } of counting) {
+    const paths = columns.map(({ jsonPath }) => jsonPath);
+    for (const path of [".status.nodes.ready", ".status.nodes.total"])
+      assert.ok(paths.includes(path), `${kind} ${path}`);
+  }
+});
+
 test("findKind finds a kind by what an object says", () => {
   for (const kind of kinds) assert.equal(findKind(apiVersionOf(kind), kind.kind), kind);
   assert.equal(findKind("v1", "EBPFProgram"), undefined);

@@ -1,5 +1,5 @@
 import type { Column } from "../../kind.ts";
-import { ageColumn, readyColumns } from "../../schema/columns.ts";
+import { ageColumn, nodesColumns, readyColumns } from "../../schema/columns.ts";
 
 export const containerPolicyColumns: readonly Column[] = [
   {
@@ -18,6 +18,7 @@ export const containerPolicyColumns: readonly Column[] = [
   },
   ...readyColumns,
   ageColumn,
+  ...nodesColumns,
   { name: "Priority", jsonPath: ".spec.priority", type: "integer", priority: 1, description: "Lower decides first." },
   {
     name: "Blocked",

@@ -1,5 +1,5 @@
 import type { Column } from "../../kind.ts";
-import { ageColumn } from "../../schema/columns.ts";
+import { ageColumn, nodesColumns } from "../../schema/columns.ts";
 
 export const mapColumns: readonly Column[] = [
   {
@@ -13,6 +13,7 @@ export const mapColumns: readonly Column[] = [
   { name: "Entries", jsonPath: ".status.entryCount", type: "integer", priority: 0, description: "Entries in it." },
   { name: "State", jsonPath: ".status.state", type: "string", priority: 0, description: "Pending, Created or Failed." },
   ageColumn,
+  ...nodesColumns,
   {
     name: "Pin",
     jsonPath: ".status.pinPath",

@@ -1,5 +1,5 @@
 import type { Column } from "../../kind.ts";
-import { ageColumn, readyColumns } from "../../schema/columns.ts";
+import { ageColumn, nodesColumns, readyColumns } from "../../schema/columns.ts";
 
 export const natPolicyColumns: readonly Column[] = [
   { name: "Type", jsonPath: ".spec.type", type: "string", priority: 0, description: "What is translated." },
@@ -19,6 +19,7 @@ export const natPolicyColumns: readonly Column[] = [
   },
   ...readyColumns,
   ageColumn,
+  ...nodesColumns,
   { name: "Priority", jsonPath: ".spec.priority", type: "integer", priority: 1, description: "Lower decides first." },
   {
     name: "Connections",

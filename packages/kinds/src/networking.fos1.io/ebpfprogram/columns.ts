@@ -1,5 +1,5 @@
 import type { Column } from "../../kind.ts";
-import { ageColumn } from "../../schema/columns.ts";
+import { ageColumn, nodesColumns } from "../../schema/columns.ts";
 
 export const programColumns: readonly Column[] = [
   {
@@ -18,6 +18,7 @@ export const programColumns: readonly Column[] = [
   },
   { name: "State", jsonPath: ".status.state", type: "string", priority: 0, description: "Pending, Active or Failed." },
   ageColumn,
+  ...nodesColumns,
   { name: "Mode", jsonPath: ".status.mode", type: "string", priority: 1, description: "How the program runs." },
   {
     name: "Priority",

@@ -1,5 +1,5 @@
 import type { Column } from "../../kind.ts";
-import { ageColumn, readyColumns } from "../../schema/columns.ts";
+import { ageColumn, nodesColumns, readyColumns } from "../../schema/columns.ts";
 
 export const trafficControlColumns: readonly Column[] = [
   {
@@ -25,6 +25,7 @@ export const trafficControlColumns: readonly Column[] = [
   },
   ...readyColumns,
   ageColumn,
+  ...nodesColumns,
   {
     name: "Rate",
     jsonPath: ".spec.queueingDiscipline.rate",

@@ -1,5 +1,5 @@
 import type { Column } from "../../kind.ts";
-import { ageColumn, readyColumns } from "../../schema/columns.ts";
+import { ageColumn, nodesColumns, readyColumns } from "../../schema/columns.ts";
 
 export const podConfigColumns: readonly Column[] = [
   {
@@ -25,6 +25,7 @@ export const podConfigColumns: readonly Column[] = [
   },
   ...readyColumns,
   ageColumn,
+  ...nodesColumns,
   {
     name: "Interval",
     jsonPath: ".spec.ebpfConfig.metricsExport.updateInterval",
