@@ -8,7 +8,7 @@ import {
   type PlanProblem,
   type ProgramSpec,
 } from "@bpfleet/kernel";
-import { decodeValue, type HeldDocument, type OutgoingItem } from "@bpfleet/wire";
+import { decodeValue, encodeValue, type HeldDocument, type OutgoingItem } from "@bpfleet/wire";
 import { strangeField } from "./plan-fields.ts";
 import { outgoing, uniqueKeys, valuesOf } from "./protocol.ts";
 import { decodeRules, encodeRules } from "./rule-rows.ts";
@@ -61,9 +61,26 @@ export function decodePlanItem(body: Uint8Array, section: string): unknown {
     case "instances":
       if (!(value["rules"] instanceof Uint8Array) || !Array.isArray(value["programs"]))
         throw refusal(name, "this is no instance");
+      shareParts(value["data"]);
       return { ...value, rules: rulesOf(value["rules"], name) };
     default:
       throw refusal(section, "there is no such section in this version");
+  }
+}
+
+/** Of what was decoded just now: pods under the same policies say the same of themselves, and that is held once. */
+function shareParts(data: unknown): void {
+  if (!isRecord(data)) return;
+  const known = new Map<string, unknown>();
+  const items = Object.values(data).flatMap((each): readonly unknown[] => (Array.isArray(each) ? each : []));
+  for (const item of items) {
+    if (!isRecord(item)) continue;
+    for (const [name, part] of Object.entries(item)) {
+      if (typeof part !== "object" || part === null) continue;
+      const text = Buffer.from(encodeValue(part)).toString("latin1");
+      if (known.has(text)) item[name] = known.get(text);
+      else known.set(text, part);
+    }
   }
 }
 

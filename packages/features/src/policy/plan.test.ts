@@ -8,7 +8,7 @@ import { bytesOfKey, parseAddressKey } from "./compile/address-key.ts";
 import { compilePolicy } from "./compile/compile-policy.ts";
 import { endpointNumber } from "./generated/policy.ts";
 import type { PolicyFeatureIntent, PolicyIntent, WorkloadIntent } from "./intent.ts";
-import type { PolicyData } from "./instances.ts";
+import { nodeInstanceKey, type PolicyData } from "./instances.ts";
 import { triedEntry } from "./compile/place-endpoints.ts";
 import { policy as feature } from "./policy-feature.ts";
 import type { Policy, PolicyRule } from "./policy.ts";
@@ -412,4 +412,19 @@ test("policy.plan hooks interfaces of the node itself only where a policy select
     said(held).join(),
     /^refused Refused p: .* cannot be read; .*; until then it holds nothing back of the node itself$/,
   );
+});
+
+test("policy says once what isolates pods that the same policies select", () => {
+  const endpoints = Object.fromEntries(["a", "b", "c"].map((name, at) => [name, foundAt(`veth-${name}`, 11 + at)]));
+  const everybody = policyOf("all", { ingress: { allow: [] } });
+  const all: PolicyIntent = {
+    ...policyIntent("all", "a", []),
+    policy: everybody,
+    origin: { object: everybody.ref, path: "" },
+  };
+  const plan = planOf([all, policyIntent("only-c", "c", [])], { ...facts, endpoints });
+  const data = plan.instances.find(({ key }) => key === nodeInstanceKey)?.data as PolicyData;
+  const [a, b, c] = data.endpoints.map(({ isolatedBy }) => isolatedBy);
+  assert.deepEqual([a, c?.ingress.length], [{ ingress: [0], egress: [] }, 2]);
+  assert.equal(a, b);
 });

@@ -8,9 +8,11 @@ import type { Direction } from "./read-rule.ts";
 export interface Isolation {
   /** Of all pods of this node. */
   readonly statements: readonly Origin[];
-  /** By the index of the interface: indexes in `statements`. */
-  readonly of: ReadonlyMap<number, Readonly<Record<Direction, readonly number[]>>>;
+  /** By the index of the interface: indexes in `statements`. One record for all whom the same statements select. */
+  readonly of: ReadonlyMap<number, Isolating>;
 }
+
+type Isolating = Readonly<Record<Direction, readonly number[]>>;
 
 export function isolationOf(
   { pods, selection }: Pick<CompiledPolicy, "pods" | "selection">,
@@ -24,21 +26,35 @@ export function isolationOf(
     known.set(number, statements.length);
     return statements.push(origin) - 1;
   };
-  const of = new Map<number, Record<Direction, readonly number[]>>();
-  for (const pod of pods) {
-    if (!pod.facts?.found) continue;
-    const before = of.get(pod.facts.ifindex) ?? { ingress: [], egress: [] };
-    const isolating = (direction: Direction): readonly number[] => {
-      const own = mode === "shadow" ? pod.statements : enforcedOf(pod.statements, selection.statements);
-      const deciding = decidingOf(own, selection.statements, direction).flat();
-      const numbers = deciding.filter((number) => selection.statements[number]?.intent.policy.mode === mode);
-      const places = numbers.flatMap((number) => {
-        const { statement } = selection.statements[number] ?? {};
-        return statement?.[direction].isDefaultDeny === true ? [placeOf(number, statement.origin)] : [];
-      });
-      return [...new Set([...before[direction], ...places])];
-    };
-    of.set(pod.facts.ifindex, { ingress: isolating("ingress"), egress: isolating("egress") });
+  const isolating = (selecting: readonly number[], direction: Direction): readonly number[] => {
+    const own = mode === "shadow" ? selecting : enforcedOf(selecting, selection.statements);
+    const deciding = decidingOf(own, selection.statements, direction).flat();
+    const numbers = deciding.filter((number) => selection.statements[number]?.intent.policy.mode === mode);
+    const places = numbers.flatMap((number) => {
+      const { statement } = selection.statements[number] ?? {};
+      return statement?.[direction].isDefaultDeny === true ? [placeOf(number, statement.origin)] : [];
+    });
+    return [...new Set(places)];
+  };
+  const bySelecting = new Map<readonly number[], Isolating>();
+  const of = new Map<number, Isolating>();
+  for (const { facts, statements: selecting } of pods) {
+    if (!facts?.found) continue;
+    let own = bySelecting.get(selecting);
+    if (own === undefined) {
+      own = { ingress: isolating(selecting, "ingress"), egress: isolating(selecting, "egress") };
+      bySelecting.set(selecting, own);
+    }
+    const before = of.get(facts.ifindex);
+    of.set(facts.ifindex, before === undefined ? own : together(before, own));
   }
   return { statements, of };
+}
+
+/** Of pods that share an interface. */
+function together(a: Isolating, b: Isolating): Isolating {
+  return {
+    ingress: [...new Set([...a.ingress, ...b.ingress])],
+    egress: [...new Set([...a.egress, ...b.egress])],
+  };
 }

@@ -21,7 +21,7 @@ export interface LocalPod {
   /** Key in the facts. */
   readonly key: string;
   readonly facts: EndpointFacts | undefined;
-  /** Ascending: indexes of the statements that select it. */
+  /** Ascending: indexes of the statements that select it. One list for all whom the same ones select. */
   readonly statements: readonly number[];
   /** `workload` has nothing but the node's name then. */
   readonly isNode?: true | undefined;
@@ -88,11 +88,18 @@ export function selectPods(
       selecting.push(own);
     }
   }
+  const lists = new Map<string, readonly number[]>();
+  const shared = (numbers: readonly number[] = []): readonly number[] => {
+    const text = numbers.join();
+    const known = lists.get(text) ?? numbers;
+    lists.set(text, known);
+    return known;
+  };
   const pods = local.map(({ workload, key, number }) => ({
     workload,
     key,
     facts: facts.endpoints?.[key],
-    statements: byNumber[number] ?? [],
+    statements: shared(byNumber[number]),
   }));
   return { statements: selecting, pods: ofNode.length === 0 ? pods : [...pods, nodeEndpoint(facts, ofNode)] };
 }
