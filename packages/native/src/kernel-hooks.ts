@@ -46,6 +46,8 @@ interface Surroundings {
   readonly programs: ReadonlyMap<number, ProgramIdentity>;
   readonly interfaces: Interfaces;
   readonly cgroupId: (path: string) => bigint | undefined;
+  /** What was found of programs that are alone on their hooks: one may be on thousands. */
+  readonly alone: Map<number, What>;
 }
 
 type What = Pick<ObservedHook, "generation" | "members"> & Pick<HookResult, "chain" | "memberModes">;
@@ -81,6 +83,7 @@ export class KernelHooks {
       programs: new Map(programs.map((program) => [program.programId, program])),
       interfaces: await this.#interfacesOf(points),
       cgroupId: (path) => cgroups.get(path),
+      alone: new Map(),
     };
     const hooks: ObservedHook[] = [];
     for (const key of keys) {
@@ -204,7 +207,7 @@ export class KernelHooks {
         : info.ifindex !== undefined
           ? "tcx"
           : (point?.hook ?? info.type);
-    const result = { mode, chain, memberModes };
+    const result = resultOf(mode, { chain, memberModes });
     return { key, point, generation, members, isAttached, linkId: info.id, programId: info.programId, result };
   }
 
@@ -214,12 +217,12 @@ export class KernelHooks {
     const runs = this.#whatRuns(key, point, programId, around);
     const { generation, members, chain, memberModes } = runs;
     const isOurs = generation !== "" || programId === pinnedProgramId(this.#pins.filter(key));
-    const result = { mode: "cls_bpf", chain, memberModes };
+    const result = resultOf("cls_bpf", { chain, memberModes });
     return { key, point, generation, members, isAttached: programId !== 0 && isOurs, linkId: 0, programId, result };
   }
 
   /** Which members run when this program is on the hook. */
-  #whatRuns(key: string, point: HookPoint | undefined, programId: number, { programs }: Surroundings): What {
+  #whatRuns(key: string, point: HookPoint | undefined, programId: number, { programs, alone }: Surroundings): What {
     const isAlone = point !== undefined && !isInterfacePoint(point);
     const chain = isAlone ? undefined : this.chains.find(key, programId);
     if (chain !== undefined) {
@@ -231,13 +234,13 @@ export class KernelHooks {
         memberModes: members.map((member): MemberMode => member.mode),
       };
     }
-    const direct = programs.get(programId);
-    return {
-      generation: direct ? directGeneration(direct) : "",
-      members: [programId],
-      chain: "direct",
-      memberModes: [],
-    };
+    let what = alone.get(programId);
+    if (what === undefined) {
+      const direct = programs.get(programId);
+      const generation = direct ? directGeneration(direct) : "";
+      alone.set(programId, (what = { generation, members: [programId], chain: "direct", memberModes: [] }));
+    }
+    return what;
   }
 
   /** The result when the request is in force already. */
@@ -249,7 +252,7 @@ export class KernelHooks {
     const { spec, generation, members, legacyTc } = request;
     const ids = programs.map((program) => program.info.id);
     const known = new Map(members.map(({ identity }, index) => [ids[index] ?? 0, identity]));
-    const around: Surroundings = { programs: known, interfaces, cgroupId: findCgroupId };
+    const around: Surroundings = { programs: known, interfaces, cgroupId: findCgroupId, alone: new Map() };
     const there = await this.#observeHook(identityKey(spec.key), around);
     if (there === undefined || !there.isAttached || there.generation !== generation) return undefined;
     if (there.members.length !== ids.length || !ids.every((id, index) => id === there.members[index])) return undefined;
@@ -357,6 +360,16 @@ export class KernelHooks {
     const { mode } = await queryHook({ xdp: ifindex }, inNetns(this.#options));
     return mode === "skb" ? "skb" : "native";
   }
+}
+
+const direct = new Map<string, HookResult>();
+
+/** The same for all hooks in a mode that carry one program. */
+function resultOf(mode: string, { chain, memberModes }: Pick<What, "chain" | "memberModes">): HookResult {
+  if (chain !== "direct") return { mode, chain, memberModes };
+  const known = direct.get(mode) ?? { mode, chain, memberModes: [] };
+  direct.set(mode, known);
+  return known;
 }
 
 /** What one interface can have once. */

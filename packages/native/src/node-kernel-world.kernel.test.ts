@@ -202,6 +202,19 @@ test("NodeKernel names interface and cgroup of every link in its inventory, and 
   assert.ok(constants.length >= 2, "its .rodata and scratch maps are ours too");
 });
 
+test("NodeKernel holds once what it observes of hooks that carry one program", async () => {
+  await using kernel = await nodeHarness();
+  const port = await kernel.open();
+  kernel.sandbox.ip(kernel.netns.name, "link", "add", "d0", "type", "veth", "peer", "name", "d1");
+  const points = ["d0", "d1"].map((name) => ({ hook: "xdp", interface: name }) as const);
+  await apply(port, planOf(kernel, { points }));
+  const [first, second] = (await port.observe()).hooks;
+  assert.deepEqual([first?.isAttached, second?.isAttached], [true, true]);
+  assert.notEqual(first?.key, second?.key);
+  assert.equal(first?.members, second?.members);
+  assert.equal(first?.result, second?.result);
+});
+
 test("NodeKernel asks the kernel no more for its inventory where there are more interfaces", async () => {
   await using kernel = await nodeHarness();
   const port = await kernel.open();
