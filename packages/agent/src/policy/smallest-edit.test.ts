@@ -126,6 +126,27 @@ test("findSmallestEdit says what it would let in besides", () => {
   assert.deepEqual(advice.alsoAllows, ["every port of the same peer"]);
 });
 
+test("findSmallestEdit rather adds a rule or a port than a peer to whom other ports open too", () => {
+  const rule = (from: string, ports: string) => `  - { from: [{ ipBlock: { cidr: ${from} } }], ports: [${ports}] }\n`;
+  for (const ports of ["{ port: 1000, endPort: 40000 }", "{ port: 8080 }, { port: 53, protocol: UDP }"]) {
+    const others = rule("203.0.113.9/32", ports);
+    const asked = ["203.0.113.7", 6, 8080] as const;
+    const port = advise(networkPolicy(`  ingress:\n${others}${rule("203.0.113.7/32", "{ port: 1 }")}`), ...asked);
+    assert.ok(port.found);
+    assert.deepEqual([port.path, port.alsoAllows], ["/spec/ingress/1/ports", []], ports);
+    const alone = advise(networkPolicy(`  ingress:\n${others}`), ...asked);
+    assert.ok(alone.found);
+    assert.deepEqual([alone.path, alone.alsoAllows], ["/spec/ingress", []], ports);
+  }
+});
+
+test("findSmallestEdit rather makes a rule than lets a block of unknown addresses in at another port", () => {
+  const many = networkPolicy("  ingress: [{ from: [{ ipBlock: { cidr: 203.0.0.0/8 } }], ports: [{ port: 443 }] }]");
+  const advice = advise(many, "203.0.113.7", 6, 80);
+  assert.ok(advice.found);
+  assert.deepEqual([advice.path, advice.alsoAllows], ["/spec/ingress", []]);
+});
+
 test("findSmallestEdit speaks Cilium's language", () => {
   const one = advise(
     ciliumPolicy(`  ingress:
@@ -194,6 +215,7 @@ spec:
   assert.equal(advice.yaml, "- 80\n");
   assert.deepEqual(advice.patch, [{ op: "add", path: "/spec/ebpfConfig/l4Firewall/allowedPorts/-", value: 80 }]);
   assert.ok(advice.alsoAllows.includes("pod shop/batch"), advice.alsoAllows.join());
+  assert.equal(advice.alsoAllows.at(-1), "other addresses, such as 10.0.0.10");
   for (const [protocol, port] of [
     [6, 22],
     [1, 8],

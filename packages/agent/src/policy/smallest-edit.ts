@@ -24,6 +24,7 @@ import {
 } from "@bpfleet/kinds";
 import { acceptObject, isAccepted, type AcceptedObject } from "../compile.ts";
 import { judgedPacket, renderPlace, type BehindService } from "./behind-service.ts";
+import { likelyAddresses, likelyPorts } from "./likely-others.ts";
 import { policyIntents, type KnownPeer } from "./who-is.ts";
 
 /** A packet that an interface was asked about. */
@@ -158,7 +159,7 @@ export function findSmallestEdit(dropped: DroppedPacket, world: EditWorld): Edit
     if (edited === undefined) return [];
     const table = new Table(world.lower(objects.map((each) => (each === accepted ? edited : each))), facts, packet);
     if (table.judge(question).verdict !== "pass") return [];
-    const also = allowedBesides(now, table, packet, world.who);
+    const also = allowedBesides(now, table, packet, world.who, edit.object);
     return [{ accepted, edit, table, also, yaml: renderYaml([edit.value]) }];
   });
   const [best] = tried.toSorted(
@@ -270,15 +271,17 @@ function asIfServed(rule: AllowRule): AllowRule {
   return rule.unserved.length === 0 ? rule : { ...rule, ...rule.meant, unserved: [] };
 }
 
-/** What passes by the edit and did not, of those who are known: other peers, and other ports of this one. */
-function allowedBesides(before: Table, after: Table, packet: DroppedPacket, who: EditWorld["who"]): readonly string[] {
+/** What passes by the edit and did not: other peers that are known or have addresses like this one's, and other ports of this one. */
+function allowedBesides(
+  before: Table,
+  after: Table,
+  packet: DroppedPacket,
+  who: EditWorld["who"],
+  edited: unknown,
+): readonly string[] {
   const question = questionOf(packet);
   const opens = (other: TableQuestion): boolean =>
     before.judge(other).verdict === "drop" && after.judge(other).verdict === "pass";
-  const isPort = question.protocol in protocolNumbers;
-  const ports = isPort && strangePorts.every((port) => port === question.port || opens({ ...question, port }));
-  const protocol = question.protocol === 6 ? 17 : 6;
-  const others = !isPort && opens({ ...question, protocol, port: strangePorts[0] ?? 1 });
   const names = new Set<string>();
   const own = peerName(packet, who);
   for (const [address, { name }] of [...who].slice(0, mostAsked)) {
@@ -286,12 +289,37 @@ function allowedBesides(before: Table, after: Table, packet: DroppedPacket, who:
     if (bytes !== undefined && name !== own && !names.has(name) && opens({ ...question, peer: mapped(bytes) }))
       names.add(name);
   }
-  return [...(ports || others ? ["every port of the same peer"] : []), ...names];
+  const stranger = likelyAddresses(peerBytes(packet)).find(
+    (bytes) => !who.has(renderAddress(bytes)) && opens({ ...question, peer: mapped(bytes) }),
+  );
+  const others = stranger === undefined ? [] : [`other addresses, such as ${renderAddress(stranger)}`];
+  return [...portsBesides(question, edited, opens), ...names, ...others];
 }
 
-function peerName({ direction, opening }: DroppedPacket, who: EditWorld["who"]): string | undefined {
-  const bytes = direction === "ingress" ? opening.source : opening.destination;
-  return who.get(renderAddress(bytes))?.name;
+function portsBesides(
+  question: TableQuestion,
+  edited: unknown,
+  opens: (other: TableQuestion) => boolean,
+): readonly string[] {
+  const every = ["every port of the same peer"];
+  if (!(question.protocol in protocolNumbers)) {
+    const ofTcp = { ...question, protocol: 6 };
+    return opens({ ...ofTcp, port: strangePorts[0] ?? 1 }) ? every : [];
+  }
+  if (strangePorts.every((port) => port === question.port || opens({ ...question, port }))) return every;
+  for (const [number, protocol] of Object.entries(protocolNumbers))
+    for (const port of likelyPorts(edited, question.port))
+      if (opens({ ...question, protocol: Number(number), port }))
+        return [`other ports of the same peer, such as ${protocol} ${port}`];
+  return [];
+}
+
+function peerBytes({ direction, opening }: DroppedPacket): Uint8Array {
+  return direction === "ingress" ? opening.source : opening.destination;
+}
+
+function peerName(packet: DroppedPacket, who: EditWorld["who"]): string | undefined {
+  return who.get(renderAddress(peerBytes(packet)))?.name;
 }
 
 function bytesOf(address: string): Uint8Array | undefined {
