@@ -127,12 +127,6 @@ export class AddressPublisher implements Part {
     // Nobody is in it any more.
     if (current.length === 0 && wanted.length === 0) this.#lastAt.delete(group);
     const { write, remove } = packAddresses(current, wanted);
-    for (const name of remove) {
-      await client.delete({ ...resources.addressSlices, name }, { signal });
-      // Its event may have come before the answer.
-      if (this.#slices.find(name) !== undefined) this.#written.set(name, "removed");
-      teller.wrote("delete", `AddressSlice ${name}`);
-    }
     for (const slice of write) {
       const answer = await client.apply<WireSlice>(resources.addressSlices, slice, {
         fieldManager,
@@ -142,6 +136,12 @@ export class AddressPublisher implements Part {
       const seen = this.#slices.find(slice.metadata.name);
       if (seen === undefined || isOlder(seen, answer)) this.#written.set(slice.metadata.name, keepSlice(answer));
       teller.wrote("apply", `AddressSlice ${slice.metadata.name}`);
+    }
+    for (const name of remove) {
+      await client.delete({ ...resources.addressSlices, name }, { signal });
+      // Its event may have come before the answer.
+      if (this.#slices.find(name) !== undefined) this.#written.set(name, "removed");
+      teller.wrote("delete", `AddressSlice ${name}`);
     }
     return awaitChange;
   }

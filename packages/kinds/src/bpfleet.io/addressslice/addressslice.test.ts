@@ -101,6 +101,34 @@ test("packAddresses merges what many deletions leave, and removes what is empty"
   assert.deepEqual([none.write, none.remove.length], [[], 10]);
 });
 
+test("packAddresses leaves each address in some slice at every step", () => {
+  // The later ones have the lower addresses.
+  const all = pods(1000).toReversed();
+  let before: readonly AddressSlice[] = [];
+  for (let count = 100; count <= all.length; count += 100)
+    before = apply(before, packAddresses(before, all.slice(0, count)), count);
+  for (const every of [5, 9, 20]) {
+    const few = pods(1000).filter((_, at) => at % every === 0);
+    const { write, remove } = packAddresses(before, few);
+    assert.ok(remove.length > 0);
+    let slices: readonly AddressSlice[] = before;
+    const look = (what: string): void => {
+      const known = readAddresses(slices);
+      assert.ok(
+        few.every(({ ip }) => known.has(ip)),
+        `${what}, of each ${every}`,
+      );
+    };
+    for (const [at, slice] of write.entries()) {
+      slices = apply(slices, { write: [slice], remove: [] }, 2000 + at);
+      look(`${slice.metadata.name} is written`);
+    }
+    slices = apply(slices, { write: [], remove });
+    look("what is empty is removed");
+    assert.deepEqual(packAddresses(slices, few), { write: [], remove: [] });
+  }
+});
+
 test("packAddresses of a change among 100,000 pods of one namespace takes no more than a second or two", () => {
   const sets = Array.from({ length: 7 }, (_, app) => deploymentSet(app));
   const wanted = Array.from({ length: 100_000 }, (_, at) => {

@@ -17,7 +17,7 @@ export interface KnownAddress {
 export interface SliceChanges {
   /** To be created, or to replace the slice of the same name. */
   readonly write: readonly AddressSlice[];
-  /** Names of slices that nothing is left in. These go first: an address may have moved to another namespace. */
+  /** Names of slices that nothing is left in. These go last: what was in them is in others by then. */
   readonly remove: readonly string[];
 }
 
@@ -92,12 +92,12 @@ function keepIn(bin: Bin, wanted: Map<string, KnownAddress>): void {
 }
 
 /** Into slices that are written anyway, then into others with room, then into new ones. */
-function putAll(addresses: readonly KnownAddress[], bins: Bin[], target: number): void {
-  const used = bins.filter(({ held }) => held.length > 0);
+function putAll(addresses: readonly KnownAddress[], bins: Bin[], target: number, among: readonly Bin[] = bins): void {
+  const used = among.filter(({ held }) => held.length > 0);
   const open = [
     ...used.filter(({ isChanged }) => isChanged),
     ...used.filter(({ isChanged }) => !isChanged),
-    ...bins.filter(({ held }) => held.length === 0),
+    ...among.filter(({ held }) => held.length === 0),
   ];
   const newBin = binMaker(bins);
   let at = 0;
@@ -121,14 +121,15 @@ function add(bin: Bin, address: KnownAddress): void {
   bin.sets.add(setName(address.set));
 }
 
-/** Many deletions leave slices nearly empty: what is in them moves to the first ones. */
+/**
+ * Many deletions leave slices nearly empty: what is in the emptiest moves to the others, which lose nothing, so that some
+ * slice has each address at any time.
+ */
 function merge(bins: Bin[], target: number): void {
-  const all = bins.flatMap(({ held }) => held.splice(0)).toSorted(byAddress);
-  for (const bin of bins) {
-    bin.bytes = 0;
-    bin.sets.clear();
-  }
-  putAll(all, bins, target);
+  const used = bins.filter(({ held }) => held.length > 0).toSorted((a, b) => b.held.length - a.held.length);
+  const kept = Math.ceil(used.reduce((sum, { held }) => sum + held.length, 0) / target);
+  const moved = used.slice(kept).flatMap(({ held }) => held.splice(0));
+  putAll(moved.toSorted(byAddress), bins, target, used.slice(0, kept));
 }
 
 /** New bins, with names that are free. */
