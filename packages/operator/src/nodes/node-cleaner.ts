@@ -1,10 +1,11 @@
-import { awaitChange, recheckAfter, type AnyObject, type Outcome } from "@bpfleet/kube";
+import { recheckAfter, type AnyObject, type Outcome, type ResourceType } from "@bpfleet/kube";
 import type { KubeClient, Timing } from "@bpfleet/kube-client";
 import { finalizers } from "../desired/names.ts";
 import { resources } from "../reconcile/resources.ts";
 import type { Activity } from "../run/activity.ts";
 import { LeadingController } from "../run/leading-controller.ts";
 import type { Part, Teller } from "../run/part.ts";
+import { tryEach } from "../run/try-each.ts";
 import { takeFinalizer } from "./finalizers.ts";
 import type { NodePrograms } from "./node-programs.ts";
 import type { NodeRegister } from "./node-register.ts";
@@ -12,8 +13,8 @@ import { nodeOf } from "./orphans.ts";
 
 export interface NodeCleanerOptions {
   readonly client: KubeClient;
-  readonly nodes: NodeRegister;
-  readonly programs: NodePrograms;
+  readonly nodes: Pick<NodeRegister, "size" | "synced" | "has" | "list" | "onChange">;
+  readonly programs: Pick<NodePrograms, "synced" | "all" | "onDeletion">;
   /** What nodes told, by whom; kept elsewhere, so that it is read once. */
   readonly states: { synced(signal: AbortSignal): Promise<void>; list(): readonly AnyObject[] };
   readonly teller: Teller;
@@ -71,21 +72,24 @@ export class NodeCleaner implements Part {
       has: (name: string) => nodes.has(name),
       names: () => nodes.list().map(({ metadata }) => metadata.name),
     };
-    for (const { type, program } of programs.all()) {
-      if (signal.aborted) return awaitChange;
-      if (nodeOf(program, known) !== undefined) continue;
-      const { name } = program.metadata;
-      if (!(await takeFinalizer(client, type, program, finalizers.program, signal))) continue;
-      if (await client.delete({ ...type, name }, { signal, ...ofUid(program) }))
-        teller.wrote("delete", `${program.kind} ${name}`, "its node is gone");
-    }
-    for (const state of states.list()) {
-      const { name } = state.metadata;
-      if (signal.aborted) return awaitChange;
-      if (nodes.has(name)) continue;
-      if (await client.delete({ ...resources.nodeStates, name }, { signal, ...ofUid(state) }))
-        teller.wrote("delete", `NodeState ${name}`, "its node is gone");
-    }
+    const left: readonly { readonly type: ResourceType; readonly object: AnyObject; readonly holds: boolean }[] = [
+      ...programs
+        .all()
+        .flatMap(({ type, program }) =>
+          nodeOf(program, known) === undefined ? [{ type, object: program, holds: true }] : [],
+        ),
+      ...states
+        .list()
+        .flatMap((object) =>
+          nodes.has(object.metadata.name) ? [] : [{ type: resources.nodeStates, object, holds: false }],
+        ),
+    ];
+    await tryEach(left, signal, async ({ type, object, holds }) => {
+      const { name } = object.metadata;
+      if (holds && !(await takeFinalizer(client, type, object, finalizers.program, signal))) return;
+      if (await client.delete({ ...type, name }, { signal, ...ofUid(object) }))
+        teller.wrote("delete", `${object.kind} ${name}`, "its node is gone");
+    });
     return recheckAfter(sweepMs);
   }
 }
