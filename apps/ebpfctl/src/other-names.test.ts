@@ -6,6 +6,7 @@ test("wordsFor gives the words of the documents' commands", () => {
   assert.deepEqual(wordsFor("bpftool", ["prog", "list"]), ["prog", "list"]);
   assert.deepEqual(wordsFor("bpftool", ["map", "show"]), ["map", "list"]);
   assert.deepEqual(wordsFor("bpftool", ["prog"]), ["prog", "list"]);
+  assert.deepEqual(wordsFor("bpftool", ["version"]), ["version"]);
   assert.deepEqual(wordsFor("calico-node", ["-bpf-maps"]), ["map", "list"]);
   assert.deepEqual(wordsFor("calico-node", ["-bpf-conntrack"]), ["conntrack", "dump"]);
   assert.deepEqual(wordsFor("ls", ["/sys/fs/bpf/"]), ["ls", "/sys/fs/bpf/"]);

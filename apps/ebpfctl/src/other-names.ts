@@ -22,8 +22,10 @@ export function wordsFor(name: string, words: readonly string[]): readonly strin
 }
 
 /** bpftool takes `show` for `list`, no word at all too, and words by their beginnings. */
-function bpftoolWords([object = "prog", action = "list", ...rest]: readonly string[]): readonly string[] {
+function bpftoolWords(words: readonly string[]): readonly string[] {
+  const [object = "prog", action = "list", ...rest] = words;
   const known = ["prog", "map", "link"].find((each) => each.startsWith(object) || object === "program");
+  if (known === undefined) return words;
   const isList = ["show", "list"].some((each) => each.startsWith(action));
-  return [known ?? object, isList ? "list" : action, ...rest];
+  return [known, isList ? "list" : action, ...rest];
 }

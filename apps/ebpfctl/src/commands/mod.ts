@@ -175,6 +175,20 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./container.ts")).defineWget,
   },
   {
+    name: "hardware-status",
+    summary: "",
+    about: "files",
+    isHidden: true,
+    load: async () => (await import("./hardware.ts")).defineHardwareStatus,
+  },
+  {
+    name: "metrics",
+    summary: "",
+    about: "files",
+    isHidden: true,
+    load: async () => (await import("./hardware.ts")).defineMetrics,
+  },
+  {
     name: "__complete",
     summary: "",
     about: "files",
