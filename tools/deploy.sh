@@ -56,6 +56,7 @@ has() {
 
 operator=deployment/podconfigmap-controller
 daemons=daemonset/bpfd-daemon
+lease=podconfigmap-controller-lock
 
 # CRDs that are on their way out would take with them what is declared anew.
 await_gone() {
@@ -126,6 +127,7 @@ undeploy() {
 		need_no_daemons undeploy
 		echo 'no operator runs; nodes that a daemon filtered are cleaned by: ebpfctl cleanup'
 	fi
+	lease=$(name_of_lease)
 	remove removable
 	kubectl -n bpfd delete --ignore-not-found configmap bpfd-config
 	remove_made
@@ -137,9 +139,18 @@ need_no_daemons() {
 		fail "$1: DaemonSet bpfd-daemon is there without the operator, which alone cleans nodes; run make deploy first, then make undeploy"
 }
 
-# What the operator made and takes away itself where it still can.
+# As the Deployment has it, else as it usually is.
+name_of_lease() {
+	named=$(kubectl -n kube-system get "$operator" --ignore-not-found \
+		-o 'jsonpath={.spec.template.spec.containers[*].env[?(@.name=="LEADER_ELECTION_LOCK_NAME")].value}')
+	echo "${named:-$lease}"
+}
+
+# What the operator made and takes away itself where it still can. Its Lease goes too: whoever leads has lost the right to
+# give it back, and the next operator would wait until it has run out.
 remove_made() {
 	! has "$operator" && ! has "$daemons" || return 0
+	kubectl -n kube-system delete --ignore-not-found lease "$lease"
 	made='-l app.kubernetes.io/part-of=bpfleet,app.kubernetes.io/managed-by=bpfleet-operator --ignore-not-found'
 	# shellcheck disable=SC2086
 	kubectl -n kube-system delete secrets,services,configmaps $made

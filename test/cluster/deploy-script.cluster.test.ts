@@ -67,18 +67,33 @@ async function deployed(home: "kube-system" | "bpfd" | "none"): Promise<RunningO
   return running;
 }
 
+/** With one that nobody gave back, the next operator would wait until it has run out. */
+function leases(): string {
+  return kubectl(
+    "-n",
+    "kube-system",
+    "get",
+    "leases",
+    "--field-selector=metadata.name=podconfigmap-controller-lock",
+    "-o",
+    "name",
+  );
+}
+
 for (const home of ["bpfd", "none"] as const)
   test(
     `make undeploy cleans the nodes where the ConfigMap is in ${home === "none" ? "no namespace" : home}`,
     { skip },
     async () => {
       await using _running = await deployed(home);
+      assert.notEqual(leases(), "");
       const { out, errors, isDone } = await deploy("undeploy");
       assert.ok(isDone, errors);
       assert.match(out, /cleaning the nodes\n.*nodes are clean/);
       assert.equal(await cluster.admin.find(theSet), undefined);
       const left = kubectl("get", "configmap", "-A", "--field-selector=metadata.name=bpfd-config", "-o", "name");
       assert.equal(left, "");
+      assert.equal(leases(), "");
     },
   );
 
@@ -210,6 +225,7 @@ test("make uninstall takes away what is left of an operator that is gone with it
     false,
   );
   assert.equal(made(), "");
+  assert.equal(leases(), "");
 });
 
 test("make deploy, undeploy, install and uninstall say in one line that there is no cluster", { skip }, async () => {
