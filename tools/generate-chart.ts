@@ -102,6 +102,10 @@ crds:
 const text = { type: "string" };
 const map = { type: "object" };
 const flag = { type: "boolean" };
+const image = { ...text, pattern: String.raw`^[\][A-Za-z0-9._/:@-]+$` };
+const leaseName = { ...text, pattern: "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", maxLength: 253 };
+/** Keys of the ConfigMap that are always there, by a value of their own. */
+const ownKeys = ["bpfd.image", "bpfd.agent.image", "bpfd.log.level", "bpfleet.image-pull-policy"];
 
 /** Values that are written wrongly are refused by helm, and do not go without effect. */
 const valuesSchema = {
@@ -109,14 +113,14 @@ const valuesSchema = {
   ...fields({
     global: map,
     images: fields({
-      operator: text,
-      daemon: text,
-      agent: text,
+      operator: image,
+      daemon: image,
+      agent: image,
       pullPolicy: { enum: ["Always", "IfNotPresent", "Never"] },
       pullSecrets: { type: "array", items: text },
     }),
     replicas: { type: "integer", minimum: 1 },
-    leaderElection: fields({ lockName: { ...text, minLength: 1 } }),
+    leaderElection: fields({ lockName: leaseName }),
     logLevel: { enum: logLevels },
     nodes: fields({
       tolerations: { type: "array", items: map },
@@ -125,7 +129,7 @@ const valuesSchema = {
       agentResources: map,
     }),
     metricsAddress: text,
-    config: map,
+    config: { ...map, propertyNames: { not: { enum: ownKeys } } },
     resources: map,
     crds: fields({ install: flag, keep: flag }),
   }),

@@ -98,6 +98,14 @@ test("the chart refuses values that nothing would come of", { skip }, () => {
     ["logLevel=loud", /logLevel/],
     ["replicas=0", /replicas/],
     ["crds.keep=maybe", /keep/],
+    ["images.daemon=", /images\/daemon/],
+    ["images.operator=a b", /images\/operator/],
+    ["leaderElection.lockName=Not_A_Name", /lockName/],
+    // Each of these has a value of its own; the key would be there twice.
+    ["config.bpfd\\.image=other:1", /config/],
+    ["config.bpfd\\.agent\\.image=other:1", /config/],
+    ["config.bpfd\\.log\\.level=debug", /config/],
+    ["config.bpfleet\\.image-pull-policy=Always", /config/],
   ] as const)
     assert.throws(() => template(set), said, set);
 });
