@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { DaemonClient, type TraceEvent } from "@bpfleet/daemon/client";
 import { until } from "@bpfleet/daemon/testing";
 import { podKey, rigPod } from "./policy-rig/pod-network.ts";
-import { namespaceObject, podObject, PolicyRig } from "./policy-rig/policy-rig.ts";
+import { families, namespaceObject, podObject, PolicyRig } from "./policy-rig/policy-rig.ts";
 
 const [from, to] = [rigPod("x", "a", 1), rigPod("x", "b", 2)];
 
@@ -60,5 +60,36 @@ test("a trace of flows tells each connection once, and each packet that is dropp
   } finally {
     ending.abort();
     await Promise.all(listening);
+  }
+});
+
+test("a trace says by which program a packet was dropped, also where a pod is judged in both directions", async () => {
+  await using rig = await PolicyRig.make("routed", [from, to]);
+  const pods = [from, to].map((pod) => podObject(pod, rig.network.netnsOf(pod), { app: pod.name }));
+  const spec = { podSelector: { matchLabels: { app: "b" } }, policyTypes: ["Ingress", "Egress"] };
+  await rig.change({ write: [namespaceObject("x", {}), ...pods, { ...policy, spec }] });
+  using daemon = new DaemonClient(join(rig.network.sandbox.dir, "node.sock"));
+  const ending = new AbortController();
+  const heard: TraceEvent[] = [];
+  const listening = (async () => {
+    for await (const events of daemon.trace({ every: 1, only: "drop" }, ending.signal)) heard.push(...events);
+  })();
+  try {
+    for (const family of families) {
+      const is = (text: string) => heard.filter(({ decision }) => decision.text.includes(text));
+      await until("both drops are told", async () => {
+        const probes = [
+          { from: podKey(from), to: to[family], protocol: "UDP", port: 80 },
+          { from: podKey(to), to: from[family], protocol: "UDP", port: 80 },
+        ] as const;
+        assert.deepEqual(await rig.prober.probe(probes, 500), ["nothing", "nothing"]);
+        return is("lets pod x/b receive").length > 0 && is("lets pod x/b send").length > 0;
+      });
+      assert.deepEqual(new Set(is("lets pod x/b receive").map(({ program }) => program)), new Set(["policy/ingress"]));
+      assert.deepEqual(new Set(is("lets pod x/b send").map(({ program }) => program)), new Set(["policy/egress"]));
+    }
+  } finally {
+    ending.abort();
+    await listening;
   }
 });

@@ -6,6 +6,7 @@ import {
   encodeSampling,
   eventsSpec,
   instanceIdOf,
+  isFromPeer,
   lostEventsSpec,
   readLostEvents,
   traceSpec,
@@ -258,15 +259,21 @@ export class EventHub implements AsyncDisposable {
       return undefined;
     const name = facts()?.interfaces.find((each) => each.ifindex === event.ifindex)?.name ?? "";
     const ageMs = Number(process.hrtime.bigint() - event.timeNs) / 1e6;
+    const { head, layer } = event;
+    const decision = explanations.explain(instance, event.scratch, readings, {
+      ...event,
+      nowNs: process.hrtime.bigint(),
+    });
+    const { peer } = decision;
     return {
       at: clock.now() - ageMs,
-      program: programOf(instance, name, plan()),
+      program: programOf(instance, name, plan(), peer === undefined ? undefined : isFromPeer(peer, head, layer)),
       ifindex: event.ifindex,
       interface: name,
-      decision: explanations.explain(instance, event.scratch, readings, { ...event, nowNs: process.hrtime.bigint() }),
+      decision,
       lengthBytes: event.lengthBytes,
-      head: event.head,
-      layer: event.layer,
+      head,
+      layer,
       ...(event.opensFlow && { opensFlow: true }),
     };
   }
@@ -303,11 +310,22 @@ function isWanted(event: TraceEvent, subscription: Subscription, sampledEvery: n
   return true;
 }
 
-/** An instance may judge by several programs; the interface tells them apart. */
-function programOf(instance: FeatureInstance, interfaceName: string, plan: NodePlan): string {
+/**
+ * An instance may judge by several programs; the interface tells them apart, and where it has one for each direction, who
+ * sent the packet.
+ */
+function programOf(
+  instance: FeatureInstance,
+  interfaceName: string,
+  plan: NodePlan,
+  isReceived: boolean | undefined,
+): string {
   const here = plan.hooks.filter(({ point }) => isInterfacePoint(point) && point.interface === interfaceName);
-  const programs = here.flatMap((hook) => hook.members.map((member) => member.program));
-  return programs.find((program) => instance.programs.includes(program)) ?? instance.programs[0] ?? instance.key;
+  const programs = here
+    .flatMap((hook) => hook.members.map((member) => member.program))
+    .filter((program) => instance.programs.includes(program));
+  const ofDirection = programs.find((program) => program.includes("ingress") === isReceived);
+  return (isReceived === undefined ? undefined : ofDirection) ?? programs[0] ?? instance.programs[0] ?? instance.key;
 }
 
 /** Programs that serve several objects report for the node; whose the verdict is shows in what they say. */

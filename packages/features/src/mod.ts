@@ -34,7 +34,7 @@ export * from "./policy/intent.ts";
 export { nodeInstanceKey, type PlaceRange, type PolicyData, type PolicyEndpoint } from "./policy/instances.ts";
 export { gracesKey, withoutGrace } from "./policy/grace.ts";
 export { policy } from "./policy/policy-feature.ts";
-export { readOpening, type Opening } from "./policy/read-opening.ts";
+export { isFromPeer, readOpening, type Opening } from "./policy/read-opening.ts";
 export * from "./policy/policy.ts";
 export { findService, type FoundService, type ServiceBackend } from "./policy/services/find-service.ts";
 export * from "./policy/scope.ts";

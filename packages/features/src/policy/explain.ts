@@ -6,7 +6,7 @@ import { faultTexts } from "../filter/reasons.ts";
 import { decodeExplained, explainedFlag, explainedSize, verdict, type Explained } from "../generated/shared.ts";
 import type { PolicyData, PolicyEndpoint } from "./instances.ts";
 import { namesOf } from "./learnt.ts";
-import { readOpening } from "./read-opening.ts";
+import { isFromPeer } from "./read-opening.ts";
 import { reasonNames, reasonTexts } from "./reasons.ts";
 
 /** Roles of maps in which stands what answers of DNS have taught. */
@@ -87,11 +87,12 @@ interface Place {
 /** What comes from the peer is what the pod receives. */
 function placeOf({ data }: FeatureInstance, peer: string | undefined, seen: SeenPacket | undefined): Place | undefined {
   const { about, endpoints, isolating = [] } = data as PolicyData;
-  const source = seen && readOpening(seen.head, seen.layer)?.source;
   const own = about === "host" ? endpoints.slice(0, 1) : endpoints.filter(({ ifindex }) => ifindex === seen?.ifindex);
   const [first] = own;
-  if (first === undefined || source === undefined || peer === undefined) return undefined;
-  const direction = renderAddress(source) === peer ? "ingress" : "egress";
+  if (first === undefined || seen === undefined || peer === undefined) return undefined;
+  const isReceived = isFromPeer(peer, seen.head, seen.layer);
+  if (isReceived === undefined) return undefined;
+  const direction = isReceived ? "ingress" : "egress";
   const places = new Set(own.flatMap(({ isolatedBy }) => isolatedBy?.[direction] ?? []));
   const origins = [...places].flatMap((at) => isolating[at] ?? []);
   const isolatedBy = origins.length === 0 ? undefined : origins;

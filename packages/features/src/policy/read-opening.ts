@@ -1,3 +1,5 @@
+import { renderAddress } from "../filter/address.ts";
+
 /** What a packet says of itself that opens a flow. */
 export interface Opening {
   /** 4 or 16 bytes in network order. */
@@ -31,6 +33,12 @@ export function readOpening(head: Uint8Array, layer: "ethernet" | "network"): Op
   if (version === 6 && at + 40 <= view.byteLength)
     return openingOf(view, head, at + 8, 16, view.getUint8(at + 6), at + 40);
   return undefined;
+}
+
+/** Whether the peer sent it, and whoever it is judged for receives it; `undefined` for what carries no IP. */
+export function isFromPeer(peer: string, head: Uint8Array, layer: "ethernet" | "network"): boolean | undefined {
+  const opening = readOpening(head, layer);
+  return opening && renderAddress(opening.source) === peer;
 }
 
 function openingOf(
