@@ -42,6 +42,7 @@ static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direc
 	struct packet_view *view;
 	struct table_view in_force;
 	struct flow *flow = NULL;
+	bool is_as_known;
 
 	if (!work)
 		return MET_DECIDED;
@@ -83,10 +84,12 @@ static __always_inline int meet(struct __sk_buff *skb, enum flow_direction direc
 	}
 	if (is_host && answers_forwarded(flow, view))
 		return meet_forwarded(arrives, work);
-	meet_flow(flow, direction, work);
+	is_as_known = meet_flow(flow, direction, work);
 	work->opened = flow->opened;
-	if (!open_table(&in_force) || flow->serial != in_force.header->serial) {
+	if (!is_as_known || !open_table(&in_force) || flow->serial != in_force.header->serial) {
 		work->flow = *flow;
+		if (!is_as_known)
+			work->flow.flags ^= FLOW_TRANSLATED;
 		work->has_flow = true;
 		return MET_NOTHING;
 	}

@@ -136,21 +136,19 @@ static __always_inline void take_translation(enum flow_direction direction, stru
 /*
  * A flow that is on record, as the packet in hand meets it. What the endpoint sends to the same back end by the
  * Service and without it cannot be told apart when it is answered: the last that was sent is taken for what is.
+ * False: the record says the other, and is to be made anew.
  */
-static __always_inline void meet_flow(struct flow *flow, enum flow_direction direction, struct work *work)
+static __always_inline bool meet_flow(const struct flow *flow, enum flow_direction direction, struct work *work)
 {
 	if (!translates_services)
-		return;
+		return true;
 	if (direction == FLOW_INGRESS) {
 		work->service.from = work->view.key;
 		work->service.is_back = flow->flags / FLOW_TRANSLATED & 1;
 		work->service.is_guess = false;
-		return;
+		return true;
 	}
-	if (work->view.kind != PACKET_OF_FLOW || dry_run)
-		return;
-	if ((flow->flags / FLOW_TRANSLATED & 1) != work->service.is_translated)
-		flow->flags ^= FLOW_TRANSLATED;
+	return work->view.kind != PACKET_OF_FLOW || (flow->flags / FLOW_TRANSLATED & 1) == work->service.is_translated;
 }
 
 /* There is none on record, and a translation may be one all the same. */

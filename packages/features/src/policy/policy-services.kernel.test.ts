@@ -157,6 +157,20 @@ test("policy_egress keeps a pod with one back end where the Service says so, for
   }
 });
 
+test("policy_ingress gives each answer the address that was asked last, by one port of a pod and one back end", async () => {
+  await using rig = await ServiceRig.start();
+  await rig.allow([{ rule: 1 }]);
+  await rig.serve(onlyFirst);
+  for (const family of families) {
+    const { service, first } = places[family];
+    for (let turn = 0; turn < 6; turn++) {
+      const [address, port] = turn % 2 === 0 ? ([service, 53] as const) : ([first, 9] as const);
+      const { what, peer } = await rig.ask("udp", address, port, { from: 5300 });
+      assert.deepEqual([what, peer], ["answered", `${address} ${port}`], `turn ${turn}`);
+    }
+  }
+});
+
 test("policy_egress never gives two flows of a pod one back end by the same ports", async () => {
   await using rig = await ServiceRig.start();
   await rig.allow([{ rule: 1 }]);
