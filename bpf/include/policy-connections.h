@@ -4,13 +4,14 @@
 
 #include "policy-opening.h"
 
+/* What each end says is in a byte of its own, for they may say it at the same moment. */
 enum connection_state {
 	CONNECTION_NEW = 0,
 	CONNECTION_ANSWERED = 1,
 	CONNECTION_CONFIRMED = 2, /* who opened it went on with it after the answer */
-	CONNECTION_LOCAL_FIN = 4,
-	CONNECTION_REMOTE_FIN = 8,
-	CONNECTION_RESET = 16, /* the other end says that it is over: it is not counted */
+	CONNECTION_LOCAL_FIN = 1 << 8,
+	CONNECTION_REMOTE_FIN = 1 << 16,
+	CONNECTION_RESET = 1 << 24, /* the other end says that it is over: it is not counted */
 };
 
 struct connection {
@@ -47,6 +48,14 @@ struct {
 	__type(value, __s64);
 	__uint(max_entries, 1); /* from user space */
 } connections_aged SEC(".maps");
+
+/* Writes one byte. What two CPUs do not see of each other, the packet sees that acknowledges it. */
+static __always_inline void mark_connection(struct connection *connection, __u32 state)
+{
+	__u32 at = state >> 24 ? 3 : state >> 16 ? 2 : state >> 8 ? 1 : 0;
+
+	((volatile __u8 *)&connection->state)[at] = state >> (at * 8);
+}
 
 /* In struct flow: whether each packet goes the longer way, or only those that end it and one now and then. */
 enum flow_connection { FLOW_UNCOUNTED = 0, FLOW_WATCHED = 1, FLOW_SETTLED = 2 };
@@ -189,18 +198,22 @@ __noinline int follow_connection(__u32 now_flags)
 		if (work->leaves) {
 			end_connection(work);
 		} else {
-			known->state = state | CONNECTION_RESET;
+			mark_connection(known, CONNECTION_RESET);
 			close_connection(work);
 		}
 		return 0;
 	}
-	if (now_flags & TCP_FIN)
-		state |= work->leaves ? CONNECTION_LOCAL_FIN : CONNECTION_REMOTE_FIN;
-	if ((flow->opened == FLOW_EGRESS) != work->leaves)
-		state |= CONNECTION_ANSWERED;
-	else if (state & CONNECTION_ANSWERED)
-		state |= CONNECTION_CONFIRMED;
-	known->state = state;
+	if (now_flags & TCP_FIN && work->leaves)
+		mark_connection(known, CONNECTION_LOCAL_FIN);
+	else if (now_flags & TCP_FIN)
+		mark_connection(known, CONNECTION_REMOTE_FIN);
+	if ((flow->opened == FLOW_EGRESS) == work->leaves) {
+		if (state & CONNECTION_ANSWERED)
+			mark_connection(known, CONNECTION_ANSWERED | CONNECTION_CONFIRMED);
+	} else if (!(state & CONNECTION_ANSWERED)) {
+		mark_connection(known, CONNECTION_ANSWERED);
+	}
+	state = *(volatile __u32 *)&known->state;
 	if ((state & (CONNECTION_LOCAL_FIN | CONNECTION_REMOTE_FIN)) == (CONNECTION_LOCAL_FIN | CONNECTION_REMOTE_FIN))
 		end_connection(work);
 	flow->connection = state == (CONNECTION_ANSWERED | CONNECTION_CONFIRMED) ? FLOW_SETTLED : FLOW_WATCHED;

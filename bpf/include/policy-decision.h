@@ -45,6 +45,11 @@ static __always_inline void follow(struct flow *flow, bool is_related, __u8 tcp_
 		flow->state = FLOW_ANSWERED;
 }
 
+/*
+ * What is written in place, here and of a flow's state and connection, may hit another flow that has the memory by now.
+ * That one was put on record at this moment: at worst it is judged again, or its connection looked at, too early or too
+ * late.
+ */
 static __always_inline void see(struct flow *flow, __u64 now_ns)
 {
 	flow->seen_ns = now_ns;

@@ -160,6 +160,10 @@ __noinline int learn_address(__u32 ifindex)
 		count_name(NAME_GAVE_WAY);
 	asm volatile("" : "+r"(place));
 	place &= LEARNT_NAMES - 1;
+	/*
+	 * Who looks at this moment, or sees the words in another order, finds either name or none, for one packet. Only an
+	 * entry that nobody looked at gives way to another address, so that this one is not another's by now.
+	 */
 	*(volatile __u64 *)&taught->names[place].hash = 0;
 	*(volatile __u64 *)&taught->names[place].until_ns = until;
 	*(volatile __u64 *)&taught->names[place].hash = hash;

@@ -2,7 +2,7 @@
 import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 /** Another one where C and TypeScript agree on something else; the list of objects has it too. */
-export const policyObjectLayout = "11e0e74c2e876aa2";
+export const policyObjectLayout = "a3a0a6600ac56886";
 
 export const policyMaps = {
   accounts: { type: "lru_percpu_hash", keySize: 4, valueSize: 64, maxEntries: 1, flags: 0 },
@@ -67,9 +67,9 @@ export const connectionState = {
   new: 0,
   answered: 1,
   confirmed: 2,
-  local_fin: 4,
-  remote_fin: 8,
-  reset: 16,
+  local_fin: 256,
+  remote_fin: 65536,
+  reset: 16777216,
 } as const;
 
 export const effectFlag = {
