@@ -280,8 +280,15 @@ class ObjectAgent implements Agent {
     this.#planned = facts;
     this.#problems = [...problems, ...this.#desired.problems()];
     const isSame = !isAsked && samePlan(plan, this.#plan);
-    this.#plan = plan;
-    if (!isSame) daemon.setPlan(plan, { complete: this.#isComplete() });
+    if (!isSame) {
+      this.#plan = plan;
+      daemon.setPlan(plan, { complete: this.#isComplete() });
+      return;
+    }
+    // What was compared is held for the daemon as it was sent: not twice.
+    const { maps, programs, hooks } = this.#plan;
+    this.#plan = { ...plan, maps, programs, hooks };
+    this.#lastPlan.becomes(this.#plan);
   }
 
   async #lower(): Promise<void> {

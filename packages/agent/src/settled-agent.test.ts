@@ -6,6 +6,7 @@ import { test, type TestContext } from "node:test";
 import { features, type InstanceCounters } from "@bpfleet/features";
 import { kinds } from "@bpfleet/kinds";
 import type { DaemonResults } from "@bpfleet/daemon";
+import type { NodePlan } from "@bpfleet/kernel";
 import { startObjectAgent } from "./agent.ts";
 import { ClusterRecords } from "./cluster/cluster-records.ts";
 import type { ObjectRecord } from "./records.ts";
@@ -72,6 +73,7 @@ async function startSettled(t: TestContext) {
     () => undefined,
   );
   const told: (readonly ObjectReport[])[] = [];
+  const plans: NodePlan[] = [];
   const agent = await startObjectAgent({
     source: new DirectorySource({ directory: place, clock }),
     records,
@@ -79,7 +81,10 @@ async function startSettled(t: TestContext) {
     features,
     kinds,
     clock,
-    onReports: ({ reports }) => told.push(reports),
+    onReports: ({ reports, plan }) => {
+      told.push(reports);
+      plans.push(plan);
+    },
   });
   t.after(() => agent[Symbol.asyncDispose]());
   /** The next reading of counters, and all that follows from it. */
@@ -92,7 +97,7 @@ async function startSettled(t: TestContext) {
   await round();
   records.saved.length = 0;
   told.length = 0;
-  return { daemon, records, told, round };
+  return { daemon, records, told, plans, round };
 }
 
 test("startObjectAgent neither tells nor saves anything again while nothing is counted", async (t) => {
@@ -131,4 +136,14 @@ test("startObjectAgent saves again what could not be saved, though nothing was c
   await round();
   await round();
   assert.deepEqual(records.saved, ["a", "a"]);
+});
+
+test("startObjectAgent holds one plan with its daemon after facts that change nothing of it", async (t) => {
+  const { daemon, plans, round } = await startSettled(t);
+  const { plan, plans: sent } = daemon;
+  daemon.setFacts({ bpffs: ["/sys/fs/bpf"] });
+  while (plans.at(-1) === plan) await round();
+  assert.equal(daemon.plans, sent);
+  const { maps, programs, hooks } = plans.at(-1) ?? assert.fail();
+  assert.deepEqual([maps === plan.maps, programs === plan.programs, hooks === plan.hooks], [true, true, true]);
 });
