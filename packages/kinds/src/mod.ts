@@ -82,7 +82,7 @@ export { refusedStatus } from "./status/conditions.ts";
 export { listFields, type FieldFacts } from "./schema/fields-of.ts";
 export { didYouMean, findNearest } from "./schema/suggest.ts";
 export { parseManifest, type Manifest, type ManifestObject } from "./yaml/parse-manifest.ts";
-export { renderPath } from "./yaml/places.ts";
+export { pointerAtStart, renderPath } from "./yaml/places.ts";
 export { readYaml, type ReadDocument } from "./yaml/read-yaml.ts";
 export { renderYaml } from "./yaml/render-yaml.ts";
 export type { Policy, PolicyRule } from "@bpfleet/features";

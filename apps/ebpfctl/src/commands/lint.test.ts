@@ -18,7 +18,7 @@ test("lint tells what is wrong, what is likely not meant, and by its exit code w
   const warned = await bench.run(["lint", "-f", "o.yaml"]);
   assert.equal(
     warned.out,
-    "o.yaml:5: warning: NetworkPolicy default/p: spec.podSelector: selects no pod that is there now\n",
+    "o.yaml:8:8: warning: NetworkPolicy default/p: spec.podSelector: selects no pod that is there now\n",
   );
   assert.equal(warned.exitCode, 3);
   write(policy("[]"));

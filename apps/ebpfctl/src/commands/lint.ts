@@ -6,6 +6,7 @@ import {
   kinds,
   lintViewOf,
   nameAffected,
+  pointerAtStart,
   type Kind,
   type KubeObject,
   type Parsed,
@@ -58,7 +59,7 @@ async function lint(flags: LintFlags, config: Config, world: World): Promise<num
   );
   world.out.write(renderIssues(issues.map((issue) => named.get(issue) ?? issue)));
   const told = parsed.flatMap((each) =>
-    findFootGuns(each, view).map((text) => `${placeOf(each)}: warning: ${renderRef(each.ref)}: ${text}\n`),
+    findFootGuns(each, view).map((text) => `${placeOf(each, text)}: warning: ${renderRef(each.ref)}: ${text}\n`),
   );
   world.out.write(told.join(""));
   if (issues.some(({ severity }) => severity === "error")) throw new Failure(countMistakes(issues));
@@ -113,7 +114,8 @@ function storedOf(kind: Kind, object: Readonly<Record<string, unknown>>): Stored
   };
 }
 
-function placeOf({ positionOf, ref }: Parsed): string {
-  const position = positionOf("");
-  return position === undefined ? ref.name : `${position.file}:${position.line}`;
+/** Of the field with which the text begins. */
+function placeOf({ positionOf, ref }: Parsed, text: string): string {
+  const position = positionOf(pointerAtStart(text));
+  return position === undefined ? ref.name : `${position.file}:${position.line}:${position.column}`;
 }

@@ -84,3 +84,16 @@ export function renderPath(pointer: string): string {
   }
   return text;
 }
+
+/** The pointer that `renderPath` made the beginning of a text of; that of the whole object where none stands there. */
+export function pointerAtStart(text: string): string {
+  let pointer = "";
+  let at = 0;
+  const step = /\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]/y;
+  for (let found = step.exec(text); found !== null; found = step.exec(text)) {
+    const [, name, index, quoted = '""'] = found;
+    pointer = joinPointer(pointer, name ?? index ?? (JSON.parse(quoted) as string));
+    at = step.lastIndex;
+  }
+  return text[at] === ":" ? pointer : "";
+}
