@@ -205,6 +205,23 @@ for (const allowsHttp2 of [true, false]) {
   });
 }
 
+test("Informer tells no fault of a collection in which nothing happens, and hears of what does", { skip }, async () => {
+  await write("a", "1");
+  // Before a minute is over a server says nothing, not even by a bookmark.
+  await using follower = await Follower.start({ usesWatchList: false, silenceMs: 3000 }, {}, true, spied);
+  const watches = (): number => follower.spy?.from.length ?? 0;
+  await until(
+    () => watches() > 2,
+    () => `${watches()} watches`,
+  );
+  await write("a", "2");
+  await follower.has("a", "2");
+  assert.deepEqual(
+    follower.faults.map(({ message }) => message),
+    [],
+  );
+});
+
 test("Informer begins anew when what it knew is forgotten, and tells what went meanwhile", { skip }, async () => {
   await write("stays", "1");
   await write("goes", "1");

@@ -12,7 +12,7 @@ export interface WatchPolicy {
   readonly initialEventsTries: number;
   /** A watch is asked for at least so long, and at most twice that; then the server ends it. */
   readonly shortestWatchSeconds: number;
-  /** No byte for so long, and the connection counts as dead; servers send a bookmark about every minute. */
+  /** No byte for so long, and the connection counts as dead; servers send a bookmark about every minute where there is news of a version. */
   readonly silenceMs: number;
   /** After so many watches in a row that lived so long with nothing in them, the collection is read anew. */
   readonly emptyWatchesTries: number;
