@@ -8,6 +8,7 @@ import { isWholeClusterBuilt } from "../../tools/build-whole-cluster.ts";
 import { StandaloneNode } from "../kernel/standalone-node.ts";
 import { startApiServer, type ApiServer } from "./api-server.ts";
 import { startKubeProxy } from "./kube-proxy.ts";
+import { answerTcp, askTcp } from "../kernel/policy-rig/tcp-answers.ts";
 
 const skip = whyNoBuild() ?? (isWholeClusterBuilt() ? undefined : "kube-proxy is not built");
 const nodeName = "n1";
@@ -114,7 +115,8 @@ async function connectAll(
   }
   const settings = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
   execFileSync("ip", ["netns", "exec", standalone.netns, "sysctl", "-qw", ...settings]);
-  for (const name of ["db", "cache"] as const) await processes.get(name)?.run(answerWith, { name });
+  for (const name of ["db", "cache"] as const)
+    await processes.get(name)?.run(answerTcp, { text: name, tellsSource: true });
   return { netns, processes };
 }
 
@@ -202,26 +204,3 @@ ${pods.map((pod) => podYaml(pod, netns.get(pod) ?? "")).join("")}`);
       assert.deepEqual(await ofBoth("outside", places.db, 9), silence);
     },
   );
-
-async function answerWith({ name }: { name: string }): Promise<void> {
-  const { createServer } = process.getBuiltinModule("node:net");
-  const server = createServer((socket) => {
-    const by = socket.remoteAddress?.replace(/^::ffff:/, "");
-    socket.on("error", () => undefined).end(`${name} to ${by}`);
-  });
-  await new Promise<void>((done) => server.listen(9, "::", done));
-}
-
-async function askTcp({ address, port }: { address: string; port: number }): Promise<string> {
-  const { connect } = process.getBuiltinModule("node:net");
-  const socket = connect({ host: address, port });
-  try {
-    return await new Promise<string>((done) => {
-      socket.once("error", ({ code = "?" }: NodeJS.ErrnoException) => done(code));
-      socket.once("data", (said) => done(String(said)));
-      setTimeout(() => done("silence"), 1500);
-    });
-  } finally {
-    socket.destroy();
-  }
-}

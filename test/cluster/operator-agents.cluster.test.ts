@@ -13,6 +13,7 @@ import {
   type FleetCluster,
   type RunningOperator,
 } from "./fleet-cluster.ts";
+import { programs } from "./reported.ts";
 
 const skip = whyNoBuild();
 const graceMs = 2000;
@@ -23,12 +24,6 @@ const nodes = { group: "", version: "v1", plural: "nodes" } as const;
 const pods = { group: "", version: "v1", plural: "pods", namespace: "kube-system" } as const;
 const theSet = { group: "apps", version: "v1", plural: "daemonsets", namespace: "kube-system", name: "bpfd-daemon" };
 const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
-const programs = {
-  group: "networking.fos1.io",
-  version: "v1alpha1",
-  plural: "ebpfprograms",
-  namespace: "default",
-} as const;
 
 interface Told extends AnyObject {
   readonly status?: {

@@ -14,6 +14,7 @@ import {
   type FleetCluster,
   type RunningOperator,
 } from "./fleet-cluster.ts";
+import { programs } from "./reported.ts";
 
 const skip = whyNoBuild();
 let cluster: FleetCluster;
@@ -25,12 +26,6 @@ const secrets = { group: "", version: "v1", plural: "secrets", namespace: inSyst
 const nodes = { group: "", version: "v1", plural: "nodes" } as const;
 const pods = { group: "", version: "v1", plural: "pods", namespace: "default" } as const;
 const slices = { group: "bpfleet.io", version: "v1alpha1", plural: "addressslices" } as const;
-const programs = {
-  group: "networking.fos1.io",
-  version: "v1alpha1",
-  plural: "ebpfprograms",
-  namespace: "default",
-} as const;
 const daemonSets = { group: "apps", version: "v1", plural: "daemonsets", namespace: inSystem } as const;
 const theSet = { ...daemonSets, name: "bpfd-daemon" } as const;
 const theConfig = { group: "", version: "v1", plural: "configmaps", namespace: inSystem, name: "bpfd-config" } as const;

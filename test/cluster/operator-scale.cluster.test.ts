@@ -15,6 +15,7 @@ import {
   type FleetCluster,
   type SimulatedResult,
 } from "./fleet-cluster.ts";
+import { programs } from "./reported.ts";
 
 const skip = whyNoBuild();
 /** 1000 and 5000 by hand: they take some minutes. */
@@ -23,12 +24,6 @@ const objectCount = 20;
 /** As the image runs it. */
 const program = [...smallNodeWords(process.execPath), "--max-old-space-size=64"];
 const main = join(import.meta.dirname, "../../apps/operator/src/main.ts");
-const programs = {
-  group: "networking.fos1.io",
-  version: "v1alpha1",
-  plural: "ebpfprograms",
-  namespace: "default",
-} as const;
 const nodes = { group: "", version: "v1", plural: "nodes" } as const;
 
 let cluster: FleetCluster;

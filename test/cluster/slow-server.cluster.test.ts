@@ -9,6 +9,7 @@ import { AuditLog } from "./audit-log.ts";
 import { ClusterNode, documented } from "./cluster-node.ts";
 import { startFleetCluster, until, type FleetCluster, type RunningOperator } from "./fleet-cluster.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
+import { programs } from "./reported.ts";
 
 const skip = whyNoBuild() ?? (process.getuid?.() === 0 ? undefined : "a daemon needs root");
 const operatorAccount = "podconfigmap-controller";
@@ -16,12 +17,6 @@ const operatorAccount = "podconfigmap-controller";
 const [slowMs, slowerMs] = [3000, 11_000];
 const edits = 8;
 const patienceMs = 120_000;
-const programs = {
-  group: "networking.fos1.io",
-  version: "v1alpha1",
-  plural: "ebpfprograms",
-  namespace: "default",
-} as const;
 const asTest = { fieldManager: "test", isForced: true } as const;
 const lease = {
   group: "coordination.k8s.io",

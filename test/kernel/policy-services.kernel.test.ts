@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import { InnerProcess, KernelSandbox } from "@bpfleet/native/testing";
 import { StandaloneNode } from "./standalone-node.ts";
+import { answerTcp, askTcp } from "./policy-rig/tcp-answers.ts";
 
 const prefixes = { web: "10.1.0", db: "10.2.0", cache: "10.3.0" } as const;
 
@@ -83,7 +84,7 @@ test("a policy about what a pod sends holds for the back ends of Services, from 
     pods.set(pod, inside.use(await InnerProcess.start({ netns: name })));
   }
   execFileSync("ip", ["netns", "exec", node.netns, "sysctl", "-qw", "net.ipv4.ip_forward=1"]);
-  for (const pod of ["db", "cache"]) await pods.get(pod)?.run(answerWith, { text: pod });
+  for (const pod of ["db", "cache"]) await pods.get(pod)?.run(answerTcp, { text: pod });
   const ask = async (address: string, port: number): Promise<string> =>
     (await pods.get("web")?.run(askTcp, { address, port })) ?? "";
 
@@ -206,24 +207,4 @@ interface Declared {
   readonly kind: string;
   readonly apiVersion: string;
   readonly spec: object;
-}
-
-async function answerWith({ text }: { text: string }): Promise<void> {
-  const { createServer } = process.getBuiltinModule("node:net");
-  const server = createServer((socket) => socket.on("error", () => undefined).end(text));
-  await new Promise<void>((done) => server.listen(9, done));
-}
-
-async function askTcp({ address, port }: { address: string; port: number }): Promise<string> {
-  const { connect } = process.getBuiltinModule("node:net");
-  const socket = connect({ host: address, port });
-  try {
-    return await new Promise<string>((done) => {
-      socket.once("error", ({ code = "?" }: NodeJS.ErrnoException) => done(code));
-      socket.once("data", (said) => done(String(said)));
-      setTimeout(() => done("silence"), 700);
-    });
-  } finally {
-    socket.destroy();
-  }
 }

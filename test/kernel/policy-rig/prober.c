@@ -20,9 +20,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <netinet/in.h>
-#include <netinet/ip_icmp.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -33,6 +31,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "prober-packets.h"
 
 enum { PLACES = 256, PORTS = 65536, BATCH = 64, FLOWS = 65536 };
 enum what { NOTHING, LISTENER, SERVER, ACCEPTED, CLIENT, RAW_SCTP, RAW_ICMP };
@@ -146,89 +145,19 @@ static void tell(uint64_t id, char result)
 	}
 }
 
-/* Of one link: with the interface of the present namespace behind it, fe80::1%eth0. */
-static int parse_address(const char *name, int port, struct sockaddr_storage *to)
-{
-	char text[64];
-	const char *zone = strchr(name, '%');
-	snprintf(text, sizeof(text), "%.*s", (int)strcspn(name, "%"), name);
-	struct sockaddr_in *four = (void *)to;
-	struct sockaddr_in6 *six = (void *)to;
-	memset(to, 0, sizeof(*to));
-	if (inet_pton(AF_INET, text, &four->sin_addr) == 1) {
-		four->sin_family = AF_INET;
-		four->sin_port = htons(port);
-	} else if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1) {
-		six->sin6_family = AF_INET6;
-		six->sin6_port = htons(port);
-		six->sin6_scope_id = zone ? if_nametoindex(zone + 1) : 0;
-	} else {
-		fprintf(stderr, "no address: %s\n", text);
-		exit(2);
-	}
-	return to->ss_family;
-}
-
-static socklen_t size_of(int family)
-{
-	return family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-}
-
-static uint32_t crc32c(const unsigned char *bytes, size_t size)
-{
-	uint32_t crc = ~0u;
-	for (size_t at = 0; at < size; at++) {
-		crc ^= bytes[at];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc & 1 ? crc >> 1 ^ 0x82f63b78 : crc >> 1;
-	}
-	return ~crc;
-}
-
-/* An INIT chunk (1) or its acknowledgement (2); the id stands where the initiate tag and the window are. */
 static void send_sctp(struct handle *raw, const struct sockaddr_storage *to, int from, int port, int chunk, uint64_t id)
 {
-	unsigned char packet[32] = { from >> 8, from, port >> 8, port };
-	packet[12] = chunk;
-	packet[15] = 20;
-	memcpy(packet + 16, &id, sizeof(id));
-	packet[25] = packet[27] = 1;
-	uint32_t crc = crc32c(packet, sizeof(packet));
-	memcpy(packet + 8, &crc, sizeof(crc));
-	struct sockaddr_storage target = *to;
-	/* Raw sockets of IPv6 want no port. */
-	if (target.ss_family == AF_INET6)
-		((struct sockaddr_in6 *)&target)->sin6_port = 0;
+	unsigned char packet[32];
+	write_sctp(packet, from, port, chunk, id);
 	enter(raw->place);
-	sendto(raw->fd, packet, sizeof(packet), 0, (void *)&target, size_of(target.ss_family));
-}
-
-static uint16_t sum_of(const unsigned char *bytes, size_t size)
-{
-	uint32_t sum = 0;
-	for (size_t at = 0; at < size; at += 2)
-		sum += bytes[at] | bytes[at + 1] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
+	send_raw(raw->fd, packet, sizeof(packet), to);
 }
 
 static void send_echo(struct handle *raw, const struct sockaddr_storage *to, uint64_t id)
 {
-	unsigned char packet[16] = { raw->family == AF_INET ? ICMP_ECHO : 128 };
-	/* Each probe is a flow of its own. */
-	packet[4] = id >> 8;
-	packet[5] = id;
-	packet[7] = 1;
-	memcpy(packet + 8, &id, sizeof(id));
-	if (raw->family == AF_INET) {
-		uint16_t sum = sum_of(packet, sizeof(packet));
-		memcpy(packet + 2, &sum, sizeof(sum));
-	}
-	struct sockaddr_storage target = *to;
-	if (target.ss_family == AF_INET6)
-		((struct sockaddr_in6 *)&target)->sin6_port = 0;
-	sendto(raw->fd, packet, sizeof(packet), 0, (void *)&target, size_of(target.ss_family));
+	unsigned char packet[16];
+	write_echo(packet, raw->family, id);
+	send_raw(raw->fd, packet, sizeof(packet), to);
 }
 
 static struct handle *raw_of(struct handle all[PLACES][2], int place, int family, enum what what)
