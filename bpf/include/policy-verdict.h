@@ -130,6 +130,16 @@ __noinline int ask_table_in_force(__u32 ifindex)
 	return 0;
 }
 
+/* Where no rule is met. What passes all the same may be a question that a rule about its server by name refuses. */
+static __always_inline bool may_mean_names(const struct work *work)
+{
+	if (work->opened != FLOW_EGRESS)
+		return false;
+	return work->ruling.reason == REASON_DEFAULT_DENY ||
+	       (work->ruling.reason == REASON_ALLOWED_BY_DEFAULT && work->port == DNS_PORT &&
+		work->view.key.protocol == IPPROTO_UDP);
+}
+
 /* Names are looked for where nothing else allows: only rules that allow have them. */
 static __always_inline void ask_table_and_names(__u32 ifindex, struct work *work)
 {
@@ -139,7 +149,7 @@ static __always_inline void ask_table_and_names(__u32 ifindex, struct work *work
 	if (!heeds_names)
 		return;
 	forget();
-	if (work->ruling.reason != REASON_DEFAULT_DENY || work->opened != FLOW_EGRESS || !find_names(ifindex))
+	if (!may_mean_names(work) || !find_names(ifindex))
 		return;
 	forget();
 	work->is_by_name = true;

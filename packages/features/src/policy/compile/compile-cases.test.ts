@@ -66,6 +66,22 @@ test("compilePolicy reports of several rules that allow the most specific, and w
   assert.equal(deciding(compiled, packet("10.0.0.2", 22)), "drop deny ingress from anybody at TCP 22");
 });
 
+test("judgeTable refuses a question for another name also where nothing is denied by default, whoever is meant by a name", () => {
+  const origin = { object: { group: "g", kind: "K", namespace: "x", name: "o" }, path: "" };
+  const only = { is: "name", text: "a.test" } as const;
+  const dns = { origin, match: "ports", protocol: "UDP", from: 53, to: 53, dns: [only] } as const;
+  const server = { origin, peer: "name", name: { is: "name", text: "dns.test" } } as const;
+  const known: World = { ...world, names: [{ pod: "a", address: "203.0.113.9", name: "dns.test" }] };
+  for (const peers of ["any", [server]] as const) {
+    const open = policyOf("p", { ...onA, egress: { isDefaultDeny: false, allow: [{ peers, ports: [dns] }] } });
+    const compiled = compileWorld([open], known);
+    const ask = (asks: string, peer = "203.0.113.9"): string =>
+      compiled.judge(packet(peer, 53, { direction: "egress", protocol: "UDP", asks })).reason;
+    assert.deepEqual([ask("a.test"), ask("b.test")], ["allowed", "dns_name_refused"]);
+    assert.equal(ask("b.test", "203.0.113.10"), peers === "any" ? "dns_name_refused" : "allowed_by_default");
+  }
+});
+
 test("compilePolicy lets nobody ask for any name by an empty list of names", () => {
   const origin = { object: { group: "g", kind: "K", namespace: "x", name: "o" }, path: "" };
   const dns = { origin, match: "ports", protocol: "UDP", from: 53, to: 53, dns: [] } as const;

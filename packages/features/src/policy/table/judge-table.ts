@@ -60,8 +60,11 @@ export function judgeTable(lines: Uint8Array, question: TableQuestion): TableAns
   if (first === undefined || first === 0) return nothingAsked("unrestricted");
   const peer = reader.findClass(question.peer);
   const answer = reader.ask(tables, [peer], question);
-  // Only rules that allow have names.
-  const isByName = answer.reason === "default_deny" && question.direction === "egress";
+  // Only rules that allow have names; what passes by default may be a question that one of them refuses.
+  const isQuestion = question.protocol === 17 && question.port === 53;
+  const isByName =
+    question.direction === "egress" &&
+    (answer.reason === "default_deny" || (answer.reason === "allowed_by_default" && isQuestion));
   const classes = isByName ? reader.classesOfNames(question.names ?? [], peer) : [];
   return classes.length === 0 ? answer : reader.ask(tables, [peer, ...classes], question);
 }
