@@ -89,7 +89,10 @@ function aimedPort(
     case "icmp":
       return { protocol: match.family === 4 ? "ICMP" : "ICMPv6", port: match.type };
     case "ip-protocol":
-      return { protocol: match.number, port: 0 };
+      if (match.number !== 1 && match.number !== 58) return { protocol: match.number, port: 0 };
+      return isIpv6(peer)
+        ? { protocol: "ICMPv6", port: chance.of(words.icmpv6Types) }
+        : { protocol: "ICMP", port: chance.of(words.icmpTypes) };
     case undefined:
       return randomProtocol(chance, isIpv6(peer));
   }

@@ -1,12 +1,12 @@
 /** What the programs in the kernel decide of packets of a world, beside what the documents say. */
 import { encode } from "dns-packet";
 import * as make from "../../filter/testing/packets.ts";
-import type { Policy } from "../policy.ts";
 import { compileWorld, servicesOf } from "./compiled-world.ts";
 import { nameEntries } from "./learnt-names.ts";
 import { LoadedPolicy } from "./loaded-policy.ts";
 import type { Counterexample } from "./minimise.ts";
 import type { JudgedPacket, RandomCase } from "./random-cases.ts";
+import { throughObjects, type Misreading } from "./read-objects.ts";
 import { bitsOf } from "./reference-addresses.ts";
 import { judge, judgeWithoutBackend } from "./reference.ts";
 import { placesBehind } from "./reference-services.ts";
@@ -65,27 +65,25 @@ type Sent = NonNullable<JudgedPacket["sent"]>;
 /** Of pods, one of which is on this node; or of this node itself. */
 export class KernelJudge implements AsyncDisposable {
   readonly #policy: LoadedPolicy;
-  readonly #read: (policies: readonly Policy[]) => readonly Policy[];
+  readonly #misread: Misreading | undefined;
   #other = 20_000;
   #serial = 0n;
 
-  private constructor(policy: LoadedPolicy, read: (policies: readonly Policy[]) => readonly Policy[]) {
+  private constructor(policy: LoadedPolicy, misread: Misreading | undefined) {
     this.#policy = policy;
-    this.#read = read;
+    this.#misread = misread;
   }
 
-  /** `read`: what the compiler is given in place of the policies, to see that a mistake is found. */
-  static async load(
-    of: "policy" | "host",
-    read: (policies: readonly Policy[]) => readonly Policy[] = (policies) => policies,
-  ): Promise<KernelJudge> {
+  /** `misread`: as a reader would that makes a mistake, to see that it is found. */
+  static async load(of: "policy" | "host", misread?: Misreading): Promise<KernelJudge> {
     const globals = of === "policy" ? { heeds_names: true, translates_services: true } : {};
-    return new KernelJudge(await LoadedPolicy.load(4096, globals, true, 1024, of), read);
+    return new KernelJudge(await LoadedPolicy.load(4096, globals, true, 1024, of), misread);
   }
 
-  /** In force from now on. */
-  async put({ world, policies, others }: Situation): Promise<void> {
-    const enforced = this.#read(policies).filter(({ mode }) => mode === "enforce");
+  /** In force from now on: the policies as they are read of their objects. */
+  async put({ world, ...written }: Situation): Promise<void> {
+    const { policies, others } = throughObjects(written, this.#misread);
+    const enforced = policies.filter(({ mode }) => mode === "enforce");
     const { compiled } = compileWorld(enforced, world, others);
     await this.#policy.putOver({ ...compiled.table, serial: ++this.#serial }, servicesOf(world));
     const taught = (world.names ?? []).map(({ address, name }) => ({ ifindex: 1, address, name }));

@@ -35,12 +35,6 @@ export async function minimise(
   }
 }
 
-/** For people to read: without what decides nothing. */
-export function tellCounterexample(least: Counterexample, more: object): string {
-  const untold = new Set(["origin", "options", "ref", "description", "bandwidth", "unserved"]);
-  return JSON.stringify({ ...more, ...least }, (key, part: unknown) => (untold.has(key) ? undefined : part), 1);
-}
-
 /** Each with one thing less; large things first. */
 function* smallerOnes(found: Counterexample): Generator<Counterexample> {
   const { policies, others } = found;

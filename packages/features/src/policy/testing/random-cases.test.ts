@@ -11,6 +11,7 @@ import {
   type JudgedPacket,
 } from "./mod.ts";
 import { compileWorld, type CompiledWorld } from "./compiled-world.ts";
+import { throughObjects } from "./read-objects.ts";
 import type { Place } from "./reference-services.ts";
 
 const pairs = Number(process.env["BPFLEET_POLICY_PAIRS"] ?? 100_000);
@@ -18,8 +19,14 @@ const seed = Number(process.env["BPFLEET_POLICY_SEED"] ?? 1);
 
 /** Whether the table says otherwise than the documents. */
 function disagrees({ world, policies, others, packet }: Counterexample): boolean {
-  const found = compileWorld(policies.filter(isEnforced), world, others).judge(packet).verdict === "pass";
+  const found = compileObjects({ world, policies, others }).judge(packet).verdict === "pass";
   return found !== (judge(policies, world, packet, others).verdict === "allow");
+}
+
+/** Of the policies as they are read of their objects. */
+function compileObjects({ world, ...written }: Pick<Counterexample, "world" | "policies" | "others">): CompiledWorld {
+  const { policies, others } = throughObjects(written);
+  return compileWorld(policies.filter(isEnforced), world, others);
 }
 
 /** Where nobody is behind a Service, only pods that may send whatever they want do. */
@@ -55,7 +62,7 @@ test("compilePolicy and judgeTable decide as the reference does, each clause oft
   const counts = new ClauseCounts();
   let count = 0;
   for (const { world, policies, others, packets } of randomCases(seed)) {
-    const compiled = compileWorld(policies.filter(isEnforced), world, others);
+    const compiled = compileObjects({ world, policies, others });
     for (const judged of packets) {
       const { packet, judgement, sent } = judged;
       if (sent !== undefined) comparePlaces(compiled.placesBehind(sent.packet), sent.places);

@@ -1,7 +1,7 @@
 import type { Prefix } from "../../filter/intent.ts";
 import type { Policy } from "../policy.ts";
 import { Chance } from "./random.ts";
-import { randomOthers, randomPolicies } from "./random-policy.ts";
+import { randomOthers, randomPolicies, type PolicyKind } from "./random-policy.ts";
 import { aimedPacket } from "./aimed-packet.ts";
 import { randomPacket, randomWorld, withQuestion } from "./random-world.ts";
 import { servicePacket } from "./random-services.ts";
@@ -96,7 +96,16 @@ export class ClauseCounts {
   }
 }
 
-/** Every clause of policies that can decide. */
+const ordered: readonly PolicyKind[] = ["EBPFNetworkPolicy", "EBPFContainerPolicy"];
+const isolating: readonly PolicyKind[] = [
+  "CiliumNetworkPolicy",
+  "CiliumClusterwideNetworkPolicy",
+  "NetworkPolicy",
+  "EBPFContainerPolicy",
+  "PodConfigMapConfig",
+];
+
+/** Every clause of policies that can decide, and every kind of them. */
 const everyClause: readonly string[] = [
   "nobody",
   "no-default",
@@ -133,6 +142,13 @@ const everyClause: readonly string[] = [
   "namespace unknown",
   "label of service",
   "except",
+  ...["allow", "deny"].flatMap((verdict) =>
+    ["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", ...ordered, "PodConfigMapConfig"].map(
+      (kind) => `${verdict} by ${kind}`,
+    ),
+  ),
+  "allow by NetworkPolicy",
+  ...isolating.map((kind) => `default-deny by ${kind}`),
 ];
 
 /** What is in force. */
@@ -227,11 +243,16 @@ function exceptsOf(policies: readonly Policy[]): readonly Prefix[] {
 /** What decided, in the words of `everyClause`. */
 export function clausesOf({ verdict, because }: Judgement): readonly string[] {
   if (because.by !== "rule" && !("tier" in because)) return [because.by];
-  if (because.by !== "rule") return [because.tier === "policy" ? because.by : `${because.tier} ${because.by}`];
+  if (because.by !== "rule") {
+    const kinds = new Set("policies" in because ? because.policies.map(({ ref }) => ref.kind) : []);
+    const single = kinds.size === 1 ? [...kinds].map((kind) => `default-deny by ${kind}`) : [];
+    return [because.tier === "policy" ? because.by : `${because.tier} ${because.by}`, ...single];
+  }
   const { peer, port } = because;
   const where = peer !== undefined && "where" in peer ? peer.where : [];
   return [
     verdict,
+    `${verdict} by ${because.policy.ref.kind}`,
     ...(because.tier === "policy" ? [] : [`${because.tier} ${verdict}`]),
     `${verdict} ${peerClause(peer)}`,
     `${verdict} port ${portClause(port)}`,

@@ -1,4 +1,4 @@
-import type { Policy } from "../policy.ts";
+import type { Policy, PolicySubject } from "../policy.ts";
 import { aimAt, randomRule } from "./aimed-packet.ts";
 import { Chance } from "./random.ts";
 import { ClauseCounts, judgePacket, rulesOf, type RandomCase } from "./random-cases.ts";
@@ -12,14 +12,16 @@ const failSafe = [22, 53, 546, 2380, 6443, 9091, 9443, 10_250];
 const [aimed, stray] = [10, 2];
 
 /** As `randomCases` of the node itself: packets that it receives and sends. */
-export function* randomHostCases(seed: number, packetsOfCase = 40): Generator<RandomCase, never> {
+export function* randomHostCases(seed: number, packetsOfCase = 20): Generator<RandomCase, never> {
   const chance = new Chance(seed);
   const counts = new ClauseCounts(hostClauses);
   for (;;) {
     const world = randomWorld(chance);
     const fallback = chance.is(50) ? [] : orderOfNodes(chance, world);
     // Those of the fallback decide where no other is.
-    const policies = chance.is(fallback.length > 0 ? 70 : 5) ? [] : ofNodes(chance, randomPolicies(chance, world));
+    const policies = chance.is(fallback.length > 0 ? 70 : 5)
+      ? []
+      : ofNodes(chance, randomPolicies(chance, world, ["CiliumClusterwideNetworkPolicy"]));
     const others = { ...noOtherTiers, fallback };
     const rules = rulesOf(policies, others);
     const all = [...policies, ...fallback.map(({ policy }) => policy)];
@@ -58,6 +60,10 @@ export const hostClauses: readonly string[] = [
   ...["In", "NotIn", "Exists", "DoesNotExist"].map((operator) => `operator ${operator}`),
   "label of node",
   "except",
+  ...["allow", "deny"].flatMap((verdict) =>
+    ["CiliumClusterwideNetworkPolicy", "EBPFNetworkPolicy"].map((kind) => `${verdict} by ${kind}`),
+  ),
+  "default-deny by CiliumClusterwideNetworkPolicy",
 ];
 
 /** The same policies, most of their statements about nodes. */
@@ -67,18 +73,23 @@ function ofNodes(chance: Chance, policies: readonly Policy[]): readonly Policy[]
     mode: "enforce",
     statements: policy.statements.map((statement) => {
       if (chance.is(30)) return statement;
-      const zone = { on: "node", key: "zone", operator: "In", values: [chance.of(words.zones)] } as const;
-      const subject = { ...statement.subject, selects: "nodes", where: chance.is(50) ? [] : [zone] } as const;
-      return { ...statement, subject };
+      return { ...statement, subject: ofSomeNodes(chance, statement.subject) };
     }),
   }));
 }
 
-/** Below those: the first rule that is met decides. */
+function ofSomeNodes(chance: Chance, subject: PolicySubject): PolicySubject {
+  const zone = { on: "node", key: "zone", operator: "In", values: [chance.of(words.zones)] } as const;
+  return { ...subject, selects: "nodes", where: chance.is(50) ? [] : [zone] };
+}
+
+/** Below those: the first rule that is met decides. An object is about nodes or about pods. */
 function orderOfNodes(chance: Chance, world: World): readonly OrderedPolicy[] {
   return randomOrder(chance, world, "EBPFNetworkPolicy").map(({ policy, priority }) => {
-    const [own = policy] = ofNodes(chance, [policy]);
-    return { policy: own, priority };
+    if (chance.is(20)) return { policy, priority };
+    const origin = { object: policy.ref, path: "/spec/selector" };
+    const subject = ofSomeNodes(chance, { selects: "nodes", where: [], origin });
+    return { policy: { ...policy, statements: policy.statements.map((each) => ({ ...each, subject })) }, priority };
   });
 }
 

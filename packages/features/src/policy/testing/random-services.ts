@@ -2,7 +2,10 @@ import type { Chance } from "./random.ts";
 import { isIpv6, words } from "./words.ts";
 import type { World, WorldBackend, WorldName, WorldPacket, WorldPod, WorldService } from "./world.ts";
 
-/** What pods of this node have learnt: of addresses of the world, and of those that are none. */
+/**
+ * What pods of this node have learnt: of addresses of the world, and of those that are none. Of several names of one
+ * server of DNS any one decides what may be asked: those of the world have one each.
+ */
 export function randomNames(
   chance: Chance,
   pods: readonly WorldPod[],
@@ -13,9 +16,11 @@ export function randomNames(
     .filter(({ isOnThisNode }) => isOnThisNode)
     .flatMap((pod) =>
       chance
-        .some(addresses, 50)
+        .some(addresses, 60)
         .flatMap((address) =>
-          distinct(chance.list(1, 3, () => chance.of(words.names))).map((name) => ({ pod: pod.name, address, name })),
+          distinct(chance.list(1, worldAddresses.includes(address) ? 1 : 3, () => chance.of(words.names))).map(
+            (name) => ({ pod: pod.name, address, name }),
+          ),
         ),
     );
 }

@@ -35,7 +35,8 @@ export type Because =
   | { readonly by: "upkeep" }
   /** No rule is met, and none of the policies that select the pod denies by default. */
   | { readonly by: "no-default"; readonly tier: Tier }
-  | { readonly by: "default-deny"; readonly tier: Tier }
+  /** `policies`: those that do. */
+  | { readonly by: "default-deny"; readonly tier: Tier; readonly policies: readonly Policy[] }
   /** A question of DNS that the rules of its port do not let the pod ask. */
   | { readonly by: "dns-name" }
   /** It is for a Service behind which nobody is ready, but the pod itself perhaps. */
@@ -183,9 +184,8 @@ function judgeInOrder(tier: Tier, policies: readonly OrderedPolicy[], asked: Ask
 }
 
 function inOrder(policies: readonly OrderedPolicy[]): readonly Policy[] {
-  const sorted = policies.toSorted(
-    (a, b) => a.priority - b.priority || (a.policy.ref.name < b.policy.ref.name ? -1 : 1),
-  );
+  const place = ({ policy: { ref } }: OrderedPolicy): string => `${ref.namespace}/${ref.name}`;
+  const sorted = policies.toSorted((a, b) => a.priority - b.priority || (place(a) < place(b) ? -1 : 1));
   return sorted.map(({ policy }) => policy);
 }
 
@@ -200,8 +200,8 @@ function judgeRules(tier: Tier, groups: readonly (readonly Selecting[])[], asked
 }
 
 function judgeByDefault(tier: Tier, selecting: readonly Selecting[]): Judgement {
-  if (selecting.some(({ rules }) => rules.isDefaultDeny))
-    return { verdict: "deny", because: { by: "default-deny", tier } };
+  const policies = selecting.filter(({ rules }) => rules.isDefaultDeny).map(({ policy }) => policy);
+  if (policies.length > 0) return { verdict: "deny", because: { by: "default-deny", tier, policies } };
   return { verdict: "allow", because: { by: "no-default", tier } };
 }
 
