@@ -21,6 +21,8 @@ const teller: Teller = {
 /** A server with objects by plural, which tells of those that go, and counts statuses. */
 class FakeServer {
   written = 0;
+  /** What is there of one object now. */
+  find: () => AnyObject | undefined = () => undefined;
   readonly #there: Readonly<Record<string, readonly AnyObject[]>>;
   readonly #watches = new Map<string, EventQuery<AnyObject>["onEvent"]>();
 
@@ -40,6 +42,7 @@ class FakeServer {
         await new Promise((resolve) => query.signal?.addEventListener("abort", resolve));
         return "server";
       },
+      find: async () => this.find(),
       applyStatus: async (_address: unknown, object: AnyObject) => {
         this.written++;
         return { ...object, metadata: { ...object.metadata, resourceVersion: "2" } };
@@ -53,15 +56,23 @@ class FakeServer {
   }
 }
 
+function object(apiVersion: string, kindName: string, name: string, namespace?: string): AnyObject {
+  return {
+    apiVersion,
+    kind: kindName,
+    metadata: { name, namespace, uid: name, resourceVersion: "1", generation: 1 },
+  };
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  const end = performance.now() + 60_000;
+  for (; !holds(); await new Promise((resolve) => setTimeout(resolve, 5))) assert.ok(performance.now() < end, what);
+}
+
 test("Aggregator looks at every object once, however many nodes are lost at the same time", async () => {
   const names = (count: number, letter: string): readonly string[] =>
     Array.from({ length: count }, (_, index) => `${letter}${index}`);
   const [nodes, objects] = [names(400, "n"), names(400, "p")];
-  const object = (apiVersion: string, kindName: string, name: string, namespace?: string): AnyObject => ({
-    apiVersion,
-    kind: kindName,
-    metadata: { name, namespace, uid: name, resourceVersion: "1", generation: 1 },
-  });
   const server = new FakeServer({
     nodestates: nodes.map((name) => object("bpfleet.io/v1alpha1", "NodeState", name)),
     nodes: nodes.map((name) => object("v1", "Node", name)),
@@ -90,10 +101,6 @@ test("Aggregator looks at every object once, however many nodes are lost at the 
   });
   const stop = new AbortController();
   const leading = aggregator.lead(stop.signal);
-  const until = async (what: string, holds: () => boolean): Promise<void> => {
-    const end = performance.now() + 60_000;
-    for (; !holds(); await new Promise((resolve) => setTimeout(resolve, 5))) assert.ok(performance.now() < end, what);
-  };
   await until("all are written", () => server.written >= objects.length);
   looks = 0;
   server.lose("nodestates");
@@ -103,4 +110,48 @@ test("Aggregator looks at every object once, however many nodes are lost at the 
   await leading;
   // Each look asks it a few times.
   assert.ok(asked <= 10 * (nodes.length + objects.length), `the clock was asked ${asked} times`);
+});
+
+test("Aggregator takes its status back once a leadership, of a kind that others serve", async () => {
+  const program = object("networking.fos1.io/v1alpha1", "EBPFProgram", "p", "default");
+  const ours: AnyObject = {
+    ...program,
+    metadata: {
+      ...program.metadata,
+      managedFields: [{ manager: "bpfleet-operator", operation: "Apply", subresource: "status" }],
+    },
+    status: { phase: "Ready" },
+  };
+  const server = new FakeServer({ ebpfprograms: [ours] });
+  server.find = () => ours;
+  const { client } = server;
+  const activity = new Activity();
+  activity.decide(true);
+  await using register = new NodeRegister(client, teller);
+  await using programs = new NodePrograms(client, [], teller);
+  await using aggregator = new Aggregator({
+    client,
+    kinds: [kind],
+    isFollowed: () => false,
+    isLeft: () => true,
+    nodes: register,
+    programs,
+    daemonSet: () => undefined,
+    hasPod: () => false,
+    teller,
+    timing: systemTiming,
+    activity,
+    pace: { gatherMs: 5, betweenMs: 0, betweenMsPerNode: 0 },
+  });
+  for (const leadership of [1, 2]) {
+    const stop = new AbortController();
+    const leading = aggregator.lead(stop.signal);
+    // Another operator may have written it while this one did not lead.
+    await until(`it is taken back in leadership ${leadership}`, () => server.written === leadership);
+    aggregator.look();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(server.written, leadership);
+    stop.abort();
+    await leading;
+  }
 });

@@ -151,6 +151,8 @@ export class Aggregator implements Part {
   async lead(signal: AbortSignal): Promise<void> {
     const { nodes, programs } = this.#options;
     await Promise.all([this.#reports.synced(signal), nodes.synced(signal), programs.synced(signal)]);
+    // Who led meanwhile may have written what was taken back.
+    this.#withdrawn.clear();
     await this.#work.lead(signal, () => this.#lookAtEach());
   }
 
