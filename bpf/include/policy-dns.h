@@ -7,6 +7,7 @@
 
 #include "policy-dns-message.h"
 
+#define DNS_PORT 53
 #define DNS_RESPONSE 0x8000
 #define DNS_TRUNCATED 0x0200
 #define DNS_RCODE 0x000f

@@ -12,7 +12,6 @@
 const volatile bool heeds_names;
 
 #define NAME_BYTES 256 /* 253 characters, and zeros behind them */
-#define DNS_PORT 53
 #define DNS_BYTES 2048 /* what is looked at of a message: a power of two */
 
 /* Of the patterns in force, so that what is known of a name is found out again when they are others. */

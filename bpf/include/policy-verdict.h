@@ -37,6 +37,8 @@ static __always_inline bool ask_table(const struct table_view *table, __u32 at, 
 	if (!line)
 		return rule_out_all(work);
 	rule = (const struct ranked_rule *)line + (work->rank & 3);
+	if (heeds_names && !rule->rule && verdicts->flags & TABLE_OF_NAMES)
+		work->ruling.may_mean_name = true;
 	/* The longer time; below, the lower number: 0, which is any, is the highest. */
 	work->ruling.connection_ns = ~lower(~work->ruling.connection_ns, ~verdicts->connection_ns);
 	if (counts_connections && !(rule->flags & RULE_OF_HOST))
@@ -130,17 +132,7 @@ __noinline int ask_table_in_force(__u32 ifindex)
 	return 0;
 }
 
-/* Where no rule is met. What passes all the same may be a question that a rule about its server by name refuses. */
-static __always_inline bool may_mean_names(const struct work *work)
-{
-	if (work->opened != FLOW_EGRESS)
-		return false;
-	return work->ruling.reason == REASON_DEFAULT_DENY ||
-	       (work->ruling.reason == REASON_ALLOWED_BY_DEFAULT && work->port == DNS_PORT &&
-		work->view.key.protocol == IPPROTO_UDP);
-}
-
-/* Names are looked for where nothing else allows: only rules that allow have them. */
+/* What passes by default is asked for too: a rule that is met may limit it, or refuse the question that it is. */
 static __always_inline void ask_table_and_names(__u32 ifindex, struct work *work)
 {
 	if (heeds_names)
@@ -149,7 +141,7 @@ static __always_inline void ask_table_and_names(__u32 ifindex, struct work *work
 	if (!heeds_names)
 		return;
 	forget();
-	if (!may_mean_names(work) || !find_names(ifindex))
+	if (!work->ruling.may_mean_name || !find_names(ifindex))
 		return;
 	forget();
 	work->is_by_name = true;

@@ -39,6 +39,7 @@ struct ruling {
 	__u32 logs; /* index of the rule that asks for it; 0: none */
 	__u8 is_restricted; /* in some direction */
 	__u8 has_effect; /* its rule does something to each packet */
+	__u8 may_mean_name; /* where rules are about names too, none about addresses is met */
 	__u32 names; /* as in struct ranked_rule */
 };
 

@@ -82,6 +82,21 @@ test("judgeTable refuses a question for another name also where nothing is denie
   }
 });
 
+test("judgeTable names a rule about a name also where nothing is denied by default, whatever the other tiers say", () => {
+  const origin = { object: { group: "g", kind: "K", namespace: "x", name: "o" }, path: "" };
+  const peer = { origin, peer: "name", name: { is: "name", text: "a.test" } } as const;
+  const known: World = { ...world, names: [{ pod: "a", address: "203.0.113.9", name: "a.test" }] };
+  const to = (address: string): WorldPacket => packet(address, 80, { direction: "egress" });
+  const byName = policyOf("p", { ...onA, egress: { isDefaultDeny: false, allow: [{ peers: [peer] }] } });
+  const container = { policy: policyOf("c", { ...onA, egress: { allow: [{}] } }), priority: 1 };
+  const alone = compileWorld([byName], known);
+  assert.equal(deciding(alone, to("203.0.113.9")), "pass allow egress to a.test");
+  assert.equal(deciding(alone, to("203.0.113.10")), "pass by default");
+  const beside = compileWorld([byName], known, { container: [container] });
+  assert.equal(deciding(beside, to("203.0.113.9")), "pass allow egress to a.test");
+  assert.equal(deciding(beside, to("203.0.113.10")), "pass allow egress to anybody");
+});
+
 test("compilePolicy lets nobody ask for any name by an empty list of names", () => {
   const origin = { object: { group: "g", kind: "K", namespace: "x", name: "o" }, path: "" };
   const dns = { origin, match: "ports", protocol: "UDP", from: 53, to: 53, dns: [] } as const;

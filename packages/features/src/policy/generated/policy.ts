@@ -2,7 +2,7 @@
 import type { MapDefinition, ProgramType } from "@bpfleet/kernel";
 
 /** Another one where C and TypeScript agree on something else; the list of objects has it too. */
-export const policyObjectLayout = "a3a0a6600ac56886";
+export const policyObjectLayout = "00300ca5e3a8a4ba";
 
 export const policyMaps = {
   accounts: { type: "lru_percpu_hash", keySize: 4, valueSize: 64, maxEntries: 1, flags: 0 },
@@ -1021,6 +1021,7 @@ export interface Ruling {
   readonly logs: number;
   readonly isRestricted: number;
   readonly hasEffect: number;
+  readonly mayMeanName: number;
   readonly names: number;
 }
 export const rulingSize = 32;
@@ -1036,6 +1037,7 @@ export function decodeRuling(view: DataView, at = 0): Ruling {
     logs: view.getUint32(at + 20, true),
     isRestricted: view.getUint8(at + 24),
     hasEffect: view.getUint8(at + 25),
+    mayMeanName: view.getUint8(at + 26),
     names: view.getUint32(at + 28, true),
   };
 }
@@ -1050,6 +1052,7 @@ export function encodeRuling(value: Ruling, view: DataView, at = 0): void {
   view.setUint32(at + 20, value.logs, true);
   view.setUint8(at + 24, value.isRestricted);
   view.setUint8(at + 25, value.hasEffect);
+  view.setUint8(at + 26, value.mayMeanName);
   view.setUint32(at + 28, value.names, true);
 }
 

@@ -60,12 +60,7 @@ export function judgeTable(lines: Uint8Array, question: TableQuestion): TableAns
   if (first === undefined || first === 0) return nothingAsked("unrestricted");
   const peer = reader.findClass(question.peer);
   const answer = reader.ask(tables, [peer], question);
-  // Only rules that allow have names; what passes by default may be a question that one of them refuses.
-  const isQuestion = question.protocol === 17 && question.port === 53;
-  const isByName =
-    question.direction === "egress" &&
-    (answer.reason === "default_deny" || (answer.reason === "allowed_by_default" && isQuestion));
-  const classes = isByName ? reader.classesOfNames(question.names ?? [], peer) : [];
+  const classes = reader.mayMeanName(tables, peer, question) ? reader.classesOfNames(question.names ?? [], peer) : [];
   return classes.length === 0 ? answer : reader.ask(tables, [peer, ...classes], question);
 }
 
@@ -110,6 +105,15 @@ class Reader {
       return { verdict: "drop", reason: "dns_name_refused", rule, rank, keepsFlow: false };
     const reason = rule === 0 ? "allowed_by_default" : "allowed";
     return { verdict: "pass", reason, rule, rank, keepsFlow: keeps && rule !== 0 };
+  }
+
+  /** Where rules are about names too, none about addresses is met. */
+  mayMeanName(tables: readonly number[], peer: number, question: TableQuestion): boolean {
+    return tables.some((at) => {
+      if (at === 0) return false;
+      const table = this.table(at);
+      return (table.flags & tableFlag.names) !== 0 && this.rule(table, this.decide(table, peer, question)).rule === 0;
+    });
   }
 
   #classOfName(name: string): number {

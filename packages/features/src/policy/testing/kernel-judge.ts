@@ -1,7 +1,10 @@
 /** What the programs in the kernel decide of packets of a world, beside what the documents say. */
 import { encode } from "dns-packet";
+import type { RuleRef } from "@bpfleet/kernel";
 import * as make from "../../filter/testing/packets.ts";
+import type { PolicyRule } from "../policy.ts";
 import { compileWorld, servicesOf } from "./compiled-world.ts";
+import { compareRules, type Verdicts } from "./deciding-rule.ts";
 import { nameEntries } from "./learnt-names.ts";
 import { LoadedPolicy } from "./loaded-policy.ts";
 import type { Counterexample } from "./minimise.ts";
@@ -68,6 +71,9 @@ export class KernelJudge implements AsyncDisposable {
   readonly #misread: Misreading | undefined;
   #other = 20_000;
   #serial = 0n;
+  /** Of what is in force. */
+  #rules: readonly RuleRef[] = [];
+  #places: ReadonlyMap<PolicyRule, string> = new Map();
 
   private constructor(policy: LoadedPolicy, misread: Misreading | undefined) {
     this.#policy = policy;
@@ -82,15 +88,17 @@ export class KernelJudge implements AsyncDisposable {
 
   /** In force from now on: the policies as they are read of their objects. */
   async put({ world, ...written }: Situation): Promise<void> {
-    const { policies, others } = throughObjects(written, this.#misread);
+    const { policies, others, places } = throughObjects(written, this.#misread);
     const enforced = policies.filter(({ mode }) => mode === "enforce");
     const { compiled } = compileWorld(enforced, world, others);
+    this.#rules = compiled.rules;
+    this.#places = places;
     await this.#policy.putOver({ ...compiled.table, serial: ++this.#serial }, servicesOf(world));
     const taught = (world.names ?? []).map(({ address, name }) => ({ ifindex: 1, address, name }));
     this.#policy.teach(nameEntries(taught, 2n ** 62n));
   }
 
-  /** What the kernel decides, and what the documents say of where it sent the packet. */
+  /** What the kernel decides, by which rule, and what the documents say of where it sent the packet. */
   async judge(situation: Situation, judged: Omit<JudgedPacket, "clauses">): Promise<Verdicts> {
     this.#other = this.#other === 60_000 ? 20_000 : this.#other + 1;
     const { packet, sent, judgement } = judged;
@@ -98,10 +106,13 @@ export class KernelJudge implements AsyncDisposable {
     const frame = frameOf(situation.world, packet, this.#other);
     // Without ports two packets are of one flow: what the first one left would decide.
     const isOfOne = typeof packet.protocol === "number";
-    const { verdict } = await (isOfOne
+    const { verdict, rule } = await (isOfOne
       ? this.#policy.explain(packet.direction, frame)
       : this.#policy.run(packet.direction, frame));
-    return { found: verdict === "pass" ? "allow" : "deny", expected: judgement.verdict };
+    const found = verdict === "pass" ? "allow" : "deny";
+    if (found !== judgement.verdict) return { found, expected: judgement.verdict };
+    const named = rule === 0 ? undefined : this.#rules.find(({ index }) => index === rule);
+    return compareRules(judgement, named, this.#places);
   }
 
   /** The same of one packet as it is sent, whatever was in force. */
@@ -138,10 +149,4 @@ export class KernelJudge implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#policy[Symbol.asyncDispose]();
   }
-}
-
-/** Of one packet. */
-export interface Verdicts {
-  readonly found: string;
-  readonly expected: string;
 }

@@ -10,30 +10,27 @@ import {
   type Counterexample,
   type JudgedPacket,
 } from "./mod.ts";
-import { compileWorld, type CompiledWorld } from "./compiled-world.ts";
-import { throughObjects } from "./read-objects.ts";
+import { compileObjects, type CompiledObjects } from "./compiled-objects.ts";
+import type { Verdicts } from "./deciding-rule.ts";
 import type { Place } from "./reference-services.ts";
 
 const pairs = Number(process.env["BPFLEET_POLICY_PAIRS"] ?? 100_000);
 const seed = Number(process.env["BPFLEET_POLICY_SEED"] ?? 1);
 
-/** Whether the table says otherwise than the documents. */
-function disagrees({ world, policies, others, packet }: Counterexample): boolean {
-  const found = compileObjects({ world, policies, others }).judge(packet).verdict === "pass";
-  return found !== (judge(policies, world, packet, others).verdict === "allow");
-}
-
-/** Of the policies as they are read of their objects. */
-function compileObjects({ world, ...written }: Pick<Counterexample, "world" | "policies" | "others">): CompiledWorld {
-  const { policies, others } = throughObjects(written);
-  return compileWorld(policies.filter(isEnforced), world, others);
+/** Whether the table says otherwise than the documents, or by another rule. */
+function disagrees({ packet, ...situation }: Counterexample): boolean {
+  const { world, policies, others } = situation;
+  const judgement = judge(policies, world, packet, others);
+  const { found, expected } = compileObjects(situation).compare(packet, judgement);
+  return found !== expected;
 }
 
 /** Where nobody is behind a Service, only pods that may send whatever they want do. */
-function passes(compiled: CompiledWorld, { packet, sent }: JudgedPacket): boolean {
-  const { verdict, reason } = compiled.judge(packet);
-  if (sent?.places.length === 0) return reason === "unrestricted" || reason === "not_judged";
-  return verdict === "pass";
+function compare(compiled: CompiledObjects, { packet, sent, judgement }: JudgedPacket): Verdicts {
+  if (sent?.places.length !== 0) return compiled.compare(packet, judgement);
+  const { reason } = compiled.world.judge(packet);
+  const found = reason === "unrestricted" || reason === "not_judged" ? "allow" : "deny";
+  return { found, expected: judgement.verdict };
 }
 
 function comparePlaces(found: readonly string[] | undefined, expected: readonly Place[]): void {
@@ -48,14 +45,10 @@ function mapped(address: string): readonly number[] {
   return [0, 1, 2, 3].map((at) => Number.parseInt(whole.slice(at * 32, at * 32 + 32), 2));
 }
 
-function isEnforced({ mode }: Counterexample["policies"][number]): boolean {
-  return mode === "enforce";
-}
-
 async function tell(found: Counterexample): Promise<string> {
   const least = await minimise(found, disagrees);
-  const { verdict, because } = judge(least.policies, least.world, least.packet, least.others);
-  return tellCounterexample(least, { expected: verdict, because: because.by });
+  const judgement = judge(least.policies, least.world, least.packet, least.others);
+  return tellCounterexample(least, compileObjects(least).compare(least.packet, judgement));
 }
 
 test("compilePolicy and judgeTable decide as the reference does, each clause often enough to tell", async () => {
@@ -64,11 +57,11 @@ test("compilePolicy and judgeTable decide as the reference does, each clause oft
   for (const { world, policies, others, packets } of randomCases(seed)) {
     const compiled = compileObjects({ world, policies, others });
     for (const judged of packets) {
-      const { packet, judgement, sent } = judged;
-      if (sent !== undefined) comparePlaces(compiled.placesBehind(sent.packet), sent.places);
-      else assert.equal(compiled.placesBehind(packet), undefined);
-      const found = passes(compiled, judged) ? "allow" : "deny";
-      if (found !== judgement.verdict)
+      const { packet, sent } = judged;
+      if (sent !== undefined) comparePlaces(compiled.world.placesBehind(sent.packet), sent.places);
+      else assert.equal(compiled.world.placesBehind(packet), undefined);
+      const { found, expected } = compare(compiled, judged);
+      if (found !== expected)
         assert.fail(`seed ${seed}, pair ${count}: ${await tell({ world, policies, others, packet })}`);
       counts.add(judged);
       count++;

@@ -1,5 +1,5 @@
 import type { PolicyIntent } from "../intent.ts";
-import type { Policy } from "../policy.ts";
+import type { Policy, PolicyRule } from "../policy.ts";
 import { findKind, parseManifest, renderYaml, type ResourceView } from "@bpfleet/kinds";
 import type { Json } from "./spelling.ts";
 import { writeObjects } from "./write-objects.ts";
@@ -19,9 +19,15 @@ const alone: ResourceView = {
   node: { name: "here", labels: {}, internalIps: [] },
 };
 
+export interface ReadPolicies extends InForce {
+  /** Of each rule that was written: its object, and where it stands there. */
+  readonly places: ReadonlyMap<PolicyRule, string>;
+}
+
 /** The policies as an agent has them of their objects, which go through YAML; throws where one is refused. */
-export function throughObjects({ policies, others }: InForce, misread: Misreading = (object) => object): InForce {
-  const objects = writeObjects(policies, others).map(({ object }) => misread(object));
+export function throughObjects({ policies, others }: InForce, misread: Misreading = (object) => object): ReadPolicies {
+  const written = writeObjects(policies, others);
+  const objects = written.map(({ object }) => misread(object));
   const manifest = parseManifest(objects.map(renderYaml).join("---\n"), "random.yaml");
   const [issue] = manifest.issues;
   if (issue !== undefined) throw new RangeError(`read YAML: ${issue.message}`);
@@ -41,7 +47,25 @@ export function throughObjects({ policies, others }: InForce, misread: Misreadin
   return {
     policies: together("policy"),
     others: { fallback: ordered("fallback"), container: ordered("container"), l4: together("l4") },
+    places: new Map(
+      written.flatMap(({ object: { kind, metadata }, places }) =>
+        [...places].map(([rule, path]) => [
+          rule,
+          placeOf({ object: { kind, name: metadata.name, namespace: metadata.namespace ?? "" }, path }),
+        ]),
+      ),
+    ),
   };
+}
+
+/** As `places` has them. */
+export function placeOf({ object: { kind, namespace, name }, path }: WrittenPlace): string {
+  return `${kind} ${namespace}/${name} ${path}`;
+}
+
+interface WrittenPlace {
+  readonly object: { readonly kind: string; readonly namespace: string; readonly name: string };
+  readonly path: string;
 }
 
 /** As people would apply them. */

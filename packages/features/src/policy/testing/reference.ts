@@ -46,6 +46,8 @@ export type Because =
       readonly tier: Tier;
       readonly policy: Policy;
       readonly rule: PolicyRule;
+      /** All that are met beside it, and it: none of them is before another. */
+      readonly among: readonly PolicyRule[];
       /** The first that is met; `undefined` where any peer, or any port, is meant. */
       readonly peer: Peer | undefined;
       readonly port: PortMatch | undefined;
@@ -272,22 +274,16 @@ function findRule(
       packet.direction === "egress" &&
       isOfLink(end) &&
       world.pods.some((pod) => isPort(each, pod, packet)));
-  for (const { policy, rules } of selecting) {
-    for (const rule of rules[list]) {
-      const peer = rule.peers === "any" ? "any" : rule.peers.find(isMeant);
-      const port = rule.ports === "any" ? "any" : rule.ports.find(isThere);
-      if (peer === undefined || port === undefined) continue;
-      return {
-        by: "rule",
-        tier,
-        policy,
-        rule,
-        peer: peer === "any" ? undefined : peer,
-        port: port === "any" ? undefined : port,
-      };
-    }
-  }
-  return undefined;
+  const met = selecting.flatMap(({ policy, rules }) =>
+    rules[list].flatMap((rule) => {
+      const peer = rule.peers === "any" ? undefined : rule.peers.find(isMeant);
+      const port = rule.ports === "any" ? undefined : rule.ports.find(isThere);
+      const isMet = (rule.peers === "any" || peer !== undefined) && (rule.ports === "any" || port !== undefined);
+      return isMet ? [{ policy, rule, peer, port }] : [];
+    }),
+  );
+  const [first] = met;
+  return first && { by: "rule", tier, among: met.map(({ rule }) => rule), ...first };
 }
 
 /** Rules about whole protocols mean these, too; of those with ports there are other rules. */

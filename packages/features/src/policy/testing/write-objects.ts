@@ -7,7 +7,10 @@ import type { OtherTiers } from "./world.ts";
 /** A policy as somebody writes it. */
 export interface WrittenPolicy {
   readonly policy: Policy;
-  readonly object: Json & { readonly kind: string };
+  readonly object: Json & {
+    readonly kind: string;
+    readonly metadata: { readonly name: string; readonly namespace?: string | undefined };
+  };
   /** Of each rule, as a JSON pointer. */
   readonly places: ReadonlyMap<PolicyRule, string>;
 }
