@@ -4,8 +4,9 @@ import type { Socket } from "node:dgram";
 import { test } from "node:test";
 import type { KubeObject } from "@bpfleet/kinds";
 import { InnerProcess } from "@bpfleet/native/testing";
-import { nodeIpv4, nodeIpv6, rigPod } from "./policy-rig/pod-network.ts";
+import { nodeIpv4, nodeIpv6, podKey, rigPod } from "./policy-rig/pod-network.ts";
 import { families, namespaceObject, notAsWritten, podObject, PolicyRig, refOfPolicy } from "./policy-rig/policy-rig.ts";
+import type { Probe } from "./policy-rig/prober.ts";
 
 const a = rigPod("x", "a", 1);
 /** Declared by nobody: somebody whose packets the node sends on. */
@@ -31,6 +32,7 @@ test("what somebody sends with the node's own IPv6 address is taken for the node
     await using rig = await PolicyRig.make("routed", [a, outsider], { hostAccess });
     const { sandbox, node } = rig.network;
     const from = rig.network.netnsOf(outsider);
+    await keepNeighbours(rig);
     for (const address of [`${nodeIpv4}/32`, `${nodeIpv6}/128`])
       sandbox.ip(from, "address", "add", address, "dev", "lo", ...(address.includes(":") ? ["nodad"] : []));
     const { objects } = await rig.change({
@@ -55,6 +57,29 @@ test("what somebody sends with the node's own IPv6 address is taken for the node
     assert.deepEqual(await heard(), hostAccess === "never" ? [] : ofNode, `${hostAccess}, guarded`);
   }
 });
+
+/** Who asks for the node with the node's own address is not answered. */
+async function keepNeighbours(rig: PolicyRig): Promise<void> {
+  const probes = families.map((family): Probe => ({
+    from: podKey(outsider),
+    to: a[family],
+    protocol: "UDP",
+    port: 80,
+  }));
+  assert.deepEqual(await rig.prober.probe(probes, 5000), ["answered", "answered"]);
+  const { sandbox } = rig.network;
+  const from = rig.network.netnsOf(outsider);
+  const shown = sandbox.ip(from, "-json", "neigh", "show");
+  for (const { dst, dev, lladdr } of JSON.parse(shown) as readonly Neighbour[])
+    if (lladdr !== undefined)
+      sandbox.ip(from, "neigh", "replace", dst, "lladdr", lladdr, "dev", dev, "nud", "permanent");
+}
+
+interface Neighbour {
+  readonly dst: string;
+  readonly dev: string;
+  readonly lladdr?: string;
+}
 
 interface Heard {
   socket: Socket;
