@@ -16,5 +16,5 @@ export { AgentHealth } from "./agent-health.ts";
 export { LastPlan } from "./last-plan.ts";
 export { startClusterAgent, type ClusterAgentOptions } from "./cluster/cluster-agent.ts";
 export type { PolicyState } from "./policy/policy-state.ts";
-export type { EditAdvice } from "./policy/smallest-edit.ts";
+export type { EditAdvice, ProposedEdit } from "./policy/smallest-edit.ts";
 export type { KnownPeer } from "./policy/who-is.ts";

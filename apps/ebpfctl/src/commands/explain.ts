@@ -94,7 +94,7 @@ async function explain(
   return explanations;
 }
 
-/** Only of what policies drop since no rule allows it; nothing where no agent answers. */
+/** Only of what policies drop since no rule allows it, or one denies it; nothing where no agent answers. */
 async function advise(
   { agentSocket }: Config,
   explanations: readonly Explanation[],

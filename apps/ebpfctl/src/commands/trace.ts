@@ -4,7 +4,8 @@ import { KernelError, renderRef, sameRef } from "@bpfleet/base";
 import { DaemonClient, type TraceEvent, type TraceOptions } from "@bpfleet/daemon/client";
 import { parseConfig, type Config } from "../config.ts";
 import { DropAdvice } from "../explain/drop-advice.ts";
-import { renderAdvice, renderOrigin } from "../explain/render-explained.ts";
+import { renderAdvice } from "../explain/render-advice.ts";
+import { renderOrigin } from "../explain/render-origin.ts";
 import { Failure } from "../failure.ts";
 import { parseForm } from "../output/parse-form.ts";
 import { renderSummary, summarizePacket } from "../packet/describe-packet.ts";
@@ -17,7 +18,7 @@ export const defineTrace: DefineCommand = (program, world) => {
     .command("trace")
     .summary("show verdicts as they happen")
     .description(
-      "Show what is decided about packets as it happens: where, about which packet, by which rule of which object, and where that rule is written; below the first of the packets that no rule allows, the smallest edit that would let them through. Programs report only while somebody looks.",
+      "Show what is decided about packets as it happens: where, about which packet, by which rule of which object, and where that rule is written; below the first of the packets that no rule allows or one denies, the smallest edit that would let them through. Programs report only while somebody looks.",
     )
     .argument("[resource...]", "only verdicts of this object: kind name, or kind/name")
     .option("-n, --namespace <name>", "namespace of the object", "default")

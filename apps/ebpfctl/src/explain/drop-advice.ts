@@ -3,7 +3,7 @@ import { KernelError } from "@bpfleet/base";
 import type { TraceEvent } from "@bpfleet/daemon/client";
 import { summarizePacket } from "../packet/describe-packet.ts";
 
-/** For these there may be an edit that lets the packet through: policies drop it since no rule allows it. */
+/** For these there may be an edit that lets the packet through: policies drop it since no rule allows it, or one denies it. */
 export const unallowedReasons: ReadonlySet<string> = new Set(["default_deny", "denied"]);
 
 /** `undefined` where no agent answers. */

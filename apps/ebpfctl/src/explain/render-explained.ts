@@ -1,9 +1,10 @@
 import { styleText } from "node:util";
 import type { EditAdvice } from "@bpfleet/agent";
 import type { Explanation, ExplainStep } from "@bpfleet/daemon/client";
-import { renderRef, type Origin } from "@bpfleet/base";
-import { renderPath } from "@bpfleet/kinds";
+import { renderRef } from "@bpfleet/base";
 import { renderSummary, summarizePacket } from "../packet/describe-packet.ts";
+import { renderAdvice } from "./render-advice.ts";
+import { renderOrigin } from "./render-origin.ts";
 
 export interface ExplainedPacket {
   readonly frame: Uint8Array;
@@ -54,34 +55,6 @@ function renderPacket(packet: ExplainedPacket, hasColor: boolean): string {
   return `${lines.join("\n")}\n`;
 }
 
-export function renderAdvice(advice: EditAdvice): readonly string[] {
-  if (!advice.found) return [`no edit is proposed: ${advice.why}`];
-  const { object, path, position, yaml, alsoAllows } = advice;
-  const shown = alsoAllows.slice(0, 5).join(", ");
-  const more = alsoAllows.length > 5 ? ` and ${alsoAllows.length - 5} more` : "";
-  return [
-    `the smallest edit that lets it through: add to ${renderOrigin({ object, path, position })}`,
-    ...yaml
-      .trimEnd()
-      .split("\n")
-      .map((line) => `  + ${line}`),
-    alsoAllows.length === 0
-      ? "nothing else that is known to this node would pass by it"
-      : `it would let pass besides: ${shown}${more}`,
-    ...renderBehind(advice),
-  ];
-}
-
-function renderBehind({ behind, otherBackendsDropped }: EditAdvice & { readonly found: true }): readonly string[] {
-  if (behind === undefined) return [];
-  const about = `it is about back end ${behind.backend}, to which ${behind.service} (${behind.at}) sends this packet`;
-  if (otherBackendsDropped === undefined) return [about];
-  const shown = otherBackendsDropped.slice(0, 5).join(", ");
-  const more = otherBackendsDropped.length > 5 ? ` and ${otherBackendsDropped.length - 5} more` : "";
-  const rest = shown === "" ? "none of them would be dropped" : `${shown}${more} would still be dropped`;
-  return [about, `the Service's other back ends are judged by themselves: ${rest}`];
-}
-
 function renderStep(step: ExplainStep): readonly string[] {
   const who = step.owner === undefined ? step.program : renderRef(step.owner);
   const lines = [`    ${who}: ${step.verdictName}${step.proceeds ? ", the next one decides" : ""}`];
@@ -91,10 +64,4 @@ function renderStep(step: ExplainStep): readonly string[] {
   for (const origin of isolatedBy) lines.push(`      isolated by ${renderOrigin(origin)}`);
   if (rule !== undefined) lines.push(`      rule ${rule.text}: ${renderOrigin(rule.origin)}`);
   return lines;
-}
-
-/** `EBPFProgram default/edge spec.settings.blacklist.ips[1], /home/me/edge.yaml:13` */
-export function renderOrigin({ object, path, position }: Origin): string {
-  const place = position === undefined ? "" : `, ${position.file}:${position.line}`;
-  return `${renderRef(object)}${path === "" ? "" : ` ${renderPath(path)}`}${place}`;
 }

@@ -1,7 +1,7 @@
 import type { PolicyState } from "@bpfleet/agent";
 import { renderAge, renderRef, renderTable, type Origin } from "@bpfleet/base";
 import type { InstanceCounters, TableContents } from "@bpfleet/features";
-import { renderOrigin } from "../explain/render-explained.ts";
+import { renderOrigin } from "../explain/render-origin.ts";
 import { prefixText } from "./address-text.ts";
 import { endpointName, isCalled, isInNamespace } from "./endpoint-name.ts";
 

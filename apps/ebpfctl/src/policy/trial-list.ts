@@ -2,7 +2,7 @@ import type { PolicyState } from "@bpfleet/agent";
 import { renderAge, renderRef, renderTable, type Origin } from "@bpfleet/base";
 import type { PolicyTrial } from "@bpfleet/features";
 import { renderAddress } from "@bpfleet/kinds";
-import { renderOrigin } from "../explain/render-explained.ts";
+import { renderOrigin } from "../explain/render-origin.ts";
 import { protocolText } from "./address-text.ts";
 import { endpointName } from "./endpoint-name.ts";
 

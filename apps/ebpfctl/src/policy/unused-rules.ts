@@ -1,6 +1,6 @@
 import { renderAge, renderRef, renderTable, type Origin } from "@bpfleet/base";
 import type { InstanceCounters } from "@bpfleet/features";
-import { renderOrigin } from "../explain/render-explained.ts";
+import { renderOrigin } from "../explain/render-origin.ts";
 
 /** A rule that decided on no packet. */
 export interface UnusedRule {

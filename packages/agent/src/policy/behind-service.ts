@@ -1,7 +1,7 @@
 import { findService, type Opening, type PolicyFeatureIntent, type ServiceBackend } from "@bpfleet/features";
 import type { NodeFacts } from "@bpfleet/kernel";
 import { parsePrefix, renderAddress } from "@bpfleet/kinds";
-import type { DroppedPacket } from "./smallest-edit.ts";
+import type { DroppedPacket } from "./dropped-packet.ts";
 
 /** The Service that stands between, and whom its packet is sent to. */
 export interface BehindService {

@@ -2,7 +2,7 @@ import { isRecord } from "@bpfleet/base";
 
 /** More are not asked about. */
 const mostPorts = 128;
-const portFields = new Set(["port", "endPort", "allowedPorts"]);
+const portFields = new Set(["port", "endPort", "allowedPorts", "blockedPorts"]);
 
 /** Ports that an edit of the object is likely to open besides: those that it names, and those beside the one asked for. */
 export function likelyPorts(object: unknown, asked: number): readonly number[] {

@@ -1,6 +1,7 @@
 import type { KubeObject } from "../../kind.ts";
 import {
   append,
+  fieldsAt,
   listAt,
   tellingLabels,
   type EditTraffic,
@@ -14,12 +15,7 @@ const namespaceLabel = "k8s:io.kubernetes.pod.namespace";
 /** Another port of a rule, another peer of one, or a rule more; `at` is the place of the spec that isolates. */
 export function ciliumEdits(object: KubeObject, at: string, wish: EditWish): readonly PolicyEdit[] {
   const { direction, carries } = wish;
-  const spec = at
-    .slice(1)
-    .split("/")
-    .reduce<Fields>((fields, name) => (fields[name] ?? {}) as Fields, {
-      ...object,
-    } as unknown as Fields);
+  const spec = fieldsAt(object, at);
   const [field, peer] = peerOf(object, wish);
   const traffic = trafficOf(carries);
   const edits = listAt(spec, direction).flatMap((rule, index) => {

@@ -1,9 +1,11 @@
 import type { KubeObject } from "../../kind.ts";
 import { ciliumEdits } from "./cilium-edits.ts";
+import { ciliumDenialEdits } from "./cilium-denial-edits.ts";
 import { containerPolicyEdits } from "./container-policy-edits.ts";
-import type { EditWish, PolicyEdit } from "./edit.ts";
+import { takeOut, type DeniedWish, type EditWish, type PolicyEdit } from "./edit.ts";
 import { firewallEdits } from "./firewall-edits.ts";
 import { networkPolicyEdits } from "./network-policy-edits.ts";
+import { orderedDenialEdits } from "./ordered-denial-edits.ts";
 
 /**
  * Additions to a policy that may let through what is wished, the smallest ones first; whether they do is for the
@@ -16,5 +18,18 @@ export function policyEdits(object: KubeObject, at: string, wish: EditWish): rea
     return ciliumEdits(object, at, wish);
   if (object.kind === "EBPFContainerPolicy") return containerPolicyEdits(object, wish);
   if (object.kind === "PodConfigMapConfig") return firewallEdits(object, wish);
+  return [];
+}
+
+/**
+ * Changes of a policy that may keep its rule at `at` from denying what is wished, those that keep most of it first;
+ * whether they do is for the compiler to say.
+ */
+export function denialEdits(object: KubeObject, at: string, wish: DeniedWish): readonly PolicyEdit[] {
+  if (object.kind === "CiliumNetworkPolicy" || object.kind === "CiliumClusterwideNetworkPolicy")
+    return ciliumDenialEdits(object, at, wish);
+  if (object.kind === "EBPFContainerPolicy" || object.kind === "EBPFNetworkPolicy")
+    return orderedDenialEdits(object, at, wish);
+  if (object.kind === "PodConfigMapConfig") return [takeOut(object, at)];
   return [];
 }

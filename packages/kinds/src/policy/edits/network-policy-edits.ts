@@ -7,7 +7,7 @@ const namespaceLabel = "kubernetes.io/metadata.name";
 export function networkPolicyEdits(object: KubeObject, { direction, peer, carries }: EditWish): readonly PolicyEdit[] {
   const field = direction === "ingress" ? "from" : "to";
   const rules = listAt((object.spec ?? {}) as Fields, direction);
-  const block = peerOf(object.metadata.namespace ?? "default", peer);
+  const block = selectPeer(object.metadata.namespace ?? "default", peer);
   // Of other protocols nothing can be said but all or none.
   const port = carries.protocol === "ICMP" ? undefined : { port: carries.port, protocol: carries.protocol };
   const edits = rules.flatMap((rule, index) => {
@@ -21,7 +21,8 @@ export function networkPolicyEdits(object: KubeObject, { direction, peer, carrie
   return [...edits, append(object, `/spec/${direction}`, rule)];
 }
 
-function peerOf(namespace: string, peer: EditWish["peer"]): Fields {
+/** As an item of `from` or `to`. */
+export function selectPeer(namespace: string, peer: EditWish["peer"]): Fields {
   if (peer.is !== "pod") return { ipBlock: { cidr: peer.cidr } };
   const labels = tellingLabels(peer.labels);
   const podSelector = Object.keys(labels).length === 0 ? {} : { matchLabels: labels };

@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
+import { kinds, parseManifest, parsePrefix } from "@bpfleet/kinds";
+import { acceptObject, isAccepted, type AcceptedObject } from "../compile.ts";
+import { lowerObjects, type LoweredObjects } from "../lowering.ts";
+import type { DroppedPacket } from "../policy/dropped-packet.ts";
+import { findSmallestEdit, type EditAdvice } from "../policy/smallest-edit.ts";
+import { whoIsThere } from "../policy/who-is.ts";
+import { identify } from "../store/stored-object.ts";
+
+const endpoint = (number: number, name: string) => ({
+  found: true as const,
+  interface: name,
+  ifindex: number,
+  addresses: [`10.0.0.${number}/24`],
+  mac: "",
+});
+const facts = nodeFacts({
+  objects: { policy: { digest: "d" } },
+  interfaces: [interfaceFacts("eth0", { addresses: ["192.168.0.1/24"] }), interfaceFacts("db", { ifindex: 12 })],
+  endpoints: { "shop/web": endpoint(11, "web"), "shop/db": endpoint(12, "db"), "shop/batch": endpoint(13, "batch") },
+});
+
+export const pod = (namespace: string, name: string, labels: string, address = "") => `apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: ${namespace}, labels: ${labels}, annotations: { bpfleet.io/netns: ${name} } }
+${address === "" ? "" : `status: { podIPs: [{ ip: ${address} }] }\n`}---
+`;
+const pods =
+  pod("shop", "web", "{ app: web, pod-template-hash: x7 }") +
+  pod("shop", "db", "{ app: db }") +
+  pod("shop", "batch", "{ app: batch }");
+
+export const networkPolicy = (rules: string) => `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: p, namespace: shop }
+spec:
+  podSelector: { matchLabels: { app: db } }
+  policyTypes: [Ingress]
+${rules}`;
+
+export const ciliumPolicy = (rules: string) => `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: { name: p, namespace: shop }
+spec:
+  endpointSelector: { matchLabels: { app: db } }
+${rules}`;
+
+function accept(yaml: string): readonly AcceptedObject[] {
+  const { objects } = parseManifest(yaml, "test.yaml");
+  return objects.map((manifest) => {
+    const named = identify(manifest);
+    assert.ok("ref" in named);
+    const stored = {
+      ref: named.ref,
+      object: manifest.value as never,
+      positionOf: manifest.positionOf,
+      path: "",
+      text: "",
+      source: { file: "test.yaml", line: 1, isRendered: false },
+      spec: "",
+    };
+    const accepted = acceptObject(stored, kinds);
+    assert.ok(isAccepted(accepted), JSON.stringify(accepted));
+    return accepted;
+  });
+}
+
+/** Of pods web, db and batch of namespace shop, on one node, with these policies. */
+export function adviseOf(yaml: string, packet: DroppedPacket): EditAdvice {
+  const objects = accept(pods + yaml);
+  const lower = (some: readonly AcceptedObject[]): LoweredObjects["intents"] => lowerObjects(some, facts).intents;
+  return findSmallestEdit(packet, { objects, kinds, facts, who: whoIsThere(lower(objects), facts), lower });
+}
+
+export function advise(policies: string, from: string, protocol: number, port: number): EditAdvice {
+  const opening = { source: bytesOf(from), destination: Uint8Array.of(10, 0, 0, 12), protocol, port };
+  return adviseOf(policies, { ifindex: 12, direction: "ingress", opening });
+}
+
+export function bytesOf(address: string): Uint8Array {
+  const read = parsePrefix(address);
+  assert.ok(read.ok);
+  return read.prefix.bytes;
+}
+
+/** Of pod web. */
+export const web = "10.0.0.11";
