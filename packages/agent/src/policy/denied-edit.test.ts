@@ -1,12 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { advise, adviseOf, bytesOf, ciliumPolicy, web } from "../testing/advise-edit.ts";
+import { advise, adviseOf, bytesOf, ciliumPolicy, networkPolicy, patched, web } from "../testing/advise-edit.ts";
 import type { EditAdvice } from "./smallest-edit.ts";
 
 type Found = EditAdvice & { readonly found: true };
 
 function found(advice: EditAdvice): Found {
   assert.ok(advice.found, JSON.stringify(advice));
+  return advice;
+}
+
+/** What is proposed, which lets the packet through when its patches are applied. */
+function solve(...[policies, ...asked]: Parameters<typeof advise>): Found {
+  const advice = found(advise(policies, ...asked));
+  assert.match(why(advise(patched(policies, advice), ...asked)), /^the policies would let it open a connection/);
   return advice;
 }
 
@@ -28,7 +35,7 @@ test("findSmallestEdit takes the one port out of several that Cilium's rule deni
     - ports:
       - { port: "22", protocol: TCP }
       - { port: "80", protocol: TCP }`);
-  const advice = found(advise(policy, web, 6, 80));
+  const advice = solve(policy, web, 6, 80);
   assert.deepEqual(told(advice), [
     "take-out",
     "/spec/ingressDeny/0/toPorts/1/ports",
@@ -37,20 +44,23 @@ test("findSmallestEdit takes the one port out of several that Cilium's rule deni
   ]);
   assert.deepEqual(advice.patch, [{ op: "remove", path: "/spec/ingressDeny/0/toPorts/1/ports/1" }]);
   assert.equal(advice.position?.line, 25);
-  const item = found(advise(policy, web, 6, 443));
+  const item = solve(policy, web, 6, 443);
   assert.deepEqual(item.patch, [{ op: "remove", path: "/spec/ingressDeny/0/toPorts/0" }]);
 });
 
 test("findSmallestEdit takes the one peer out of several that Cilium's rule denies, and the one field", () => {
-  const advice = found(
-    advise(denying("  - fromEndpoints: [{ matchLabels: { app: batch } }, { matchLabels: { app: web } }]"), web, 6, 80),
+  const advice = solve(
+    denying("  - fromEndpoints: [{ matchLabels: { app: batch } }, { matchLabels: { app: web } }]"),
+    web,
+    6,
+    80,
   );
   assert.deepEqual(advice.patch, [{ op: "remove", path: "/spec/ingressDeny/0/fromEndpoints/1" }]);
   assert.deepEqual(advice.alsoAllows, ["every port of the same peer"]);
   const both = denying(`  - fromEndpoints: [{ matchLabels: { app: web } }]
     fromCIDR: [203.0.113.0/24]
     toPorts: [{ ports: [{ port: "80", protocol: TCP }] }]`);
-  const field = found(advise(both, web, 6, 80));
+  const field = solve(both, web, 6, 80);
   assert.deepEqual(told(field), [
     "take-out",
     "/spec/ingressDeny/0",
@@ -60,24 +70,20 @@ test("findSmallestEdit takes the one peer out of several that Cilium's rule deni
   assert.deepEqual(field.patch, [{ op: "remove", path: "/spec/ingressDeny/0/fromEndpoints" }]);
   const type = denying(`  - fromEntities: [all]
     icmps: [{ fields: [{ type: 0 }, { type: 8 }] }]`);
-  assert.deepEqual(found(advise(type, web, 1, 8)).patch, [
-    { op: "remove", path: "/spec/ingressDeny/0/icmps/0/fields/1" },
-  ]);
+  assert.deepEqual(solve(type, web, 1, 8).patch, [{ op: "remove", path: "/spec/ingressDeny/0/icmps/0/fields/1" }]);
 });
 
 test("findSmallestEdit adds an exception to the CIDR of Cilium's rule that denies", () => {
   const policy = denying(`  - fromCIDRSet: [{ cidr: 198.51.100.0/24 }, { cidr: 203.0.113.0/24 }]
     toPorts: [{ ports: [{ port: "80", protocol: TCP }] }]`);
-  const advice = found(advise(policy, "203.0.113.7", 6, 80));
+  const advice = solve(policy, "203.0.113.7", 6, 80);
   assert.deepEqual(told(advice), ["add", "/spec/ingressDeny/0/fromCIDRSet/1/except", "- 203.0.113.7/32\n", []]);
   assert.deepEqual(advice.patch, [
     { op: "add", path: "/spec/ingressDeny/0/fromCIDRSet/1/except", value: ["203.0.113.7/32"] },
   ]);
-  const more = found(advise(policy.replace("/24 }]", "/24, except: [203.0.113.9/32] }]"), "203.0.113.7", 6, 80));
+  const more = solve(policy.replace("/24 }]", "/24, except: [203.0.113.9/32] }]"), "203.0.113.7", 6, 80);
   assert.equal(more.patch[0]?.path, "/spec/ingressDeny/0/fromCIDRSet/1/except/-");
-  const plain = found(
-    advise(denying("  - fromCIDR: [203.0.113.0/24]\n  - fromCIDR: [198.51.100.0/24]"), "203.0.113.7", 6, 80),
-  );
+  const plain = solve(denying("  - fromCIDR: [203.0.113.0/24]\n  - fromCIDR: [198.51.100.0/24]"), "203.0.113.7", 6, 80);
   assert.deepEqual(plain.patch, [{ op: "remove", path: "/spec/ingressDeny/0" }]);
   assert.equal(plain.alsoAllows.at(-1), "other addresses, such as 203.0.113.6");
 });
@@ -106,7 +112,7 @@ test("findSmallestEdit names all edits where several rules deny, or none allows 
     denying(`  - { fromEndpoints: [{ matchLabels: { app: web } }], toPorts: [{ ports: [{ port: "80" }] }] }
   - fromEndpoints: [{ matchLabels: { app: batch } }, { matchLabels: { app: web } }]
   - fromCIDR: [198.51.100.0/24]`);
-  const twice = found(advise(several, web, 6, 80));
+  const twice = solve(several, web, 6, 80);
   assert.deepEqual(
     [twice, ...(twice.and ?? [])].map(({ path, position, patch }) => [path, position?.line, patch[0]?.path]),
     [
@@ -116,16 +122,14 @@ test("findSmallestEdit names all edits where several rules deny, or none allows 
   );
   const closed = ciliumPolicy(`  ingress: [{ fromEndpoints: [{ matchLabels: { app: batch } }] }]
   ingressDeny: [{ fromEndpoints: [{ matchLabels: { app: web } }, { matchLabels: { app: x } }] }]`);
-  const both = found(advise(closed, web, 6, 80));
+  const both = solve(closed, web, 6, 80);
   assert.deepEqual(both.patch, [{ op: "remove", path: "/spec/ingressDeny/0/fromEndpoints/0" }]);
   assert.deepEqual(
     both.and?.map(({ does, path }) => [does, path]),
     [["add", "/spec/ingress"]],
   );
   assert.deepEqual(both.alsoAllows, []);
-  const only = found(
-    advise(ciliumPolicy("  ingressDeny: [{ fromEndpoints: [{ matchLabels: { app: web } }] }]"), web, 6, 80),
-  );
+  const only = solve(ciliumPolicy("  ingressDeny: [{ fromEndpoints: [{ matchLabels: { app: web } }] }]"), web, 6, 80);
   assert.deepEqual(
     [only, ...(only.and ?? [])].map(({ does, path }) => [does, path]),
     [
@@ -140,7 +144,7 @@ test("findSmallestEdit says which rules deny, where it would take too many edits
   const rule = "  - fromEndpoints: [{ matchLabels: { app: web } }]\n";
   assert.match(
     why(advise(denying(rule.repeat(4)), web, 6, 80)),
-    /^(CiliumNetworkPolicy shop\/p spec\.ingressDeny\[\d\] and ){3}.* deny it: it would take more than 3 edits$/,
+    /^(CiliumNetworkPolicy shop\/p spec\.ingressDeny\[\d\] and ){3}.* deny it: after 3 edits it would still be dropped$/,
   );
   const other = rule.replace("web", "batch");
   assert.match(
@@ -163,33 +167,33 @@ spec:
 ${rules}`;
 
 test("findSmallestEdit takes a port out of a rule of an EBPFContainerPolicy, or adds an exception, or a rule before it", () => {
-  const port = found(
-    advise(
-      containers("    - { action: deny, ipBlock: { cidr: 10.0.0.11/32 }, ports: [{ port: 22 }, { port: 80 }] }"),
-      web,
-      6,
-      80,
-    ),
+  const port = solve(
+    containers("    - { action: deny, ipBlock: { cidr: 10.0.0.11/32 }, ports: [{ port: 22 }, { port: 80 }] }"),
+    web,
+    6,
+    80,
   );
   assert.deepEqual(port.patch, [{ op: "remove", path: "/spec/networkControls/ingressRules/0/ports/1" }]);
+  assert.equal(port.yaml, "- port: 80\n", "as it is written");
   assert.deepEqual(port.alsoAllows, []);
-  const block = found(
-    advise(containers("    - { action: deny, ipBlock: { cidr: 10.0.0.0/24 }, ports: [{ port: 80 }] }"), web, 6, 80),
+  const block = solve(
+    containers("    - { action: deny, ipBlock: { cidr: 10.0.0.0/24 }, ports: [{ port: 80 }] }"),
+    web,
+    6,
+    80,
   );
   assert.deepEqual(told(block), ["add", "/spec/networkControls/ingressRules/0/ipBlock/except", "- 10.0.0.11/32\n", []]);
-  const whole = found(
-    advise(
-      containers("    - { action: deny, ipBlock: { cidr: 10.0.0.11/32 }, ports: [{ port: 80 }] }\n    - {}"),
-      web,
-      6,
-      80,
-    ),
+  const whole = solve(
+    containers("    - { action: deny, ipBlock: { cidr: 10.0.0.11/32 }, ports: [{ port: 80 }] }\n    - {}"),
+    web,
+    6,
+    80,
   );
   assert.deepEqual(whole.patch, [{ op: "remove", path: "/spec/networkControls/ingressRules/0" }]);
   const closed = containers(
     "    - { action: allow, ports: [{ port: 443 }] }\n    - { action: deny, ports: [{ port: 80 }] }",
   );
-  const before = found(advise(closed, web, 6, 80));
+  const before = solve(closed, web, 6, 80);
   assert.deepEqual(before.patch, [
     {
       op: "add",
@@ -210,15 +214,13 @@ spec:
 ${rules}`;
 
 test("findSmallestEdit edits a rule of an EBPFNetworkPolicy that denies, or adds one before it", () => {
-  const peer = found(
-    advise(
-      fallback(
-        "  - { action: deny, from: [{ podSelector: { matchLabels: { app: batch } } }, { podSelector: { matchLabels: { app: web } } }], ports: [{ port: 80 }] }",
-      ),
-      web,
-      6,
-      80,
+  const peer = solve(
+    fallback(
+      "  - { action: deny, from: [{ podSelector: { matchLabels: { app: batch } } }, { podSelector: { matchLabels: { app: web } } }], ports: [{ port: 80 }] }",
     ),
+    web,
+    6,
+    80,
   );
   assert.deepEqual(told(peer), [
     "take-out",
@@ -226,27 +228,28 @@ test("findSmallestEdit edits a rule of an EBPFNetworkPolicy that denies, or adds
     "- podSelector:\n    matchLabels:\n      app: web\n",
     [],
   ]);
-  const block = found(
-    advise(fallback("  - { action: deny, from: [{ ipBlock: { cidr: 203.0.0.0/8 } }] }"), "203.0.113.7", 6, 80),
+  const block = solve(
+    fallback("  - { action: deny, from: [{ ipBlock: { cidr: 203.0.0.0/8 } }] }"),
+    "203.0.113.7",
+    6,
+    80,
   );
   assert.deepEqual([block.does, block.path, block.alsoAllows], ["add-before", "/spec/ingress/0", []]);
-  const ports = found(
-    advise(
-      fallback("  - { action: deny, from: [{ ipBlock: { cidr: 203.0.0.0/8 } }], ports: [{ port: 80 }] }"),
-      "203.0.113.7",
-      6,
-      80,
-    ),
+  const ports = solve(
+    fallback("  - { action: deny, from: [{ ipBlock: { cidr: 203.0.0.0/8 } }], ports: [{ port: 80 }] }"),
+    "203.0.113.7",
+    6,
+    80,
   );
   assert.deepEqual(told(ports), ["add", "/spec/ingress/0/from/0/ipBlock/except", "- 203.0.113.7/32\n", []]);
   const last = `  - from: [{ podSelector: { matchLabels: { app: web } } }]
     ports: [{ port: 5432 }]
   - action: deny`;
-  const earlier = found(advise(fallback(last), web, 6, 80));
+  const earlier = solve(fallback(last), web, 6, 80);
   assert.deepEqual(told(earlier), ["add", "/spec/ingress/0/ports", "- port: 80\n  protocol: TCP\n", []]);
-  const icmp = found(advise(fallback(last), web, 1, 8));
+  const icmp = solve(fallback(last), web, 1, 8);
   assert.deepEqual(told(icmp), ["add", "/spec/ingress/0/ports", "- protocol: ICMP\n", []]);
-  const before = found(advise(fallback(last.replace("{ matchLabels: { app: web } }", "{}")), web, 17, 53));
+  const before = solve(fallback(last.replace("{ matchLabels: { app: web } }", "{}")), web, 17, 53);
   assert.deepEqual([before.does, before.path, before.position?.line], ["add-before", "/spec/ingress/1", 22]);
   assert.match(before.yaml, /^- action: allow\n {2}from:[^]*app: web\n {2}ports:\n[^]*port: 53\n[^]*UDP\n$/);
   assert.deepEqual(before.alsoAllows, []);
@@ -263,20 +266,56 @@ spec:
 ${fields}`;
 
 test("findSmallestEdit takes the number out of blockedPorts, and adds it where only allowed ones pass", () => {
-  const open = found(
-    advise(firewall("      defaultAction: allow\n      blockedPorts:\n      - 22\n      - 80"), web, 6, 80),
-  );
+  const open = solve(firewall("      defaultAction: allow\n      blockedPorts:\n      - 22\n      - 80"), web, 6, 80);
   assert.deepEqual(told(open).slice(0, 3), ["take-out", "/spec/ebpfConfig/l4Firewall/blockedPorts", "- 80\n"]);
   assert.deepEqual(open.patch, [{ op: "remove", path: "/spec/ebpfConfig/l4Firewall/blockedPorts/1" }]);
   assert.ok(open.alsoAllows.includes("pod shop/batch"), open.alsoAllows.join());
   assert.ok(open.alsoAllows.includes("other ports of the same peer, such as UDP 80"), open.alsoAllows.join());
   assert.equal(open.position?.line, 24);
-  const closed = found(advise(firewall("      defaultAction: block\n      blockedPorts: [80]"), web, 6, 80));
+  const closed = solve(firewall("      defaultAction: block\n      blockedPorts: [80]"), web, 6, 80);
   assert.deepEqual(
     [closed, ...(closed.and ?? [])].map(({ does, patch }) => [does, patch]),
     [
       ["take-out", [{ op: "remove", path: "/spec/ebpfConfig/l4Firewall/blockedPorts/0" }]],
       ["add", [{ op: "add", path: "/spec/ebpfConfig/l4Firewall/allowedPorts", value: [80] }]],
+    ],
+  );
+  const isolated = `${networkPolicy("  ingress: []").replace("name: p", "name: q")}
+---
+${firewall("      defaultAction: allow\n      blockedPorts: [80]")}`;
+  const tiers = solve(isolated, web, 6, 80);
+  assert.deepEqual(
+    [tiers, ...(tiers.and ?? [])].map(({ object, does, path }) => [object.name, does, path]),
+    [
+      ["q", "add", "/spec/ingress"],
+      ["p", "take-out", "/spec/ebpfConfig/l4Firewall/blockedPorts"],
+    ],
+  );
+  const closedTwice = solve(
+    isolated.replace("defaultAction: allow", "defaultAction: block").replace("[80]", "[22]"),
+    web,
+    6,
+    80,
+  );
+  assert.deepEqual(
+    [closedTwice, ...(closedTwice.and ?? [])].map(({ object, path }) => [object.name, path]),
+    [
+      ["p", "/spec/ebpfConfig/l4Firewall/allowedPorts"],
+      ["q", "/spec/ingress"],
+    ],
+  );
+});
+
+test("findSmallestEdit rather adds a rule before several that deny than take out each, where another tier denies too", () => {
+  const one = "    - { action: deny, ipBlock: { cidr: 10.0.0.11/32 } }\n";
+  const policies = `${containers(one.repeat(3))}---
+${firewall("      defaultAction: allow\n      blockedPorts: [80]").replace("name: p", "name: w")}`;
+  const advice = solve(policies, web, 6, 80);
+  assert.deepEqual(
+    [advice, ...(advice.and ?? [])].map(({ does, path }) => [does, path]),
+    [
+      ["add-before", "/spec/networkControls/ingressRules/0"],
+      ["take-out", "/spec/ebpfConfig/l4Firewall/blockedPorts"],
     ],
   );
 });

@@ -1,5 +1,5 @@
 import { refKey, renderRef } from "@bpfleet/base";
-import type { Intent } from "@bpfleet/features";
+import type { Intent, PolicyIntent } from "@bpfleet/features";
 import type { NodeFacts } from "@bpfleet/kernel";
 import { denialEdits, policyEdits, renderYaml, type Kind, type PolicyEdit } from "@bpfleet/kinds";
 import { acceptObject, isAccepted, type AcceptedObject } from "../compile.ts";
@@ -8,7 +8,7 @@ import { peerOf, questionOf, trafficOf, type DroppedPacket } from "./dropped-pac
 import { EditTable, type Judged } from "./edit-table.ts";
 import { placeBefore, renderDenial, type Denial, type TriedEdit } from "./tried-edit.ts";
 import { unservedThatMeansIt } from "./unserved-rule.ts";
-import type { KnownPeer } from "./who-is.ts";
+import { policyIntents, type KnownPeer } from "./who-is.ts";
 
 export interface EditWorld {
   readonly objects: readonly AcceptedObject[];
@@ -21,6 +21,9 @@ export interface EditWorld {
 
 /** So many candidates are compiled; they are few but for policies with hundreds of rules. */
 const mostTried = 64;
+
+/** Each of them must allow. */
+const tiers: readonly (readonly PolicyIntent["tier"][])[] = [["policy", "fallback"], ["container"], ["l4"]];
 
 interface Candidate {
   readonly accepted: AcceptedObject;
@@ -65,7 +68,7 @@ export class EditSearch {
     const candidates =
       accepted === undefined || rule === undefined
         ? []
-        : denialEdits(accepted.parsed.object, rule.origin.path, wish).map((edit) => ({ accepted, edit }));
+        : denialEdits(accepted.stored.object, rule.origin.path, wish).map((edit) => ({ accepted, edit }));
     const tried = this.#try(candidates, edits, denial);
     const ended = tried.filter((each) => {
       const after = this.denialAfter([...edits, each]);
@@ -73,7 +76,7 @@ export class EditSearch {
     });
     return (
       bestOf(tried.filter(({ passes }) => passes)) ??
-      bestOf(ended) ??
+      bestOf(this.#leastDropping(ended)) ??
       this.#allowedInstead(accepted, edits) ?? { why: `${renderDenial(denial)} denies it, whatever others allow` }
     );
   }
@@ -85,13 +88,16 @@ export class EditSearch {
     const { rule } = this.#judged(edits);
     if (accepted === undefined || carries === undefined || rule === undefined) return undefined;
     const { ref, object } = accepted.parsed;
-    if (edits.some(({ accepted: { parsed } }) => refKey(parsed.ref) === refKey(ref))) return undefined;
+    const isAdded = ({ denial, accepted: { parsed } }: TriedEdit): boolean =>
+      denial === undefined && refKey(parsed.ref) === refKey(ref);
+    if (edits.some(isAdded)) return undefined;
     const spec = rule.origin.path.split("/").slice(0, -2).join("/");
     const wish = { direction, peer: peerOf(this.#packet, this.#world.who), carries };
     const candidates = policyEdits(object, spec, wish).map((edit) => ({ accepted, edit }));
     return bestOf(this.#try(candidates, edits));
   }
 
+  /** Where no other one does, one after which fewer tiers drop it. */
   #addition(edits: readonly TriedEdit[]): Found {
     const objects = this.#objects(edits);
     const carries = trafficOf(this.#packet.opening);
@@ -107,7 +113,10 @@ export class EditSearch {
       if (accepted === undefined) return [];
       return policyEdits(accepted.parsed.object, path, wish).map((edit) => ({ accepted, edit }));
     });
-    const best = bestOf(this.#try(candidates, edits).filter(({ passes }) => passes));
+    const tried = this.#try(candidates, edits);
+    const best =
+      bestOf(tried.filter(({ passes }) => passes)) ??
+      bestOf(this.#leastDropping(tried, this.#droppingTiers(objects) - 1));
     if (best !== undefined) return best;
     const names = [...new Set(isolating.map(({ object }) => renderRef(object)))].join(", ");
     return {
@@ -116,6 +125,24 @@ export class EditSearch {
           ? `${names === "" ? "nothing that is declared" : names} keeps it from passing, and no addition of one port, peer or rule is about such packets`
           : `no addition of one port, peer or rule to ${names} lets it through by itself`,
     };
+  }
+
+  #leastDropping(tried: readonly TriedEdit[], most = tiers.length): readonly TriedEdit[] {
+    if (most === 0 || tried.length === 0) return [];
+    const counted = tried.map((each) => ({ each, dropping: this.#droppingTiers(each.objects) }));
+    const least = Math.min(most, ...counted.map(({ dropping }) => dropping));
+    return counted.flatMap(({ each, dropping }) => (dropping === least ? [each] : []));
+  }
+
+  /** How many would drop it, were each of them alone. */
+  #droppingTiers(objects: readonly AcceptedObject[]): number {
+    const intents = policyIntents(this.#world.lower(objects));
+    return tiers.filter((tier) => {
+      if (!intents.some((intent) => intent.about === "policy" && tier.includes(intent.tier))) return false;
+      const own = intents.filter((intent) => intent.about !== "policy" || tier.includes(intent.tier));
+      const table = new EditTable(own, this.#world.facts, this.#packet);
+      return table.judge(questionOf(this.#packet)).verdict === "drop";
+    }).length;
   }
 
   #judged(edits: readonly TriedEdit[]): Judged {

@@ -57,9 +57,11 @@ export function findSmallestEdit(dropped: DroppedPacket, world: EditWorld): Edit
   while (!passes) {
     const denials = edits.map(({ denial }) => denial);
     if (edits.length === mostEdits)
-      return no(`${deniedBy([...denials, search.denialAfter(edits)])}: it would take more than ${mostEdits} edits`);
+      return no(
+        `${deniedBy([...denials, search.denialAfter(edits)])}: after ${mostEdits} edits it would still be dropped`,
+      );
     const next = search.next(edits);
-    if ("why" in next) return no(edits.length === 0 ? next.why : `${deniedBy(denials)}; without that, ${next.why}`);
+    if ("why" in next) return no(denials.some(Boolean) ? `${deniedBy(denials)}; without that, ${next.why}` : next.why);
     edits.push(next);
     passes = next.passes;
   }

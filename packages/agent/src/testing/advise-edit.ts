@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { sameRef } from "@bpfleet/base";
 import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
-import { kinds, parseManifest, parsePrefix } from "@bpfleet/kinds";
+import { kinds, parseManifest, parsePrefix, renderYaml, type PatchStep } from "@bpfleet/kinds";
 import { acceptObject, isAccepted, type AcceptedObject } from "../compile.ts";
 import { lowerObjects, type LoweredObjects } from "../lowering.ts";
 import type { DroppedPacket } from "../policy/dropped-packet.ts";
@@ -82,6 +83,32 @@ export function bytesOf(address: string): Uint8Array {
   const read = parsePrefix(address);
   assert.ok(read.ok);
   return read.prefix.bytes;
+}
+
+/** The manifest with all that is proposed. */
+export function patched(yaml: string, advice: EditAdvice & { readonly found: true }): string {
+  const objects = parseManifest(yaml, "test.yaml").objects.map((manifest) => {
+    const named = identify(manifest);
+    assert.ok("ref" in named);
+    const edits = [advice, ...(advice.and ?? [])].filter(({ object }) => sameRef(object, named.ref));
+    const object = structuredClone(manifest.value);
+    for (const step of edits.flatMap(({ patch }) => patch)) apply(object, step);
+    return renderYaml(object);
+  });
+  return objects.join("---\n");
+}
+
+function apply(object: unknown, step: PatchStep): void {
+  const names = step.path.slice(1).split("/");
+  const last = names.pop() ?? "";
+  const holder = names.reduce((at, name) => (at as Record<string, unknown>)[name], object);
+  assert.ok(typeof holder === "object" && holder !== null, step.path);
+  if (Array.isArray(holder)) {
+    const at = last === "-" ? holder.length : Number(last);
+    if (step.op === "add") holder.splice(at, 0, step.value);
+    else assert.equal(holder.splice(at, 1).length, 1, step.path);
+  } else if (step.op === "add") Reflect.set(holder, last, step.value);
+  else assert.ok(last in holder && Reflect.deleteProperty(holder, last), step.path);
 }
 
 /** Of pod web. */
