@@ -9,6 +9,16 @@ import { StandaloneNode } from "./standalone-node.ts";
 
 const manifest = join(import.meta.dirname, "../../examples/policy/shop.yaml");
 
+const denial = `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: { name: no-5432, namespace: shop }
+spec:
+  endpointSelector: { matchLabels: { app: db } }
+  ingressDeny:
+    - toPorts:
+        - ports: [{ port: "5432", protocol: TCP }, { port: "81", protocol: TCP }]
+`;
+
 test("the guide of policies: two namespaces, a NetworkPolicy, and what would become of a packet", async (context) => {
   await using node = await StandaloneNode.make();
   if (node === undefined) return context.skip("there is no cgroup v2");
@@ -78,6 +88,17 @@ test("the guide of policies: two namespaces, a NetworkPolicy, and what would bec
       /add to NetworkPolicy shop\/db-from-web spec\.ingress\[0\]\.ports, \S*shop\.yaml:31$/m,
     );
   assert.match(denied.out, /nothing else that is known to this node would pass by it/);
+
+  await node.apply(denial);
+  const refused = await explain("5432");
+  assert.equal(refused.exitCode, 3, refused.out + refused.err);
+  assert.match(
+    refused.out,
+    /take out of CiliumNetworkPolicy shop\/no-5432 spec\.ingressDeny\[0\]\.toPorts\[0\]\.ports, .*:8\n {2}- - port: "5432"\n {2}- {3}protocol: TCP\nnothing else/,
+  );
+  await node.apply(denial.replace('{ port: "5432", protocol: TCP }, ', ""));
+  assert.equal((await explain("5432")).exitCode, 0, "by that edit");
+  await node.do("delete", "ciliumnetworkpolicy", "no-5432", "-n", "shop");
 
   const dump = await node.do("policy", "dump", "db");
   assert.match(dump, /^shop\/db +db \(\d+\) +table \d+ +any$/m);
