@@ -65,24 +65,27 @@ export const question: BenchQuestion = {
       context.progress(`${agents} agents follow what is declared`);
       const isKindKnown = results.length > 0 || tier.agents > many;
       if (!isKindKnown) results.push(await measureFirst(fleet, tier, programs, declareProgram("first", "192.0.2.0")));
-      const measured = [...(await measure(context, fleet, operator, tier, idleWatches))];
+      // Told at once: what is measured later may fail, half an hour on.
+      const keep = (found: readonly BenchResult[]): void => {
+        for (const { name, value, unit } of found) context.progress(`${name}: ${value} ${unit}`);
+        results.push(...found);
+      };
+      keep(await measure(context, fleet, operator, tier, idleWatches));
       // Of another kind, once; the kind is followed from then on.
       if (isKindKnown && !isMapKnown) {
         isMapKnown = true;
-        measured.push(await measureFirst(fleet, tier, maps, declareMap("first-map")));
+        keep([await measureFirst(fleet, tier, maps, declareMap("first-map"))]);
       }
       if (agents > whole) {
         const busy = { name: nameOf(tier), operator, operatorMib: operatorMibOf(tier) };
         const told = (version: string): Promise<number> => statusOf(fleet.client, programs, version, agents);
-        measured.push(...(await measureUnderTraffic(context, fleet, { ...busy, told })));
+        keep(await measureUnderTraffic(context, fleet, { ...busy, told }));
       }
       // Last, since what it leaves is more than there was.
       if (agents > whole && tier === tiers.at(-1)) {
         const place = { name: nameOf(tier), operator, nodes, pods, agents: agents - whole };
-        measured.push(...(await measureAddresses(context, fleet, place)));
+        keep(await measureAddresses(context, fleet, place));
       }
-      for (const { name, value, unit } of measured) context.progress(`${name}: ${value} ${unit}`);
-      results.push(...measured);
     }
     return results;
   },

@@ -23,6 +23,8 @@ export interface ClusterFollower extends AsyncDisposable {
 }
 
 const version = "0.1.0";
+/** No longer than the NodeState of a real one waits for more. */
+const reportMs = 1000;
 /** Agents count every few seconds; only what is there when they write goes to the server. */
 const countMs = 30_000;
 const packetsPerCount = 30_000;
@@ -66,16 +68,21 @@ export async function startClusterFollower(options: FollowerOptions): Promise<Cl
       nodes: () => store.nodes,
     }),
   );
-  const report = (): readonly KubeObject[] => {
-    const { objects } = store.snapshot();
+  const report = (): void =>
     nodeState.reports(
-      objects.map((each) => inForce(each, packets)),
+      store.snapshot().objects.map((each) => inForce(each, packets)),
       settledResults,
     );
-    return objects.map(({ object }) => object);
-  };
+  let reporting: NodeJS.Timeout | undefined;
+  closing.defer(() => clearTimeout(reporting));
   const tell = async (): Promise<void> => {
-    if (await store.refresh()) onObjects(report());
+    if (!(await store.refresh())) return;
+    onObjects(store.snapshot().objects.map(({ object }) => object));
+    // Hundreds in one process: of many changes at once each makes one report.
+    reporting ??= setTimeout(() => {
+      reporting = undefined;
+      report();
+    }, reportMs);
   };
   let isFollowing = false;
   closing.use(await store.follow(() => (isFollowing ? void tell() : undefined)));
