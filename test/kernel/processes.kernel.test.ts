@@ -60,6 +60,7 @@ describe("daemon and agent as processes of their own", () => {
     await until("the agent is ready", async () => (await ask("/readyz")) === 200);
     await until("the packet is dropped", () => !node.answers(blocked));
     assert.equal(node.answers(free), true);
+    assert.match(node.said("daemon"), /Hardware acceleration is not served yet/);
     assert.equal(await ask("/metrics"), 200);
     const { objects } = await fetchReport(`${node.env["BPFLEET_SOCKET"]?.replace(".sock", "")}-agent.sock`);
     assert.deepEqual(

@@ -74,6 +74,10 @@ export const documentCommands: readonly DocumentCommand[] = [
     note: "`ebpfctl conntrack dump`: connections of pods that policies restrict; in a cluster `kubectl exec -n kube-system daemonset/bpfd-daemon -- calico-node -bpf-conntrack`",
   },
   {
+    document: 'kubectl -n kube-system logs -l app=fos1-ebpf-controller | grep "Hardware acceleration"',
+    note: "in a cluster, as it is written: it is not served yet, and each daemon says so at its start",
+  },
+  {
     document: "kubectl -n kube-system exec -it … -- ebpfctl hardware-status",
     note: "not served yet; `ebpfctl get ebpfprograms -o wide` tells whether a program runs in the driver",
   },

@@ -205,6 +205,8 @@ async function servePlans(
   { socket, tls, group }: AgentAccess,
   log: Logger,
 ): Promise<AsyncDisposable> {
+  // What the document of EBPFProgram looks for in this log.
+  log.info("Hardware acceleration is not served yet: programs run on the processors of the node");
   const { PlanServer } = await import("./plan-service/plan-server.ts");
   return PlanServer.start(daemon, {
     socket,
