@@ -46,6 +46,11 @@ export const question: BenchQuestion = {
     if (absence !== undefined) throw new Unanswerable(absence);
     await using fleet = await SimulatedFleet.start((line) => context.progress(line));
     const results: BenchResult[] = [];
+    // Told at once: what is measured later may fail, half an hour on.
+    const keep = (found: readonly BenchResult[]): void => {
+      for (const { name, value, unit } of found) context.progress(`${name}: ${value} ${unit}`);
+      results.push(...found);
+    };
     let [nodes, pods] = [0, 0];
     const operator = await fleet.startOperator(context.scratchDir);
     let [agents, whole, isMapKnown] = [0, 0, false];
@@ -65,11 +70,6 @@ export const question: BenchQuestion = {
       context.progress(`${agents} agents follow what is declared`);
       const isKindKnown = results.length > 0 || tier.agents > many;
       if (!isKindKnown) results.push(await measureFirst(fleet, tier, programs, declareProgram("first", "192.0.2.0")));
-      // Told at once: what is measured later may fail, half an hour on.
-      const keep = (found: readonly BenchResult[]): void => {
-        for (const { name, value, unit } of found) context.progress(`${name}: ${value} ${unit}`);
-        results.push(...found);
-      };
       keep(await measure(context, fleet, operator, tier, idleWatches));
       // Of another kind, once; the kind is followed from then on.
       if (isKindKnown && !isMapKnown) {

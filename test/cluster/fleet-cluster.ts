@@ -267,4 +267,6 @@ export async function makeNodeProgram(client: KubeClient, config: AnyObject, nod
   });
 }
 
+export const nodes = { group: "", version: "v1", plural: "nodes" } as const;
+export const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
 export const nodePrograms = { group: "bpfd.io", version: "v1alpha1", plural: "bpfprograms" } as const;

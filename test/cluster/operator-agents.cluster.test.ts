@@ -6,6 +6,8 @@ import type { AnyObject } from "@bpfleet/kube";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import {
   nodeObject,
+  nodes,
+  nodeStates,
   resultOf,
   startFleetCluster,
   tellNodeState,
@@ -20,10 +22,8 @@ const graceMs = 2000;
 let cluster: FleetCluster;
 let running: RunningOperator;
 
-const nodes = { group: "", version: "v1", plural: "nodes" } as const;
 const pods = { group: "", version: "v1", plural: "pods", namespace: "kube-system" } as const;
 const theSet = { group: "apps", version: "v1", plural: "daemonsets", namespace: "kube-system", name: "bpfd-daemon" };
-const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
 
 interface Told extends AnyObject {
   readonly status?: {

@@ -6,6 +6,8 @@ import {
   makeNodeProgram,
   nodeObject,
   nodePrograms,
+  nodes,
+  nodeStates,
   resultOf,
   startFleetCluster,
   tellNodeState,
@@ -18,9 +20,6 @@ import { configs, failToUnload, makeConfig, makeProgram, programs, statusThat, t
 const skip = whyNoBuild();
 let cluster: FleetCluster;
 let running: RunningOperator;
-
-const nodes = { group: "", version: "v1", plural: "nodes" } as const;
-const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
 
 before(async () => {
   if (skip !== undefined) return;

@@ -14,6 +14,8 @@ import {
   makeNodeProgram,
   nodeObject,
   nodePrograms,
+  nodes,
+  nodeStates,
   resultOf,
   startFleetCluster,
   tellNodeState,
@@ -34,8 +36,6 @@ let cluster: FleetCluster;
 let node: ClusterNode;
 let replicas: Replicas;
 
-const nodes = { group: "", version: "v1", plural: "nodes" } as const;
-const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
 const configs = { group: "bpfd.io", version: "v1alpha1", plural: "bpfprogramconfigs" } as const;
 const filters = {
   group: "networking.fos1.io",

@@ -7,6 +7,7 @@ import type { AnyObject } from "@bpfleet/kube";
 import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import {
   nodeObject,
+  nodes,
   resultOf,
   startFleetCluster,
   tellNodeState,
@@ -23,7 +24,6 @@ let running: RunningOperator;
 const inSystem = "kube-system";
 const crds = { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" } as const;
 const secrets = { group: "", version: "v1", plural: "secrets", namespace: inSystem } as const;
-const nodes = { group: "", version: "v1", plural: "nodes" } as const;
 const pods = { group: "", version: "v1", plural: "pods", namespace: "default" } as const;
 const slices = { group: "bpfleet.io", version: "v1alpha1", plural: "addressslices" } as const;
 const daemonSets = { group: "apps", version: "v1", plural: "daemonsets", namespace: inSystem } as const;

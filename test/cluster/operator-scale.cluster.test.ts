@@ -9,6 +9,7 @@ import { whyNoBuild } from "../../tools/build-control-plane.ts";
 import { smallNodeWords } from "../../tools/images/node-start.ts";
 import {
   nodeObject,
+  nodes,
   startFleetCluster,
   tellNodeState,
   until,
@@ -24,7 +25,6 @@ const objectCount = 20;
 /** As the image runs it. */
 const program = [...smallNodeWords(process.execPath), "--max-old-space-size=64"];
 const main = join(import.meta.dirname, "../../apps/operator/src/main.ts");
-const nodes = { group: "", version: "v1", plural: "nodes" } as const;
 
 let cluster: FleetCluster;
 let replica: ChildProcess | undefined;

@@ -8,6 +8,8 @@ import {
   makeNodeProgram,
   nodeObject,
   nodePrograms,
+  nodes,
+  nodeStates,
   resultOf,
   startFleetCluster,
   tellNodeState,
@@ -30,8 +32,6 @@ const skip = whyNoBuild();
 let cluster: FleetCluster;
 let running: RunningOperator;
 
-const nodes = { group: "", version: "v1", plural: "nodes" } as const;
-const nodeStates = { group: "bpfleet.io", version: "v1alpha1", plural: "nodestates" } as const;
 /** What happens just before and just after the status of an object of this name is written. */
 let around: { readonly name: string; before(): Promise<unknown>; after(): Promise<unknown> } | undefined;
 

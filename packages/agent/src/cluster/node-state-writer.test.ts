@@ -81,10 +81,13 @@ class OneObject implements Client {
   }
 }
 
-async function startWriter(t: TestContext, client: OneObject, node: () => AnyObject | undefined): Promise<string[]> {
-  const notices: string[] = [];
+type WriterOptions = ConstructorParameters<typeof NodeStateWriter>[0];
+
+function makeWriter(
+  t: TestContext,
+  options: Partial<WriterOptions> & Pick<WriterOptions, "client" | "refreshMs">,
+): NodeStateWriter {
   const writer = new NodeStateWriter({
-    client,
     nodeName: "n1",
     version: "1",
     clock: { now: () => Date.now(), monotonicMs: () => performance.now() },
@@ -93,13 +96,19 @@ async function startWriter(t: TestContext, client: OneObject, node: () => AnyObj
       inventory: async () => ({ programs: [], maps: [], links: [] }),
     },
     plan: () => emptyPlan,
-    node,
+    node: () => n1,
     whyNotSynced: () => undefined,
-    onNotice: (notice) => notices.push(notice),
+    onNotice: () => undefined,
     paceMs: 1,
-    refreshMs: 5,
+    ...options,
   });
   t.after(() => writer[Symbol.asyncDispose]());
+  return writer;
+}
+
+async function startWriter(t: TestContext, client: OneObject, node: () => AnyObject | undefined): Promise<string[]> {
+  const notices: string[] = [];
+  const writer = makeWriter(t, { client, node, onNotice: (notice) => notices.push(notice), refreshMs: 5 });
   const ref = { group: "networking.fos1.io", kind: "EBPFProgram", namespace: "default", name: "p" };
   const object = { apiVersion: "networking.fos1.io/v1alpha1", kind: "EBPFProgram", metadata: { name: "p" } };
   writer.reports([{ ref, object, state: "in-force", messages: [], events: [] }], settledResults);
@@ -299,23 +308,7 @@ class CountingFleet {
 test("NodeStateWriter tells that not everything is followed when it looks, whatever else changed", async (t) => {
   const client = new OneObject();
   let unsynced: string | undefined;
-  const writer = new NodeStateWriter({
-    client,
-    nodeName: "n1",
-    version: "1",
-    clock: { now: () => Date.now(), monotonicMs: () => performance.now() },
-    daemon: {
-      version: () => ({ version: "1", kernel: "6.1", node: "0", libbpf: "1.7" }),
-      inventory: async () => ({ programs: [], maps: [], links: [] }),
-    },
-    plan: () => emptyPlan,
-    node: () => n1,
-    whyNotSynced: () => unsynced,
-    onNotice: () => undefined,
-    paceMs: 1,
-    refreshMs: 3_600_000,
-  });
-  t.after(() => writer[Symbol.asyncDispose]());
+  const writer = makeWriter(t, { client, whyNotSynced: () => unsynced, refreshMs: 3_600_000 });
   writer.lookAtSync();
   writer.reports([], settledResults);
   const synced = () => client.object?.status?.conditions?.find(({ type }) => type === "Synced")?.status;

@@ -37,6 +37,8 @@ export class EditSearch {
   readonly #packet: DroppedPacket;
   readonly #world: EditWorld;
   readonly #now: EditTable;
+  /** What edits are about. */
+  readonly #wish: Parameters<typeof denialEdits>[2];
   #left = mostTried;
 
   /** `now`: what holds without any edit. */
@@ -44,6 +46,7 @@ export class EditSearch {
     this.#packet = packet;
     this.#world = world;
     this.#now = now;
+    this.#wish = { direction: packet.direction, peer: peerOf(packet, world.who), carries: trafficOf(packet.opening) };
   }
 
   /** The best one after these, after which the packet is dropped still. */
@@ -61,14 +64,12 @@ export class EditSearch {
 
   /** Where no other edit does, one after which another rule denies it, or none allows it. */
   #lessOf(denial: Denial, edits: readonly TriedEdit[]): Found {
-    const { direction, opening } = this.#packet;
-    const wish = { direction, peer: peerOf(this.#packet, this.#world.who), carries: trafficOf(opening) };
     const { rule } = this.#judged(edits);
     const accepted = this.#objects(edits).find(({ parsed }) => refKey(parsed.ref) === refKey(denial.object));
     const candidates =
       accepted === undefined || rule === undefined
         ? []
-        : denialEdits(accepted.stored.object, rule.origin.path, wish).map((edit) => ({ accepted, edit }));
+        : denialEdits(accepted.stored.object, rule.origin.path, this.#wish).map((edit) => ({ accepted, edit }));
     const tried = this.#try(candidates, edits, denial);
     const ended = tried.filter((each) => {
       const after = this.denialAfter([...edits, each]);
@@ -83,8 +84,7 @@ export class EditSearch {
 
   /** Of an object that cannot be without its only rule: one that allows, beside which the other one can go. */
   #allowedInstead(accepted: AcceptedObject | undefined, edits: readonly TriedEdit[]): TriedEdit | undefined {
-    const { direction, opening } = this.#packet;
-    const carries = trafficOf(opening);
+    const { carries } = this.#wish;
     const { rule } = this.#judged(edits);
     if (accepted === undefined || carries === undefined || rule === undefined) return undefined;
     const { ref, object } = accepted.parsed;
@@ -92,26 +92,24 @@ export class EditSearch {
       denial === undefined && refKey(parsed.ref) === refKey(ref);
     if (edits.some(isAdded)) return undefined;
     const spec = rule.origin.path.split("/").slice(0, -2).join("/");
-    const wish = { direction, peer: peerOf(this.#packet, this.#world.who), carries };
-    const candidates = policyEdits(object, spec, wish).map((edit) => ({ accepted, edit }));
+    const candidates = policyEdits(object, spec, { ...this.#wish, carries }).map((edit) => ({ accepted, edit }));
     return bestOf(this.#try(candidates, edits));
   }
 
   /** Where no other one does, one after which fewer tiers drop it. */
   #addition(edits: readonly TriedEdit[]): Found {
     const objects = this.#objects(edits);
-    const carries = trafficOf(this.#packet.opening);
+    const { carries } = this.#wish;
     if (carries === undefined)
       return { why: "rules name TCP, UDP and SCTP ports and ICMP types, and this is something else" };
     const unserved = unservedThatMeansIt(this.#packet, this.#world.lower(objects), this.#world.facts);
     if (unserved !== undefined) return { why: unserved };
     const { isolating } = edits.at(-1)?.table ?? this.#now;
-    const wish = { direction: this.#packet.direction, peer: peerOf(this.#packet, this.#world.who), carries };
     const byRef = new Map(objects.map((object) => [refKey(object.parsed.ref), object]));
     const candidates = isolating.flatMap(({ object, path }) => {
       const accepted = byRef.get(refKey(object));
       if (accepted === undefined) return [];
-      return policyEdits(accepted.parsed.object, path, wish).map((edit) => ({ accepted, edit }));
+      return policyEdits(accepted.parsed.object, path, { ...this.#wish, carries }).map((edit) => ({ accepted, edit }));
     });
     const tried = this.#try(candidates, edits);
     const best =

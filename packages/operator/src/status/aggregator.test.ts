@@ -69,6 +69,36 @@ async function until(what: string, holds: () => boolean): Promise<void> {
   for (; !holds(); await new Promise((resolve) => setTimeout(resolve, 5))) assert.ok(performance.now() < end, what);
 }
 
+/** Over everything that it asks, whose kind is another's where `isLeft`. */
+async function startAggregator(
+  client: KubeClient,
+  { isLeft = false, timing = systemTiming, gatherMs }: { isLeft?: boolean; timing?: Timing; gatherMs: number },
+): Promise<{ readonly aggregator: Aggregator } & AsyncDisposable> {
+  await using closing = new AsyncDisposableStack();
+  const activity = new Activity();
+  activity.decide(true);
+  const nodes = closing.use(new NodeRegister(client, teller));
+  const programs = closing.use(new NodePrograms(client, [], teller));
+  const aggregator = closing.use(
+    new Aggregator({
+      client,
+      kinds: [kind],
+      isFollowed: () => !isLeft,
+      isLeft: () => isLeft,
+      nodes,
+      programs,
+      daemonSet: () => undefined,
+      hasPod: () => false,
+      teller,
+      timing,
+      activity,
+      pace: { gatherMs, betweenMs: 0, betweenMsPerNode: 0 },
+    }),
+  );
+  const owned = closing.move();
+  return { aggregator, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
 test("Aggregator looks at every object once, however many nodes are lost at the same time", async () => {
   const names = (count: number, letter: string): readonly string[] =>
     Array.from({ length: count }, (_, index) => `${letter}${index}`);
@@ -78,27 +108,10 @@ test("Aggregator looks at every object once, however many nodes are lost at the 
     nodes: nodes.map((name) => object("v1", "Node", name)),
     ebpfprograms: objects.map((name) => object("networking.fos1.io/v1alpha1", "EBPFProgram", name, "default")),
   });
-  const { client } = server;
   let looks = 0;
   const timing: Timing = { ...systemTiming, monotonicMs: () => (looks++, systemTiming.monotonicMs()) };
-  const activity = new Activity();
-  activity.decide(true);
-  await using register = new NodeRegister(client, teller);
-  await using programs = new NodePrograms(client, [], teller);
-  await using aggregator = new Aggregator({
-    client,
-    kinds: [kind],
-    isFollowed: () => true,
-    isLeft: () => false,
-    nodes: register,
-    programs,
-    daemonSet: () => undefined,
-    hasPod: () => false,
-    teller,
-    timing,
-    activity,
-    pace: { gatherMs: 500, betweenMs: 0, betweenMsPerNode: 0 },
-  });
+  await using started = await startAggregator(server.client, { timing, gatherMs: 500 });
+  const { aggregator } = started;
   const stop = new AbortController();
   const leading = aggregator.lead(stop.signal);
   await until("all are written", () => server.written >= objects.length);
@@ -124,25 +137,8 @@ test("Aggregator takes its status back once a leadership, of a kind that others 
   };
   const server = new FakeServer({ ebpfprograms: [ours] });
   server.find = () => ours;
-  const { client } = server;
-  const activity = new Activity();
-  activity.decide(true);
-  await using register = new NodeRegister(client, teller);
-  await using programs = new NodePrograms(client, [], teller);
-  await using aggregator = new Aggregator({
-    client,
-    kinds: [kind],
-    isFollowed: () => false,
-    isLeft: () => true,
-    nodes: register,
-    programs,
-    daemonSet: () => undefined,
-    hasPod: () => false,
-    teller,
-    timing: systemTiming,
-    activity,
-    pace: { gatherMs: 5, betweenMs: 0, betweenMsPerNode: 0 },
-  });
+  await using started = await startAggregator(server.client, { isLeft: true, gatherMs: 5 });
+  const { aggregator } = started;
   for (const leadership of [1, 2]) {
     const stop = new AbortController();
     const leading = aggregator.lead(stop.signal);

@@ -1,8 +1,8 @@
 import { compileWorld, type CompiledWorld } from "./compiled-world.ts";
-import { compareRules, type Verdicts } from "./deciding-rule.ts";
+import { compareDecision, type Verdicts } from "./deciding-rule.ts";
 import type { Counterexample } from "./minimise.ts";
 import { throughObjects } from "./read-objects.ts";
-import type { Judgement } from "./reference.ts";
+import { judge, type Judgement } from "./reference.ts";
 import type { WorldPacket } from "./world.ts";
 
 export interface CompiledObjects {
@@ -21,9 +21,19 @@ export function compileObjects({ world, ...written }: Omit<Counterexample, "pack
     world: compiled,
     compare(packet, judgement) {
       const { verdict, rule } = compiled.judge(packet);
-      const found = verdict === "pass" ? "allow" : "deny";
-      if (found !== judgement.verdict) return { found, expected: judgement.verdict };
-      return compareRules(judgement, rules[rule - 1], places);
+      return compareDecision(verdict, judgement, rules[rule - 1], places);
     },
   };
+}
+
+/** Whether the table says otherwise than the documents, or by another rule. */
+export function disagrees(found: Counterexample): boolean {
+  const { found: decided, expected } = verdictsOf(found);
+  return decided !== expected;
+}
+
+/** Of the table and of the documents. */
+export function verdictsOf({ packet, ...situation }: Counterexample): Verdicts {
+  const { world, policies, others } = situation;
+  return compileObjects(situation).compare(packet, judge(policies, world, packet, others));
 }

@@ -10,15 +10,17 @@ export interface Verdicts {
 }
 
 /**
- * The rule that is named as what decided, beside those that were met: of several it may be any. None is named where
- * nothing is met and that denies. `places`: of the rules that were written.
+ * Beside what the documents say: the verdict, and the rule that is named as what decided. Of several that were met it
+ * may be any; none is named where nothing is met and that denies. `places`: of the rules that were written.
  */
-export function compareRules(
+export function compareDecision(
+  decided: "pass" | "drop",
   { verdict, because }: Judgement,
   named: RuleRef | undefined,
   places: ReadonlyMap<PolicyRule, string>,
 ): Verdicts {
-  const same = { found: verdict, expected: verdict };
+  const same = { found: decided === "pass" ? "allow" : "deny", expected: verdict };
+  if (same.found !== verdict) return same;
   if (because.by !== "rule" && because.by !== "default-deny") return same;
   const met = because.by === "rule" ? because.among.map((rule) => places.get(rule) ?? "a rule that nobody wrote") : [];
   const found = named && placeOf(named.origin);

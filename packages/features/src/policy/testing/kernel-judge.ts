@@ -4,7 +4,7 @@ import type { RuleRef } from "@bpfleet/kernel";
 import * as make from "../../filter/testing/packets.ts";
 import type { PolicyRule } from "../policy.ts";
 import { compileWorld, servicesOf } from "./compiled-world.ts";
-import { compareRules, type Verdicts } from "./deciding-rule.ts";
+import { compareDecision, type Verdicts } from "./deciding-rule.ts";
 import { nameEntries } from "./learnt-names.ts";
 import { LoadedPolicy } from "./loaded-policy.ts";
 import type { Counterexample } from "./minimise.ts";
@@ -109,10 +109,8 @@ export class KernelJudge implements AsyncDisposable {
     const { verdict, rule } = await (isOfOne
       ? this.#policy.explain(packet.direction, frame)
       : this.#policy.run(packet.direction, frame));
-    const found = verdict === "pass" ? "allow" : "deny";
-    if (found !== judgement.verdict) return { found, expected: judgement.verdict };
     const named = rule === 0 ? undefined : this.#rules.find(({ index }) => index === rule);
-    return compareRules(judgement, named, this.#places);
+    return compareDecision(verdict, judgement, named, this.#places);
   }
 
   /** The same of one packet as it is sent, whatever was in force. */

@@ -10,20 +10,12 @@ import {
   type Counterexample,
   type JudgedPacket,
 } from "./mod.ts";
-import { compileObjects, type CompiledObjects } from "./compiled-objects.ts";
+import { compileObjects, disagrees, verdictsOf, type CompiledObjects } from "./compiled-objects.ts";
 import type { Verdicts } from "./deciding-rule.ts";
 import type { Place } from "./reference-services.ts";
 
 const pairs = Number(process.env["BPFLEET_POLICY_PAIRS"] ?? 100_000);
 const seed = Number(process.env["BPFLEET_POLICY_SEED"] ?? 1);
-
-/** Whether the table says otherwise than the documents, or by another rule. */
-function disagrees({ packet, ...situation }: Counterexample): boolean {
-  const { world, policies, others } = situation;
-  const judgement = judge(policies, world, packet, others);
-  const { found, expected } = compileObjects(situation).compare(packet, judgement);
-  return found !== expected;
-}
 
 /** Where nobody is behind a Service, only pods that may send whatever they want do. */
 function compare(compiled: CompiledObjects, { packet, sent, judgement }: JudgedPacket): Verdicts {
@@ -47,8 +39,7 @@ function mapped(address: string): readonly number[] {
 
 async function tell(found: Counterexample): Promise<string> {
   const least = await minimise(found, disagrees);
-  const judgement = judge(least.policies, least.world, least.packet, least.others);
-  return tellCounterexample(least, compileObjects(least).compare(least.packet, judgement));
+  return tellCounterexample(least, verdictsOf(least));
 }
 
 test("compilePolicy and judgeTable decide as the reference does, each clause often enough to tell", async () => {
