@@ -43,11 +43,10 @@ export async function killLeader({ cluster, node }: Fleet): Promise<KilledLeader
 
 /**
  * Deletes the pod of the operator that leads: its kubelet ends it by SIGTERM. Resolves, with the seconds from the end of
- * its processes, when the other replica holds the lease, and there are two again.
+ * its processes, when another replica holds the lease, and there are two again.
  */
 export async function endLeader({ cluster, node }: Fleet): Promise<{ readonly heldSeconds: number }> {
   const { holder: pod } = await leaseOf(cluster);
-  const stands = await cluster.kubectl([...inSystem, "get", "pods", "-o", "name"]);
   await cluster.kubectl([...inSystem, "delete", "pod", pod, "--wait=false"]);
   const deletedAt = Date.now();
   const ended = cluster.until("its end", async () => (await pidsOf(node, pod)).length === 0 && Date.now());
@@ -55,7 +54,6 @@ export async function endLeader({ cluster, node }: Fleet): Promise<{ readonly he
     const lease = await leaseOf(cluster);
     return lease.holder !== "" && lease.holder !== pod && lease;
   });
-  assert.ok(stands.includes(`pod/${after.holder}\n`), `${after.holder} was there before`);
   assert.ok(after.acquiredAt >= deletedAt - 1000, "it is a lease of its own");
   const endedAt = await ended;
   await cluster.kubectl([...inSystem, "rollout", "status", "deployment/podconfigmap-controller", "--timeout=120s"]);
@@ -84,13 +82,15 @@ async function leaseOf(cluster: WholeCluster) {
   return { holder: holderIdentity ?? "", acquiredAt, renewedAt, transitions: leaseTransitions };
 }
 
+let series = 0;
+
 /** Pings from an address of the switch, twenty in a second, until it is told to end. */
-export class Pings {
+export class Pings implements AsyncDisposable {
   readonly #running: Running;
 
   constructor({ folder, network }: WholeCluster, from: string, to: string) {
     const command = ["ping", "-q", "-i", "0.05", "-I", from, to];
-    this.#running = new Running(`ping-${from}`, join(folder, "logs"), network.inside(command));
+    this.#running = new Running(`ping-${++series}-${from}`, join(folder, "logs"), network.inside(command));
   }
 
   async stop(): Promise<{ readonly sent: number; readonly answered: number }> {
@@ -98,5 +98,9 @@ export class Pings {
     await this.#running.ended;
     const [, sent, answered] = /(\d+) packets transmitted, (\d+) received/.exec(this.#running.tail()) ?? [];
     return { sent: Number(sent), answered: Number(answered) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#running.kill();
   }
 }

@@ -3,6 +3,8 @@ import type { FileResult, TestResult } from "./run-file.ts";
 
 export const budgetMinutes = 60;
 
+const longestCause = 400;
+
 export interface SuiteReport {
   readonly suite: SuiteName;
   readonly ms: number;
@@ -24,10 +26,15 @@ export function countResults(reports: readonly SuiteReport[]): Counts {
   return { passed: count("passed"), failed: count("failed") + problems, skipped: count("skipped") };
 }
 
-/** What failed, by name; the details stand further up. */
+/** What failed and the beginning of why, a line each; the rest stands further up. */
 export function listFailures({ files, problems }: SuiteReport): string[] {
   const tests = files.flatMap((file) => file.tests).filter((test) => test.outcome === "failed");
-  return [...tests.map((test) => test.name), ...problems];
+  return [...tests.map(({ name, text }) => `${name}: ${shorten(text)}`), ...problems];
+}
+
+function shorten(text: string): string {
+  const line = text.replaceAll(/\s+/g, " ").trim();
+  return line.length > longestCause ? `${line.slice(0, longestCause)}…` : line;
 }
 
 /** The line that scripts look for; it stands alone, and last. */

@@ -213,7 +213,9 @@ async function meaning(world: FakeWorld): Promise<unknown> {
       })
       .toSorted(),
     programs: programs
-      .map((program) => `${renderIdentity(program)} ${program.mapIds.map((id) => mapIds.get(id)).join()}`)
+      // A program has its maps by name: their order means nothing.
+      .map((program) => [program, program.mapIds.map((id) => mapIds.get(id) ?? "").toSorted()] as const)
+      .map(([program, used]) => `${renderIdentity(program)} ${used.join()}`)
       .toSorted(),
     hooks: hooks
       .map(
