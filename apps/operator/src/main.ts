@@ -16,16 +16,17 @@ function log({ level, message, fields }: LogLine): void {
   process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`);
 }
 
+// Asked before anything is started: whoever ends us then is obeyed too.
+const { promise: ended, resolve } = Promise.withResolvers<string>();
+for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => resolve(signal));
 try {
   await using client = connectKube(loadAccess({ env: process.env }));
   await using operator = await startOperator({ client, kinds, images, election, metrics, webhook, log });
-  const { promise, resolve } = Promise.withResolvers<string>();
-  for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => resolve(signal));
   log({
     level: "info",
     message: `serving${operator.metricsPort === undefined ? "" : ` metrics on port ${operator.metricsPort}`}`,
   });
-  log({ level: "info", message: `${await promise}: giving the lease back` });
+  log({ level: "info", message: `${await ended}: giving the lease back` });
 } catch (error) {
   log({ level: "error", message: errorText(error) });
   process.exitCode = 1;

@@ -1,4 +1,5 @@
 import { mkdir } from "node:fs/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { errorText, refKey, renderTime, SaidLately, type ObjectRef } from "@bpfleet/base";
 import { policy, policyScope, readOpening, type InstanceCounters, type PlanMemory } from "@bpfleet/features";
 import { emptyPlan, type NodeFacts, type NodePlan, type PlanProblem } from "@bpfleet/kernel";
@@ -36,7 +37,7 @@ export interface Agent extends AsyncDisposable {
   /** What is planned of policies, and who has which address. */
   policyState(): PolicyState;
   /** What would let a frame through that a pod's interface drops. */
-  adviseEdit(request: EditRequest): EditAdvice;
+  adviseEdit(request: EditRequest): Promise<EditAdvice>;
 }
 
 export interface EditRequest {
@@ -195,26 +196,32 @@ class ObjectAgent implements Agent {
     return describePolicy(this.#plan, this.#lowered.intents, this.#options.daemon.facts());
   }
 
-  adviseEdit({ interface: name, direction, frame, peer }: EditRequest): EditAdvice {
+  async adviseEdit({ interface: name, direction, frame, peer }: EditRequest): Promise<EditAdvice> {
     const facts = this.#lastPlan.addTo(this.#options.daemon.facts());
     const at = facts.interfaces.find((each) => each.name === name);
     const opening = readOpening(frame, "ethernet");
     if (at === undefined || opening === undefined)
       return { found: false, why: at === undefined ? `there is no interface ${name}` : "it carries no IP" };
-    const { kinds } = this.#options;
-    const who = whoIsThere(this.#lowered.intents, facts);
+    const { intents } = this.#lowered;
+    const declared = this.#objects;
+    const closing = this.#desired.closing();
     const lower = (objects: readonly AcceptedObject[]): LoweredObjects["intents"] =>
-      objects === this.#objects
-        ? this.#lowered.intents
-        : [...this.#lowering.lower(objects, facts).intents, ...this.#desired.closing()];
+      objects === declared ? intents : [...this.#lowering.lower(objects, facts).intents, ...closing];
     const packet = { ifindex: at.ifindex, direction, opening, judgedPeer: peer };
-    return findSmallestEdit(packetAt(packet, this.policyState().data?.endpoints), {
-      objects: this.#objects,
-      kinds,
+    const search = findSmallestEdit(packetAt(packet, this.policyState().data?.endpoints), {
+      objects: declared,
+      kinds: this.#options.kinds,
       facts,
-      who,
+      memory: new Map(),
+      who: whoIsThere(intents, facts),
       lower,
     });
+    for (;;) {
+      const { done, value } = search.next();
+      if (done === true) return value;
+      // What is declared meanwhile does not wait for its end.
+      await nextTurn();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

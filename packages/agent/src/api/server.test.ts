@@ -13,7 +13,7 @@ test("serveAgent says of a request for an edit that is none that it is none", as
   const folder = mkdtempSync(join(tmpdir(), "bpfleet-serve-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const socketPath = join(folder, "agent.sock");
-  const agent = { adviseEdit: () => ({ found: false, why: "no policy" }) } as unknown as Agent;
+  const agent = { adviseEdit: async () => ({ found: false, why: "no policy" }) } as unknown as Agent;
   await using _ = await serveAgent(agent, socketPath);
   const ask = async (body: string): Promise<string> => {
     const asked = request({ socketPath, path: "/v1/edit", method: "POST" }).end(body);

@@ -12,7 +12,7 @@ const routes = new Map<string, Route>([
   ["GET /v1/report", async (agent) => encodeReport(await agent.report())],
   ["POST /v1/sync", async (agent) => encodeReport(await agent.sync())],
   ["GET /v1/policy", async (agent) => JSON.stringify(agent.policyState())],
-  ["POST /v1/edit", async (agent, body) => JSON.stringify(agent.adviseEdit(parseEditRequest(await body)))],
+  ["POST /v1/edit", async (agent, body) => JSON.stringify(await agent.adviseEdit(parseEditRequest(await body)))],
 ]);
 
 /** Serves the agent's reports on a unix socket that only its owner may open. */

@@ -4,6 +4,7 @@ import {
   nodeInstanceKey,
   policy,
   type Intent,
+  type PlanMemory,
   type PolicyData,
   type TableQuestion,
 } from "@bpfleet/features";
@@ -17,14 +18,20 @@ export interface Judged {
   readonly rule: RuleRef | undefined;
 }
 
+export interface TableWorld {
+  readonly facts: NodeFacts;
+  /** What tables leave to the next of the same node. */
+  readonly memory: PlanMemory;
+}
+
 /** The policies of a node, compiled, and asked. */
 export class EditTable {
   readonly #lines: Uint8Array | undefined;
   readonly #rules: readonly RuleRef[];
   readonly isolating: readonly { readonly object: ObjectRef; readonly path: string }[];
 
-  constructor(intents: readonly Intent[], facts: NodeFacts, { ifindex, direction }: DroppedPacket) {
-    const plan = policy.plan(policyIntents(intents), facts);
+  constructor(intents: readonly Intent[], { facts, memory }: TableWorld, { ifindex, direction }: DroppedPacket) {
+    const plan = policy.plan(policyIntents(intents), facts, memory);
     const contents = plan.maps.find(({ name }) => name === "lines")?.contents;
     const node = plan.instances.find(({ key }) => key === nodeInstanceKey);
     this.#lines = contents?.kind === "sealed" ? contents.entries.values : undefined;

@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { advise, adviseOf, bytesOf, ciliumPolicy, networkPolicy, pod, web } from "../testing/advise-edit.ts";
+import {
+  advise,
+  adviseOf,
+  bytesOf,
+  ciliumPolicy,
+  networkPolicy,
+  pod,
+  stepsToAdvise,
+  web,
+} from "../testing/advise-edit.ts";
 import { packetAt } from "./dropped-packet.ts";
 import type { EditAdvice } from "./smallest-edit.ts";
 
@@ -255,4 +264,29 @@ test("findSmallestEdit proposes nothing where the back end or its port is not kn
   const direct = adviseToService(both, "203.0.113.9", "203.0.113.9");
   assert.ok(direct.found);
   assert.equal(direct.behind, undefined);
+});
+
+test("findSmallestEdit finds the one policy that names the peer among hundreds, step by step", () => {
+  const named = (at: number): string => (at === 290 ? "web" : `other-${at}`);
+  const many = Array.from({ length: 300 }, (_, at) =>
+    networkPolicy(
+      `  ingress: [{ from: [{ podSelector: { matchLabels: { app: ${named(at)} } } }], ports: [{ port: ${1000 + at} }] }]`,
+    ).replace("name: p,", `name: p${at},`),
+  ).join("\n---\n");
+  const advice = advise(many, web, 6, 80);
+  assert.ok(advice.found, JSON.stringify(advice));
+  assert.deepEqual([advice.object.name, advice.path, advice.alsoAllows], ["p290", "/spec/ingress/0/ports", []]);
+  assert.ok(stepsToAdvise(many, web, 6, 80) > 300);
+});
+
+test("findSmallestEdit finds a rule to add where more policies than are looked at select the pod", () => {
+  const many = Array.from({ length: 700 }, (_, at) =>
+    networkPolicy(`  ingress: [{ from: [{ ipBlock: { cidr: 192.0.2.0/24 } }], ports: [{ port: 5432 }] }]`).replace(
+      "name: p,",
+      `name: p${at},`,
+    ),
+  ).join("\n---\n");
+  const advice = advise(many, web, 6, 80);
+  assert.ok(advice.found, JSON.stringify(advice));
+  assert.equal(advice.path, "/spec/ingress");
 });

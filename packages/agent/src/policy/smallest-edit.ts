@@ -6,7 +6,7 @@ import { judgedPacket, renderPlace, type BehindService } from "./behind-service.
 import { questionOf, type DroppedPacket } from "./dropped-packet.ts";
 import { EditSearch, type EditWorld } from "./edit-search.ts";
 import { EditTable } from "./edit-table.ts";
-import { placeBefore, renderDenial, type Denial, type TriedEdit } from "./tried-edit.ts";
+import { placeBefore, renderDenial, type Denial, type Search, type TriedEdit } from "./tried-edit.ts";
 import { policyIntents } from "./who-is.ts";
 
 /** One change of one object. */
@@ -41,14 +41,14 @@ export type EditAdvice =
 const mostEdits = 3;
 
 /** Each candidate is compiled with all that is declared, and judged, before it is proposed. */
-export function findSmallestEdit(dropped: DroppedPacket, world: EditWorld): EditAdvice {
+export function* findSmallestEdit(dropped: DroppedPacket, world: EditWorld): Search<EditAdvice> {
   const { objects, facts } = world;
   const no = (why: string): EditAdvice => ({ found: false, why });
   const intents = world.lower(objects);
   const sent = judgedPacket(dropped, policyIntents(intents), facts);
   if ("why" in sent) return no(sent.why);
   const { packet, behind, others } = sent;
-  const now = new EditTable(intents, facts, packet);
+  const now = new EditTable(intents, world, packet);
   if (now.judge(questionOf(packet)).verdict === "pass")
     return no("the policies would let it open a connection; what drops it is not that no rule allows it");
   const search = new EditSearch(packet, world, now);
@@ -60,7 +60,7 @@ export function findSmallestEdit(dropped: DroppedPacket, world: EditWorld): Edit
       return no(
         `${deniedBy([...denials, search.denialAfter(edits)])}: after ${mostEdits} edits it would still be dropped`,
       );
-    const next = search.next(edits);
+    const next = yield* search.next(edits);
     if ("why" in next) return no(denials.some(Boolean) ? `${deniedBy(denials)}; without that, ${next.why}` : next.why);
     edits.push(next);
     passes = next.passes;
@@ -73,7 +73,7 @@ export function findSmallestEdit(dropped: DroppedPacket, world: EditWorld): Edit
     found: true,
     ...first,
     ...(more.length > 0 && { and: more }),
-    alsoAllows: last.also,
+    alsoAllows: last.also(),
     ...(behind !== undefined && { behind }),
     ...(others.length > 0 && { otherBackendsDropped: droppedOf(others, last.table, packet) }),
   };

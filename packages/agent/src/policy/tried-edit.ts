@@ -10,11 +10,14 @@ export interface TriedEdit {
   readonly objects: readonly AcceptedObject[];
   readonly table: EditTable;
   readonly passes: boolean;
-  /** What passes besides. */
-  readonly also: readonly string[];
+  /** What passes besides; asked when it is first wanted. */
+  also(): readonly string[];
   /** The rule that denied it until then. */
   readonly denial: Denial | undefined;
 }
+
+/** Something long, step by step: whoever does it has other things to do between them. */
+export type Search<T> = Generator<undefined, T, undefined>;
 
 /** Where a rule is that denies, before any edit. */
 export interface Denial {

@@ -1,16 +1,15 @@
 import { refKey, renderRef } from "@bpfleet/base";
 import type { Intent, PolicyFeatureIntent } from "@bpfleet/features";
-import type { NodeFacts } from "@bpfleet/kernel";
 import { renderPath } from "@bpfleet/kinds";
 import { questionOf, type DroppedPacket } from "./dropped-packet.ts";
-import { EditTable } from "./edit-table.ts";
+import { EditTable, type TableWorld } from "./edit-table.ts";
 import { policyIntents } from "./who-is.ts";
 
 /** A rule that would allow it, were all of it served. */
 export function unservedThatMeansIt(
   packet: DroppedPacket,
   all: readonly Intent[],
-  facts: NodeFacts,
+  world: TableWorld,
 ): string | undefined {
   const intents = policyIntents(all);
   const withoutLimits = intents.map((intent): PolicyFeatureIntent => {
@@ -22,7 +21,7 @@ export function unservedThatMeansIt(
     }));
     return { ...intent, policy: { ...intent.policy, statements } };
   });
-  const { verdict, rule } = new EditTable(withoutLimits, facts, packet).judge(questionOf(packet));
+  const { verdict, rule } = new EditTable(withoutLimits, world, packet).judge(questionOf(packet));
   if (verdict === "drop" || rule === undefined) return undefined;
   const rules = intents.flatMap((intent) =>
     intent.about === "policy"

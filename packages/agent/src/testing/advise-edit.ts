@@ -3,7 +3,7 @@ import { sameRef } from "@bpfleet/base";
 import { interfaceFacts, nodeFacts } from "@bpfleet/kernel/testing";
 import { kinds, parseManifest, parsePrefix, renderYaml, type PatchStep } from "@bpfleet/kinds";
 import { acceptObject, isAccepted, type AcceptedObject } from "../compile.ts";
-import { lowerObjects, type LoweredObjects } from "../lowering.ts";
+import { Lowering, type LoweredObjects } from "../lowering.ts";
 import type { DroppedPacket } from "../policy/dropped-packet.ts";
 import { findSmallestEdit, type EditAdvice } from "../policy/smallest-edit.ts";
 import { whoIsThere } from "../policy/who-is.ts";
@@ -69,14 +69,36 @@ function accept(yaml: string): readonly AcceptedObject[] {
 
 /** Of pods web, db and batch of namespace shop, on one node, with these policies. */
 export function adviseOf(yaml: string, packet: DroppedPacket): EditAdvice {
+  const search = searchOf(yaml, packet);
+  for (;;) {
+    const { done, value } = search.next();
+    if (done === true) return value;
+  }
+}
+
+function searchOf(yaml: string, packet: DroppedPacket): ReturnType<typeof findSmallestEdit> {
   const objects = accept(pods + yaml);
-  const lower = (some: readonly AcceptedObject[]): LoweredObjects["intents"] => lowerObjects(some, facts).intents;
-  return findSmallestEdit(packet, { objects, kinds, facts, who: whoIsThere(lower(objects), facts), lower });
+  const lowering = new Lowering();
+  const lower = (some: readonly AcceptedObject[]): LoweredObjects["intents"] => lowering.lower(some, facts).intents;
+  const who = whoIsThere(lower(objects), facts);
+  return findSmallestEdit(packet, { objects, kinds, facts, memory: new Map(), who, lower });
 }
 
 export function advise(policies: string, from: string, protocol: number, port: number): EditAdvice {
+  return adviseOf(policies, toDb(from, protocol, port));
+}
+
+/** After how many steps it is known. */
+export function stepsToAdvise(policies: string, from: string, protocol: number, port: number): number {
+  const search = searchOf(policies, toDb(from, protocol, port));
+  let steps = 1;
+  while (search.next().done !== true) steps++;
+  return steps;
+}
+
+function toDb(from: string, protocol: number, port: number): DroppedPacket {
   const opening = { source: bytesOf(from), destination: Uint8Array.of(10, 0, 0, 12), protocol, port };
-  return adviseOf(policies, { ifindex: 12, direction: "ingress", opening });
+  return { ifindex: 12, direction: "ingress", opening };
 }
 
 export function bytesOf(address: string): Uint8Array {
