@@ -70,10 +70,22 @@ await_gone() {
 		fail "deploy: CRDs are being deleted, and some object keeps them; see kubectl get crd -o yaml ${going%% *}"
 }
 
+await_crds() {
+	render crds | kubectl wait --for=condition=Established --timeout=60s -f - >/dev/null
+}
+
+# Ends when what is declared next is served; kubectl's wait fails where a CRD is so new that it has no conditions.
+install_crds() {
+	apply crds
+	await_crds 2>/dev/null || {
+		sleep 1
+		await_crds
+	}
+}
+
 deploy() {
 	await_gone
-	apply crds
-	render crds | kubectl wait --for=condition=Established --timeout=60s -f - >/dev/null
+	install_crds
 	apply rest
 	kubectl -n kube-system rollout status "$operator" --timeout=180s
 	# One that was asked for before and did not end would clean the nodes anew.
@@ -228,7 +240,7 @@ deploy | undeploy | uninstall)
 install)
 	need kubectl
 	reach
-	apply crds
+	install_crds
 	;;
 run-on-kind)
 	need kind

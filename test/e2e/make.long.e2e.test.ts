@@ -99,7 +99,9 @@ test("make install brings the CRDs and nothing else, and make uninstall takes th
   const crds = kubectl("get", "crd", ...ofOurs);
   for (const each of ["bpfprogramconfigs.bpfd.io", "ebpfmaps.networking.fos1.io", "nodestates.bpfleet.io"])
     assert.ok(crds.includes(each), crds);
-  assert.match(kubectl("explain", "ebpfprograms.spec"), /interface/);
+  // What discovery says of new kinds comes a moment after they are served.
+  const explain = async () => kubectl("explain", "ebpfprograms.spec");
+  assert.match(await until("they are explained", () => explain().catch(() => undefined)), /interface/);
   assert.equal(kubectl("-n", "kube-system", "get", "deployments,daemonsets", "-o", "name"), "");
   await done("install");
   await done("uninstall");
