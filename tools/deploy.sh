@@ -217,6 +217,8 @@ uninstall() {
 		need_no_daemons uninstall
 		release
 	fi
+	# The end of a CRD whose objects nobody has ever listed may be put off by minutes: "storage is (re)initializing".
+	kubectl get bpfleet -A -o name >/dev/null 2>&1 || :
 	remove crds
 	remove_made
 }
