@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ChildProcess } from "node:child_process";
+import { errorText } from "@bpfleet/base";
 import { kinds } from "@bpfleet/kinds";
 import type { ApiObject } from "@bpfleet/kube";
 import type { KubeClient } from "@bpfleet/kube-client";
@@ -76,15 +77,18 @@ export const question: BenchQuestion = {
         isMapKnown = true;
         keep([await measureFirst(fleet, tier, maps, declareMap("first-map"))]);
       }
-      if (agents > whole) {
+      if (agents === whole) continue;
+      try {
         const busy = { name: nameOf(tier), operator, operatorMib: operatorMibOf(tier) };
         const told = (version: string): Promise<number> => statusOf(fleet.client, programs, version, agents);
         keep(await measureUnderTraffic(context, fleet, { ...busy, told }));
-      }
-      // Last, since what it leaves is more than there was.
-      if (agents > whole && tier === tiers.at(-1)) {
+        // Last, since what it leaves is more than there was.
         const place = { name: nameOf(tier), operator, nodes, pods, agents: agents - whole };
-        keep(await measureAddresses(context, fleet, place));
+        if (tier === tiers.at(-1)) keep(await measureAddresses(context, fleet, place));
+      } catch (error) {
+        // Too much for the API server of this machine; what was measured before it stands.
+        context.progress(`${nameOf(tier)}: the rest was not measured: ${errorText(error)}`);
+        return results;
       }
     }
     return results;
