@@ -265,10 +265,10 @@ test("the product on a whole cluster", { skip, timeout: 1_200_000 }, async (t) =
     assert.ok(sent > 20 && answered >= sent - 1, `${answered} of ${sent} were answered`);
   });
 
-  await step("an operator whose pod ends gives its lease back: another replica has it in under 3 s", async () => {
+  await step("an operator whose pod ends gives its lease back: the other replica has it in under 3 s", async () => {
     await using passing = new Pings(cluster, free, node.address);
     const { heldSeconds } = await endLeader(fleet);
-    t.diagnostic(`another replica had the lease ${heldSeconds.toFixed(2)} s after the end of the leader`);
+    t.diagnostic(`the other replica had the lease ${heldSeconds.toFixed(2)} s after the end of the leader`);
     assert.ok(heldSeconds < 3 + busySeconds(), `it took ${heldSeconds} s`);
     const { sent, answered } = await passing.stop();
     assert.ok(sent > 10 && answered >= sent - 1, `${answered} of ${sent} were answered`);

@@ -43,10 +43,11 @@ export async function killLeader({ cluster, node }: Fleet): Promise<KilledLeader
 
 /**
  * Deletes the pod of the operator that leads: its kubelet ends it by SIGTERM. Resolves, with the seconds from the end of
- * its processes, when another replica holds the lease, and there are two again.
+ * its processes, when the other replica holds the lease, and there are two again.
  */
 export async function endLeader({ cluster, node }: Fleet): Promise<{ readonly heldSeconds: number }> {
   const { holder: pod } = await leaseOf(cluster);
+  const stands = await cluster.kubectl([...inSystem, "get", "pods", "-o", "name"]);
   await cluster.kubectl([...inSystem, "delete", "pod", pod, "--wait=false"]);
   const deletedAt = Date.now();
   const ended = cluster.until("its end", async () => (await pidsOf(node, pod)).length === 0 && Date.now());
@@ -54,6 +55,7 @@ export async function endLeader({ cluster, node }: Fleet): Promise<{ readonly he
     const lease = await leaseOf(cluster);
     return lease.holder !== "" && lease.holder !== pod && lease;
   });
+  assert.ok(stands.includes(`pod/${after.holder}\n`), `${after.holder} was there before`);
   assert.ok(after.acquiredAt >= deletedAt - 1000, "it is a lease of its own");
   const endedAt = await ended;
   await cluster.kubectl([...inSystem, "rollout", "status", "deployment/podconfigmap-controller", "--timeout=120s"]);
